@@ -1,0 +1,17 @@
+//! Randomness.
+
+use std::fmt;
+
+/// Draws random bytes.
+pub trait Random: Send + Sync + fmt::Debug {
+    /// Fills `bytes` with random bytes. Never fails: an operating system that cannot give
+    /// randomness must not go on making keys, so the real one aborts the request by panicking.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// `N` random bytes.
+pub fn random_bytes<const N: usize>(random: &dyn Random) -> [u8; N] {
+    let mut bytes = [0; N];
+    random.fill(&mut bytes);
+    bytes
+}
