@@ -1,0 +1,244 @@
+//! Audit entries and the hash chain that holds them together.
+//!
+//! Each issuer has one chain: entry *n* carries the SHA-256 over its own content and the hash of
+//! entry *n-1*, so that a changed, removed or inserted row shows. The bytes under the hash are a
+//! versioned, length-prefixed encoding; a fixed vector in the tests below holds it still.
+
+use crate::jose::digest::sha256;
+use crate::ports::time::UnixMillis;
+
+use super::id::AgentId;
+
+/// What happened. Closed: a new audited action is a new variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuditEvent {
+    /// An issuer came into being.
+    IssuerCreated,
+    /// An issuer's settings changed.
+    IssuerChanged,
+    /// An administrator came into being.
+    AdministratorCreated,
+    /// An administrator's token was revoked.
+    AdministratorRevoked,
+    /// A call to the admin API was refused.
+    AdminRefused,
+    /// An agent was registered.
+    AgentCreated,
+    /// An agent was edited.
+    AgentChanged,
+    /// An agent was switched off.
+    AgentSuspended,
+    /// An agent was switched on again.
+    AgentResumed,
+    /// An agent was removed for good.
+    AgentRemoved,
+    /// An agent got a credential.
+    CredentialAdded,
+    /// A credential was replaced, the old one ending after an overlap.
+    CredentialRotated,
+    /// A credential was revoked.
+    CredentialRevoked,
+    /// A group was made.
+    GroupCreated,
+    /// A group was edited.
+    GroupChanged,
+    /// A group was removed.
+    GroupRemoved,
+    /// A role was made.
+    RoleCreated,
+    /// A role was edited.
+    RoleChanged,
+    /// A role was removed.
+    RoleRemoved,
+    /// A resource was made.
+    ResourceCreated,
+    /// A resource was edited.
+    ResourceChanged,
+    /// A resource was removed.
+    ResourceRemoved,
+    /// A signing key was made and published.
+    KeyPrepared,
+    /// A signing key began to sign; the one before it is retiring.
+    KeyActivated,
+    /// A signing key left the JWKS after its last token had expired.
+    KeyRetired,
+    /// A signing key was withdrawn at once.
+    KeyRevoked,
+    /// An access token was issued.
+    TokenIssued,
+    /// An ID token was issued.
+    IdTokenIssued,
+    /// A token was refused to an agent that had proven itself.
+    TokenRefused,
+    /// Callers that did not prove themselves, counted per interval.
+    ClientRefused,
+}
+
+impl AuditEvent {
+    /// All events.
+    pub const ALL: [Self; 30] = [
+        Self::IssuerCreated,
+        Self::IssuerChanged,
+        Self::AdministratorCreated,
+        Self::AdministratorRevoked,
+        Self::AdminRefused,
+        Self::AgentCreated,
+        Self::AgentChanged,
+        Self::AgentSuspended,
+        Self::AgentResumed,
+        Self::AgentRemoved,
+        Self::CredentialAdded,
+        Self::CredentialRotated,
+        Self::CredentialRevoked,
+        Self::GroupCreated,
+        Self::GroupChanged,
+        Self::GroupRemoved,
+        Self::RoleCreated,
+        Self::RoleChanged,
+        Self::RoleRemoved,
+        Self::ResourceCreated,
+        Self::ResourceChanged,
+        Self::ResourceRemoved,
+        Self::KeyPrepared,
+        Self::KeyActivated,
+        Self::KeyRetired,
+        Self::KeyRevoked,
+        Self::TokenIssued,
+        Self::IdTokenIssued,
+        Self::TokenRefused,
+        Self::ClientRefused,
+    ];
+
+    /// The event's name on the wire and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::IssuerCreated => "issuer.created",
+            Self::IssuerChanged => "issuer.changed",
+            Self::AdministratorCreated => "administrator.created",
+            Self::AdministratorRevoked => "administrator.revoked",
+            Self::AdminRefused => "admin.refused",
+            Self::AgentCreated => "agent.created",
+            Self::AgentChanged => "agent.changed",
+            Self::AgentSuspended => "agent.suspended",
+            Self::AgentResumed => "agent.resumed",
+            Self::AgentRemoved => "agent.removed",
+            Self::CredentialAdded => "credential.added",
+            Self::CredentialRotated => "credential.rotated",
+            Self::CredentialRevoked => "credential.revoked",
+            Self::GroupCreated => "group.created",
+            Self::GroupChanged => "group.changed",
+            Self::GroupRemoved => "group.removed",
+            Self::RoleCreated => "role.created",
+            Self::RoleChanged => "role.changed",
+            Self::RoleRemoved => "role.removed",
+            Self::ResourceCreated => "resource.created",
+            Self::ResourceChanged => "resource.changed",
+            Self::ResourceRemoved => "resource.removed",
+            Self::KeyPrepared => "key.prepared",
+            Self::KeyActivated => "key.activated",
+            Self::KeyRetired => "key.retired",
+            Self::KeyRevoked => "key.revoked",
+            Self::TokenIssued => "token.issued",
+            Self::IdTokenIssued => "id_token.issued",
+            Self::TokenRefused => "token.refused",
+            Self::ClientRefused => "client.refused",
+        }
+    }
+
+    /// The event of that name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.as_str() == text)
+    }
+}
+
+/// An entry before it has a place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditDraft {
+    /// When it happened.
+    pub at: UnixMillis,
+    /// What happened.
+    pub event: AuditEvent,
+    /// Who did it: `agent:NAME`, `administrator:NAME`, `system`, or `unknown`.
+    pub actor: String,
+    /// What it was done to: `agent:NAME`, `role:NAME`, `key:KID`, an audience …; may be empty.
+    pub target: String,
+    /// The agent concerned, if one is.
+    pub agent: Option<AgentId>,
+    /// The `jti` of the token concerned, if one is.
+    pub token_id: Option<String>,
+    /// The id of the request it happened in; empty for what the process does by itself.
+    pub request_id: String,
+    /// The peer's IP address; empty for what the process does by itself.
+    pub address: String,
+    /// Further facts, a JSON object in text. Never a secret, a whole token or a private key.
+    pub detail: String,
+}
+
+/// An entry in its chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Its number in the issuer's chain, from 1, without gaps.
+    pub seq: i64,
+    /// Its content.
+    pub draft: AuditDraft,
+    /// The hash over its content and its predecessor's hash.
+    pub hash: [u8; 32],
+}
+
+/// The hash before the first entry of a chain.
+pub const GENESIS: [u8; 32] = [0; 32];
+
+/// Version of the encoding under the hash; a change of [`chain_hash`] needs a new one.
+const ENCODING: &[u8] = b"firman-audit-1";
+
+/// The hash of an entry: SHA-256 over encoding name, issuer id, previous hash, number, time and every
+/// text field, each with its length before it; an absent field and an empty one differ.
+#[must_use]
+pub fn chain_hash(issuer_id: &str, previous: &[u8; 32], seq: i64, draft: &AuditDraft) -> [u8; 32] {
+    let mut bytes = Vec::with_capacity(256 + draft.detail.len());
+    put(&mut bytes, ENCODING);
+    put(&mut bytes, issuer_id.as_bytes());
+    bytes.extend_from_slice(previous);
+    bytes.extend_from_slice(&seq.to_be_bytes());
+    bytes.extend_from_slice(&draft.at.0.to_be_bytes());
+    put(&mut bytes, draft.event.as_str().as_bytes());
+    put(&mut bytes, draft.actor.as_bytes());
+    put(&mut bytes, draft.target.as_bytes());
+    put_optional(&mut bytes, draft.agent.as_ref().map(AgentId::as_str));
+    put_optional(&mut bytes, draft.token_id.as_deref());
+    put(&mut bytes, draft.request_id.as_bytes());
+    put(&mut bytes, draft.address.as_bytes());
+    put(&mut bytes, draft.detail.as_bytes());
+    sha256(&bytes)
+}
+
+fn put(bytes: &mut Vec<u8>, field: &[u8]) {
+    bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(field);
+}
+
+fn put_optional(bytes: &mut Vec<u8>, field: Option<&str>) {
+    match field {
+        Some(text) => {
+            bytes.push(1);
+            put(bytes, text.as_bytes());
+        }
+        None => bytes.push(0),
+    }
+}
+
+/// Gives drafts their places behind `head` (number and hash of the last entry), in order.
+#[must_use]
+pub fn chain(issuer_id: &str, head: (i64, [u8; 32]), drafts: Vec<AuditDraft>) -> Vec<AuditEntry> {
+    let (mut seq, mut hash) = head;
+    drafts
+        .into_iter()
+        .map(|draft| {
+            seq += 1;
+            hash = chain_hash(issuer_id, &hash, seq, &draft);
+            AuditEntry { seq, draft, hash }
+        })
+        .collect()
+}

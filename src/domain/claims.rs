@@ -1,0 +1,82 @@
+//! The claims of the tokens we mint (RFC 9068 §2.2, RFC 7519 §4.1).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use crate::ports::time::UnixTime;
+
+/// Claim names that no attribute and no claim source may set: those the issuer writes, and those
+/// that relying parties give a meaning that only an issuer may assert.
+pub const RESERVED_CLAIMS: [&str; 38] = [
+    "acr", "act", "acting_agent", "amr", "at_hash", "aud", "auth_time", "authorization_details", "azp", "c_hash",
+    "client_id", "client_profile", "cnf", "email", "email_verified", "entitlements", "events", "exp", "groups", "iat",
+    "iss", "issuer", "jti", "may_act", "name", "nbf", "nonce", "owner", "preferred_username", "roles", "scope", "scp",
+    "sid", "sub", "sub_id", "sub_profile", "txn", "typ",
+];
+
+/// True when only the issuer sets this claim.
+#[must_use]
+pub fn is_reserved_claim(name: &str) -> bool {
+    RESERVED_CLAIMS.contains(&name)
+}
+
+/// The claims of an access token or an ID token, in the order in which they are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenClaims {
+    /// `iss`: the issuer URL, byte for byte.
+    pub issuer: String,
+    /// `sub`: whom the token is about.
+    pub subject: String,
+    /// `aud`: exactly one audience.
+    pub audience: String,
+    /// `exp`.
+    pub expires_at: UnixTime,
+    /// `iat` and `nbf`.
+    pub issued_at: UnixTime,
+    /// `jti`: unique per mint.
+    pub token_id: String,
+    /// `client_id`: the agent's name.
+    pub client_id: String,
+    /// `scope`: granted scopes, space-separated; left out when there are none.
+    pub scope: String,
+    /// `groups`: names, sorted.
+    pub groups: Vec<String>,
+    /// `roles`: names, sorted.
+    pub roles: Vec<String>,
+    /// `owner` and the agent's attributes, each a top-level string.
+    pub attributes: BTreeMap<String, String>,
+    /// `sub_profile`: what the subject is.
+    pub subject_profile: &'static str,
+    /// `acting_agent`: the subject of the agent that presented itself, always.
+    pub acting_agent: String,
+}
+
+/// The `sub_profile` of an agent.
+pub const AI_AGENT: &str = "ai_agent";
+
+impl Serialize for TokenClaims {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("iss", &self.issuer)?;
+        map.serialize_entry("sub", &self.subject)?;
+        map.serialize_entry("aud", &self.audience)?;
+        map.serialize_entry("exp", &self.expires_at.0)?;
+        map.serialize_entry("iat", &self.issued_at.0)?;
+        map.serialize_entry("nbf", &self.issued_at.0)?;
+        map.serialize_entry("jti", &self.token_id)?;
+        map.serialize_entry("client_id", &self.client_id)?;
+        if !self.scope.is_empty() {
+            map.serialize_entry("scope", &self.scope)?;
+        }
+        map.serialize_entry("groups", &self.groups)?;
+        map.serialize_entry("roles", &self.roles)?;
+        for (name, value) in &self.attributes {
+            map.serialize_entry(name, value)?;
+        }
+        map.serialize_entry("sub_profile", self.subject_profile)?;
+        map.serialize_entry("acting_agent", &self.acting_agent)?;
+        map.end()
+    }
+}

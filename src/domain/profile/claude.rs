@@ -1,0 +1,14 @@
+//! Claude Workload Identity Federation, as its reference documents it: EdDSA is not on its list,
+//! `typ` is what its supported providers send, the lifetime cap is the issuer's registered maximum.
+
+use crate::jose::algorithm::SigningAlgorithm;
+
+use super::Demands;
+
+pub(super) const DEMANDS: Demands = Demands {
+    typ: "JWT",
+    algorithms: &[SigningAlgorithm::Es256, SigningAlgorithm::Rs256],
+    default_lifetime: Some(600),
+    max_lifetime: Some(3600),
+    default_identifier: Some("https://api.anthropic.com"),
+};

@@ -1,0 +1,141 @@
+//! Resources: what a token is for.
+
+use crate::jose::algorithm::SigningAlgorithm;
+use crate::ports::time::UnixTime;
+
+use super::Invalid;
+use super::id::ResourceId;
+use super::name::Name;
+use super::profile::Profile;
+use super::scope::Scopes;
+use super::settings::{LIFETIME_CEILING_SECONDS, LIFETIME_FLOOR_SECONDS};
+
+/// Longest resource identifier, in bytes.
+pub const IDENTIFIER_MAX_BYTES: usize = 512;
+/// Identifiers that only firman itself registers.
+pub const RESERVED_IDENTIFIER_PREFIX: &str = "urn:firman:";
+
+/// Something a token is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// Stable id.
+    pub id: ResourceId,
+    /// A short name for people and for role grants; unique among resources that are not removed.
+    pub name: Name,
+    /// What becomes `aud`; unique among resources that are not removed.
+    pub identifier: Identifier,
+    /// What it is; may be empty.
+    pub description: String,
+    /// What its relying party demands of a token.
+    pub profile: Profile,
+    /// The scopes it knows.
+    pub scopes: Scopes,
+    /// Life of its tokens in seconds when the request does not say; `None`: the profile's or issuer's default.
+    pub lifetime: Option<i64>,
+    /// The algorithm of its tokens; `None`: the issuer's default if the profile takes it, else the profile's first.
+    pub algorithm: Option<SigningAlgorithm>,
+    /// The issuer's registry version at its last change.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: UnixTime,
+    /// When it was last changed.
+    pub updated_at: UnixTime,
+    /// When it was removed, if it was.
+    pub removed_at: Option<UnixTime>,
+}
+
+/// A resource identifier (RFC 8707 §2): an absolute URI without a fragment, kept byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identifier(String);
+
+impl Identifier {
+    /// Parses an identifier for a resource that a person registers.
+    ///
+    /// # Errors
+    /// When it is not an absolute URI, has a fragment, is too long or is one of firman's own.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.starts_with(RESERVED_IDENTIFIER_PREFIX) {
+            return Err(Invalid::new("identifier", "starts with 'urn:firman:', which is kept for firman's own resources"));
+        }
+        let problem = if text.len() > IDENTIFIER_MAX_BYTES {
+            "is longer than 512 characters"
+        } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            "holds a character that is not printable ASCII"
+        } else if text.contains('#') {
+            "has a fragment, which RFC 8707 section 2 forbids"
+        } else if url::Url::parse(text).is_err() {
+            "is not an absolute URI such as https://api.example.com or urn:example:api"
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        Err(Invalid::new("identifier", problem))
+    }
+
+    /// An identifier read back from the database, or one of firman's own.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The identifier as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Checks a resource's own lifetime against its profile's and the issuer's limits.
+///
+/// # Errors
+/// When it is below a minute, above the issuer's maximum, or above what the relying party takes.
+pub fn check_lifetime(lifetime: i64, profile: Profile, issuer_max: i64) -> Result<i64, Invalid> {
+    let max = profile.demands().max_lifetime.map_or(issuer_max, |cap| cap.min(issuer_max)).min(LIFETIME_CEILING_SECONDS);
+    if (LIFETIME_FLOOR_SECONDS..=max).contains(&lifetime) {
+        return Ok(lifetime);
+    }
+    Err(Invalid::new(
+        "lifetime",
+        format!("must be {LIFETIME_FLOOR_SECONDS} to {max} seconds for a resource with profile {}", profile.as_str()),
+    ))
+}
+
+/// Checks a resource's own algorithm against its profile.
+///
+/// # Errors
+/// When the relying party does not verify that algorithm, or the issuer does not sign with it.
+pub fn check_algorithm(algorithm: SigningAlgorithm, profile: Profile) -> Result<SigningAlgorithm, Invalid> {
+    let allowed = profile.demands().algorithms;
+    if allowed.contains(&algorithm) {
+        return Ok(algorithm);
+    }
+    let names = allowed.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(" or ");
+    Err(Invalid::new("algorithm", format!("must be {names} for a resource with profile {}", profile.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_an_absolute_uri_without_fragment() {
+        for bad in ["", "api", "/api", "https://a.example/#x", "https://a example", "urn:firman:admin", &format!("https://a/{}", "x".repeat(512))] {
+            assert!(Identifier::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+        for good in ["https://api.anthropic.com", "urn:example:api", "https://api.example/"] {
+            assert_eq!(Identifier::parse(good).expect("good").as_str(), good);
+        }
+    }
+
+    #[test]
+    fn a_claude_resource_keeps_to_what_claude_takes() {
+        assert_eq!(
+            check_lifetime(7200, Profile::Claude, 43_200).expect_err("refused").to_string(),
+            "lifetime: must be 60 to 3600 seconds for a resource with profile claude"
+        );
+        assert_eq!(
+            check_algorithm(SigningAlgorithm::EdDsa, Profile::Claude).expect_err("refused").to_string(),
+            "algorithm: must be ES256 or RS256 for a resource with profile claude"
+        );
+        assert_eq!(check_lifetime(3600, Profile::Claude, 43_200), Ok(3600));
+    }
+}

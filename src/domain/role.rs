@@ -1,0 +1,46 @@
+//! Roles: the only source of scopes and audiences.
+
+use crate::ports::time::UnixTime;
+
+use super::id::{ResourceId, RoleId};
+use super::name::Name;
+use super::scope::Scopes;
+
+/// A named list of grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Stable id.
+    pub id: RoleId,
+    /// Unique in the issuer, removed roles included; goes into the `roles` claim.
+    pub name: Name,
+    /// What it is for; may be empty.
+    pub description: String,
+    /// What it grants, one entry per resource, sorted by resource id.
+    pub grants: Vec<Grant>,
+    /// The issuer's registry version at its last change.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: UnixTime,
+    /// When it was last changed.
+    pub updated_at: UnixTime,
+    /// When it was removed, if it was.
+    pub removed_at: Option<UnixTime>,
+}
+
+/// The right to a resource with some or all of its scopes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The resource.
+    pub resource: ResourceId,
+    /// Which of its scopes.
+    pub scopes: GrantedScopes,
+}
+
+/// Which scopes of a resource a grant gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrantedScopes {
+    /// All the resource has, now and later.
+    All,
+    /// These, as far as the resource still has them.
+    Only(Scopes),
+}

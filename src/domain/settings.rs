@@ -1,0 +1,59 @@
+//! The settings of one issuer.
+
+use crate::jose::algorithm::SigningAlgorithm;
+
+use super::Invalid;
+use super::agent::SubjectTemplate;
+use super::id::IssuerId;
+
+/// Shortest life of a token anyone can ask for, in seconds: below it clock skew alone makes tokens fail.
+pub const LIFETIME_FLOOR_SECONDS: i64 = 60;
+/// What no issuer may exceed, in seconds (12 h): tokens cannot be called back.
+pub const LIFETIME_CEILING_SECONDS: i64 = 43_200;
+/// Life of a token when nobody says otherwise, in seconds.
+pub const DEFAULT_LIFETIME_SECONDS: i64 = 900;
+/// Longest life an issuer gives unless its maximum is raised, in seconds.
+pub const DEFAULT_MAX_LIFETIME_SECONDS: i64 = 3600;
+/// Clock difference to others that is taken in both directions, in seconds: the skew that
+/// Claude documents, between the 10 s that must pass and the 60 s that must not (FAPI 2.0 §5.3.2.1).
+pub const SKEW_SECONDS: i64 = 30;
+/// The slug of the issuer at the public URL.
+pub const DEFAULT_SLUG: &str = "default";
+
+/// One issuer's settings, a row like any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerSettings {
+    /// Stable id.
+    pub id: IssuerId,
+    /// `default` for the issuer at the public URL.
+    pub slug: String,
+    /// The issuer identifier: `iss`, byte for byte.
+    pub url: String,
+    /// How subjects are made.
+    pub subject_template: SubjectTemplate,
+    /// Life of a token in seconds when nobody says otherwise.
+    pub default_lifetime: i64,
+    /// Longest life of a token in seconds.
+    pub max_lifetime: i64,
+    /// The algorithm of tokens whose resource names none.
+    pub default_algorithm: SigningAlgorithm,
+    /// The issuer's registry version at the last change of these settings.
+    pub version: i64,
+}
+
+/// Checks the two lifetimes of an issuer.
+///
+/// # Errors
+/// When one is out of bounds or the default is above the maximum.
+pub fn check_lifetimes(default_lifetime: i64, max_lifetime: i64) -> Result<(), Invalid> {
+    if !(LIFETIME_FLOOR_SECONDS..=LIFETIME_CEILING_SECONDS).contains(&max_lifetime) {
+        return Err(Invalid::new(
+            "max_lifetime",
+            format!("must be {LIFETIME_FLOOR_SECONDS} to {LIFETIME_CEILING_SECONDS} seconds"),
+        ));
+    }
+    if !(LIFETIME_FLOOR_SECONDS..=max_lifetime).contains(&default_lifetime) {
+        return Err(Invalid::new("default_lifetime", format!("must be {LIFETIME_FLOOR_SECONDS} to max_lifetime ({max_lifetime}) seconds")));
+    }
+    Ok(())
+}
