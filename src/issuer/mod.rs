@@ -1,1 +1,145 @@
-//! issuer
+//! One issuer's operations. Every verb is a method on [`Issuer`], which is also the embedding API:
+//! the admin API, the CLI and the token endpoint call nothing else. No HTTP here, and no SQL.
+
+pub mod authenticate;
+pub mod authorize;
+pub mod cache;
+pub mod change;
+pub mod keyring;
+pub mod ledger;
+pub mod mint;
+pub mod rotation;
+pub mod sealing;
+pub mod secrets;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::domain::Invalid;
+use crate::domain::id::IssuerId;
+use crate::ports::random::Random;
+use crate::ports::time::Clock;
+use crate::store::{Store, StoreError};
+
+use cache::Registry;
+use ledger::Ledger;
+use sealing::Sealing;
+use secrets::Secrets;
+
+/// What every issuer of a process shares.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// One issuer: its registry, its keys, its chain.
+pub struct Issuer {
+    pub(crate) id: IssuerId,
+    /// The issuer identifier, byte for byte; never taken from a request.
+    pub(crate) url: String,
+    pub(crate) store: Store,
+    pub(crate) ports: Ports,
+    pub(crate) ledger: Ledger,
+    pub(crate) registry: Registry,
+    pub(crate) sealing: Arc<Sealing>,
+    pub(crate) secrets: Secrets,
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Issuer {
+    /// The issuer identifier: `iss` of every token, byte for byte.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The ports it was made with.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+}
+
+/// Who asks for an operation, for the audit.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// `administrator:NAME`, `agent:NAME` or `system`.
+    pub actor: String,
+    /// The id of the request; empty for what the process does by itself.
+    pub request_id: String,
+    /// The peer's IP address; empty for what the process does by itself.
+    pub address: String,
+}
+
+impl Caller {
+    /// The process itself.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { actor: "system".to_owned(), request_id: String::new(), address: String::new() }
+    }
+}
+
+/// Why an operation on the registry did not happen. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuerError {
+    /// A value is not well-formed.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// There is no such thing.
+    #[error("there is no {noun} '{name}'")]
+    NotFound {
+        /// `agent`, `group`, …
+        noun: &'static str,
+        /// What was asked for.
+        name: String,
+    },
+    /// The registry is in a state that forbids it; the sentence says which and what to do.
+    #[error("{0}")]
+    Conflict(String),
+    /// The object changed since the version the caller named.
+    #[error("the {noun} was changed meanwhile: it is at version {present}; read it again and repeat the change")]
+    Stale {
+        /// `agent`, `group`, …
+        noun: &'static str,
+        /// The version it has now.
+        present: i64,
+    },
+    /// The caller may not do this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A fault of ours: the database, or a key that cannot be used.
+    #[error("the service cannot do this at present")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StoreError> for IssuerError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl IssuerError {
+    /// "There is no such `noun`".
+    pub fn not_found(noun: &'static str, name: &str) -> Self {
+        Self::NotFound { noun, name: name.chars().filter(|c| !c.is_control()).take(160).collect() }
+    }
+}
+
+/// Compares an object's version with the one the caller saw, if the caller said.
+///
+/// # Errors
+/// [`IssuerError::Stale`] when they differ.
+pub fn check_version(noun: &'static str, present: i64, expected: Option<i64>) -> Result<(), IssuerError> {
+    match expected {
+        Some(version) if version != present => Err(IssuerError::Stale { noun, present }),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,158 @@
+//! The registry in memory. It saves reading and parsing; it never decides: every decision made on
+//! it carries the registry version it was made at, and the ledger judges that again inside the
+//! transaction that records the token.
+//!
+//! Invariant: everything in here is at least as new as registry version `seen`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use quick_cache::sync::Cache;
+use tokio::sync::Mutex;
+
+use crate::domain::group::Group;
+use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId};
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::settings::IssuerSettings;
+use crate::store::agents::AgentAggregate;
+use crate::store::{Head, Store, StoreError, Tx};
+
+use super::keyring::Keyring;
+use super::sealing::Sealing;
+
+/// Agents kept in memory. An aggregate with two keys takes a few KiB: some 100 MiB when full.
+const AGENTS_CACHED: usize = 20_000;
+/// More changed agents than this at once, and the cache starts anew instead of reading each.
+const RELOAD_MAX: i64 = 256;
+
+/// Roles, groups, resources, keys and settings: small, and needed by every decision.
+#[derive(Debug)]
+pub struct Policy {
+    /// The issuer's settings.
+    pub settings: IssuerSettings,
+    /// Groups that are not removed.
+    pub groups: HashMap<GroupId, Group>,
+    /// Roles that are not removed.
+    pub roles: HashMap<RoleId, Role>,
+    /// Resources that are not removed, in id order.
+    pub resources: BTreeMap<ResourceId, Resource>,
+    /// The signing keys, parsed.
+    pub keyring: Keyring,
+}
+
+impl Policy {
+    /// Reads the policy; keys that `previous` already holds are not unsealed and parsed again.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a key cannot be unsealed.
+    pub async fn load(tx: &mut Tx, issuer: &IssuerId, sealing: &Sealing, previous: Option<&Keyring>) -> Result<Self, StoreError> {
+        let settings = tx
+            .issuers()
+            .await?
+            .into_iter()
+            .find(|settings| settings.id == *issuer)
+            .ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))?;
+        let groups = tx.groups(issuer).await?.into_iter().map(|group| (group.id.clone(), group)).collect();
+        let roles = tx.roles(issuer).await?.into_iter().map(|role| (role.id.clone(), role)).collect();
+        let resources = tx.resources(issuer).await?.into_iter().map(|resource| (resource.id.clone(), resource)).collect();
+        let keys = tx.keys(issuer).await?;
+        let keyring = Keyring::open(issuer, keys, sealing, previous).map_err(|error| StoreError::corrupt(error.to_string()))?;
+        Ok(Self { settings, groups, roles, resources, keyring })
+    }
+}
+
+/// The cache of one issuer.
+#[derive(Debug)]
+pub struct Registry {
+    policy: ArcSwap<Policy>,
+    agents: Cache<String, Arc<AgentAggregate>>,
+    seen: AtomicI64,
+    /// Held while entries are replaced or added, so that an old row never follows a newer `seen`.
+    renewal: Mutex<()>,
+}
+
+impl Registry {
+    /// A cache that holds `policy`, read at registry version `seen`, and no agents yet.
+    #[must_use]
+    pub fn new(policy: Policy, seen: i64) -> Self {
+        Self { policy: ArcSwap::from_pointee(policy), agents: Cache::new(AGENTS_CACHED), seen: AtomicI64::new(seen), renewal: Mutex::new(()) }
+    }
+
+    /// The registry version that everything in the cache is at least as new as. A decision reads it
+    /// *before* anything else and carries it as its basis.
+    #[must_use]
+    pub fn seen(&self) -> i64 {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    /// The policy as it is known here.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// An agent and its credentials by `client_id`, removed agents included; from memory if it can be.
+    ///
+    /// # Errors
+    /// When the database must be asked and cannot be.
+    pub async fn agent(&self, store: &Store, issuer: &IssuerId, client_id: &str) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
+        if let Some(found) = self.agents.get(client_id) {
+            return Ok(Some(found));
+        }
+        let mut tx = store.read().await?;
+        // The version first: what is read after it is at least as new.
+        let head = tx.head(issuer).await?;
+        let aggregate = tx.aggregate_by_name(issuer, client_id).await?.map(Arc::new);
+        tx.rollback().await?;
+        if let (Some(head), Some(found)) = (head, &aggregate) {
+            let _renewal = self.renewal.lock().await;
+            if head.registry_version >= self.seen() {
+                self.agents.insert(client_id.to_owned(), Arc::clone(found));
+            }
+        }
+        Ok(aggregate)
+    }
+
+    /// The version of a cached agent.
+    #[must_use]
+    pub fn cached_version(&self, client_id: &str) -> Option<i64> {
+        self.agents.peek(client_id).map(|found| found.agent.version)
+    }
+
+    /// Brings the cache up to `head`, which was read in `tx` before anything else.
+    ///
+    /// # Errors
+    /// When the database cannot be read; the cache is then as it was, or partly newer.
+    pub async fn refresh(&self, tx: &mut Tx, issuer: &IssuerId, head: &Head, sealing: &Sealing) -> Result<(), StoreError> {
+        if head.registry_version <= self.seen() {
+            return Ok(());
+        }
+        let _renewal = self.renewal.lock().await;
+        let seen = self.seen();
+        if head.registry_version <= seen {
+            return Ok(());
+        }
+        if head.policy_version > seen {
+            let policy = Policy::load(tx, issuer, sealing, Some(&self.policy.load().keyring)).await?;
+            self.policy.store(Arc::new(policy));
+        }
+        let changed = tx.changed_agents(issuer, seen, RELOAD_MAX + 1).await?;
+        if changed.len() as i64 > RELOAD_MAX {
+            self.agents.clear();
+        } else {
+            for id in changed {
+                if let Some(aggregate) = tx.aggregate(issuer, &id).await? {
+                    let name = aggregate.agent.name.as_str();
+                    if self.agents.peek(name).is_some() {
+                        self.agents.insert(name.to_owned(), Arc::new(aggregate));
+                    }
+                }
+            }
+        }
+        self.seen.store(head.registry_version, Ordering::Release);
+        Ok(())
+    }
+}

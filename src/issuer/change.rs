@@ -1,0 +1,118 @@
+//! A change of the registry: one write transaction that holds the issuer's head row, so that no
+//! token is recorded between the decision and the commit, with its audit entries in the same commit.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::domain::audit::{AuditDraft, AuditEvent, chain};
+use crate::domain::id::AgentId;
+use crate::ports::time::{UnixMillis, UnixTime};
+use crate::store::{Head, StoreError, Tx};
+
+use super::{Caller, Issuer, IssuerError};
+
+/// What a change touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touches {
+    /// One agent, its credentials or its memberships.
+    Agent,
+    /// Roles, groups, resources, keys or settings: the policy every decision rests on.
+    Policy,
+}
+
+/// A change under way. Dropping it changes nothing.
+pub struct Change {
+    /// The transaction; it holds the issuer's head row.
+    pub tx: Tx,
+    /// The registry version this change makes: every row it touches carries it.
+    pub version: i64,
+    /// The instant of the change.
+    pub at: UnixMillis,
+    head: Head,
+    caller: Caller,
+    drafts: Vec<AuditDraft>,
+}
+
+impl Change {
+    /// The second of the change.
+    #[must_use]
+    pub fn now(&self) -> UnixTime {
+        self.at.seconds()
+    }
+
+    /// Adds an audit entry. `detail` is a JSON object and holds no secret.
+    pub fn audit(&mut self, event: AuditEvent, target: impl Into<String>, agent: Option<&AgentId>, detail: &Value) {
+        self.drafts.push(AuditDraft {
+            at: self.at,
+            event,
+            actor: self.caller.actor.clone(),
+            target: target.into(),
+            agent: agent.cloned(),
+            token_id: None,
+            request_id: self.caller.request_id.clone(),
+            address: self.caller.address.clone(),
+            detail: detail.to_string(),
+        });
+    }
+}
+
+impl Issuer {
+    /// Begins a change: takes the head row, which orders it against every other change and every
+    /// token, and the next registry version.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn begin(&self, caller: &Caller, touches: Touches) -> Result<Change, IssuerError> {
+        let at = self.ports.clock.now_millis();
+        let mut tx = self.store.write().await?;
+        let head = tx.lock_head(&self.id).await?.ok_or_else(|| IssuerError::not_found("issuer", &self.url))?;
+        let version = tx.bump_registry_version(&self.id, touches == Touches::Policy).await?;
+        Ok(Change { tx, version, at, head, caller: caller.clone(), drafts: Vec::new() })
+    }
+
+    /// Commits a change with its audit entries and brings the cache up to it. Runs to its end even
+    /// when the caller goes away meanwhile.
+    ///
+    /// # Errors
+    /// When the database does not take it; then nothing was changed.
+    pub async fn finish(self: &Arc<Self>, change: Change) -> Result<(), IssuerError> {
+        assert!(!change.drafts.is_empty(), "every change is audited");
+        let issuer = Arc::clone(self);
+        let commit = tokio::spawn(async move {
+            issuer.commit(change).await?;
+            if let Err(error) = issuer.catch_up().await {
+                // The change is durable; the ledger notices the newer version before any token leaves.
+                tracing::warn!(%error, "the cache could not be brought up to date");
+            }
+            Ok::<(), StoreError>(())
+        });
+        match commit.await {
+            Ok(result) => Ok(result?),
+            Err(join_error) => Err(IssuerError::Unavailable(Box::new(join_error))),
+        }
+    }
+
+    async fn commit(&self, change: Change) -> Result<(), StoreError> {
+        let Change { mut tx, head, drafts, .. } = change;
+        let entries = chain(self.id.as_str(), (head.seq, head.hash), drafts);
+        if let Some(last) = entries.last() {
+            tx.set_head(&self.id, last.seq, &last.hash).await?;
+        }
+        tx.append_audit(&self.id, &entries).await?;
+        tx.commit().await
+    }
+
+    /// Reads what changed in the database since the cache was last brought up to date.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        // The connection first, then the cache's lock: nobody waits for a connection while holding it.
+        let mut tx = self.store.read().await?;
+        if let Some(head) = tx.head(&self.id).await? {
+            self.registry.refresh(&mut tx, &self.id, &head, &self.sealing).await?;
+        }
+        tx.rollback().await
+    }
+}
