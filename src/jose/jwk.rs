@@ -657,3 +657,278 @@ fn optional_string<'m>(members: &'m Map<String, Value>, name: &'static str) -> R
 pub(super) fn number(members: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, JwkError> {
     decode_base64url(required_string(members, name)?).map_err(|error| JwkError::Encoding(name, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::jose::key::SigningKey;
+
+    /// RFC 7515 appendix A.2.
+    const RSA_N: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
+
+    /// RFC 7515 appendix A.3.
+    fn p256() -> Value {
+        json!({
+            "kty": "EC", "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        })
+    }
+
+    fn rsa() -> Value {
+        json!({"kty": "RSA", "n": RSA_N, "e": "AQAB"})
+    }
+
+    /// RFC 8037 appendix A.2.
+    fn ed25519() -> Value {
+        json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
+    }
+
+    fn with(mut jwk: Value, name: &str, value: impl Into<Value>) -> Value {
+        jwk[name] = value.into();
+        jwk
+    }
+
+    fn without(mut jwk: Value, name: &str) -> Value {
+        jwk.as_object_mut().unwrap().remove(name);
+        jwk
+    }
+
+    fn modulus(change: impl FnOnce(&mut Vec<u8>)) -> Value {
+        let mut n = decode_base64url(RSA_N).unwrap();
+        change(&mut n);
+        with(rsa(), "n", base64url(&n))
+    }
+
+    fn assert_refused(jwk: &Value, expected: &JwkError) {
+        assert_eq!(PublicJwk::from_value(jwk).as_ref(), Err(expected), "{jwk}");
+        assert_eq!(PublicJwk::parse(jwk.to_string().as_bytes()).as_ref(), Err(expected), "{jwk}");
+    }
+
+    #[test]
+    fn texts_that_are_no_jwk_are_refused() {
+        for (text, expected) in [
+            (vec![b' '; MAX_KEY_BYTES + 1], JwkError::TooLarge),
+            (b"x".to_vec(), JwkError::Json(JsonError::Syntax)),
+            (b"[]".to_vec(), JwkError::Json(JsonError::NotAnObject)),
+            (b"{\"kty\":\"EC\",\"kty\":\"EC\"}".to_vec(), JwkError::Json(JsonError::DuplicateMember)),
+            (b"{}".to_vec(), JwkError::Missing("kty")),
+            (b"{\"kty\":1}".to_vec(), JwkError::WrongType("kty", "a string")),
+            (b"{\"kty\":\"ec\"}".to_vec(), JwkError::KeyType),
+            (b"{\"keys\":[]}".to_vec(), JwkError::Missing("kty")),
+        ] {
+            assert_eq!(PublicJwk::parse(&text), Err(expected));
+        }
+    }
+
+    #[test]
+    fn secrets_are_refused_whatever_else_is_wrong() {
+        assert_refused(&json!({"kty": "oct", "k": "c2VjcmV0"}), &JwkError::Symmetric);
+        assert_refused(&json!({"kty": "oct"}), &JwkError::Symmetric);
+        for member in PRIVATE_MEMBERS {
+            for base in [p256(), rsa(), ed25519()] {
+                assert_refused(&with(base.clone(), member, "AA"), &JwkError::Private(member));
+                assert_refused(&with(base, member, Value::Null), &JwkError::Private(member));
+            }
+        }
+        let secret = with(p256(), "d", "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI");
+        let error = PublicJwk::from_value(&secret).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("jpsQ"));
+    }
+
+    #[test]
+    fn members_that_say_the_key_is_for_something_else_are_refused() {
+        for (jwk, expected) in [
+            (with(p256(), "use", "enc"), JwkError::Use),
+            (with(p256(), "use", json!(["sig"])), JwkError::Use),
+            (with(p256(), "use", Value::Null), JwkError::Use),
+            (with(p256(), "key_ops", json!(["encrypt"])), JwkError::KeyOps),
+            (with(p256(), "key_ops", json!(["sign"])), JwkError::KeyOps),
+            (with(p256(), "key_ops", json!(["verify", "sign"])), JwkError::KeyOps),
+            (with(p256(), "key_ops", json!([])), JwkError::KeyOps),
+            (with(p256(), "key_ops", "verify"), JwkError::KeyOps),
+            (with(p256(), "alg", "none"), JwkError::Algorithm),
+            (with(p256(), "alg", "HS256"), JwkError::Algorithm),
+            (with(p256(), "alg", "ES512"), JwkError::Algorithm),
+            (with(p256(), "alg", 1), JwkError::WrongType("alg", "a string")),
+            (
+                with(p256(), "alg", "ES384"),
+                JwkError::AlgorithmMismatch(SigningAlgorithm::Es384, KeyType::P256),
+            ),
+            (
+                with(rsa(), "alg", "ES256"),
+                JwkError::AlgorithmMismatch(SigningAlgorithm::Es256, KeyType::Rsa),
+            ),
+            (
+                with(ed25519(), "alg", "RS256"),
+                JwkError::AlgorithmMismatch(SigningAlgorithm::Rs256, KeyType::Ed25519),
+            ),
+            (with(p256(), "x5c", json!([])), JwkError::Certificate("x5c")),
+            (with(p256(), "x5u", "https://a.example"), JwkError::Certificate("x5u")),
+            (with(p256(), "kid", 7), JwkError::WrongType("kid", "a string")),
+            (with(p256(), "kid", ""), JwkError::KeyId),
+            (with(p256(), "kid", "a\nb"), JwkError::KeyId),
+            (with(p256(), "kid", "k".repeat(MAX_KEY_ID_BYTES + 1)), JwkError::KeyId),
+        ] {
+            assert_refused(&jwk, &expected);
+        }
+    }
+
+    #[test]
+    fn elliptic_curve_numbers_that_do_not_fit_are_refused() {
+        let x = p256()["x"].as_str().unwrap().to_owned();
+        let y = p256()["y"].as_str().unwrap().to_owned();
+        let mut off_curve = decode_base64url(&y).unwrap();
+        off_curve[31] ^= 1;
+        let zeros = |length: usize| base64url(&vec![0; length]);
+        for (jwk, expected) in [
+            (without(p256(), "crv"), JwkError::Missing("crv")),
+            (without(p256(), "x"), JwkError::Missing("x")),
+            (without(p256(), "y"), JwkError::Missing("y")),
+            (with(p256(), "crv", "P-384"), JwkError::CoordinateLength("x", 48)),
+            (with(p256(), "crv", "P-521"), JwkError::Curve),
+            (with(p256(), "crv", "secp256k1"), JwkError::Curve),
+            (with(p256(), "crv", "Ed25519"), JwkError::Curve),
+            (with(p256(), "x", 1), JwkError::WrongType("x", "a string")),
+            (with(p256(), "x", format!("{x}=")), JwkError::Encoding("x", Base64Error::Character)),
+            (with(p256(), "x", zeros(31)), JwkError::CoordinateLength("x", 32)),
+            (with(p256(), "y", zeros(33)), JwkError::CoordinateLength("y", 32)),
+            (with(p256(), "x", ""), JwkError::CoordinateLength("x", 32)),
+            (with(p256(), "y", base64url(&off_curve)), JwkError::NotOnCurve),
+            (with(with(p256(), "x", zeros(32)), "y", zeros(32)), JwkError::NotOnCurve),
+            (with(with(p256(), "x", y), "y", x), JwkError::NotOnCurve),
+        ] {
+            assert_refused(&jwk, &expected);
+        }
+    }
+
+    #[test]
+    fn rsa_numbers_that_are_weak_or_doubly_spelled_are_refused() {
+        let large = base64url(&[&[1], vec![0xff; 1024].as_slice()].concat());
+        for (jwk, expected) in [
+            (without(rsa(), "n"), JwkError::Missing("n")),
+            (without(rsa(), "e"), JwkError::Missing("e")),
+            (with(rsa(), "n", ""), JwkError::ModulusTooShort),
+            (modulus(|n| n.truncate(128)), JwkError::ModulusTooShort),
+            (modulus(|n| n[0] = 0x7f), JwkError::ModulusTooShort),
+            (modulus(|n| n.insert(0, 0)), JwkError::LeadingZero),
+            (with(rsa(), "n", large), JwkError::ModulusTooLong),
+            (modulus(|n| *n.last_mut().unwrap() &= 0xfe), JwkError::EvenModulus),
+            (with(rsa(), "e", "AQ"), JwkError::Exponent),
+            (with(rsa(), "e", "Aw"), JwkError::Exponent),
+            (with(rsa(), "e", "AAEAAQ"), JwkError::Exponent),
+            (with(rsa(), "e", "AQAA"), JwkError::Exponent),
+            (with(rsa(), "e", ""), JwkError::Exponent),
+            (with(rsa(), "e", RSA_N), JwkError::Exponent),
+        ] {
+            assert_refused(&jwk, &expected);
+        }
+    }
+
+    #[test]
+    fn ed25519_points_under_which_anybody_can_sign_are_refused() {
+        let mut points: Vec<[u8; 32]> = Vec::new();
+        for first in [0, 1] {
+            let mut point = [0; 32];
+            point[0] = first;
+            points.push(point);
+        }
+        for first in [0xec, 0xed, 0xee] {
+            let mut point = [0xff; 32];
+            point[0] = first;
+            point[31] = 0x7f;
+            points.push(point);
+        }
+        for text in [
+            "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU",
+            "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o",
+        ] {
+            points.push(decode_base64url(text).unwrap().try_into().unwrap());
+        }
+        for mut point in points {
+            for sign in [0, 0x80] {
+                point[31] = (point[31] & 0x7f) | sign;
+                assert_refused(&with(ed25519(), "x", base64url(&point)), &JwkError::SmallOrder);
+            }
+        }
+        assert_refused(&with(ed25519(), "x", base64url(&[9; 31])), &JwkError::CoordinateLength("x", 32));
+        assert_refused(&with(ed25519(), "crv", "Ed448"), &JwkError::Curve);
+        assert_refused(&with(ed25519(), "crv", "X25519"), &JwkError::Curve);
+    }
+
+    #[test]
+    fn a_small_order_point_would_let_anybody_sign() {
+        // R the neutral point and S zero: it verifies whenever the challenge is a multiple of the order.
+        let mut forged = [0; 64];
+        forged[0] = 1;
+        let order_8 = decode_base64url("JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU").unwrap();
+        let key = ParsedPublicKey::new(&ED25519, &order_8).unwrap();
+        assert!((0..=255_u8).any(|message| key.verify_sig(&[message], &forged).is_ok()));
+    }
+
+    #[test]
+    fn good_keys_are_taken_and_rendered_with_their_public_members_only() {
+        let stated = with(with(with(p256(), "kid", "k"), "alg", "ES256"), "use", "sig");
+        let key = PublicJwk::from_value(&with(with(stated.clone(), "key_ops", json!(["verify"])), "ext", true)).unwrap();
+        assert_eq!(key.to_value(), without(stated, "use"));
+        assert_eq!((key.kid(), key.stated_algorithm()), (Some("k"), Some(SigningAlgorithm::Es256)));
+        for (jwk, key_type, algorithms) in [
+            (p256(), KeyType::P256, &[SigningAlgorithm::Es256][..]),
+            (rsa(), KeyType::Rsa, &[SigningAlgorithm::Rs256, SigningAlgorithm::Ps256]),
+            (with(rsa(), "alg", "PS256"), KeyType::Rsa, &[SigningAlgorithm::Ps256]),
+            (with(rsa(), "alg", "RS256"), KeyType::Rsa, &[SigningAlgorithm::Rs256]),
+            (ed25519(), KeyType::Ed25519, &[SigningAlgorithm::EdDsa]),
+        ] {
+            let key = PublicJwk::from_value(&jwk).unwrap();
+            assert_eq!((key.key_type(), key.algorithms()), (key_type, algorithms));
+            assert_eq!(key.to_value(), jwk);
+            assert_eq!(
+                key.to_jwks_entry("n", algorithms[0]),
+                with(with(with(jwk, "kid", "n"), "alg", algorithms[0].as_str()), "use", "sig")
+            );
+        }
+    }
+
+    #[test]
+    fn thumbprints_are_those_of_the_rfcs_and_debug_shows_nothing_else() {
+        let key = PublicJwk::from_value(&with(ed25519(), "kid", "secret name")).unwrap();
+        // RFC 8037 appendix A.3.
+        assert_eq!(key.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(
+            format!("{key:?}"),
+            "PublicJwk(Ed25519, kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k)"
+        );
+    }
+
+    #[test]
+    fn a_key_answers_to_its_name_and_its_thumbprint_and_without_a_name_to_any() {
+        let named = PublicJwk::from_value(&with(p256(), "kid", "mine")).unwrap();
+        let nameless = PublicJwk::from_value(&p256()).unwrap();
+        assert!(named.answers_to("mine"));
+        assert!(named.answers_to(named.thumbprint()));
+        assert!(!named.answers_to("other"));
+        assert!(nameless.answers_to("other"));
+    }
+
+    #[test]
+    fn pem_texts_without_exactly_one_usable_public_key_are_refused() {
+        let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
+        let private = key.to_pkcs8_pem().unwrap();
+        let unknown = pem::encode("PUBLIC KEY", b"\x30\x03\x02\x01\x01");
+        let certificate = pem::encode("CERTIFICATE", b"\x30\x00");
+        for (text, expected) in [
+            ("", JwkError::Pem(PemError::NoBlock)),
+            (private.as_str(), JwkError::PrivatePem),
+            (&format!("{}{}", unknown.as_str(), private.as_str()), JwkError::PrivatePem),
+            (&unknown, JwkError::PemKind),
+            (&unknown.repeat(2), JwkError::PemKind),
+            (&pem::encode("PUBLIC KEY", b""), JwkError::PemKind),
+            (&certificate, JwkError::PemKind),
+            (&" ".repeat(MAX_KEY_BYTES + 1), JwkError::TooLarge),
+        ] {
+            assert_eq!(PublicJwk::from_pem(text), Err(expected));
+        }
+    }
+}

@@ -460,3 +460,224 @@ fn wipe(value: &mut Value) {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::PublicKeyX509Der;
+    use serde_json::json;
+
+    use super::*;
+    use crate::jose::compact::UnverifiedJws;
+    use crate::jose::digest::{base64url, decode_base64url};
+
+    const MAX: usize = 8 * 1024;
+
+    /// RFC 8037 appendix A.1.
+    fn ed25519() -> Value {
+        json!({
+            "kty": "OKP", "crv": "Ed25519",
+            "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        })
+    }
+
+    /// RFC 7515 appendix A.3.
+    fn p256() -> Value {
+        json!({
+            "kty": "EC", "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+            "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI",
+        })
+    }
+
+    fn with(mut jwk: Value, name: &str, value: impl Into<Value>) -> Value {
+        jwk[name] = value.into();
+        jwk
+    }
+
+    fn without(mut jwk: Value, name: &str) -> Value {
+        jwk.as_object_mut().unwrap().remove(name);
+        jwk
+    }
+
+    fn from_jwk(jwk: &Value) -> Result<SigningKey, KeyError> {
+        SigningKey::from_jwk(None, jwk.to_string().as_bytes())
+    }
+
+    #[test]
+    fn bytes_that_are_no_key_for_the_algorithm_are_refused() {
+        let keys: Vec<_> = SigningAlgorithm::ALL
+            .into_iter()
+            .map(|algorithm| SigningKey::generate(algorithm).unwrap())
+            .collect();
+        for algorithm in SigningAlgorithm::ALL {
+            for der in [&b""[..], b"x", &[0x30; 200]] {
+                let refused = SigningKey::from_pkcs8_der(algorithm, der).err();
+                assert_eq!(refused, Some(KeyError::Rejected(algorithm)));
+            }
+            for key in &keys {
+                let der = key.to_pkcs8_der().unwrap();
+                let outcome = SigningKey::from_pkcs8_der(algorithm, &der);
+                if KeyType::of(algorithm) == KeyType::of(key.algorithm()) {
+                    assert_eq!(outcome.unwrap().public_jwk().thumbprint(), key.kid());
+                } else {
+                    assert_eq!(outcome.err(), Some(KeyError::Rejected(algorithm)));
+                }
+                let cut = SigningKey::from_pkcs8_der(algorithm, &der[..der.len() - 1]);
+                assert_eq!(cut.err(), Some(KeyError::Rejected(algorithm)));
+            }
+        }
+    }
+
+    #[test]
+    fn pem_texts_without_exactly_one_plain_private_key_are_refused() {
+        let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
+        let private = key.to_pkcs8_pem().unwrap();
+        let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nZm9v\n\
+                      -----END EC PRIVATE KEY-----\n";
+        for (text, expected) in [
+            ("", KeyError::Pem(PemError::NoBlock)),
+            (&pem::encode("PUBLIC KEY", b"x"), KeyError::NoPrivateKey),
+            (&pem::encode("ENCRYPTED PRIVATE KEY", b"x"), KeyError::Encrypted),
+            (legacy, KeyError::Encrypted),
+            (&pem::encode("PRIVATE KEY", b"x"), KeyError::Kind),
+            (&pem::encode("DSA PRIVATE KEY", b"x"), KeyError::Kind),
+            (&private.repeat(2), KeyError::SeveralKeys),
+            (&" ".repeat(MAX_KEY_BYTES + 1), KeyError::TooLarge),
+        ] {
+            assert_eq!(SigningKey::from_pkcs8_pem(None, text).err(), Some(expected));
+        }
+        let other = SigningKey::from_pkcs8_pem(Some(SigningAlgorithm::Rs256), &private);
+        assert_eq!(other.err(), Some(KeyError::Rejected(SigningAlgorithm::Rs256)));
+        assert_eq!(SigningKey::from_file_content(None, &[0xff]).err(), Some(KeyError::NotText));
+    }
+
+    #[test]
+    fn private_jwks_that_do_not_hold_together_are_refused() {
+        let zero = base64url(&[0; 32]);
+        let rsa = json!({
+            "kty": "RSA", "e": "AQAB",
+            "n": base64url(&[&[0xff; 255][..], &[1]].concat()),
+            "d": "AA", "p": "AA", "q": "AA", "dp": "AA", "dq": "AA", "qi": "AA",
+        });
+        for (jwk, expected) in [
+            (json!({"kty": "oct", "k": "AA"}), KeyError::Public(JwkError::Symmetric)),
+            (without(p256(), "d"), KeyError::Public(JwkError::Missing("d"))),
+            (without(p256(), "x"), KeyError::Public(JwkError::Missing("x"))),
+            (with(p256(), "d", "AA"), KeyError::Public(JwkError::CoordinateLength("d", 32))),
+            (with(p256(), "d", zero.clone()), KeyError::Inconsistent),
+            (with(p256(), "d", base64url(&[7; 32])), KeyError::Inconsistent),
+            (with(p256(), "d", base64url(&[0xff; 32])), KeyError::Inconsistent),
+            (with(p256(), "key_ops", json!(["verify"])), KeyError::KeyOps),
+            (with(p256(), "use", "enc"), KeyError::Public(JwkError::Use)),
+            (with(p256(), "alg", "HS256"), KeyError::Public(JwkError::Algorithm)),
+            (without(ed25519(), "d"), KeyError::Public(JwkError::Missing("d"))),
+            (with(ed25519(), "d", base64url(&[0; 64])), KeyError::Public(JwkError::CoordinateLength("d", 32))),
+            (with(ed25519(), "d", zero), KeyError::Inconsistent),
+            (rsa.clone(), KeyError::Inconsistent),
+            (without(rsa.clone(), "qi"), KeyError::Public(JwkError::Missing("qi"))),
+            (with(rsa, "e", "Aw"), KeyError::Public(JwkError::Exponent)),
+        ] {
+            assert_eq!(from_jwk(&jwk).err(), Some(expected), "{jwk}");
+        }
+        let text = p256().to_string();
+        assert_eq!(
+            SigningKey::from_jwk(Some(SigningAlgorithm::Es384), text.as_bytes()).err(),
+            Some(KeyError::Public(JwkError::AlgorithmMismatch(
+                SigningAlgorithm::Es384,
+                KeyType::P256
+            )))
+        );
+    }
+
+    #[test]
+    fn every_algorithm_signs_what_its_public_key_verifies_also_after_a_round_trip() {
+        for algorithm in SigningAlgorithm::ALL {
+            let key = SigningKey::generate(algorithm).unwrap();
+            let der = SigningKey::from_pkcs8_der(algorithm, &key.to_pkcs8_der().unwrap()).unwrap();
+            let pem = SigningKey::from_pkcs8_pem(Some(algorithm), &key.to_pkcs8_pem().unwrap()).unwrap();
+            for signer in [&key, &der, &pem] {
+                assert_eq!(signer.public_jwk(), key.public_jwk());
+                let token = signer.sign_compact("at+jwt", br#"{"sub":"a"}"#).unwrap();
+                assert_eq!(token.capacity(), token.len(), "the token is built without growing");
+                let jws = UnverifiedJws::parse(&token, MAX).unwrap();
+                let verified = jws.verify(key.public_jwk()).unwrap();
+                assert_eq!(verified.payload(), br#"{"sub":"a"}"#);
+                assert_eq!(verified.header().algorithm, algorithm);
+                assert_eq!(verified.header().kid.as_deref(), Some(key.public_jwk().thumbprint()));
+                assert_eq!(verified.header().typ.as_deref(), Some("at+jwt"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_algorithm_of_a_pem_key_is_found_and_its_public_pem_is_the_same_key() {
+        for (algorithm, usual) in [
+            (SigningAlgorithm::Es256, SigningAlgorithm::Es256),
+            (SigningAlgorithm::Es384, SigningAlgorithm::Es384),
+            (SigningAlgorithm::Rs256, SigningAlgorithm::Rs256),
+            (SigningAlgorithm::Ps256, SigningAlgorithm::Rs256),
+            (SigningAlgorithm::EdDsa, SigningAlgorithm::EdDsa),
+        ] {
+            let key = SigningKey::generate(algorithm).unwrap();
+            let pem = key.to_pkcs8_pem().unwrap();
+            let read = SigningKey::from_file_content(None, pem.as_bytes()).unwrap();
+            assert_eq!((read.algorithm(), read.kid()), (usual, key.kid()));
+
+            let spki: PublicKeyX509Der<'_> = match &key.pair {
+                KeyPair::Ecdsa(pair) => pair.public_key().as_der(),
+                KeyPair::Rsa(pair) => pair.public_key().as_der(),
+                KeyPair::Ed25519(pair) => pair.public_key().as_der(),
+            }
+            .unwrap();
+            let public = PublicJwk::from_pem(&pem::encode("PUBLIC KEY", spki.as_ref())).unwrap();
+            assert_eq!((public.kid(), public.stated_algorithm()), (None, None));
+            assert_eq!(public.thumbprint(), key.kid());
+        }
+    }
+
+    #[test]
+    fn private_jwks_are_read_with_the_kid_and_alg_they_state() {
+        let key = from_jwk(&p256()).unwrap();
+        assert_eq!(key.kid(), key.public_jwk().thumbprint());
+        let named = with(with(with(p256(), "kid", "mailer-1"), "alg", "ES256"), "key_ops", json!(["sign"]));
+        let named = SigningKey::from_file_content(None, format!(" {named}\n").as_bytes()).unwrap();
+        assert_eq!((named.kid(), named.algorithm()), ("mailer-1", SigningAlgorithm::Es256));
+        let token = named.sign_compact("JWT", b"{}").unwrap();
+        let jws = UnverifiedJws::parse(&token, MAX).unwrap();
+        assert_eq!(jws.unverified_kid(), Some("mailer-1"));
+        assert!(jws.verify(named.public_jwk()).is_ok());
+    }
+
+    #[test]
+    fn the_ed25519_example_of_rfc_8037_is_reproduced_byte_for_byte() {
+        let key = from_jwk(&ed25519()).unwrap();
+        assert_eq!(
+            key.sign_parts(br#"{"alg":"EdDSA"}"#, b"Example of Ed25519 signing").unwrap(),
+            "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
+             hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+        );
+    }
+
+    #[test]
+    fn a_key_prints_its_algorithm_and_thumbprint_only() {
+        let key = from_jwk(&with(ed25519(), "kid", "name")).unwrap();
+        assert_eq!(
+            format!("{key:?}"),
+            "SigningKey(EdDSA, kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k)"
+        );
+        assert_eq!(
+            key.to_pkcs8_der().unwrap()[16..],
+            decode_base64url("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap()
+        );
+    }
+
+    #[test]
+    fn names_with_quotes_are_escaped_in_the_header() {
+        let key = from_jwk(&with(ed25519(), "kid", "a\"b\\")).unwrap();
+        let token = key.sign_compact("J\"WT", b"{}").unwrap();
+        let jws = UnverifiedJws::parse(&token, MAX).unwrap();
+        assert_eq!((jws.unverified_kid(), jws.unverified_typ()), (Some("a\"b\\"), Some("J\"WT")));
+    }
+}
