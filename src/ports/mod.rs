@@ -2,4 +2,5 @@
 //! arguments, so that a test (or an embedder) decides what time it is and what is drawn.
 
 pub mod random;
+pub mod request;
 pub mod time;

@@ -1,0 +1,11 @@
+//! What the server knows about a request besides its content; handlers take it as an extension.
+
+use std::net::SocketAddr;
+
+/// The id of a request: made here, in the answer's `X-Request-Id`, in the log and in the audit.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// The address of the peer, from the connection and never from a header.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddr(pub SocketAddr);
