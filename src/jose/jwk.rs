@@ -6,8 +6,8 @@ use std::fmt;
 
 use aws_lc_rs::rsa::{PublicKey as RsaPublicKey, PublicKeyComponents};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PSS_2048_8192_SHA256,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
 };
 use serde_json::{Map, Value};
 
@@ -96,19 +96,27 @@ pub enum JwkError {
     #[error("`n` must not start with a zero byte; export the key again")]
     LeadingZero,
     /// Fewer bits than [`MIN_RSA_BITS`].
-    #[error("the RSA modulus is shorter than {MIN_RSA_BITS} bits; make a key of {MIN_RSA_BITS} bits or more")]
+    #[error(
+        "the RSA modulus is shorter than {MIN_RSA_BITS} bits; make a key of {MIN_RSA_BITS} bits or more"
+    )]
     ModulusTooShort,
     /// More bits than [`MAX_RSA_BITS`].
-    #[error("the RSA modulus is longer than {MAX_RSA_BITS} bits; make a key of at most {MAX_RSA_BITS} bits")]
+    #[error(
+        "the RSA modulus is longer than {MAX_RSA_BITS} bits; make a key of at most {MAX_RSA_BITS} bits"
+    )]
     ModulusTooLong,
     /// An even modulus is no product of two odd primes.
-    #[error("the RSA modulus is even, so it is no RSA modulus; export the key again or make a new one")]
+    #[error(
+        "the RSA modulus is even, so it is no RSA modulus; export the key again or make a new one"
+    )]
     EvenModulus,
     /// Another exponent than 65537.
     #[error("the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key")]
     Exponent,
     /// The modulus bears the fingerprint of CVE-2017-15361.
-    #[error("the RSA key was made by a flawed generator (ROCA, CVE-2017-15361) and can be broken; make a new key")]
+    #[error(
+        "the RSA key was made by a flawed generator (ROCA, CVE-2017-15361) and can be broken; make a new key"
+    )]
     Roca,
     /// The crypto library takes no such RSA key.
     #[error("the RSA key is not acceptable; export the key again or make a new one")]
@@ -282,10 +290,20 @@ impl PublicJwk {
         // AlgorithmIdentifier of rsaEncryption; RSASSA-PSS keys (RFC 4055) are not taken.
         const RSA: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
         if let Some(point) = der.strip_prefix(P256).filter(|point| point.len() == 64) {
-            return Self::from_ec(KeyType::P256, &point[..32], &point[32..], KeyMeta::default());
+            return Self::from_ec(
+                KeyType::P256,
+                &point[..32],
+                &point[32..],
+                KeyMeta::default(),
+            );
         }
         if let Some(point) = der.strip_prefix(P384).filter(|point| point.len() == 96) {
-            return Self::from_ec(KeyType::P384, &point[..48], &point[48..], KeyMeta::default());
+            return Self::from_ec(
+                KeyType::P384,
+                &point[..48],
+                &point[48..],
+                KeyMeta::default(),
+            );
         }
         if let Some(point) = der.strip_prefix(ED25519).filter(|point| point.len() == 32) {
             return Self::from_ed25519(point, KeyMeta::default());
@@ -339,7 +357,12 @@ impl PublicJwk {
         }
     }
 
-    pub(super) fn from_ec(key_type: KeyType, x: &[u8], y: &[u8], meta: KeyMeta) -> Result<Self, JwkError> {
+    pub(super) fn from_ec(
+        key_type: KeyType,
+        x: &[u8],
+        y: &[u8],
+        meta: KeyMeta,
+    ) -> Result<Self, JwkError> {
         let (crv, length) = match key_type {
             KeyType::P256 => ("P-256", 32),
             KeyType::P384 => ("P-384", 48),
@@ -472,7 +495,12 @@ impl PublicJwk {
     }
 
     /// Whether `signature` over `message` is this key's; false for an algorithm it may not verify.
-    pub(super) fn verifies(&self, algorithm: SigningAlgorithm, message: &[u8], signature: &[u8]) -> bool {
+    pub(super) fn verifies(
+        &self,
+        algorithm: SigningAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
         self.verifiers
             .iter()
             .find(|(own, _)| *own == algorithm)
@@ -570,7 +598,10 @@ pub(super) fn is_valid_key_id(kid: &str) -> bool {
     !kid.is_empty() && kid.len() <= MAX_KEY_ID_BYTES && !kid.chars().any(char::is_control)
 }
 
-fn allowed_algorithms(key_type: KeyType, stated: Option<SigningAlgorithm>) -> &'static [SigningAlgorithm] {
+fn allowed_algorithms(
+    key_type: KeyType,
+    stated: Option<SigningAlgorithm>,
+) -> &'static [SigningAlgorithm] {
     match stated {
         None => key_type.algorithms(),
         Some(SigningAlgorithm::Es256) => &[SigningAlgorithm::Es256],
@@ -623,12 +654,14 @@ fn check_rsa_numbers(n: &[u8], e: &[u8]) -> Result<(), JwkError> {
 /// the sign of x.
 fn is_small_order(mut point: [u8; 32]) -> bool {
     const ORDER_8: [u8; 32] = [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
-        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
     ];
     const ORDER_8_NEGATED: [u8; 32] = [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
-        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
     ];
     point[31] &= 0x7f;
     let is_near_prime = point[31] == 0x7f && point[1..31].iter().all(|&byte| byte == 0xff);
@@ -640,22 +673,32 @@ fn is_small_order(mut point: [u8; 32]) -> bool {
         || point == ORDER_8_NEGATED
 }
 
-pub(super) fn required_string<'m>(members: &'m Map<String, Value>, name: &'static str) -> Result<&'m str, JwkError> {
+pub(super) fn required_string<'m>(
+    members: &'m Map<String, Value>,
+    name: &'static str,
+) -> Result<&'m str, JwkError> {
     optional_string(members, name)?.ok_or(JwkError::Missing(name))
 }
 
-fn optional_string<'m>(members: &'m Map<String, Value>, name: &'static str) -> Result<Option<&'m str>, JwkError> {
+fn optional_string<'m>(
+    members: &'m Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<&'m str>, JwkError> {
     match members.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(JwkError::WrongType(name, "a string"))
-        }
+        Some(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_),
+        ) => Err(JwkError::WrongType(name, "a string")),
     }
 }
 
-pub(super) fn number(members: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, JwkError> {
-    decode_base64url(required_string(members, name)?).map_err(|error| JwkError::Encoding(name, error))
+pub(super) fn number(
+    members: &Map<String, Value>,
+    name: &'static str,
+) -> Result<Vec<u8>, JwkError> {
+    decode_base64url(required_string(members, name)?)
+        .map_err(|error| JwkError::Encoding(name, error))
 }
 
 #[cfg(test)]
@@ -704,7 +747,11 @@ mod tests {
 
     fn assert_refused(jwk: &Value, expected: &JwkError) {
         assert_eq!(PublicJwk::from_value(jwk).as_ref(), Err(expected), "{jwk}");
-        assert_eq!(PublicJwk::parse(jwk.to_string().as_bytes()).as_ref(), Err(expected), "{jwk}");
+        assert_eq!(
+            PublicJwk::parse(jwk.to_string().as_bytes()).as_ref(),
+            Err(expected),
+            "{jwk}"
+        );
     }
 
     #[test]
@@ -713,9 +760,15 @@ mod tests {
             (vec![b' '; MAX_KEY_BYTES + 1], JwkError::TooLarge),
             (b"x".to_vec(), JwkError::Json(JsonError::Syntax)),
             (b"[]".to_vec(), JwkError::Json(JsonError::NotAnObject)),
-            (b"{\"kty\":\"EC\",\"kty\":\"EC\"}".to_vec(), JwkError::Json(JsonError::DuplicateMember)),
+            (
+                b"{\"kty\":\"EC\",\"kty\":\"EC\"}".to_vec(),
+                JwkError::Json(JsonError::DuplicateMember),
+            ),
             (b"{}".to_vec(), JwkError::Missing("kty")),
-            (b"{\"kty\":1}".to_vec(), JwkError::WrongType("kty", "a string")),
+            (
+                b"{\"kty\":1}".to_vec(),
+                JwkError::WrongType("kty", "a string"),
+            ),
             (b"{\"kty\":\"ec\"}".to_vec(), JwkError::KeyType),
             (b"{\"keys\":[]}".to_vec(), JwkError::Missing("kty")),
         ] {
@@ -725,11 +778,17 @@ mod tests {
 
     #[test]
     fn secrets_are_refused_whatever_else_is_wrong() {
-        assert_refused(&json!({"kty": "oct", "k": "c2VjcmV0"}), &JwkError::Symmetric);
+        assert_refused(
+            &json!({"kty": "oct", "k": "c2VjcmV0"}),
+            &JwkError::Symmetric,
+        );
         assert_refused(&json!({"kty": "oct"}), &JwkError::Symmetric);
         for member in PRIVATE_MEMBERS {
             for base in [p256(), rsa(), ed25519()] {
-                assert_refused(&with(base.clone(), member, "AA"), &JwkError::Private(member));
+                assert_refused(
+                    &with(base.clone(), member, "AA"),
+                    &JwkError::Private(member),
+                );
                 assert_refused(&with(base, member, Value::Null), &JwkError::Private(member));
             }
         }
@@ -744,15 +803,24 @@ mod tests {
             (with(p256(), "use", "enc"), JwkError::Use),
             (with(p256(), "use", json!(["sig"])), JwkError::Use),
             (with(p256(), "use", Value::Null), JwkError::Use),
-            (with(p256(), "key_ops", json!(["encrypt"])), JwkError::KeyOps),
+            (
+                with(p256(), "key_ops", json!(["encrypt"])),
+                JwkError::KeyOps,
+            ),
             (with(p256(), "key_ops", json!(["sign"])), JwkError::KeyOps),
-            (with(p256(), "key_ops", json!(["verify", "sign"])), JwkError::KeyOps),
+            (
+                with(p256(), "key_ops", json!(["verify", "sign"])),
+                JwkError::KeyOps,
+            ),
             (with(p256(), "key_ops", json!([])), JwkError::KeyOps),
             (with(p256(), "key_ops", "verify"), JwkError::KeyOps),
             (with(p256(), "alg", "none"), JwkError::Algorithm),
             (with(p256(), "alg", "HS256"), JwkError::Algorithm),
             (with(p256(), "alg", "ES512"), JwkError::Algorithm),
-            (with(p256(), "alg", 1), JwkError::WrongType("alg", "a string")),
+            (
+                with(p256(), "alg", 1),
+                JwkError::WrongType("alg", "a string"),
+            ),
             (
                 with(p256(), "alg", "ES384"),
                 JwkError::AlgorithmMismatch(SigningAlgorithm::Es384, KeyType::P256),
@@ -766,11 +834,20 @@ mod tests {
                 JwkError::AlgorithmMismatch(SigningAlgorithm::Rs256, KeyType::Ed25519),
             ),
             (with(p256(), "x5c", json!([])), JwkError::Certificate("x5c")),
-            (with(p256(), "x5u", "https://a.example"), JwkError::Certificate("x5u")),
-            (with(p256(), "kid", 7), JwkError::WrongType("kid", "a string")),
+            (
+                with(p256(), "x5u", "https://a.example"),
+                JwkError::Certificate("x5u"),
+            ),
+            (
+                with(p256(), "kid", 7),
+                JwkError::WrongType("kid", "a string"),
+            ),
             (with(p256(), "kid", ""), JwkError::KeyId),
             (with(p256(), "kid", "a\nb"), JwkError::KeyId),
-            (with(p256(), "kid", "k".repeat(MAX_KEY_ID_BYTES + 1)), JwkError::KeyId),
+            (
+                with(p256(), "kid", "k".repeat(MAX_KEY_ID_BYTES + 1)),
+                JwkError::KeyId,
+            ),
         ] {
             assert_refused(&jwk, &expected);
         }
@@ -787,17 +864,35 @@ mod tests {
             (without(p256(), "crv"), JwkError::Missing("crv")),
             (without(p256(), "x"), JwkError::Missing("x")),
             (without(p256(), "y"), JwkError::Missing("y")),
-            (with(p256(), "crv", "P-384"), JwkError::CoordinateLength("x", 48)),
+            (
+                with(p256(), "crv", "P-384"),
+                JwkError::CoordinateLength("x", 48),
+            ),
             (with(p256(), "crv", "P-521"), JwkError::Curve),
             (with(p256(), "crv", "secp256k1"), JwkError::Curve),
             (with(p256(), "crv", "Ed25519"), JwkError::Curve),
             (with(p256(), "x", 1), JwkError::WrongType("x", "a string")),
-            (with(p256(), "x", format!("{x}=")), JwkError::Encoding("x", Base64Error::Character)),
-            (with(p256(), "x", zeros(31)), JwkError::CoordinateLength("x", 32)),
-            (with(p256(), "y", zeros(33)), JwkError::CoordinateLength("y", 32)),
+            (
+                with(p256(), "x", format!("{x}=")),
+                JwkError::Encoding("x", Base64Error::Character),
+            ),
+            (
+                with(p256(), "x", zeros(31)),
+                JwkError::CoordinateLength("x", 32),
+            ),
+            (
+                with(p256(), "y", zeros(33)),
+                JwkError::CoordinateLength("y", 32),
+            ),
             (with(p256(), "x", ""), JwkError::CoordinateLength("x", 32)),
-            (with(p256(), "y", base64url(&off_curve)), JwkError::NotOnCurve),
-            (with(with(p256(), "x", zeros(32)), "y", zeros(32)), JwkError::NotOnCurve),
+            (
+                with(p256(), "y", base64url(&off_curve)),
+                JwkError::NotOnCurve,
+            ),
+            (
+                with(with(p256(), "x", zeros(32)), "y", zeros(32)),
+                JwkError::NotOnCurve,
+            ),
             (with(with(p256(), "x", y), "y", x), JwkError::NotOnCurve),
         ] {
             assert_refused(&jwk, &expected);
@@ -815,7 +910,10 @@ mod tests {
             (modulus(|n| n[0] = 0x7f), JwkError::ModulusTooShort),
             (modulus(|n| n.insert(0, 0)), JwkError::LeadingZero),
             (with(rsa(), "n", large), JwkError::ModulusTooLong),
-            (modulus(|n| *n.last_mut().unwrap() &= 0xfe), JwkError::EvenModulus),
+            (
+                modulus(|n| *n.last_mut().unwrap() &= 0xfe),
+                JwkError::EvenModulus,
+            ),
             (with(rsa(), "e", "AQ"), JwkError::Exponent),
             (with(rsa(), "e", "Aw"), JwkError::Exponent),
             (with(rsa(), "e", "AAEAAQ"), JwkError::Exponent),
@@ -850,10 +948,16 @@ mod tests {
         for mut point in points {
             for sign in [0, 0x80] {
                 point[31] = (point[31] & 0x7f) | sign;
-                assert_refused(&with(ed25519(), "x", base64url(&point)), &JwkError::SmallOrder);
+                assert_refused(
+                    &with(ed25519(), "x", base64url(&point)),
+                    &JwkError::SmallOrder,
+                );
             }
         }
-        assert_refused(&with(ed25519(), "x", base64url(&[9; 31])), &JwkError::CoordinateLength("x", 32));
+        assert_refused(
+            &with(ed25519(), "x", base64url(&[9; 31])),
+            &JwkError::CoordinateLength("x", 32),
+        );
         assert_refused(&with(ed25519(), "crv", "Ed448"), &JwkError::Curve);
         assert_refused(&with(ed25519(), "crv", "X25519"), &JwkError::Curve);
     }
@@ -871,14 +975,34 @@ mod tests {
     #[test]
     fn good_keys_are_taken_and_rendered_with_their_public_members_only() {
         let stated = with(with(with(p256(), "kid", "k"), "alg", "ES256"), "use", "sig");
-        let key = PublicJwk::from_value(&with(with(stated.clone(), "key_ops", json!(["verify"])), "ext", true)).unwrap();
+        let key = PublicJwk::from_value(&with(
+            with(stated.clone(), "key_ops", json!(["verify"])),
+            "ext",
+            true,
+        ))
+        .unwrap();
         assert_eq!(key.to_value(), without(stated, "use"));
-        assert_eq!((key.kid(), key.stated_algorithm()), (Some("k"), Some(SigningAlgorithm::Es256)));
+        assert_eq!(
+            (key.kid(), key.stated_algorithm()),
+            (Some("k"), Some(SigningAlgorithm::Es256))
+        );
         for (jwk, key_type, algorithms) in [
             (p256(), KeyType::P256, &[SigningAlgorithm::Es256][..]),
-            (rsa(), KeyType::Rsa, &[SigningAlgorithm::Rs256, SigningAlgorithm::Ps256]),
-            (with(rsa(), "alg", "PS256"), KeyType::Rsa, &[SigningAlgorithm::Ps256]),
-            (with(rsa(), "alg", "RS256"), KeyType::Rsa, &[SigningAlgorithm::Rs256]),
+            (
+                rsa(),
+                KeyType::Rsa,
+                &[SigningAlgorithm::Rs256, SigningAlgorithm::Ps256],
+            ),
+            (
+                with(rsa(), "alg", "PS256"),
+                KeyType::Rsa,
+                &[SigningAlgorithm::Ps256],
+            ),
+            (
+                with(rsa(), "alg", "RS256"),
+                KeyType::Rsa,
+                &[SigningAlgorithm::Rs256],
+            ),
             (ed25519(), KeyType::Ed25519, &[SigningAlgorithm::EdDsa]),
         ] {
             let key = PublicJwk::from_value(&jwk).unwrap();
@@ -886,7 +1010,11 @@ mod tests {
             assert_eq!(key.to_value(), jwk);
             assert_eq!(
                 key.to_jwks_entry("n", algorithms[0]),
-                with(with(with(jwk, "kid", "n"), "alg", algorithms[0].as_str()), "use", "sig")
+                with(
+                    with(with(jwk, "kid", "n"), "alg", algorithms[0].as_str()),
+                    "use",
+                    "sig"
+                )
             );
         }
     }
@@ -895,7 +1023,10 @@ mod tests {
     fn thumbprints_are_those_of_the_rfcs_and_debug_shows_nothing_else() {
         let key = PublicJwk::from_value(&with(ed25519(), "kid", "secret name")).unwrap();
         // RFC 8037 appendix A.3.
-        assert_eq!(key.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(
+            key.thumbprint(),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
         assert_eq!(
             format!("{key:?}"),
             "PublicJwk(Ed25519, kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k)"
@@ -921,7 +1052,10 @@ mod tests {
         for (text, expected) in [
             ("", JwkError::Pem(PemError::NoBlock)),
             (private.as_str(), JwkError::PrivatePem),
-            (&format!("{}{}", unknown.as_str(), private.as_str()), JwkError::PrivatePem),
+            (
+                &format!("{}{}", unknown.as_str(), private.as_str()),
+                JwkError::PrivatePem,
+            ),
             (&unknown, JwkError::PemKind),
             (&unknown.repeat(2), JwkError::PemKind),
             (&pem::encode("PUBLIC KEY", b""), JwkError::PemKind),

@@ -8,8 +8,9 @@ use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPairComponents, KeySize, PublicKeyComponents};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaEncoding, RsaKeyPair,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -40,7 +41,9 @@ pub enum KeyError {
     #[error("the bytes are not an unencrypted private key for {0}")]
     Rejected(SigningAlgorithm),
     /// The bytes are not a key for any algorithm.
-    #[error("the private key is of no supported kind; make one for P-256, P-384, Ed25519, or RSA of 2048 bits or more")]
+    #[error(
+        "the private key is of no supported kind; make one for P-256, P-384, Ed25519, or RSA of 2048 bits or more"
+    )]
     Kind,
     /// The public half is refused.
     #[error(transparent)]
@@ -58,7 +61,9 @@ pub enum KeyError {
     #[error("the PEM text holds more than one private key; give one key alone")]
     SeveralKeys,
     /// The PEM key needs a passphrase.
-    #[error("the private key is encrypted; decrypt it with `openssl pkey -in key.pem -out plain.pem`")]
+    #[error(
+        "the private key is encrypted; decrypt it with `openssl pkey -in key.pem -out plain.pem`"
+    )]
     Encrypted,
     /// The JWK is not a JSON object, or an ambiguous one.
     #[error("the private JWK {0}")]
@@ -111,8 +116,12 @@ impl SigningKey {
     pub fn generate(algorithm: SigningAlgorithm) -> Result<Self, KeyError> {
         let failed = |_| KeyError::Generation(algorithm);
         let pair = match KeyType::of(algorithm) {
-            KeyType::P256 => KeyPair::Ecdsa(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?),
-            KeyType::P384 => KeyPair::Ecdsa(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).map_err(failed)?),
+            KeyType::P256 => KeyPair::Ecdsa(
+                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?,
+            ),
+            KeyType::P384 => KeyPair::Ecdsa(
+                EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).map_err(failed)?,
+            ),
             KeyType::Rsa => KeyPair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).map_err(failed)?),
             KeyType::Ed25519 => KeyPair::Ed25519(Ed25519KeyPair::generate().map_err(failed)?),
         };
@@ -133,7 +142,10 @@ impl SigningKey {
     ///
     /// # Errors
     /// When the text holds no such key, an encrypted one or several, or the key is refused.
-    pub fn from_pkcs8_pem(algorithm: Option<SigningAlgorithm>, text: &str) -> Result<Self, KeyError> {
+    pub fn from_pkcs8_pem(
+        algorithm: Option<SigningAlgorithm>,
+        text: &str,
+    ) -> Result<Self, KeyError> {
         if text.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLarge);
         }
@@ -205,7 +217,10 @@ impl SigningKey {
     ///
     /// # Errors
     /// As [`SigningKey::from_pkcs8_pem`] and [`SigningKey::from_jwk`].
-    pub fn from_file_content(algorithm: Option<SigningAlgorithm>, content: &[u8]) -> Result<Self, KeyError> {
+    pub fn from_file_content(
+        algorithm: Option<SigningAlgorithm>,
+        content: &[u8],
+    ) -> Result<Self, KeyError> {
         if content.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLarge);
         }
@@ -217,7 +232,11 @@ impl SigningKey {
         }
     }
 
-    fn from_der(algorithm: SigningAlgorithm, der: &[u8], container: Container) -> Result<Self, KeyError> {
+    fn from_der(
+        algorithm: SigningAlgorithm,
+        der: &[u8],
+        container: Container,
+    ) -> Result<Self, KeyError> {
         let ecdsa = |kind: &'static EcdsaSigningAlgorithm| {
             match container {
                 Container::Pkcs8 => EcdsaKeyPair::from_pkcs8(kind, der),
@@ -239,7 +258,11 @@ impl SigningKey {
         Self::assemble(pair, algorithm, None)
     }
 
-    fn assemble(pair: KeyPair, algorithm: SigningAlgorithm, kid: Option<String>) -> Result<Self, KeyError> {
+    fn assemble(
+        pair: KeyPair,
+        algorithm: SigningAlgorithm,
+        kid: Option<String>,
+    ) -> Result<Self, KeyError> {
         let meta = KeyMeta {
             kid: None,
             algorithm: Some(algorithm),
@@ -387,7 +410,12 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SigningKey({}, {})", self.algorithm, self.public.thumbprint())
+        write!(
+            f,
+            "SigningKey({}, {})",
+            self.algorithm,
+            self.public.thumbprint()
+        )
     }
 }
 
@@ -434,12 +462,21 @@ impl SecretMembers {
         }
     }
 
-    fn ecdsa_pair(&self, kind: &'static EcdsaSigningAlgorithm, length: usize) -> Result<KeyPair, KeyError> {
+    fn ecdsa_pair(
+        &self,
+        kind: &'static EcdsaSigningAlgorithm,
+        length: usize,
+    ) -> Result<KeyPair, KeyError> {
         let scalar = self.number("d")?;
         if scalar.len() != length {
             return Err(JwkError::CoordinateLength("d", length).into());
         }
-        let point = [&[4], self.number("x")?.as_slice(), self.number("y")?.as_slice()].concat();
+        let point = [
+            &[4],
+            self.number("x")?.as_slice(),
+            self.number("y")?.as_slice(),
+        ]
+        .concat();
         EcdsaKeyPair::from_private_key_and_public_key(kind, &scalar, &point)
             .map(KeyPair::Ecdsa)
             .map_err(|_| KeyError::Inconsistent)
@@ -539,7 +576,10 @@ mod tests {
         for (text, expected) in [
             ("", KeyError::Pem(PemError::NoBlock)),
             (&pem::encode("PUBLIC KEY", b"x"), KeyError::NoPrivateKey),
-            (&pem::encode("ENCRYPTED PRIVATE KEY", b"x"), KeyError::Encrypted),
+            (
+                &pem::encode("ENCRYPTED PRIVATE KEY", b"x"),
+                KeyError::Encrypted,
+            ),
             (legacy, KeyError::Encrypted),
             (&pem::encode("PRIVATE KEY", b"x"), KeyError::Kind),
             (&pem::encode("DSA PRIVATE KEY", b"x"), KeyError::Kind),
@@ -549,8 +589,14 @@ mod tests {
             assert_eq!(SigningKey::from_pkcs8_pem(None, text).err(), Some(expected));
         }
         let other = SigningKey::from_pkcs8_pem(Some(SigningAlgorithm::Rs256), &private);
-        assert_eq!(other.err(), Some(KeyError::Rejected(SigningAlgorithm::Rs256)));
-        assert_eq!(SigningKey::from_file_content(None, &[0xff]).err(), Some(KeyError::NotText));
+        assert_eq!(
+            other.err(),
+            Some(KeyError::Rejected(SigningAlgorithm::Rs256))
+        );
+        assert_eq!(
+            SigningKey::from_file_content(None, &[0xff]).err(),
+            Some(KeyError::NotText)
+        );
     }
 
     #[test]
@@ -562,21 +608,51 @@ mod tests {
             "d": "AA", "p": "AA", "q": "AA", "dp": "AA", "dq": "AA", "qi": "AA",
         });
         for (jwk, expected) in [
-            (json!({"kty": "oct", "k": "AA"}), KeyError::Public(JwkError::Symmetric)),
-            (without(p256(), "d"), KeyError::Public(JwkError::Missing("d"))),
-            (without(p256(), "x"), KeyError::Public(JwkError::Missing("x"))),
-            (with(p256(), "d", "AA"), KeyError::Public(JwkError::CoordinateLength("d", 32))),
+            (
+                json!({"kty": "oct", "k": "AA"}),
+                KeyError::Public(JwkError::Symmetric),
+            ),
+            (
+                without(p256(), "d"),
+                KeyError::Public(JwkError::Missing("d")),
+            ),
+            (
+                without(p256(), "x"),
+                KeyError::Public(JwkError::Missing("x")),
+            ),
+            (
+                with(p256(), "d", "AA"),
+                KeyError::Public(JwkError::CoordinateLength("d", 32)),
+            ),
             (with(p256(), "d", zero.clone()), KeyError::Inconsistent),
-            (with(p256(), "d", base64url(&[7; 32])), KeyError::Inconsistent),
-            (with(p256(), "d", base64url(&[0xff; 32])), KeyError::Inconsistent),
+            (
+                with(p256(), "d", base64url(&[7; 32])),
+                KeyError::Inconsistent,
+            ),
+            (
+                with(p256(), "d", base64url(&[0xff; 32])),
+                KeyError::Inconsistent,
+            ),
             (with(p256(), "key_ops", json!(["verify"])), KeyError::KeyOps),
             (with(p256(), "use", "enc"), KeyError::Public(JwkError::Use)),
-            (with(p256(), "alg", "HS256"), KeyError::Public(JwkError::Algorithm)),
-            (without(ed25519(), "d"), KeyError::Public(JwkError::Missing("d"))),
-            (with(ed25519(), "d", base64url(&[0; 64])), KeyError::Public(JwkError::CoordinateLength("d", 32))),
+            (
+                with(p256(), "alg", "HS256"),
+                KeyError::Public(JwkError::Algorithm),
+            ),
+            (
+                without(ed25519(), "d"),
+                KeyError::Public(JwkError::Missing("d")),
+            ),
+            (
+                with(ed25519(), "d", base64url(&[0; 64])),
+                KeyError::Public(JwkError::CoordinateLength("d", 32)),
+            ),
             (with(ed25519(), "d", zero), KeyError::Inconsistent),
             (rsa.clone(), KeyError::Inconsistent),
-            (without(rsa.clone(), "qi"), KeyError::Public(JwkError::Missing("qi"))),
+            (
+                without(rsa.clone(), "qi"),
+                KeyError::Public(JwkError::Missing("qi")),
+            ),
             (with(rsa, "e", "Aw"), KeyError::Public(JwkError::Exponent)),
         ] {
             assert_eq!(from_jwk(&jwk).err(), Some(expected), "{jwk}");
@@ -596,16 +672,24 @@ mod tests {
         for algorithm in SigningAlgorithm::ALL {
             let key = SigningKey::generate(algorithm).unwrap();
             let der = SigningKey::from_pkcs8_der(algorithm, &key.to_pkcs8_der().unwrap()).unwrap();
-            let pem = SigningKey::from_pkcs8_pem(Some(algorithm), &key.to_pkcs8_pem().unwrap()).unwrap();
+            let pem =
+                SigningKey::from_pkcs8_pem(Some(algorithm), &key.to_pkcs8_pem().unwrap()).unwrap();
             for signer in [&key, &der, &pem] {
                 assert_eq!(signer.public_jwk(), key.public_jwk());
                 let token = signer.sign_compact("at+jwt", br#"{"sub":"a"}"#).unwrap();
-                assert_eq!(token.capacity(), token.len(), "the token is built without growing");
+                assert_eq!(
+                    token.capacity(),
+                    token.len(),
+                    "the token is built without growing"
+                );
                 let jws = UnverifiedJws::parse(&token, MAX).unwrap();
                 let verified = jws.verify(key.public_jwk()).unwrap();
                 assert_eq!(verified.payload(), br#"{"sub":"a"}"#);
                 assert_eq!(verified.header().algorithm, algorithm);
-                assert_eq!(verified.header().kid.as_deref(), Some(key.public_jwk().thumbprint()));
+                assert_eq!(
+                    verified.header().kid.as_deref(),
+                    Some(key.public_jwk().thumbprint())
+                );
                 assert_eq!(verified.header().typ.as_deref(), Some("at+jwt"));
             }
         }
@@ -641,9 +725,16 @@ mod tests {
     fn private_jwks_are_read_with_the_kid_and_alg_they_state() {
         let key = from_jwk(&p256()).unwrap();
         assert_eq!(key.kid(), key.public_jwk().thumbprint());
-        let named = with(with(with(p256(), "kid", "mailer-1"), "alg", "ES256"), "key_ops", json!(["sign"]));
+        let named = with(
+            with(with(p256(), "kid", "mailer-1"), "alg", "ES256"),
+            "key_ops",
+            json!(["sign"]),
+        );
         let named = SigningKey::from_file_content(None, format!(" {named}\n").as_bytes()).unwrap();
-        assert_eq!((named.kid(), named.algorithm()), ("mailer-1", SigningAlgorithm::Es256));
+        assert_eq!(
+            (named.kid(), named.algorithm()),
+            ("mailer-1", SigningAlgorithm::Es256)
+        );
         let token = named.sign_compact("JWT", b"{}").unwrap();
         let jws = UnverifiedJws::parse(&token, MAX).unwrap();
         assert_eq!(jws.unverified_kid(), Some("mailer-1"));
@@ -654,7 +745,8 @@ mod tests {
     fn the_ed25519_example_of_rfc_8037_is_reproduced_byte_for_byte() {
         let key = from_jwk(&ed25519()).unwrap();
         assert_eq!(
-            key.sign_parts(br#"{"alg":"EdDSA"}"#, b"Example of Ed25519 signing").unwrap(),
+            key.sign_parts(br#"{"alg":"EdDSA"}"#, b"Example of Ed25519 signing")
+                .unwrap(),
             "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
              hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
         );
@@ -678,6 +770,9 @@ mod tests {
         let key = from_jwk(&with(ed25519(), "kid", "a\"b\\")).unwrap();
         let token = key.sign_compact("J\"WT", b"{}").unwrap();
         let jws = UnverifiedJws::parse(&token, MAX).unwrap();
-        assert_eq!((jws.unverified_kid(), jws.unverified_typ()), (Some("a\"b\\"), Some("J\"WT")));
+        assert_eq!(
+            (jws.unverified_kid(), jws.unverified_typ()),
+            (Some("a\"b\\"), Some("J\"WT"))
+        );
     }
 }
