@@ -1,1 +1,3 @@
+//! Integration tests; the tree mirrors the source.
 
+mod jose;
