@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -90,9 +91,13 @@ impl Connection {
         if let Err(error) = &outcome {
             tracing::debug!(%peer, error = %error, "connection ended early");
         }
-        // A client that timed out or is gone hears nothing more; one that was refused must be able to read why.
-        if outcome.is_ok() || outcome.is_err_and(|error| error.is_parse()) {
-            linger(http.into_parts().io.into_inner().into_inner()).await;
+        // One that was refused must be able to read why; any other has nothing left to hear.
+        if activity.is_closing() || outcome.is_err_and(|error| error.is_parse()) {
+            let stream = http.into_parts().io.into_inner().into_inner();
+            tokio::select! {
+                () = linger(stream) => {}
+                _ = &mut membership.eviction, if !is_evicted => {}
+            }
         }
     }
 }
@@ -108,7 +113,7 @@ fn answer(
     activity.request_began();
     Box::pin(async move {
         let response = exchange.answer(request, peer).await;
-        activity.request_ended();
+        activity.request_ended(response.headers().contains_key(CONNECTION));
         Ok(response)
     })
 }

@@ -24,6 +24,7 @@ pub(super) struct Activity(Arc<AtomicU8>);
 const RECEIVING_HEAD: u8 = 0;
 const SERVING: u8 = 1;
 const RESTING: u8 = 2;
+const CLOSING: u8 = 3;
 
 impl Activity {
     /// That of a fresh connection, which owes us a request.
@@ -36,9 +37,15 @@ impl Activity {
         self.0.store(SERVING, Ordering::Relaxed);
     }
 
-    /// The answer to it is known.
-    pub(super) fn request_ended(&self) {
-        self.0.store(RESTING, Ordering::Relaxed);
+    /// The answer to it is known; `is_last` when the connection is closed after it, by our will.
+    pub(super) fn request_ended(&self, is_last: bool) {
+        self.0
+            .store(if is_last { CLOSING } else { RESTING }, Ordering::Relaxed);
+    }
+
+    /// True when our last word was a refusal that leaves the rest of the request unread.
+    pub(super) fn is_closing(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == CLOSING
     }
 
     /// True from the end of a request's headers until its answer is known.

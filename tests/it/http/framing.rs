@@ -11,7 +11,6 @@ const MALFORMED: &str = "HTTP/1.1 400 Bad Request\nconnection: close\ncontent-le
 async fn ht_004_a_request_without_exactly_one_host_line_is_refused() {
     for request in [
         "GET /ping HTTP/1.1\r\n\r\n",
-        "GET /ping HTTP/1.0\r\n\r\n",
         "GET /ping HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         "GET /ping HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
     ] {

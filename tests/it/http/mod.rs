@@ -146,7 +146,11 @@ fn router(gate: Arc<Semaphore>, arrived: Arc<Semaphore>) -> Router {
         )
         .route("/wait", get(wait))
         .route("/large", get(|| async { vec![b'x'; 64 << 20] }))
-        .route("/panic", get(|| async { panic!("a fault in a handler") }))
+        .route("/panic", get(panics))
+}
+
+async fn panics() -> &'static str {
+    panic!("a fault in a handler")
 }
 
 struct Client {
@@ -230,8 +234,8 @@ fn refused(status: &str, error: &str, description: &str) -> String {
 /// The whole answer of a handler to the first request of a server.
 fn answered(body: &str, further: &str) -> String {
     format!(
-        "HTTP/1.1 200 OK\ncontent-type: text/plain; charset=utf-8\nx-request-id: {FIRST_ID}\n\
-         x-content-type-options: nosniff\n{further}content-length: {}\n\n{body}",
+        "HTTP/1.1 200 OK\ncontent-type: text/plain; charset=utf-8\ncontent-length: {}\nx-request-id: {FIRST_ID}\n\
+         x-content-type-options: nosniff\n{further}\n{body}",
         body.len()
     )
 }
