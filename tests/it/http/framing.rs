@@ -25,6 +25,18 @@ async fn ht_004_a_request_without_exactly_one_host_line_is_refused() {
 }
 
 #[tokio::test]
+async fn ht_004_http_1_0_is_no_excuse_for_a_missing_host() {
+    let server = TestServer::start().await;
+    let expected = refused(
+        "400 Bad Request",
+        "invalid_request",
+        "the request must have exactly one Host header",
+    );
+    let received = server.exchange("GET /ping HTTP/1.0\r\n\r\n").await;
+    assert_eq!(received, expected.replace("HTTP/1.1", "HTTP/1.0"));
+}
+
+#[tokio::test]
 async fn ht_004_a_host_that_is_no_host_is_refused() {
     for host in ["a b", "a/b", "user@a", "a:b:c", "\u{fc}"] {
         let server = TestServer::start().await;
