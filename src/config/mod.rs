@@ -20,6 +20,17 @@ pub use parse::{DatabaseUrl, LogFormat, LogLevel};
 pub use setting::Setting;
 use sources::Given;
 
+/// Connections at once on a listener: leaves a fifth of the usual 1,024 descriptors to the database, the
+/// other listener and outgoing fetches.
+pub const DEFAULT_MAX_CONNECTIONS: u32 = 800;
+/// Seconds for accepted requests to finish in: longer than any honest one takes, shorter than the 30 s after
+/// which container platforms kill.
+pub const DEFAULT_DRAIN_SECONDS: u32 = 10;
+/// Seconds a token lives by default: one that leaked is soon worthless, and an agent asks four times an hour.
+pub const DEFAULT_LIFETIME_SECONDS: u32 = 900;
+/// Seconds a token lives at most, unless raised: what relying parties expect of short-lived.
+pub const DEFAULT_MAX_LIFETIME_SECONDS: u32 = 3600;
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -194,12 +205,12 @@ impl Config {
             max_connections: values.or(
                 Setting::MaxConnections,
                 |text| parse::number(text, 1..=1_000_000),
-                || 800,
+                || DEFAULT_MAX_CONNECTIONS,
             )?,
             drain_seconds: values.or(
                 Setting::DrainSeconds,
                 |text| parse::number(text, 0..=3600),
-                || 10,
+                || DEFAULT_DRAIN_SECONDS,
             )?,
             admin_hosts: values.or(Setting::AdminHosts, parse::host_names, Vec::new)?,
             database_url: values.or(Setting::DatabaseUrl, parse::database_url, || {
@@ -207,8 +218,12 @@ impl Config {
             })?,
             keys_dir: values.or(Setting::KeysDir, parse::path, || PathBuf::from("keys"))?,
             kek: values.parsed(Setting::Kek, parse::secret)?,
-            default_lifetime: values.or(Setting::DefaultLifetime, parse::lifetime, || 900)?,
-            max_lifetime: values.or(Setting::MaxLifetime, parse::lifetime, || 3600)?,
+            default_lifetime: values.or(Setting::DefaultLifetime, parse::lifetime, || {
+                DEFAULT_LIFETIME_SECONDS
+            })?,
+            max_lifetime: values.or(Setting::MaxLifetime, parse::lifetime, || {
+                DEFAULT_MAX_LIFETIME_SECONDS
+            })?,
             default_algorithm: values.or(Setting::DefaultAlgorithm, parse::algorithm, || {
                 "ES256".to_owned()
             })?,

@@ -38,158 +38,164 @@ fn shown(config: &Config) -> Vec<String> {
         .collect()
 }
 
+/// A file and what is said about it.
+const FILE_MISTAKES: &[(&str, &str)] = &[
+    (
+        "[server]\nliten = \"127.0.0.1:1\"",
+        "firman.toml:2: unknown key server.liten. Did you mean server.listen?",
+    ),
+    (
+        "[server]\n\ncolour = 1",
+        "firman.toml:3: unknown key server.colour. [server] has listen, max_connections, drain_seconds.",
+    ),
+    (
+        "[sever]\nlisten = \"127.0.0.1:1\"",
+        "firman.toml:1: unknown section or key sever. Did you mean [server]?",
+    ),
+    (
+        "\n[colours]",
+        "firman.toml:2: unknown section or key colours. The sections are admin, client, data, database, issuer, keys, log, server, tokens.",
+    ),
+    (
+        "drain_seconds = 3",
+        "firman.toml:1: unknown section or key drain_seconds. Did you mean server.drain_seconds?",
+    ),
+    (
+        "issuer = \"https://id.example.com\"",
+        "firman.toml:1: unknown key issuer. issuer is a section: write [issuer] and below it url.",
+    ),
+    (
+        "[keys]\nkek = \"hunter2\"",
+        "firman.toml:2: unknown key keys.kek. A secret has no place in this file: write keys.kek_file with the path of a file that holds it.",
+    ),
+    (
+        "[server]\nlisten = 8080",
+        "firman.toml:2: server.listen is an integer, which has the wrong type. Write a string in quotes.",
+    ),
+    (
+        "[server]\nmax_connections = \"many\"",
+        "firman.toml:2: server.max_connections is a string, which has the wrong type. Write a whole number without quotes.",
+    ),
+    (
+        "[admin]\nhosts = [1]",
+        "firman.toml:2: admin.hosts is an array, which has the wrong type. Write a list of strings, like [\"console.example.com\"].",
+    ),
+    (
+        "[server]\nlisten = \"8080\"",
+        "firman.toml:2: server.listen is \"8080\", which is not an IP address and a port. Write it like 127.0.0.1:8080, or 0.0.0.0:8080 for every address of this machine.",
+    ),
+    (
+        "[server]\nmax_connections = 0",
+        "firman.toml:2: server.max_connections is \"0\", which is not a whole number in range. Write one from 1 to 1000000.",
+    ),
+    (
+        "[tokens]\nmax_lifetime = 43201",
+        "firman.toml:2: tokens.max_lifetime is \"43201\", which is not a lifetime in seconds. Write a whole number from 1 to 43200 (12 hours).",
+    ),
+    (
+        "[tokens]\ndefault_lifetime = 7200",
+        "tokens.default_lifetime is 7200 (firman.toml:2), more than tokens.max_lifetime, 3600 (default). Lower the one or raise the other.",
+    ),
+    (
+        "[tokens]\ndefault_algorithm = \"none\"",
+        "firman.toml:2: tokens.default_algorithm is \"none\", which is not a signing algorithm of this server. Write ES256 or RS256.",
+    ),
+    (
+        "[keys]\nkek_file = \"DIR/none\"",
+        "firman.toml:2: cannot read none: No such file or directory (os error 2). Create the file or correct the path.",
+    ),
+    (
+        "[database]\nurl = \"sqlite:a\"\nurl_file = \"DIR/secret\"",
+        "firman.toml:2 and firman.toml:3 both set database.url. Remove one of them.",
+    ),
+    (
+        "[server]\nlisten = \"a\"\nlisten = \"b\"",
+        "firman.toml:3: duplicate key. The file must be TOML, like: [server] and below it listen = \"127.0.0.1:8080\".",
+    ),
+];
+
 #[test]
 fn mistakes_in_the_file_are_named_with_line_and_remedy() {
-    for (file, message) in [
-        (
-            "[server]\nliten = \"127.0.0.1:1\"",
-            "firman.toml:2: unknown key server.liten. Did you mean server.listen?",
-        ),
-        (
-            "[server]\n\ncolour = 1",
-            "firman.toml:3: unknown key server.colour. [server] has listen, max_connections, drain_seconds.",
-        ),
-        (
-            "[sever]\nlisten = \"127.0.0.1:1\"",
-            "firman.toml:1: unknown section or key sever. Did you mean [server]?",
-        ),
-        (
-            "\n[colours]",
-            "firman.toml:2: unknown section or key colours. The sections are admin, client, data, database, issuer, keys, log, server, tokens.",
-        ),
-        (
-            "drain_seconds = 3",
-            "firman.toml:1: unknown section or key drain_seconds. Did you mean server.drain_seconds?",
-        ),
-        (
-            "issuer = \"https://id.example.com\"",
-            "firman.toml:1: unknown key issuer. issuer is a section: write [issuer] and below it url.",
-        ),
-        (
-            "[keys]\nkek = \"hunter2\"",
-            "firman.toml:2: unknown key keys.kek. A secret has no place in this file: write keys.kek_file with the path of a file that holds it.",
-        ),
-        (
-            "[server]\nlisten = 8080",
-            "firman.toml:2: server.listen is an integer, which has the wrong type. Write a string in quotes.",
-        ),
-        (
-            "[server]\nmax_connections = \"many\"",
-            "firman.toml:2: server.max_connections is a string, which has the wrong type. Write a whole number without quotes.",
-        ),
-        (
-            "[admin]\nhosts = [1]",
-            "firman.toml:2: admin.hosts is an array, which has the wrong type. Write a list of strings, like [\"console.example.com\"].",
-        ),
-        (
-            "[server]\nlisten = \"8080\"",
-            "firman.toml:2: server.listen is \"8080\", which is not an IP address and a port. Write it like 127.0.0.1:8080, or 0.0.0.0:8080 for every address of this machine.",
-        ),
-        (
-            "[server]\nmax_connections = 0",
-            "firman.toml:2: server.max_connections is \"0\", which is not a whole number in range. Write one from 1 to 1000000.",
-        ),
-        (
-            "[tokens]\nmax_lifetime = 43201",
-            "firman.toml:2: tokens.max_lifetime is \"43201\", which is not a lifetime in seconds. Write a whole number from 1 to 43200 (12 hours).",
-        ),
-        (
-            "[tokens]\ndefault_lifetime = 7200",
-            "tokens.default_lifetime is 7200 (firman.toml:2), more than tokens.max_lifetime, 3600 (default). Lower the one or raise the other.",
-        ),
-        (
-            "[tokens]\ndefault_algorithm = \"none\"",
-            "firman.toml:2: tokens.default_algorithm is \"none\", which is not a signing algorithm of this server. Write ES256 or RS256.",
-        ),
-        (
-            "[keys]\nkek_file = \"DIR/none\"",
-            "firman.toml:2: cannot read none: No such file or directory (os error 2). Create the file or correct the path.",
-        ),
-        (
-            "[database]\nurl = \"sqlite:a\"\nurl_file = \"DIR/secret\"",
-            "firman.toml:2 and firman.toml:3 both set database.url. Remove one of them.",
-        ),
-        (
-            "[server]\nlisten = \"a\"\nlisten = \"b\"",
-            "firman.toml:3: duplicate key. The file must be TOML, like: [server] and below it listen = \"127.0.0.1:8080\".",
-        ),
-    ] {
-        assert_eq!(from_file(file).unwrap_err(), message, "{file}");
+    for (file, message) in FILE_MISTAKES {
+        assert_eq!(from_file(file).unwrap_err(), *message, "{file}");
     }
 }
 
+/// A variable, its value and what is said about it.
+const VARIABLE_MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "FIRMAN_SERVER__LITEN",
+        "a",
+        "unknown environment variable FIRMAN_SERVER__LITEN. Did you mean FIRMAN_SERVER__LISTEN?",
+    ),
+    (
+        "FIRMAN_COLOUR__RED",
+        "",
+        "unknown environment variable FIRMAN_COLOUR__RED. Settings are named FIRMAN_SECTION__KEY; unset this one.",
+    ),
+    (
+        "FIRMAN_ISUER_URL",
+        "a",
+        "unknown environment variable FIRMAN_ISUER_URL. Did you mean FIRMAN_ISSUER_URL?",
+    ),
+    (
+        "FIRMAN_LOG",
+        "loud",
+        "environment variable FIRMAN_LOG: log.level is \"loud\", which is not a log level. Write error, warn, info, debug or trace.",
+    ),
+    (
+        "FIRMAN_LOG_FORMAT",
+        "xml",
+        "environment variable FIRMAN_LOG_FORMAT: log.format is \"xml\", which is not a log format. Write json or text.",
+    ),
+    (
+        "FIRMAN_DATABASE_URL",
+        "mysql://root:hunter2@db/firman",
+        "environment variable FIRMAN_DATABASE_URL: database.url is (not shown), which is neither a SQLite nor a PostgreSQL URL. Write sqlite:data/firman.db or postgres://user:password@host/database.",
+    ),
+    (
+        "FIRMAN_DATABASE_URL",
+        "sqlite::memory:",
+        "environment variable FIRMAN_DATABASE_URL: database.url is (not shown), which names no file. Write sqlite:data/firman.db or postgres://user:password@host/database.",
+    ),
+    (
+        "FIRMAN_KEK",
+        " ",
+        "environment variable FIRMAN_KEK: keys.kek is (not shown), which is empty. Put the secret there, or leave the setting out.",
+    ),
+    (
+        "FIRMAN_ADMIN_TOKEN_FILE",
+        "DIR/blank",
+        "environment variable FIRMAN_ADMIN_TOKEN_FILE: client.admin_token is (not shown), which is empty. Put the secret there, or leave the setting out.",
+    ),
+    (
+        "FIRMAN_KEK_FILE",
+        "DIR/none",
+        "environment variable FIRMAN_KEK_FILE: cannot read none: No such file or directory (os error 2). Create the file or correct the path.",
+    ),
+    (
+        "FIRMAN_ADMIN_HOSTS",
+        "a.example,http://b.example",
+        "environment variable FIRMAN_ADMIN_HOSTS: admin.hosts is \"a.example,http://b.example\", which is not a list of host names. Write names alone, without scheme, port or path, like console.example.com.",
+    ),
+    (
+        "FIRMAN_URL",
+        "localhost:8081",
+        "environment variable FIRMAN_URL: client.url is \"localhost:8081\", which is not an http or https URL. Write the URL of the private listener, like http://127.0.0.1:8081.",
+    ),
+    (
+        "FIRMAN_CONFIG",
+        "DIR/none.toml",
+        "cannot read none.toml: No such file or directory (os error 2). Create the file or correct the path.",
+    ),
+];
+
 #[test]
 fn mistakes_in_the_environment_are_named_with_variable_and_remedy() {
-    for (variable, value, message) in [
-        (
-            "FIRMAN_SERVER__LITEN",
-            "a",
-            "unknown environment variable FIRMAN_SERVER__LITEN. Did you mean FIRMAN_SERVER__LISTEN?",
-        ),
-        (
-            "FIRMAN_COLOUR__RED",
-            "",
-            "unknown environment variable FIRMAN_COLOUR__RED. Settings are named FIRMAN_SECTION__KEY; unset this one.",
-        ),
-        (
-            "FIRMAN_ISUER_URL",
-            "a",
-            "unknown environment variable FIRMAN_ISUER_URL. Did you mean FIRMAN_ISSUER_URL?",
-        ),
-        (
-            "FIRMAN_LOG",
-            "loud",
-            "environment variable FIRMAN_LOG: log.level is \"loud\", which is not a log level. Write error, warn, info, debug or trace.",
-        ),
-        (
-            "FIRMAN_LOG_FORMAT",
-            "xml",
-            "environment variable FIRMAN_LOG_FORMAT: log.format is \"xml\", which is not a log format. Write json or text.",
-        ),
-        (
-            "FIRMAN_DATABASE_URL",
-            "mysql://root:hunter2@db/firman",
-            "environment variable FIRMAN_DATABASE_URL: database.url is (not shown), which is neither a SQLite nor a PostgreSQL URL. Write sqlite:data/firman.db or postgres://user:password@host/database.",
-        ),
-        (
-            "FIRMAN_DATABASE_URL",
-            "sqlite::memory:",
-            "environment variable FIRMAN_DATABASE_URL: database.url is (not shown), which names no file. Write sqlite:data/firman.db or postgres://user:password@host/database.",
-        ),
-        (
-            "FIRMAN_KEK",
-            " ",
-            "environment variable FIRMAN_KEK: keys.kek is (not shown), which is empty. Put the secret there, or leave the setting out.",
-        ),
-        (
-            "FIRMAN_ADMIN_TOKEN_FILE",
-            "DIR/blank",
-            "environment variable FIRMAN_ADMIN_TOKEN_FILE: client.admin_token is (not shown), which is empty. Put the secret there, or leave the setting out.",
-        ),
-        (
-            "FIRMAN_KEK_FILE",
-            "DIR/none",
-            "environment variable FIRMAN_KEK_FILE: cannot read none: No such file or directory (os error 2). Create the file or correct the path.",
-        ),
-        (
-            "FIRMAN_ADMIN_HOSTS",
-            "a.example,http://b.example",
-            "environment variable FIRMAN_ADMIN_HOSTS: admin.hosts is \"a.example,http://b.example\", which is not a list of host names. Write names alone, without scheme, port or path, like console.example.com.",
-        ),
-        (
-            "FIRMAN_URL",
-            "localhost:8081",
-            "environment variable FIRMAN_URL: client.url is \"localhost:8081\", which is not an http or https URL. Write the URL of the private listener, like http://127.0.0.1:8081.",
-        ),
-        (
-            "FIRMAN_CONFIG",
-            "DIR/none.toml",
-            "cannot read none.toml: No such file or directory (os error 2). Create the file or correct the path.",
-        ),
-    ] {
+    for (variable, value, message) in VARIABLE_MISTAKES {
         assert_eq!(
             from_variable(variable, value).unwrap_err(),
-            message,
+            *message,
             "{variable}"
         );
     }
@@ -359,26 +365,28 @@ fn the_defaults_are_shown_as_such() {
     );
 }
 
+/// Something of every kind.
+const FILE: &str = r#"
+    [issuer]
+    url = "https://id.example.com"
+    [server]
+    listen = "0.0.0.0:1"
+    max_connections = 1_000
+    [admin]
+    listen = "0.0.0.0:2"
+    hosts = ["Console.example.com", "b.example"]
+    [database]
+    url = "postgres://firman:hunter2@db/firman?sslpassword=hunter2"
+    [data]
+    dir = "from-file"
+    [keys]
+    kek_file = "DIR/secret"
+    [log]
+    level = "warn"
+"#;
+
 #[test]
 fn a_flag_beats_a_variable_beats_the_file_and_each_says_so() {
-    let file = r#"
-        [issuer]
-        url = "https://id.example.com"
-        [server]
-        listen = "0.0.0.0:1"
-        max_connections = 1_000
-        [admin]
-        listen = "0.0.0.0:2"
-        hosts = ["Console.example.com", "b.example"]
-        [database]
-        url = "postgres://firman:hunter2@db/firman?sslpassword=hunter2"
-        [data]
-        dir = "from-file"
-        [keys]
-        kek_file = "DIR/secret"
-        [log]
-        level = "warn"
-    "#;
     let variables = [
         ("FIRMAN_ADMIN_LISTEN", "0.0.0.0:3"),
         ("FIRMAN_DATA__DIR", "from-variable"),
@@ -392,7 +400,7 @@ fn a_flag_beats_a_variable_beats_the_file_and_each_says_so() {
         ..Overrides::default()
     };
 
-    let config = load(file, &variables, &flags).unwrap();
+    let config = load(FILE, &variables, &flags).unwrap();
 
     assert_eq!(config.kek().unwrap().expose_secret(), "from a file");
     assert_eq!(config.admin_token().unwrap().expose_secret(), "hunter2");

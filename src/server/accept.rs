@@ -1,12 +1,13 @@
 //! The accept loop: one task per connection, never more than the cap, and no failure of `accept` ends it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection;
 use super::crowd::Crowd;
@@ -15,7 +16,11 @@ use super::{Listener, stopped};
 
 /// How long `accept` rests after it failed for want of descriptors: long enough not to spin, short enough
 /// that nobody waiting in the backlog gives up.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(25);
+/// How many connections are asked to go each time that happens.
+const EVICTED_PER_PAUSE: usize = 8;
+/// How often it is said that accepting fails.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a place is waited for before the next oldest connection is asked to go as well.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -50,9 +55,11 @@ async fn accept_for_ever(
     crowd: &Arc<Crowd>,
     stop: watch::Receiver<bool>,
 ) {
+    let mut warned = None;
     loop {
+        let (stream, peer) = accept(listener, crowd, &mut warned).await;
+        // Only now, so that nobody is asked to go before somebody else is there.
         let place = free_place(&places, crowd).await;
-        let (stream, peer) = accept(listener, crowd).await;
         let connection = connection::Connection {
             peer,
             exchange: Arc::clone(exchange),
@@ -82,20 +89,25 @@ async fn free_place(places: &Arc<Semaphore>, crowd: &Crowd) -> OwnedSemaphorePer
     }
 }
 
-async fn accept(listener: &Listener, crowd: &Crowd) -> (TcpStream, std::net::SocketAddr) {
-    let mut is_failing = false;
+async fn accept(
+    listener: &Listener,
+    crowd: &Crowd,
+    warned: &mut Option<Instant>,
+) -> (TcpStream, SocketAddr) {
     loop {
         match listener.socket.accept().await {
             Ok(accepted) => return accepted,
             Err(error) if concerns_one_client(&error) => {}
             Err(error) => {
                 // Out of descriptors or memory. The backlog stays readable, so without a pause this would
-                // spin; without an eviction it might wait for ever.
-                if !is_failing {
-                    tracing::warn!(%error, address = %listener.address, "cannot accept connections; trying again");
+                // spin; without evictions it might wait for ever.
+                if warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+                    tracing::warn!(%error, address = %listener.address, "cannot accept connections; closing old ones");
+                    *warned = Some(Instant::now());
                 }
-                is_failing = true;
-                crowd.evict_oldest();
+                for _ in 0..EVICTED_PER_PAUSE {
+                    crowd.evict_oldest();
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

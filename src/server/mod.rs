@@ -22,6 +22,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::config::{self, Config};
 use crate::ports::random::Random;
 use crate::ports::time::Clock;
 
@@ -43,11 +44,10 @@ pub const MAX_BUFFER_BYTES: usize = 16 * 1024;
 pub const MAX_HEADERS: usize = 64;
 /// The largest honest body is an 8 KiB assertion with its form around it; 64 KiB is eight of them.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Connections at once on a listener: leaves a fifth of the usual 1,024 descriptors to the database, the
-/// other listener and outgoing fetches.
-pub const MAX_CONNECTIONS: usize = 800;
-/// How long accepted requests may take to finish once the process was told to stop.
-pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
+/// Connections at once on a listener, unless configured.
+pub const MAX_CONNECTIONS: usize = config::DEFAULT_MAX_CONNECTIONS as usize;
+/// How long accepted requests may take to finish once the process was told to stop, unless configured.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(config::DEFAULT_DRAIN_SECONDS as u64);
 
 /// What a client may cost. Every field has a constant of the same meaning that says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,18 @@ impl Default for Limits {
             max_body_bytes: MAX_BODY_BYTES,
             max_connections: MAX_CONNECTIONS,
             drain_grace: DRAIN_GRACE,
+        }
+    }
+}
+
+impl Limits {
+    /// The limits with what the operator has chosen of them.
+    #[must_use]
+    pub fn configured(config: &Config) -> Self {
+        Self {
+            max_connections: config.max_connections(),
+            drain_grace: Duration::from_secs(config.drain_seconds()),
+            ..Self::default()
         }
     }
 }

@@ -80,7 +80,7 @@ async fn ht_002_a_client_that_does_not_read_its_answer_is_cut() {
         .send("GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         .await;
     // The time of a client that looks away for longer than the write time limit.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
 
     let received = client.rest().await;
 

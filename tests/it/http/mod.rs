@@ -1,8 +1,14 @@
 //! The transport, over raw sockets: what no well-behaved client would send.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
 mod framing;
 mod lifecycle;
 mod limits;
+mod process;
 mod refusals;
 
 use std::net::SocketAddr;
@@ -35,10 +41,10 @@ async fn within<F: Future>(future: F) -> F::Output {
 
 fn short_limits() -> Limits {
     Limits {
-        header_read_timeout: Duration::from_millis(300),
-        idle_timeout: Duration::from_millis(600),
-        body_timeout: Duration::from_millis(300),
-        write_timeout: Duration::from_millis(300),
+        header_read_timeout: Duration::from_millis(700),
+        idle_timeout: Duration::from_millis(1200),
+        body_timeout: Duration::from_millis(700),
+        write_timeout: Duration::from_millis(500),
         drain_grace: Duration::from_secs(5),
         max_connections: 100,
         ..Limits::default()
@@ -103,6 +109,18 @@ impl TestServer {
             arrived,
             stop,
             serving,
+        }
+    }
+
+    /// One that runs elsewhere.
+    fn at(address: SocketAddr) -> Self {
+        let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        Self {
+            address,
+            gate,
+            arrived,
+            stop: watch::channel(false).0,
+            serving: tokio::spawn(async {}),
         }
     }
 
