@@ -61,15 +61,22 @@ async fn answer(shared: &Shared, caller: &Caller, headers: &HeaderMap, body: &[u
     let presented = client_auth::parse(headers, &form)?;
     for _ in 0..ATTEMPTS {
         let now = issuer.ports().clock.now_millis();
-        let client = authenticate(shared, &presented, caller).await?;
-        let authorization = authorize(issuer, &client, &request, caller).await?;
-        let minted = match issuer.mint(authorization, caller, now) {
-            Ok(minted) => minted,
-            Err(error) => {
-                refuse(issuer, client.aggregate(), caller, "no token could be minted", &error.to_string());
-                return Err(OAuthError::server_error().because(error));
-            }
-        };
+        let mut client = authenticate(shared, &presented, caller).await?;
+        let mut decision = decide(issuer, &client, &request);
+        if decision.is_err() && renewed(issuer).await? {
+            // A refusal is decided once more on fresh rows before it is given.
+            client = authenticate(shared, &presented, caller).await?;
+            decision = decide(issuer, &client, &request);
+        }
+        let authorization = decision.map_err(|error| {
+            let answer = OAuthError::from(error.clone());
+            refuse(issuer, client.aggregate(), caller, answer.code().as_str(), &error.to_string());
+            answer
+        })?;
+        let minted = issuer.mint(authorization, caller, now).map_err(|error| {
+            refuse(issuer, client.aggregate(), caller, "server_error", &error.to_string());
+            OAuthError::server_error().because(error)
+        })?;
         match issuer.record(minted).await {
             Outcome::Recorded(issued) => return Ok(issued),
             Outcome::Stale => {}
@@ -106,28 +113,6 @@ async fn authenticate(shared: &Shared, presented: &PresentedCredential, caller: 
         }
         Err(AuthenticationError::Unavailable(source)) => Err(OAuthError::unavailable().because(source)),
     }
-}
-
-/// Authorizes; a refusal is decided once more on fresh rows before it is given.
-async fn authorize(
-    issuer: &Arc<Issuer>,
-    client: &AuthenticatedClient,
-    request: &GrantRequest,
-    caller: &Caller,
-) -> Result<Authorization, OAuthError> {
-    let mut result = decide(issuer, client, request);
-    if result.is_err() && renewed(issuer).await? {
-        result = match issuer.reread(client).await {
-            Ok(Some(fresh)) => decide(issuer, &fresh, request),
-            Ok(None) => result,
-            Err(error) => return Err(OAuthError::unavailable().because(error)),
-        };
-    }
-    result.map_err(|error| {
-        let answer = OAuthError::from(error.clone());
-        refuse(issuer, client.aggregate(), caller, answer.code().as_str(), &error.to_string());
-        answer
-    })
 }
 
 fn decide(issuer: &Issuer, client: &AuthenticatedClient, request: &GrantRequest) -> Result<Authorization, AuthorizationError> {

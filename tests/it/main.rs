@@ -1,3 +1,4 @@
-//! Integration tests; the tree mirrors the source.
+//! The integration tests: one binary, whose tree mirrors the program's rooms and URLs.
 
+mod http;
 mod jose;
