@@ -1,1 +1,3 @@
+//! Integration tests: the tree mirrors the URLs.
 
+mod http;
