@@ -104,7 +104,7 @@ describe("discovery", () => {
     test(`openid-client accepts ${document}`, async () => {
       const server = (await discover("anyone", client.None(), { algorithm })).serverMetadata();
       assert.equal(server.issuer, firman.issuer);
-      assert.deepEqual(server.grant_types_supported, ["client_credentials"]);
+      assert.ok(server.grant_types_supported.includes("client_credentials"));
     });
   }
 });
