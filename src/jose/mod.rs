@@ -1,1 +1,22 @@
-//! jose
+//! JSON Object Signing and Encryption, the signing half: strict parsing, verification and signing of
+//! compact JWS (RFC 7515), public keys as JWK (RFC 7517) and the registered claims of a JWT
+//! (RFC 7519), along the lines of RFC 8725. This room knows no agents, no clock and no network: it is
+//! given keys and a time and says whether a token holds. Every private-key operation is aws-lc-rs's.
+
+pub mod algorithm;
+pub mod compact;
+pub mod digest;
+pub mod json;
+pub mod jwk;
+pub mod jwk_set;
+pub mod jwt;
+pub mod key;
+pub mod pem;
+mod roca;
+
+pub use algorithm::SigningAlgorithm;
+pub use compact::{JwsError, JwsHeader, UnverifiedJws, VerifiedJws};
+pub use jwk::{JwkError, KeyType, PublicJwk};
+pub use jwk_set::PublicJwkSet;
+pub use jwt::{Audience, ClaimError, Claims};
+pub use key::{KeyError, SigningKey};

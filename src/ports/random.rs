@@ -15,3 +15,15 @@ pub fn random_bytes<const N: usize>(random: &dyn Random) -> [u8; N] {
     random.fill(&mut bytes);
     bytes
 }
+
+/// The operating system's generator.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        if let Err(error) = getrandom::fill(bytes) {
+            panic!("the operating system gives no randomness: {error}");
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Verifies what a client presented and alone makes an [`AuthenticatedClient`]. Nothing here reads
+//! HTTP; nothing outside can make one.
+//!
+//! Order: cheap checks, then the signature or the hash, then the rest of the claims. Faults of an
+//! assertion are named only after its signature verified; an unknown client, a wrong secret and an
+//! agent that is switched off get the same answer (RFC 6749 §5.2, OWASP ASVS 5.0 6.3.8).
+
+use std::fmt;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use crate::domain::credential::{Credential, CredentialKind};
+use crate::domain::id::CredentialId;
+use crate::domain::name::NAME_MAX_BYTES;
+use crate::domain::settings::SKEW_SECONDS;
+use crate::jose::compact::UnverifiedJws;
+use crate::jose::digest::sha256;
+use crate::jose::jwk::PublicJwk;
+use crate::jose::jwt::{Audience, Claims};
+use crate::ports::time::UnixTime;
+use crate::store::StoreError;
+use crate::store::agents::AgentAggregate;
+
+use super::Issuer;
+
+/// Longest client assertion, in bytes, looked at before anything is parsed.
+pub const ASSERTION_MAX_BYTES: usize = 8 * 1024;
+/// How far ahead an assertion may expire, in seconds: its jti is remembered that long.
+pub const ASSERTION_MAX_AHEAD_SECONDS: i64 = 3600;
+/// Longest jti of an assertion, in bytes.
+pub const JTI_MAX_BYTES: usize = 256;
+/// Keys tried when an assertion names none: each costs a verification.
+pub const KEYS_TRIED_MAX: usize = 4;
+
+/// How a client authenticates at the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthMethod {
+    /// A secret in the `Authorization` header (RFC 6749 §2.3.1).
+    ClientSecretBasic,
+    /// A secret in the form (RFC 6749 §2.3.1).
+    ClientSecretPost,
+    /// A signed assertion (RFC 7523 §2.2, OpenID Connect Core §9).
+    PrivateKeyJwt,
+}
+
+impl ClientAuthMethod {
+    /// All methods, as discovery lists them.
+    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
+
+    /// The method's registered name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+        }
+    }
+}
+
+/// What a client presented, parsed and not yet believed.
+pub enum PresentedCredential {
+    /// A client id with a secret.
+    Secret {
+        /// Where it was presented.
+        method: ClientAuthMethod,
+        /// Whom it claims to be.
+        unverified_client_id: String,
+        /// The secret.
+        unverified_secret: SecretString,
+    },
+    /// A client assertion.
+    Assertion {
+        /// The `client_id` parameter, if it was sent.
+        unverified_client_id: Option<String>,
+        /// The compact JWS.
+        unverified_assertion: SecretString,
+    },
+}
+
+impl fmt::Debug for PresentedCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.method().as_str())
+    }
+}
+
+impl PresentedCredential {
+    /// How it was presented.
+    #[must_use]
+    pub fn method(&self) -> ClientAuthMethod {
+        match self {
+            Self::Secret { method, .. } => *method,
+            Self::Assertion { .. } => ClientAuthMethod::PrivateKeyJwt,
+        }
+    }
+}
+
+/// Why a client is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// It did not prove itself. `reason` is for the log and the audit; the client is told nothing.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: &'static str,
+        /// Whom it claimed to be, if that much was readable.
+        unverified_client_id: Option<String>,
+        /// True when a newer row of the database could change the answer.
+        rests_on_state: bool,
+    },
+    /// Its signature is good, and the assertion has another fault, which it is told.
+    #[error("{problem}")]
+    Assertion {
+        /// Which, as a sentence for the client.
+        problem: String,
+        /// The agent that signed it.
+        client: Arc<AgentAggregate>,
+    },
+    /// A fault of ours.
+    #[error("the service cannot authenticate anyone at present")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StoreError> for AuthenticationError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+/// A client that proved itself. Made in this file only.
+#[derive(Debug)]
+pub struct AuthenticatedClient {
+    aggregate: Arc<AgentAggregate>,
+    method: ClientAuthMethod,
+    credential: CredentialId,
+    spends: Option<SpentAssertion>,
+    basis: i64,
+}
+
+/// The single-use mark of an assertion, set when the token that it pays for is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpentAssertion {
+    /// Over the principal and its jti: no byte in a jti can trouble the database.
+    pub digest: [u8; 16],
+    /// Until when a replay must be recognised.
+    pub expires_at: UnixTime,
+}
+
+impl AuthenticatedClient {
+    /// The agent.
+    #[must_use]
+    pub fn aggregate(&self) -> &Arc<AgentAggregate> {
+        &self.aggregate
+    }
+
+    /// How it proved itself.
+    #[must_use]
+    pub fn method(&self) -> ClientAuthMethod {
+        self.method
+    }
+
+    /// With which credential.
+    #[must_use]
+    pub fn credential(&self) -> &CredentialId {
+        &self.credential
+    }
+
+    /// The assertion it used up, if it used one.
+    #[must_use]
+    pub fn spends(&self) -> Option<SpentAssertion> {
+        self.spends
+    }
+
+    /// The registry version that everything believed here is at least as new as.
+    #[must_use]
+    pub fn basis(&self) -> i64 {
+        self.basis
+    }
+}
+
+impl Issuer {
+    /// Verifies a presented credential.
+    ///
+    /// # Errors
+    /// [`AuthenticationError`]; see there for what the client may be told.
+    pub async fn authenticate(&self, presented: &PresentedCredential, now: UnixTime) -> Result<AuthenticatedClient, AuthenticationError> {
+        // Before anything is read: what is read after it is at least as new.
+        let basis = self.registry.seen();
+        match presented {
+            PresentedCredential::Secret { method, unverified_client_id, unverified_secret } => {
+                self.authenticate_secret(*method, (unverified_client_id, unverified_secret), basis, now).await
+            }
+            PresentedCredential::Assertion { unverified_client_id, unverified_assertion } => {
+                use secrecy::ExposeSecret as _;
+                let claimed = unverified_client_id.as_deref();
+                self.authenticate_assertion(claimed, unverified_assertion.expose_secret(), basis, now).await
+            }
+        }
+    }
+
+    async fn authenticate_secret(
+        &self,
+        method: ClientAuthMethod,
+        (unverified_client_id, unverified_secret): (&str, &SecretString),
+        basis: i64,
+        now: UnixTime,
+    ) -> Result<AuthenticatedClient, AuthenticationError> {
+        let fault = |error| AuthenticationError::Unavailable(Box::new(error));
+        let refused = |reason, rests_on_state| refused(reason, Some(unverified_client_id), rests_on_state);
+        let Some(aggregate) = self.known_agent(unverified_client_id).await? else {
+            self.secrets.verify_decoy(unverified_secret).map_err(fault)?;
+            return Err(refused("no such client", true));
+        };
+        let mut tried = false;
+        for credential in aggregate.credentials.iter().filter(|credential| credential.is_live(now)) {
+            let CredentialKind::ClientSecret { hash } = &credential.kind else { continue };
+            tried = true;
+            if self.secrets.verify(&credential.id, unverified_secret, hash).map_err(fault)? {
+                let id = credential.id.clone();
+                return active(AuthenticatedClient { aggregate, method, credential: id, spends: None, basis }, now);
+            }
+        }
+        if !tried {
+            self.secrets.verify_decoy(unverified_secret).map_err(fault)?;
+        }
+        Err(refused("no live secret of this client matches", true))
+    }
+
+    async fn authenticate_assertion(
+        &self,
+        claimed: Option<&str>,
+        unverified_assertion: &str,
+        basis: i64,
+        now: UnixTime,
+    ) -> Result<AuthenticatedClient, AuthenticationError> {
+        let unverified = UnverifiedJws::parse(unverified_assertion, ASSERTION_MAX_BYTES)
+            .map_err(|_| refused("the assertion is not a well-formed compact JWS of ours", claimed, false))?;
+        let unverified_claims =
+            unverified.unverified_claims().map_err(|_| refused("the assertion holds no JSON object", claimed, false))?;
+        // RFC 7523 §3 items 1 and 2: both name the client.
+        let issuer = unverified_claims.get("iss").and_then(|value| value.as_str());
+        let subject = unverified_claims.get("sub").and_then(|value| value.as_str());
+        let (Some(client_id), true) = (issuer, issuer == subject) else {
+            return Err(refused("iss and sub of the assertion are not the same string", claimed, false));
+        };
+        if claimed.is_some_and(|claimed| claimed != client_id) {
+            return Err(refused("client_id and the assertion name different clients", claimed, false));
+        }
+        let Some(aggregate) = self.known_agent(client_id).await? else {
+            return Err(refused("no such client", Some(client_id), true));
+        };
+        let Some((credential, verified)) = verify_signature(&unverified, &aggregate.credentials, now) else {
+            return Err(refused("no live key of this client verifies the assertion", Some(client_id), true));
+        };
+        let named = |problem: String| AuthenticationError::Assertion { problem, client: Arc::clone(&aggregate) };
+        if !is_assertion_type(unverified.unverified_typ()) {
+            return Err(named("typ of the assertion must be absent, JWT or client-authentication+jwt".to_owned()));
+        }
+        let claims = Claims::parse(&verified).map_err(|error| named(error.to_string()))?;
+        let spends = self.check_claims(&aggregate, &claims, now).map_err(named)?;
+        let (method, id) = (ClientAuthMethod::PrivateKeyJwt, credential.id.clone());
+        active(AuthenticatedClient { aggregate: Arc::clone(&aggregate), method, credential: id, spends: Some(spends), basis }, now)
+    }
+
+    /// RFC 7523 §3 and the issuer's own, stricter rules, on claims whose signature verified.
+    fn check_claims(&self, aggregate: &AgentAggregate, claims: &Claims, now: UnixTime) -> Result<SpentAssertion, String> {
+        let expected = &self.url;
+        match &claims.audience {
+            Some(Audience::One(audience)) if audience == expected => {}
+            Some(Audience::One(_) | Audience::Many(_)) | None => {
+                return Err(format!("aud must be exactly {expected}, as a single string (the issuer, not the token endpoint)"));
+            }
+        }
+        let expires_at = claims.check_times(now, SKEW_SECONDS).map_err(|error| error.to_string())?;
+        if expires_at > now.plus(ASSERTION_MAX_AHEAD_SECONDS + SKEW_SECONDS) {
+            return Err(format!("exp must be at most {ASSERTION_MAX_AHEAD_SECONDS} seconds ahead"));
+        }
+        let jti = claims.jwt_id.as_deref().unwrap_or_default();
+        if jti.is_empty() || jti.len() > JTI_MAX_BYTES {
+            return Err(format!("jti must be there, with 1 to {JTI_MAX_BYTES} bytes, and new in each assertion"));
+        }
+        let mut marked = Vec::with_capacity(jti.len() + 64);
+        marked.extend_from_slice(b"private_key_jwt\0");
+        marked.extend_from_slice(aggregate.agent.id.as_str().as_bytes());
+        marked.push(0);
+        marked.extend_from_slice(jti.as_bytes());
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&sha256(&marked)[..16]);
+        // Kept past exp by the skew: until then the assertion would still be taken.
+        Ok(SpentAssertion { digest, expires_at: expires_at.plus(SKEW_SECONDS + 1) })
+    }
+
+    async fn known_agent(&self, client_id: &str) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
+        let is_name = client_id.len() <= NAME_MAX_BYTES && crate::domain::name::Name::parse(client_id).is_ok();
+        if is_name { self.registry.agent(&self.store, &self.id, client_id).await } else { Ok(None) }
+    }
+}
+
+/// Tries the keys the assertion may be signed with: those its `kid` names, else the first few of its
+/// algorithm.
+fn verify_signature<'c>(
+    unverified: &UnverifiedJws<'_>,
+    credentials: &'c [Credential],
+    now: UnixTime,
+) -> Option<(&'c Credential, crate::jose::compact::VerifiedJws)> {
+    let candidates = credentials
+        .iter()
+        .filter(|credential| credential.is_live(now))
+        .filter_map(|credential| match &credential.kind {
+            CredentialKind::PublicKey { jwk } => Some((credential, jwk)),
+            CredentialKind::ClientSecret { .. } => None,
+        })
+        .filter(|(_, jwk)| unverified.may_be_signed_by(jwk))
+        .filter(|(_, jwk)| unverified.unverified_kid().is_none_or(|kid| answers_to(jwk, kid)));
+    candidates.take(KEYS_TRIED_MAX).find_map(|(credential, jwk)| unverified.verify(jwk).ok().map(|verified| (credential, verified)))
+}
+
+/// A key answers to the `kid` it was registered with and to its RFC 7638 thumbprint.
+fn answers_to(jwk: &PublicJwk, kid: &str) -> bool {
+    jwk.kid() == Some(kid) || jwk.thumbprint() == kid
+}
+
+/// `typ` is not enforced when absent; another kind of JWT is refused (RFC 8725 §3.11, 3.12).
+fn is_assertion_type(typ: Option<&str>) -> bool {
+    typ.is_none_or(|typ| {
+        let typ = typ.strip_prefix("application/").unwrap_or(typ);
+        typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("client-authentication+jwt")
+    })
+}
+
+fn active(client: AuthenticatedClient, now: UnixTime) -> Result<AuthenticatedClient, AuthenticationError> {
+    if client.aggregate.agent.is_active(now) {
+        return Ok(client);
+    }
+    Err(refused("the agent is suspended, removed or past its expiry", Some(client.aggregate.agent.name.as_str()), true))
+}
+
+fn refused(reason: &'static str, unverified_client_id: Option<&str>, rests_on_state: bool) -> AuthenticationError {
+    AuthenticationError::Refused { reason, unverified_client_id: unverified_client_id.map(str::to_owned), rests_on_state }
+}

@@ -1,0 +1,214 @@
+//! Decides who gets what: for whom, for which audience and scope, for how long. Alone makes an
+//! [`Authorization`], which carries the basis of its decision and cannot sign. One file per grant.
+
+pub mod client_credentials;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::domain::agent::Agent;
+use crate::domain::group::Group;
+use crate::domain::id::{CredentialId, ResourceId};
+use crate::domain::name::Name;
+use crate::domain::role::{GrantedScopes, Role};
+use crate::domain::scope::Scopes;
+use crate::jose::algorithm::SigningAlgorithm;
+use crate::store::agents::AgentAggregate;
+
+use super::authenticate::{ClientAuthMethod, SpentAssertion};
+use super::cache::Policy;
+
+/// The `grant_type` values of the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantType {
+    /// RFC 6749 §4.4.
+    ClientCredentials,
+}
+
+impl GrantType {
+    /// All grant types, as discovery lists them.
+    pub const ALL: [Self; 1] = [Self::ClientCredentials];
+
+    /// The registered value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+        }
+    }
+
+    /// The grant type of that value.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|grant_type| grant_type.as_str() == text)
+    }
+}
+
+/// Why a proven client does not get what it asks for. Each message says what *is* granted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorizationError {
+    /// RFC 6749 §5.2 `invalid_request`.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// RFC 6749 §5.2 `invalid_scope`.
+    #[error("{0}")]
+    InvalidScope(String),
+    /// RFC 8707 §2 `invalid_target`.
+    #[error("{0}")]
+    InvalidTarget(String),
+}
+
+/// What a decision rests on: the registry version it was made at, and the agents concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basis {
+    /// Everything the decision read is at least as new as this registry version.
+    pub version: i64,
+    /// The agent whose change makes the decision stale.
+    pub client_id: String,
+}
+
+/// A decision to issue, complete but for time, number and signature. Made in this room only.
+#[derive(Clone, Debug)]
+pub struct Authorization {
+    aggregate: Arc<AgentAggregate>,
+    basis: Basis,
+    grant_type: GrantType,
+    method: ClientAuthMethod,
+    credential: CredentialId,
+    spends: Option<SpentAssertion>,
+    target: Target,
+    scopes: Scopes,
+    lifetime: i64,
+    with_id_token: bool,
+}
+
+/// What the token is for, and how it must look for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// `aud`.
+    pub audience: String,
+    /// The `typ` header.
+    pub typ: &'static str,
+    /// The algorithm that signs.
+    pub algorithm: SigningAlgorithm,
+}
+
+impl Authorization {
+    /// The agent that gets the token.
+    #[must_use]
+    pub fn agent(&self) -> &Agent {
+        &self.aggregate.agent
+    }
+
+    /// What the decision rests on.
+    #[must_use]
+    pub fn basis(&self) -> &Basis {
+        &self.basis
+    }
+
+    /// The grant it was asked by.
+    #[must_use]
+    pub fn grant_type(&self) -> GrantType {
+        self.grant_type
+    }
+
+    /// How the client proved itself.
+    #[must_use]
+    pub fn method(&self) -> ClientAuthMethod {
+        self.method
+    }
+
+    /// With which credential.
+    #[must_use]
+    pub fn credential(&self) -> &CredentialId {
+        &self.credential
+    }
+
+    /// The assertion that is used up by issuing.
+    #[must_use]
+    pub fn spends(&self) -> Option<SpentAssertion> {
+        self.spends
+    }
+
+    /// What the token is for.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The granted scopes, `openid` and `profile` among them when asked for.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// Life of the token, in seconds.
+    #[must_use]
+    pub fn lifetime(&self) -> i64 {
+        self.lifetime
+    }
+
+    /// True when an ID token goes with it.
+    #[must_use]
+    pub fn with_id_token(&self) -> bool {
+        self.with_id_token
+    }
+}
+
+/// One way in which an agent has a role: directly, or through a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRole<'p> {
+    /// The role.
+    pub role: &'p Role,
+    /// The group it comes through; `None`: given directly.
+    pub through: Option<&'p Group>,
+}
+
+/// The groups an agent is in, by name.
+#[must_use]
+pub fn groups<'p>(agent: &Agent, policy: &'p Policy) -> Vec<&'p Group> {
+    let mut groups: Vec<_> = agent.groups.iter().filter_map(|id| policy.groups.get(id)).collect();
+    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    groups
+}
+
+/// Every way in which an agent has a role, by role name.
+#[must_use]
+pub fn held_roles<'p>(agent: &Agent, policy: &'p Policy) -> Vec<HeldRole<'p>> {
+    let direct = agent.roles.iter().filter_map(|id| policy.roles.get(id)).map(|role| HeldRole { role, through: None });
+    let grouped = groups(agent, policy).into_iter().flat_map(|group| {
+        group.roles.iter().filter_map(|id| policy.roles.get(id)).map(move |role| HeldRole { role, through: Some(group) })
+    });
+    let mut held: Vec<_> = direct.chain(grouped).collect();
+    held.sort_by(|a, b| a.role.name.cmp(&b.role.name));
+    held
+}
+
+/// The names of an agent's roles, each once, sorted.
+#[must_use]
+pub fn role_names<'p>(agent: &Agent, policy: &'p Policy) -> BTreeSet<&'p Name> {
+    held_roles(agent, policy).into_iter().map(|held| &held.role.name).collect()
+}
+
+/// The scopes that a role gives on one resource; `None` when it does not grant the resource.
+#[must_use]
+pub fn scopes_given(role: &Role, resource: &crate::domain::resource::Resource) -> Option<Scopes> {
+    role.grants.iter().find(|grant| grant.resource == resource.id).map(|grant| match &grant.scopes {
+        GrantedScopes::All => resource.scopes.clone(),
+        GrantedScopes::Only(scopes) => scopes.intersection(&resource.scopes).cloned().collect(),
+    })
+}
+
+/// What an agent may reach: each granted resource with the granted scopes it still has.
+#[must_use]
+pub fn reach(agent: &Agent, policy: &Policy) -> BTreeMap<ResourceId, Scopes> {
+    let mut reach = BTreeMap::<ResourceId, Scopes>::new();
+    for held in held_roles(agent, policy) {
+        for resource in policy.resources.values() {
+            if let Some(scopes) = scopes_given(held.role, resource) {
+                reach.entry(resource.id.clone()).or_default().extend(scopes);
+            }
+        }
+    }
+    reach
+}

@@ -1,0 +1,354 @@
+//! The ledger: the only way a token leaves.
+//!
+//! One task per process gathers the issuances that queued while the previous commit ran and records
+//! them in one write transaction: judged against the registry as it is at that moment, their
+//! assertions marked as used, their audit entries chained. Then each waiting request gets its own
+//! [`Outcome`]. What is not recorded is dropped unseen.
+//!
+//! Refusals are written here too, without anyone waiting for them: those of agents that proved
+//! themselves one by one, those of unknown callers counted per interval.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::audit::{AuditDraft, AuditEvent, chain};
+use crate::domain::id::IssuerId;
+use crate::ports::time::UnixMillis;
+use crate::store::assertions::UsedAssertion;
+use crate::store::{Head, StoreError, Tx};
+
+use super::mint::{IssuedToken, Minted};
+use super::{Caller, Issuer};
+
+/// Issuances that may wait: at 64 a commit, 64 commits' worth; more means the disk is not keeping up.
+const QUEUE: usize = 4096;
+/// Most issuances in one commit: past it a longer transaction saves nothing more.
+const BATCH: usize = 256;
+/// Refusals that may wait; beyond it they are counted as lost, and the log says so.
+const REFUSAL_QUEUE: usize = 4096;
+/// Kinds of unproven callers kept apart per interval.
+const UNPROVEN_KINDS: usize = 1024;
+/// How often unproven callers become audit entries.
+const UNPROVEN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What became of an issuance.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is durable: the token may leave.
+    Recorded(IssuedToken),
+    /// What it was decided on has changed: decide again.
+    Stale,
+    /// Its assertion was used before.
+    Replayed,
+    /// It could not be recorded: nothing leaves.
+    Unavailable,
+}
+
+struct Issuance {
+    issuer: Arc<Issuer>,
+    minted: Minted,
+    reply: oneshot::Sender<Outcome>,
+}
+
+struct Refusal {
+    issuer: Arc<Issuer>,
+    draft: AuditDraft,
+}
+
+/// A kind of unproven caller: reason, address, whom it claimed to be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct UnprovenKind {
+    reason: &'static str,
+    address: String,
+    unverified_client_id: String,
+}
+
+#[derive(Default)]
+struct Unproven {
+    counts: BTreeMap<UnprovenKind, u64>,
+    /// Those beyond [`UNPROVEN_KINDS`].
+    others: u64,
+}
+
+/// The sending side; cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    issuances: mpsc::Sender<Issuance>,
+    refusals: mpsc::Sender<Refusal>,
+    lost_refusals: Arc<AtomicU64>,
+    unproven: Arc<Mutex<HashMap<IssuerId, Unproven>>>,
+    stop: Arc<tokio::sync::Notify>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ledger")
+    }
+}
+
+/// The receiving side, to be run by one task.
+pub struct LedgerTask {
+    issuances: mpsc::Receiver<Issuance>,
+    refusals: mpsc::Receiver<Refusal>,
+    lost_refusals: Arc<AtomicU64>,
+    stop: Arc<tokio::sync::Notify>,
+}
+
+impl fmt::Debug for LedgerTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LedgerTask")
+    }
+}
+
+/// A ledger and the task that keeps it.
+#[must_use]
+pub fn ledger() -> (Ledger, LedgerTask) {
+    let (issuance_sender, issuances) = mpsc::channel(QUEUE);
+    let (refusal_sender, refusals) = mpsc::channel(REFUSAL_QUEUE);
+    let lost_refusals = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let ledger = Ledger {
+        issuances: issuance_sender,
+        refusals: refusal_sender,
+        lost_refusals: Arc::clone(&lost_refusals),
+        unproven: Arc::default(),
+        stop: Arc::clone(&stop),
+    };
+    (ledger, LedgerTask { issuances, refusals, lost_refusals, stop })
+}
+
+impl Ledger {
+    /// Asks the task to write what is queued and end.
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    fn unproven(&self) -> MutexGuard<'_, HashMap<IssuerId, Unproven>> {
+        self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Issuer {
+    /// Records what was minted. The token comes back only when its audit entry is durable.
+    pub async fn record(self: &Arc<Self>, minted: Minted) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        let issuance = Issuance { issuer: Arc::clone(self), minted, reply };
+        // A full queue is overload: refused at once instead of waiting for a time-out.
+        if self.ledger.issuances.try_send(issuance).is_err() {
+            return Outcome::Unavailable;
+        }
+        outcome.await.unwrap_or(Outcome::Unavailable)
+    }
+
+    /// Queues the audit entry of a refusal. Nobody waits for it; a full queue is counted and logged.
+    pub fn note_refusal(self: &Arc<Self>, draft: AuditDraft) {
+        let refusal = Refusal { issuer: Arc::clone(self), draft };
+        if self.ledger.refusals.try_send(refusal).is_err() {
+            self.ledger.lost_refusals.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a caller that did not prove itself; a flood becomes one entry per kind and interval.
+    pub fn note_unproven(&self, reason: &'static str, unverified_client_id: &str, caller: &Caller) {
+        let shown: String = unverified_client_id.chars().filter(|c| !c.is_control()).take(160).collect();
+        let kind = UnprovenKind { reason, address: caller.address.clone(), unverified_client_id: shown };
+        let mut unproven = self.ledger.unproven();
+        let unproven = unproven.entry(self.id.clone()).or_default();
+        if unproven.counts.len() >= UNPROVEN_KINDS && !unproven.counts.contains_key(&kind) {
+            unproven.others += 1;
+        } else {
+            *unproven.counts.entry(kind).or_default() += 1;
+        }
+    }
+
+    /// Turns the counted callers of the past interval into audit entries.
+    pub fn flush_unproven(self: &Arc<Self>) {
+        let Some(Unproven { counts, others }) = self.ledger.unproven().remove(&self.id) else { return };
+        let at = self.ports.clock.now_millis();
+        for (kind, count) in counts {
+            self.note_refusal(unproven_draft(at, &kind, count));
+        }
+        if others > 0 {
+            let kind = UnprovenKind { reason: "further callers", address: String::new(), unverified_client_id: String::new() };
+            self.note_refusal(unproven_draft(at, &kind, others));
+        }
+    }
+
+    /// How often [`Issuer::flush_unproven`] is due.
+    #[must_use]
+    pub fn unproven_interval() -> Duration {
+        UNPROVEN_INTERVAL
+    }
+}
+
+fn unproven_draft(at: UnixMillis, kind: &UnprovenKind, count: u64) -> AuditDraft {
+    AuditDraft {
+        at,
+        event: AuditEvent::ClientRefused,
+        actor: "unknown".to_owned(),
+        target: kind.unverified_client_id.clone(),
+        agent: None,
+        token_id: None,
+        request_id: String::new(),
+        address: kind.address.clone(),
+        detail: json!({ "reason": kind.reason, "count": count }).to_string(),
+    }
+}
+
+impl LedgerTask {
+    /// Keeps the ledger until [`Ledger::stop`], then writes what is queued and ends.
+    pub async fn run(mut self) {
+        let mut issuances = Vec::with_capacity(BATCH);
+        let mut refusals = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.issuances.recv_many(&mut issuances, BATCH) => {}
+                _ = self.refusals.recv_many(&mut refusals, BATCH) => {}
+                () = self.stop.notified() => {
+                    self.issuances.close();
+                    self.refusals.close();
+                }
+            }
+            while issuances.len() < BATCH && let Ok(issuance) = self.issuances.try_recv() {
+                issuances.push(issuance);
+            }
+            while refusals.len() < BATCH && let Ok(refusal) = self.refusals.try_recv() {
+                refusals.push(refusal);
+            }
+            if issuances.is_empty() && refusals.is_empty() && self.issuances.is_closed() {
+                return;
+            }
+            let lost = self.lost_refusals.swap(0, Ordering::Relaxed);
+            if lost > 0 {
+                tracing::warn!(lost, "audit entries of refusals were lost: the queue was full");
+            }
+            let batch = (std::mem::take(&mut issuances), std::mem::take(&mut refusals));
+            // Its own task: a panic in one batch answers its callers with `Unavailable` and no more.
+            if let Err(error) = tokio::spawn(record_batch(batch.0, batch.1)).await {
+                tracing::error!(%error, "a ledger batch ended abnormally");
+            }
+        }
+    }
+}
+
+/// Records a batch, one transaction per issuer, in id order.
+async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
+    let mut by_issuer = BTreeMap::<IssuerId, (Arc<Issuer>, Vec<Issuance>, Vec<AuditDraft>)>::new();
+    for issuance in issuances {
+        let issuer = Arc::clone(&issuance.issuer);
+        by_issuer.entry(issuer.id.clone()).or_insert_with(|| (issuer, Vec::new(), Vec::new())).1.push(issuance);
+    }
+    for Refusal { issuer, draft } in refusals {
+        by_issuer.entry(issuer.id.clone()).or_insert_with(|| (issuer, Vec::new(), Vec::new())).2.push(draft);
+    }
+    for (issuer, issuances, refusals) in by_issuer.into_values() {
+        let judged = issuer.record_together(&issuances, refusals).await.unwrap_or_else(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "the ledger could not be written; nothing was released");
+            issuances.iter().map(|_| Verdict::Unavailable).collect()
+        });
+        for (issuance, verdict) in issuances.into_iter().zip(judged) {
+            let outcome = match verdict {
+                Verdict::Recorded => Outcome::Recorded(issuance.minted.issued),
+                Verdict::Stale => Outcome::Stale,
+                Verdict::Replayed => Outcome::Replayed,
+                Verdict::Unavailable => Outcome::Unavailable,
+            };
+            // A caller that went away meanwhile gets nothing; its token stays recorded and unseen.
+            drop(issuance.reply.send(outcome));
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Recorded,
+    Stale,
+    Replayed,
+    Unavailable,
+}
+
+impl Issuer {
+    /// One transaction: judge, mark, chain, commit. Verdicts are in the order of the issuances.
+    async fn record_together(&self, issuances: &[Issuance], refusals: Vec<AuditDraft>) -> Result<Vec<Verdict>, StoreError> {
+        let mut tx = self.store.write().await?;
+        let head = tx.lock_head(&self.id).await?.ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+        self.registry.refresh(&mut tx, &self.id, &head, &self.sealing).await?;
+        let mut verdicts = Vec::with_capacity(issuances.len());
+        for issuance in issuances {
+            verdicts.push(self.judge(&mut tx, &head, issuance).await?);
+        }
+        self.mark_assertions(&mut tx, issuances, &mut verdicts).await?;
+        let mut drafts: Vec<AuditDraft> = issuances
+            .iter()
+            .zip(&verdicts)
+            .filter(|(_, verdict)| **verdict == Verdict::Recorded)
+            .flat_map(|(issuance, _)| issuance.minted.drafts.iter().cloned())
+            .collect();
+        drafts.extend(refusals);
+        let entries = chain(self.id.as_str(), (head.seq, head.hash), drafts);
+        if let Some(last) = entries.last() {
+            tx.append_audit(&self.id, &entries).await?;
+            tx.set_head(&self.id, last.seq, &last.hash).await?;
+        }
+        tx.commit().await?;
+        Ok(verdicts)
+    }
+
+    /// Under the head row: is everything the decision rests on still as it was?
+    async fn judge(&self, tx: &mut Tx, head: &Head, issuance: &Issuance) -> Result<Verdict, StoreError> {
+        let authorization = &issuance.minted.authorization;
+        let basis = authorization.basis();
+        if basis.version >= head.registry_version {
+            return Ok(Verdict::Recorded);
+        }
+        if head.policy_version > basis.version {
+            return Ok(Verdict::Stale);
+        }
+        let version = match self.registry.cached_version(&basis.client_id) {
+            Some(version) => Some(version),
+            None => tx.agent_version(&self.id, &authorization.agent().id).await?,
+        };
+        Ok(if version.is_some_and(|version| version <= basis.version) { Verdict::Recorded } else { Verdict::Stale })
+    }
+
+    /// Marks the assertions of what is to be recorded; those that were used before are replays.
+    async fn mark_assertions(&self, tx: &mut Tx, issuances: &[Issuance], verdicts: &mut [Verdict]) -> Result<(), StoreError> {
+        let mut in_batch = HashSet::new();
+        let mut marks = Vec::new();
+        for (issuance, verdict) in issuances.iter().zip(verdicts.iter_mut()) {
+            let Some(spent) = issuance.minted.authorization.spends() else { continue };
+            if *verdict != Verdict::Recorded {
+                continue;
+            }
+            if in_batch.insert(spent.digest) {
+                marks.push(UsedAssertion { digest: spent.digest, token_id: issuance.minted.token_id.clone(), expires_at: spent.expires_at });
+            } else {
+                *verdict = Verdict::Replayed;
+            }
+        }
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let marked = tx.insert_used_assertions(&self.id, &marks).await?;
+        if marked == marks.len() as u64 {
+            return Ok(());
+        }
+        let digests: Vec<[u8; 16]> = marks.iter().map(|mark| mark.digest).collect();
+        let token_ids: Vec<String> = marks.into_iter().map(|mark| mark.token_id).collect();
+        let winners: HashSet<String> = tx.used_assertion_winners(&self.id, &token_ids, &digests).await?.into_iter().collect();
+        for (issuance, verdict) in issuances.iter().zip(verdicts.iter_mut()) {
+            let spends = issuance.minted.authorization.spends().is_some();
+            if *verdict == Verdict::Recorded && spends && !winners.contains(&issuance.minted.token_id) {
+                *verdict = Verdict::Replayed;
+            }
+        }
+        Ok(())
+    }
+}

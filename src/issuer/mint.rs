@@ -1,0 +1,197 @@
+//! Turns an [`Authorization`] into signed tokens that nobody has seen yet. Only the ledger releases
+//! them, after their audit entries are durable.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::json;
+
+use crate::domain::agent::Agent;
+use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::domain::claims::{AI_AGENT, TokenClaims, is_reserved_claim};
+use crate::domain::scope::{Scopes, join_scopes};
+use crate::jose::algorithm::SigningAlgorithm;
+use crate::jose::digest::base64url;
+use crate::jose::key::SigningKey;
+use crate::ports::random::{Random, random_bytes};
+use crate::ports::time::UnixMillis;
+
+use super::authorize::{self, Authorization};
+use super::cache::Policy;
+use super::{Caller, Issuer};
+
+/// Longest token we mint, in bytes: beyond it proxies drop headers; Claude takes twice as much.
+pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
+
+/// Why no token could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// No key signs with the algorithm that is needed.
+    #[error("there is no active {0} signing key")]
+    NoKey(SigningAlgorithm),
+    /// The signature could not be made.
+    #[error("the token could not be signed")]
+    Sign(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The finished claims are not what they must be: a fault of ours that must not leave.
+    #[error("the claims failed their own check: {0}")]
+    SelfCheck(&'static str),
+    /// Groups, roles and attributes make the token longer than [`TOKEN_MAX_BYTES`].
+    #[error("the token would have {0} bytes, more than {TOKEN_MAX_BYTES}; give the agent fewer groups, roles or attributes")]
+    TooLong(usize),
+}
+
+/// Tokens that are signed and not yet recorded. The tokens cannot be read from outside this module
+/// and the ledger's.
+pub struct Minted {
+    pub(super) authorization: Authorization,
+    pub(super) token_id: String,
+    pub(super) drafts: Vec<AuditDraft>,
+    pub(super) issued: IssuedToken,
+}
+
+impl fmt::Debug for Minted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Minted").field("token_id", &self.token_id).finish_non_exhaustive()
+    }
+}
+
+/// Tokens that are recorded and may leave (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+pub struct IssuedToken {
+    /// The access token.
+    pub access_token: String,
+    /// The ID token, when `openid` was asked for.
+    pub id_token: Option<String>,
+    /// Life in seconds.
+    pub expires_in: i64,
+    /// Granted scopes, space-separated.
+    pub scope: String,
+}
+
+impl fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedToken").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
+}
+
+impl Issuer {
+    /// Signs what was authorized.
+    ///
+    /// # Errors
+    /// When there is no key, or the finished token is not what it must be.
+    pub fn mint(&self, authorization: Authorization, caller: &Caller, now: UnixMillis) -> Result<Minted, MintError> {
+        let policy = self.registry.policy();
+        let algorithm = authorization.target().algorithm;
+        let key = policy.keyring.active(algorithm).ok_or(MintError::NoKey(algorithm))?;
+        let random = &*self.ports.random;
+        let claims = access_token_claims(&self.url, &authorization, &policy, token_id(now, random), now);
+        let access_token = sign(key, authorization.target().typ, &claims, &authorization)?;
+        let mut drafts = vec![draft(AuditEvent::TokenIssued, &claims, &authorization, key.kid(), caller, now)];
+        let id_token = if authorization.with_id_token() {
+            let id_claims = TokenClaims {
+                audience: claims.client_id.clone(),
+                token_id: token_id(now, random),
+                scope: String::new(),
+                ..claims.clone()
+            };
+            drafts.push(draft(AuditEvent::IdTokenIssued, &id_claims, &authorization, key.kid(), caller, now));
+            Some(sign(key, "JWT", &id_claims, &authorization)?)
+        } else {
+            None
+        };
+        let issued = IssuedToken { access_token, id_token, expires_in: authorization.lifetime(), scope: claims.scope };
+        Ok(Minted { token_id: claims.token_id, drafts, issued, authorization })
+    }
+}
+
+/// The claims an agent's access token would have: what `explain` shows.
+#[must_use]
+pub fn agent_claims(issuer: &str, agent: &Agent, policy: &Policy, audience: &str, scopes: &Scopes) -> TokenClaims {
+    let names = |names: Vec<&crate::domain::name::Name>| names.into_iter().map(|name| name.as_str().to_owned()).collect();
+    let mut attributes: BTreeMap<String, String> =
+        agent.attributes.iter().filter(|(name, _)| !is_reserved_claim(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    attributes.insert("owner".to_owned(), agent.owner.clone());
+    TokenClaims {
+        issuer: issuer.to_owned(),
+        subject: agent.subject.as_str().to_owned(),
+        audience: audience.to_owned(),
+        expires_at: crate::ports::time::UnixTime::default(),
+        issued_at: crate::ports::time::UnixTime::default(),
+        token_id: String::new(),
+        client_id: agent.name.as_str().to_owned(),
+        scope: join_scopes(scopes),
+        groups: names(authorize::groups(agent, policy).into_iter().map(|group| &group.name).collect()),
+        roles: names(authorize::role_names(agent, policy).into_iter().collect()),
+        attributes,
+        subject_profile: AI_AGENT,
+        acting_agent: agent.subject.as_str().to_owned(),
+    }
+}
+
+fn access_token_claims(issuer: &str, authorization: &Authorization, policy: &Policy, token_id: String, now: UnixMillis) -> TokenClaims {
+    let issued_at = now.seconds();
+    TokenClaims {
+        issued_at,
+        expires_at: issued_at.plus(authorization.lifetime()),
+        token_id,
+        ..agent_claims(issuer, authorization.agent(), policy, &authorization.target().audience, authorization.scopes())
+    }
+}
+
+/// base64url of 6 bytes of time and 16 random bytes: unique per mint, 128 bits that cannot be
+/// guessed, and time-ordered, so that an index on it stays cheap.
+fn token_id(now: UnixMillis, random: &dyn Random) -> String {
+    let mut bytes = [0; 22];
+    bytes[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
+    bytes[6..].copy_from_slice(&random_bytes::<16>(random));
+    base64url(&bytes)
+}
+
+fn sign(key: &SigningKey, typ: &str, claims: &TokenClaims, authorization: &Authorization) -> Result<String, MintError> {
+    self_check(claims, authorization)?;
+    let payload = serde_json::to_vec(claims).map_err(|error| MintError::Sign(Box::new(error)))?;
+    let token = key.sign_compact(Some(typ), &payload).map_err(|error| MintError::Sign(Box::new(error)))?;
+    if token.len() > TOKEN_MAX_BYTES { Err(MintError::TooLong(token.len())) } else { Ok(token) }
+}
+
+/// The finished claims once more, against the authorization they came from: whoever changes how
+/// claims are made cannot change whom they are about.
+fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(), MintError> {
+    let subject = authorization.agent().subject.as_str();
+    let fault = if claims.subject != subject || claims.acting_agent != subject {
+        "sub and acting_agent are not the agent that presented itself"
+    } else if claims.audience != authorization.target().audience && claims.audience != claims.client_id {
+        "aud is neither the resource nor the client"
+    } else if claims.expires_at.since(claims.issued_at) != authorization.lifetime() || authorization.lifetime() <= 0 {
+        "exp is not the authorized life away from iat"
+    } else if claims.attributes.keys().any(|name| is_reserved_claim(name) && name != "owner") {
+        "an attribute has a reserved name"
+    } else if claims.token_id.is_empty() || claims.issuer.is_empty() {
+        "jti or iss is empty"
+    } else {
+        return Ok(());
+    };
+    Err(MintError::SelfCheck(fault))
+}
+
+fn draft(event: AuditEvent, claims: &TokenClaims, authorization: &Authorization, kid: &str, caller: &Caller, now: UnixMillis) -> AuditDraft {
+    let detail = json!({
+        "aud": claims.audience,
+        "scope": claims.scope,
+        "exp": claims.expires_at.0,
+        "kid": kid,
+        "grant_type": authorization.grant_type().as_str(),
+        "method": authorization.method().as_str(),
+        "credential": authorization.credential().as_str(),
+    });
+    AuditDraft {
+        at: now,
+        event,
+        actor: format!("agent:{}", claims.client_id),
+        target: claims.subject.clone(),
+        agent: Some(authorization.agent().id.clone()),
+        token_id: Some(claims.token_id.clone()),
+        request_id: caller.request_id.clone(),
+        address: caller.address.clone(),
+        detail: detail.to_string(),
+    }
+}

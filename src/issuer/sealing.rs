@@ -1,0 +1,203 @@
+//! Sealing: private keys and the pepper rest in the database encrypted (AES-256-GCM, NIST
+//! SP 800-38D) under the key-encryption key, bound to the issuer and their own name, so that a
+//! stolen backup signs nothing and no sealed value can be put in another's place.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use zeroize::Zeroizing;
+
+use crate::domain::id::IssuerId;
+use crate::jose::digest::{base64url, decode_base64url};
+use crate::ports::random::{Random, random_bytes};
+
+/// Length of the key-encryption key, in bytes.
+const KEK_BYTES: usize = 32;
+/// First byte of a sealed value; another layout gets another number.
+const LAYOUT: u8 = 1;
+
+/// Why a key-encryption key or a sealed value cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SealingError {
+    /// There is no key where one is expected.
+    #[error(
+        "there is no key-encryption key at {path}; put back the file that this database was sealed with, or set FIRMAN_KEK or FIRMAN_KEK_FILE"
+    )]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The key is not 32 bytes of base64url.
+    #[error("the key-encryption key in {origin} is not 43 base64url characters (32 bytes); restore it from your backup")]
+    Malformed {
+        /// A path or the name of a variable.
+        origin: String,
+    },
+    /// The file cannot be read or written.
+    #[error("the key-encryption key at {path} cannot be read or written: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The sealed value was not sealed with this key for this name, or was changed.
+    #[error("cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed")]
+    Open {
+        /// What was to be opened.
+        name: String,
+    },
+    /// The cipher refused to seal.
+    #[error("cannot encrypt {name}")]
+    Seal {
+        /// What was to be sealed.
+        name: String,
+    },
+}
+
+/// Holds the key-encryption key.
+pub struct Sealing {
+    key: LessSafeKey,
+}
+
+impl fmt::Debug for Sealing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealing")
+    }
+}
+
+impl Sealing {
+    /// Uses a key given as 43 base64url characters; `origin` says where it came from.
+    ///
+    /// # Errors
+    /// When it is not 32 bytes of base64url.
+    pub fn from_text(text: &str, origin: &str) -> Result<Self, SealingError> {
+        let malformed = || SealingError::Malformed { origin: origin.to_owned() };
+        let bytes = Zeroizing::new(decode_base64url(text.trim()).map_err(|_| malformed())?);
+        if bytes.len() != KEK_BYTES {
+            return Err(malformed());
+        }
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| malformed())?;
+        Ok(Self { key: LessSafeKey::new(key) })
+    }
+
+    /// Reads the key from a file.
+    ///
+    /// # Errors
+    /// When the file is missing, unreadable or not a key.
+    pub fn from_file(path: &Path) -> Result<Self, SealingError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::from_text(&Zeroizing::new(text), &path.display().to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SealingError::Missing { path: path.to_owned() }),
+            Err(source) => Err(SealingError::File { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Makes a new key in a new file that only its owner can read. Never overwrites one.
+    ///
+    /// # Errors
+    /// When the file exists already or cannot be written.
+    pub fn create_file(path: &Path, random: &dyn Random) -> Result<Self, SealingError> {
+        let fault = |source| SealingError::File { path: path.to_owned(), source };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(fault)?;
+        }
+        let bytes = Zeroizing::new(random_bytes::<KEK_BYTES>(random));
+        let text = Zeroizing::new(base64url(&*bytes));
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).map_err(fault)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all()).map_err(fault)?;
+        Self::from_text(&text, &path.display().to_string())
+    }
+
+    /// Encrypts `plain`, bound to the issuer and `name`.
+    ///
+    /// # Errors
+    /// When the cipher refuses (a value beyond its limits).
+    pub fn seal(&self, issuer: &IssuerId, name: &str, plain: &[u8], random: &dyn Random) -> Result<Vec<u8>, SealingError> {
+        let nonce = random_bytes::<NONCE_LEN>(random);
+        let mut text = plain.to_vec();
+        self.key
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound_to(issuer, name), &mut text)
+            .map_err(|_| SealingError::Seal { name: name.to_owned() })?;
+        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + text.len());
+        sealed.push(LAYOUT);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&text);
+        Ok(sealed)
+    }
+
+    /// Decrypts a value sealed for the issuer and `name`.
+    ///
+    /// # Errors
+    /// When it was not sealed with this key for this name, or was changed.
+    pub fn open(&self, issuer: &IssuerId, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealingError> {
+        let fault = || SealingError::Open { name: name.to_owned() };
+        let (&layout, rest) = sealed.split_first().ok_or_else(fault)?;
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or_else(fault)?;
+        if layout != LAYOUT {
+            return Err(fault());
+        }
+        let mut text = Zeroizing::new(text.to_vec());
+        let length = self
+            .key
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), bound_to(issuer, name), &mut text)
+            .map_err(|_| fault())?
+            .len();
+        text.truncate(length);
+        Ok(text)
+    }
+}
+
+fn bound_to(issuer: &IssuerId, name: &str) -> Aad<Vec<u8>> {
+    Aad::from(format!("firman-seal-1\0{issuer}\0{name}").into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::random::SystemRandom;
+
+    #[test]
+    fn a_sealed_value_opens_only_for_its_issuer_and_name_and_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let sealing = Sealing::create_file(&folder.path().join("kek"), &SystemRandom).unwrap();
+        let other = Sealing::create_file(&folder.path().join("other"), &SystemRandom).unwrap();
+        let (a, b) = (IssuerId::from_text("a"), IssuerId::from_text("b"));
+        let sealed = sealing.seal(&a, "key", b"secret", &SystemRandom).unwrap();
+
+        assert!(sealing.open(&b, "key", &sealed).is_err());
+        assert!(sealing.open(&a, "kez", &sealed).is_err());
+        assert!(other.open(&a, "key", &sealed).is_err());
+        for length in 0..sealed.len() {
+            assert!(sealing.open(&a, "key", &sealed[..length]).is_err(), "{length} bytes were enough");
+        }
+        for position in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[position] ^= 1;
+            assert!(sealing.open(&a, "key", &changed).is_err(), "a change at {position} passed");
+        }
+        assert_eq!(sealing.open(&a, "key", &sealed).unwrap().as_slice(), b"secret");
+    }
+
+    #[test]
+    fn a_key_file_is_private_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys/kek");
+        assert!(matches!(Sealing::from_file(&path), Err(SealingError::Missing { .. })));
+        Sealing::create_file(&path, &SystemRandom).unwrap();
+        assert!(matches!(Sealing::create_file(&path, &SystemRandom), Err(SealingError::File { .. })));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        std::fs::write(&path, "short").unwrap();
+        assert!(matches!(Sealing::from_file(&path), Err(SealingError::Malformed { .. })));
+    }
+}

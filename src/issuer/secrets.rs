@@ -1,0 +1,256 @@
+//! Client secrets: made here, shown once, kept as Argon2id (RFC 9106) with a pepper.
+//!
+//! A secret is `fmn_`, 256 random bits in base64url, and a checksum, so that garbage is refused
+//! before any hash is computed and secret scanners recognise one. Its entropy does the work, hence
+//! the light hash; the pepper rests sealed beside the signing keys.
+
+use std::fmt;
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::hmac;
+use quick_cache::sync::Cache;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::domain::id::CredentialId;
+use crate::jose::digest::{base64url, decode_base64url, sha256};
+use crate::ports::random::{Random, random_bytes};
+
+/// What every secret begins with.
+pub const PREFIX: &str = "fmn_";
+/// Prefix, 43 characters of secret, 6 of checksum.
+pub const SECRET_CHARS: usize = PREFIX.len() + 43 + 6;
+/// Length of the pepper, in bytes.
+pub const PEPPER_BYTES: usize = 32;
+
+/// Memory of the hash of a generated secret, in KiB: its 256 random bits need no slow hash
+/// (OWASP ASVS 5.0 6.5.2), and ten thousand agents that come back after a restart must be no herd.
+const MEMORY_KIB: u32 = 64;
+const PASSES: u32 = 1;
+const LANES: u32 = 1;
+/// A stored hash that asks for more memory than this is refused instead of obeyed: a changed row
+/// must not make us allocate gigabytes. OWASP's 19 MiB fits.
+const MEMORY_KIB_CEILING: u32 = 32 * 1024;
+/// Likewise for passes.
+const PASSES_CEILING: u32 = 4;
+const SALT_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
+/// Secrets that were verified once and are remembered, so that the next use costs one HMAC.
+const REMEMBERED: usize = 50_000;
+
+/// A secret that was just made.
+pub struct NewSecret {
+    /// The secret, to be shown once.
+    pub plaintext: SecretString,
+    /// What is stored of it.
+    pub hash: String,
+}
+
+impl fmt::Debug for NewSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewSecret")
+    }
+}
+
+/// Why a secret cannot be hashed or verified: a fault of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// The hash function refused its parameters.
+    #[error("Argon2 failed: {0}")]
+    Hash(argon2::Error),
+    /// A stored hash does not parse, or asks for more than the ceiling.
+    #[error("a stored secret hash is malformed or asks for more memory or passes than are allowed")]
+    StoredHash,
+}
+
+/// Makes and verifies client secrets.
+pub struct Secrets {
+    pepper: Zeroizing<Vec<u8>>,
+    remembering: hmac::Key,
+    remembered: Cache<[u8; 32], ()>,
+    /// Verified when there is nothing to verify, so that an unknown client takes as long.
+    decoy: String,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+impl Secrets {
+    /// Works with `pepper`.
+    ///
+    /// # Errors
+    /// When the hash function refuses its parameters.
+    pub fn new(pepper: Zeroizing<Vec<u8>>, random: &dyn Random) -> Result<Self, SecretsError> {
+        let key = Zeroizing::new(random_bytes::<32>(random));
+        let remembering = hmac::Key::new(hmac::HMAC_SHA256, &*key);
+        let mut secrets = Self { pepper, remembering, remembered: Cache::new(REMEMBERED), decoy: String::new() };
+        secrets.decoy = secrets.issue(random)?.hash;
+        Ok(secrets)
+    }
+
+    /// Makes a secret.
+    ///
+    /// # Errors
+    /// When the hash function fails.
+    pub fn issue(&self, random: &dyn Random) -> Result<NewSecret, SecretsError> {
+        let bits = Zeroizing::new(random_bytes::<32>(random));
+        let body = Zeroizing::new(format!("{PREFIX}{}", base64url(&*bits)));
+        let plaintext = SecretString::from(format!("{}{}", *body, checksum(&body)));
+        let salt = random_bytes::<SALT_BYTES>(random);
+        let stored = StoredHash { memory: MEMORY_KIB, passes: PASSES, lanes: LANES, salt: salt.to_vec(), hash: Vec::new() };
+        let hash = self.hash(plaintext.expose_secret(), &stored)?;
+        Ok(NewSecret { plaintext, hash: StoredHash { hash: hash.to_vec(), ..stored }.to_phc() })
+    }
+
+    /// True when `unverified` is the secret that `stored` was made from.
+    ///
+    /// # Errors
+    /// When the stored hash is malformed or the hash function fails: a fault of ours.
+    pub fn verify(&self, credential: &CredentialId, unverified: &SecretString, stored: &str) -> Result<bool, SecretsError> {
+        let unverified = unverified.expose_secret();
+        if !is_well_formed(unverified) {
+            return Ok(false);
+        }
+        let memory = self.memory_key(credential, unverified, stored);
+        if self.remembered.get(&memory).is_some() {
+            return Ok(true);
+        }
+        let stored = StoredHash::parse(stored).ok_or(SecretsError::StoredHash)?;
+        let computed = self.hash(unverified, &stored)?;
+        let matches: bool = computed.ct_eq(stored.hash.as_slice()).into();
+        if matches {
+            self.remembered.insert(memory, ());
+        }
+        Ok(matches)
+    }
+
+    /// Does the work of a verification that fails.
+    ///
+    /// # Errors
+    /// When the hash function fails.
+    pub fn verify_decoy(&self, unverified: &SecretString) -> Result<(), SecretsError> {
+        if let (true, Some(stored)) = (is_well_formed(unverified.expose_secret()), StoredHash::parse(&self.decoy)) {
+            std::hint::black_box(self.hash(unverified.expose_secret(), &stored)?);
+        }
+        Ok(())
+    }
+
+    fn memory_key(&self, credential: &CredentialId, unverified: &str, stored: &str) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.remembering);
+        for part in [credential.as_str(), stored, unverified] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut key = [0; 32];
+        key.copy_from_slice(context.sign().as_ref());
+        key
+    }
+
+    fn hash(&self, secret: &str, stored: &StoredHash) -> Result<Zeroizing<[u8; HASH_BYTES]>, SecretsError> {
+        let params = Params::new(stored.memory, stored.passes, stored.lanes, Some(HASH_BYTES)).map_err(SecretsError::Hash)?;
+        let argon2 = Argon2::new_with_secret(&self.pepper, Algorithm::Argon2id, Version::V0x13, params).map_err(SecretsError::Hash)?;
+        let mut out = Zeroizing::new([0; HASH_BYTES]);
+        argon2.hash_password_into(secret.as_bytes(), &stored.salt, &mut *out).map_err(SecretsError::Hash)?;
+        Ok(out)
+    }
+}
+
+/// True when `text` has the shape of a secret of ours, checksum included.
+#[must_use]
+pub fn is_well_formed(text: &str) -> bool {
+    text.len() == SECRET_CHARS
+        && text.is_ascii()
+        && text.starts_with(PREFIX)
+        && text.split_at_checked(SECRET_CHARS - 6).is_some_and(|(body, sum)| sum == checksum(body))
+}
+
+/// Six characters (36 bits) of SHA-256 over prefix and secret: an accident passes once in 2^36.
+fn checksum(body: &str) -> String {
+    let mut text = base64url(&sha256(body.as_bytes()));
+    text.truncate(6);
+    text
+}
+
+/// The PHC string format of Argon2 (`$argon2id$v=19$m=64,t=1,p=1$salt$hash`), with base64url.
+struct StoredHash {
+    memory: u32,
+    passes: u32,
+    lanes: u32,
+    salt: Vec<u8>,
+    hash: Vec<u8>,
+}
+
+impl StoredHash {
+    fn to_phc(&self) -> String {
+        format!(
+            "$argon2id$v=19$m={},t={},p={}${}${}",
+            self.memory,
+            self.passes,
+            self.lanes,
+            base64url(&self.salt),
+            base64url(&self.hash)
+        )
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("$argon2id$v=19$")?.split('$');
+        let (costs, salt, hash) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut costs = costs.split(',');
+        let mut cost = |name: &str| costs.next()?.strip_prefix(name)?.parse::<u32>().ok();
+        let (memory, passes, lanes) = (cost("m=")?, cost("t=")?, cost("p=")?);
+        let salt = decode_base64url(salt).ok()?;
+        let hash = decode_base64url(hash).ok()?;
+        let within = memory <= MEMORY_KIB_CEILING && passes <= PASSES_CEILING && lanes == LANES && hash.len() == HASH_BYTES;
+        (within && parts.next().is_none()).then_some(Self { memory, passes, lanes, salt, hash })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::random::SystemRandom;
+
+    fn secrets() -> Secrets {
+        Secrets::new(Zeroizing::new(vec![7; PEPPER_BYTES]), &SystemRandom).unwrap()
+    }
+
+    #[test]
+    fn garbage_is_no_secret_whatever_its_length() {
+        let secret = secrets().issue(&SystemRandom).unwrap().plaintext.expose_secret().to_owned();
+        assert_eq!(secret.len(), SECRET_CHARS);
+        for bad in ["", "fmn_", "hunter2", &secret[..52], &format!("{secret}x"), &secret.replacen("fmn_", "fmx_", 1), &"é".repeat(27)] {
+            assert!(!is_well_formed(bad), "{bad}");
+        }
+        assert!(is_well_formed(&secret));
+    }
+
+    #[test]
+    fn a_secret_verifies_with_its_pepper_and_its_hash_only() {
+        let secrets = secrets();
+        let id = CredentialId::from_text("c");
+        let (a, b) = (secrets.issue(&SystemRandom).unwrap(), secrets.issue(&SystemRandom).unwrap());
+        assert!(!secrets.verify(&id, &a.plaintext, &b.hash).unwrap());
+        let other_pepper = Secrets::new(Zeroizing::new(vec![8; PEPPER_BYTES]), &SystemRandom).unwrap();
+        assert!(!other_pepper.verify(&id, &a.plaintext, &a.hash).unwrap());
+        assert!(secrets.verify(&id, &a.plaintext, &a.hash).unwrap());
+        assert!(secrets.verify(&id, &a.plaintext, &a.hash).unwrap(), "remembered");
+    }
+
+    #[test]
+    fn te_043_a_stored_hash_with_dear_parameters_is_refused_not_obeyed() {
+        let secrets = secrets();
+        let secret = secrets.issue(&SystemRandom).unwrap();
+        let (_, rest) = secret.hash.split_once("m=64,t=1,p=1").unwrap();
+        for costs in ["m=4194304,t=1,p=1", "m=64,t=1000,p=1", "m=64,t=1,p=9", "m=64,t=1", "m=x,t=1,p=1"] {
+            let dear = format!("$argon2id$v=19${costs}{rest}");
+            assert!(matches!(
+                secrets.verify(&CredentialId::from_text("c"), &secret.plaintext, &dear),
+                Err(SecretsError::StoredHash)
+            ));
+        }
+    }
+}
