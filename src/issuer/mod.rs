@@ -1,16 +1,27 @@
 //! One issuer's operations. Every verb is a method on [`Issuer`], which is also the embedding API:
 //! the admin API, the CLI and the token endpoint call nothing else. No HTTP here, and no SQL.
 
+pub mod administrators;
+pub mod agents;
+pub mod audit_log;
 pub mod authenticate;
 pub mod authorize;
 pub mod cache;
 pub mod change;
+pub mod credentials;
+pub(crate) mod directory;
+pub mod explain;
+pub mod groups;
 pub mod keyring;
 pub mod ledger;
 pub mod mint;
+pub mod page;
+pub mod resources;
+pub mod roles;
 pub mod rotation;
 pub mod sealing;
 pub mod secrets;
+pub mod settings;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What is outside the process, as traits: time and randomness. Everything above takes them as
+//! What is outside the process, as traits: time and randomness, and the
+//! facts of a request. Everything above takes them as
 //! arguments, so that a test (or an embedder) decides what time it is and what is drawn.
 
 pub mod random;

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 /// The id of a request: made here, in the answer's `X-Request-Id`, in the log and in the audit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
 /// The address of the peer, from the connection and never from a header.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);

@@ -23,19 +23,11 @@ use tracing::{Instrument, Span};
 use super::refusal::Refusal;
 use super::{HostPolicy, Limits};
 use crate::ports::random::{Random, random_bytes};
+use crate::ports::request::{PeerAddr, RequestId};
 use crate::ports::time::Clock;
 
 /// Names the request in the answer and in every log line about it.
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The identifier of a request, a UUID of version 7 (RFC 9562 §5.7). Made here, never taken from the client,
-/// who could otherwise write into the log what it likes. A request extension.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(pub String);
-
-/// The other end of the connection. A request extension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
 
 /// What request ids are made from.
 #[derive(Debug)]

@@ -1,0 +1,308 @@
+//! Credentials of agents: adding, rotating with an overlap, revoking. A secret is shown once, when it
+//! is made; what is kept is its hash.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::domain::Invalid;
+use crate::domain::agent::Agent;
+use crate::domain::audit::AuditEvent;
+use crate::domain::credential::{CREDENTIALS_MAX, Credential, CredentialKind, LIVE_SECRETS_MAX};
+use crate::domain::id::CredentialId;
+use crate::jose::jwk::PublicJwk;
+use crate::ports::time::UnixTime;
+
+use super::agents::{EXPIRES_IN_MAX_SECONDS, check_expires_in, target};
+use super::change::{Change, Touches};
+use super::directory::known_name;
+use super::{Caller, Issuer, IssuerError};
+
+/// How long a replaced credential stays good when nobody says otherwise, in seconds: a day, so that
+/// every copy of it can be replaced in working hours.
+pub const DEFAULT_OVERLAP_SECONDS: i64 = 86_400;
+
+/// A credential to be made, as it was asked for.
+#[derive(Debug)]
+pub struct NewCredential {
+    /// What kind, and its public part.
+    pub kind: NewCredentialKind,
+    /// Seconds until it stops being accepted; `None`: never.
+    pub expires_in: Option<i64>,
+}
+
+/// The kind of a credential to be made.
+#[derive(Debug)]
+pub enum NewCredentialKind {
+    /// A client secret, which is made here.
+    ClientSecret,
+    /// A public key, whose private half stays with the agent.
+    PublicKey(UnverifiedKey),
+}
+
+/// A public key as somebody sent it.
+#[derive(Debug)]
+pub enum UnverifiedKey {
+    /// As a JSON Web Key.
+    Jwk(Value),
+    /// As a PEM text.
+    Pem(String),
+}
+
+/// The replacement of a credential.
+#[derive(Debug)]
+pub struct Rotation {
+    /// The credential to be replaced.
+    pub credential: String,
+    /// Seconds for which the old one stays good beside the new one.
+    pub overlap: i64,
+    /// The new public key; `None` for a client secret.
+    pub key: Option<UnverifiedKey>,
+}
+
+/// A credential that was made.
+#[derive(Debug)]
+pub struct AddedCredential {
+    /// The new credential.
+    pub credential: Credential,
+    /// The one it replaces, in a rotation.
+    pub replaced: Option<Credential>,
+    /// The agent's name.
+    pub client_id: String,
+    /// The client secret, shown this once.
+    pub secret: Option<SecretString>,
+}
+
+/// A credential checked and hashed, before the transaction: neither is done while the head row is held.
+pub(super) struct PreparedCredential {
+    kind: CredentialKind,
+    secret: Option<SecretString>,
+    expires_in: Option<i64>,
+}
+
+impl Issuer {
+    /// The credentials of an agent, revoked and expired ones included, the newest last.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`] when there is no such agent.
+    pub async fn credentials(&self, agent: &str) -> Result<Vec<Credential>, IssuerError> {
+        let name = known_name("agent", agent)?;
+        let mut tx = self.store.read().await?;
+        let aggregate = tx.aggregate_by_name(&self.id, name.as_str()).await?.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        tx.rollback().await?;
+        Ok(aggregate.credentials)
+    }
+
+    /// Gives an agent a further credential.
+    ///
+    /// # Errors
+    /// [`IssuerError::Invalid`] for a key that cannot be trusted, [`IssuerError::Conflict`] when the
+    /// agent has as many as it may, or the key is registered already.
+    pub async fn add_credential(
+        self: &Arc<Self>,
+        caller: &Caller,
+        agent: &str,
+        new: NewCredential,
+        expected: Option<i64>,
+    ) -> Result<AddedCredential, IssuerError> {
+        let prepared = self.prepare_credential(new)?;
+        let mut change = self.begin(caller, Touches::Agent).await?;
+        let agent = self.live_agent(&mut change, agent, expected).await?;
+        let (credential, secret) = self.insert_prepared(&mut change, &agent, prepared).await?;
+        change.tx.touch_agent(&self.id, &agent.id, change.version, change.now()).await?;
+        self.finish(change).await?;
+        Ok(AddedCredential { credential, replaced: None, client_id: agent.name.as_str().to_owned(), secret })
+    }
+
+    /// Replaces a credential by a new one of the same kind. The old one stays good for the overlap.
+    ///
+    /// # Errors
+    /// As [`Issuer::add_credential`]; [`IssuerError::Conflict`] when the old one is over.
+    pub async fn rotate_credential(
+        self: &Arc<Self>,
+        caller: &Caller,
+        agent: &str,
+        rotation: Rotation,
+        expected: Option<i64>,
+    ) -> Result<AddedCredential, IssuerError> {
+        if !(0..=EXPIRES_IN_MAX_SECONDS).contains(&rotation.overlap) {
+            return Err(Invalid::new("overlap", format!("must be 0 to {EXPIRES_IN_MAX_SECONDS} seconds")).into());
+        }
+        let kind = match rotation.key {
+            Some(key) => NewCredentialKind::PublicKey(key),
+            None => NewCredentialKind::ClientSecret,
+        };
+        let prepared = self.prepare_credential(NewCredential { kind, expires_in: None })?;
+
+        let mut change = self.begin(caller, Touches::Agent).await?;
+        let agent = self.live_agent(&mut change, agent, expected).await?;
+        let mut old = self.credential_of(&mut change, &agent, &rotation.credential).await?;
+        check_replacement(&old, &prepared, change.now())?;
+        let end = change.now().plus(rotation.overlap);
+        old.expires_at = Some(old.expires_at.map_or(end, |expiry| expiry.min(end)));
+        change.tx.update_credential(&self.id, &old).await?;
+        let (credential, secret) = self.insert_credential(&mut change, &agent, prepared).await?;
+        change.tx.touch_agent(&self.id, &agent.id, change.version, change.now()).await?;
+        let detail = json!({
+            "replaced": old.id,
+            "replaced_expires_at": old.expires_at.map(|at| at.0),
+            "credential": facts(&credential),
+        });
+        change.audit(AuditEvent::CredentialRotated, target(&agent), Some(&agent.id), &detail);
+        self.finish(change).await?;
+        Ok(AddedCredential { credential, replaced: Some(old), client_id: agent.name.as_str().to_owned(), secret })
+    }
+
+    /// Revokes a credential; it proves nobody from the commit on. Does nothing to one that is.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`], [`IssuerError::Stale`].
+    pub async fn revoke_credential(
+        self: &Arc<Self>,
+        caller: &Caller,
+        agent: &str,
+        credential: &str,
+        expected: Option<i64>,
+    ) -> Result<Credential, IssuerError> {
+        let mut change = self.begin(caller, Touches::Agent).await?;
+        let agent = self.live_agent(&mut change, agent, expected).await?;
+        let mut credential = self.credential_of(&mut change, &agent, credential).await?;
+        if credential.revoked_at.is_none() {
+            credential.revoked_at = Some(change.now());
+            change.tx.update_credential(&self.id, &credential).await?;
+            change.tx.touch_agent(&self.id, &agent.id, change.version, change.now()).await?;
+            change.audit(AuditEvent::CredentialRevoked, target(&agent), Some(&agent.id), &json!({ "credential": facts(&credential) }));
+            self.finish(change).await?;
+        }
+        Ok(credential)
+    }
+
+    pub(super) fn prepare_credential(&self, new: NewCredential) -> Result<PreparedCredential, IssuerError> {
+        let expires_in = new.expires_in.map(check_expires_in).transpose()?;
+        let (kind, secret) = match new.kind {
+            NewCredentialKind::ClientSecret => {
+                let made = self.secrets.issue(&*self.ports.random).map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
+                (CredentialKind::ClientSecret { hash: made.hash }, Some(made.plaintext))
+            }
+            NewCredentialKind::PublicKey(UnverifiedKey::Jwk(value)) => {
+                let jwk = PublicJwk::from_value(&value).map_err(|error| Invalid::new("jwk", error.to_string()))?;
+                (CredentialKind::PublicKey { jwk: Box::new(jwk) }, None)
+            }
+            NewCredentialKind::PublicKey(UnverifiedKey::Pem(text)) => {
+                let jwk = PublicJwk::from_pem(&text).map_err(|error| Invalid::new("pem", error.to_string()))?;
+                (CredentialKind::PublicKey { jwk: Box::new(jwk) }, None)
+            }
+        };
+        Ok(PreparedCredential { kind, secret, expires_in })
+    }
+
+    /// Inserts a prepared credential and audits it as added.
+    pub(super) async fn insert_prepared(
+        &self,
+        change: &mut Change,
+        agent: &Agent,
+        prepared: PreparedCredential,
+    ) -> Result<(Credential, Option<SecretString>), IssuerError> {
+        let (credential, secret) = self.insert_credential(change, agent, prepared).await?;
+        change.audit(AuditEvent::CredentialAdded, target(agent), Some(&agent.id), &json!({ "credential": facts(&credential) }));
+        Ok((credential, secret))
+    }
+
+    async fn insert_credential(
+        &self,
+        change: &mut Change,
+        agent: &Agent,
+        prepared: PreparedCredential,
+    ) -> Result<(Credential, Option<SecretString>), IssuerError> {
+        let held = change.tx.credentials_of(&self.id, &agent.id).await?;
+        check_room(agent, &held, &prepared.kind, change.now())?;
+        let credential = Credential {
+            id: CredentialId::new(change.at, &*self.ports.random),
+            agent: agent.id.clone(),
+            kind: prepared.kind,
+            not_before: change.now(),
+            expires_at: prepared.expires_in.map(|seconds| change.now().plus(seconds)),
+            revoked_at: None,
+            created_at: change.now(),
+        };
+        if !change.tx.insert_credential(&self.id, &credential).await? {
+            return Err(IssuerError::Conflict(already_registered(&credential.kind)));
+        }
+        Ok((credential, prepared.secret))
+    }
+
+    async fn credential_of(&self, change: &mut Change, agent: &Agent, id: &str) -> Result<Credential, IssuerError> {
+        let not_found = || IssuerError::not_found("credential", id);
+        if id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(not_found());
+        }
+        let found = change.tx.credential(&self.id, &CredentialId::from_text(id)).await?;
+        found.filter(|credential| credential.agent == agent.id).ok_or_else(not_found)
+    }
+}
+
+fn check_replacement(old: &Credential, prepared: &PreparedCredential, now: UnixTime) -> Result<(), IssuerError> {
+    if old.is_over(now) {
+        return Err(IssuerError::Conflict(format!("the credential {} is revoked or expired; add a new one instead", old.id)));
+    }
+    match (&old.kind, &prepared.kind) {
+        (CredentialKind::ClientSecret { .. }, CredentialKind::ClientSecret { .. })
+        | (CredentialKind::PublicKey { .. }, CredentialKind::PublicKey { .. }) => Ok(()),
+        (CredentialKind::PublicKey { .. }, CredentialKind::ClientSecret { .. }) => {
+            Err(Invalid::new("jwk", "is missing: a public key is replaced by a public key, given as jwk or pem").into())
+        }
+        (CredentialKind::ClientSecret { .. }, CredentialKind::PublicKey { .. }) => {
+            Err(Invalid::new("jwk", "is not wanted: a client secret is replaced by a client secret, which is made here").into())
+        }
+    }
+}
+
+fn check_room(agent: &Agent, held: &[Credential], kind: &CredentialKind, now: UnixTime) -> Result<(), IssuerError> {
+    let current: Vec<&Credential> = held.iter().filter(|credential| !credential.is_over(now)).collect();
+    if current.len() >= CREDENTIALS_MAX {
+        return Err(IssuerError::Conflict(format!(
+            "the agent '{}' has {CREDENTIALS_MAX} credentials already; revoke one first, the oldest is {}",
+            agent.name, current[0].id
+        )));
+    }
+    let secrets: Vec<&str> = current
+        .iter()
+        .filter(|credential| matches!(credential.kind, CredentialKind::ClientSecret { .. }))
+        .map(|credential| credential.id.as_str())
+        .collect();
+    if matches!(kind, CredentialKind::ClientSecret { .. }) && secrets.len() >= LIVE_SECRETS_MAX {
+        return Err(IssuerError::Conflict(format!(
+            "the agent '{}' has {LIVE_SECRETS_MAX} live client secrets already, one in use and one to rotate to; \
+             revoke the one no longer in use first: {}",
+            agent.name,
+            secrets.join(" or ")
+        )));
+    }
+    Ok(())
+}
+
+fn already_registered(kind: &CredentialKind) -> String {
+    match kind {
+        CredentialKind::ClientSecret { .. } => "a credential with this id exists already; try again".to_owned(),
+        CredentialKind::PublicKey { jwk } => format!(
+            "the public key {} is registered already with this or another agent, or this agent has another key of the same kid; \
+             one key belongs to one agent: make a new key pair, or revoke the credential that holds this one",
+            jwk.thumbprint()
+        ),
+    }
+}
+
+/// The facts of a credential for the audit: never the secret or its hash.
+fn facts(credential: &Credential) -> Value {
+    let thumbprint = match &credential.kind {
+        CredentialKind::ClientSecret { .. } => None,
+        CredentialKind::PublicKey { jwk } => Some(jwk.thumbprint().to_owned()),
+    };
+    json!({
+        "id": credential.id,
+        "kind": credential.kind.as_str(),
+        "thumbprint": thumbprint,
+        "expires_at": credential.expires_at.map(|at| at.0),
+    })
+}

@@ -1,0 +1,165 @@
+//! Groups, roles and resources as one change sees them: from names to ids and back, and what the
+//! tokens of an agent would weigh. Read inside the change's transaction, which holds the issuer's
+//! head row, so that nothing named here disappears before the commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::domain::Invalid;
+use crate::domain::agent::{Agent, MEMBERSHIPS_MAX};
+use crate::domain::group::Group;
+use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId};
+use crate::domain::name::Name;
+use crate::domain::resource::Resource;
+use crate::domain::role::{GrantedScopes, Role};
+use crate::domain::scope::Scope;
+use crate::domain::settings::IssuerSettings;
+use crate::store::{StoreError, Tx};
+
+use super::IssuerError;
+
+/// Longest token, in bytes: what proxies and servers commonly take as one header line.
+const TOKEN_MAX_BYTES: usize = 8 * 1024;
+/// Header and signature of a token in base64url, and what of the claims is the same for every agent
+/// (times, `jti`, member names): 342 bytes of RS256 signature and some 350 for the rest.
+const TOKEN_FIXED_BYTES: usize = 700;
+
+/// Groups, roles and resources that are not removed.
+pub(crate) struct Directory {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) resources: Vec<Resource>,
+}
+
+impl Directory {
+    pub(crate) async fn load(tx: &mut Tx, issuer: &IssuerId) -> Result<Self, StoreError> {
+        Ok(Self { groups: tx.groups(issuer).await?, roles: tx.roles(issuer).await?, resources: tx.resources(issuer).await? })
+    }
+
+    /// The ids of groups given by name, sorted, none twice.
+    pub(crate) fn group_ids(&self, names: &[String]) -> Result<Vec<GroupId>, Invalid> {
+        ids("groups", "group", names, |name| {
+            self.groups.iter().find(|group| group.name.as_str() == name).map(|group| group.id.clone())
+        })
+    }
+
+    /// The ids of roles given by name, sorted, none twice.
+    pub(crate) fn role_ids(&self, names: &[String]) -> Result<Vec<RoleId>, Invalid> {
+        ids("roles", "role", names, |name| self.roles.iter().find(|role| role.name.as_str() == name).map(|role| role.id.clone()))
+    }
+
+    pub(crate) fn group_names(&self, ids: &[GroupId]) -> Vec<Name> {
+        sorted(self.groups.iter().filter(|group| ids.contains(&group.id)).map(|group| group.name.clone()))
+    }
+
+    pub(crate) fn role_names(&self, ids: &[RoleId]) -> Vec<Name> {
+        sorted(self.roles.iter().filter(|role| ids.contains(&role.id)).map(|role| role.name.clone()))
+    }
+
+    pub(crate) fn resource_by_id(&self, id: &ResourceId) -> Option<&Resource> {
+        self.resources.iter().find(|resource| resource.id == *id)
+    }
+
+    /// A resource by its name or its identifier.
+    pub(crate) fn resource(&self, name_or_identifier: &str) -> Option<&Resource> {
+        self.resources.iter().find(|resource| {
+            resource.name.as_str() == name_or_identifier || resource.identifier.as_str() == name_or_identifier
+        })
+    }
+
+    /// All roles of an agent: those given to it and those of its groups.
+    fn all_roles<'a>(&'a self, agent: &'a Agent) -> impl Iterator<Item = &'a Role> {
+        let through_groups = self.groups.iter().filter(|group| agent.groups.contains(&group.id)).flat_map(|group| &group.roles);
+        let ids: BTreeSet<&RoleId> = agent.roles.iter().chain(through_groups).collect();
+        self.roles.iter().filter(move |role| ids.contains(&role.id))
+    }
+
+    /// Refuses an agent whose largest token would be longer than every hop on its way takes: better
+    /// told to who assigns than to the agent at night.
+    pub(crate) fn check_token_size(&self, agent: &Agent, settings: &IssuerSettings) -> Result<(), IssuerError> {
+        let mut roles = 0;
+        let mut reach: BTreeMap<&ResourceId, BTreeSet<&Scope>> = BTreeMap::new();
+        for role in self.all_roles(agent) {
+            roles += role.name.as_str().len() + 3;
+            for grant in &role.grants {
+                let Some(resource) = self.resource_by_id(&grant.resource) else { continue };
+                let scopes = reach.entry(&resource.id).or_default();
+                match &grant.scopes {
+                    GrantedScopes::All => scopes.extend(&resource.scopes),
+                    GrantedScopes::Only(some) => scopes.extend(resource.scopes.intersection(some)),
+                }
+            }
+        }
+        let audience_and_scope = reach
+            .iter()
+            .filter_map(|(id, scopes)| {
+                let audience = self.resource_by_id(id)?.identifier.as_str().len();
+                Some(audience + scopes.iter().map(|scope| scope.as_str().len() + 1).sum::<usize>())
+            })
+            .max()
+            .unwrap_or(0);
+        let groups: usize = self.groups.iter().filter(|group| agent.groups.contains(&group.id)).map(|group| group.name.as_str().len() + 3).sum();
+        let attributes: usize = agent.attributes.iter().map(|(name, value)| json!({ name: value }).to_string().len()).sum();
+        let people = 2 * agent.subject.as_str().len() + agent.name.as_str().len() + json!(agent.owner).to_string().len();
+        let claims = settings.url.len() + people + audience_and_scope + groups + roles + attributes;
+        let token = TOKEN_FIXED_BYTES + claims.div_ceil(3) * 4;
+        if token <= TOKEN_MAX_BYTES {
+            return Ok(());
+        }
+        Err(IssuerError::Conflict(format!(
+            "a token of the agent '{}' would have about {token} bytes, more than the {TOKEN_MAX_BYTES} that proxies and servers commonly take \
+             (attributes {attributes}, groups {groups}, roles {roles}, audience and scopes {audience_and_scope} bytes): give it fewer or shorter ones",
+            agent.name
+        )))
+    }
+}
+
+fn ids<T: Ord>(field: &'static str, noun: &str, names: &[String], find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Invalid> {
+    if names.len() > MEMBERSHIPS_MAX {
+        return Err(Invalid::new(field, format!("names more than {MEMBERSHIPS_MAX} {noun}s")));
+    }
+    let mut found = BTreeSet::new();
+    for name in names {
+        let name = Name::parse(name).map_err(|invalid| Invalid::new(field, format!("holds a name that {}", invalid.problem)))?;
+        let Some(id) = find(name.as_str()) else {
+            return Err(Invalid::new(field, format!("there is no {noun} '{name}'; make it with: firman {noun} add {name}")));
+        };
+        found.insert(id);
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn sorted(names: impl Iterator<Item = Name>) -> Vec<Name> {
+    let mut names: Vec<Name> = names.collect();
+    names.sort();
+    names
+}
+
+/// What an edit changed, for its audit entry: `{"owner":{"from":…,"to":…}}`.
+#[derive(Default)]
+pub(crate) struct Difference(Map<String, Value>);
+
+impl Difference {
+    /// Notes a member if it changed.
+    pub(crate) fn note<T: Serialize + PartialEq>(&mut self, member: &str, from: &T, to: &T) {
+        if from != to {
+            self.0.insert(member.to_owned(), json!({ "from": from, "to": to }));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The detail of the audit entry.
+    pub(crate) fn into_detail(self) -> Value {
+        Value::Object(self.0)
+    }
+}
+
+/// A name in a path; one that no object can have is one that is not found.
+pub(crate) fn known_name(noun: &'static str, text: &str) -> Result<Name, IssuerError> {
+    Name::parse(text).map_err(|_| IssuerError::not_found(noun, text))
+}

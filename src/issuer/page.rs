@@ -1,0 +1,21 @@
+//! One page of a list.
+
+/// Some items of a list, and whether more follow.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// True when the list goes on after them.
+    pub more: bool,
+}
+
+impl<T> Page<T> {
+    /// A page from at most `limit + 1` items: the one too many tells that the list goes on.
+    #[must_use]
+    pub fn cut(mut items: Vec<T>, limit: i64) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Self { items, more }
+    }
+}

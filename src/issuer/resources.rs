@@ -1,0 +1,304 @@
+//! Resources: making, editing, removing.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::domain::Invalid;
+use crate::domain::agent::DESCRIPTION_MAX_CHARS;
+use crate::domain::audit::AuditEvent;
+use crate::domain::id::ResourceId;
+use crate::domain::name::Name;
+use crate::domain::profile::Profile;
+use crate::domain::resource::{Identifier, Resource, check_algorithm, check_lifetime};
+use crate::domain::scope::{SCOPES_MAX, Scope, Scopes};
+use crate::domain::settings::IssuerSettings;
+use crate::domain::text;
+use crate::jose::algorithm::SigningAlgorithm;
+
+use super::change::{Change, Touches};
+use super::directory::{Difference, Directory, known_name};
+use super::groups::Removal;
+use super::page::Page;
+use super::roles::target as role_target;
+use super::{Caller, Issuer, IssuerError, check_version};
+
+/// A resource to be made.
+#[derive(Debug, Default)]
+pub struct NewResource {
+    /// Its short name.
+    pub name: String,
+    /// What becomes `aud`; `None`: the profile's own, if it has one.
+    pub identifier: Option<String>,
+    /// What it is.
+    pub description: String,
+    /// The profile's name; `None`: generic.
+    pub profile: Option<String>,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+    /// Life of its tokens in seconds.
+    pub lifetime: Option<i64>,
+    /// The algorithm of its tokens.
+    pub algorithm: Option<String>,
+}
+
+/// An edit of a resource; `None` leaves a member as it is.
+#[derive(Debug, Default)]
+pub struct ResourceChanges {
+    /// What it is.
+    pub description: Option<String>,
+    /// All its scopes.
+    pub scopes: Option<Vec<String>>,
+    /// Life of its tokens in seconds; `Some(None)`: the default.
+    pub lifetime: Option<Option<i64>>,
+    /// The algorithm of its tokens; `Some(None)`: the default.
+    pub algorithm: Option<Option<String>>,
+}
+
+/// A resource as it is shown.
+#[derive(Clone, Debug)]
+pub struct ResourceView {
+    /// The resource.
+    pub resource: Resource,
+    /// The life in seconds of a token whose request does not say.
+    pub token_lifetime: i64,
+    /// The algorithm of its tokens.
+    pub token_algorithm: SigningAlgorithm,
+}
+
+impl Issuer {
+    /// Makes a resource.
+    ///
+    /// # Errors
+    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name or identifier in use.
+    pub async fn create_resource(self: &Arc<Self>, caller: &Caller, new: NewResource) -> Result<ResourceView, IssuerError> {
+        let name = Name::parse(&new.name)?;
+        let description = text::line("description", &new.description, DESCRIPTION_MAX_CHARS)?;
+        let profile = new.profile.as_deref().map_or(Ok(Profile::Generic), parse_profile)?;
+        let identifier = parse_identifier(new.identifier.as_deref(), profile)?;
+        let scopes = parse_scope_names(&new.scopes)?;
+        let algorithm = new.algorithm.as_deref().map(|text| parse_algorithm(text, profile)).transpose()?;
+        let mut change = self.begin(caller, Touches::Policy).await?;
+        let settings = self.settings_in(&mut change.tx).await?;
+        let resource = Resource {
+            id: ResourceId::new(change.at, &*self.ports.random),
+            name,
+            identifier,
+            description,
+            profile,
+            scopes,
+            lifetime: new.lifetime.map(|seconds| check_lifetime(seconds, profile, settings.max_lifetime)).transpose()?,
+            algorithm,
+            version: change.version,
+            created_at: change.now(),
+            updated_at: change.now(),
+            removed_at: None,
+        };
+        if !change.tx.insert_resource(&self.id, &resource).await? {
+            return Err(self.why_not_made(&mut change, &resource).await?);
+        }
+        let detail = json!({
+            "identifier": resource.identifier.as_str(),
+            "description": resource.description,
+            "profile": resource.profile.as_str(),
+            "scopes": resource.scopes,
+            "lifetime": resource.lifetime,
+            "algorithm": resource.algorithm,
+        });
+        change.audit(AuditEvent::ResourceCreated, target(&resource), None, &detail);
+        self.finish(change).await?;
+        Ok(ResourceView::of(resource, &settings))
+    }
+
+    async fn why_not_made(&self, change: &mut Change, resource: &Resource) -> Result<IssuerError, IssuerError> {
+        let name = &resource.name;
+        if change.tx.resource_by_name(&self.id, name.as_str()).await?.is_some() {
+            return Ok(IssuerError::Conflict(format!(
+                "there is a resource '{name}' already; choose another name, or change that one with: firman resource edit {name}"
+            )));
+        }
+        let identifier = resource.identifier.as_str();
+        let holder = change.tx.resource_by_identifier(&self.id, identifier).await?;
+        let holder = holder.map_or_else(|| "another resource".to_owned(), |holder| format!("the resource '{}'", holder.name));
+        Ok(IssuerError::Conflict(format!("the identifier {identifier} belongs to {holder}; use that one")))
+    }
+
+    /// One resource.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`].
+    pub async fn resource(&self, name: &str) -> Result<ResourceView, IssuerError> {
+        let name = known_name("resource", name)?;
+        let mut tx = self.store.read().await?;
+        let found = tx.resource_by_name(&self.id, name.as_str()).await?;
+        let settings = self.settings_in(&mut tx).await?;
+        tx.rollback().await?;
+        let resource = found.ok_or_else(|| IssuerError::not_found("resource", name.as_str()))?;
+        Ok(ResourceView::of(resource, &settings))
+    }
+
+    /// Resources by name, those after `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn resources(&self, after: Option<&str>, limit: i64) -> Result<Page<ResourceView>, IssuerError> {
+        let mut tx = self.store.read().await?;
+        let settings = self.settings_in(&mut tx).await?;
+        let resources = tx.resources_page(&self.id, after, limit + 1).await?;
+        tx.rollback().await?;
+        Ok(Page::cut(resources.into_iter().map(|resource| ResourceView::of(resource, &settings)).collect(), limit))
+    }
+
+    /// Edits a resource; its name, identifier and profile stay.
+    ///
+    /// # Errors
+    /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`].
+    pub async fn edit_resource(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        changes: ResourceChanges,
+        expected: Option<i64>,
+    ) -> Result<ResourceView, IssuerError> {
+        let mut change = self.begin(caller, Touches::Policy).await?;
+        let before = self.live_resource(&mut change, name, expected).await?;
+        let settings = self.settings_in(&mut change.tx).await?;
+        let mut after = before.clone();
+        if let Some(description) = changes.description {
+            after.description = text::line("description", &description, DESCRIPTION_MAX_CHARS)?;
+        }
+        if let Some(scopes) = changes.scopes {
+            after.scopes = parse_scope_names(&scopes)?;
+        }
+        if let Some(lifetime) = changes.lifetime {
+            after.lifetime = lifetime.map(|seconds| check_lifetime(seconds, before.profile, settings.max_lifetime)).transpose()?;
+        }
+        if let Some(algorithm) = changes.algorithm {
+            after.algorithm = algorithm.map(|text| parse_algorithm(&text, before.profile)).transpose()?;
+        }
+        let mut difference = Difference::default();
+        difference.note("description", &before.description, &after.description);
+        difference.note("scopes", &before.scopes, &after.scopes);
+        difference.note("lifetime", &before.lifetime, &after.lifetime);
+        difference.note("algorithm", &before.algorithm, &after.algorithm);
+        if !difference.is_empty() {
+            self.write_resource(&mut change, &before, &mut after).await?;
+            change.audit(AuditEvent::ResourceChanged, target(&after), None, &difference.into_detail());
+            self.finish(change).await?;
+        }
+        Ok(ResourceView::of(after, &settings))
+    }
+
+    /// Removes a resource. Its name and identifier may be used again.
+    ///
+    /// # Errors
+    /// [`IssuerError::Conflict`] when roles grant it and the removal is not forced.
+    pub async fn remove_resource(self: &Arc<Self>, caller: &Caller, name: &str, removal: Removal) -> Result<(), IssuerError> {
+        let mut change = self.begin(caller, Touches::Policy).await?;
+        let before = self.live_resource(&mut change, name, removal.expected).await?;
+        let directory = Directory::load(&mut change.tx, &self.id).await?;
+        let granting: Vec<_> = directory.roles.iter().filter(|role| role.grants.iter().any(|grant| grant.resource == before.id)).collect();
+        let names = granting.iter().map(|role| role.name.as_str()).collect::<Vec<_>>().join(", ");
+        if !granting.is_empty() && !removal.force {
+            return Err(IssuerError::Conflict(format!(
+                "the resource '{}' is granted by: {names}; take it out of these roles first, or remove it with force, which does that",
+                before.name
+            )));
+        }
+        for role in granting {
+            let mut without = role.clone();
+            without.grants.retain(|grant| grant.resource != before.id);
+            self.write_role(&mut change, role, &mut without).await?;
+            change.audit(AuditEvent::RoleChanged, role_target(role), None, &json!({ "grant_removed": before.name }));
+        }
+        let mut after = before.clone();
+        after.removed_at = Some(change.now());
+        self.write_resource(&mut change, &before, &mut after).await?;
+        let detail = json!({ "identifier": before.identifier.as_str(), "profile": before.profile.as_str(), "scopes": before.scopes });
+        change.audit(AuditEvent::ResourceRemoved, target(&before), None, &detail);
+        self.finish(change).await
+    }
+
+    async fn live_resource(&self, change: &mut Change, name: &str, expected: Option<i64>) -> Result<Resource, IssuerError> {
+        let name = known_name("resource", name)?;
+        let found = change.tx.resource_by_name(&self.id, name.as_str()).await?;
+        let resource = found.ok_or_else(|| IssuerError::not_found("resource", name.as_str()))?;
+        check_version("resource", resource.version, expected)?;
+        Ok(resource)
+    }
+
+    async fn write_resource(&self, change: &mut Change, before: &Resource, after: &mut Resource) -> Result<(), IssuerError> {
+        after.version = change.version;
+        after.updated_at = change.now();
+        if change.tx.update_resource(&self.id, after, before.version).await? {
+            return Ok(());
+        }
+        Err(IssuerError::Stale { noun: "resource", present: before.version })
+    }
+}
+
+impl ResourceView {
+    fn of(resource: Resource, settings: &IssuerSettings) -> Self {
+        Self { token_lifetime: token_lifetime(&resource, settings), token_algorithm: token_algorithm(&resource, settings), resource }
+    }
+}
+
+/// The life in seconds of a token for `resource` whose request does not say.
+#[must_use]
+pub fn token_lifetime(resource: &Resource, settings: &IssuerSettings) -> i64 {
+    let chosen = resource.lifetime.or(resource.profile.demands().default_lifetime);
+    chosen.unwrap_or(settings.default_lifetime).min(settings.max_lifetime)
+}
+
+/// The algorithm of a token for `resource`: its own, else the issuer's if the profile takes it, else
+/// the profile's first.
+#[must_use]
+pub fn token_algorithm(resource: &Resource, settings: &IssuerSettings) -> SigningAlgorithm {
+    let allowed = resource.profile.demands().algorithms;
+    let default = if allowed.contains(&settings.default_algorithm) { settings.default_algorithm } else { allowed[0] };
+    resource.algorithm.unwrap_or(default)
+}
+
+fn target(resource: &Resource) -> String {
+    format!("resource:{}", resource.name)
+}
+
+fn parse_profile(text: &str) -> Result<Profile, Invalid> {
+    Profile::parse(text).ok_or_else(|| {
+        let names = Profile::ALL.map(Profile::as_str).join(" or ");
+        Invalid::new("profile", format!("must be {names}"))
+    })
+}
+
+fn parse_identifier(text: Option<&str>, profile: Profile) -> Result<Identifier, Invalid> {
+    match text.or(profile.demands().default_identifier) {
+        Some(text) => Identifier::parse(text),
+        None => Err(Invalid::new(
+            "identifier",
+            format!("is missing: a resource with profile {} needs the URI that becomes the audience, such as https://api.example.com", profile.as_str()),
+        )),
+    }
+}
+
+fn parse_algorithm(text: &str, profile: Profile) -> Result<SigningAlgorithm, Invalid> {
+    let known = SigningAlgorithm::parse(text).map(|algorithm| check_algorithm(algorithm, profile));
+    known.unwrap_or_else(|| {
+        let names = profile.demands().algorithms.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>().join(" or ");
+        Err(Invalid::new("algorithm", format!("must be {names} for a resource with profile {}", profile.as_str())))
+    })
+}
+
+fn parse_scope_names(names: &[String]) -> Result<Scopes, Invalid> {
+    let mut scopes = Scopes::new();
+    for name in names {
+        let scope = Scope::parse(name).map_err(|invalid| Invalid::new("scopes", format!("holds a scope that {}", invalid.problem)))?;
+        if scope.is_openid() {
+            return Err(Invalid::new("scopes", format!("holds '{scope}', which OpenID Connect defines and which needs no grant; leave it out")));
+        }
+        scopes.insert(scope);
+        if scopes.len() > SCOPES_MAX {
+            return Err(Invalid::new("scopes", format!("holds more than {SCOPES_MAX} scopes")));
+        }
+    }
+    Ok(scopes)
+}

@@ -1,0 +1,92 @@
+//! The issuer's own settings.
+
+use std::sync::Arc;
+
+use crate::domain::Invalid;
+use crate::domain::audit::AuditEvent;
+use crate::domain::settings::{IssuerSettings, check_lifetimes};
+use crate::jose::algorithm::SigningAlgorithm;
+use crate::store::{StoreError, Tx};
+
+use super::change::Touches;
+use super::directory::Difference;
+use super::keyring::SIGNED_WITH;
+use super::{Caller, Issuer, IssuerError, check_version};
+
+/// An edit of the settings; `None` leaves a member as it is.
+#[derive(Debug, Default)]
+pub struct SettingsChanges {
+    /// Life of a token in seconds when nobody says otherwise.
+    pub default_lifetime: Option<i64>,
+    /// Longest life of a token in seconds.
+    pub max_lifetime: Option<i64>,
+    /// The algorithm of tokens whose resource names none.
+    pub default_algorithm: Option<String>,
+}
+
+impl Issuer {
+    /// The settings.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn settings(&self) -> Result<IssuerSettings, IssuerError> {
+        let mut tx = self.store.read().await?;
+        let settings = self.settings_in(&mut tx).await?;
+        tx.rollback().await?;
+        Ok(settings)
+    }
+
+    /// Edits the settings.
+    ///
+    /// # Errors
+    /// [`IssuerError::Invalid`], [`IssuerError::Stale`], or [`IssuerError::Conflict`] when a resource
+    /// has a longer life than the new maximum.
+    pub async fn edit_settings(self: &Arc<Self>, caller: &Caller, changes: SettingsChanges, expected: Option<i64>) -> Result<IssuerSettings, IssuerError> {
+        let mut change = self.begin(caller, Touches::Policy).await?;
+        let before = self.settings_in(&mut change.tx).await?;
+        check_version("issuer", before.version, expected)?;
+        let mut after = before.clone();
+        after.default_lifetime = changes.default_lifetime.unwrap_or(before.default_lifetime);
+        after.max_lifetime = changes.max_lifetime.unwrap_or(before.max_lifetime);
+        check_lifetimes(after.default_lifetime, after.max_lifetime)?;
+        if let Some(text) = changes.default_algorithm {
+            after.default_algorithm = parse_default_algorithm(&text)?;
+        }
+        let resources = change.tx.resources(&self.id).await?;
+        if let Some(longer) = resources.iter().find(|resource| resource.lifetime.is_some_and(|lifetime| lifetime > after.max_lifetime)) {
+            return Err(IssuerError::Conflict(format!(
+                "tokens for the resource '{}' live for {} seconds; shorten that first: firman resource edit {} --lifetime {}",
+                longer.name,
+                longer.lifetime.unwrap_or_default(),
+                longer.name,
+                after.max_lifetime
+            )));
+        }
+        let mut difference = Difference::default();
+        difference.note("default_lifetime", &before.default_lifetime, &after.default_lifetime);
+        difference.note("max_lifetime", &before.max_lifetime, &after.max_lifetime);
+        difference.note("default_algorithm", &before.default_algorithm, &after.default_algorithm);
+        if difference.is_empty() {
+            return Ok(before);
+        }
+        after.version = change.version;
+        let now = change.now();
+        change.tx.update_issuer(&after, now).await?;
+        change.audit(AuditEvent::IssuerChanged, format!("issuer:{}", after.slug), None, &difference.into_detail());
+        self.finish(change).await?;
+        Ok(after)
+    }
+
+    /// The settings as a transaction sees them.
+    pub(super) async fn settings_in(&self, tx: &mut Tx) -> Result<IssuerSettings, StoreError> {
+        let all = tx.issuers().await?;
+        all.into_iter().find(|settings| settings.id == self.id).ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))
+    }
+}
+
+fn parse_default_algorithm(text: &str) -> Result<SigningAlgorithm, Invalid> {
+    SIGNED_WITH
+        .into_iter()
+        .find(|algorithm| algorithm.as_str() == text)
+        .ok_or_else(|| Invalid::new("default_algorithm", "must be ES256 or RS256, which this issuer signs with"))
+}
