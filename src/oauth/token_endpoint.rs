@@ -20,7 +20,7 @@ use crate::issuer::ledger::Outcome;
 use crate::issuer::mint::IssuedToken;
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
-use crate::store::agents::AgentAggregate;
+use crate::store::AgentAggregate;
 
 use super::error::OAuthError;
 use super::form::Form;

@@ -26,7 +26,7 @@ use crate::config::{self, Config};
 use crate::ports::random::Random;
 use crate::ports::time::Clock;
 
-pub use exchange::{PeerAddr, RequestId};
+pub use crate::ports::request::{PeerAddr, RequestId};
 pub use host_policy::{AllowedHosts, HostPolicy};
 
 /// A client that has not sent a whole header block after this long is not a client (slowloris, CWE-400).

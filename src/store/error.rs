@@ -49,7 +49,7 @@ pub enum StoreError {
 const READ_ONLY_TRANSACTION: &str = "25006";
 
 impl StoreError {
-    pub(super) fn corrupt(what: impl Into<String>) -> Self {
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt { what: what.into() }
     }
 
