@@ -44,7 +44,9 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 &format!("Revoke the token of administrator {name}? It is never made again."),
                 yes,
             )?;
-            let answer = admin.post(&["administrators", &name, "revoke"], None).await?;
+            let answer = admin
+                .post(&["administrators", &name, "revoke"], None)
+                .await?;
             if session.printer.is_json() {
                 return session.printer.json(&answer);
             }

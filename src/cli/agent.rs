@@ -149,19 +149,28 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
         Command::Add(args) => add(args, session).await,
         Command::List(args) => list(args, session).await,
         Command::Show { name } => {
-            let agent = session.admin()?.get(&["agents", &name], &Query::default()).await?;
+            let agent = session
+                .admin()?
+                .get(&["agents", &name], &Query::default())
+                .await?;
             print(&agent, session)
         }
         Command::Edit(args) => edit(args, session).await,
         Command::Suspend { name } => {
-            let agent = session.admin()?.post(&["agents", &name, "suspend"], None).await?;
+            let agent = session
+                .admin()?
+                .post(&["agents", &name, "suspend"], None)
+                .await?;
             print(&agent, session)?;
             session.printer.hint("Suspended: its next token request is refused. Tokens already issued last until they expire.");
             session.printer.next(&format!("firman agent resume {name}"));
             Ok(())
         }
         Command::Resume { name } => {
-            let agent = session.admin()?.post(&["agents", &name, "resume"], None).await?;
+            let agent = session
+                .admin()?
+                .post(&["agents", &name, "resume"], None)
+                .await?;
             print(&agent, session)
         }
         Command::Remove { name, yes } => {
@@ -173,9 +182,18 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             admin.delete(&["agents", &name], &Query::default()).await?;
             removed(&name, session)
         }
-        Command::Explain { name, resource, scope } => {
-            let query = Query::default().with("resource", resource).with("scope", scope);
-            let answer = session.admin()?.get(&["agents", &name, "explain"], &query).await?;
+        Command::Explain {
+            name,
+            resource,
+            scope,
+        } => {
+            let query = Query::default()
+                .with("resource", resource)
+                .with("scope", scope);
+            let answer = session
+                .admin()?
+                .get(&["agents", &name, "explain"], &query)
+                .await?;
             explain(&answer, session)
         }
     }
@@ -200,9 +218,15 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let optional = [
         ("description", args.description.map(Value::from)),
         ("subject", args.subject.map(Value::from)),
-        ("groups", (!args.groups.is_empty()).then(|| json!(args.groups))),
+        (
+            "groups",
+            (!args.groups.is_empty()).then(|| json!(args.groups)),
+        ),
         ("roles", (!args.roles.is_empty()).then(|| json!(args.roles))),
-        ("attributes", (!attributes.is_empty()).then(|| json!(attributes))),
+        (
+            "attributes",
+            (!attributes.is_empty()).then(|| json!(attributes)),
+        ),
         ("expires_in", args.expires_in.map(Value::from)),
         ("credential", proof.to_members().map(Value::Object)),
     ];
@@ -237,7 +261,9 @@ fn attributes(pairs: &[(String, String)]) -> Result<BTreeMap<&str, &str>, CliErr
     let mut map = BTreeMap::new();
     for (name, value) in pairs {
         if map.insert(name.as_str(), value.as_str()).is_some() {
-            return Err(CliError::usage(format!("the attribute '{name}' is given twice")));
+            return Err(CliError::usage(format!(
+                "the attribute '{name}' is given twice"
+            )));
         }
     }
     Ok(map)
@@ -249,8 +275,13 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
         .with("group", args.group)
         .with("role", args.role)
         .with("search", args.search);
-    let answer = session.admin()?.list(&["agents"], filter, &args.page).await?;
-    let mut table = Table::new(&["NAME", "STATUS", "OWNER", "GROUPS", "ROLES", "EXPIRES", "CREATED"]);
+    let answer = session
+        .admin()?
+        .list(&["agents"], filter, &args.page)
+        .await?;
+    let mut table = Table::new(&[
+        "NAME", "STATUS", "OWNER", "GROUPS", "ROLES", "EXPIRES", "CREATED",
+    ]);
     for agent in items(&answer, "items") {
         table.row([
             text(agent, "name"),
@@ -262,12 +293,22 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
             date(agent, "created_at"),
         ]);
     }
-    session.list(&answer, &table, "No agents. Next: firman agent add NAME --owner OWNER --generate-key NAME.pem")
+    session.list(
+        &answer,
+        &table,
+        "No agents. Next: firman agent add NAME --owner OWNER --generate-key NAME.pem",
+    )
 }
 
 async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let set = attributes(&args.set_attribute)?;
-    let lists = [&args.add_group, &args.remove_group, &args.add_role, &args.remove_role, &args.unset_attribute];
+    let lists = [
+        &args.add_group,
+        &args.remove_group,
+        &args.add_role,
+        &args.remove_role,
+        &args.unset_attribute,
+    ];
     let scalars = args.owner.is_some() || args.description.is_some() || args.expires_in.is_some();
     if !scalars && set.is_empty() && lists.iter().all(|list| list.is_empty()) {
         return Err(nothing_to_change());
@@ -284,28 +325,55 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
             body.insert("expires_in".to_owned(), expires_in.to_json());
         }
         if !(args.add_group.is_empty() && args.remove_group.is_empty()) {
-            let groups = edited_list("group", texts(current, "groups"), &args.add_group, &args.remove_group)?;
+            let groups = edited_list(
+                "group",
+                texts(current, "groups"),
+                &args.add_group,
+                &args.remove_group,
+            )?;
             body.insert("groups".to_owned(), json!(groups));
         }
         if !(args.add_role.is_empty() && args.remove_role.is_empty()) {
-            let roles = edited_list("role", texts(current, "roles"), &args.add_role, &args.remove_role)?;
+            let roles = edited_list(
+                "role",
+                texts(current, "roles"),
+                &args.add_role,
+                &args.remove_role,
+            )?;
             body.insert("roles".to_owned(), json!(roles));
         }
         if !(set.is_empty() && args.unset_attribute.is_empty()) {
-            body.insert("attributes".to_owned(), edited_attributes(current, &set, &args.unset_attribute)?);
+            body.insert(
+                "attributes".to_owned(),
+                edited_attributes(current, &set, &args.unset_attribute)?,
+            );
         }
         Ok(body)
     };
-    let agent = session.admin()?.edit(&["agents", &args.name], change).await?;
+    let agent = session
+        .admin()?
+        .edit(&["agents", &args.name], change)
+        .await?;
     print(&agent, session)
 }
 
-fn edited_attributes(current: &Value, set: &BTreeMap<&str, &str>, unset: &[String]) -> Result<Value, CliError> {
-    let mut attributes = current["attributes"].as_object().cloned().unwrap_or_default();
+fn edited_attributes(
+    current: &Value,
+    set: &BTreeMap<&str, &str>,
+    unset: &[String],
+) -> Result<Value, CliError> {
+    let mut attributes = current["attributes"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     for name in unset {
         if attributes.remove(name).is_none() {
             let have: Vec<&str> = attributes.keys().map(String::as_str).collect();
-            let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+            let have = if have.is_empty() {
+                "none".to_owned()
+            } else {
+                have.join(", ")
+            };
             return Err(CliError::failed(
                 "invalid",
                 format!("there is no attribute '{name}' to unset; there: {have}"),
@@ -328,10 +396,14 @@ fn print(agent: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     if !since.is_empty() {
         status.push_str(&format!(" since {since}"));
     }
-    let attributes = agent["attributes"].as_object().map_or(String::new(), |attributes| {
-        let pairs = attributes.keys().map(|name| format!("{name}={}", text(&agent["attributes"], name)));
-        pairs.collect::<Vec<_>>().join(", ")
-    });
+    let attributes = agent["attributes"]
+        .as_object()
+        .map_or(String::new(), |attributes| {
+            let pairs = attributes
+                .keys()
+                .map(|name| format!("{name}={}", text(&agent["attributes"], name)));
+            pairs.collect::<Vec<_>>().join(", ")
+        });
     session.printer.facts(&[
         ("name", text(agent, "name")),
         ("subject", text(agent, "subject")),
@@ -350,7 +422,9 @@ fn print(agent: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         return Ok(());
     }
     session.printer.write("\n")?;
-    session.printer.table(&credential::table(agent, "credentials"), "")
+    session
+        .printer
+        .table(&credential::table(agent, "credentials"), "")
 }
 
 fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -360,7 +434,13 @@ fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     let mut table = Table::new(&["RESOURCE", "IDENTIFIER", "SCOPE", "GRANTED", "THROUGH"]);
     for resource in items(answer, "resources") {
         let row = |scope: String, granted: &str, through: String| {
-            [text(resource, "resource"), text(resource, "identifier"), scope, granted.to_owned(), through]
+            [
+                text(resource, "resource"),
+                text(resource, "identifier"),
+                scope,
+                granted.to_owned(),
+                through,
+            ]
         };
         let granted = items(resource, "granted");
         for grant in granted {
@@ -374,10 +454,18 @@ fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
             table.row(row(scope, "no", String::new()));
         }
     }
-    let active = if answer["active"].as_bool() == Some(true) { "yes" } else { "no" };
+    let active = if answer["active"].as_bool() == Some(true) {
+        "yes"
+    } else {
+        "no"
+    };
     let refusal = &answer["refusal"];
     let refused = if refusal.is_object() {
-        format!("{}: {}", text(refusal, "error"), text(refusal, "error_description"))
+        format!(
+            "{}: {}",
+            text(refusal, "error"),
+            text(refusal, "error_description")
+        )
     } else {
         String::new()
     };
@@ -387,9 +475,14 @@ fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ("refused", refused),
     ])?;
     session.printer.write("\n")?;
-    session.printer.table(&table, "No role of this agent or its groups grants anything.")?;
+    session.printer.table(
+        &table,
+        "No role of this agent or its groups grants anything.",
+    )?;
     if answer["claims"].is_object() {
-        session.printer.write("\nclaims of its token, without times and jti:\n")?;
+        session
+            .printer
+            .write("\nclaims of its token, without times and jti:\n")?;
         session.printer.json(&answer["claims"])?;
     }
     Ok(())
@@ -413,7 +506,10 @@ mod tests {
     #[test]
     fn an_attribute_given_twice_is_a_usage_error() {
         let pair = |value: &str| ("team".to_owned(), value.to_owned());
-        assert_eq!(attributes(&[pair("a"), pair("b")]).unwrap_err().exit_code(), 2);
+        assert_eq!(
+            attributes(&[pair("a"), pair("b")]).unwrap_err().exit_code(),
+            2
+        );
     }
 
     #[test]

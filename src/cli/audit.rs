@@ -88,7 +88,10 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             session.list(&answer, &table, "No entries.")
         }
         Command::Verify => {
-            let answer = session.admin()?.get(&["audit", "verify"], &Query::default()).await?;
+            let answer = session
+                .admin()?
+                .get(&["audit", "verify"], &Query::default())
+                .await?;
             verify(&answer, session)
         }
         Command::Export(filter) => {
@@ -97,7 +100,9 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             let printer = &mut session.printer;
             admin
                 .each_page(&["audit"], query, |entries| {
-                    entries.iter().try_for_each(|entry| printer.json_line(entry))
+                    entries
+                        .iter()
+                        .try_for_each(|entry| printer.json_line(entry))
                 })
                 .await
         }
@@ -109,7 +114,15 @@ fn verify(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         session.printer.json(answer)?;
     } else {
         session.printer.facts(&[
-            ("chain", if answer["ok"] == true { "whole" } else { "broken" }.to_owned()),
+            (
+                "chain",
+                if answer["ok"] == true {
+                    "whole"
+                } else {
+                    "broken"
+                }
+                .to_owned(),
+            ),
             ("entries", text(answer, "entries")),
             ("head", text(answer, "head_hash")),
         ])?;
@@ -135,7 +148,10 @@ mod tests {
     #[test]
     fn an_event_that_does_not_exist_is_refused_with_those_that_do() {
         let problem = parse_event("token.issue").unwrap_err();
-        assert!(problem.starts_with("the events are issuer.created, "), "{problem}");
+        assert!(
+            problem.starts_with("the events are issuer.created, "),
+            "{problem}"
+        );
         assert_eq!(parse_event("agent.suspended"), Ok("agent.suspended"));
     }
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
@@ -13,11 +12,8 @@ use url::Url;
 
 use super::error::CliError;
 use super::{Globals, http};
+use crate::config::{Config, Overrides};
 
-/// Where the private listener is when nothing says otherwise.
-const DEFAULT_URL: &str = "http://127.0.0.1:8081";
-/// Where data is when nothing says otherwise.
-const DEFAULT_DATA_DIR: &str = "data";
 /// A full page, for `--all`.
 const PAGE_MAX: u32 = 200;
 
@@ -30,16 +26,19 @@ pub(super) struct AdminClient {
 }
 
 impl AdminClient {
-    /// Finds URL and token: flags, then the environment, then the files that `firman serve` leaves
-    /// in its data directory.
-    pub(super) fn find(globals: &Globals, environment: &BTreeMap<String, String>) -> Result<Self, CliError> {
-        let data_dir = data_dir(globals, environment);
-        let base = find_url(globals, environment, &data_dir)?;
+    /// Finds URL and token: flags, then environment and configuration file, then the files that
+    /// `firman serve` leaves in its data directory.
+    pub(super) fn find(
+        globals: &Globals,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, CliError> {
+        let config = load_config(globals, environment)?;
+        let base = find_url(globals, &config)?;
         http::check_transport(&base, globals.insecure_http)?;
         Ok(Self {
             http: http::client(&base)?,
             base,
-            token: find_token(environment, &data_dir)?,
+            token: find_token(&config)?,
             insecure_http: globals.insecure_http,
         })
     }
@@ -51,19 +50,49 @@ impl AdminClient {
 
     /// `GET`.
     pub(super) async fn get(&self, path: &[&str], query: &Query) -> Result<Value, CliError> {
-        let answer = self.call(Method::GET, path, Call { query, ..Call::default() }).await?;
+        let answer = self
+            .call(
+                Method::GET,
+                path,
+                Call {
+                    query,
+                    ..Call::default()
+                },
+            )
+            .await?;
         object(&answer.body)
     }
 
     /// `POST` with a JSON body, or with none.
-    pub(super) async fn post(&self, path: &[&str], body: Option<&Value>) -> Result<Value, CliError> {
-        let answer = self.call(Method::POST, path, Call { body, ..Call::default() }).await?;
+    pub(super) async fn post(
+        &self,
+        path: &[&str],
+        body: Option<&Value>,
+    ) -> Result<Value, CliError> {
+        let answer = self
+            .call(
+                Method::POST,
+                path,
+                Call {
+                    body,
+                    ..Call::default()
+                },
+            )
+            .await?;
         object(&answer.body)
     }
 
     /// `DELETE`, whose answer is empty.
     pub(super) async fn delete(&self, path: &[&str], query: &Query) -> Result<(), CliError> {
-        self.call(Method::DELETE, path, Call { query, ..Call::default() }).await?;
+        self.call(
+            Method::DELETE,
+            path,
+            Call {
+                query,
+                ..Call::default()
+            },
+        )
+        .await?;
         Ok(())
     }
 
@@ -96,7 +125,12 @@ impl AdminClient {
     }
 
     /// One page, or with `--all` every page as one list.
-    pub(super) async fn list(&self, path: &[&str], filter: Query, page: &Page) -> Result<Value, CliError> {
+    pub(super) async fn list(
+        &self,
+        path: &[&str],
+        filter: Query,
+        page: &Page,
+    ) -> Result<Value, CliError> {
         if !page.all {
             let mut query = filter;
             query.push_some("limit", page.limit);
@@ -133,7 +167,10 @@ impl AdminClient {
                 return Ok(());
             }
             if next == cursor {
-                return Err(CliError::failed("http", "the server gave the same page twice; stopped"));
+                return Err(CliError::failed(
+                    "http",
+                    "the server gave the same page twice; stopped",
+                ));
             }
             cursor = next;
         }
@@ -142,11 +179,18 @@ impl AdminClient {
     /// The issuer's URL, for hints. A caller who may not read it gets a placeholder.
     pub(super) async fn issuer_url(&self) -> String {
         let answer = self.get(&["issuer"], &Query::default()).await;
-        let url = answer.ok().and_then(|issuer| issuer["url"].as_str().map(str::to_owned));
+        let url = answer
+            .ok()
+            .and_then(|issuer| issuer["url"].as_str().map(str::to_owned));
         url.unwrap_or_else(|| "ISSUER_URL".to_owned())
     }
 
-    async fn call(&self, method: Method, path: &[&str], call: Call<'_>) -> Result<http::Answer, CliError> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        call: Call<'_>,
+    ) -> Result<http::Answer, CliError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| CliError::usage(format!("{} cannot be the URL of a server", self.base)))?
@@ -156,7 +200,10 @@ impl AdminClient {
         if !call.query.0.is_empty() {
             url.query_pairs_mut().extend_pairs(&call.query.0);
         }
-        let mut request = self.http.request(method, url).bearer_auth(self.token.expose_secret());
+        let mut request = self
+            .http
+            .request(method, url)
+            .bearer_auth(self.token.expose_secret());
         if let Some(body) = call.body {
             request = request.json(body);
         }
@@ -226,57 +273,64 @@ pub(super) struct Page {
 fn object(body: &[u8]) -> Result<Value, CliError> {
     match serde_json::from_slice(body) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) | Err(_) => {
-            Err(CliError::failed(
-                "http",
-                "the answer is not a JSON object; is the URL that of firman's private listener?",
-            ))
-        }
+        Ok(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
+        )
+        | Err(_) => Err(CliError::failed(
+            "http",
+            "the answer is not a JSON object; is the URL that of firman's private listener?",
+        )),
     }
 }
 
-/// The data directory: the flag, `FIRMAN_DATA_DIR`, `data`.
-pub(super) fn data_dir(globals: &Globals, environment: &BTreeMap<String, String>) -> PathBuf {
-    let from_environment = || environment.get("FIRMAN_DATA_DIR").map(PathBuf::from);
-    globals
-        .data_dir
-        .clone()
-        .or_else(from_environment)
-        .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))
+/// The configuration as the flags, the environment and its file have it.
+pub(super) fn load_config(
+    globals: &Globals,
+    environment: &BTreeMap<String, String>,
+) -> Result<Config, CliError> {
+    let flags = Overrides {
+        data_dir: globals.data_dir.clone(),
+        ..Overrides::default()
+    };
+    Config::load(globals.config.as_deref(), environment, &flags)
+        .map_err(|error| CliError::failed("config", error.to_string()))
 }
 
-fn find_url(globals: &Globals, environment: &BTreeMap<String, String>, data_dir: &Path) -> Result<Url, CliError> {
+/// The flag, the setting, the address that the running server wrote down, the default.
+fn find_url(globals: &Globals, config: &Config) -> Result<Url, CliError> {
     if let Some(url) = &globals.url {
         return http::parse_url(url, "--url");
     }
-    if let Some(url) = environment.get("FIRMAN_URL") {
-        return http::parse_url(url, "FIRMAN_URL");
+    if is_set(config, "client.url") {
+        return http::parse_url(config.client_url(), "client.url");
     }
-    let path = data_dir.join("admin-url");
+    let path = config.data_dir().join("admin-url");
     match fs::read_to_string(&path) {
         Ok(url) => http::parse_url(url.trim(), &path.display().to_string()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => http::parse_url(DEFAULT_URL, "the default URL"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            http::parse_url(config.client_url(), "client.url")
+        }
         Err(error) => Err(CliError::file(&path, "read", &error)),
     }
 }
 
-fn find_token(environment: &BTreeMap<String, String>, data_dir: &Path) -> Result<SecretString, CliError> {
-    if let Some(token) = environment.get("FIRMAN_ADMIN_TOKEN") {
-        return bearer(token, "FIRMAN_ADMIN_TOKEN");
+/// Whether somebody set `key`, rather than its default being in force.
+fn is_set(config: &Config, key: &str) -> bool {
+    let shown = config.show();
+    shown
+        .iter()
+        .any(|setting| setting.key == key && setting.origin != "default")
+}
+
+/// The setting, or the file that the server made at its first start.
+fn find_token(config: &Config) -> Result<SecretString, CliError> {
+    if let Some(token) = config.admin_token() {
+        return bearer(
+            token.expose_secret(),
+            "client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE)",
+        );
     }
-    if let Some(path) = environment.get("FIRMAN_ADMIN_TOKEN_FILE") {
-        let token = fs::read_to_string(path).map_err(|error| {
-            CliError::failed(
-                "no_token",
-                format!(
-                    "cannot read the admin token file {path} named by FIRMAN_ADMIN_TOKEN_FILE: {}",
-                    super::error::reason(&error)
-                ),
-            )
-        })?;
-        return bearer(&token, path);
-    }
-    let path = data_dir.join("admin-token");
+    let path = config.data_dir().join("admin-token");
     match fs::read_to_string(&path) {
         Ok(token) => bearer(&token, &path.display().to_string()),
         Err(error) => Err(CliError::failed(
@@ -304,26 +358,32 @@ fn bearer(text: &str, source: &str) -> Result<SecretString, CliError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
-    }
-
-    fn globals() -> Globals {
-        Globals::for_test()
+    fn config(data_dir: &Path, pairs: &[(&str, &str)]) -> Config {
+        let environment = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let globals = Globals {
+            data_dir: Some(data_dir.to_str().unwrap().to_owned()),
+            ..Globals::for_test()
+        };
+        load_config(&globals, &environment).unwrap()
     }
 
     #[test]
     fn a_missing_token_names_every_place_that_was_tried() {
-        let error = find_token(&environment(&[]), Path::new("no-such-dir")).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and no-such-dir/admin-token cannot be read (no such file or directory). `firman serve` makes that file at its first start; run this where it is, or name its directory with --data-dir");
+        let error = find_token(&config(Path::new("no-such-dir"), &[])).unwrap_err();
+        insta::assert_snapshot!(error.text().unwrap());
     }
 
     #[test]
     fn a_token_that_cannot_stand_in_a_header_is_refused_without_showing_it() {
-        let error = find_token(&environment(&[("FIRMAN_ADMIN_TOKEN", "top secret\nx")]), Path::new("x")).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: FIRMAN_ADMIN_TOKEN holds no admin token: expected one word of printable ASCII");
+        let config = config(Path::new("x"), &[("FIRMAN_ADMIN_TOKEN", "top secret")]);
+        insta::assert_snapshot!(find_token(&config).unwrap_err().text().unwrap());
     }
 
     #[test]
@@ -332,28 +392,44 @@ mod tests {
         let with = |url: Option<&str>, pairs: &[(&str, &str)]| {
             let globals = Globals {
                 url: url.map(str::to_owned),
-                ..globals()
+                ..Globals::for_test()
             };
-            find_url(&globals, &environment(pairs), dir.path()).unwrap().to_string()
+            find_url(&globals, &config(dir.path(), pairs))
+                .unwrap()
+                .to_string()
         };
         assert_eq!(with(None, &[]), "http://127.0.0.1:8081/");
+        assert_eq!(
+            with(None, &[("FIRMAN_ADMIN_LISTEN", "0.0.0.0:9000")]),
+            "http://127.0.0.1:9000/"
+        );
         fs::write(dir.path().join("admin-url"), "http://127.0.0.1:9001\n").unwrap();
         assert_eq!(with(None, &[]), "http://127.0.0.1:9001/");
         let variable = [("FIRMAN_URL", "http://127.0.0.1:9002")];
         assert_eq!(with(None, &variable), "http://127.0.0.1:9002/");
-        assert_eq!(with(Some("http://127.0.0.1:9003"), &variable), "http://127.0.0.1:9003/");
+        assert_eq!(
+            with(Some("http://127.0.0.1:9003"), &variable),
+            "http://127.0.0.1:9003/"
+        );
     }
 
     #[test]
-    fn the_token_comes_from_the_environment_then_its_file_then_the_data_directory() {
+    fn the_token_comes_from_the_environment_then_from_the_data_directory() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         fs::write(&file, "from-file\n").unwrap();
         fs::write(dir.path().join("admin-token"), "from-data\n").unwrap();
-        let with = |pairs: &[(&str, &str)]| find_token(&environment(pairs), dir.path()).unwrap().expose_secret().to_owned();
+        let with = |pairs: &[(&str, &str)]| {
+            find_token(&config(dir.path(), pairs))
+                .unwrap()
+                .expose_secret()
+                .to_owned()
+        };
         assert_eq!(with(&[]), "from-data");
-        let path = file.to_str().unwrap();
-        assert_eq!(with(&[("FIRMAN_ADMIN_TOKEN_FILE", path)]), "from-file");
-        assert_eq!(with(&[("FIRMAN_ADMIN_TOKEN_FILE", path), ("FIRMAN_ADMIN_TOKEN", "direct")]), "direct");
+        assert_eq!(
+            with(&[("FIRMAN_ADMIN_TOKEN_FILE", file.to_str().unwrap())]),
+            "from-file"
+        );
+        assert_eq!(with(&[("FIRMAN_ADMIN_TOKEN", "direct")]), "direct");
     }
 }

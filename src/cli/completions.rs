@@ -21,7 +21,10 @@ pub(super) struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-pub(super) fn completions(args: &CompletionsArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+pub(super) fn completions(
+    args: &CompletionsArgs,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "firman", &mut script);
     session.printer.bytes(&script)
@@ -32,7 +35,9 @@ pub(super) fn man(args: &ManArgs, session: &mut Session<'_>) -> Result<(), CliEr
         std::fs::create_dir_all(dir)
             .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
             .map_err(|error| CliError::file(dir, "write manual pages into", &error))?;
-        session.printer.hint(&format!("Wrote the manual pages into {}", dir.display()));
+        session
+            .printer
+            .hint(&format!("Wrote the manual pages into {}", dir.display()));
         return Ok(());
     }
     let mut page = Vec::new();

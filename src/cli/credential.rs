@@ -115,7 +115,9 @@ impl Proof {
             Self::None => return None,
             Self::Secret => json!({ "kind": "client_secret" }),
             Self::Public(key) => json!({ "kind": "public_key", "jwk": key.to_value() }),
-            Self::Generated(file) => json!({ "kind": "public_key", "jwk": file.public().to_value() }),
+            Self::Generated(file) => {
+                json!({ "kind": "public_key", "jwk": file.public().to_value() })
+            }
         };
         value.as_object().cloned()
     }
@@ -142,7 +144,9 @@ impl Proof {
             Self::None => String::new(),
             Self::Secret => "--secret-file FILE".to_owned(),
             Self::Public(_) => "--key FILE".to_owned(),
-            Self::Generated(file) => format!("--key {}", shell_word(&file.path().display().to_string())),
+            Self::Generated(file) => {
+                format!("--key {}", shell_word(&file.path().display().to_string()))
+            }
         }
     }
 }
@@ -189,7 +193,10 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         body.insert("expires_in".to_owned(), seconds.into());
     }
     let answer = admin
-        .post(&["agents", &args.agent, "credentials"], Some(&Value::Object(body)))
+        .post(
+            &["agents", &args.agent, "credentials"],
+            Some(&Value::Object(body)),
+        )
         .await?;
     proof.keep();
     print_new(&answer, &proof, &admin, session).await
@@ -216,7 +223,10 @@ async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliEr
     }
     print_new(&answer, &proof, &admin, session).await?;
     let until = date(&answer["replaced"], "expires_at");
-    session.printer.hint(&format!("The old credential {} works until {until}.", args.id));
+    session.printer.hint(&format!(
+        "The old credential {} works until {until}.",
+        args.id
+    ));
     Ok(())
 }
 
@@ -241,24 +251,33 @@ async fn print_new(
 }
 
 /// Says what to do with a new credential.
-pub(super) async fn hints(client_id: &str, proof: &Proof, admin: &AdminClient, session: &mut Session<'_>) {
+pub(super) async fn hints(
+    client_id: &str,
+    proof: &Proof,
+    admin: &AdminClient,
+    session: &mut Session<'_>,
+) {
     match proof {
         Proof::None => {
-            session
-                .printer
-                .next(&format!("firman credential add {client_id} --generate-key {client_id}.pem"));
+            session.printer.next(&format!(
+                "firman credential add {client_id} --generate-key {client_id}.pem"
+            ));
             return;
         }
-        Proof::Secret => session
-            .printer
-            .hint("The client secret is shown once; store it now, where only the agent can read it."),
+        Proof::Secret => session.printer.hint(
+            "The client secret is shown once; store it now, where only the agent can read it.",
+        ),
         Proof::Public(_) => {}
         Proof::Generated(file) => session.printer.hint(&format!(
             "The private key is in {} and nowhere else; give it to the agent alone.",
             file.path().display()
         )),
     }
-    let insecure = if admin.is_insecure_http() { " --insecure-http" } else { "" };
+    let insecure = if admin.is_insecure_http() {
+        " --insecure-http"
+    } else {
+        ""
+    };
     session.printer.next(&format!(
         "firman token get --issuer {} --client-id {client_id} {}{insecure}",
         shell_word(&admin.issuer_url().await),

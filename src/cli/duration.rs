@@ -24,7 +24,10 @@ pub(super) fn parse_duration(text: &str) -> Result<u64, String> {
         .zip(seconds)
         .and_then(|(number, seconds)| number.checked_mul(seconds))
         .filter(|seconds| i64::try_from(*seconds).is_ok())
-        .ok_or_else(|| "a duration is a whole number and a unit: 90s, 15m, 24h or 7d; without a unit, seconds".to_owned())
+        .ok_or_else(|| {
+            "a duration is a whole number and a unit: 90s, 15m, 24h or 7d; without a unit, seconds"
+                .to_owned()
+        })
 }
 
 /// A duration, or a word that clears the setting.
@@ -117,8 +120,23 @@ mod tests {
     #[test]
     fn what_is_no_duration_is_refused() {
         for text in [
-            "", "s", "-1", "-1s", "+5s", "1.5h", "1 h", "1w", "5M", "1h30m", "h1", "never", "٣s", "1e3",
-            "18446744073709551616", "9223372036854775807d", "9223372036854775808",
+            "",
+            "s",
+            "-1",
+            "-1s",
+            "+5s",
+            "1.5h",
+            "1 h",
+            "1w",
+            "5M",
+            "1h30m",
+            "h1",
+            "never",
+            "٣s",
+            "1e3",
+            "18446744073709551616",
+            "9223372036854775807d",
+            "9223372036854775808",
         ] {
             assert!(parse_duration(text).is_err(), "{text:?} was accepted");
         }
@@ -141,9 +159,15 @@ mod tests {
     #[test]
     fn a_word_clears_a_setting() {
         assert_eq!(parse_duration_or_never("never"), Ok(DurationOr::Cleared));
-        assert_eq!(parse_duration_or_never("1h"), Ok(DurationOr::Seconds(3_600)));
+        assert_eq!(
+            parse_duration_or_never("1h"),
+            Ok(DurationOr::Seconds(3_600))
+        );
         assert!(parse_duration_or_never("default").is_err());
-        assert_eq!(parse_duration_or_default("default"), Ok(DurationOr::Cleared));
+        assert_eq!(
+            parse_duration_or_default("default"),
+            Ok(DurationOr::Cleared)
+        );
     }
 
     #[test]

@@ -172,7 +172,10 @@ impl From<io::Error> for CliError {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::ClosedPipe
         } else {
-            Self::failed("output", format!("cannot write the output: {}", reason(&error)))
+            Self::failed(
+                "output",
+                format!("cannot write the output: {}", reason(&error)),
+            )
         }
     }
 }

@@ -77,13 +77,22 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             if !args.roles.is_empty() {
                 body.insert("roles".to_owned(), json!(args.roles));
             }
-            let group = session.admin()?.post(&["groups"], Some(&Value::Object(body))).await?;
+            let group = session
+                .admin()?
+                .post(&["groups"], Some(&Value::Object(body)))
+                .await?;
             print(&group, session)?;
-            session.printer.next(&format!("firman agent edit AGENT --add-group {}", args.name));
+            session.printer.next(&format!(
+                "firman agent edit AGENT --add-group {}",
+                args.name
+            ));
             Ok(())
         }
         Command::List(page) => {
-            let answer = session.admin()?.list(&["groups"], Query::default(), &page).await?;
+            let answer = session
+                .admin()?
+                .list(&["groups"], Query::default(), &page)
+                .await?;
             let mut table = Table::new(&["NAME", "ROLES", "DESCRIPTION", "CREATED"]);
             for group in items(&answer, "items") {
                 table.row([
@@ -93,10 +102,17 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                     date(group, "created_at"),
                 ]);
             }
-            session.list(&answer, &table, "No groups. Next: firman group add NAME --role ROLE")
+            session.list(
+                &answer,
+                &table,
+                "No groups. Next: firman group add NAME --role ROLE",
+            )
         }
         Command::Show { name } => {
-            let group = session.admin()?.get(&["groups", &name], &Query::default()).await?;
+            let group = session
+                .admin()?
+                .get(&["groups", &name], &Query::default())
+                .await?;
             print(&group, session)
         }
         Command::Edit(args) => edit(args, session).await,
@@ -121,12 +137,20 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
             body.insert("description".to_owned(), json!(description));
         }
         if edits_roles {
-            let roles = edited_list("role", texts(current, "roles"), &args.add_role, &args.remove_role)?;
+            let roles = edited_list(
+                "role",
+                texts(current, "roles"),
+                &args.add_role,
+                &args.remove_role,
+            )?;
             body.insert("roles".to_owned(), json!(roles));
         }
         Ok(body)
     };
-    let group = session.admin()?.edit(&["groups", &args.name], change).await?;
+    let group = session
+        .admin()?
+        .edit(&["groups", &args.name], change)
+        .await?;
     print(&group, session)
 }
 

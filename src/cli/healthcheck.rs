@@ -6,26 +6,25 @@ use serde_json::json;
 use url::Url;
 
 use super::Session;
+use super::client::load_config;
 use super::error::CliError;
 use super::http;
-
-/// The public listener's address when nothing says otherwise.
-const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CliError> {
     let mut url = match &session.globals.url {
         Some(url) => http::parse_url(url, "--url")?,
-        None => {
-            let listen = session.environment.get("FIRMAN_LISTEN").map_or(DEFAULT_LISTEN, String::as_str);
-            url_of(listen)?
-        }
+        None => url_of(load_config(session.globals, session.environment)?.listen())?,
     };
     url.path_segments_mut()
         .map_err(|()| CliError::usage("--url cannot be the URL of a server"))?
         .pop_if_empty()
         .push("healthz");
     let request = http::client(&url)?.get(url.clone());
-    let answer = http::send(request, &format!("cannot reach firman at {url}: is `firman serve` running?")).await?;
+    let answer = http::send(
+        request,
+        &format!("cannot reach firman at {url}: is `firman serve` running?"),
+    )
+    .await?;
     if !answer.is_success() {
         return Err(CliError::failed(
             "unhealthy",
@@ -33,25 +32,22 @@ pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CliError> {
         ));
     }
     if session.printer.is_json() {
-        return session.printer.json(&json!({ "healthy": true, "url": url.as_str() }));
+        return session
+            .printer
+            .json(&json!({ "healthy": true, "url": url.as_str() }));
     }
     session.printer.hint(&format!("{url} is well"));
     Ok(())
 }
 
-/// Where to reach a listener bound to `listen`: an unspecified address means this machine.
-fn url_of(listen: &str) -> Result<Url, CliError> {
-    let mut address: SocketAddr = listen.parse().map_err(|_| {
-        CliError::usage(format!(
-            "FIRMAN_LISTEN is not an address and a port such as 127.0.0.1:8080: {listen:?}; or name the listener with --url"
-        ))
-    })?;
+/// Where to reach a listener bound to `address`: an unspecified one means this machine.
+fn url_of(mut address: SocketAddr) -> Result<Url, CliError> {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         IpAddr::V4(_) | IpAddr::V6(_) => {}
     }
-    http::parse_url(&format!("http://{address}"), "FIRMAN_LISTEN")
+    http::parse_url(&format!("http://{address}"), "server.listen")
 }
 
 #[cfg(test)]
@@ -66,8 +62,7 @@ mod tests {
             ("[::]:9000", "http://[::1]:9000/"),
             ("10.0.0.5:80", "http://10.0.0.5/"),
         ] {
-            assert_eq!(url_of(listen).unwrap().as_str(), url);
+            assert_eq!(url_of(listen.parse().unwrap()).unwrap().as_str(), url);
         }
-        assert_eq!(url_of("localhost").unwrap_err().exit_code(), 2);
     }
 }

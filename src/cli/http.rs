@@ -43,9 +43,12 @@ pub(super) fn client(url: &Url) -> Result<Client, CliError> {
     } else {
         builder.tls_certs_only([])
     };
-    builder
-        .build()
-        .map_err(|error| CliError::failed("tls", format!("cannot prepare HTTPS: {}", innermost(&error))))
+    builder.build().map_err(|error| {
+        CliError::failed(
+            "tls",
+            format!("cannot prepare HTTPS: {}", innermost(&error)),
+        )
+    })
 }
 
 /// Parses an `http` or `https` URL without credentials, query or fragment; `what` names it in the
@@ -53,9 +56,15 @@ pub(super) fn client(url: &Url) -> Result<Client, CliError> {
 pub(super) fn parse_url(text: &str, what: &str) -> Result<Url, CliError> {
     let problem = match Url::parse(text) {
         Err(error) => format!("is not a URL ({error})"),
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => "is neither http nor https".to_owned(),
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => "holds a user name or password".to_owned(),
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => "holds a query or a fragment".to_owned(),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            "is neither http nor https".to_owned()
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "holds a user name or password".to_owned()
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            "holds a query or a fragment".to_owned()
+        }
         Ok(url) => return Ok(url),
     };
     Err(CliError::usage(format!(
@@ -93,30 +102,41 @@ pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<A
         if error.is_connect() {
             CliError::failed("unreachable", format!("{unreachable} ({reason})"))
         } else if error.is_timeout() {
-            CliError::failed("timeout", format!("no answer within {} s", TOTAL_TIMEOUT.as_secs()))
+            CliError::failed(
+                "timeout",
+                format!("no answer within {} s", TOTAL_TIMEOUT.as_secs()),
+            )
         } else {
             CliError::failed("http", format!("the request failed: {reason}"))
         }
     })?;
     let status = response.status().as_u16();
     let etag = response.headers().get("etag");
-    let etag = etag.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let etag = etag
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
     let mut body = Vec::new();
     loop {
         let chunk = response.chunk().await.map_err(|error| {
-            CliError::failed("http", format!("the answer broke off: {}", innermost(&error)))
+            CliError::failed(
+                "http",
+                format!("the answer broke off: {}", innermost(&error)),
+            )
         })?;
         let Some(chunk) = chunk else { break };
         body.extend_from_slice(&chunk);
         if body.len() > ANSWER_MAX_BYTES {
-            return Err(CliError::failed("http", "the answer is larger than 16 MiB; is this the right URL?"));
+            return Err(CliError::failed(
+                "http",
+                "the answer is larger than 16 MiB; is this the right URL?",
+            ));
         }
     }
     Ok(Answer { status, etag, body })
 }
 
 /// The error at the bottom, which names the cause; those above name the layers it passed.
-fn innermost(error: &dyn std::error::Error) -> String {
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
@@ -141,7 +161,12 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_a_server_is_refused() {
         for text in [
-            "", "127.0.0.1:8081", "localhost:8081", "file:///etc/passwd", "http://a:b@host/", "https://host/?a=b",
+            "",
+            "127.0.0.1:8081",
+            "localhost:8081",
+            "file:///etc/passwd",
+            "http://a:b@host/",
+            "https://host/?a=b",
             "https://host/#x",
         ] {
             assert!(parse_url(text, "the URL").is_err(), "{text:?} was accepted");
@@ -167,6 +192,9 @@ mod tests {
 
     #[test]
     fn a_form_escapes_what_would_end_a_value() {
-        assert_eq!(form(&[("scope", "a b"), ("resource", "https://x/?a=b&c")]), "scope=a+b&resource=https%3A%2F%2Fx%2F%3Fa%3Db%26c");
+        assert_eq!(
+            form(&[("scope", "a b"), ("resource", "https://x/?a=b&c")]),
+            "scope=a+b&resource=https%3A%2F%2Fx%2F%3Fa%3Db%26c"
+        );
     }
 }

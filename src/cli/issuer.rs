@@ -46,7 +46,10 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             if body.is_empty() {
                 return Err(nothing_to_change());
             }
-            session.admin()?.edit(&["issuer"], |_| Ok(body.clone())).await?
+            session
+                .admin()?
+                .edit(&["issuer"], |_| Ok(body.clone()))
+                .await?
         }
     };
     if session.printer.is_json() {

@@ -44,7 +44,10 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             if let Some(algorithm) = algorithm {
                 body.insert("algorithm".to_owned(), algorithm.into());
             }
-            let answer = session.admin()?.post(&["keys", "rotate"], Some(&Value::Object(body))).await?;
+            let answer = session
+                .admin()?
+                .post(&["keys", "rotate"], Some(&Value::Object(body)))
+                .await?;
             let table = table(items(&answer, "items"));
             session.list(&answer, &table, "No key was prepared.")?;
             session.printer.hint("Published now; each signs from the time it activates. Nothing else needs to be done.");
@@ -56,7 +59,12 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 &format!("Revoke signing key {kid}? Every token it signed stops being accepted as relying parties reload the key set."),
                 yes,
             )?;
-            let answer = admin.post(&["keys", &kid, "revoke"], Some(&json!({ "reason": reason }))).await?;
+            let answer = admin
+                .post(
+                    &["keys", &kid, "revoke"],
+                    Some(&json!({ "reason": reason })),
+                )
+                .await?;
             if session.printer.is_json() {
                 return session.printer.json(&answer);
             }
@@ -67,7 +75,15 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 }
 
 fn table(keys: &[Value]) -> Table {
-    let mut table = Table::new(&["KID", "ALGORITHM", "STATE", "SINCE", "UNTIL", "ACTIVATES", "CREATED"]);
+    let mut table = Table::new(&[
+        "KID",
+        "ALGORITHM",
+        "STATE",
+        "SINCE",
+        "UNTIL",
+        "ACTIVATES",
+        "CREATED",
+    ]);
     for key in keys {
         table.row([
             text(key, "kid"),

@@ -19,15 +19,22 @@ const FILE_MAX_BYTES: u64 = 64 * 1024;
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let mut content = Zeroizing::new(Vec::new());
     let outcome = if path == Path::new("-") {
-        io::stdin().lock().take(FILE_MAX_BYTES + 1).read_to_end(&mut content)
+        io::stdin()
+            .lock()
+            .take(FILE_MAX_BYTES + 1)
+            .read_to_end(&mut content)
     } else {
-        fs::File::open(path).and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut content))
+        fs::File::open(path)
+            .and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut content))
     };
     outcome.map_err(|error| CliError::file(path, "read", &error))?;
     if content.len() as u64 > FILE_MAX_BYTES {
         return Err(CliError::failed(
             "file",
-            format!("{} is larger than 64 KiB; is it the right file?", path.display()),
+            format!(
+                "{} is larger than 64 KiB; is it the right file?",
+                path.display()
+            ),
         ));
     }
     Ok(content)
@@ -36,11 +43,16 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
 /// One line of text: a secret or a token, without the white space around it.
 pub(super) fn read_line(path: &Path, what: &str) -> Result<SecretString, CliError> {
     let content = read(path)?;
-    let line = std::str::from_utf8(&content).map(str::trim).unwrap_or_default();
+    let line = std::str::from_utf8(&content)
+        .map(str::trim)
+        .unwrap_or_default();
     if line.is_empty() || line.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(CliError::failed(
             "file",
-            format!("{} holds no {what}: expected one line of text without spaces", path.display()),
+            format!(
+                "{} holds no {what}: expected one line of text without spaces",
+                path.display()
+            ),
         ));
     }
     Ok(line.to_owned().into())
@@ -83,12 +95,17 @@ impl KeyFile {
             .create_new(true)
             .mode(0o600)
             .open(path)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => CliError::failed(
-                    "file",
-                    format!("{} exists and is not overwritten; name another file, or move that one away", path.display()),
-                ),
-                _ => CliError::file(path, "create", &error),
+            .map_err(|error| {
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    return CliError::failed(
+                        "file",
+                        format!(
+                            "{} exists and is not overwritten; name another file, or move that one away",
+                            path.display()
+                        ),
+                    );
+                }
+                CliError::file(path, "create", &error)
             })?;
         let key_file = Self {
             path: path.to_owned(),
@@ -137,7 +154,8 @@ pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), CliErr
         // tempfile makes files with mode 0600.
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(content)?;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o600))?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         fs::File::open(directory)?.sync_all()
@@ -159,7 +177,9 @@ mod tests {
         let path = dir.path().join("mailer.pem");
         fs::write(&path, "precious").unwrap();
         let error = KeyFile::generate(&path).err().unwrap().text().unwrap();
-        assert!(error.ends_with("mailer.pem exists and is not overwritten; name another file, or move that one away"));
+        assert!(error.ends_with(
+            "mailer.pem exists and is not overwritten; name another file, or move that one away"
+        ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
@@ -222,6 +242,9 @@ mod tests {
         }
         fs::write(&path, b"fmn_x\r\n").unwrap();
         use secrecy::ExposeSecret;
-        assert_eq!(read_line(&path, "client secret").unwrap().expose_secret(), "fmn_x");
+        assert_eq!(
+            read_line(&path, "client secret").unwrap().expose_secret(),
+            "fmn_x"
+        );
     }
 }

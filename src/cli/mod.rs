@@ -41,7 +41,12 @@ use crate::ports::time::{Clock, SystemClock, UnixTime};
 
 /// An identity provider for AI agents
 #[derive(Debug, Parser)]
-#[command(name = "firman", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    name = "firman",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -54,11 +59,18 @@ struct Cli {
 #[command(next_help_heading = "Global options")]
 struct Globals {
     /// How to print data: columns, or the admin API's objects
-    #[arg(long, short = 'o', global = true, value_enum, value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        long,
+        short = 'o',
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     output: Format,
     /// Where the issuer keeps its data, its address and the first admin token [env: FIRMAN_DATA_DIR] [default: data]
     #[arg(long, global = true, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    data_dir: Option<String>,
     /// The private listener, or for `healthcheck` the public one [env: FIRMAN_URL] [default: <data dir>/admin-url]
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
@@ -142,13 +154,19 @@ impl Session<'_> {
     }
 
     /// Prints a page of a list: the API's object, or `table` and how to see more.
-    fn list(&mut self, answer: &serde_json::Value, table: &Table, nothing: &str) -> Result<(), CliError> {
+    fn list(
+        &mut self,
+        answer: &serde_json::Value,
+        table: &Table,
+        nothing: &str,
+    ) -> Result<(), CliError> {
         if self.printer.is_json() {
             return self.printer.json(answer);
         }
         self.printer.table(table, nothing)?;
         if let Some(cursor) = answer["next_cursor"].as_str() {
-            self.printer.hint(&format!("There are more: add --all, or --cursor {cursor}"));
+            self.printer
+                .hint(&format!("There are more: add --all, or --cursor {cursor}"));
         }
         Ok(())
     }
@@ -169,13 +187,19 @@ impl Session<'_> {
         if matches!(answer.trim(), "y" | "Y" | "yes") {
             Ok(())
         } else {
-            Err(CliError::failed("cancelled", "cancelled; nothing was changed"))
+            Err(CliError::failed(
+                "cancelled",
+                "cancelled; nothing was changed",
+            ))
         }
     }
 }
 
 /// Runs one command line (`args` with the program's name first) and returns the process's exit code.
-pub async fn run(args: impl Iterator<Item = OsString>, environment: &BTreeMap<String, String>) -> ExitCode {
+pub async fn run(
+    args: impl Iterator<Item = OsString>,
+    environment: &BTreeMap<String, String>,
+) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
@@ -216,17 +240,31 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
 /// Answers a command line that was not parsed: help and version are data, the rest is a usage error.
 fn explain(error: &clap::Error, args: &[OsString]) -> ExitCode {
     let wants_json = args.windows(2).any(|pair| {
-        (pair[0] == OsStr::new("--output") || pair[0] == OsStr::new("-o")) && pair[1] == OsStr::new("json")
-    }) || args.iter().any(|arg| arg == "--output=json" || arg == "-o=json" || arg == "-ojson");
-    let mut printer = Printer::stdio(if wants_json { Format::Json } else { Format::Table });
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        (pair[0] == OsStr::new("--output") || pair[0] == OsStr::new("-o"))
+            && pair[1] == OsStr::new("json")
+    }) || args
+        .iter()
+        .any(|arg| arg == "--output=json" || arg == "-o=json" || arg == "-ojson");
+    let mut printer = Printer::stdio(if wants_json {
+        Format::Json
+    } else {
+        Format::Table
+    });
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
         let written = printer.write(&error.render().to_string());
         return ExitCode::from(written.err().map_or(0, |error| error.exit_code()));
     }
     let text = error.render().to_string();
     if wants_json {
         let first = text.split("\n\n").next().unwrap_or_default();
-        let detail = first.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+        let detail = first
+            .trim_start_matches("error: ")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         printer.error(&CliError::usage(detail));
     } else {
         printer.warn(text.trim_end());
@@ -236,12 +274,17 @@ fn explain(error: &clap::Error, args: &[OsString]) -> ExitCode {
 
 /// A name as a path segment must be one: the rules of [`Name`] keep `..` and `/` out of URLs.
 fn parse_name(text: &str) -> Result<String, String> {
-    Name::parse(text).map(|name| name.as_str().to_owned()).map_err(|invalid| invalid.problem)
+    Name::parse(text)
+        .map(|name| name.as_str().to_owned())
+        .map_err(|invalid| invalid.problem)
 }
 
 /// An id or key id: it becomes a path segment.
 fn parse_id(text: &str) -> Result<String, String> {
-    let is_id = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let is_id = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if is_id {
         Ok(text.to_owned())
     } else {
@@ -260,7 +303,11 @@ fn edited_list(
     let mut list = current;
     for name in remove {
         let Some(at) = list.iter().position(|have| have == name) else {
-            let have = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+            let have = if list.is_empty() {
+                "none".to_owned()
+            } else {
+                list.join(", ")
+            };
             return Err(CliError::failed(
                 "invalid",
                 format!("there is no {what} '{name}' to remove; there: {have}"),
@@ -317,13 +364,21 @@ mod tests {
         let list = || vec!["reader".to_owned(), "writer".to_owned()];
         let error = edited_list("role", list(), &[], &["raeder".to_owned()]).unwrap_err();
         insta::assert_snapshot!(error.text().unwrap(), @"error: there is no role 'raeder' to remove; there: reader, writer");
-        let edited = edited_list("role", list(), &["reader".to_owned(), "admin".to_owned()], &["writer".to_owned()]);
+        let edited = edited_list(
+            "role",
+            list(),
+            &["reader".to_owned(), "admin".to_owned()],
+            &["writer".to_owned()],
+        );
         assert_eq!(edited.unwrap(), ["reader", "admin"]);
     }
 
     #[test]
     fn a_pair_is_split_at_its_first_equals_sign() {
-        assert_eq!(parse_pair("team=a=b"), Ok(("team".to_owned(), "a=b".to_owned())));
+        assert_eq!(
+            parse_pair("team=a=b"),
+            Ok(("team".to_owned(), "a=b".to_owned()))
+        );
         assert_eq!(parse_pair("team="), Ok(("team".to_owned(), String::new())));
         assert!(parse_pair("team").is_err());
         assert!(parse_pair("=a").is_err());
@@ -338,6 +393,8 @@ mod tests {
             "firman agent list --limit 201",
             "firman agent list --limit 0",
             "firman credential add mailer",
+            "firman credential rotate mailer a/b",
+            "firman agent show ..",
             "firman token get --issuer https://x --client-id a",
             "firman token verify x.y.z --issuer https://x",
             "firman token verify x.y.z --audience https://x",

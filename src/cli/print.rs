@@ -187,7 +187,10 @@ pub(super) fn harmless(text: &str) -> String {
 
 /// [`harmless`], but line ends stay: for texts of ours around names from outside.
 fn harmless_lines(text: &str) -> String {
-    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+    text.split('\n')
+        .map(harmless)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The same for JSON text, where such characters can only stand in strings and have an escape of
@@ -221,7 +224,9 @@ pub(super) fn text(object: &Value, name: &str) -> String {
     match &object[name] {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
     }
 }
 
@@ -367,7 +372,10 @@ mod tests {
     fn an_empty_table_is_said_on_stderr_only() {
         let (mut printer, data, hints) = printer(Format::Table);
         printer.table(&Table::new(&["NAME"]), "no agents").unwrap();
-        assert_eq!((data.text(), hints.text()), (String::new(), "no agents\n".to_owned()));
+        assert_eq!(
+            (data.text(), hints.text()),
+            (String::new(), "no agents\n".to_owned())
+        );
     }
 
     #[test]
@@ -376,7 +384,10 @@ mod tests {
         printer.hint("Next: firman agent list");
         printer.error(&CliError::failed("conflict", "no"));
         assert_eq!(data.text(), "");
-        assert_eq!(hints.text(), "{\"error\":{\"detail\":\"no\",\"kind\":\"conflict\"}}\n");
+        assert_eq!(
+            hints.text(),
+            "{\"error\":{\"detail\":\"no\",\"kind\":\"conflict\"}}\n"
+        );
     }
 
     #[test]

@@ -89,8 +89,18 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     match command {
         Command::Add(args) => add(args, session).await,
         Command::List(page) => {
-            let answer = session.admin()?.list(&["resources"], Query::default(), &page).await?;
-            let mut table = Table::new(&["NAME", "IDENTIFIER", "PROFILE", "SCOPES", "LIFETIME", "ALGORITHM"]);
+            let answer = session
+                .admin()?
+                .list(&["resources"], Query::default(), &page)
+                .await?;
+            let mut table = Table::new(&[
+                "NAME",
+                "IDENTIFIER",
+                "PROFILE",
+                "SCOPES",
+                "LIFETIME",
+                "ALGORITHM",
+            ]);
             for resource in items(&answer, "items") {
                 table.row([
                     text(resource, "name"),
@@ -101,10 +111,17 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                     text(resource, "token_algorithm"),
                 ]);
             }
-            session.list(&answer, &table, "No resources. Next: firman resource add NAME --identifier URI --scope SCOPE")
+            session.list(
+                &answer,
+                &table,
+                "No resources. Next: firman resource add NAME --identifier URI --scope SCOPE",
+            )
         }
         Command::Show { name } => {
-            let resource = session.admin()?.get(&["resources", &name], &Query::default()).await?;
+            let resource = session
+                .admin()?
+                .get(&["resources", &name], &Query::default())
+                .await?;
             print(&resource, session)
         }
         Command::Edit(args) => edit(args, session).await,
@@ -125,7 +142,10 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ("identifier", args.identifier.map(Value::from)),
         ("description", args.description.map(Value::from)),
         ("profile", args.profile.map(Value::from)),
-        ("scopes", (!args.scopes.is_empty()).then(|| json!(args.scopes))),
+        (
+            "scopes",
+            (!args.scopes.is_empty()).then(|| json!(args.scopes)),
+        ),
         ("lifetime", args.lifetime.map(Value::from)),
         ("algorithm", args.algorithm.map(Value::from)),
     ];
@@ -134,15 +154,24 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
             body.insert(name.to_owned(), value);
         }
     }
-    let resource = session.admin()?.post(&["resources"], Some(&Value::Object(body))).await?;
+    let resource = session
+        .admin()?
+        .post(&["resources"], Some(&Value::Object(body)))
+        .await?;
     print(&resource, session)?;
-    session.printer.next(&format!("firman role add ROLE --grant {}", args.name));
+    session
+        .printer
+        .next(&format!("firman role add ROLE --grant {}", args.name));
     Ok(())
 }
 
 async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let edits_scopes = !(args.add_scope.is_empty() && args.remove_scope.is_empty());
-    if args.description.is_none() && args.lifetime.is_none() && args.algorithm.is_none() && !edits_scopes {
+    if args.description.is_none()
+        && args.lifetime.is_none()
+        && args.algorithm.is_none()
+        && !edits_scopes
+    {
         return Err(nothing_to_change());
     }
     let change = |current: &Value| {
@@ -151,7 +180,12 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
             body.insert("description".to_owned(), json!(description));
         }
         if edits_scopes {
-            let scopes = edited_list("scope", texts(current, "scopes"), &args.add_scope, &args.remove_scope)?;
+            let scopes = edited_list(
+                "scope",
+                texts(current, "scopes"),
+                &args.add_scope,
+                &args.remove_scope,
+            )?;
             body.insert("scopes".to_owned(), json!(scopes));
         }
         if let Some(lifetime) = args.lifetime {
@@ -163,13 +197,20 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         }
         Ok(body)
     };
-    let resource = session.admin()?.edit(&["resources", &args.name], change).await?;
+    let resource = session
+        .admin()?
+        .edit(&["resources", &args.name], change)
+        .await?;
     print(&resource, session)
 }
 
 fn lifetime(resource: &Value) -> String {
     let seconds = text(resource, "token_lifetime");
-    if seconds.is_empty() { seconds } else { format!("{seconds} s") }
+    if seconds.is_empty() {
+        seconds
+    } else {
+        format!("{seconds} s")
+    }
 }
 
 fn print(resource: &Value, session: &mut Session<'_>) -> Result<(), CliError> {

@@ -92,7 +92,10 @@ fn parse_grant(text: &str) -> Result<Grant, String> {
         Some((resource, scopes)) => {
             let scopes: Vec<String> = scopes.split(',').map(str::to_owned).collect();
             if scopes.iter().any(String::is_empty) {
-                return Err("there is an empty scope after '='; leave '=' out to grant all scopes".to_owned());
+                return Err(
+                    "there is an empty scope after '='; leave '=' out to grant all scopes"
+                        .to_owned(),
+                );
             }
             (resource, Some(scopes))
         }
@@ -118,16 +121,26 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 let grants: Vec<Value> = args.grants.iter().map(Grant::to_json).collect();
                 body.insert("grants".to_owned(), json!(grants));
             }
-            let role = session.admin()?.post(&["roles"], Some(&Value::Object(body))).await?;
+            let role = session
+                .admin()?
+                .post(&["roles"], Some(&Value::Object(body)))
+                .await?;
             print(&role, session)?;
-            session.printer.next(&format!("firman agent edit AGENT --add-role {}", args.name));
+            session
+                .printer
+                .next(&format!("firman agent edit AGENT --add-role {}", args.name));
             Ok(())
         }
         Command::List(page) => {
-            let answer = session.admin()?.list(&["roles"], Query::default(), &page).await?;
+            let answer = session
+                .admin()?
+                .list(&["roles"], Query::default(), &page)
+                .await?;
             let mut table = Table::new(&["NAME", "GRANTS", "DESCRIPTION", "CREATED"]);
             for role in items(&answer, "items") {
-                let grants = items(role, "grants").iter().map(|grant| format!("{}={}", text(grant, "resource"), scopes(grant)));
+                let grants = items(role, "grants")
+                    .iter()
+                    .map(|grant| format!("{}={}", text(grant, "resource"), scopes(grant)));
                 table.row([
                     text(role, "name"),
                     grants.collect::<Vec<_>>().join(" "),
@@ -135,10 +148,17 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                     date(role, "created_at"),
                 ]);
             }
-            session.list(&answer, &table, "No roles. Next: firman role add NAME --grant RESOURCE=SCOPE")
+            session.list(
+                &answer,
+                &table,
+                "No roles. Next: firman role add NAME --grant RESOURCE=SCOPE",
+            )
         }
         Command::Show { name } => {
-            let role = session.admin()?.get(&["roles", &name], &Query::default()).await?;
+            let role = session
+                .admin()?
+                .get(&["roles", &name], &Query::default())
+                .await?;
             print(&role, session)
         }
         Command::Edit(args) => edit(args, session).await,
@@ -168,21 +188,37 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         }
         Ok(body)
     };
-    let role = session.admin()?.edit(&["roles", &args.name], change).await?;
+    let role = session
+        .admin()?
+        .edit(&["roles", &args.name], change)
+        .await?;
     print(&role, session)
 }
 
 /// The role's grants as a request has them, without those for `revoked` and with those of `granted`,
 /// which replace what there is for the same resource.
-fn edited_grants(role: &Value, granted: &[Grant], revoked: &[String]) -> Result<Vec<Value>, CliError> {
+fn edited_grants(
+    role: &Value,
+    granted: &[Grant],
+    revoked: &[String],
+) -> Result<Vec<Value>, CliError> {
     let mut current: Vec<&Value> = items(role, "grants").iter().collect();
-    let is_for = |grant: &Value, resource: &str| grant["resource"] == resource || grant["identifier"] == resource;
+    let is_for = |grant: &Value, resource: &str| {
+        grant["resource"] == resource || grant["identifier"] == resource
+    };
     for resource in revoked {
         let before = current.len();
         current.retain(|grant| !is_for(grant, resource));
         if current.len() == before {
-            let have: Vec<String> = current.iter().map(|grant| text(grant, "resource")).collect();
-            let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+            let have: Vec<String> = current
+                .iter()
+                .map(|grant| text(grant, "resource"))
+                .collect();
+            let have = if have.is_empty() {
+                "none".to_owned()
+            } else {
+                have.join(", ")
+            };
             return Err(CliError::failed(
                 "invalid",
                 format!("there is no grant for '{resource}' to revoke; there: {have}"),
@@ -219,11 +255,17 @@ fn print(role: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     ])?;
     let mut table = Table::new(&["RESOURCE", "IDENTIFIER", "SCOPES"]);
     for grant in items(role, "grants") {
-        table.row([text(grant, "resource"), text(grant, "identifier"), scopes(grant)]);
+        table.row([
+            text(grant, "resource"),
+            text(grant, "identifier"),
+            scopes(grant),
+        ]);
     }
     if items(role, "grants").is_empty() {
         let name = text(role, "name");
-        session.printer.hint(&format!("It grants nothing yet. Next: firman role edit {name} --grant RESOURCE=SCOPE"));
+        session.printer.hint(&format!(
+            "It grants nothing yet. Next: firman role edit {name} --grant RESOURCE=SCOPE"
+        ));
         return Ok(());
     }
     session.printer.write("\n")?;
@@ -244,8 +286,14 @@ mod tests {
     #[test]
     fn a_grant_names_a_resource_and_perhaps_scopes() {
         let grant = parse_grant("https://api.example.com=mail:read,mail:send").unwrap();
-        assert_eq!(grant.to_json(), json!({"resource": "https://api.example.com", "scopes": ["mail:read", "mail:send"]}));
-        assert_eq!(parse_grant("claude").unwrap().to_json(), json!({"resource": "claude"}));
+        assert_eq!(
+            grant.to_json(),
+            json!({"resource": "https://api.example.com", "scopes": ["mail:read", "mail:send"]})
+        );
+        assert_eq!(
+            parse_grant("claude").unwrap().to_json(),
+            json!({"resource": "claude"})
+        );
     }
 
     #[test]
@@ -255,13 +303,17 @@ mod tests {
             {"resource": "claude", "identifier": "https://api.anthropic.com", "scopes": "*"},
         ]});
         let new = [parse_grant("https://mail.example.com=send").unwrap()];
-        assert_eq!(edited_grants(&role, &new, &[]).unwrap(), [
-            json!({"resource": "claude"}),
-            json!({"resource": "https://mail.example.com", "scopes": ["send"]}),
-        ]);
-        assert_eq!(edited_grants(&role, &[], &["claude".to_owned()]).unwrap(), [
-            json!({"resource": "mail", "scopes": ["read"]}),
-        ]);
+        assert_eq!(
+            edited_grants(&role, &new, &[]).unwrap(),
+            [
+                json!({"resource": "claude"}),
+                json!({"resource": "https://mail.example.com", "scopes": ["send"]}),
+            ]
+        );
+        assert_eq!(
+            edited_grants(&role, &[], &["claude".to_owned()]).unwrap(),
+            [json!({"resource": "mail", "scopes": ["read"]}),]
+        );
         let error = edited_grants(&role, &[], &["drive".to_owned()]).unwrap_err();
         insta::assert_snapshot!(error.text().unwrap(), @"error: there is no grant for 'drive' to revoke; there: mail, claude");
     }

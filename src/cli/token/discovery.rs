@@ -20,24 +20,37 @@ impl Issuer {
     pub(super) async fn discover(issuer: &str, insecure_http: bool) -> Result<Self, CliError> {
         let base = http::parse_url(issuer, "--issuer")?;
         http::check_transport(&base, insecure_http)?;
-        let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let address = format!(
+            "{}/.well-known/openid-configuration",
+            issuer.trim_end_matches('/')
+        );
         let address = http::parse_url(&address, "--issuer")?;
         let request = http::client(&address)?.get(address.clone());
-        let unreachable = format!("cannot reach the issuer at {address}: is --issuer right, and is it running?");
+        let unreachable =
+            format!("cannot reach the issuer at {address}: is --issuer right, and is it running?");
         let answer = http::send(request, &unreachable).await?;
         if !answer.is_success() {
             return Err(CliError::failed(
                 "discovery",
-                format!("{address} answered with status {}; is {issuer} an issuer?", answer.status),
+                format!(
+                    "{address} answered with status {}; is {issuer} an issuer?",
+                    answer.status
+                ),
             ));
         }
-        let metadata: Value = serde_json::from_slice(&answer.body)
-            .map_err(|_| CliError::failed("discovery", format!("{address} is not JSON; is {issuer} an issuer?")))?;
+        let metadata: Value = serde_json::from_slice(&answer.body).map_err(|_| {
+            CliError::failed(
+                "discovery",
+                format!("{address} is not JSON; is {issuer} an issuer?"),
+            )
+        })?;
         let stated = metadata["issuer"].as_str().unwrap_or_default();
         if stated != issuer {
             return Err(CliError::failed(
                 "discovery",
-                format!("the issuer calls itself {stated:?}, not {issuer:?}: both must be the same, byte for byte; use its own spelling with --issuer"),
+                format!(
+                    "the issuer calls itself {stated:?}, not {issuer:?}: both must be the same, byte for byte; use its own spelling with --issuer"
+                ),
             ));
         }
         Ok(Self {
@@ -51,8 +64,12 @@ impl Issuer {
     /// The URL in the metadata member `member`. One in clear text is refused where the issuer itself
     /// is reached by HTTPS.
     pub(super) fn endpoint(&self, member: &str) -> Result<Url, CliError> {
-        let failed = |problem: &str| CliError::failed("discovery", format!("the issuer's {member} {problem}"));
-        let text = self.metadata[member].as_str().ok_or_else(|| failed("is missing"))?;
+        let failed = |problem: &str| {
+            CliError::failed("discovery", format!("the issuer's {member} {problem}"))
+        };
+        let text = self.metadata[member]
+            .as_str()
+            .ok_or_else(|| failed("is missing"))?;
         let url = Url::parse(text).map_err(|_| failed("is not a URL"))?;
         if !matches!(url.scheme(), "http" | "https") || (self.is_https && url.scheme() != "https") {
             return Err(failed("is not an https URL"));

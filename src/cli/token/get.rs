@@ -68,10 +68,12 @@ pub(super) async fn run(args: GetArgs, session: &mut Session<'_>) -> Result<(), 
     let issuer = Issuer::discover(&args.issuer, session.globals.insecure_http).await?;
     let now = session.now();
     let answer = request(&args, &proof, &issuer, now).await?;
-    let token = answer["access_token"]
-        .as_str()
-        .ok_or_else(|| CliError::failed("http", "the token endpoint's answer holds no access_token"))?;
-    let expires_at = answer["expires_in"].as_i64().map(|seconds| now.plus(seconds));
+    let token = answer["access_token"].as_str().ok_or_else(|| {
+        CliError::failed("http", "the token endpoint's answer holds no access_token")
+    })?;
+    let expires_at = answer["expires_in"]
+        .as_i64()
+        .map(|seconds| now.plus(seconds));
     let mut shown = json!({
         "token_type": answer["token_type"],
         "expires_in": answer["expires_in"],
@@ -85,7 +87,9 @@ pub(super) async fn run(args: GetArgs, session: &mut Session<'_>) -> Result<(), 
             return session.printer.json(&shown);
         }
         let until = expires_at.map_or(String::new(), |time| format!(", good until {time}"));
-        session.printer.hint(&format!("Wrote the token into {}{until}", path.display()));
+        session
+            .printer
+            .hint(&format!("Wrote the token into {}{until}", path.display()));
         return Ok(());
     }
     if session.printer.is_json() {
@@ -96,16 +100,28 @@ pub(super) async fn run(args: GetArgs, session: &mut Session<'_>) -> Result<(), 
         return session.printer.json(&shown);
     }
     if !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(CliError::failed("http", "the token holds characters that no token holds"));
+        return Err(CliError::failed(
+            "http",
+            "the token holds characters that no token holds",
+        ));
     }
     session.printer.write(&format!("{token}\n"))
 }
 
-async fn request(args: &GetArgs, proof: &Proof, issuer: &Issuer, now: UnixTime) -> Result<Value, CliError> {
+async fn request(
+    args: &GetArgs,
+    proof: &Proof,
+    issuer: &Issuer,
+    now: UnixTime,
+) -> Result<Value, CliError> {
     let endpoint = issuer.endpoint("token_endpoint")?;
     let expires_in = args.expires_in.map(|seconds| seconds.to_string());
     let mut form = vec![("grant_type", "client_credentials")];
-    for (name, value) in [("resource", &args.resource), ("scope", &args.scope), ("expires_in", &expires_in)] {
+    for (name, value) in [
+        ("resource", &args.resource),
+        ("scope", &args.scope),
+        ("expires_in", &expires_in),
+    ] {
         if let Some(value) = value {
             form.push((name, value));
         }
@@ -115,7 +131,9 @@ async fn request(args: &GetArgs, proof: &Proof, issuer: &Issuer, now: UnixTime) 
     match proof {
         Proof::Secret(secret) => {
             // RFC 6749 §2.3.1: both halves are form-encoded before they are joined.
-            let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let encode = |text: &str| {
+                url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
+            };
             request = request.basic_auth(encode(&args.client_id), Some(encode(expose(secret))));
         }
         Proof::Key(key) => {
@@ -129,7 +147,11 @@ async fn request(args: &GetArgs, proof: &Proof, issuer: &Issuer, now: UnixTime) 
         .header("content-type", "application/x-www-form-urlencoded")
         .header("accept", "application/json")
         .body(http::form(&form));
-    let answer = http::send(request, &format!("cannot reach the token endpoint {endpoint}")).await?;
+    let answer = http::send(
+        request,
+        &format!("cannot reach the token endpoint {endpoint}"),
+    )
+    .await?;
     if !answer.is_success() {
         return Err(CliError::oauth(answer.status, &answer.body));
     }
@@ -155,7 +177,12 @@ struct Assertion<'a> {
 }
 
 /// The client assertion (RFC 7523 §3): from and about the agent, for this issuer alone, for once.
-fn make_assertion(key: &SigningKey, args: &GetArgs, issuer: &str, now: UnixTime) -> Result<String, CliError> {
+fn make_assertion(
+    key: &SigningKey,
+    args: &GetArgs,
+    issuer: &str,
+    now: UnixTime,
+) -> Result<String, CliError> {
     let failed = |problem: String| CliError::failed("key", problem);
     let seconds = u64::try_from(now.0).unwrap_or_default();
     let claims = Assertion {
@@ -173,7 +200,8 @@ fn make_assertion(key: &SigningKey, args: &GetArgs, issuer: &str, now: UnixTime)
     };
     let header = serde_json::to_vec(&header).map_err(|error| failed(error.to_string()))?;
     let claims = serde_json::to_vec(&claims).map_err(|error| failed(error.to_string()))?;
-    key.sign_parts(&header, &claims).map_err(|problem| failed(problem.to_string()))
+    key.sign_parts(&header, &claims)
+        .map_err(|problem| failed(problem.to_string()))
 }
 
 #[cfg(test)]
@@ -204,7 +232,10 @@ mod tests {
         let assertion = make_assertion(&key, &args(), "https://id.example.com", now).unwrap();
         let jws = UnverifiedJws::parse(&assertion, 8192).unwrap();
         let verified = jws.verify(key.public_jwk()).unwrap();
-        assert_eq!(verified.header().kid.as_deref(), Some(key.public_jwk().thumbprint()));
+        assert_eq!(
+            verified.header().kid.as_deref(),
+            Some(key.public_jwk().thumbprint())
+        );
         let mut claims: Map<String, Value> = serde_json::from_slice(verified.payload()).unwrap();
         let jti = claims.remove("jti").unwrap();
         assert_eq!(
@@ -212,7 +243,10 @@ mod tests {
             json!({"iss": "mailer", "sub": "mailer", "aud": "https://id.example.com", "iat": 1_795_253_400, "exp": 1_795_253_460})
         );
         let again = make_assertion(&key, &args(), "https://id.example.com", now).unwrap();
-        let again = UnverifiedJws::parse(&again, 8192).unwrap().unverified_claims().unwrap();
+        let again = UnverifiedJws::parse(&again, 8192)
+            .unwrap()
+            .unverified_claims()
+            .unwrap();
         assert_ne!(again["jti"], jti);
     }
 

@@ -60,29 +60,39 @@ fn print(
     let now = session.now();
     let printer = &mut session.printer;
     if printer.is_json() {
-        return printer.json(&json!({ "verified": is_verified, "header": header, "claims": claims }));
+        return printer
+            .json(&json!({ "verified": is_verified, "header": header, "claims": claims }));
     }
     print_members(header, now, printer)?;
     printer.write("\n")?;
     print_members(claims, now, printer)
 }
 
-fn print_members(members: &Map<String, Value>, now: UnixTime, printer: &mut Printer) -> Result<(), CliError> {
+fn print_members(
+    members: &Map<String, Value>,
+    now: UnixTime,
+    printer: &mut Printer,
+) -> Result<(), CliError> {
     let facts: Vec<(String, String)> = members
         .iter()
         .map(|(name, value)| {
             let shown = match (name.as_str(), value) {
-                ("exp" | "iat" | "nbf" | "auth_time", Value::Number(seconds)) => match seconds.as_i64() {
-                    Some(seconds) => when(UnixTime(seconds), now),
-                    None => seconds.to_string(),
-                },
+                ("exp" | "iat" | "nbf" | "auth_time", Value::Number(seconds)) => {
+                    match seconds.as_i64() {
+                        Some(seconds) => when(UnixTime(seconds), now),
+                        None => seconds.to_string(),
+                    }
+                }
                 (_, Value::String(text)) => text.clone(),
                 (_, other) => other.to_string(),
             };
             (super::print::harmless(name), shown)
         })
         .collect();
-    let facts: Vec<(&str, String)> = facts.iter().map(|(name, shown)| (name.as_str(), shown.clone())).collect();
+    let facts: Vec<(&str, String)> = facts
+        .iter()
+        .map(|(name, shown)| (name.as_str(), shown.clone()))
+        .collect();
     printer.facts(&facts)
 }
 

@@ -31,30 +31,53 @@ pub(in crate::cli) struct VerifyArgs {
 
 pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let token = read_token(&args.token)?;
-    let unverified = UnverifiedJws::parse(expose(&token), TOKEN_MAX_BYTES).map_err(|error| refused(&error))?;
+    let unverified =
+        UnverifiedJws::parse(expose(&token), TOKEN_MAX_BYTES).map_err(|error| refused(&error))?;
     let issuer = Issuer::discover(&args.issuer, session.globals.insecure_http).await?;
     let keys = fetch_keys(&issuer).await?;
     let verified = check_signature(&unverified, &keys)?;
     check_claims(&verified, &issuer.name, &args.audience, session.now())?;
     let (header, _) = super::inspect::decode(expose(&token))?;
-    let claims: Map<String, Value> = parse_object(verified.payload()).map_err(|error| refused(&error))?;
+    let claims: Map<String, Value> =
+        parse_object(verified.payload()).map_err(|error| refused(&error))?;
     super::print(&header, &claims, true, session)?;
-    session.printer.hint(&format!("Verified: signed by {}, for {}, and not expired.", args.issuer, args.audience));
+    session.printer.hint(&format!(
+        "Verified: signed by {}, for {}, and not expired.",
+        args.issuer, args.audience
+    ));
     Ok(())
 }
 
 async fn fetch_keys(issuer: &Issuer) -> Result<PublicJwkSet, CliError> {
     let url = issuer.endpoint("jwks_uri")?;
-    let answer = http::send(http::client(&url)?.get(url.clone()), &format!("cannot reach the key set {url}")).await?;
+    let answer = http::send(
+        http::client(&url)?.get(url.clone()),
+        &format!("cannot reach the key set {url}"),
+    )
+    .await?;
     if !answer.is_success() {
-        return Err(CliError::failed("jwks", format!("{url} answered with status {}", answer.status)));
+        return Err(CliError::failed(
+            "jwks",
+            format!("{url} answered with status {}", answer.status),
+        ));
     }
-    PublicJwkSet::parse_published(&answer.body)
-        .map_err(|problem| CliError::failed("jwks", format!("the key set {url} is not acceptable: {problem}")))
+    PublicJwkSet::parse_published(&answer.body).map_err(|problem| {
+        CliError::failed(
+            "jwks",
+            format!("the key set {url} is not acceptable: {problem}"),
+        )
+    })
 }
 
-fn check_signature(token: &UnverifiedJws<'_>, keys: &PublicJwkSet) -> Result<VerifiedJws, CliError> {
-    let mut candidates = keys.keys().iter().filter(|key| token.may_be_signed_by(key)).peekable();
+fn check_signature(
+    token: &UnverifiedJws<'_>,
+    keys: &PublicJwkSet,
+) -> Result<VerifiedJws, CliError> {
+    let mut candidates = keys
+        .keys()
+        .iter()
+        .filter(|key| token.may_be_signed_by(key))
+        .peekable();
     if candidates.peek().is_none() {
         let kid = token.unverified_kid().unwrap_or("none");
         return Err(CliError::failed(
@@ -70,16 +93,36 @@ fn check_signature(token: &UnverifiedJws<'_>, keys: &PublicJwkSet) -> Result<Ver
         .ok_or_else(|| refused(&JwsError::Signature))
 }
 
-fn check_claims(token: &VerifiedJws, issuer: &str, audience: &str, now: UnixTime) -> Result<(), CliError> {
+fn check_claims(
+    token: &VerifiedJws,
+    issuer: &str,
+    audience: &str,
+    now: UnixTime,
+) -> Result<(), CliError> {
     let claims = Claims::parse(token).map_err(|error| refused(&error))?;
     if claims.issuer.as_deref() != Some(issuer) {
-        return Err(refused(&format!("`iss` is {:?}, not {issuer:?}", claims.issuer.unwrap_or_default())));
+        return Err(refused(&format!(
+            "`iss` is {:?}, not {issuer:?}",
+            claims.issuer.unwrap_or_default()
+        )));
     }
-    if !claims.audience.as_ref().is_some_and(|named| named.contains(audience)) {
-        let named: Vec<&str> = claims.audience.iter().flat_map(|named| named.iter()).collect();
-        return Err(refused(&format!("the token is for {named:?} (`aud`), not for {audience:?}")));
+    if !claims
+        .audience
+        .as_ref()
+        .is_some_and(|named| named.contains(audience))
+    {
+        let named: Vec<&str> = claims
+            .audience
+            .iter()
+            .flat_map(|named| named.iter())
+            .collect();
+        return Err(refused(&format!(
+            "the token is for {named:?} (`aud`), not for {audience:?}"
+        )));
     }
-    claims.check_times(now, CLOCK_SKEW_SECONDS).map_err(|error| refused(&error))?;
+    claims
+        .check_times(now, CLOCK_SKEW_SECONDS)
+        .map_err(|error| refused(&error))?;
     Ok(())
 }
 
@@ -99,10 +142,13 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_795_253_400);
 
     fn check(key: &SigningKey, claims: &Value, published: &SigningKey) -> String {
-        let token = key.sign_compact("at+jwt", claims.to_string().as_bytes()).unwrap();
+        let token = key
+            .sign_compact("at+jwt", claims.to_string().as_bytes())
+            .unwrap();
         let keys = PublicJwkSet::of(vec![published.public_jwk().clone()]).unwrap();
         let unverified = UnverifiedJws::parse(&token, TOKEN_MAX_BYTES).unwrap();
-        let outcome = check_signature(&unverified, &keys).and_then(|token| check_claims(&token, ISSUER, AUDIENCE, NOW));
+        let outcome = check_signature(&unverified, &keys)
+            .and_then(|token| check_claims(&token, ISSUER, AUDIENCE, NOW));
         outcome.map_or_else(|error| error.text().unwrap(), |()| "ok".to_owned())
     }
 
@@ -116,12 +162,30 @@ mod tests {
             claims
         };
         for (claims, expected) in [
-            (with("iss", json!("https://id.example.com/")), "error: not valid: `iss` is \"https://id.example.com/\", not \"https://id.example.com\""),
-            (with("aud", json!("https://other.example.com")), "error: not valid: the token is for [\"https://other.example.com\"] (`aud`), not for \"https://api.example.com\""),
-            (with("aud", json!(1)), "error: not valid: `aud` must be a string or a non-empty array of strings"),
-            (with("exp", json!(NOW.0 - 60)), "error: not valid: the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"),
-            (with("exp", json!("never")), "error: not valid: `exp` must be a whole number of seconds since 1970"),
-            (with("nbf", json!(NOW.0 + 600)), "error: not valid: the token is not valid yet (`nbf`); check the clock of the machine that makes it"),
+            (
+                with("iss", json!("https://id.example.com/")),
+                "error: not valid: `iss` is \"https://id.example.com/\", not \"https://id.example.com\"",
+            ),
+            (
+                with("aud", json!("https://other.example.com")),
+                "error: not valid: the token is for [\"https://other.example.com\"] (`aud`), not for \"https://api.example.com\"",
+            ),
+            (
+                with("aud", json!(1)),
+                "error: not valid: `aud` must be a string or a non-empty array of strings",
+            ),
+            (
+                with("exp", json!(NOW.0 - 60)),
+                "error: not valid: the token has expired (`exp`); make a new one, and check the clock of the machine that makes it",
+            ),
+            (
+                with("exp", json!("never")),
+                "error: not valid: `exp` must be a whole number of seconds since 1970",
+            ),
+            (
+                with("nbf", json!(NOW.0 + 600)),
+                "error: not valid: the token is not valid yet (`nbf`); check the clock of the machine that makes it",
+            ),
             (good.clone(), "ok"),
         ] {
             assert_eq!(check(&key, &claims, &key), expected);
@@ -133,6 +197,11 @@ mod tests {
         let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
         let other = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
         let outcome = check(&key, &json!({}), &other);
-        assert!(outcome.starts_with("error: not valid: the issuer publishes no ES256 key with the token's kid ("), "{outcome}");
+        assert!(
+            outcome.starts_with(
+                "error: not valid: the issuer publishes no ES256 key with the token's kid ("
+            ),
+            "{outcome}"
+        );
     }
 }
