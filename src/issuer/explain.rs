@@ -1,0 +1,183 @@
+//! What an agent would get, and why, without minting: the same decision as the token endpoint's.
+
+use serde_json::Value;
+
+use crate::domain::agent::{Agent, AgentStatus};
+use crate::domain::name::Name;
+use crate::domain::resource::{Identifier, Resource};
+use crate::domain::scope::{Scope, Scopes, parse_scopes};
+use crate::ports::time::UnixTime;
+
+use super::authorize::client_credentials::{ClientCredentialsRequest, decide};
+use super::authorize::{AuthorizationError, HeldRole, held_roles, scopes_given};
+use super::cache::Policy;
+use super::directory::known_name;
+use super::mint::agent_claims;
+use super::{Issuer, IssuerError};
+
+/// What the agent is supposed to ask for.
+#[derive(Debug, Default)]
+pub struct ExplainQuery {
+    /// Name or identifier of the resource; `None`: none named.
+    pub resource: Option<String>,
+    /// The `scope` parameter; `None`: none named.
+    pub scope: Option<String>,
+}
+
+/// What an agent would get.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The agent's name.
+    pub agent: Name,
+    /// True while it may get tokens at all.
+    pub is_active: bool,
+    /// Every resource it may reach, and the one asked for, by name.
+    pub resources: Vec<ExplainedResource>,
+    /// The claims of the access token, without its times and number; absent when it is refused.
+    pub claims: Option<Value>,
+    /// Why no token would be given.
+    pub refusal: Option<Refusal>,
+}
+
+/// An error as the token endpoint would give it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// RFC 6749 §5.2 `error`.
+    pub error: &'static str,
+    /// What is granted instead, or what to do.
+    pub description: String,
+}
+
+/// One resource as an agent may reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainedResource {
+    /// The resource's name.
+    pub resource: Name,
+    /// What becomes `aud`.
+    pub identifier: Identifier,
+    /// The ways in which it is granted; none: it is not.
+    pub through: Vec<Through>,
+    /// The granted scopes.
+    pub granted: Vec<ExplainedScope>,
+    /// The scopes of the resource that are not granted.
+    pub not_granted: Vec<Scope>,
+}
+
+/// One granted scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainedScope {
+    /// The scope.
+    pub scope: Scope,
+    /// The ways in which it is granted.
+    pub through: Vec<Through>,
+}
+
+/// A way in which something is granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Through {
+    /// The role.
+    pub role: Name,
+    /// The group that the role comes from; `None`: given directly.
+    pub group: Option<Name>,
+}
+
+impl Issuer {
+    /// What the agent would get for this request, and through which roles and groups.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`] for an agent or resource there is not, [`IssuerError::Invalid`] for a
+    /// scope that is not well-formed.
+    pub async fn explain(&self, name: &str, query: &ExplainQuery) -> Result<Explanation, IssuerError> {
+        let name = known_name("agent", name)?;
+        let scopes = query.scope.as_deref().map_or_else(|| Ok(Scopes::new()), parse_scopes)?;
+        self.catch_up().await?;
+        let policy = self.registry.policy();
+        let mut tx = self.store.read().await?;
+        let found = tx.agent_by_name(&self.id, name.as_str()).await?;
+        tx.rollback().await?;
+        let agent = found.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        let asked = query.resource.as_deref().map(|text| asked_resource(text, &policy)).transpose()?;
+
+        let held = held_roles(&agent, &policy);
+        let mut resources: Vec<ExplainedResource> = policy
+            .resources
+            .values()
+            .map(|resource| explain_resource(resource, &held))
+            .filter(|explained| !explained.through.is_empty() || asked.is_some_and(|asked| asked.name == explained.resource))
+            .collect();
+        resources.sort_by(|a, b| a.resource.cmp(&b.resource));
+
+        let now = self.ports.clock.now();
+        let request = ClientCredentialsRequest { audience: asked.map(|resource| resource.identifier.as_str().to_owned()), scopes, expires_in: None };
+        let outcome = match inactive(&agent, now) {
+            Some(refusal) => Err(refusal),
+            None => decide(&agent, &request, &policy).map_err(Refusal::from),
+        };
+        let (claims, refusal) = match outcome {
+            Ok(decision) => (Some(self.shown_claims(&agent, &policy, &decision.target.audience, &decision.scopes)?), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        Ok(Explanation { agent: agent.name.clone(), is_active: agent.is_active(now), resources, claims, refusal })
+    }
+
+    fn shown_claims(&self, agent: &Agent, policy: &Policy, audience: &str, scopes: &Scopes) -> Result<Value, IssuerError> {
+        let claims = agent_claims(&self.url, agent, policy, audience, scopes);
+        let mut value = serde_json::to_value(claims).map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
+        if let Some(members) = value.as_object_mut() {
+            members.retain(|name, _| !["exp", "iat", "nbf", "jti"].contains(&name.as_str()));
+        }
+        Ok(value)
+    }
+}
+
+impl From<AuthorizationError> for Refusal {
+    fn from(error: AuthorizationError) -> Self {
+        let (error, description) = match error {
+            AuthorizationError::InvalidRequest(description) => ("invalid_request", description),
+            AuthorizationError::InvalidScope(description) => ("invalid_scope", description),
+            AuthorizationError::InvalidTarget(description) => ("invalid_target", description),
+        };
+        Self { error, description }
+    }
+}
+
+fn asked_resource<'p>(text: &str, policy: &'p Policy) -> Result<&'p Resource, IssuerError> {
+    let named = |resource: &&Resource| resource.name.as_str() == text || resource.identifier.as_str() == text;
+    policy.resources.values().find(named).ok_or_else(|| IssuerError::not_found("resource", text))
+}
+
+fn explain_resource(resource: &Resource, held: &[HeldRole<'_>]) -> ExplainedResource {
+    let given: Vec<(Through, Scopes)> = held
+        .iter()
+        .filter_map(|held| {
+            let through = Through { role: held.role.name.clone(), group: held.through.map(|group| group.name.clone()) };
+            Some((through, scopes_given(held.role, resource)?))
+        })
+        .collect();
+    let through_of = |scope: &Scope| given.iter().filter(|(_, scopes)| scopes.contains(scope)).map(|(through, _)| through.clone()).collect::<Vec<_>>();
+    let (granted, not_granted): (Vec<_>, Vec<_>) = resource
+        .scopes
+        .iter()
+        .map(|scope| ExplainedScope { scope: scope.clone(), through: through_of(scope) })
+        .partition(|explained| !explained.through.is_empty());
+    ExplainedResource {
+        resource: resource.name.clone(),
+        identifier: resource.identifier.clone(),
+        through: given.iter().map(|(through, _)| through.clone()).collect(),
+        granted,
+        not_granted: not_granted.into_iter().map(|explained| explained.scope).collect(),
+    }
+}
+
+/// Why an agent gets no token at all; to the agent itself the token endpoint does not say which.
+fn inactive(agent: &Agent, now: UnixTime) -> Option<Refusal> {
+    let description = match agent.status {
+        AgentStatus::Suspended { at } => format!("the agent is suspended since {at}; switch it on with: firman agent resume {}", agent.name),
+        AgentStatus::Removed { at } => format!("the agent was removed at {at}"),
+        AgentStatus::Active => match agent.expires_at {
+            Some(expiry) if now >= expiry => format!("the agent expired at {expiry}; give it longer with: firman agent edit {} --expires-in D", agent.name),
+            Some(_) | None => return None,
+        },
+    };
+    Some(Refusal { error: "invalid_client", description })
+}
