@@ -1,1 +1,402 @@
-//! host
+//! The process: one store, one ledger, one sealing key, and the issuers they serve. Starts them from
+//! nothing or from what the database holds, keeps them, and ends them in order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use crate::domain::administrator::{Administrator, AdministratorRole, BOOTSTRAP};
+use crate::domain::agent::SubjectTemplate;
+use crate::domain::audit::{AuditDraft, AuditEvent, chain};
+use crate::domain::id::{AdministratorId, IssuerId};
+use crate::domain::name::Name;
+use crate::domain::settings::{DEFAULT_LIFETIME_SECONDS, DEFAULT_MAX_LIFETIME_SECONDS, DEFAULT_SLUG, IssuerSettings};
+use crate::issuer::cache::{Policy, Registry};
+use crate::issuer::change::Touches;
+use crate::issuer::keyring::SIGNED_WITH;
+use crate::issuer::ledger::{Ledger, ledger};
+use crate::issuer::rotation::generate;
+use crate::issuer::sealing::{Sealing, SealingError};
+use crate::issuer::secrets::{PEPPER_BYTES, Secrets, SecretsError};
+use crate::issuer::{Caller, Issuer, IssuerError, Ports};
+use crate::jose::algorithm::SigningAlgorithm;
+use crate::jose::digest::{base64url, sha256};
+use crate::ports::random::random_bytes;
+use crate::store::{Store, StoreError, Tx};
+
+/// How often the process looks whether anything is due: keys to rotate, rows of other replicas to
+/// read, used assertions to forget. Well below the publish-ahead time of keys.
+pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
+/// Used assertions are kept this much longer than they could be replayed, in seconds, so that a
+/// clock that is set back does not open them again.
+const ASSERTION_KEPT_SECONDS: i64 = 86_400;
+/// Used assertions forgotten in one transaction.
+const PURGE_MAX: i64 = 5_000;
+/// What administrator tokens begin with.
+const ADMIN_TOKEN_PREFIX: &str = "fma_";
+/// The name the pepper is sealed under.
+const PEPPER: &str = "pepper";
+
+/// Where the key-encryption key is.
+#[derive(Clone, Debug)]
+pub enum KekSource {
+    /// Given outright; the second half says where.
+    Text(SecretString, String),
+    /// In this file, which is made at the first start.
+    File(PathBuf),
+}
+
+/// What a process is started with.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// `sqlite:PATH` or `postgres://…`.
+    pub database_url: String,
+    /// The default issuer's URL.
+    pub issuer_url: String,
+    /// The key-encryption key.
+    pub kek: KekSource,
+    /// Where the bootstrap token is written at the first start.
+    pub admin_token_file: PathBuf,
+    /// Settings of an issuer that is made now; one that exists keeps its own.
+    pub first_settings: FirstSettings,
+}
+
+/// Settings of an issuer that does not exist yet.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstSettings {
+    /// Life of a token in seconds when nobody says otherwise.
+    pub default_lifetime: i64,
+    /// Longest life of a token in seconds.
+    pub max_lifetime: i64,
+    /// The algorithm of tokens whose resource names none.
+    pub default_algorithm: SigningAlgorithm,
+}
+
+impl Default for FirstSettings {
+    fn default() -> Self {
+        Self {
+            default_lifetime: DEFAULT_LIFETIME_SECONDS,
+            max_lifetime: DEFAULT_MAX_LIFETIME_SECONDS,
+            default_algorithm: SigningAlgorithm::Es256,
+        }
+    }
+}
+
+/// Why a process does not start. One plain sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key-encryption key, or something sealed with it.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
+    /// The issuer.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+    /// The secret hash.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// The database belongs to another issuer.
+    #[error(
+        "this database belongs to the issuer {stored}, and the configuration says {configured}; relying parties compare the URL byte for byte, so start with FIRMAN_ISSUER_URL={stored}, or with another database"
+    )]
+    OtherIssuer {
+        /// The URL in the database.
+        stored: String,
+        /// The URL in the configuration.
+        configured: String,
+    },
+    /// The bootstrap token cannot be written.
+    #[error("the administrator's token cannot be written to {}: {source}", path.display())]
+    AdminToken {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// A running process without its listeners.
+#[derive(Debug)]
+pub struct Host {
+    store: Store,
+    ledger: Ledger,
+    issuer: Arc<Issuer>,
+    ledger_task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Host {
+    /// Opens the database, migrates it, unseals what it holds; at the first start makes the issuer,
+    /// its signing keys and the bootstrap administrator.
+    ///
+    /// # Errors
+    /// [`HostError`], one sentence for a person.
+    pub async fn start(options: &HostOptions, ports: Ports) -> Result<Self, HostError> {
+        let store = Store::open(&options.database_url).await?;
+        let started = Self::start_on(store.clone(), options, ports).await;
+        if started.is_err() {
+            store.close().await;
+        }
+        started
+    }
+
+    async fn start_on(store: Store, options: &HostOptions, ports: Ports) -> Result<Self, HostError> {
+        let (settings, sealing) = open_issuer(&store, options, &ports).await?;
+        let mut tx = store.read().await?;
+        let head = tx.head(&settings.id).await?.ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+        let sealed = tx.sealed_secret(&settings.id, PEPPER).await?.ok_or_else(|| StoreError::corrupt("the sealed pepper is missing"))?;
+        let pepper = sealing.open(&settings.id, PEPPER, &sealed)?;
+        let policy = Policy::load(&mut tx, &settings.id, &sealing, None).await?;
+        tx.rollback().await?;
+        let secrets = Secrets::new(pepper, &*ports.random)?;
+        let (ledger, task) = ledger();
+        let issuer = Arc::new(Issuer {
+            id: settings.id,
+            url: settings.url,
+            store: store.clone(),
+            ports,
+            ledger: ledger.clone(),
+            registry: Registry::new(policy, head.registry_version),
+            sealing: Arc::new(sealing),
+            secrets,
+            renewals: crate::issuer::change::Renewals::default(),
+        });
+        let host = Self { store, ledger, issuer, ledger_task: Mutex::new(Some(tokio::spawn(task.run()))) };
+        host.complete_first_start(&options.admin_token_file).await?;
+        Ok(host)
+    }
+
+    /// The default issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &Arc<Issuer> {
+        &self.issuer
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Does what is due now: reads what other replicas changed, rotates keys, forgets used
+    /// assertions. Faults are logged; the next call tries again.
+    pub async fn maintain(&self) {
+        let issuer = &self.issuer;
+        let result: Result<(), IssuerError> = async {
+            issuer.catch_up().await?;
+            issuer.rotate_due().await?;
+            self.forget_assertions().await?;
+            Ok(())
+        }
+        .await;
+        if let Err(error) = result {
+            tracing::warn!(error = &error as &dyn std::error::Error, "maintenance could not be done; it is tried again");
+        }
+    }
+
+    /// Calls [`Host::maintain`] at its interval, for ever.
+    pub async fn keep(&self) {
+        let mut maintenance = tokio::time::interval(MAINTENANCE_INTERVAL);
+        let mut unproven = tokio::time::interval(Issuer::unproven_interval());
+        loop {
+            tokio::select! {
+                _ = maintenance.tick() => self.maintain().await,
+                _ = unproven.tick() => self.issuer.flush_unproven(),
+            }
+        }
+    }
+
+    /// Writes what is queued and closes the database. Call it after the listeners have drained.
+    pub async fn stop(&self) {
+        self.issuer.flush_unproven();
+        self.ledger.stop();
+        if let Some(task) = self.ledger_task.lock().await.take()
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the ledger ended abnormally");
+        }
+        self.store.close().await;
+    }
+
+    async fn forget_assertions(&self) -> Result<(), StoreError> {
+        let before = self.issuer.ports().clock.now().plus(-ASSERTION_KEPT_SECONDS);
+        let mut tx = self.store.write().await?;
+        tx.lock_head(&self.issuer.id).await?;
+        tx.purge_used_assertions(&self.issuer.id, before, PURGE_MAX).await?;
+        tx.commit().await
+    }
+
+    /// Makes what a new issuer lacks: signing keys, and the first administrator. Decided under the
+    /// head row, so that two replicas that start at once make one of each, and a start that was cut
+    /// off is completed by the next.
+    async fn complete_first_start(&self, admin_token_file: &Path) -> Result<(), HostError> {
+        let issuer = &self.issuer;
+        let mut tx = self.store.read().await?;
+        let lacks_keys = tx.keys(&issuer.id).await?.is_empty();
+        let lacks_administrators = tx.administrators(&issuer.id).await?.is_empty();
+        tx.rollback().await?;
+        if !lacks_keys && !lacks_administrators {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        if lacks_keys {
+            for algorithm in SIGNED_WITH {
+                keys.push(generate(algorithm).await?);
+            }
+        }
+        let mut change = issuer.begin(&Caller::system(), Touches::Policy).await?;
+        let mut changed = false;
+        if lacks_keys && change.tx.keys(&issuer.id).await?.is_empty() {
+            issuer.insert_first_keys(&mut change, &keys).await?;
+            changed = true;
+        }
+        if lacks_administrators && change.tx.administrators(&issuer.id).await?.is_empty() {
+            let token = write_admin_token(admin_token_file, &issuer.ports)?;
+            let administrator = Administrator {
+                id: AdministratorId::new(change.at, &*issuer.ports.random),
+                name: Name::parse(BOOTSTRAP).map_err(IssuerError::from)?,
+                role: AdministratorRole::Owner,
+                token_digest: sha256(token.as_bytes()),
+                expires_at: None,
+                revoked_at: None,
+                created_at: change.now(),
+            };
+            change.tx.insert_administrator(&issuer.id, &administrator).await?;
+            let detail = serde_json::json!({ "role": administrator.role.as_str() });
+            change.audit(AuditEvent::AdministratorCreated, format!("administrator:{BOOTSTRAP}"), None, &detail);
+            changed = true;
+        }
+        if changed { Ok(issuer.finish(change).await?) } else { Ok(change.tx.rollback().await?) }
+    }
+}
+
+/// Finds the default issuer and the key it is sealed with, or makes both.
+async fn open_issuer(store: &Store, options: &HostOptions, ports: &Ports) -> Result<(IssuerSettings, Sealing), HostError> {
+    let mut tx = store.read().await?;
+    let stored = tx.issuer_by_slug(DEFAULT_SLUG).await?;
+    tx.rollback().await?;
+    if let Some(stored) = stored {
+        let sealing = match &options.kek {
+            KekSource::Text(text, origin) => Sealing::from_text(text.expose_secret(), origin)?,
+            KekSource::File(path) => Sealing::from_file(path)?,
+        };
+        if stored.url == options.issuer_url {
+            return Ok((stored, sealing));
+        }
+        return Ok((move_loopback_issuer(store, stored, options, ports).await?, sealing));
+    }
+    let sealing = match &options.kek {
+        KekSource::Text(text, origin) => Sealing::from_text(text.expose_secret(), origin)?,
+        KekSource::File(path) => match Sealing::from_file(path) {
+            Err(SealingError::Missing { .. }) => Sealing::create_file(path, &*ports.random)?,
+            found => found?,
+        },
+    };
+    let now = ports.clock.now_millis();
+    let settings = IssuerSettings {
+        id: IssuerId::new(now, &*ports.random),
+        slug: DEFAULT_SLUG.to_owned(),
+        url: options.issuer_url.clone(),
+        subject_template: SubjectTemplate::parse(SubjectTemplate::DEFAULT).map_err(IssuerError::from)?,
+        default_lifetime: options.first_settings.default_lifetime,
+        max_lifetime: options.first_settings.max_lifetime,
+        default_algorithm: options.first_settings.default_algorithm,
+        version: 0,
+    };
+    let pepper = Zeroizing::new(random_bytes::<PEPPER_BYTES>(&*ports.random));
+    let sealed = sealing.seal(&settings.id, PEPPER, &*pepper, &*ports.random)?;
+    let mut tx = store.write().await?;
+    if !tx.insert_issuer(&settings, now.seconds()).await? {
+        // Another replica was first: use what it made.
+        tx.rollback().await?;
+        let mut tx = store.read().await?;
+        let stored = tx.issuer_by_slug(DEFAULT_SLUG).await?;
+        tx.rollback().await?;
+        let stored = stored.ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))?;
+        return Ok((stored, sealing));
+    }
+    tx.insert_sealed_secret(&settings.id, PEPPER, &sealed).await?;
+    append_system_entry(&mut tx, &settings, ports, AuditEvent::IssuerCreated, &serde_json::json!({ "url": settings.url })).await?;
+    tx.commit().await?;
+    Ok((settings, sealing))
+}
+
+/// An issuer on loopback is somebody's own machine: its port may change, no relying party pins it.
+/// Any other issuer's URL is never changed behind the back of those who trust it.
+async fn move_loopback_issuer(
+    store: &Store,
+    stored: IssuerSettings,
+    options: &HostOptions,
+    ports: &Ports,
+) -> Result<IssuerSettings, HostError> {
+    if !is_loopback(&stored.url) || !is_loopback(&options.issuer_url) {
+        return Err(HostError::OtherIssuer { stored: stored.url, configured: options.issuer_url.clone() });
+    }
+    let mut tx = store.write().await?;
+    tx.lock_head(&stored.id).await?;
+    let version = tx.bump_registry_version(&stored.id, true).await?;
+    let moved = IssuerSettings { url: options.issuer_url.clone(), version, ..stored.clone() };
+    tx.update_issuer(&moved, ports.clock.now()).await?;
+    let detail = serde_json::json!({ "url": { "old": stored.url, "new": moved.url } });
+    append_system_entry(&mut tx, &moved, ports, AuditEvent::IssuerChanged, &detail).await?;
+    tx.commit().await?;
+    tracing::warn!(old = stored.url, new = moved.url, "the issuer on loopback has another address now; tokens of the old one no longer match");
+    Ok(moved)
+}
+
+async fn append_system_entry(
+    tx: &mut Tx,
+    settings: &IssuerSettings,
+    ports: &Ports,
+    event: AuditEvent,
+    detail: &serde_json::Value,
+) -> Result<(), StoreError> {
+    let head = tx.lock_head(&settings.id).await?.ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+    let draft = AuditDraft {
+        at: ports.clock.now_millis(),
+        event,
+        actor: "system".to_owned(),
+        target: format!("issuer:{}", settings.slug),
+        agent: None,
+        token_id: None,
+        request_id: String::new(),
+        address: String::new(),
+        detail: detail.to_string(),
+    };
+    let entries = chain(settings.id.as_str(), (head.seq, head.hash), vec![draft]);
+    tx.append_audit(&settings.id, &entries).await?;
+    match entries.last() {
+        Some(last) => tx.set_head(&settings.id, last.seq, &last.hash).await,
+        None => Ok(()),
+    }
+}
+
+fn is_loopback(issuer_url: &str) -> bool {
+    url::Url::parse(issuer_url).is_ok_and(|url| match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    })
+}
+
+/// Makes the bootstrap token and writes it, for its owner only, before its digest is stored: a crash
+/// between the two leaves a token that opens nothing and is replaced at the next start.
+fn write_admin_token(path: &Path, ports: &Ports) -> Result<Zeroizing<String>, HostError> {
+    let fault = |source| HostError::AdminToken { path: path.to_owned(), source };
+    let bits = Zeroizing::new(random_bytes::<32>(&*ports.random));
+    let token = Zeroizing::new(format!("{ADMIN_TOKEN_PREFIX}{}", base64url(&*bits)));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(fault)?;
+    // A temporary file of mode 0600 in the same folder, then a rename: never a half-written token.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault)?;
+    std::io::Write::write_all(&mut file, token.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(fault)?;
+    file.persist(path).map_err(|error| fault(error.error))?;
+    Ok(token)
+}

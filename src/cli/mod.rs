@@ -1,1 +1,406 @@
-//! cli
+//! The command line: a client of the admin API, and the agent's own side of getting and reading
+//! tokens. Parses, calls, prints; decides nothing that the issuer decides.
+//!
+//! Data alone goes to stdout; hints, questions and errors go to stderr. With `--output json` the data
+//! are the admin API's own objects and an error is `{"error": {"kind", "detail", …}}`. Exit codes:
+//! 0 done, 1 refused or failed, 2 the command line makes no sense.
+
+mod administrator;
+mod agent;
+mod audit;
+mod client;
+mod completions;
+mod credential;
+mod duration;
+mod error;
+mod group;
+mod healthcheck;
+mod http;
+mod issuer;
+mod key;
+mod keyfile;
+mod print;
+mod resource;
+mod role;
+mod token;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufRead, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use self::client::AdminClient;
+use self::error::CliError;
+use self::print::{Format, Printer, Table};
+use crate::domain::name::Name;
+use crate::ports::time::{Clock, SystemClock, UnixTime};
+
+/// An identity provider for AI agents
+#[derive(Debug, Parser)]
+#[command(
+    name = "firman",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Globals {
+    /// How to print data: columns, or the admin API's objects
+    #[arg(
+        long,
+        short = 'o',
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    output: Format,
+    /// Where the issuer keeps its data, its address and the first admin token [env: FIRMAN_DATA_DIR] [default: data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// The private listener, or for `healthcheck` the public one [env: FIRMAN_URL] [default: <data dir>/admin-url]
+    #[arg(long, global = true, value_name = "URL")]
+    url: Option<String>,
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Send credentials over plain HTTP to another machine
+    #[arg(long, global = true)]
+    insecure_http: bool,
+}
+
+impl Globals {
+    #[cfg(test)]
+    fn for_test() -> Self {
+        Self {
+            output: Format::Table,
+            data_dir: None,
+            url: None,
+            config: None,
+            insecure_http: false,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Agents: who may get tokens
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// How an agent proves itself: client secrets and public keys
+    #[command(subcommand)]
+    Credential(credential::Command),
+    /// Groups of agents, which share roles
+    #[command(subcommand)]
+    Group(group::Command),
+    /// Resources: what tokens are for
+    #[command(subcommand)]
+    Resource(resource::Command),
+    /// Roles: which scopes at which resources
+    #[command(subcommand)]
+    Role(role::Command),
+    /// Get a token as an agent, or look into one
+    #[command(subcommand)]
+    Token(token::Command),
+    /// The issuer's signing keys
+    #[command(subcommand)]
+    Key(key::Command),
+    /// The record of everything that happened
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// The issuer's settings
+    #[command(subcommand)]
+    Issuer(issuer::Command),
+    /// Who may use the admin API
+    #[command(subcommand)]
+    Administrator(administrator::Command),
+    /// Ask the public listener whether it is well: exit code 0 or 1
+    Healthcheck,
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write all of them into a directory
+    Man(completions::ManArgs),
+}
+
+/// What a command works with: options, environment, output, the time.
+struct Session<'a> {
+    globals: &'a Globals,
+    environment: &'a BTreeMap<String, String>,
+    printer: Printer,
+}
+
+impl Session<'_> {
+    /// The admin API of the issuer that options, environment and files point to.
+    fn admin(&self) -> Result<AdminClient, CliError> {
+        AdminClient::find(self.globals, self.environment)
+    }
+
+    /// The present second.
+    fn now(&self) -> UnixTime {
+        SystemClock.now()
+    }
+
+    /// Prints a page of a list: the API's object, or `table` and how to see more.
+    fn list(
+        &mut self,
+        answer: &serde_json::Value,
+        table: &Table,
+        nothing: &str,
+    ) -> Result<(), CliError> {
+        if self.printer.is_json() {
+            return self.printer.json(answer);
+        }
+        self.printer.table(table, nothing)?;
+        if let Some(cursor) = answer["next_cursor"].as_str() {
+            self.printer
+                .hint(&format!("There are more: add --all, or --cursor {cursor}"));
+        }
+        Ok(())
+    }
+
+    /// Asks a person before what cannot be undone; without one to ask, `--yes` must have been given.
+    fn confirm(&mut self, question: &str, yes: bool) -> Result<(), CliError> {
+        if yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(CliError::usage(format!(
+                "{question} There is no terminal to confirm this on; add --yes if you are sure"
+            )));
+        }
+        self.printer.ask(&format!("{question} [y/N]"));
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            Ok(())
+        } else {
+            Err(CliError::failed(
+                "cancelled",
+                "cancelled; nothing was changed",
+            ))
+        }
+    }
+}
+
+/// Runs one command line (`args` with the program's name first) and returns the process's exit code.
+pub async fn run(
+    args: impl Iterator<Item = OsString>,
+    environment: &BTreeMap<String, String>,
+) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error, &args),
+    };
+    let mut session = Session {
+        globals: &cli.globals,
+        environment,
+        printer: Printer::stdio(cli.globals.output),
+    };
+    match dispatch(cli.command, &mut session).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            session.printer.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
+    match command {
+        Command::Agent(command) => agent::run(command, session).await,
+        Command::Credential(command) => credential::run(command, session).await,
+        Command::Group(command) => group::run(command, session).await,
+        Command::Resource(command) => resource::run(command, session).await,
+        Command::Role(command) => role::run(command, session).await,
+        Command::Token(command) => token::run(command, session).await,
+        Command::Key(command) => key::run(command, session).await,
+        Command::Audit(command) => audit::run(command, session).await,
+        Command::Issuer(command) => issuer::run(command, session).await,
+        Command::Administrator(command) => administrator::run(command, session).await,
+        Command::Healthcheck => healthcheck::run(session).await,
+        Command::Completions(args) => completions::completions(&args, session),
+        Command::Man(args) => completions::man(&args, session),
+    }
+}
+
+/// Answers a command line that was not parsed: help and version are data, the rest is a usage error.
+fn explain(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    let wants_json = args.windows(2).any(|pair| {
+        (pair[0] == OsStr::new("--output") || pair[0] == OsStr::new("-o"))
+            && pair[1] == OsStr::new("json")
+    }) || args
+        .iter()
+        .any(|arg| arg == "--output=json" || arg == "-o=json" || arg == "-ojson");
+    let mut printer = Printer::stdio(if wants_json {
+        Format::Json
+    } else {
+        Format::Table
+    });
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        let written = printer.write(&error.render().to_string());
+        return ExitCode::from(written.err().map_or(0, |error| error.exit_code()));
+    }
+    let text = error.render().to_string();
+    if wants_json {
+        let first = text.split("\n\n").next().unwrap_or_default();
+        let detail = first
+            .trim_start_matches("error: ")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        printer.error(&CliError::usage(detail));
+    } else {
+        printer.warn(text.trim_end());
+    }
+    ExitCode::from(2)
+}
+
+/// A name as a path segment must be one: the rules of [`Name`] keep `..` and `/` out of URLs.
+fn parse_name(text: &str) -> Result<String, String> {
+    Name::parse(text)
+        .map(|name| name.as_str().to_owned())
+        .map_err(|invalid| invalid.problem)
+}
+
+/// An id or key id: it becomes a path segment.
+fn parse_id(text: &str) -> Result<String, String> {
+    let is_id = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if is_id {
+        Ok(text.to_owned())
+    } else {
+        Err("an id is made of letters, digits, '-' and '_'; copy it from the list".to_owned())
+    }
+}
+
+/// `current` with `add` added and `remove` removed. Removing what is not there is an error that
+/// tells what is: it would otherwise hide a slip of the pen.
+fn edited_list(
+    what: &str,
+    current: Vec<String>,
+    add: &[String],
+    remove: &[String],
+) -> Result<Vec<String>, CliError> {
+    let mut list = current;
+    for name in remove {
+        let Some(at) = list.iter().position(|have| have == name) else {
+            let have = if list.is_empty() {
+                "none".to_owned()
+            } else {
+                list.join(", ")
+            };
+            return Err(CliError::failed(
+                "invalid",
+                format!("there is no {what} '{name}' to remove; there: {have}"),
+            ));
+        };
+        list.remove(at);
+    }
+    for name in add {
+        if !list.contains(name) {
+            list.push(name.clone());
+        }
+    }
+    Ok(list)
+}
+
+/// A `K=V` pair.
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// The error of an `edit` without anything to edit.
+fn nothing_to_change() -> CliError {
+    CliError::usage("nothing to change: name at least one option; --help lists them")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_would_change_a_path_is_no_name_and_no_id() {
+        for text in ["", ".", "..", "a/b", "a b", "A", "%2e%2e", "a\u{202e}"] {
+            assert!(parse_name(text).is_err(), "{text:?}");
+        }
+        for text in ["", ".", "..", "a/b", "a b", "%2e", "a?b"] {
+            assert!(parse_id(text).is_err(), "{text:?}");
+        }
+        assert_eq!(parse_name("team-a.bot"), Ok("team-a.bot".to_owned()));
+        assert_eq!(parse_id("cred_01-Ab"), Ok("cred_01-Ab".to_owned()));
+    }
+
+    #[test]
+    fn removing_what_is_not_there_tells_what_is() {
+        let list = || vec!["reader".to_owned(), "writer".to_owned()];
+        let error = edited_list("role", list(), &[], &["raeder".to_owned()]).unwrap_err();
+        insta::assert_snapshot!(error.text().unwrap(), @"error: there is no role 'raeder' to remove; there: reader, writer");
+        let edited = edited_list(
+            "role",
+            list(),
+            &["reader".to_owned(), "admin".to_owned()],
+            &["writer".to_owned()],
+        );
+        assert_eq!(edited.unwrap(), ["reader", "admin"]);
+    }
+
+    #[test]
+    fn a_pair_is_split_at_its_first_equals_sign() {
+        assert_eq!(
+            parse_pair("team=a=b"),
+            Ok(("team".to_owned(), "a=b".to_owned()))
+        );
+        assert_eq!(parse_pair("team="), Ok(("team".to_owned(), String::new())));
+        assert!(parse_pair("team").is_err());
+        assert!(parse_pair("=a").is_err());
+    }
+
+    #[test]
+    fn edits_that_contradict_each_other_are_refused() {
+        for line in [
+            "firman agent add mailer",
+            "firman agent add mailer --owner o --secret --generate-key k.pem",
+            "firman agent list --all --limit 3",
+            "firman agent list --limit 201",
+            "firman agent list --limit 0",
+            "firman credential add mailer",
+            "firman credential rotate mailer a/b",
+            "firman agent show ..",
+            "firman token get --issuer https://x --client-id a",
+            "firman token verify x.y.z --issuer https://x",
+            "firman token verify x.y.z --audience https://x",
+            "firman key revoke abc",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

@@ -14,7 +14,7 @@ use crate::domain::id::AgentId;
 use crate::domain::name::Name;
 use crate::domain::text;
 use crate::ports::time::{UnixMillis, UnixTime};
-use crate::store::agents::AgentFilter;
+use crate::store::AgentFilter;
 
 use super::change::{Change, Touches};
 use super::credentials::{NewCredential, PreparedCredential};

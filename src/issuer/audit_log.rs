@@ -6,7 +6,7 @@ use crate::domain::id::AgentId;
 use crate::domain::text;
 use crate::ports::time::UnixMillis;
 use crate::store::StoreError;
-use crate::store::audit::AuditFilter;
+use crate::store::AuditFilter;
 
 use super::directory::known_name;
 use super::page::Page;

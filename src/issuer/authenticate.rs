@@ -20,7 +20,7 @@ use crate::jose::jwk::PublicJwk;
 use crate::jose::jwt::{Audience, Claims};
 use crate::ports::time::UnixTime;
 use crate::store::StoreError;
-use crate::store::agents::AgentAggregate;
+use crate::store::AgentAggregate;
 
 use super::Issuer;
 

@@ -17,7 +17,7 @@ use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::settings::IssuerSettings;
-use crate::store::agents::AgentAggregate;
+use crate::store::AgentAggregate;
 use crate::store::{Head, Store, StoreError, Tx};
 
 use super::keyring::Keyring;

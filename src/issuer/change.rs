@@ -116,3 +116,32 @@ impl Issuer {
         tx.rollback().await
     }
 }
+
+/// Lets one renewal run at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Renewals {
+    started: std::sync::atomic::AtomicU64,
+    running: tokio::sync::Mutex<()>,
+}
+
+impl Issuer {
+    /// Brings the cache up to the database before a refusal is given, so that a right granted a
+    /// moment ago on another replica works at once. One read at a time: whoever arrives while one
+    /// runs shares the next, so that a flood of refusals cannot become a flood of reads. True when
+    /// there was anything newer.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn renew(&self) -> Result<bool, StoreError> {
+        use std::sync::atomic::Ordering;
+        let seen = self.registry.seen();
+        let started_before = self.renewals.started.load(Ordering::Acquire);
+        let _running = self.renewals.running.lock().await;
+        // One that started after we arrived has ended by now: it saw what we want to see.
+        if self.renewals.started.load(Ordering::Acquire) == started_before {
+            self.renewals.started.fetch_add(1, Ordering::AcqRel);
+            self.catch_up().await?;
+        }
+        Ok(self.registry.seen() > seen)
+    }
+}

@@ -12,7 +12,7 @@ use crate::domain::signing_key::{KeyState, SigningKeyRecord};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::digest::{base64url, sha256};
 use crate::jose::key::SigningKey;
-use crate::store::keys::StoredKey;
+use crate::store::StoredKey;
 
 use super::sealing::{Sealing, SealingError};
 

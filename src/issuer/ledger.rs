@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
 use crate::domain::id::IssuerId;
 use crate::ports::time::UnixMillis;
-use crate::store::assertions::UsedAssertion;
+use crate::store::UsedAssertion;
 use crate::store::{Head, StoreError, Tx};
 
 use super::mint::{IssuedToken, Minted};

@@ -149,7 +149,7 @@ fn token_id(now: UnixMillis, random: &dyn Random) -> String {
 fn sign(key: &SigningKey, typ: &str, claims: &TokenClaims, authorization: &Authorization) -> Result<String, MintError> {
     self_check(claims, authorization)?;
     let payload = serde_json::to_vec(claims).map_err(|error| MintError::Sign(Box::new(error)))?;
-    let token = key.sign_compact(Some(typ), &payload).map_err(|error| MintError::Sign(Box::new(error)))?;
+    let token = key.sign_compact(typ, &payload).map_err(|error| MintError::Sign(Box::new(error)))?;
     if token.len() > TOKEN_MAX_BYTES { Err(MintError::TooLong(token.len())) } else { Ok(token) }
 }
 

@@ -57,6 +57,7 @@ pub struct Issuer {
     pub(crate) registry: Registry,
     pub(crate) sealing: Arc<Sealing>,
     pub(crate) secrets: Secrets,
+    pub(crate) renewals: change::Renewals,
 }
 
 impl fmt::Debug for Issuer {
@@ -70,6 +71,12 @@ impl Issuer {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The policy as it is known here: settings, roles, groups, resources and keys.
+    #[must_use]
+    pub fn policy(&self) -> Arc<cache::Policy> {
+        self.registry.policy()
     }
 
     /// The ports it was made with.

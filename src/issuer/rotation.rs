@@ -11,7 +11,7 @@ use crate::domain::signing_key::{KeyState, SigningKeyRecord};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::key::SigningKey;
 use crate::ports::time::UnixTime;
-use crate::store::keys::StoredKey;
+use crate::store::StoredKey;
 
 use super::change::{Change, Touches};
 use super::keyring::{SIGNED_WITH, sealed_name};

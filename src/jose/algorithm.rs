@@ -70,8 +70,9 @@ mod tests {
     #[test]
     fn other_names_and_other_spellings_are_no_algorithms() {
         for name in [
-            "", "none", "None", "NONE", "HS256", "HS384", "HS512", "ES512", "ES521", "ES256K", "RS384", "RS512",
-            "PS384", "PS512", "es256", "ES256 ", "EDDSA", "eddsa", "Ed25519", "RSA-OAEP", "dir",
+            "", "none", "None", "NONE", "HS256", "HS384", "HS512", "ES512", "ES521", "ES256K",
+            "RS384", "RS512", "PS384", "PS512", "es256", "ES256 ", "EDDSA", "eddsa", "Ed25519",
+            "RSA-OAEP", "dir",
         ] {
             assert_eq!(SigningAlgorithm::parse(name), None, "{name}");
         }

@@ -10,13 +10,16 @@ use serde_json::{Map, Value};
 use super::algorithm::SigningAlgorithm;
 use super::digest::{Base64Error, decode_base64url};
 use super::json::{self, JsonError};
-use super::jwk::{MAX_KEY_ID_BYTES, PublicJwk, is_valid_key_id};
+use super::jwk::{PublicJwk, is_valid_key_id};
+use super::jwk_error::MAX_KEY_ID_BYTES;
 
 /// Header members that are refused for being there. `crit` names extensions that must be understood and
 /// we understand none (RFC 7515 §4.1.11); `b64` changes what is signed (RFC 7797 §7); `zip` and `enc`
 /// belong to JWE, `cty` to nested tokens; the rest bring or point to a key, which must come from what is
 /// registered (RFC 8725 §3.10).
-const REFUSED_MEMBERS: [&str; 9] = ["crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5c", "x5u"];
+const REFUSED_MEMBERS: [&str; 9] = [
+    "crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5c", "x5u",
+];
 
 /// Why a token is refused. The texts hold nothing of the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +43,9 @@ pub enum JwsError {
     #[error("the header member `alg` must be ES256, ES384, RS256, PS256 or EdDSA")]
     Algorithm,
     /// `kid` is not a short printable string.
-    #[error("the header member `kid` must be a string of 1 to {MAX_KEY_ID_BYTES} bytes without control characters")]
+    #[error(
+        "the header member `kid` must be a string of 1 to {MAX_KEY_ID_BYTES} bytes without control characters"
+    )]
     KeyId,
     /// `typ` is not a string.
     #[error("the header member `typ` must be a string")]
@@ -283,15 +288,51 @@ mod tests {
     fn parts_that_are_not_canonical_base64url_are_refused() {
         let header = base64url(br#"{"alg":"ES256"}"#);
         for (token, part, fault) in [
-            (format!("{header}=.e30.AA"), "header", Base64Error::Character),
-            (format!("{header}.e30=.AA"), "payload", Base64Error::Character),
-            (format!("{header}.e30.AA=="), "signature", Base64Error::Character),
-            (format!("{header}.e30.A+"), "signature", Base64Error::Character),
-            (format!("{header}.e30.A/"), "signature", Base64Error::Character),
-            (format!("{header}.e30.AA\n"), "signature", Base64Error::Character),
-            (format!(" {header}.e30.AA"), "header", Base64Error::Character),
-            (format!("{header}.e30.AB"), "signature", Base64Error::UnusedBits),
-            (format!("{header}.e31.AA"), "payload", Base64Error::UnusedBits),
+            (
+                format!("{header}=.e30.AA"),
+                "header",
+                Base64Error::Character,
+            ),
+            (
+                format!("{header}.e30=.AA"),
+                "payload",
+                Base64Error::Character,
+            ),
+            (
+                format!("{header}.e30.AA=="),
+                "signature",
+                Base64Error::Character,
+            ),
+            (
+                format!("{header}.e30.A+"),
+                "signature",
+                Base64Error::Character,
+            ),
+            (
+                format!("{header}.e30.A/"),
+                "signature",
+                Base64Error::Character,
+            ),
+            (
+                format!("{header}.e30.AA\n"),
+                "signature",
+                Base64Error::Character,
+            ),
+            (
+                format!(" {header}.e30.AA"),
+                "header",
+                Base64Error::Character,
+            ),
+            (
+                format!("{header}.e30.AB"),
+                "signature",
+                Base64Error::UnusedBits,
+            ),
+            (
+                format!("{header}.e31.AA"),
+                "payload",
+                Base64Error::UnusedBits,
+            ),
             (format!("{header}.e30.A"), "signature", Base64Error::Length),
         ] {
             assert_eq!(refusal(&token), JwsError::Encoding(part, fault), "{token}");
@@ -304,7 +345,10 @@ mod tests {
         for (header, expected) in [
             ("", JwsError::Header(JsonError::Syntax)),
             ("[]", JwsError::Header(JsonError::NotAnObject)),
-            (r#"{"alg":"ES256","alg":"ES256"}"#, JwsError::Header(JsonError::DuplicateMember)),
+            (
+                r#"{"alg":"ES256","alg":"ES256"}"#,
+                JwsError::Header(JsonError::DuplicateMember),
+            ),
             ("{}", JwsError::Algorithm),
             (r#"{"alg":null}"#, JwsError::Algorithm),
             (r#"{"alg":["ES256"]}"#, JwsError::Algorithm),
@@ -312,21 +356,33 @@ mod tests {
             (r#"{"alg":"HS256"}"#, JwsError::Algorithm),
             (r#"{"alg":"ES512"}"#, JwsError::Algorithm),
             (r#"{"alg":"es256"}"#, JwsError::Algorithm),
-            (r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#, JwsError::Member("enc")),
+            (
+                r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#,
+                JwsError::Member("enc"),
+            ),
             (r#"{"alg":"ES256","crit":[]}"#, JwsError::Member("crit")),
-            (r#"{"alg":"ES256","crit":["exp"],"exp":1}"#, JwsError::Member("crit")),
+            (
+                r#"{"alg":"ES256","crit":["exp"],"exp":1}"#,
+                JwsError::Member("crit"),
+            ),
             (r#"{"alg":"ES256","b64":true}"#, JwsError::Member("b64")),
             (r#"{"alg":"ES256","zip":"DEF"}"#, JwsError::Member("zip")),
             (r#"{"alg":"ES256","cty":"JWT"}"#, JwsError::Member("cty")),
             (r#"{"alg":"ES256","jwk":{}}"#, JwsError::Member("jwk")),
-            (r#"{"alg":"ES256","jku":"https://a.example"}"#, JwsError::Member("jku")),
+            (
+                r#"{"alg":"ES256","jku":"https://a.example"}"#,
+                JwsError::Member("jku"),
+            ),
             (r#"{"alg":"ES256","x5c":[]}"#, JwsError::Member("x5c")),
             (r#"{"alg":"ES256","x5u":null}"#, JwsError::Member("x5u")),
             (r#"{"alg":"ES256","kid":7}"#, JwsError::KeyId),
             (r#"{"alg":"ES256","kid":null}"#, JwsError::KeyId),
             (r#"{"alg":"ES256","kid":""}"#, JwsError::KeyId),
             (r#"{"alg":"ES256","kid":"a\u0000b"}"#, JwsError::KeyId),
-            (&format!(r#"{{"alg":"ES256","kid":"{long_kid}"}}"#), JwsError::KeyId),
+            (
+                &format!(r#"{{"alg":"ES256","kid":"{long_kid}"}}"#),
+                JwsError::KeyId,
+            ),
             (r#"{"alg":"ES256","typ":1}"#, JwsError::Type),
             (r#"{"alg":"ES256","typ":null}"#, JwsError::Type),
         ] {
@@ -355,7 +411,12 @@ mod tests {
 
     #[test]
     fn odd_key_names_are_only_names() {
-        for kid in ["../../etc/passwd", "' OR 1=1 --", "https://a.example/k#1", "schlüssel"] {
+        for kid in [
+            "../../etc/passwd",
+            "' OR 1=1 --",
+            "https://a.example/k#1",
+            "schlüssel",
+        ] {
             let header = serde_json::json!({"alg": "ES256", "kid": kid}).to_string();
             let token = token_with_header(&header);
             let jws = UnverifiedJws::parse(&token, MAX).unwrap();
@@ -415,7 +476,10 @@ mod tests {
 
         assert_eq!(jws.verify(stranger.public_jwk()), Err(JwsError::OtherKey));
         assert_eq!(jws.verify(&nameless), Err(JwsError::Signature));
-        assert_eq!(jws.verify(other_curve.public_jwk()), Err(JwsError::OtherKey));
+        assert_eq!(
+            jws.verify(other_curve.public_jwk()),
+            Err(JwsError::OtherKey)
+        );
 
         let verified = jws.verify(key.public_jwk()).unwrap();
         assert_eq!(verified.payload(), br#"{"iss":"a"}"#);
@@ -427,7 +491,10 @@ mod tests {
                 typ: Some("JWT".to_owned()),
             }
         );
-        assert_eq!(format!("{jws:?} {verified:?}"), "UnverifiedJws(ES256) VerifiedJws(ES256)");
+        assert_eq!(
+            format!("{jws:?} {verified:?}"),
+            "UnverifiedJws(ES256) VerifiedJws(ES256)"
+        );
     }
 
     proptest! {
@@ -460,7 +527,9 @@ mod tests {
         use std::sync::LazyLock;
         static SAMPLE: LazyLock<(String, PublicJwk)> = LazyLock::new(|| {
             let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
-            let token = key.sign_compact("JWT", br#"{"sub":"agent:a","exp":1}"#).unwrap();
+            let token = key
+                .sign_compact("JWT", br#"{"sub":"agent:a","exp":1}"#)
+                .unwrap();
             // Without a kid, so that a changed kid does not hide whether the signature was checked.
             (token, without_kid(key.public_jwk()))
         });
@@ -480,6 +549,10 @@ mod tests {
                 assert!(outcome.is_err(), "{changed}");
             }
         }
-        assert!(UnverifiedJws::parse(token, MAX).and_then(|jws| jws.verify(key)).is_ok());
+        assert!(
+            UnverifiedJws::parse(token, MAX)
+                .and_then(|jws| jws.verify(key))
+                .is_ok()
+        );
     }
 }

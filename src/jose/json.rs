@@ -157,7 +157,10 @@ mod tests {
         for (text, expected) in [
             (&b"{\"a\":1,\"a\":1}"[..], JsonError::DuplicateMember),
             (b"{\"a\":1,\"\\u0061\":2}", JsonError::DuplicateMember),
-            (b"{\"a\":{\"b\":[{\"c\":1,\"c\":2}]}}", JsonError::DuplicateMember),
+            (
+                b"{\"a\":{\"b\":[{\"c\":1,\"c\":2}]}}",
+                JsonError::DuplicateMember,
+            ),
             (b"{\"a\":1}{}", JsonError::Syntax),
             (b"{\"a\":1} x", JsonError::Syntax),
             (b"{\"a\":1}\0", JsonError::Syntax),
@@ -185,7 +188,13 @@ mod tests {
 
     #[test]
     fn nesting_is_bounded_exactly() {
-        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        let nested = |levels: usize| {
+            format!(
+                "{{\"a\":{}{}}}",
+                "[".repeat(levels - 1),
+                "]".repeat(levels - 1)
+            )
+        };
         assert!(parse_object(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert_eq!(
             parse_object(nested(MAX_DEPTH + 1).as_bytes()),
@@ -204,7 +213,10 @@ mod tests {
         let text = "{\"s\":\"\\u00e9\\n\",\"n\":-3,\"u\":18446744073709551615,\"f\":1.5,\"b\":true,\"z\":null,\
                     \"a\":[1,{\"x\":{}}],\"o\":{\"a\":1}}";
         let expected: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(Value::Object(parse_object(text.as_bytes()).unwrap()), expected);
+        assert_eq!(
+            Value::Object(parse_object(text.as_bytes()).unwrap()),
+            expected
+        );
         assert_eq!(parse_object(b" {} \n").unwrap(), Map::new());
         assert_eq!(json!({}), Value::Object(Map::new()));
     }

@@ -4,7 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::json;
-use super::jwk::{JwkError, PublicJwk};
+use super::jwk::PublicJwk;
+use super::jwk_error::JwkError;
 
 /// The most keys of one registered set: an agent holds one or two while it rotates.
 pub const MAX_KEYS: usize = 16;
@@ -46,7 +47,13 @@ impl PublicJwkSet {
         for entry in entries(json, MAX_PUBLISHED_KEYS)? {
             match PublicJwk::from_value(&without_certificates(entry)) {
                 Ok(key) => keys.push(key),
-                Err(JwkError::KeyType | JwkError::Curve | JwkError::Algorithm | JwkError::Use | JwkError::KeyOps) => {}
+                Err(
+                    JwkError::KeyType
+                    | JwkError::Curve
+                    | JwkError::Algorithm
+                    | JwkError::Use
+                    | JwkError::KeyOps,
+                ) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -90,7 +97,9 @@ fn entries(json: &[u8], limit: usize) -> Result<Vec<Value>, JwkError> {
     let mut set = json::parse_object(json)?;
     let entries = match set.remove("keys") {
         Some(Value::Array(entries)) => entries,
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+        Some(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_),
+        ) => {
             return Err(JwkError::WrongType("keys", "an array of keys"));
         }
         None => return Err(JwkError::Missing("keys")),
@@ -109,7 +118,11 @@ fn without_certificates(entry: Value) -> Value {
                 .filter(|(name, _)| name != "x5c" && name != "x5u")
                 .collect::<Map<_, _>>(),
         ),
-        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => other,
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)) => other,
     }
 }
 
@@ -148,15 +161,30 @@ mod tests {
         let oct = json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"});
         for (json, expected) in [
             (b"{}".to_vec(), JwkError::Missing("keys")),
-            (b"{\"keys\":{}}".to_vec(), JwkError::WrongType("keys", "an array of keys")),
-            (b"{\"keys\":[],\"keys\":[]}".to_vec(), JwkError::Json(json::JsonError::DuplicateMember)),
+            (
+                b"{\"keys\":{}}".to_vec(),
+                JwkError::WrongType("keys", "an array of keys"),
+            ),
+            (
+                b"{\"keys\":[],\"keys\":[]}".to_vec(),
+                JwkError::Json(json::JsonError::DuplicateMember),
+            ),
             (set(&[]), JwkError::SetEmpty),
-            (set(&[p256("a"), p256("b"), p256("a")]), JwkError::DuplicateKeyId),
+            (
+                set(&[p256("a"), p256("b"), p256("a")]),
+                JwkError::DuplicateKeyId,
+            ),
             (set(seventeen), JwkError::SetTooLarge(MAX_KEYS)),
             (set(&thousand), JwkError::SetTooLarge(MAX_KEYS)),
             (set(&[p256("a"), oct.clone()]), JwkError::Symmetric),
-            (set(&[p256("a"), with(p256("b"), "d", "AA".into())]), JwkError::Private("d")),
-            (set(&[json!("x")]), JwkError::Json(json::JsonError::NotAnObject)),
+            (
+                set(&[p256("a"), with(p256("b"), "d", "AA".into())]),
+                JwkError::Private("d"),
+            ),
+            (
+                set(&[json!("x")]),
+                JwkError::Json(json::JsonError::NotAnObject),
+            ),
             (vec![b' '; MAX_KEY_SET_BYTES + 1], JwkError::TooLarge),
         ] {
             assert_eq!(PublicJwkSet::parse(&json).err(), Some(expected));
@@ -189,11 +217,16 @@ mod tests {
             json!({"kty": "EC", "crv": "P-521", "x": "AA", "y": "AA"}),
             p256("plain"),
         ]);
-        let keys = PublicJwkSet::parse_published(&published).unwrap().into_keys();
+        let keys = PublicJwkSet::parse_published(&published)
+            .unwrap()
+            .into_keys();
         let kids: Vec<_> = keys.iter().map(PublicJwk::kid).collect();
         assert_eq!(kids, [Some("certified"), Some("plain")]);
         assert_eq!(PublicJwkSet::parse(&published).err(), Some(JwkError::Use));
         let unusable = set(&[with(p256("encryption"), "use", "enc".into())]);
-        assert_eq!(PublicJwkSet::parse_published(&unusable).err(), Some(JwkError::SetEmpty));
+        assert_eq!(
+            PublicJwkSet::parse_published(&unusable).err(),
+            Some(JwkError::SetEmpty)
+        );
     }
 }

@@ -31,13 +31,17 @@ pub enum ClaimError {
     #[error("`exp` is missing; state when the token expires")]
     NoExpiry,
     /// `exp` is past.
-    #[error("the token has expired (`exp`); make a new one, and check the clock of the machine that makes it")]
+    #[error(
+        "the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"
+    )]
     Expired,
     /// `nbf` is ahead.
     #[error("the token is not valid yet (`nbf`); check the clock of the machine that makes it")]
     NotYetValid,
     /// `iat` is ahead.
-    #[error("the token was issued in the future (`iat`); check the clock of the machine that makes it")]
+    #[error(
+        "the token was issued in the future (`iat`); check the clock of the machine that makes it"
+    )]
     IssuedInFuture,
 }
 
@@ -132,7 +136,10 @@ impl Claims {
             return Err(ClaimError::Expired);
         }
         let latest = now.plus(skew_seconds);
-        if self.not_before.is_some_and(|not_before| not_before > latest) {
+        if self
+            .not_before
+            .is_some_and(|not_before| not_before > latest)
+        {
             return Err(ClaimError::NotYetValid);
         }
         if self.issued_at.is_some_and(|issued_at| issued_at > latest) {
@@ -142,25 +149,31 @@ impl Claims {
     }
 }
 
-fn take_string(claims: &mut Map<String, Value>, name: &'static str) -> Result<Option<String>, ClaimError> {
+fn take_string(
+    claims: &mut Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<String>, ClaimError> {
     match claims.remove(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(ClaimError::NotAString(name))
-        }
+        Some(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_),
+        ) => Err(ClaimError::NotAString(name)),
     }
 }
 
-fn take_time(claims: &mut Map<String, Value>, name: &'static str) -> Result<Option<UnixTime>, ClaimError> {
+fn take_time(
+    claims: &mut Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<UnixTime>, ClaimError> {
     match claims.remove(name) {
         None => Ok(None),
         Some(Value::Number(number)) => whole_seconds(&number)
             .map(|seconds| Some(UnixTime(seconds)))
             .ok_or(ClaimError::NotASecond(name)),
-        Some(Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(ClaimError::NotASecond(name))
-        }
+        Some(
+            Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_),
+        ) => Err(ClaimError::NotASecond(name)),
     }
 }
 
@@ -187,9 +200,11 @@ fn audience(value: Value) -> Result<Audience, ClaimError> {
             .into_iter()
             .map(|entry| match entry {
                 Value::String(one) => Ok(one),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                    Err(ClaimError::Audience)
-                }
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_) => Err(ClaimError::Audience),
             })
             .collect::<Result<_, _>>()
             .map(Audience::Many),
@@ -214,7 +229,14 @@ mod tests {
     #[test]
     fn claims_of_a_wrong_type_are_refused_and_not_taken_for_absent() {
         for name in ["iss", "sub", "jti"] {
-            for value in ["7", "null", "true", "[\"agent-7\"]", "[\"agent-7\",\"evil\"]", "{}"] {
+            for value in [
+                "7",
+                "null",
+                "true",
+                "[\"agent-7\"]",
+                "[\"agent-7\",\"evil\"]",
+                "{}",
+            ] {
                 assert_eq!(
                     refusal(&format!("{{\"{name}\":{value}}}")),
                     ClaimError::NotAString(name)
@@ -223,8 +245,16 @@ mod tests {
         }
         for name in ["exp", "nbf", "iat"] {
             for value in [
-                "\"1800000060\"", "null", "true", "[1800000060]", "{}", "1800000060.5", "9223372036854775808", "1e300",
-                "-1e300", "0.1",
+                "\"1800000060\"",
+                "null",
+                "true",
+                "[1800000060]",
+                "{}",
+                "1800000060.5",
+                "9223372036854775808",
+                "1e300",
+                "-1e300",
+                "0.1",
             ] {
                 assert_eq!(
                     refusal(&format!("{{\"{name}\":{value}}}")),
@@ -232,8 +262,20 @@ mod tests {
                 );
             }
         }
-        for value in ["7", "null", "true", "{}", "[]", "[7]", "[\"a\",null]", "[[\"a\"]]"] {
-            assert_eq!(refusal(&format!("{{\"aud\":{value}}}")), ClaimError::Audience);
+        for value in [
+            "7",
+            "null",
+            "true",
+            "{}",
+            "[]",
+            "[7]",
+            "[\"a\",null]",
+            "[[\"a\"]]",
+        ] {
+            assert_eq!(
+                refusal(&format!("{{\"aud\":{value}}}")),
+                ClaimError::Audience
+            );
         }
     }
 
@@ -244,7 +286,10 @@ mod tests {
             ("[]", JsonError::NotAnObject),
             ("{\"exp\":1e400}", JsonError::Syntax),
             ("{\"aud\":\"a\",\"aud\":\"b\"}", JsonError::DuplicateMember),
-            ("{\"act\":{\"sub\":\"a\",\"sub\":\"b\"}}", JsonError::DuplicateMember),
+            (
+                "{\"act\":{\"sub\":\"a\",\"sub\":\"b\"}}",
+                JsonError::DuplicateMember,
+            ),
         ] {
             assert_eq!(refusal(payload), ClaimError::Payload(expected));
         }
@@ -266,7 +311,10 @@ mod tests {
                 expires_at: Some(UnixTime(1_800_000_060)),
                 not_before: Some(UnixTime(-1)),
                 issued_at: Some(NOW),
-                other: json!({"scope": "read", "act": {"sub": "f"}}).as_object().cloned().unwrap(),
+                other: json!({"scope": "read", "act": {"sub": "f"}})
+                    .as_object()
+                    .cloned()
+                    .unwrap(),
             })
         );
         assert_eq!(Claims::from_payload(b"{}"), Ok(Claims::default()));
@@ -295,7 +343,11 @@ mod tests {
             (Some(60), None, Some(61), ClaimError::IssuedInFuture),
             (Some(60), None, Some(31), ClaimError::IssuedInFuture),
         ] {
-            assert_eq!(times(exp, nbf, iat), Err(expected), "{exp:?} {nbf:?} {iat:?}");
+            assert_eq!(
+                times(exp, nbf, iat),
+                Err(expected),
+                "{exp:?} {nbf:?} {iat:?}"
+            );
         }
         for (exp, nbf, iat) in [
             (60, None, None),
@@ -304,7 +356,11 @@ mod tests {
             (-10, None, Some(-300)),
             (-29, Some(-300), None),
         ] {
-            assert_eq!(times(Some(exp), nbf, iat), Ok(NOW.plus(exp)), "{exp} {nbf:?} {iat:?}");
+            assert_eq!(
+                times(Some(exp), nbf, iat),
+                Ok(NOW.plus(exp)),
+                "{exp} {nbf:?} {iat:?}"
+            );
         }
     }
 

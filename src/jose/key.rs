@@ -6,19 +6,20 @@ use std::fmt;
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{KeyPairComponents, KeySize, PublicKeyComponents};
+use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaEncoding, RsaKeyPair,
 };
 use serde::Serialize;
-use serde_json::{Map, Value};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::algorithm::SigningAlgorithm;
 use super::digest::{base64url_length, push_base64url};
-use super::json::{self, JsonError};
-use super::jwk::{self, JwkError, KeyMeta, KeyType, MAX_KEY_BYTES, PRIVATE_MEMBERS, PublicJwk};
+use super::json::JsonError;
+use super::jwk::{KeyMeta, KeyType, PublicJwk};
+use super::jwk_error::{JwkError, MAX_KEY_BYTES};
 use super::pem::{self, PemError};
 
 /// Why a private key cannot be made, read or used. The texts hold nothing of the key.
@@ -40,7 +41,9 @@ pub enum KeyError {
     #[error("the bytes are not an unencrypted private key for {0}")]
     Rejected(SigningAlgorithm),
     /// The bytes are not a key for any algorithm.
-    #[error("the private key is of no supported kind; make one for P-256, P-384, Ed25519, or RSA of 2048 bits or more")]
+    #[error(
+        "the private key is of no supported kind; make one for P-256, P-384, Ed25519, or RSA of 2048 bits or more"
+    )]
     Kind,
     /// The public half is refused.
     #[error(transparent)]
@@ -58,7 +61,9 @@ pub enum KeyError {
     #[error("the PEM text holds more than one private key; give one key alone")]
     SeveralKeys,
     /// The PEM key needs a passphrase.
-    #[error("the private key is encrypted; decrypt it with `openssl pkey -in key.pem -out plain.pem`")]
+    #[error(
+        "the private key is encrypted; decrypt it with `openssl pkey -in key.pem -out plain.pem`"
+    )]
     Encrypted,
     /// The JWK is not a JSON object, or an ambiguous one.
     #[error("the private JWK {0}")]
@@ -74,7 +79,7 @@ pub enum KeyError {
     Inconsistent,
 }
 
-enum KeyPair {
+pub(super) enum KeyPair {
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair),
     Ed25519(Ed25519KeyPair),
@@ -111,8 +116,12 @@ impl SigningKey {
     pub fn generate(algorithm: SigningAlgorithm) -> Result<Self, KeyError> {
         let failed = |_| KeyError::Generation(algorithm);
         let pair = match KeyType::of(algorithm) {
-            KeyType::P256 => KeyPair::Ecdsa(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?),
-            KeyType::P384 => KeyPair::Ecdsa(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).map_err(failed)?),
+            KeyType::P256 => KeyPair::Ecdsa(
+                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?,
+            ),
+            KeyType::P384 => KeyPair::Ecdsa(
+                EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).map_err(failed)?,
+            ),
             KeyType::Rsa => KeyPair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).map_err(failed)?),
             KeyType::Ed25519 => KeyPair::Ed25519(Ed25519KeyPair::generate().map_err(failed)?),
         };
@@ -133,7 +142,10 @@ impl SigningKey {
     ///
     /// # Errors
     /// When the text holds no such key, an encrypted one or several, or the key is refused.
-    pub fn from_pkcs8_pem(algorithm: Option<SigningAlgorithm>, text: &str) -> Result<Self, KeyError> {
+    pub fn from_pkcs8_pem(
+        algorithm: Option<SigningAlgorithm>,
+        text: &str,
+    ) -> Result<Self, KeyError> {
         if text.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLarge);
         }
@@ -171,41 +183,14 @@ impl SigningKey {
         Err(KeyError::Kind)
     }
 
-    /// Reads a private JWK (RFC 7518 §6, RFC 8037 §2); an RSA one needs its primes and CRT members.
-    /// Without `algorithm`, its `alg`, else the usual one of its kind. A `kid` it states is kept.
-    ///
-    /// # Errors
-    /// When it is no private JWK, its parts do not belong together, or its public half is refused.
-    pub fn from_jwk(algorithm: Option<SigningAlgorithm>, json: &[u8]) -> Result<Self, KeyError> {
-        if json.len() > MAX_KEY_BYTES {
-            return Err(KeyError::TooLarge);
-        }
-        let secret = SecretMembers(json::parse_object(json)?);
-        let mut public: Map<String, Value> = secret
-            .0
-            .iter()
-            .filter(|(name, _)| !PRIVATE_MEMBERS.contains(&name.as_str()))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        match public.remove("key_ops") {
-            None => {}
-            Some(Value::Array(operations)) if operations.as_slice() == ["sign"] => {}
-            Some(_) => return Err(KeyError::KeyOps),
-        }
-        let public = PublicJwk::from_members(&public)?;
-        let algorithm = algorithm.unwrap_or(public.algorithms()[0]);
-        if !public.algorithms().contains(&algorithm) {
-            return Err(JwkError::AlgorithmMismatch(algorithm, public.key_type()).into());
-        }
-        let pair = secret.pair(public.key_type())?;
-        Self::assemble(pair, algorithm, public.kid().map(str::to_owned))
-    }
-
     /// Reads a private key from a file's content, be it PEM or a JWK.
     ///
     /// # Errors
     /// As [`SigningKey::from_pkcs8_pem`] and [`SigningKey::from_jwk`].
-    pub fn from_file_content(algorithm: Option<SigningAlgorithm>, content: &[u8]) -> Result<Self, KeyError> {
+    pub fn from_file_content(
+        algorithm: Option<SigningAlgorithm>,
+        content: &[u8],
+    ) -> Result<Self, KeyError> {
         if content.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLarge);
         }
@@ -217,7 +202,11 @@ impl SigningKey {
         }
     }
 
-    fn from_der(algorithm: SigningAlgorithm, der: &[u8], container: Container) -> Result<Self, KeyError> {
+    fn from_der(
+        algorithm: SigningAlgorithm,
+        der: &[u8],
+        container: Container,
+    ) -> Result<Self, KeyError> {
         let ecdsa = |kind: &'static EcdsaSigningAlgorithm| {
             match container {
                 Container::Pkcs8 => EcdsaKeyPair::from_pkcs8(kind, der),
@@ -239,7 +228,11 @@ impl SigningKey {
         Self::assemble(pair, algorithm, None)
     }
 
-    fn assemble(pair: KeyPair, algorithm: SigningAlgorithm, kid: Option<String>) -> Result<Self, KeyError> {
+    pub(super) fn assemble(
+        pair: KeyPair,
+        algorithm: SigningAlgorithm,
+        kid: Option<String>,
+    ) -> Result<Self, KeyError> {
         let meta = KeyMeta {
             kid: None,
             algorithm: Some(algorithm),
@@ -387,84 +380,19 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SigningKey({}, {})", self.algorithm, self.public.thumbprint())
-    }
-}
-
-/// The members of a private JWK, wiped when dropped.
-struct SecretMembers(Map<String, Value>);
-
-impl SecretMembers {
-    fn number(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        Ok(Zeroizing::new(jwk::number(&self.0, name)?))
-    }
-
-    /// The key pair, of a kind and with public numbers that were checked before.
-    fn pair(&self, key_type: KeyType) -> Result<KeyPair, KeyError> {
-        let inconsistent = |_: KeyRejected| KeyError::Inconsistent;
-        match key_type {
-            KeyType::P256 => self.ecdsa_pair(&ECDSA_P256_SHA256_FIXED_SIGNING, 32),
-            KeyType::P384 => self.ecdsa_pair(&ECDSA_P384_SHA384_FIXED_SIGNING, 48),
-            KeyType::Rsa => {
-                let (n, e) = (self.number("n")?, self.number("e")?);
-                let (d, p, q) = (self.number("d")?, self.number("p")?, self.number("q")?);
-                let (dp, dq, qi) = (self.number("dp")?, self.number("dq")?, self.number("qi")?);
-                let components = KeyPairComponents::<&[u8]> {
-                    public_key: PublicKeyComponents { n: &n, e: &e },
-                    d: &d,
-                    p: &p,
-                    q: &q,
-                    dP: &dp,
-                    dQ: &dq,
-                    qInv: &qi,
-                };
-                RsaKeyPair::from_components(&components)
-                    .map(KeyPair::Rsa)
-                    .map_err(inconsistent)
-            }
-            KeyType::Ed25519 => {
-                let seed = self.number("d")?;
-                if seed.len() != 32 {
-                    return Err(JwkError::CoordinateLength("d", 32).into());
-                }
-                Ed25519KeyPair::from_seed_and_public_key(&seed, &self.number("x")?)
-                    .map(KeyPair::Ed25519)
-                    .map_err(inconsistent)
-            }
-        }
-    }
-
-    fn ecdsa_pair(&self, kind: &'static EcdsaSigningAlgorithm, length: usize) -> Result<KeyPair, KeyError> {
-        let scalar = self.number("d")?;
-        if scalar.len() != length {
-            return Err(JwkError::CoordinateLength("d", length).into());
-        }
-        let point = [&[4], self.number("x")?.as_slice(), self.number("y")?.as_slice()].concat();
-        EcdsaKeyPair::from_private_key_and_public_key(kind, &scalar, &point)
-            .map(KeyPair::Ecdsa)
-            .map_err(|_| KeyError::Inconsistent)
-    }
-}
-
-impl Drop for SecretMembers {
-    fn drop(&mut self) {
-        self.0.values_mut().for_each(wipe);
-    }
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(members) => members.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        write!(
+            f,
+            "SigningKey({}, {})",
+            self.algorithm,
+            self.public.thumbprint()
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::encoding::PublicKeyX509Der;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::jose::compact::UnverifiedJws;
@@ -539,7 +467,10 @@ mod tests {
         for (text, expected) in [
             ("", KeyError::Pem(PemError::NoBlock)),
             (&pem::encode("PUBLIC KEY", b"x"), KeyError::NoPrivateKey),
-            (&pem::encode("ENCRYPTED PRIVATE KEY", b"x"), KeyError::Encrypted),
+            (
+                &pem::encode("ENCRYPTED PRIVATE KEY", b"x"),
+                KeyError::Encrypted,
+            ),
             (legacy, KeyError::Encrypted),
             (&pem::encode("PRIVATE KEY", b"x"), KeyError::Kind),
             (&pem::encode("DSA PRIVATE KEY", b"x"), KeyError::Kind),
@@ -549,8 +480,14 @@ mod tests {
             assert_eq!(SigningKey::from_pkcs8_pem(None, text).err(), Some(expected));
         }
         let other = SigningKey::from_pkcs8_pem(Some(SigningAlgorithm::Rs256), &private);
-        assert_eq!(other.err(), Some(KeyError::Rejected(SigningAlgorithm::Rs256)));
-        assert_eq!(SigningKey::from_file_content(None, &[0xff]).err(), Some(KeyError::NotText));
+        assert_eq!(
+            other.err(),
+            Some(KeyError::Rejected(SigningAlgorithm::Rs256))
+        );
+        assert_eq!(
+            SigningKey::from_file_content(None, &[0xff]).err(),
+            Some(KeyError::NotText)
+        );
     }
 
     #[test]
@@ -562,21 +499,51 @@ mod tests {
             "d": "AA", "p": "AA", "q": "AA", "dp": "AA", "dq": "AA", "qi": "AA",
         });
         for (jwk, expected) in [
-            (json!({"kty": "oct", "k": "AA"}), KeyError::Public(JwkError::Symmetric)),
-            (without(p256(), "d"), KeyError::Public(JwkError::Missing("d"))),
-            (without(p256(), "x"), KeyError::Public(JwkError::Missing("x"))),
-            (with(p256(), "d", "AA"), KeyError::Public(JwkError::CoordinateLength("d", 32))),
+            (
+                json!({"kty": "oct", "k": "AA"}),
+                KeyError::Public(JwkError::Symmetric),
+            ),
+            (
+                without(p256(), "d"),
+                KeyError::Public(JwkError::Missing("d")),
+            ),
+            (
+                without(p256(), "x"),
+                KeyError::Public(JwkError::Missing("x")),
+            ),
+            (
+                with(p256(), "d", "AA"),
+                KeyError::Public(JwkError::CoordinateLength("d", 32)),
+            ),
             (with(p256(), "d", zero.clone()), KeyError::Inconsistent),
-            (with(p256(), "d", base64url(&[7; 32])), KeyError::Inconsistent),
-            (with(p256(), "d", base64url(&[0xff; 32])), KeyError::Inconsistent),
+            (
+                with(p256(), "d", base64url(&[7; 32])),
+                KeyError::Inconsistent,
+            ),
+            (
+                with(p256(), "d", base64url(&[0xff; 32])),
+                KeyError::Inconsistent,
+            ),
             (with(p256(), "key_ops", json!(["verify"])), KeyError::KeyOps),
             (with(p256(), "use", "enc"), KeyError::Public(JwkError::Use)),
-            (with(p256(), "alg", "HS256"), KeyError::Public(JwkError::Algorithm)),
-            (without(ed25519(), "d"), KeyError::Public(JwkError::Missing("d"))),
-            (with(ed25519(), "d", base64url(&[0; 64])), KeyError::Public(JwkError::CoordinateLength("d", 32))),
+            (
+                with(p256(), "alg", "HS256"),
+                KeyError::Public(JwkError::Algorithm),
+            ),
+            (
+                without(ed25519(), "d"),
+                KeyError::Public(JwkError::Missing("d")),
+            ),
+            (
+                with(ed25519(), "d", base64url(&[0; 64])),
+                KeyError::Public(JwkError::CoordinateLength("d", 32)),
+            ),
             (with(ed25519(), "d", zero), KeyError::Inconsistent),
             (rsa.clone(), KeyError::Inconsistent),
-            (without(rsa.clone(), "qi"), KeyError::Public(JwkError::Missing("qi"))),
+            (
+                without(rsa.clone(), "qi"),
+                KeyError::Public(JwkError::Missing("qi")),
+            ),
             (with(rsa, "e", "Aw"), KeyError::Public(JwkError::Exponent)),
         ] {
             assert_eq!(from_jwk(&jwk).err(), Some(expected), "{jwk}");
@@ -596,16 +563,24 @@ mod tests {
         for algorithm in SigningAlgorithm::ALL {
             let key = SigningKey::generate(algorithm).unwrap();
             let der = SigningKey::from_pkcs8_der(algorithm, &key.to_pkcs8_der().unwrap()).unwrap();
-            let pem = SigningKey::from_pkcs8_pem(Some(algorithm), &key.to_pkcs8_pem().unwrap()).unwrap();
+            let pem =
+                SigningKey::from_pkcs8_pem(Some(algorithm), &key.to_pkcs8_pem().unwrap()).unwrap();
             for signer in [&key, &der, &pem] {
                 assert_eq!(signer.public_jwk(), key.public_jwk());
                 let token = signer.sign_compact("at+jwt", br#"{"sub":"a"}"#).unwrap();
-                assert_eq!(token.capacity(), token.len(), "the token is built without growing");
+                assert_eq!(
+                    token.capacity(),
+                    token.len(),
+                    "the token is built without growing"
+                );
                 let jws = UnverifiedJws::parse(&token, MAX).unwrap();
                 let verified = jws.verify(key.public_jwk()).unwrap();
                 assert_eq!(verified.payload(), br#"{"sub":"a"}"#);
                 assert_eq!(verified.header().algorithm, algorithm);
-                assert_eq!(verified.header().kid.as_deref(), Some(key.public_jwk().thumbprint()));
+                assert_eq!(
+                    verified.header().kid.as_deref(),
+                    Some(key.public_jwk().thumbprint())
+                );
                 assert_eq!(verified.header().typ.as_deref(), Some("at+jwt"));
             }
         }
@@ -641,9 +616,16 @@ mod tests {
     fn private_jwks_are_read_with_the_kid_and_alg_they_state() {
         let key = from_jwk(&p256()).unwrap();
         assert_eq!(key.kid(), key.public_jwk().thumbprint());
-        let named = with(with(with(p256(), "kid", "mailer-1"), "alg", "ES256"), "key_ops", json!(["sign"]));
+        let named = with(
+            with(with(p256(), "kid", "mailer-1"), "alg", "ES256"),
+            "key_ops",
+            json!(["sign"]),
+        );
         let named = SigningKey::from_file_content(None, format!(" {named}\n").as_bytes()).unwrap();
-        assert_eq!((named.kid(), named.algorithm()), ("mailer-1", SigningAlgorithm::Es256));
+        assert_eq!(
+            (named.kid(), named.algorithm()),
+            ("mailer-1", SigningAlgorithm::Es256)
+        );
         let token = named.sign_compact("JWT", b"{}").unwrap();
         let jws = UnverifiedJws::parse(&token, MAX).unwrap();
         assert_eq!(jws.unverified_kid(), Some("mailer-1"));
@@ -654,7 +636,8 @@ mod tests {
     fn the_ed25519_example_of_rfc_8037_is_reproduced_byte_for_byte() {
         let key = from_jwk(&ed25519()).unwrap();
         assert_eq!(
-            key.sign_parts(br#"{"alg":"EdDSA"}"#, b"Example of Ed25519 signing").unwrap(),
+            key.sign_parts(br#"{"alg":"EdDSA"}"#, b"Example of Ed25519 signing")
+                .unwrap(),
             "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
              hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
         );
@@ -678,6 +661,9 @@ mod tests {
         let key = from_jwk(&with(ed25519(), "kid", "a\"b\\")).unwrap();
         let token = key.sign_compact("J\"WT", b"{}").unwrap();
         let jws = UnverifiedJws::parse(&token, MAX).unwrap();
-        assert_eq!((jws.unverified_kid(), jws.unverified_typ()), (Some("a\"b\\"), Some("J\"WT")));
+        assert_eq!(
+            (jws.unverified_kid(), jws.unverified_typ()),
+            (Some("a\"b\\"), Some("J\"WT"))
+        );
     }
 }

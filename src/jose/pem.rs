@@ -81,7 +81,9 @@ pub fn encode(label: &str, bytes: &[u8]) -> Zeroizing<String> {
     const LINE: usize = 64;
     let encoded = Zeroizing::new(STANDARD.encode(bytes));
     // The capacity is never exceeded, so that no unwiped copy is left behind by growing.
-    let capacity = encoded.len() + encoded.len().div_ceil(LINE) + 2 * (label.len() + BEGIN.len() + DASHES.len() + 1);
+    let capacity = encoded.len()
+        + encoded.len().div_ceil(LINE)
+        + 2 * (label.len() + BEGIN.len() + DASHES.len() + 1);
     let mut text = Zeroizing::new(String::with_capacity(capacity));
     text.push_str(BEGIN);
     text.push_str(label);
@@ -110,11 +112,23 @@ mod tests {
         for (text, expected) in [
             ("", PemError::NoBlock),
             ("{\"kty\":\"EC\"}", PemError::NoBlock),
-            ("-----BEGIN X----\nZm9v\n-----END X-----\n", PemError::NoBlock),
+            (
+                "-----BEGIN X----\nZm9v\n-----END X-----\n",
+                PemError::NoBlock,
+            ),
             ("-----BEGIN X-----\nZm9v\n", PemError::Unclosed),
-            ("-----BEGIN X-----\nZm9v\n-----END Y-----\n", PemError::Unclosed),
-            ("-----BEGIN X-----\nZm9\n-----END X-----\n", PemError::Content),
-            ("-----BEGIN X-----\nZm-v\n-----END X-----\n", PemError::Content),
+            (
+                "-----BEGIN X-----\nZm9v\n-----END Y-----\n",
+                PemError::Unclosed,
+            ),
+            (
+                "-----BEGIN X-----\nZm9\n-----END X-----\n",
+                PemError::Content,
+            ),
+            (
+                "-----BEGIN X-----\nZm-v\n-----END X-----\n",
+                PemError::Content,
+            ),
             (
                 "-----BEGIN X-----\nProc-Type: 4,ENCRYPTED\n\nZm9v\n-----END X-----\n",
                 PemError::Content,
@@ -126,8 +140,7 @@ mod tests {
 
     #[test]
     fn blocks_are_found_among_explanations_and_line_ends_of_any_kind() {
-        let text =
-            "key of the mailer\r\n-----BEGIN A-----\r\nZm9v\r\nZm9v\r\n-----END A-----\r\n\n-----BEGIN B B-----\n\
+        let text = "key of the mailer\r\n-----BEGIN A-----\r\nZm9v\r\nZm9v\r\n-----END A-----\r\n\n-----BEGIN B B-----\n\
              -----END B B-----";
         let found = blocks(text).unwrap();
         let found: Vec<(&str, &[u8])> = found

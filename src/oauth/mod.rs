@@ -1,1 +1,49 @@
-//! oauth
+//! The public protocol surface: parses requests, calls the issuer, renders answers. Decides nothing.
+//! The table of contents of the public listener is [`router`].
+
+mod client_auth;
+mod discovery;
+mod error;
+mod form;
+mod grant;
+mod health;
+mod jwks;
+mod token_endpoint;
+
+pub use error::{ErrorCode, OAuthError};
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::issuer::Issuer;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    issuer: Arc<Issuer>,
+    refusals: Arc<token_endpoint::RefusalLimiter>,
+}
+
+/// Everything the public listener answers, under the issuer's path.
+#[must_use]
+pub fn router(issuer: &Arc<Issuer>) -> Router {
+    let shared = Shared { issuer: Arc::clone(issuer), refusals: Arc::new(token_endpoint::RefusalLimiter::new()) };
+    let path = discovery::issuer_path(issuer.url());
+    let openid = get(discovery::discovery).fallback(discovery::read_only);
+    let oauth = get(discovery::discovery).fallback(discovery::read_only);
+    let mut router = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route(&format!("{path}/.well-known/openid-configuration"), openid.clone())
+        // Relying parties that join an issuer URL with a slash of their own ask with two.
+        .route(&format!("{path}//.well-known/openid-configuration"), openid)
+        .route(&format!("{path}/.well-known/oauth-authorization-server"), oauth.clone())
+        .route(&format!("{path}/oauth2/jwks"), get(jwks::jwks).fallback(discovery::read_only))
+        .route(&format!("{path}/oauth2/token"), token_endpoint::route());
+    if !path.is_empty() {
+        // RFC 8414 §3.1 puts the well-known part between host and path.
+        router = router.route(&format!("/.well-known/oauth-authorization-server{path}"), oauth);
+    }
+    router.fallback(error::not_found).with_state(shared)
+}

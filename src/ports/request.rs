@@ -1,9 +1,11 @@
-//! What the server knows of a request and the rooms above it need for the audit and for problems.
+//! What the server knows about a request besides its content; handlers take it as an extension.
 
-/// The id of a request, in its answer, in its log lines and in its audit entries.
-#[derive(Clone, Debug)]
+use std::net::SocketAddr;
+
+/// The id of a request: made here, in the answer's `X-Request-Id`, in the log and in the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
-/// The address of the peer of the connection; never taken from a header.
-#[derive(Clone, Copy, Debug)]
-pub struct PeerAddr(pub std::net::SocketAddr);
+/// The address of the peer, from the connection and never from a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);

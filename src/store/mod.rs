@@ -1,1 +1,43 @@
-//! store
+//! The database: SQLite in one file, or PostgreSQL. The only room with SQL.
+//!
+//! One text and one body per statement for both engines; each table family is a file of `impl Tx`. No
+//! rule of the domain is decided here, but every invariant that rows can break is held here, by a
+//! constraint or by one statement: a refused insert or compare-and-set answers `false`.
+//!
+//! Every write transaction first takes the issuer's head row with [`Tx::lock_head`].
+
+mod administrators;
+mod agents;
+mod assertions;
+mod audit;
+mod credentials;
+mod engine;
+mod error;
+mod groups;
+mod issuers;
+mod keys;
+mod resources;
+mod roles;
+mod rows;
+pub mod testing;
+
+pub use agents::{AgentAggregate, AgentFilter};
+pub use assertions::UsedAssertion;
+pub use audit::AuditFilter;
+pub use engine::{Store, Tx};
+pub use error::StoreError;
+pub use issuers::Head;
+pub use keys::StoredKey;
+
+/// A text from a caller as a key to look up: one with a NUL, which PostgreSQL refuses to compare,
+/// becomes the empty text, which is no row's key.
+fn key(text: &str) -> &str {
+    if text.contains('\0') { "" } else { text }
+}
+
+/// The cursor of a page as a lower bound. Names hold nothing below `-`, so that what follows a NUL
+/// cannot make a difference.
+fn cursor(after: Option<&str>) -> &str {
+    let after = after.unwrap_or("");
+    after.split_once('\0').map_or(after, |(before, _)| before)
+}

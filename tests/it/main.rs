@@ -1,1 +1,4 @@
+//! The integration tests: one binary, whose tree mirrors the program's rooms and URLs.
+
+mod http;
 mod jose;

@@ -13,7 +13,7 @@ use crate::domain::name::Name;
 use crate::domain::role::{GrantedScopes, Role};
 use crate::domain::scope::Scopes;
 use crate::jose::algorithm::SigningAlgorithm;
-use crate::store::agents::AgentAggregate;
+use crate::store::AgentAggregate;
 
 use super::authenticate::{ClientAuthMethod, SpentAssertion};
 use super::cache::Policy;

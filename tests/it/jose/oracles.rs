@@ -9,7 +9,7 @@ use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
 use rsa::pkcs1::EncodeRsaPrivateKey as _;
 use rsa::pkcs8::{DecodePrivateKey as _, EncodePublicKey as _};
 use rsa::sha2::{Digest as _, Sha256};
-use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _, Signer as _, Verifier as _};
+use rsa::signature::{SignatureEncoding as _, Signer as _, Verifier as _};
 use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
 use rsa::{RsaPrivateKey, RsaPublicKey, pkcs1v15, pss};
 use serde_json::{Value, json};
@@ -48,9 +48,15 @@ fn p256_agrees_on_the_public_key_its_thumbprint_and_its_files() {
     let public = ours.public_jwk();
     assert_eq!(number(public, "x"), point[1..33]);
     assert_eq!(number(public, "y"), point[33..]);
-    assert_eq!(public.thumbprint(), thumbprint_of(public, &["crv", "kty", "x", "y"]));
+    assert_eq!(
+        public.thumbprint(),
+        thumbprint_of(public, &["crv", "kty", "x", "y"])
+    );
 
-    let spki = theirs.public_key().to_public_key_pem(LineEnding::CRLF).unwrap();
+    let spki = theirs
+        .public_key()
+        .to_public_key_pem(LineEnding::CRLF)
+        .unwrap();
     assert_same_key(&PublicJwk::from_pem(&spki).unwrap(), &ours, KeyType::P256);
     for pem in [
         theirs.to_sec1_pem(LineEnding::LF).unwrap(),
@@ -93,7 +99,7 @@ fn rsa_verifies_what_we_sign_with_ps256_and_we_verify_what_it_signs() {
     assert!(public.verify(b"another", &signature).is_err());
 
     let signer = pss::SigningKey::<Sha256>::new(theirs);
-    let signature = signer.sign_with_rng(&mut p256::elliptic_curve::common::getrandom::SysRng.unwrap_err(), message);
+    let signature = signer.sign(message);
     assert_verified(message, &signature.to_bytes(), ours.public_jwk());
 }
 
@@ -105,9 +111,14 @@ fn rsa_agrees_on_the_public_key_its_thumbprint_and_its_files() {
     let public = ours.public_jwk();
     assert_eq!(number(public, "n"), *theirs.n_bytes());
     assert_eq!(number(public, "e"), *theirs.e_bytes());
-    assert_eq!(public.thumbprint(), thumbprint_of(public, &["e", "kty", "n"]));
+    assert_eq!(
+        public.thumbprint(),
+        thumbprint_of(public, &["e", "kty", "n"])
+    );
 
-    let spki = RsaPublicKey::from(&theirs).to_public_key_pem(LineEnding::LF).unwrap();
+    let spki = RsaPublicKey::from(&theirs)
+        .to_public_key_pem(LineEnding::LF)
+        .unwrap();
     assert_same_key(&PublicJwk::from_pem(&spki).unwrap(), &ours, KeyType::Rsa);
     let pkcs1 = theirs.to_pkcs1_pem(LineEnding::LF).unwrap();
     let read = SigningKey::from_file_content(None, pkcs1.as_bytes()).unwrap();
@@ -135,7 +146,8 @@ fn a_private_rsa_jwk_with_the_numbers_of_the_oracle_is_read() {
     assert_same_key(read.public_jwk(), &ours, KeyType::Rsa);
 
     jwk["alg"] = json!("RS256");
-    let read = SigningKey::from_jwk(Some(SigningAlgorithm::Rs256), jwk.to_string().as_bytes()).unwrap();
+    let read =
+        SigningKey::from_jwk(Some(SigningAlgorithm::Rs256), jwk.to_string().as_bytes()).unwrap();
     assert_eq!(read.algorithm(), SigningAlgorithm::Rs256);
 }
 
@@ -145,7 +157,11 @@ fn split(token: &str) -> (&[u8], Vec<u8>) {
 }
 
 fn assert_verified(message: &[u8], signature: &[u8], key: &PublicJwk) {
-    let token = format!("{}.{}", std::str::from_utf8(message).unwrap(), base64url(signature));
+    let token = format!(
+        "{}.{}",
+        std::str::from_utf8(message).unwrap(),
+        base64url(signature)
+    );
     let jws = UnverifiedJws::parse(&token, 8 * 1024).unwrap();
     assert_eq!(jws.verify(key).unwrap().payload(), CLAIMS);
 }
@@ -161,6 +177,7 @@ fn number(key: &PublicJwk, name: &str) -> Vec<u8> {
 /// RFC 7638 §3, by other means: a sorted map through serde_json, and RustCrypto's SHA-256.
 fn thumbprint_of(key: &PublicJwk, members: &[&str]) -> String {
     let value = key.to_value();
-    let required: BTreeMap<&str, &Value> = members.iter().map(|name| (*name, &value[*name])).collect();
+    let required: BTreeMap<&str, &Value> =
+        members.iter().map(|name| (*name, &value[*name])).collect();
     base64url(&Sha256::digest(serde_json::to_vec(&required).unwrap()))
 }

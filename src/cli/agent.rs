@@ -1,0 +1,535 @@
+//! `firman agent`: register, look at, change, switch off and remove agents, and explain what one may
+//! get.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::client::{Page, Query};
+use super::credential::{self, Proof, ProofArgs};
+use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
+use super::error::CliError;
+use super::print::{Table, date, date_and_distance, items, names, text, texts};
+use super::{Session, edited_list, nothing_to_change, parse_name, parse_pair};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Register an agent
+    Add(AddArgs),
+    /// List agents
+    List(ListArgs),
+    /// Show an agent with its credentials
+    Show {
+        /// The agent's name
+        #[arg(value_parser = parse_name)]
+        name: String,
+    },
+    /// Change an agent
+    Edit(EditArgs),
+    /// Switch an agent off: its next token request is refused
+    Suspend {
+        /// The agent's name
+        #[arg(value_parser = parse_name)]
+        name: String,
+    },
+    /// Switch a suspended agent on again
+    Resume {
+        /// The agent's name
+        #[arg(value_parser = parse_name)]
+        name: String,
+    },
+    /// Remove an agent for good; its name is never given out again
+    Remove {
+        /// The agent's name
+        #[arg(value_parser = parse_name)]
+        name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Tell what an agent may get, through which role and group, and what its token would say
+    Explain {
+        /// The agent's name
+        #[arg(value_parser = parse_name)]
+        name: String,
+        /// Only for this resource: its identifier or name
+        #[arg(long, value_name = "RESOURCE")]
+        resource: Option<String>,
+        /// As if these scopes were asked for, separated by spaces
+        #[arg(long, value_name = "SCOPES")]
+        scope: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// The name: labels of a-z, 0-9 and '-' joined by '.'; it becomes the client_id
+    #[arg(value_parser = parse_name)]
+    name: String,
+    /// The person or team that answers for it
+    #[arg(long)]
+    owner: String,
+    /// What it does
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Take over this subject from another issuer instead of agent:NAME
+    #[arg(long)]
+    subject: Option<String>,
+    /// A group it belongs to; may be repeated
+    #[arg(long = "group", value_name = "GROUP", value_parser = parse_name)]
+    groups: Vec<String>,
+    /// A role it has; may be repeated
+    #[arg(long = "role", value_name = "ROLE", value_parser = parse_name)]
+    roles: Vec<String>,
+    /// A claim of its tokens; may be repeated
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    attributes: Vec<(String, String)>,
+    /// How long the agent may get tokens (90s, 15m, 24h, 7d); for ever when left out
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    expires_in: Option<u64>,
+    #[command(flatten)]
+    proof: ProofArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only those with this status
+    #[arg(long, value_parser = ["active", "suspended", "removed"])]
+    status: Option<String>,
+    /// Only members of this group
+    #[arg(long, value_parser = parse_name)]
+    group: Option<String>,
+    /// Only those given this role
+    #[arg(long, value_parser = parse_name)]
+    role: Option<String>,
+    /// Only those with this text in name, owner or description
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EditArgs {
+    /// The agent's name
+    #[arg(value_parser = parse_name)]
+    name: String,
+    /// The person or team that answers for it
+    #[arg(long)]
+    owner: Option<String>,
+    /// What it does
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Put it into a group; may be repeated
+    #[arg(long, value_name = "GROUP", value_parser = parse_name)]
+    add_group: Vec<String>,
+    /// Take it out of a group; may be repeated
+    #[arg(long, value_name = "GROUP", value_parser = parse_name)]
+    remove_group: Vec<String>,
+    /// Give it a role; may be repeated
+    #[arg(long, value_name = "ROLE", value_parser = parse_name)]
+    add_role: Vec<String>,
+    /// Take a role from it; may be repeated
+    #[arg(long, value_name = "ROLE", value_parser = parse_name)]
+    remove_role: Vec<String>,
+    /// Set a claim of its tokens; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    set_attribute: Vec<(String, String)>,
+    /// Leave a claim out of its tokens; may be repeated
+    #[arg(long, value_name = "NAME")]
+    unset_attribute: Vec<String>,
+    /// How long from now it may get tokens, or 'never' to let it not expire
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_never)]
+    expires_in: Option<DurationOr>,
+}
+
+pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
+    match command {
+        Command::Add(args) => add(args, session).await,
+        Command::List(args) => list(args, session).await,
+        Command::Show { name } => {
+            let agent = session
+                .admin()?
+                .get(&["agents", &name], &Query::default())
+                .await?;
+            print(&agent, session)
+        }
+        Command::Edit(args) => edit(args, session).await,
+        Command::Suspend { name } => {
+            let agent = session
+                .admin()?
+                .post(&["agents", &name, "suspend"], None)
+                .await?;
+            print(&agent, session)?;
+            session.printer.hint("Suspended: its next token request is refused. Tokens already issued last until they expire.");
+            session.printer.next(&format!("firman agent resume {name}"));
+            Ok(())
+        }
+        Command::Resume { name } => {
+            let agent = session
+                .admin()?
+                .post(&["agents", &name, "resume"], None)
+                .await?;
+            print(&agent, session)
+        }
+        Command::Remove { name, yes } => {
+            let admin = session.admin()?;
+            session.confirm(
+                &format!("Remove agent {name}? Its credentials end at once and its name is never given out again."),
+                yes,
+            )?;
+            admin.delete(&["agents", &name], &Query::default()).await?;
+            removed(&name, session)
+        }
+        Command::Explain {
+            name,
+            resource,
+            scope,
+        } => {
+            let query = Query::default()
+                .with("resource", resource)
+                .with("scope", scope);
+            let answer = session
+                .admin()?
+                .get(&["agents", &name, "explain"], &query)
+                .await?;
+            explain(&answer, session)
+        }
+    }
+}
+
+/// Says that something is gone. The API's answer is empty, so that JSON readers get an object of ours.
+pub(super) fn removed(name: &str, session: &mut Session<'_>) -> Result<(), CliError> {
+    if session.printer.is_json() {
+        return session.printer.json(&json!({ "removed": name }));
+    }
+    session.printer.hint(&format!("Removed {name}."));
+    Ok(())
+}
+
+async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let admin = session.admin()?;
+    let attributes = attributes(&args.attributes)?;
+    let mut proof = Proof::prepare(&args.proof)?;
+    let mut body = Map::new();
+    body.insert("name".to_owned(), json!(args.name));
+    body.insert("owner".to_owned(), json!(args.owner));
+    let optional = [
+        ("description", args.description.map(Value::from)),
+        ("subject", args.subject.map(Value::from)),
+        (
+            "groups",
+            (!args.groups.is_empty()).then(|| json!(args.groups)),
+        ),
+        ("roles", (!args.roles.is_empty()).then(|| json!(args.roles))),
+        (
+            "attributes",
+            (!attributes.is_empty()).then(|| json!(attributes)),
+        ),
+        ("expires_in", args.expires_in.map(Value::from)),
+        ("credential", proof.to_members().map(Value::Object)),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value);
+        }
+    }
+    let answer = admin.post(&["agents"], Some(&Value::Object(body))).await?;
+    proof.keep();
+    if session.printer.is_json() {
+        return session.printer.json(&answer);
+    }
+    let agent = &answer["agent"];
+    session.printer.facts(&[
+        ("name", text(agent, "name")),
+        ("subject", text(agent, "subject")),
+        ("owner", text(agent, "owner")),
+        ("groups", names(agent, "groups")),
+        ("roles", names(agent, "roles")),
+        ("expires", date(agent, "expires_at")),
+        ("client_id", text(&answer, "client_id")),
+        ("client_secret", text(&answer, "client_secret")),
+        ("kid", text(&answer["credential"], "kid")),
+    ])?;
+    credential::hints(&args.name, &proof, &admin, session).await;
+    Ok(())
+}
+
+/// Pairs as a map; the same name twice is a slip.
+fn attributes(pairs: &[(String, String)]) -> Result<BTreeMap<&str, &str>, CliError> {
+    let mut map = BTreeMap::new();
+    for (name, value) in pairs {
+        if map.insert(name.as_str(), value.as_str()).is_some() {
+            return Err(CliError::usage(format!(
+                "the attribute '{name}' is given twice"
+            )));
+        }
+    }
+    Ok(map)
+}
+
+async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let filter = Query::default()
+        .with("status", args.status)
+        .with("group", args.group)
+        .with("role", args.role)
+        .with("search", args.search);
+    let answer = session
+        .admin()?
+        .list(&["agents"], filter, &args.page)
+        .await?;
+    let mut table = Table::new(&[
+        "NAME", "STATUS", "OWNER", "GROUPS", "ROLES", "EXPIRES", "CREATED",
+    ]);
+    for agent in items(&answer, "items") {
+        table.row([
+            text(agent, "name"),
+            text(agent, "status"),
+            text(agent, "owner"),
+            names(agent, "groups"),
+            names(agent, "roles"),
+            date(agent, "expires_at"),
+            date(agent, "created_at"),
+        ]);
+    }
+    session.list(
+        &answer,
+        &table,
+        "No agents. Next: firman agent add NAME --owner OWNER --generate-key NAME.pem",
+    )
+}
+
+async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let set = attributes(&args.set_attribute)?;
+    let lists = [
+        &args.add_group,
+        &args.remove_group,
+        &args.add_role,
+        &args.remove_role,
+        &args.unset_attribute,
+    ];
+    let scalars = args.owner.is_some() || args.description.is_some() || args.expires_in.is_some();
+    if !scalars && set.is_empty() && lists.iter().all(|list| list.is_empty()) {
+        return Err(nothing_to_change());
+    }
+    let change = |current: &Value| -> Result<Map<String, Value>, CliError> {
+        let mut body = Map::new();
+        if let Some(owner) = &args.owner {
+            body.insert("owner".to_owned(), json!(owner));
+        }
+        if let Some(description) = &args.description {
+            body.insert("description".to_owned(), json!(description));
+        }
+        if let Some(expires_in) = args.expires_in {
+            body.insert("expires_in".to_owned(), expires_in.to_json());
+        }
+        if !(args.add_group.is_empty() && args.remove_group.is_empty()) {
+            let groups = edited_list(
+                "group",
+                texts(current, "groups"),
+                &args.add_group,
+                &args.remove_group,
+            )?;
+            body.insert("groups".to_owned(), json!(groups));
+        }
+        if !(args.add_role.is_empty() && args.remove_role.is_empty()) {
+            let roles = edited_list(
+                "role",
+                texts(current, "roles"),
+                &args.add_role,
+                &args.remove_role,
+            )?;
+            body.insert("roles".to_owned(), json!(roles));
+        }
+        if !(set.is_empty() && args.unset_attribute.is_empty()) {
+            body.insert(
+                "attributes".to_owned(),
+                edited_attributes(current, &set, &args.unset_attribute)?,
+            );
+        }
+        Ok(body)
+    };
+    let agent = session
+        .admin()?
+        .edit(&["agents", &args.name], change)
+        .await?;
+    print(&agent, session)
+}
+
+fn edited_attributes(
+    current: &Value,
+    set: &BTreeMap<&str, &str>,
+    unset: &[String],
+) -> Result<Value, CliError> {
+    let mut attributes = current["attributes"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    for name in unset {
+        if attributes.remove(name).is_none() {
+            let have: Vec<&str> = attributes.keys().map(String::as_str).collect();
+            let have = if have.is_empty() {
+                "none".to_owned()
+            } else {
+                have.join(", ")
+            };
+            return Err(CliError::failed(
+                "invalid",
+                format!("there is no attribute '{name}' to unset; there: {have}"),
+            ));
+        }
+    }
+    for (name, value) in set {
+        attributes.insert((*name).to_owned(), json!(value));
+    }
+    Ok(Value::Object(attributes))
+}
+
+fn print(agent: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
+    if session.printer.is_json() {
+        return session.printer.json(agent);
+    }
+    let now = session.now();
+    let mut status = text(agent, "status");
+    let since = date(agent, "status_since");
+    if !since.is_empty() {
+        status.push_str(&format!(" since {since}"));
+    }
+    let attributes = agent["attributes"]
+        .as_object()
+        .map_or(String::new(), |attributes| {
+            let pairs = attributes
+                .keys()
+                .map(|name| format!("{name}={}", text(&agent["attributes"], name)));
+            pairs.collect::<Vec<_>>().join(", ")
+        });
+    session.printer.facts(&[
+        ("name", text(agent, "name")),
+        ("subject", text(agent, "subject")),
+        ("status", status),
+        ("owner", text(agent, "owner")),
+        ("description", text(agent, "description")),
+        ("groups", names(agent, "groups")),
+        ("roles", names(agent, "roles")),
+        ("attributes", attributes),
+        ("expires", date_and_distance(agent, "expires_at", now)),
+        ("last token", date_and_distance(agent, "last_token_at", now)),
+        ("created", date(agent, "created_at")),
+        ("id", text(agent, "id")),
+    ])?;
+    if items(agent, "credentials").is_empty() {
+        return Ok(());
+    }
+    session.printer.write("\n")?;
+    session
+        .printer
+        .table(&credential::table(agent, "credentials"), "")
+}
+
+fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
+    if session.printer.is_json() {
+        return session.printer.json(answer);
+    }
+    let mut table = Table::new(&["RESOURCE", "IDENTIFIER", "SCOPE", "GRANTED", "THROUGH"]);
+    for resource in items(answer, "resources") {
+        let row = |scope: String, granted: &str, through: String| {
+            [
+                text(resource, "resource"),
+                text(resource, "identifier"),
+                scope,
+                granted.to_owned(),
+                through,
+            ]
+        };
+        let granted = items(resource, "granted");
+        for grant in granted {
+            table.row(row(text(grant, "scope"), "yes", through(grant)));
+        }
+        let refused = texts(resource, "not_granted");
+        if granted.is_empty() && refused.is_empty() {
+            table.row(row(String::new(), "yes", String::new()));
+        }
+        for scope in refused {
+            table.row(row(scope, "no", String::new()));
+        }
+    }
+    let active = if answer["active"].as_bool() == Some(true) {
+        "yes"
+    } else {
+        "no"
+    };
+    let refusal = &answer["refusal"];
+    let refused = if refusal.is_object() {
+        format!(
+            "{}: {}",
+            text(refusal, "error"),
+            text(refusal, "error_description")
+        )
+    } else {
+        String::new()
+    };
+    session.printer.facts(&[
+        ("agent", text(answer, "agent")),
+        ("active", active.to_owned()),
+        ("refused", refused),
+    ])?;
+    session.printer.write("\n")?;
+    session.printer.table(
+        &table,
+        "No role of this agent or its groups grants anything.",
+    )?;
+    if answer["claims"].is_object() {
+        session
+            .printer
+            .write("\nclaims of its token, without times and jti:\n")?;
+        session.printer.json(&answer["claims"])?;
+    }
+    Ok(())
+}
+
+fn through(grant: &Value) -> String {
+    let ways = items(grant, "through").iter().map(|way| {
+        let role = text(way, "role");
+        match way["group"].as_str() {
+            Some(group) => format!("role {role} of group {group}"),
+            None => format!("role {role}"),
+        }
+    });
+    ways.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_given_twice_is_a_usage_error() {
+        let pair = |value: &str| ("team".to_owned(), value.to_owned());
+        assert_eq!(
+            attributes(&[pair("a"), pair("b")]).unwrap_err().exit_code(),
+            2
+        );
+    }
+
+    #[test]
+    fn unsetting_an_attribute_that_is_not_set_tells_which_are() {
+        let agent = json!({"attributes": {"team": "billing"}});
+        let error = edited_attributes(&agent, &BTreeMap::new(), &["taem".to_owned()]).unwrap_err();
+        insta::assert_snapshot!(error.text().unwrap(), @"error: there is no attribute 'taem' to unset; there: team");
+    }
+
+    #[test]
+    fn attributes_are_replaced_one_by_one() {
+        let agent = json!({"attributes": {"team": "billing", "environment": "test"}});
+        let set = BTreeMap::from([("team", "mail")]);
+        let edited = edited_attributes(&agent, &set, &["environment".to_owned()]).unwrap();
+        assert_eq!(edited, json!({"team": "mail"}));
+    }
+
+    #[test]
+    fn every_way_to_a_scope_is_told() {
+        let grant = json!({"through": [{"role": "reader", "group": null}, {"role": "writer", "group": "ops"}]});
+        assert_eq!(through(&grant), "role reader, role writer of group ops");
+    }
+}

@@ -1,0 +1,46 @@
+//! `firman completions` and `firman man`: what a package ships beside the program.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory};
+
+use super::error::CliError;
+use super::{Cli, Session};
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// Write one page per command into this directory
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+pub(super) fn completions(
+    args: &CompletionsArgs,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "firman", &mut script);
+    session.printer.bytes(&script)
+}
+
+pub(super) fn man(args: &ManArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    if let Some(dir) = &args.dir {
+        std::fs::create_dir_all(dir)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
+            .map_err(|error| CliError::file(dir, "write manual pages into", &error))?;
+        session
+            .printer
+            .hint(&format!("Wrote the manual pages into {}", dir.display()));
+        return Ok(());
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    session.printer.bytes(&page)
+}

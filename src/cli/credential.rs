@@ -1,0 +1,313 @@
+//! `firman credential`: how an agent proves itself. A client secret is shown once and never again; a
+//! private key is made here, on the caller's machine, and never sent.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::client::{AdminClient, Query};
+use super::duration::parse_duration;
+use super::error::CliError;
+use super::keyfile::{self, KeyFile};
+use super::print::{Table, date, items, shell_word, text};
+use super::{Session, parse_id, parse_name};
+use crate::jose::PublicJwk;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Give an agent another credential
+    Add(AddArgs),
+    /// List an agent's credentials
+    List {
+        /// The agent's name
+        #[arg(value_name = "AGENT", value_parser = parse_name)]
+        agent: String,
+    },
+    /// Replace a credential; the old one works on for the overlap
+    Rotate(RotateArgs),
+    /// Withdraw a credential at once
+    Revoke {
+        /// The agent's name
+        #[arg(value_name = "AGENT", value_parser = parse_name)]
+        agent: String,
+        /// The credential's id
+        #[arg(value_name = "ID", value_parser = parse_id)]
+        id: String,
+    },
+}
+
+/// What the agent will prove itself with.
+#[derive(Debug, Args)]
+#[group(id = "proof", multiple = false)]
+pub(super) struct ProofArgs {
+    /// Make a client secret; it is shown once
+    #[arg(long)]
+    pub(super) secret: bool,
+    /// Register the public key in this file (JWK or PEM; `-` is stdin)
+    #[arg(long, value_name = "FILE")]
+    pub(super) public_key: Option<PathBuf>,
+    /// Make an ES256 key, keep its private half in this new file and register the public half
+    #[arg(long, value_name = "FILE")]
+    pub(super) generate_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("how").args(["secret", "public_key", "generate_key"]).required(true))]
+pub(super) struct AddArgs {
+    /// The agent's name
+    #[arg(value_name = "AGENT", value_parser = parse_name)]
+    agent: String,
+    #[command(flatten)]
+    proof: ProofArgs,
+    /// How long it is good for (90s, 15m, 24h, 7d); for ever when left out
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    expires_in: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RotateArgs {
+    /// The agent's name
+    #[arg(value_name = "AGENT", value_parser = parse_name)]
+    agent: String,
+    /// The id of the credential to replace
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    id: String,
+    /// How long the old one works on; 0 ends it at once
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "24h")]
+    overlap: u64,
+    /// The new public key, for a public-key credential (JWK or PEM; `-` is stdin)
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+    /// Make the new ES256 key in this new file, for a public-key credential
+    #[arg(long, value_name = "FILE", conflicts_with = "public_key")]
+    generate_key: Option<PathBuf>,
+}
+
+/// A credential before it is registered.
+pub(super) enum Proof {
+    /// None was asked for.
+    None,
+    /// The issuer is to make a secret.
+    Secret,
+    /// Somebody's public key.
+    Public(PublicJwk),
+    /// A key pair of our making.
+    Generated(KeyFile),
+}
+
+impl Proof {
+    /// Reads or makes the key that the options name.
+    pub(super) fn prepare(args: &ProofArgs) -> Result<Self, CliError> {
+        if args.secret {
+            return Ok(Self::Secret);
+        }
+        Ok(match (&args.public_key, &args.generate_key) {
+            (Some(path), _) => Self::Public(keyfile::read_public(path)?),
+            (None, Some(path)) => Self::Generated(KeyFile::generate(path)?),
+            (None, None) => Self::None,
+        })
+    }
+
+    /// The members of the API's `NewCredential`; none when there is no credential.
+    pub(super) fn to_members(&self) -> Option<Map<String, Value>> {
+        let value = match self {
+            Self::None => return None,
+            Self::Secret => json!({ "kind": "client_secret" }),
+            Self::Public(key) => json!({ "kind": "public_key", "jwk": key.to_value() }),
+            Self::Generated(file) => {
+                json!({ "kind": "public_key", "jwk": file.public().to_value() })
+            }
+        };
+        value.as_object().cloned()
+    }
+
+    fn public_jwk(&self) -> Option<Value> {
+        match self {
+            Self::None | Self::Secret => None,
+            Self::Public(key) => Some(key.to_value()),
+            Self::Generated(file) => Some(file.public().to_value()),
+        }
+    }
+
+    /// The issuer knows the key: its file stays.
+    pub(super) fn keep(&mut self) {
+        match self {
+            Self::Generated(file) => file.keep(),
+            Self::None | Self::Secret | Self::Public(_) => {}
+        }
+    }
+
+    /// The option of `firman token get` that uses this credential.
+    fn token_option(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Secret => "--secret-file FILE".to_owned(),
+            Self::Public(_) => "--key FILE".to_owned(),
+            Self::Generated(file) => {
+                format!("--key {}", shell_word(&file.path().display().to_string()))
+            }
+        }
+    }
+}
+
+pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
+    match command {
+        Command::Add(args) => add(args, session).await,
+        Command::List { agent } => {
+            let answer = session
+                .admin()?
+                .get(&["agents", &agent, "credentials"], &Query::default())
+                .await?;
+            if session.printer.is_json() {
+                return session.printer.json(&answer);
+            }
+            let nothing = format!(
+                "{agent} has no credential. Next: firman credential add {agent} --generate-key {agent}.pem"
+            );
+            session.printer.table(&table(&answer, "items"), &nothing)
+        }
+        Command::Rotate(args) => rotate(args, session).await,
+        Command::Revoke { agent, id } => {
+            let answer = session
+                .admin()?
+                .post(&["agents", &agent, "credentials", &id, "revoke"], None)
+                .await?;
+            if session.printer.is_json() {
+                return session.printer.json(&answer);
+            }
+            session.printer.facts(&facts(&answer))?;
+            session
+                .printer
+                .hint("Revoked: the next token request with it is refused. Tokens already issued last until they expire.");
+            Ok(())
+        }
+    }
+}
+
+async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let admin = session.admin()?;
+    let mut proof = Proof::prepare(&args.proof)?;
+    let mut body = proof.to_members().unwrap_or_default();
+    if let Some(seconds) = args.expires_in {
+        body.insert("expires_in".to_owned(), seconds.into());
+    }
+    let answer = admin
+        .post(
+            &["agents", &args.agent, "credentials"],
+            Some(&Value::Object(body)),
+        )
+        .await?;
+    proof.keep();
+    print_new(&answer, &proof, &admin, session).await
+}
+
+async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let admin = session.admin()?;
+    let mut proof = Proof::prepare(&ProofArgs {
+        secret: false,
+        public_key: args.public_key,
+        generate_key: args.generate_key,
+    })?;
+    let mut body = Map::new();
+    body.insert("overlap".to_owned(), args.overlap.into());
+    if let Some(jwk) = proof.public_jwk() {
+        body.insert("jwk".to_owned(), jwk);
+    }
+    let path = ["agents", &args.agent, "credentials", &args.id, "rotate"];
+    let answer = admin.post(&path, Some(&Value::Object(body))).await?;
+    proof.keep();
+    if matches!(proof, Proof::None) {
+        // Only a client secret rotates without a new key.
+        proof = Proof::Secret;
+    }
+    print_new(&answer, &proof, &admin, session).await?;
+    let until = date(&answer["replaced"], "expires_at");
+    session.printer.hint(&format!(
+        "The old credential {} works until {until}.",
+        args.id
+    ));
+    Ok(())
+}
+
+/// Prints an answer that holds `credential`, `client_id` and perhaps `client_secret`.
+async fn print_new(
+    answer: &Value,
+    proof: &Proof,
+    admin: &AdminClient,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
+    if session.printer.is_json() {
+        return session.printer.json(answer);
+    }
+    let mut shown = vec![
+        ("client_id", text(answer, "client_id")),
+        ("client_secret", text(answer, "client_secret")),
+    ];
+    shown.extend(facts(&answer["credential"]));
+    session.printer.facts(&shown)?;
+    hints(&text(answer, "client_id"), proof, admin, session).await;
+    Ok(())
+}
+
+/// Says what to do with a new credential.
+pub(super) async fn hints(
+    client_id: &str,
+    proof: &Proof,
+    admin: &AdminClient,
+    session: &mut Session<'_>,
+) {
+    match proof {
+        Proof::None => {
+            session.printer.next(&format!(
+                "firman credential add {client_id} --generate-key {client_id}.pem"
+            ));
+            return;
+        }
+        Proof::Secret => session.printer.hint(
+            "The client secret is shown once; store it now, where only the agent can read it.",
+        ),
+        Proof::Public(_) => {}
+        Proof::Generated(file) => session.printer.hint(&format!(
+            "The private key is in {} and nowhere else; give it to the agent alone.",
+            file.path().display()
+        )),
+    }
+    let insecure = if admin.is_insecure_http() {
+        " --insecure-http"
+    } else {
+        ""
+    };
+    session.printer.next(&format!(
+        "firman token get --issuer {} --client-id {client_id} {}{insecure}",
+        shell_word(&admin.issuer_url().await),
+        proof.token_option()
+    ));
+}
+
+/// The credentials in the array member `name`.
+pub(super) fn table(object: &Value, name: &str) -> Table {
+    let mut table = Table::new(&["ID", "KIND", "STATUS", "KID", "EXPIRES", "CREATED"]);
+    for credential in items(object, name) {
+        table.row([
+            text(credential, "id"),
+            text(credential, "kind"),
+            text(credential, "status"),
+            text(credential, "kid"),
+            date(credential, "expires_at"),
+            date(credential, "created_at"),
+        ]);
+    }
+    table
+}
+
+fn facts(credential: &Value) -> Vec<(&'static str, String)> {
+    vec![
+        ("credential", text(credential, "id")),
+        ("kind", text(credential, "kind")),
+        ("kid", text(credential, "kid")),
+        ("status", text(credential, "status")),
+        ("expires", date(credential, "expires_at")),
+        ("revoked", date(credential, "revoked_at")),
+    ]
+}

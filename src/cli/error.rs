@@ -1,0 +1,233 @@
+//! What a command can end with besides success, and how it is said: one sentence on stderr, or one
+//! JSON object there with `--output json`. Data alone goes to stdout, so that a pipe never has to
+//! tell an answer from a complaint.
+
+use std::io;
+
+use serde_json::{Map, Value, json};
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub(super) enum CliError {
+    /// The command line does not make sense: exit code 2.
+    Usage(Fault),
+    /// It was refused, or something failed: exit code 1.
+    Failed(Fault),
+    /// Whoever read our output has read enough (`firman agent list | head`): no error at all.
+    ClosedPipe,
+}
+
+/// What happened, why, and what to do next.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// A word for programs: the admin API's problem kind, an OAuth error code, or one of ours.
+    kind: String,
+    /// The sentence for people. Never holds a secret or a token.
+    detail: String,
+    /// HTTP status, when an answer was the reason.
+    status: Option<u16>,
+    /// The member or parameter at fault, when the server named one.
+    field: Option<String>,
+    /// What to look for in the server's log.
+    request_id: Option<String>,
+}
+
+impl Fault {
+    fn new(kind: &str, detail: String) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            detail,
+            status: None,
+            field: None,
+            request_id: None,
+        }
+    }
+}
+
+impl CliError {
+    /// A command line that cannot be meant.
+    pub(super) fn usage(detail: impl Into<String>) -> Self {
+        Self::Usage(Fault::new("usage", detail.into()))
+    }
+
+    /// A failure; `kind` is a stable word for programs.
+    pub(super) fn failed(kind: &str, detail: impl Into<String>) -> Self {
+        Self::Failed(Fault::new(kind, detail.into()))
+    }
+
+    /// A file that could not be read or written.
+    pub(super) fn file(path: &std::path::Path, action: &str, error: &io::Error) -> Self {
+        Self::failed(
+            "file",
+            format!("cannot {action} {}: {}", path.display(), reason(error)),
+        )
+    }
+
+    /// The refusal in an answer of the admin API (RFC 9457). An answer that is no problem document
+    /// (a proxy's page, say) is told by its status alone.
+    pub(super) fn problem(status: u16, body: &[u8]) -> Self {
+        let body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+        let text = |name: &str| body.get(name).and_then(Value::as_str);
+        let kind = text("type").and_then(|urn| urn.strip_prefix("urn:firman:problem:"));
+        let detail = text("detail").or_else(|| text("title")).map_or_else(
+            || format!("the server answered with status {status} and no explanation; is the URL that of firman's private listener?"),
+            str::to_owned,
+        );
+        Self::Failed(Fault {
+            kind: kind.unwrap_or("http").to_owned(),
+            detail,
+            status: Some(status),
+            field: text("field").map(str::to_owned),
+            request_id: text("request_id").map(str::to_owned),
+        })
+    }
+
+    /// The refusal in a token endpoint's answer (RFC 6749 §5.2).
+    pub(super) fn oauth(status: u16, body: &[u8]) -> Self {
+        let body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+        let text = |name: &str| body.get(name).and_then(Value::as_str);
+        let Some(code) = text("error") else {
+            return Self::Failed(Fault {
+                status: Some(status),
+                ..Fault::new(
+                    "http",
+                    format!("the token endpoint answered with status {status} and no OAuth error"),
+                )
+            });
+        };
+        let detail = match text("error_description") {
+            Some(description) => format!("the issuer refused: {description} ({code})"),
+            None => format!("the issuer refused: {code}"),
+        };
+        Self::Failed(Fault {
+            status: Some(status),
+            ..Fault::new(code, detail)
+        })
+    }
+
+    /// True for a stale `If-Match` (RFC 9110 §15.5.13).
+    pub(super) fn is_precondition_failed(&self) -> bool {
+        match self {
+            Self::Failed(fault) => fault.status == Some(412),
+            Self::Usage(_) | Self::ClosedPipe => false,
+        }
+    }
+
+    /// The process's exit code.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::ClosedPipe => 0,
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+        }
+    }
+
+    /// The lines for people; `None` when there is nothing to say.
+    pub(super) fn text(&self) -> Option<String> {
+        let fault = self.fault()?;
+        let mut text = format!("error: {}", fault.detail);
+        if let Some(field) = &fault.field
+            && !fault.detail.contains(field.as_str())
+        {
+            text.push_str(&format!("\n  field: {field}"));
+        }
+        // Only for faults of the server is its log the next place to look.
+        if let Some(request_id) = &fault.request_id
+            && fault.status.is_some_and(|status| status >= 500)
+        {
+            text.push_str(&format!("\n  request id: {request_id}"));
+        }
+        Some(text)
+    }
+
+    /// The object for programs: `{"error": {"kind", "detail", …}}`.
+    pub(super) fn json(&self) -> Option<Value> {
+        let fault = self.fault()?;
+        let mut error = Map::new();
+        error.insert("kind".to_owned(), json!(fault.kind));
+        error.insert("detail".to_owned(), json!(fault.detail));
+        if let Some(status) = fault.status {
+            error.insert("status".to_owned(), json!(status));
+        }
+        if let Some(field) = &fault.field {
+            error.insert("field".to_owned(), json!(field));
+        }
+        if let Some(request_id) = &fault.request_id {
+            error.insert("request_id".to_owned(), json!(request_id));
+        }
+        Some(json!({ "error": error }))
+    }
+
+    fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Usage(fault) | Self::Failed(fault) => Some(fault),
+            Self::ClosedPipe => None,
+        }
+    }
+}
+
+impl From<io::Error> for CliError {
+    /// Errors of our own output; those of files are told with their path by [`CliError::file`].
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::ClosedPipe
+        } else {
+            Self::failed(
+                "output",
+                format!("cannot write the output: {}", reason(&error)),
+            )
+        }
+    }
+}
+
+/// What the operating system said, without Rust's `(os error 2)`.
+pub(super) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_by_its_detail() {
+        let body = br#"{"type":"urn:firman:problem:conflict","title":"Conflict","status":409,"detail":"the name 'mailer' was given out before; choose another","request_id":"r-1","field":"name"}"#;
+        let error = CliError::problem(409, body);
+        insta::assert_snapshot!(error.text().unwrap(), @"error: the name 'mailer' was given out before; choose another");
+        insta::assert_snapshot!(error.json().unwrap(), @r#"{"error":{"detail":"the name 'mailer' was given out before; choose another","field":"name","kind":"conflict","request_id":"r-1","status":409}}"#);
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_fault_of_the_server_names_the_request_id() {
+        let body = br#"{"type":"urn:firman:problem:unavailable","title":"Unavailable","status":503,"detail":"the database did not answer; try again","request_id":"r-2"}"#;
+        insta::assert_snapshot!(CliError::problem(503, body).text().unwrap(), @r"
+        error: the database did not answer; try again
+          request id: r-2
+        ");
+    }
+
+    #[test]
+    fn a_page_that_is_no_problem_document_is_told_by_its_status() {
+        insta::assert_snapshot!(CliError::problem(502, b"<html>Bad Gateway</html>").text().unwrap(), @"error: the server answered with status 502 and no explanation; is the URL that of firman's private listener?");
+    }
+
+    #[test]
+    fn an_oauth_error_keeps_its_code() {
+        let body = br#"{"error":"invalid_scope","error_description":"scope 'write' is not granted; granted: read"}"#;
+        let error = CliError::oauth(400, body);
+        insta::assert_snapshot!(error.text().unwrap(), @"error: the issuer refused: scope 'write' is not granted; granted: read (invalid_scope)");
+        insta::assert_snapshot!(error.json().unwrap(), @r#"{"error":{"detail":"the issuer refused: scope 'write' is not granted; granted: read (invalid_scope)","kind":"invalid_scope","status":400}}"#);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error() {
+        let error = CliError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(error.exit_code(), 0);
+        assert_eq!(error.text(), None);
+    }
+}

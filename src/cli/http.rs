@@ -1,0 +1,200 @@
+//! HTTP as every command speaks it: no redirects (a token must not follow one), no proxy from the
+//! environment, deadlines, and answers of bounded size.
+
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, redirect};
+use url::{Host, Url};
+
+use super::error::CliError;
+
+/// A server that accepts no connection for that long is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than anything the server does on purpose, shorter than a person's patience.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest answer read: a page of 200 agents with every field full stays below.
+const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// An answer, read to its end.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) etag: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// True for 2xx.
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// A client for `url`. Certificates are loaded only for `https`, so that plain HTTP on loopback
+/// works where the system has none (a slim container).
+pub(super) fn client(url: &Url) -> Result<Client, CliError> {
+    let builder = Client::builder()
+        .user_agent(concat!("firman/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT);
+    let builder = if url.scheme() == "https" {
+        builder
+    } else {
+        builder.tls_certs_only([])
+    };
+    builder.build().map_err(|error| {
+        CliError::failed(
+            "tls",
+            format!("cannot prepare HTTPS: {}", innermost(&error)),
+        )
+    })
+}
+
+/// Parses an `http` or `https` URL without credentials, query or fragment; `what` names it in the
+/// error.
+pub(super) fn parse_url(text: &str, what: &str) -> Result<Url, CliError> {
+    let problem = match Url::parse(text) {
+        Err(error) => format!("is not a URL ({error})"),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            "is neither http nor https".to_owned()
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "holds a user name or password".to_owned()
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            "holds a query or a fragment".to_owned()
+        }
+        Ok(url) => return Ok(url),
+    };
+    Err(CliError::usage(format!(
+        "{what} {problem}: {text:?}; give one like https://id.example.com"
+    )))
+}
+
+/// Refuses to send a credential in clear text to another machine, unless it was asked for.
+pub(super) fn check_transport(url: &Url, insecure_http: bool) -> Result<(), CliError> {
+    if url.scheme() == "https" || insecure_http || is_loopback(url) {
+        return Ok(());
+    }
+    Err(CliError::failed(
+        "insecure_http",
+        format!(
+            "{url} is plain HTTP to another machine, where anybody on the way reads the credential; use https, or --insecure-http in a network you trust"
+        ),
+    ))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Sends a request and reads the answer. `unreachable` is the sentence for a server that is not
+/// there.
+pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<Answer, CliError> {
+    let mut response = request.send().await.map_err(|error| {
+        let reason = innermost(&error);
+        if error.is_connect() {
+            CliError::failed("unreachable", format!("{unreachable} ({reason})"))
+        } else if error.is_timeout() {
+            CliError::failed(
+                "timeout",
+                format!("no answer within {} s", TOTAL_TIMEOUT.as_secs()),
+            )
+        } else {
+            CliError::failed("http", format!("the request failed: {reason}"))
+        }
+    })?;
+    let status = response.status().as_u16();
+    let etag = response.headers().get("etag");
+    let etag = etag
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let mut body = Vec::new();
+    loop {
+        let chunk = response.chunk().await.map_err(|error| {
+            CliError::failed(
+                "http",
+                format!("the answer broke off: {}", innermost(&error)),
+            )
+        })?;
+        let Some(chunk) = chunk else { break };
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_MAX_BYTES {
+            return Err(CliError::failed(
+                "http",
+                "the answer is larger than 16 MiB; is this the right URL?",
+            ));
+        }
+    }
+    Ok(Answer { status, etag, body })
+}
+
+/// The error at the bottom, which names the cause; those above name the layers it passed.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    match error.downcast_ref::<std::io::Error>() {
+        Some(error) => super::error::reason(error),
+        None => error.to_string(),
+    }
+}
+
+/// `application/x-www-form-urlencoded` (RFC 6749 appendix B).
+pub(super) fn form(pairs: &[(&str, &str)]) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(pairs);
+    form.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_cannot_be_a_server_is_refused() {
+        for text in [
+            "",
+            "127.0.0.1:8081",
+            "localhost:8081",
+            "file:///etc/passwd",
+            "http://a:b@host/",
+            "https://host/?a=b",
+            "https://host/#x",
+        ] {
+            assert!(parse_url(text, "the URL").is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_credential_goes_in_clear_text_to_this_machine_only() {
+        for (url, allowed) in [
+            ("https://id.example.com", true),
+            ("http://127.0.0.1:8081", true),
+            ("http://[::1]:8081", true),
+            ("http://localhost:8081", true),
+            ("http://10.0.0.5:8081", false),
+            ("http://localhost.example.com", false),
+            ("http://id.example.com", false),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(check_transport(&url, false).is_ok(), allowed, "{url}");
+            assert!(check_transport(&url, true).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_form_escapes_what_would_end_a_value() {
+        assert_eq!(
+            form(&[("scope", "a b"), ("resource", "https://x/?a=b&c")]),
+            "scope=a+b&resource=https%3A%2F%2Fx%2F%3Fa%3Db%26c"
+        );
+    }
+}

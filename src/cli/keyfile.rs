@@ -1,0 +1,250 @@
+//! Files with keys, secrets and tokens: read with a bound, written for their owner's eyes only, and
+//! never over an existing key.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::error::CliError;
+use crate::jose::{PublicJwk, SigningAlgorithm, SigningKey};
+
+/// Larger than any key, secret or token this house reads.
+const FILE_MAX_BYTES: u64 = 64 * 1024;
+
+/// The content of `path`, or of stdin for `-`, wiped when dropped.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let mut content = Zeroizing::new(Vec::new());
+    let outcome = if path == Path::new("-") {
+        io::stdin()
+            .lock()
+            .take(FILE_MAX_BYTES + 1)
+            .read_to_end(&mut content)
+    } else {
+        fs::File::open(path)
+            .and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut content))
+    };
+    outcome.map_err(|error| CliError::file(path, "read", &error))?;
+    if content.len() as u64 > FILE_MAX_BYTES {
+        return Err(CliError::failed(
+            "file",
+            format!(
+                "{} is larger than 64 KiB; is it the right file?",
+                path.display()
+            ),
+        ));
+    }
+    Ok(content)
+}
+
+/// One line of text: a secret or a token, without the white space around it.
+pub(super) fn read_line(path: &Path, what: &str) -> Result<SecretString, CliError> {
+    let content = read(path)?;
+    let line = std::str::from_utf8(&content)
+        .map(str::trim)
+        .unwrap_or_default();
+    if line.is_empty() || line.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(CliError::failed(
+            "file",
+            format!(
+                "{} holds no {what}: expected one line of text without spaces",
+                path.display()
+            ),
+        ));
+    }
+    Ok(line.to_owned().into())
+}
+
+/// A public key from a JWK (JSON) or PEM file.
+pub(super) fn read_public(path: &Path) -> Result<PublicJwk, CliError> {
+    let content = read(path)?;
+    let key = match std::str::from_utf8(&content) {
+        Ok(text) if text.contains("-----BEGIN") => PublicJwk::from_pem(text),
+        Ok(_) | Err(_) => PublicJwk::parse(&content),
+    };
+    key.map_err(|problem| CliError::failed("key", format!("{}: {problem}", path.display())))
+}
+
+/// A private key from a PEM or private JWK file.
+pub(super) fn read_private(path: &Path) -> Result<SigningKey, CliError> {
+    let content = read(path)?;
+    SigningKey::from_file_content(None, &content)
+        .map_err(|problem| CliError::failed("key", format!("{}: {problem}", path.display())))
+}
+
+/// A private key file that was just made. Unless [`KeyFile::keep`] is called, dropping it removes
+/// the file again: a key that nobody registered would only wait to be mistaken for one that is.
+pub(super) struct KeyFile {
+    path: PathBuf,
+    public: PublicJwk,
+    is_kept: bool,
+}
+
+impl KeyFile {
+    /// Makes an ES256 key and writes it to `path` as PKCS#8 PEM with mode 0600. An existing file,
+    /// whatever it is, stays as it is.
+    pub(super) fn generate(path: &Path) -> Result<Self, CliError> {
+        let failed = |problem: crate::jose::KeyError| CliError::failed("key", problem.to_string());
+        let key = SigningKey::generate(SigningAlgorithm::Es256).map_err(failed)?;
+        let pem = key.to_pkcs8_pem().map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| {
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    return CliError::failed(
+                        "file",
+                        format!(
+                            "{} exists and is not overwritten; name another file, or move that one away",
+                            path.display()
+                        ),
+                    );
+                }
+                CliError::file(path, "create", &error)
+            })?;
+        let key_file = Self {
+            path: path.to_owned(),
+            public: key.public_jwk().clone(),
+            is_kept: false,
+        };
+        file.write_all(pem.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(|error| CliError::file(path, "write", &error))?;
+        Ok(key_file)
+    }
+
+    /// The public half.
+    pub(super) fn public(&self) -> &PublicJwk {
+        &self.public
+    }
+
+    /// Where the private half is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The key is registered: the file stays.
+    pub(super) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Nothing can be done about a failure here, and the error that led here matters more.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Replaces `path` by a file with `content` and mode 0600 such that a reader sees the old file or the
+/// whole new one, also after a power cut.
+pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), CliError> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => Path::new("."),
+    };
+    let write = || -> io::Result<()> {
+        // tempfile makes files with mode 0600.
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(content)?;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        fs::File::open(directory)?.sync_all()
+    };
+    write().map_err(|error| CliError::file(path, "write", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn an_existing_file_is_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mailer.pem");
+        fs::write(&path, "precious").unwrap();
+        let error = KeyFile::generate(&path).err().unwrap().text().unwrap();
+        assert!(error.ends_with(
+            "mailer.pem exists and is not overwritten; name another file, or move that one away"
+        ));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_dangling_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mailer.pem");
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &path).unwrap();
+        assert!(KeyFile::generate(&path).is_err());
+        assert!(!dir.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_key_that_was_not_registered_is_removed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mailer.pem");
+        drop(KeyFile::generate(&path).unwrap());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_generated_key_reads_back_and_is_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mailer.pem");
+        let mut file = KeyFile::generate(&path).unwrap();
+        file.keep();
+        let thumbprint = file.public().thumbprint().to_owned();
+        drop(file);
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(read_private(&path).unwrap().kid(), thumbprint);
+    }
+
+    #[test]
+    fn a_private_key_is_not_taken_for_a_public_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mailer.pem");
+        KeyFile::generate(&path).unwrap().keep();
+        assert!(read_public(&path).is_err());
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write_atomically(&path, b"new\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_secret_file_holds_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        for bad in [&b""[..], b"\n", b"a\nb\n", b"a b", b"\xff"] {
+            fs::write(&path, bad).unwrap();
+            assert!(read_line(&path, "client secret").is_err(), "{bad:?}");
+        }
+        fs::write(&path, b"fmn_x\r\n").unwrap();
+        use secrecy::ExposeSecret;
+        assert_eq!(
+            read_line(&path, "client secret").unwrap().expose_secret(),
+            "fmn_x"
+        );
+    }
+}

@@ -1,0 +1,426 @@
+//! The one place where the command line speaks: data on stdout, hints and errors on stderr, tables
+//! or JSON. Text from outside is made harmless before it meets a terminal: control characters and
+//! those that reorder or hide text come out as visible escapes.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use super::error::CliError;
+use crate::ports::time::UnixTime;
+
+/// How data is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// The admin API's own objects for programs.
+    Json,
+}
+
+/// Writes a command's data, hints and errors.
+pub(super) struct Printer {
+    format: Format,
+    data: Box<dyn Write + Send>,
+    hints: Box<dyn Write + Send>,
+}
+
+impl Printer {
+    /// One that writes to the process's stdout and stderr.
+    pub(super) fn stdio(format: Format) -> Self {
+        Self {
+            format,
+            data: Box::new(io::stdout()),
+            hints: Box::new(io::stderr()),
+        }
+    }
+
+    /// True when the reader is a program.
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Writes one JSON object as data, indented.
+    pub(super) fn json(&mut self, value: &Value) -> Result<(), CliError> {
+        let text = format!("{value:#}\n");
+        self.write(&harmless_json(&text))
+    }
+
+    /// Writes one JSON object as data on a line of its own.
+    pub(super) fn json_line(&mut self, value: &Value) -> Result<(), CliError> {
+        let text = format!("{value}\n");
+        self.write(&harmless_json(&text))
+    }
+
+    /// Writes a table as data. `nothing` is said on stderr when it has no rows.
+    pub(super) fn table(&mut self, table: &Table, nothing: &str) -> Result<(), CliError> {
+        if table.rows.is_empty() {
+            self.hint(nothing);
+            return Ok(());
+        }
+        self.write(&table.to_string())
+    }
+
+    /// Writes name-value pairs as data, values aligned; pairs with an empty value are left out.
+    pub(super) fn facts(&mut self, facts: &[(&str, String)]) -> Result<(), CliError> {
+        let shown = || facts.iter().filter(|(_, value)| !value.is_empty());
+        let width = shown().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for (name, value) in shown() {
+            let _ = writeln!(text, "{name:width$}  {}", harmless(value));
+        }
+        self.write(&text)
+    }
+
+    /// Writes text as data, as it is.
+    pub(super) fn write(&mut self, text: &str) -> Result<(), CliError> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Writes bytes as data, as they are.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.data.write_all(bytes)?;
+        self.data.flush()?;
+        Ok(())
+    }
+
+    /// Says something helpful on stderr, to people only.
+    pub(super) fn hint(&mut self, text: &str) {
+        if !self.is_json() {
+            self.warn(text);
+        }
+    }
+
+    /// Says the next command to try.
+    pub(super) fn next(&mut self, command: &str) {
+        self.hint(&format!("Next: {command}"));
+    }
+
+    /// Says on stderr what must not be missed, whoever reads.
+    pub(super) fn warn(&mut self, text: &str) {
+        // A stderr that is closed or full is no reason for a command to fail.
+        let _ = writeln!(self.hints, "{}", harmless_lines(text));
+    }
+
+    /// Asks a question on stderr, without ending the line.
+    pub(super) fn ask(&mut self, question: &str) {
+        let _ = write!(self.hints, "{} ", harmless_lines(question));
+        let _ = self.hints.flush();
+    }
+
+    /// Says why the command failed, on stderr.
+    pub(super) fn error(&mut self, error: &CliError) {
+        if self.is_json() {
+            if let Some(value) = error.json() {
+                let _ = writeln!(self.hints, "{}", harmless_json(&value.to_string()));
+            }
+        } else if let Some(text) = error.text() {
+            self.warn(&text);
+        }
+    }
+}
+
+/// Rows under a header, each column as wide as its widest cell, two spaces between.
+pub(super) struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty table with these columns.
+    pub(super) fn new(header: &[&'static str]) -> Self {
+        Self {
+            header: header.to_vec(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row; an empty cell is shown as `-`, so that columns can be counted by programs too.
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells = cells.into_iter().map(|cell| {
+            if cell.is_empty() {
+                "-".to_owned()
+            } else {
+                harmless(&cell)
+            }
+        });
+        self.rows.push(cells.collect());
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let widths: Vec<usize> = (0..self.header.len())
+            .map(|column| {
+                let cells = self.rows.iter().filter_map(|row| row.get(column));
+                let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
+                widest.max(self.header[column].len())
+            })
+            .collect();
+        let header: Vec<String> = self.header.iter().map(ToString::to_string).collect();
+        for row in std::iter::once(&header).chain(&self.rows) {
+            let line: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}"))
+                .collect();
+            writeln!(f, "{}", line.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// `text` with every character that could steer a terminal, break a line or reorder text as a
+/// visible escape (CWE-150).
+pub(super) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// [`harmless`], but line ends stay: for texts of ours around names from outside.
+fn harmless_lines(text: &str) -> String {
+    text.split('\n')
+        .map(harmless)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The same for JSON text, where such characters can only stand in strings and have an escape of
+/// their own; serde_json itself escapes only those below U+0020.
+fn harmless_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) && c != '\n' {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Control characters (C0, DEL, C1), line and paragraph separators, and the invisible and
+/// bidirectional ones.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The text member `name` of an object of the API; empty when absent or null.
+pub(super) fn text(object: &Value, name: &str) -> String {
+    match &object[name] {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
+    }
+}
+
+/// The array member `name` of an object of the API, its texts joined by commas.
+pub(super) fn names(object: &Value, name: &str) -> String {
+    texts(object, name).join(", ")
+}
+
+/// The texts in the array member `name`.
+pub(super) fn texts(object: &Value, name: &str) -> Vec<String> {
+    items(object, name)
+        .iter()
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// The elements of the array member `name`; none when it is absent.
+pub(super) fn items<'a>(object: &'a Value, name: &str) -> &'a [Value] {
+    object[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The member `name`, Unix seconds, as a date; empty when absent or null.
+pub(super) fn date(object: &Value, name: &str) -> String {
+    match object[name].as_i64() {
+        Some(seconds) => UnixTime(seconds).to_string(),
+        None => String::new(),
+    }
+}
+
+/// [`date`] followed by how far away that is.
+pub(super) fn date_and_distance(object: &Value, name: &str, now: UnixTime) -> String {
+    match object[name].as_i64() {
+        Some(seconds) => when(UnixTime(seconds), now),
+        None => String::new(),
+    }
+}
+
+/// `2026-11-21T09:30:00Z (in 14 min)`.
+pub(super) fn when(time: UnixTime, now: UnixTime) -> String {
+    let distance = time.since(now);
+    let size = match distance.unsigned_abs() {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7_199 => format!("{} min", seconds / 60),
+        seconds @ 7_200..=172_799 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    };
+    if distance >= 0 {
+        format!("{time} (in {size})")
+    } else {
+        format!("{time} ({size} ago)")
+    }
+}
+
+/// `word` as a POSIX shell takes it for one word: quoted only when it has to be.
+pub(super) fn shell_word(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Pipe(Arc<Mutex<Vec<u8>>>);
+
+    impl Pipe {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn printer(format: Format) -> (Printer, Pipe, Pipe) {
+        let (data, hints) = (Pipe::default(), Pipe::default());
+        let printer = Printer {
+            format,
+            data: Box::new(data.clone()),
+            hints: Box::new(hints.clone()),
+        };
+        (printer, data, hints)
+    }
+
+    #[test]
+    fn what_steers_a_terminal_comes_out_as_an_escape() {
+        for (text, shown) in [
+            ("a\x1b[2Jb", r"a\u{1b}[2Jb"),
+            ("a\nb\tc\rd", r"a\u{a}b\u{9}c\u{d}d"),
+            ("a\u{9b}31m", r"a\u{9b}31m"),
+            ("a\u{7f}", r"a\u{7f}"),
+            ("\u{202e}txt", r"\u{202e}txt"),
+            ("a\u{200b}b", r"a\u{200b}b"),
+            ("Zoë 東京", "Zoë 東京"),
+        ] {
+            assert_eq!(harmless(text), shown);
+        }
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped_in_json_and_reads_back_the_same() {
+        let value = json!({"owner": "a\x1b]0;x\x07\u{9b}\u{7f}\u{202e}\u{e0041}é"});
+        let (mut printer, data, _) = printer(Format::Json);
+        printer.json(&value).unwrap();
+        let text = data.text();
+        assert!(text.chars().all(|c| c == '\n' || !steers(c)), "{text:?}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_trailing_spaces() {
+        let mut table = Table::new(&["NAME", "STATUS", "OWNER"]);
+        table.row(["mailer".to_owned(), "active".to_owned(), "ops".to_owned()]);
+        table.row([
+            "team-a.triage-bot".to_owned(),
+            "suspended".to_owned(),
+            String::new(),
+        ]);
+        insta::assert_snapshot!(table, @r"
+        NAME               STATUS     OWNER
+        mailer             active     ops
+        team-a.triage-bot  suspended  -
+        ");
+    }
+
+    #[test]
+    fn an_empty_table_is_said_on_stderr_only() {
+        let (mut printer, data, hints) = printer(Format::Table);
+        printer.table(&Table::new(&["NAME"]), "no agents").unwrap();
+        assert_eq!(
+            (data.text(), hints.text()),
+            (String::new(), "no agents\n".to_owned())
+        );
+    }
+
+    #[test]
+    fn hints_are_for_people_and_errors_for_both() {
+        let (mut printer, data, hints) = printer(Format::Json);
+        printer.hint("Next: firman agent list");
+        printer.error(&CliError::failed("conflict", "no"));
+        assert_eq!(data.text(), "");
+        assert_eq!(
+            hints.text(),
+            "{\"error\":{\"detail\":\"no\",\"kind\":\"conflict\"}}\n"
+        );
+    }
+
+    #[test]
+    fn facts_without_a_value_are_left_out() {
+        let (mut printer, data, _) = printer(Format::Table);
+        printer
+            .facts(&[
+                ("name", "mailer".to_owned()),
+                ("description", String::new()),
+                ("status", "active".to_owned()),
+            ])
+            .unwrap();
+        assert_eq!(data.text(), "name    mailer\nstatus  active\n");
+    }
+
+    #[test]
+    fn distances_are_told_in_a_fitting_unit() {
+        let now = UnixTime(1_795_253_400);
+        for (seconds, shown) in [
+            (0, "2026-11-21T09:30:00Z (in 0 s)"),
+            (-90, "2026-11-21T09:28:30Z (90 s ago)"),
+            (900, "2026-11-21T09:45:00Z (in 15 min)"),
+            (-86_400, "2026-11-20T09:30:00Z (24 h ago)"),
+            (30 * 86_400, "2026-12-21T09:30:00Z (in 30 days)"),
+        ] {
+            assert_eq!(when(now.plus(seconds), now), shown);
+        }
+    }
+
+    #[test]
+    fn a_word_is_quoted_only_when_the_shell_would_split_it() {
+        assert_eq!(shell_word("keys/mailer.pem"), "keys/mailer.pem");
+        assert_eq!(shell_word("my key's.pem"), r"'my key'\''s.pem'");
+        assert_eq!(shell_word(""), "''");
+    }
+}

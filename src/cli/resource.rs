@@ -1,0 +1,231 @@
+//! `firman resource`: what tokens are for.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::agent::removed;
+use super::client::{Page, Query};
+use super::duration::{DurationOr, parse_duration, parse_duration_or_default};
+use super::error::CliError;
+use super::print::{Table, date, items, names, text, texts};
+use super::{Session, edited_list, nothing_to_change, parse_name};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Register a resource
+    Add(AddArgs),
+    /// List resources
+    List(Page),
+    /// Show a resource
+    Show {
+        /// The resource's name
+        #[arg(value_parser = parse_name)]
+        name: String,
+    },
+    /// Change a resource
+    Edit(EditArgs),
+    /// Remove a resource
+    Remove {
+        /// The resource's name
+        #[arg(value_parser = parse_name)]
+        name: String,
+        /// Even if roles grant it, which lose the grant
+        #[arg(long)]
+        force: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// The name: labels of a-z, 0-9 and '-' joined by '.'
+    #[arg(value_parser = parse_name)]
+    name: String,
+    /// The URI that becomes the token's audience; the profile claude has one of its own
+    #[arg(long, value_name = "URI")]
+    identifier: Option<String>,
+    /// What it is
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// A scope it knows; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// What kind of relying party it is
+    #[arg(long, value_parser = ["generic", "claude"])]
+    profile: Option<String>,
+    /// How long its tokens live (90s, 15m, 1h)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    lifetime: Option<u64>,
+    /// How its tokens are signed
+    #[arg(long, value_parser = ["ES256", "RS256"])]
+    algorithm: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EditArgs {
+    /// The resource's name
+    #[arg(value_parser = parse_name)]
+    name: String,
+    /// What it is
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Add a scope; may be repeated
+    #[arg(long, value_name = "SCOPE")]
+    add_scope: Vec<String>,
+    /// Remove a scope; may be repeated
+    #[arg(long, value_name = "SCOPE")]
+    remove_scope: Vec<String>,
+    /// How long its tokens live, or 'default'
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_default)]
+    lifetime: Option<DurationOr>,
+    /// How its tokens are signed
+    #[arg(long, value_parser = ["ES256", "RS256", "default"])]
+    algorithm: Option<String>,
+}
+
+pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
+    match command {
+        Command::Add(args) => add(args, session).await,
+        Command::List(page) => {
+            let answer = session
+                .admin()?
+                .list(&["resources"], Query::default(), &page)
+                .await?;
+            let mut table = Table::new(&[
+                "NAME",
+                "IDENTIFIER",
+                "PROFILE",
+                "SCOPES",
+                "LIFETIME",
+                "ALGORITHM",
+            ]);
+            for resource in items(&answer, "items") {
+                table.row([
+                    text(resource, "name"),
+                    text(resource, "identifier"),
+                    text(resource, "profile"),
+                    names(resource, "scopes"),
+                    lifetime(resource),
+                    text(resource, "token_algorithm"),
+                ]);
+            }
+            session.list(
+                &answer,
+                &table,
+                "No resources. Next: firman resource add NAME --identifier URI --scope SCOPE",
+            )
+        }
+        Command::Show { name } => {
+            let resource = session
+                .admin()?
+                .get(&["resources", &name], &Query::default())
+                .await?;
+            print(&resource, session)
+        }
+        Command::Edit(args) => edit(args, session).await,
+        Command::Remove { name, force, yes } => {
+            let admin = session.admin()?;
+            session.confirm(&format!("Remove resource {name}?"), yes)?;
+            let query = Query::default().with("force", force.then_some(true));
+            admin.delete(&["resources", &name], &query).await?;
+            removed(&name, session)
+        }
+    }
+}
+
+async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let mut body = Map::new();
+    body.insert("name".to_owned(), json!(args.name));
+    let optional = [
+        ("identifier", args.identifier.map(Value::from)),
+        ("description", args.description.map(Value::from)),
+        ("profile", args.profile.map(Value::from)),
+        (
+            "scopes",
+            (!args.scopes.is_empty()).then(|| json!(args.scopes)),
+        ),
+        ("lifetime", args.lifetime.map(Value::from)),
+        ("algorithm", args.algorithm.map(Value::from)),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value);
+        }
+    }
+    let resource = session
+        .admin()?
+        .post(&["resources"], Some(&Value::Object(body)))
+        .await?;
+    print(&resource, session)?;
+    session
+        .printer
+        .next(&format!("firman role add ROLE --grant {}", args.name));
+    Ok(())
+}
+
+async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let edits_scopes = !(args.add_scope.is_empty() && args.remove_scope.is_empty());
+    if args.description.is_none()
+        && args.lifetime.is_none()
+        && args.algorithm.is_none()
+        && !edits_scopes
+    {
+        return Err(nothing_to_change());
+    }
+    let change = |current: &Value| {
+        let mut body = Map::new();
+        if let Some(description) = &args.description {
+            body.insert("description".to_owned(), json!(description));
+        }
+        if edits_scopes {
+            let scopes = edited_list(
+                "scope",
+                texts(current, "scopes"),
+                &args.add_scope,
+                &args.remove_scope,
+            )?;
+            body.insert("scopes".to_owned(), json!(scopes));
+        }
+        if let Some(lifetime) = args.lifetime {
+            body.insert("lifetime".to_owned(), lifetime.to_json());
+        }
+        if let Some(algorithm) = &args.algorithm {
+            let algorithm = Some(algorithm).filter(|algorithm| *algorithm != "default");
+            body.insert("algorithm".to_owned(), json!(algorithm));
+        }
+        Ok(body)
+    };
+    let resource = session
+        .admin()?
+        .edit(&["resources", &args.name], change)
+        .await?;
+    print(&resource, session)
+}
+
+fn lifetime(resource: &Value) -> String {
+    let seconds = text(resource, "token_lifetime");
+    if seconds.is_empty() {
+        seconds
+    } else {
+        format!("{seconds} s")
+    }
+}
+
+fn print(resource: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
+    if session.printer.is_json() {
+        return session.printer.json(resource);
+    }
+    session.printer.facts(&[
+        ("name", text(resource, "name")),
+        ("identifier", text(resource, "identifier")),
+        ("description", text(resource, "description")),
+        ("profile", text(resource, "profile")),
+        ("scopes", names(resource, "scopes")),
+        ("lifetime", lifetime(resource)),
+        ("algorithm", text(resource, "token_algorithm")),
+        ("created", date(resource, "created_at")),
+        ("id", text(resource, "id")),
+    ])
+}

@@ -1,0 +1,102 @@
+//! `firman token`: the agent's side. Gets a token the way any OAuth client does, from discovery on,
+//! and looks into tokens as a relying party would. Knows nothing of the admin API.
+
+mod discovery;
+mod get;
+mod inspect;
+mod verify;
+
+use std::path::Path;
+
+use clap::Subcommand;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+
+use super::Session;
+use super::error::CliError;
+use super::keyfile;
+use super::print::{Printer, when};
+use crate::ports::time::UnixTime;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Get a token and print it
+    Get(get::GetArgs),
+    /// Show what a token says, without checking anything
+    Inspect {
+        /// The token; `-` reads it from stdin
+        #[arg(value_name = "JWT")]
+        token: String,
+    },
+    /// Check a token as a relying party does, and show what it says
+    Verify(verify::VerifyArgs),
+}
+
+pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
+    match command {
+        Command::Get(args) => get::run(args, session).await,
+        Command::Inspect { token } => inspect::run(&read_token(&token)?, session),
+        Command::Verify(args) => verify::run(args, session).await,
+    }
+}
+
+/// The token on the command line, or on stdin for `-`, where other users do not see it in the list
+/// of processes.
+fn read_token(argument: &str) -> Result<SecretString, CliError> {
+    if argument == "-" {
+        return keyfile::read_line(Path::new("-"), "token");
+    }
+    Ok(argument.trim().to_owned().into())
+}
+
+/// Prints a token's header and claims: as JSON with whether they were verified, or as facts with
+/// times as dates.
+fn print(
+    header: &Map<String, Value>,
+    claims: &Map<String, Value>,
+    is_verified: bool,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
+    let now = session.now();
+    let printer = &mut session.printer;
+    if printer.is_json() {
+        return printer
+            .json(&json!({ "verified": is_verified, "header": header, "claims": claims }));
+    }
+    print_members(header, now, printer)?;
+    printer.write("\n")?;
+    print_members(claims, now, printer)
+}
+
+fn print_members(
+    members: &Map<String, Value>,
+    now: UnixTime,
+    printer: &mut Printer,
+) -> Result<(), CliError> {
+    let facts: Vec<(String, String)> = members
+        .iter()
+        .map(|(name, value)| {
+            let shown = match (name.as_str(), value) {
+                ("exp" | "iat" | "nbf" | "auth_time", Value::Number(seconds)) => {
+                    match seconds.as_i64() {
+                        Some(seconds) => when(UnixTime(seconds), now),
+                        None => seconds.to_string(),
+                    }
+                }
+                (_, Value::String(text)) => text.clone(),
+                (_, other) => other.to_string(),
+            };
+            (super::print::harmless(name), shown)
+        })
+        .collect();
+    let facts: Vec<(&str, String)> = facts
+        .iter()
+        .map(|(name, shown)| (name.as_str(), shown.clone()))
+        .collect();
+    printer.facts(&facts)
+}
+
+/// The text of a token or secret, at the moment it is used.
+fn expose(secret: &SecretString) -> &str {
+    secret.expose_secret()
+}

@@ -1,0 +1,207 @@
+//! `firman token verify`: what a relying party does with a token. It needs to know whose tokens it
+//! takes and that they are meant for it, so both are required.
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::discovery::Issuer;
+use super::{expose, read_token};
+use crate::cli::error::CliError;
+use crate::cli::{Session, http};
+use crate::jose::json::parse_object;
+use crate::jose::jwt::CLOCK_SKEW_SECONDS;
+use crate::jose::{Claims, JwsError, PublicJwkSet, UnverifiedJws, VerifiedJws};
+use crate::ports::time::UnixTime;
+
+/// The largest token looked at: what the relying parties we know take at most.
+const TOKEN_MAX_BYTES: usize = 16 * 1024;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct VerifyArgs {
+    /// The token; `-` reads it from stdin
+    #[arg(value_name = "JWT")]
+    token: String,
+    /// Whose tokens to take: the issuer's URL, exactly as it calls itself
+    #[arg(long, value_name = "URL")]
+    issuer: String,
+    /// For whom the token must be: the resource's identifier
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: String,
+}
+
+pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let token = read_token(&args.token)?;
+    let unverified =
+        UnverifiedJws::parse(expose(&token), TOKEN_MAX_BYTES).map_err(|error| refused(&error))?;
+    let issuer = Issuer::discover(&args.issuer, session.globals.insecure_http).await?;
+    let keys = fetch_keys(&issuer).await?;
+    let verified = check_signature(&unverified, &keys)?;
+    check_claims(&verified, &issuer.name, &args.audience, session.now())?;
+    let (header, _) = super::inspect::decode(expose(&token))?;
+    let claims: Map<String, Value> =
+        parse_object(verified.payload()).map_err(|error| refused(&error))?;
+    super::print(&header, &claims, true, session)?;
+    session.printer.hint(&format!(
+        "Verified: signed by {}, for {}, and not expired.",
+        args.issuer, args.audience
+    ));
+    Ok(())
+}
+
+async fn fetch_keys(issuer: &Issuer) -> Result<PublicJwkSet, CliError> {
+    let url = issuer.endpoint("jwks_uri")?;
+    let answer = http::send(
+        http::client(&url)?.get(url.clone()),
+        &format!("cannot reach the key set {url}"),
+    )
+    .await?;
+    if !answer.is_success() {
+        return Err(CliError::failed(
+            "jwks",
+            format!("{url} answered with status {}", answer.status),
+        ));
+    }
+    PublicJwkSet::parse_published(&answer.body).map_err(|problem| {
+        CliError::failed(
+            "jwks",
+            format!("the key set {url} is not acceptable: {problem}"),
+        )
+    })
+}
+
+fn check_signature(
+    token: &UnverifiedJws<'_>,
+    keys: &PublicJwkSet,
+) -> Result<VerifiedJws, CliError> {
+    let mut candidates = keys
+        .keys()
+        .iter()
+        .filter(|key| token.may_be_signed_by(key))
+        .peekable();
+    if candidates.peek().is_none() {
+        let kid = token.unverified_kid().unwrap_or("none");
+        return Err(CliError::failed(
+            "token",
+            format!(
+                "not valid: the issuer publishes no {} key with the token's kid ({kid}); the key was withdrawn, or the token is another issuer's",
+                token.unverified_alg()
+            ),
+        ));
+    }
+    candidates
+        .find_map(|key| token.verify(key).ok())
+        .ok_or_else(|| refused(&JwsError::Signature))
+}
+
+fn check_claims(
+    token: &VerifiedJws,
+    issuer: &str,
+    audience: &str,
+    now: UnixTime,
+) -> Result<(), CliError> {
+    let claims = Claims::parse(token).map_err(|error| refused(&error))?;
+    if claims.issuer.as_deref() != Some(issuer) {
+        return Err(refused(&format!(
+            "`iss` is {:?}, not {issuer:?}",
+            claims.issuer.unwrap_or_default()
+        )));
+    }
+    if !claims
+        .audience
+        .as_ref()
+        .is_some_and(|named| named.contains(audience))
+    {
+        let named: Vec<&str> = claims
+            .audience
+            .iter()
+            .flat_map(|named| named.iter())
+            .collect();
+        return Err(refused(&format!(
+            "the token is for {named:?} (`aud`), not for {audience:?}"
+        )));
+    }
+    claims
+        .check_times(now, CLOCK_SKEW_SECONDS)
+        .map_err(|error| refused(&error))?;
+    Ok(())
+}
+
+fn refused(problem: &dyn std::fmt::Display) -> CliError {
+    CliError::failed("token", format!("not valid: {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::jose::{SigningAlgorithm, SigningKey};
+
+    const ISSUER: &str = "https://id.example.com";
+    const AUDIENCE: &str = "https://api.example.com";
+    const NOW: UnixTime = UnixTime(1_795_253_400);
+
+    fn check(key: &SigningKey, claims: &Value, published: &SigningKey) -> String {
+        let token = key
+            .sign_compact("at+jwt", claims.to_string().as_bytes())
+            .unwrap();
+        let keys = PublicJwkSet::of(vec![published.public_jwk().clone()]).unwrap();
+        let unverified = UnverifiedJws::parse(&token, TOKEN_MAX_BYTES).unwrap();
+        let outcome = check_signature(&unverified, &keys)
+            .and_then(|token| check_claims(&token, ISSUER, AUDIENCE, NOW));
+        outcome.map_or_else(|error| error.text().unwrap(), |()| "ok".to_owned())
+    }
+
+    #[test]
+    fn a_token_is_refused_with_its_reason() {
+        let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
+        let good = json!({"iss": ISSUER, "sub": "agent:mailer", "aud": AUDIENCE, "exp": NOW.0 + 60, "iat": NOW.0});
+        let with = |name: &str, value: Value| {
+            let mut claims = good.clone();
+            claims[name] = value;
+            claims
+        };
+        for (claims, expected) in [
+            (
+                with("iss", json!("https://id.example.com/")),
+                "error: not valid: `iss` is \"https://id.example.com/\", not \"https://id.example.com\"",
+            ),
+            (
+                with("aud", json!("https://other.example.com")),
+                "error: not valid: the token is for [\"https://other.example.com\"] (`aud`), not for \"https://api.example.com\"",
+            ),
+            (
+                with("aud", json!(1)),
+                "error: not valid: `aud` must be a string or a non-empty array of strings",
+            ),
+            (
+                with("exp", json!(NOW.0 - 60)),
+                "error: not valid: the token has expired (`exp`); make a new one, and check the clock of the machine that makes it",
+            ),
+            (
+                with("exp", json!("never")),
+                "error: not valid: `exp` must be a whole number of seconds since 1970",
+            ),
+            (
+                with("nbf", json!(NOW.0 + 600)),
+                "error: not valid: the token is not valid yet (`nbf`); check the clock of the machine that makes it",
+            ),
+            (good.clone(), "ok"),
+        ] {
+            assert_eq!(check(&key, &claims, &key), expected);
+        }
+    }
+
+    #[test]
+    fn a_token_of_a_key_that_is_not_published_is_refused() {
+        let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
+        let other = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
+        let outcome = check(&key, &json!({}), &other);
+        assert!(
+            outcome.starts_with(
+                "error: not valid: the issuer publishes no ES256 key with the token's kid ("
+            ),
+            "{outcome}"
+        );
+    }
+}

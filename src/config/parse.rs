@@ -1,0 +1,323 @@
+//! Texts into values, with what is wrong with them when they are not.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use url::{Host, Url};
+
+/// No token of this server lives longer: half a day is a working day with its hand-over.
+const MAX_LIFETIME_CAP_SECONDS: u32 = 43_200;
+
+/// Why a text is no value, and what would be one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unfit {
+    pub(super) problem: String,
+    pub(super) remedy: String,
+}
+
+fn unfit<T>(problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, Unfit> {
+    Err(Unfit {
+        problem: problem.into(),
+        remedy: remedy.into(),
+    })
+}
+
+/// How much is logged of what this program does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Faults of ours.
+    Error,
+    /// And what will become one.
+    Warn,
+    /// And every request.
+    Info,
+    /// And why it was decided so.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    const ALL: [Self; 5] = [
+        Self::Error,
+        Self::Warn,
+        Self::Info,
+        Self::Debug,
+        Self::Trace,
+    ];
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        })
+    }
+}
+
+/// How it is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For eyes.
+    Text,
+}
+
+impl LogFormat {
+    const ALL: [Self; 2] = [Self::Json, Self::Text];
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        })
+    }
+}
+
+/// Where the database is. May hold a password: [`fmt::Display`] and [`fmt::Debug`] leave it out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// A SQLite file.
+    #[must_use]
+    pub fn sqlite(path: &Path) -> Self {
+        Self(format!("sqlite:{}", path.display()))
+    }
+
+    /// The whole URL, password and all: for the one who connects, for nobody else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ok(mut url) = Url::parse(&self.0) else {
+            return f.write_str("(not shown)");
+        };
+        if url.password().is_some() {
+            // Refused only for URLs that cannot have a password.
+            let _ = url.set_password(Some("***"));
+        }
+        if url.scheme() != "sqlite" {
+            // `?password=` and `?sslpassword=` are accepted by PostgreSQL as well.
+            url.set_query(url.query().is_some().then_some("***"));
+        }
+        f.write_str(url.as_str())
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, Unfit> {
+    text.parse().or_else(|_| {
+        unfit(
+            "is not an IP address and a port",
+            "Write it like 127.0.0.1:8080, or 0.0.0.0:8080 for every address of this machine.",
+        )
+    })
+}
+
+pub(super) fn number(text: &str, range: RangeInclusive<u32>) -> Result<u32, Unfit> {
+    match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => unfit(
+            "is not a whole number in range",
+            format!("Write one from {} to {}.", range.start(), range.end()),
+        ),
+    }
+}
+
+pub(super) fn lifetime(text: &str) -> Result<u32, Unfit> {
+    match number(text, 1..=MAX_LIFETIME_CAP_SECONDS) {
+        Ok(seconds) => Ok(seconds),
+        Err(_) => unfit(
+            "is not a lifetime in seconds",
+            format!("Write a whole number from 1 to {MAX_LIFETIME_CAP_SECONDS} (12 hours)."),
+        ),
+    }
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, Unfit> {
+    if text.is_empty() {
+        return unfit(
+            "is empty",
+            "Write the path of a directory, or leave the setting out.",
+        );
+    }
+    Ok(PathBuf::from(text))
+}
+
+pub(super) fn secret(text: &str) -> Result<SecretString, Unfit> {
+    if text.trim().is_empty() {
+        return unfit(
+            "is empty",
+            "Put the secret there, or leave the setting out.",
+        );
+    }
+    Ok(SecretString::from(text))
+}
+
+/// Names only: addresses are known from the listener, and the port does not matter.
+pub(super) fn host_names(text: &str) -> Result<Vec<String>, Unfit> {
+    let mut names = Vec::new();
+    for name in text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
+        if !name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
+        {
+            return unfit(
+                "is not a list of host names",
+                "Write names alone, without scheme, port or path, like console.example.com.",
+            );
+        }
+        names.push(name.to_ascii_lowercase());
+    }
+    Ok(names)
+}
+
+pub(super) fn algorithm(text: &str) -> Result<String, Unfit> {
+    match text {
+        "ES256" | "RS256" => Ok(text.to_owned()),
+        _ => unfit(
+            "is not a signing algorithm of this server",
+            "Write ES256 or RS256.",
+        ),
+    }
+}
+
+pub(super) fn log_level(text: &str) -> Result<LogLevel, Unfit> {
+    let level = LogLevel::ALL
+        .into_iter()
+        .find(|level| level.to_string() == text);
+    level.map_or_else(
+        || {
+            unfit(
+                "is not a log level",
+                "Write error, warn, info, debug or trace.",
+            )
+        },
+        Ok,
+    )
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, Unfit> {
+    let format = LogFormat::ALL
+        .into_iter()
+        .find(|format| format.to_string() == text);
+    format.map_or_else(|| unfit("is not a log format", "Write json or text."), Ok)
+}
+
+pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, Unfit> {
+    const REMEDY: &str = "Write sqlite:data/firman.db or postgres://user:password@host/database.";
+    if let Some(path) = text.strip_prefix("sqlite:") {
+        if path.trim_start_matches('/').is_empty() || path.contains(":memory:") {
+            return unfit("names no file", REMEDY);
+        }
+        return Ok(DatabaseUrl(text.to_owned()));
+    }
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => {
+            Ok(DatabaseUrl(text.to_owned()))
+        }
+        Ok(_) | Err(_) => unfit("is neither a SQLite nor a PostgreSQL URL", REMEDY),
+    }
+}
+
+pub(super) fn client_url(text: &str) -> Result<String, Unfit> {
+    const REMEDY: &str = "Write the URL of the private listener, like http://127.0.0.1:8081.";
+    match Url::parse(text) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            unfit("is not an http or https URL", REMEDY)
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() || has_user(&url) => {
+            unfit("has more than a host and a path", REMEDY)
+        }
+        Ok(url) => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        Err(_) => unfit("is not a URL", REMEDY),
+    }
+}
+
+/// `https` without query and fragment (OpenID Connect Discovery §3, RFC 8414 §2), and in the one spelling
+/// that every URL library leaves alone: relying parties compare it byte for byte with `iss`.
+pub(super) fn issuer_url(text: &str) -> Result<String, Unfit> {
+    const LIKE: &str = "Write it like https://id.example.com.";
+    let Ok(url) = Url::parse(text) else {
+        return unfit("is not a URL", LIKE);
+    };
+    let canonical = url.as_str().trim_end_matches('/');
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) => {}
+        "http" => {
+            return unfit(
+                "is not https",
+                "Use https; http is for this machine alone (127.0.0.1, [::1], localhost).",
+            );
+        }
+        _ => return unfit("is not an https URL", LIKE),
+    }
+    if has_user(&url) {
+        return unfit("has a user name or password in it", LIKE);
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return unfit(
+            "has a query or a fragment",
+            "Leave out everything from the ? or # on.",
+        );
+    }
+    if text.ends_with('/') {
+        return unfit("ends with a slash", format!("Write {canonical}."));
+    }
+    if text != canonical {
+        return unfit(
+            "is not in its canonical spelling (host in lower case, no default port, no dot segments)",
+            format!("Write {canonical}."),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// `http://` and the address, in the canonical spelling.
+pub(super) fn http_url(address: SocketAddr) -> String {
+    match address.port() {
+        80 => match address {
+            SocketAddr::V4(v4) => format!("http://{}", v4.ip()),
+            SocketAddr::V6(v6) => format!("http://[{}]", v6.ip()),
+        },
+        _ => format!("http://{address}"),
+    }
+}
+
+fn has_user(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

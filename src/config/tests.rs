@@ -1,0 +1,467 @@
+use super::*;
+
+/// Loads a file with this text (none if empty), these variables and these flags. Paths of the temporary
+/// directory are shortened to the file's name.
+fn load(file: &str, variables: &[(&str, &str)], flags: &Overrides) -> Result<Config, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let prefix = format!("{}/", directory.path().display());
+    let path = directory.path().join("firman.toml");
+    std::fs::write(&path, file).unwrap();
+    std::fs::write(directory.path().join("secret"), "from a file\r\n").unwrap();
+    std::fs::write(directory.path().join("blank"), "\n").unwrap();
+    let environment = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.replace("DIR/", &prefix)))
+        .collect();
+    let file = file.replace("DIR/", &prefix);
+    std::fs::write(&path, &file).unwrap();
+    Config::load(
+        (!file.is_empty()).then_some(path.as_path()),
+        &environment,
+        flags,
+    )
+    .map_err(|error| error.to_string().replace(&prefix, ""))
+}
+
+fn from_file(file: &str) -> Result<Config, String> {
+    load(file, &[], &Overrides::default())
+}
+
+fn from_variable(name: &str, value: &str) -> Result<Config, String> {
+    load("", &[(name, value)], &Overrides::default())
+}
+
+fn shown(config: &Config) -> Vec<String> {
+    let lines = config.show().into_iter();
+    lines
+        .map(|line| format!("{} = {} <- {}", line.key, line.value, line.origin))
+        .collect()
+}
+
+/// A file and what is said about it.
+const FILE_MISTAKES: &[(&str, &str)] = &[
+    (
+        "[server]\nliten = \"127.0.0.1:1\"",
+        "firman.toml:2: unknown key server.liten. Did you mean server.listen?",
+    ),
+    (
+        "[server]\n\ncolour = 1",
+        "firman.toml:3: unknown key server.colour. [server] has listen, max_connections, drain_seconds.",
+    ),
+    (
+        "[sever]\nlisten = \"127.0.0.1:1\"",
+        "firman.toml:1: unknown section or key sever. Did you mean [server]?",
+    ),
+    (
+        "\n[colours]",
+        "firman.toml:2: unknown section or key colours. The sections are admin, client, data, database, issuer, keys, log, server, tokens.",
+    ),
+    (
+        "drain_seconds = 3",
+        "firman.toml:1: unknown section or key drain_seconds. Did you mean server.drain_seconds?",
+    ),
+    (
+        "issuer = \"https://id.example.com\"",
+        "firman.toml:1: unknown key issuer. issuer is a section: write [issuer] and below it url.",
+    ),
+    (
+        "[keys]\nkek = \"hunter2\"",
+        "firman.toml:2: unknown key keys.kek. A secret has no place in this file: write keys.kek_file with the path of a file that holds it.",
+    ),
+    (
+        "[server]\nlisten = 8080",
+        "firman.toml:2: server.listen is an integer, which has the wrong type. Write a string in quotes.",
+    ),
+    (
+        "[server]\nmax_connections = \"many\"",
+        "firman.toml:2: server.max_connections is a string, which has the wrong type. Write a whole number without quotes.",
+    ),
+    (
+        "[admin]\nhosts = [1]",
+        "firman.toml:2: admin.hosts is an array, which has the wrong type. Write a list of strings, like [\"console.example.com\"].",
+    ),
+    (
+        "[server]\nlisten = \"8080\"",
+        "firman.toml:2: server.listen is \"8080\", which is not an IP address and a port. Write it like 127.0.0.1:8080, or 0.0.0.0:8080 for every address of this machine.",
+    ),
+    (
+        "[server]\nmax_connections = 0",
+        "firman.toml:2: server.max_connections is \"0\", which is not a whole number in range. Write one from 1 to 1000000.",
+    ),
+    (
+        "[tokens]\nmax_lifetime = 43201",
+        "firman.toml:2: tokens.max_lifetime is \"43201\", which is not a lifetime in seconds. Write a whole number from 1 to 43200 (12 hours).",
+    ),
+    (
+        "[tokens]\ndefault_lifetime = 7200",
+        "tokens.default_lifetime is 7200 (firman.toml:2), more than tokens.max_lifetime, 3600 (default). Lower the one or raise the other.",
+    ),
+    (
+        "[tokens]\ndefault_algorithm = \"none\"",
+        "firman.toml:2: tokens.default_algorithm is \"none\", which is not a signing algorithm of this server. Write ES256 or RS256.",
+    ),
+    (
+        "[keys]\nkek_file = \"DIR/none\"",
+        "firman.toml:2: cannot read none: No such file or directory (os error 2). Create the file or correct the path.",
+    ),
+    (
+        "[database]\nurl = \"sqlite:a\"\nurl_file = \"DIR/secret\"",
+        "firman.toml:2 and firman.toml:3 both set database.url. Remove one of them.",
+    ),
+    (
+        "[server]\nlisten = \"a\"\nlisten = \"b\"",
+        "firman.toml:3: duplicate key. The file must be TOML, like: [server] and below it listen = \"127.0.0.1:8080\".",
+    ),
+];
+
+#[test]
+fn mistakes_in_the_file_are_named_with_line_and_remedy() {
+    for (file, message) in FILE_MISTAKES {
+        assert_eq!(from_file(file).unwrap_err(), *message, "{file}");
+    }
+}
+
+/// A variable, its value and what is said about it.
+const VARIABLE_MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "FIRMAN_SERVER__LITEN",
+        "a",
+        "unknown environment variable FIRMAN_SERVER__LITEN. Did you mean FIRMAN_SERVER__LISTEN?",
+    ),
+    (
+        "FIRMAN_COLOUR__RED",
+        "",
+        "unknown environment variable FIRMAN_COLOUR__RED. Settings are named FIRMAN_SECTION__KEY; unset this one.",
+    ),
+    (
+        "FIRMAN_ISUER_URL",
+        "a",
+        "unknown environment variable FIRMAN_ISUER_URL. Did you mean FIRMAN_ISSUER_URL?",
+    ),
+    (
+        "FIRMAN_LOG",
+        "loud",
+        "environment variable FIRMAN_LOG: log.level is \"loud\", which is not a log level. Write error, warn, info, debug or trace.",
+    ),
+    (
+        "FIRMAN_LOG_FORMAT",
+        "xml",
+        "environment variable FIRMAN_LOG_FORMAT: log.format is \"xml\", which is not a log format. Write json or text.",
+    ),
+    (
+        "FIRMAN_DATABASE_URL",
+        "mysql://root:hunter2@db/firman",
+        "environment variable FIRMAN_DATABASE_URL: database.url is (not shown), which is neither a SQLite nor a PostgreSQL URL. Write sqlite:data/firman.db or postgres://user:password@host/database.",
+    ),
+    (
+        "FIRMAN_DATABASE_URL",
+        "sqlite::memory:",
+        "environment variable FIRMAN_DATABASE_URL: database.url is (not shown), which names no file. Write sqlite:data/firman.db or postgres://user:password@host/database.",
+    ),
+    (
+        "FIRMAN_KEK",
+        " ",
+        "environment variable FIRMAN_KEK: keys.kek is (not shown), which is empty. Put the secret there, or leave the setting out.",
+    ),
+    (
+        "FIRMAN_ADMIN_TOKEN_FILE",
+        "DIR/blank",
+        "environment variable FIRMAN_ADMIN_TOKEN_FILE: client.admin_token is (not shown), which is empty. Put the secret there, or leave the setting out.",
+    ),
+    (
+        "FIRMAN_KEK_FILE",
+        "DIR/none",
+        "environment variable FIRMAN_KEK_FILE: cannot read none: No such file or directory (os error 2). Create the file or correct the path.",
+    ),
+    (
+        "FIRMAN_ADMIN_HOSTS",
+        "a.example,http://b.example",
+        "environment variable FIRMAN_ADMIN_HOSTS: admin.hosts is \"a.example,http://b.example\", which is not a list of host names. Write names alone, without scheme, port or path, like console.example.com.",
+    ),
+    (
+        "FIRMAN_URL",
+        "localhost:8081",
+        "environment variable FIRMAN_URL: client.url is \"localhost:8081\", which is not an http or https URL. Write the URL of the private listener, like http://127.0.0.1:8081.",
+    ),
+    (
+        "FIRMAN_CONFIG",
+        "DIR/none.toml",
+        "cannot read none.toml: No such file or directory (os error 2). Create the file or correct the path.",
+    ),
+];
+
+#[test]
+fn mistakes_in_the_environment_are_named_with_variable_and_remedy() {
+    for (variable, value, message) in VARIABLE_MISTAKES {
+        assert_eq!(
+            from_variable(variable, value).unwrap_err(),
+            *message,
+            "{variable}"
+        );
+    }
+}
+
+#[test]
+fn a_setting_given_twice_in_the_environment_is_refused() {
+    let twice = [
+        ("FIRMAN_LISTEN", "127.0.0.1:1"),
+        ("FIRMAN_SERVER__LISTEN", "127.0.0.1:2"),
+    ];
+    assert_eq!(
+        load("", &twice, &Overrides::default()).unwrap_err(),
+        "environment variable FIRMAN_LISTEN and environment variable FIRMAN_SERVER__LISTEN both set server.listen. Remove one of them."
+    );
+    let secret = [("FIRMAN_KEK", "a"), ("FIRMAN_KEK_FILE", "DIR/secret")];
+    assert_eq!(
+        load("", &secret, &Overrides::default()).unwrap_err(),
+        "environment variable FIRMAN_KEK and environment variable FIRMAN_KEK_FILE both set keys.kek. Remove one of them."
+    );
+}
+
+#[test]
+fn an_issuer_url_that_relying_parties_would_stumble_over_is_refused() {
+    for (url, value, problem) in [
+        (
+            "id.example.com",
+            "\"id.example.com\"",
+            "is not a URL. Write it like https://id.example.com.",
+        ),
+        (
+            "ftp://a.example",
+            "\"ftp://a.example\"",
+            "is not an https URL. Write it like https://id.example.com.",
+        ),
+        (
+            "http://a.example",
+            "\"http://a.example\"",
+            "is not https. Use https; http is for this machine alone (127.0.0.1, [::1], localhost).",
+        ),
+        (
+            "https://u:hunter2@a.example",
+            "(not shown)",
+            "has a user name or password in it. Write it like https://id.example.com.",
+        ),
+        (
+            "https://a.example?b",
+            "\"https://a.example?b\"",
+            "has a query or a fragment. Leave out everything from the ? or # on.",
+        ),
+        (
+            "https://a.example#b",
+            "\"https://a.example#b\"",
+            "has a query or a fragment. Leave out everything from the ? or # on.",
+        ),
+        (
+            "https://a.example/",
+            "\"https://a.example/\"",
+            "ends with a slash. Write https://a.example.",
+        ),
+        (
+            "https://a.example/b/",
+            "\"https://a.example/b/\"",
+            "ends with a slash. Write https://a.example/b.",
+        ),
+        (
+            "https://A.example/B",
+            "\"https://A.example/B\"",
+            "is not in its canonical spelling (host in lower case, no default port, no dot segments). Write https://a.example/B.",
+        ),
+        (
+            "https://a.example:443",
+            "\"https://a.example:443\"",
+            "is not in its canonical spelling (host in lower case, no default port, no dot segments). Write https://a.example.",
+        ),
+        (
+            "https://a.example/b/../c",
+            "\"https://a.example/b/../c\"",
+            "is not in its canonical spelling (host in lower case, no default port, no dot segments). Write https://a.example/c.",
+        ),
+    ] {
+        let expected = format!(
+            "environment variable FIRMAN_ISSUER_URL: issuer.url is {value}, which {problem}"
+        );
+        assert_eq!(
+            from_variable("FIRMAN_ISSUER_URL", url).unwrap_err(),
+            expected
+        );
+    }
+}
+
+#[test]
+fn an_issuer_url_is_kept_byte_for_byte() {
+    let anywhere = SocketAddr::from(([0, 0, 0, 0], 8080));
+    for url in [
+        "https://id.example.com",
+        "https://id.example.com:8443/a/B",
+        "http://127.0.0.1:8080",
+        "http://localhost",
+    ] {
+        let config = from_variable("FIRMAN_ISSUER_URL", url).unwrap();
+        assert_eq!(config.issuer_url(anywhere).unwrap(), url);
+    }
+}
+
+#[test]
+fn without_an_issuer_url_the_bound_loopback_address_is_it_and_any_other_is_refused() {
+    let config = from_file("").unwrap();
+    assert_eq!(
+        config
+            .issuer_url("127.0.0.1:45123".parse().unwrap())
+            .unwrap(),
+        "http://127.0.0.1:45123"
+    );
+    assert_eq!(
+        config.issuer_url("127.0.0.1:80".parse().unwrap()).unwrap(),
+        "http://127.0.0.1"
+    );
+    assert_eq!(
+        config.issuer_url("[::1]:8080".parse().unwrap()).unwrap(),
+        "http://[::1]:8080"
+    );
+    assert_eq!(
+        config
+            .issuer_url("0.0.0.0:8080".parse().unwrap())
+            .unwrap_err()
+            .to_string(),
+        "issuer.url is not set, and 0.0.0.0:8080 can be reached from other machines. Set FIRMAN_ISSUER_URL to the https URL under which relying parties find this server, like https://id.example.com."
+    );
+}
+
+#[test]
+fn variables_of_others_and_empty_ones_are_passed_over() {
+    let variables = [
+        ("FIRMAN_PORT", "tcp://10.0.0.1:8080"),
+        ("FIRMAN_SERVICE_HOST", "10.0.0.1"),
+        ("FIRMAN_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("FIRMAN_LISTEN", ""),
+    ];
+    let config = load("", &variables, &Overrides::default()).unwrap();
+    assert_eq!(shown(&config), shown(&from_file("").unwrap()));
+}
+
+#[test]
+fn the_defaults_are_shown_as_such() {
+    assert_eq!(
+        shown(&from_file("").unwrap()),
+        [
+            "issuer.url = http://127.0.0.1:8080 <- default",
+            "server.listen = 127.0.0.1:8080 <- default",
+            "server.max_connections = 800 <- default",
+            "server.drain_seconds = 10 <- default",
+            "admin.listen = 127.0.0.1:8081 <- default",
+            "admin.hosts =  <- default",
+            "database.url = sqlite:data/firman.db <- default",
+            "data.dir = data <- default",
+            "keys.dir = keys <- default",
+            "keys.kek = (not set) <- default",
+            "tokens.default_lifetime = 900 <- default",
+            "tokens.max_lifetime = 3600 <- default",
+            "tokens.default_algorithm = ES256 <- default",
+            "log.level = info <- default",
+            "log.format = json <- default",
+            "client.url = http://127.0.0.1:8081 <- default",
+            "client.admin_token = (not set) <- default",
+        ]
+    );
+}
+
+/// Something of every kind.
+const FILE: &str = r#"
+    [issuer]
+    url = "https://id.example.com"
+    [server]
+    listen = "0.0.0.0:1"
+    max_connections = 1_000
+    [admin]
+    listen = "0.0.0.0:2"
+    hosts = ["Console.example.com", "b.example"]
+    [database]
+    url = "postgres://firman:hunter2@db/firman?sslpassword=hunter2"
+    [data]
+    dir = "from-file"
+    [keys]
+    kek_file = "DIR/secret"
+    [log]
+    level = "warn"
+"#;
+
+#[test]
+fn a_flag_beats_a_variable_beats_the_file_and_each_says_so() {
+    let variables = [
+        ("FIRMAN_ADMIN_LISTEN", "0.0.0.0:3"),
+        ("FIRMAN_DATA__DIR", "from-variable"),
+        ("FIRMAN_TOKENS__MAX_LIFETIME", "7200"),
+        ("FIRMAN_ADMIN_TOKEN", "hunter2"),
+        ("FIRMAN_LOG", "debug"),
+    ];
+    let flags = Overrides {
+        log: Some("error".to_owned()),
+        log_format: Some("text".to_owned()),
+        ..Overrides::default()
+    };
+
+    let config = load(FILE, &variables, &flags).unwrap();
+
+    assert_eq!(config.kek().unwrap().expose_secret(), "from a file");
+    assert_eq!(config.admin_token().unwrap().expose_secret(), "hunter2");
+    assert_eq!(
+        config.database_url().expose(),
+        "postgres://firman:hunter2@db/firman?sslpassword=hunter2"
+    );
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    let lines: Vec<String> = config
+        .show()
+        .into_iter()
+        .map(|line| {
+            let origin = line
+                .origin
+                .rsplit_once('/')
+                .map_or(line.origin.as_str(), |(_, name)| name);
+            format!("{} = {} <- {origin}", line.key, line.value)
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "issuer.url = https://id.example.com <- firman.toml:3",
+            "server.listen = 0.0.0.0:1 <- firman.toml:5",
+            "server.max_connections = 1000 <- firman.toml:6",
+            "server.drain_seconds = 10 <- default",
+            "admin.listen = 0.0.0.0:3 <- environment variable FIRMAN_ADMIN_LISTEN",
+            "admin.hosts = console.example.com,b.example <- firman.toml:9",
+            "database.url = postgres://firman:***@db/firman?*** <- firman.toml:11",
+            "data.dir = from-variable <- environment variable FIRMAN_DATA__DIR",
+            "keys.dir = keys <- default",
+            "keys.kek = (set) <- firman.toml:15",
+            "tokens.default_lifetime = 900 <- default",
+            "tokens.max_lifetime = 7200 <- environment variable FIRMAN_TOKENS__MAX_LIFETIME",
+            "tokens.default_algorithm = ES256 <- default",
+            "log.level = error <- flag --log",
+            "log.format = text <- flag --log-format",
+            "client.url = http://127.0.0.1:3 <- default",
+            "client.admin_token = (set) <- environment variable FIRMAN_ADMIN_TOKEN",
+        ]
+    );
+}
+
+#[test]
+fn the_database_lies_in_the_data_directory_unless_said_otherwise() {
+    let config = from_variable("FIRMAN_DATA_DIR", "/var/lib/firman").unwrap();
+    assert_eq!(
+        config.database_url().expose(),
+        "sqlite:/var/lib/firman/firman.db"
+    );
+}
+
+#[test]
+fn every_setting_has_variables_of_its_own() {
+    let mut names = Vec::new();
+    for setting in Setting::ALL {
+        names.push(setting.long_variable());
+        names.extend(setting.short_variable().map(ToOwned::to_owned));
+    }
+    let total = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), total);
+}

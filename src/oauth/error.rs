@@ -1,0 +1,188 @@
+//! Errors of the protocol surface (RFC 6749 §5.2, RFC 8707 §2): a fixed public text outside, a
+//! private source in the log beside the request id.
+
+use std::error::Error;
+use std::fmt;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::issuer::authorize::AuthorizationError;
+
+/// The `error` values we answer with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// The request cannot be parsed.
+    InvalidRequest,
+    /// The client did not prove itself.
+    InvalidClient,
+    /// We do not know that grant type.
+    UnsupportedGrantType,
+    /// The scope is not granted.
+    InvalidScope,
+    /// The audience is not granted (RFC 8707 §2).
+    InvalidTarget,
+    /// A fault of ours.
+    ServerError,
+    /// Too much at once; try again.
+    TemporarilyUnavailable,
+}
+
+impl ErrorCode {
+    /// The registered value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+}
+
+/// A refusal or a fault, ready to be answered.
+#[derive(Debug)]
+pub struct OAuthError {
+    code: ErrorCode,
+    status: StatusCode,
+    description: String,
+    challenge: bool,
+    retry_after_seconds: Option<u32>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.description)
+    }
+}
+
+impl OAuthError {
+    fn new(code: ErrorCode, status: StatusCode, description: impl Into<String>) -> Self {
+        Self { code, status, description: description.into(), challenge: false, retry_after_seconds: None, source: None }
+    }
+
+    /// 400: the request cannot be parsed.
+    pub fn invalid_request(description: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, description)
+    }
+
+    /// 401: the one answer to everyone who did not prove themselves, whatever the reason.
+    #[must_use]
+    pub fn invalid_client() -> Self {
+        Self::invalid_assertion("client authentication failed")
+    }
+
+    /// 401: the signature is good; the fault is named.
+    pub fn invalid_assertion(problem: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidClient, StatusCode::UNAUTHORIZED, problem)
+    }
+
+    /// 400: not a grant type of ours.
+    #[must_use]
+    pub fn unsupported_grant_type(supported: &str) -> Self {
+        Self::new(ErrorCode::UnsupportedGrantType, StatusCode::BAD_REQUEST, format!("grant_type must be one of: {supported}"))
+    }
+
+    /// 429: too many refusals for this caller.
+    #[must_use]
+    pub fn slow_down() -> Self {
+        let error = Self::new(
+            ErrorCode::TemporarilyUnavailable,
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many failed attempts for this client from this address",
+        );
+        Self { retry_after_seconds: Some(1), ..error }
+    }
+
+    /// 503: overload, or a database that is away.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        let error =
+            Self::new(ErrorCode::TemporarilyUnavailable, StatusCode::SERVICE_UNAVAILABLE, "the issuer cannot answer at present; try again");
+        Self { retry_after_seconds: Some(1), ..error }
+    }
+
+    /// 503: something of ours is broken and needs an operator.
+    #[must_use]
+    pub fn server_error() -> Self {
+        let error = Self::new(ErrorCode::ServerError, StatusCode::SERVICE_UNAVAILABLE, "the issuer cannot issue this token at present");
+        Self { retry_after_seconds: Some(30), ..error }
+    }
+
+    /// Adds `WWW-Authenticate: Basic`, owed when the client used the Authorization header (RFC 6749 §5.2).
+    #[must_use]
+    pub fn challenging(mut self, used_authorization_header: bool) -> Self {
+        self.challenge = used_authorization_header && self.status == StatusCode::UNAUTHORIZED;
+        self
+    }
+
+    /// Keeps the cause for the log.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The `error` value.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+}
+
+impl From<AuthorizationError> for OAuthError {
+    fn from(error: AuthorizationError) -> Self {
+        let description = error.to_string();
+        let code = match error {
+            AuthorizationError::InvalidRequest(_) => ErrorCode::InvalidRequest,
+            AuthorizationError::InvalidScope(_) => ErrorCode::InvalidScope,
+            AuthorizationError::InvalidTarget(_) => ErrorCode::InvalidTarget,
+        };
+        Self::new(code, StatusCode::BAD_REQUEST, description)
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        match &self.source {
+            Some(source) if self.status.is_server_error() => {
+                tracing::error!(error = &**source as &(dyn Error + 'static), code = self.code.as_str(), "a token request could not be answered");
+            }
+            Some(source) => tracing::info!(reason = %source, code = self.code.as_str(), "a token request was refused"),
+            None => tracing::info!(reason = self.description, code = self.code.as_str(), "a token request was refused"),
+        }
+        let body = json!({ "error": self.code.as_str(), "error_description": described(&self.description) });
+        let mut response = (self.status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
+        if self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"firman\", charset=\"UTF-8\""));
+        }
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// The characters RFC 6749 §5.2 allows in `error_description`.
+fn described(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '"' | '\\' => '\'',
+            ' '..='~' => c,
+            _ => '?',
+        })
+        .collect()
+}
+
+/// A path that does not exist.
+pub(super) async fn not_found() -> Response {
+    let body = json!({ "error": "not_found", "error_description": "there is nothing at this path" });
+    (StatusCode::NOT_FOUND, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}

@@ -1,0 +1,185 @@
+//! `POST /oauth2/token`: parse → authenticate → authorize → mint → record → answer.
+
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
+use axum::{Extension, Json};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use serde_json::json;
+
+use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::issuer::authenticate::{AuthenticatedClient, AuthenticationError, PresentedCredential};
+use crate::issuer::authorize::{Authorization, AuthorizationError, client_credentials};
+use crate::issuer::ledger::Outcome;
+use crate::issuer::mint::IssuedToken;
+use crate::issuer::{Caller, Issuer};
+use crate::ports::request::{PeerAddr, RequestId};
+use crate::store::AgentAggregate;
+
+use super::error::OAuthError;
+use super::form::Form;
+use super::grant::GrantRequest;
+use super::{Shared, client_auth, grant};
+
+/// A decision that went stale is made once more on fresh rows, then given up.
+const ATTEMPTS: u32 = 2;
+
+/// The endpoint with its one method.
+pub(super) fn route() -> MethodRouter<Shared> {
+    post(token).fallback(post_only)
+}
+
+async fn post_only() -> Response {
+    let body = json!({ "error": "invalid_request", "error_description": "the token endpoint takes POST" });
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST"), (header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+async fn token(
+    State(shared): State<Shared>,
+    Extension(RequestId(request_id)): Extension<RequestId>,
+    Extension(PeerAddr(peer)): Extension<PeerAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let caller = Caller { actor: String::new(), request_id, address: peer.ip().to_string() };
+    match answer(&shared, &caller, &headers, &body).await {
+        Ok(issued) => issued_response(&issued),
+        Err(error) => error.challenging(client_auth::uses_authorization_header(&headers)).into_response(),
+    }
+}
+
+async fn answer(shared: &Shared, caller: &Caller, headers: &HeaderMap, body: &[u8]) -> Result<IssuedToken, OAuthError> {
+    let issuer = &shared.issuer;
+    let form = Form::parse(headers, body)?;
+    let request = grant::parse(&form)?;
+    let presented = client_auth::parse(headers, &form)?;
+    for _ in 0..ATTEMPTS {
+        let now = issuer.ports().clock.now_millis();
+        let mut client = authenticate(shared, &presented, caller).await?;
+        let mut decision = decide(issuer, &client, &request);
+        if decision.is_err() && renewed(issuer).await? {
+            // A refusal is decided once more on fresh rows before it is given.
+            client = authenticate(shared, &presented, caller).await?;
+            decision = decide(issuer, &client, &request);
+        }
+        let authorization = decision.map_err(|error| {
+            let answer = OAuthError::from(error.clone());
+            refuse(issuer, client.aggregate(), caller, answer.code().as_str(), &error.to_string());
+            answer
+        })?;
+        let minted = issuer.mint(authorization, caller, now).map_err(|error| {
+            refuse(issuer, client.aggregate(), caller, "server_error", &error.to_string());
+            OAuthError::server_error().because(error)
+        })?;
+        match issuer.record(minted).await {
+            Outcome::Recorded(issued) => return Ok(issued),
+            Outcome::Stale => {}
+            Outcome::Replayed => {
+                refuse(issuer, client.aggregate(), caller, "invalid_client", "the assertion was used before");
+                return Err(OAuthError::invalid_assertion("jti was used before; each assertion is accepted once"));
+            }
+            Outcome::Unavailable => return Err(OAuthError::unavailable().because("the ledger did not record the token")),
+        }
+    }
+    Err(OAuthError::unavailable().because("the registry changed under the request twice"))
+}
+
+/// Authenticates; a refusal that a newer row could change is decided once more on fresh rows.
+async fn authenticate(shared: &Shared, presented: &PresentedCredential, caller: &Caller) -> Result<AuthenticatedClient, OAuthError> {
+    let issuer = &shared.issuer;
+    let mut result = issuer.authenticate(presented, issuer.ports().clock.now()).await;
+    if matches!(result, Err(AuthenticationError::Refused { rests_on_state: true, .. })) && renewed(issuer).await? {
+        result = issuer.authenticate(presented, issuer.ports().clock.now()).await;
+    }
+    match result {
+        Ok(client) => Ok(client),
+        Err(AuthenticationError::Refused { reason, unverified_client_id, .. }) => {
+            let claimed = unverified_client_id.unwrap_or_default();
+            issuer.note_unproven(reason, &claimed, caller);
+            if shared.refusals.is_exceeded(&caller.address, &claimed) {
+                return Err(OAuthError::slow_down());
+            }
+            Err(OAuthError::invalid_client().because(reason))
+        }
+        Err(AuthenticationError::Assertion { problem, client }) => {
+            refuse(issuer, &client, caller, "invalid_client", &problem);
+            Err(OAuthError::invalid_assertion(problem))
+        }
+        Err(AuthenticationError::Unavailable(source)) => Err(OAuthError::unavailable().because(source)),
+    }
+}
+
+fn decide(issuer: &Issuer, client: &AuthenticatedClient, request: &GrantRequest) -> Result<Authorization, AuthorizationError> {
+    match request {
+        GrantRequest::ClientCredentials(request) => client_credentials::authorize(client, request, &issuer.policy()),
+    }
+}
+
+/// Brings the cache up to the database; true when there was anything newer.
+async fn renewed(issuer: &Issuer) -> Result<bool, OAuthError> {
+    issuer.renew().await.map_err(|error| OAuthError::unavailable().because(error))
+}
+
+/// Audits a refusal of an agent that proved itself.
+fn refuse(issuer: &Arc<Issuer>, client: &AgentAggregate, caller: &Caller, error: &str, reason: &str) {
+    issuer.note_refusal(AuditDraft {
+        at: issuer.ports().clock.now_millis(),
+        event: AuditEvent::TokenRefused,
+        actor: format!("agent:{}", client.agent.name),
+        target: client.agent.subject.as_str().to_owned(),
+        agent: Some(client.agent.id.clone()),
+        token_id: None,
+        request_id: caller.request_id.clone(),
+        address: caller.address.clone(),
+        detail: json!({ "error": error, "reason": reason }).to_string(),
+    });
+}
+
+/// RFC 6749 §5.1.
+fn issued_response(issued: &IssuedToken) -> Response {
+    let mut body = json!({ "access_token": issued.access_token, "token_type": "Bearer", "expires_in": issued.expires_in });
+    if !issued.scope.is_empty() {
+        body["scope"] = json!(issued.scope);
+    }
+    if let Some(id_token) = &issued.id_token {
+        body["id_token"] = json!(id_token);
+    }
+    let no_store = [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")];
+    (no_store, Json(body)).into_response()
+}
+
+/// Refusals a second that one address gets for one client before it is told to slow down, after a
+/// burst. A right credential is never held back, so that nobody can lock an agent out.
+const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("20 is not 0");
+const REFUSAL_BURST: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
+
+/// Counts refusals per address and claimed client, in a fixed number of cells.
+pub(crate) struct RefusalLimiter {
+    hasher: RandomState,
+    cells: DefaultKeyedRateLimiter<u16>,
+}
+
+impl std::fmt::Debug for RefusalLimiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RefusalLimiter")
+    }
+}
+
+impl RefusalLimiter {
+    pub(super) fn new() -> Self {
+        let quota = Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST);
+        Self { hasher: RandomState::new(), cells: RateLimiter::keyed(quota) }
+    }
+
+    /// Counts one refusal; true when there were too many.
+    fn is_exceeded(&self, address: &str, claimed: &str) -> bool {
+        let [low, high, ..] = self.hasher.hash_one((address, claimed)).to_le_bytes();
+        self.cells.check_key(&u16::from_le_bytes([low, high])).is_err()
+    }
+}

@@ -1,0 +1,197 @@
+//! Which `Host` a listener answers to. On the public one the value changes nothing, so any single one will
+//! do. On the private one it must be known: a page in the operator's browser whose own name suddenly
+//! resolves to 127.0.0.1 (DNS rebinding) can reach the port, but cannot lie about the name.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::header::HOST;
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+
+use super::refusal::Refusal;
+
+/// The rule of a listener. Either way a request has exactly one `Host` line (RFC 9112 §3.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPolicy {
+    /// Any one host; its value is ignored.
+    AnySingle,
+    /// One of these.
+    AllowList(AllowedHosts),
+}
+
+/// The names and addresses a private listener answers to, whatever the port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedHosts {
+    listen: IpAddr,
+    names: BTreeSet<String>,
+}
+
+impl AllowedHosts {
+    /// `localhost`, the loopback addresses, the address listened on and `names`. A listener on all
+    /// addresses answers to every IP literal: only a name can be rebound.
+    pub fn new(listen: SocketAddr, names: impl IntoIterator<Item = String>) -> Self {
+        let names = names
+            .into_iter()
+            .map(|name| canonical(&name))
+            .chain(["localhost".to_owned()])
+            .collect();
+        Self {
+            listen: listen.ip(),
+            names,
+        }
+    }
+
+    fn contains(&self, host: &str) -> bool {
+        let literal = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(host);
+        match literal.parse::<IpAddr>() {
+            Ok(address) => {
+                self.listen.is_unspecified() || address == self.listen || address.is_loopback()
+            }
+            Err(_) => self.names.contains(&canonical(host)),
+        }
+    }
+}
+
+impl HostPolicy {
+    /// Judges a request's `Host` and, when its target is in absolute form, the authority there, which then
+    /// takes precedence (RFC 9112 §3.2.2).
+    pub(super) fn check(&self, request: &Parts) -> Result<(), Refusal> {
+        let mut lines = request.headers.get_all(HOST).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            return Err(Refusal::NotOneHost);
+        };
+        // An empty value is legal: a target without an authority has nothing else to say.
+        let host = match line.as_bytes() {
+            b"" => None,
+            bytes => Some(Authority::try_from(bytes).map_err(|_| Refusal::MalformedHost)?),
+        };
+        if host
+            .as_ref()
+            .is_some_and(|host| host.as_str().contains('@'))
+        {
+            return Err(Refusal::MalformedHost);
+        }
+        match self {
+            Self::AnySingle => Ok(()),
+            Self::AllowList(allowed) => {
+                let is_known = |authority: &Authority| allowed.contains(authority.host());
+                if host.as_ref().is_some_and(is_known)
+                    && request.uri.authority().is_none_or(is_known)
+                {
+                    Ok(())
+                } else {
+                    Err(Refusal::UnknownHost)
+                }
+            }
+        }
+    }
+}
+
+/// Names compare without regard to case and to the root's dot.
+fn canonical(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn outcome(listen: &str, target: &str, hosts: &[&str]) -> Result<(), Refusal> {
+        let allowed =
+            AllowedHosts::new(listen.parse().unwrap(), ["Console.Example.com".to_owned()]);
+        let mut request = Request::builder().uri(target);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        HostPolicy::AllowList(allowed).check(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_private_listener_refuses_hosts_that_are_not_its_own() {
+        for (listen, target, hosts, expected) in [
+            ("127.0.0.1:8081", "/", &[][..], Refusal::NotOneHost),
+            (
+                "127.0.0.1:8081",
+                "/",
+                &["localhost", "localhost"],
+                Refusal::NotOneHost,
+            ),
+            (
+                "127.0.0.1:8081",
+                "/",
+                &["evil.example"],
+                Refusal::UnknownHost,
+            ),
+            (
+                "127.0.0.1:8081",
+                "/",
+                &["localhost.evil.example"],
+                Refusal::UnknownHost,
+            ),
+            ("127.0.0.1:8081", "/", &[""], Refusal::UnknownHost),
+            (
+                "127.0.0.1:8081",
+                "/",
+                &["10.0.0.9:8081"],
+                Refusal::UnknownHost,
+            ),
+            (
+                "127.0.0.1:8081",
+                "/",
+                &["user@localhost"],
+                Refusal::MalformedHost,
+            ),
+            (
+                "127.0.0.1:8081",
+                "/",
+                &["local host"],
+                Refusal::MalformedHost,
+            ),
+            (
+                "127.0.0.1:8081",
+                "/",
+                &["localhost/admin"],
+                Refusal::MalformedHost,
+            ),
+            (
+                "127.0.0.1:8081",
+                "http://evil.example/",
+                &["localhost"],
+                Refusal::UnknownHost,
+            ),
+            ("0.0.0.0:8081", "/", &["evil.example"], Refusal::UnknownHost),
+        ] {
+            assert_eq!(
+                outcome(listen, target, hosts),
+                Err(expected),
+                "{listen} {target} {hosts:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_private_listener_answers_to_its_addresses_and_names_on_any_port() {
+        for (listen, target, host) in [
+            ("127.0.0.1:8081", "/", "127.0.0.1:8081"),
+            ("127.0.0.1:8081", "/", "localhost"),
+            ("127.0.0.1:8081", "/", "LOCALHOST.:9000"),
+            ("127.0.0.1:8081", "/", "[::1]:8081"),
+            ("127.0.0.1:8081", "/", "console.example.com"),
+            ("127.0.0.1:8081", "http://localhost/", "localhost"),
+            ("10.0.0.9:8081", "/", "10.0.0.9:8081"),
+            ("0.0.0.0:8081", "/", "192.0.2.7:8081"),
+        ] {
+            assert_eq!(
+                outcome(listen, target, &[host]),
+                Ok(()),
+                "{listen} {target} {host}"
+            );
+        }
+    }
+}

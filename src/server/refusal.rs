@@ -1,0 +1,93 @@
+//! What is refused before any route is looked up, and what is said then: small JSON, nothing of the request
+//! in it. A malformed head never gets here: hyper answers it itself, with 400 or 431 and no body.
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use axum::http::{HeaderValue, Response, StatusCode};
+
+/// Why a request is not routed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No `Host` line, or several (RFC 9112 §3.2).
+    NotOneHost,
+    /// A `Host` that is no `uri-host [ ":" port ]` (RFC 9112 §3.2).
+    MalformedHost,
+    /// A `Host` that is not on this listener's list.
+    UnknownHost,
+    /// A transfer coding other than `chunked` alone (RFC 9112 §6.1).
+    UnknownTransferCoding,
+    /// More body than allowed, announced or sent.
+    BodyTooLarge { limit_bytes: usize },
+    /// A body that did not arrive in time.
+    BodyTooSlow,
+    /// A body that breaks its own framing.
+    MalformedBody,
+    /// A fault of ours, not of the request.
+    HandlerPanicked,
+}
+
+impl Refusal {
+    /// The answer. The connection is closed after it wherever the rest of the request is unread.
+    pub(super) fn response(self) -> Response<Body> {
+        let (status, error, description) = self.wording();
+        let body =
+            serde_json::json!({ "error": error, "error_description": description }).to_string();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self != Self::HandlerPanicked {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn wording(self) -> (StatusCode, &'static str, String) {
+        let (status, error, description) = match self {
+            Self::NotOneHost => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "the request must have exactly one Host header",
+            ),
+            Self::MalformedHost => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "the Host header is not a host with an optional port",
+            ),
+            Self::UnknownHost => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected_request",
+                "this listener does not answer to that host name; add it to FIRMAN_ADMIN_HOSTS if it should",
+            ),
+            Self::UnknownTransferCoding => (
+                StatusCode::NOT_IMPLEMENTED,
+                "not_implemented",
+                "the only transfer coding understood is chunked",
+            ),
+            Self::BodyTooLarge { limit_bytes } => {
+                return (
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "content_too_large",
+                    format!("the request body may have at most {limit_bytes} bytes"),
+                );
+            }
+            Self::BodyTooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "the request body did not arrive in time",
+            ),
+            Self::MalformedBody => (
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "the request body is cut short or wrongly framed",
+            ),
+            Self::HandlerPanicked => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "server_error",
+                "an internal error; the log has the cause under this request id",
+            ),
+        };
+        (status, error, description.to_owned())
+    }
+}

@@ -1,0 +1,85 @@
+//! Logs: one line per event on stderr, so that stdout is free for data.
+//!
+//! Our own level is the operator's choice; libraries never log below `warn`, because what they tell at
+//! `debug` (headers, statements, connection strings) is not ours to promise about.
+
+use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::util::TryInitError;
+
+use crate::config::{LogFormat, LogLevel};
+
+/// Starts logging, and has panics logged as events like everything else. Once per process.
+///
+/// # Errors
+///
+/// When something in the process has started logging before.
+pub fn init(format: LogFormat, level: LogLevel) -> Result<(), TryInitError> {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Json => {
+            builder
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .finish()
+                .try_init()?;
+        }
+        LogFormat::Text => builder
+            .with_ansi(io::stderr().is_terminal())
+            .finish()
+            .try_init()?,
+    }
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+fn filter(level: LogLevel) -> EnvFilter {
+    let libraries = match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn | LogLevel::Info | LogLevel::Debug | LogLevel::Trace => "warn",
+    };
+    EnvFilter::new(format!("{libraries},firman={level}"))
+}
+
+/// Where it happened and the literal part of why. A formatted message may quote a secret, so only messages
+/// that are constants of the program are told.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let reason = panic
+        .payload()
+        .downcast_ref::<&'static str>()
+        .copied()
+        .unwrap_or("(formatted message withheld)");
+    let location = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    tracing::error!(reason, location, "panic");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_stay_at_warn_however_much_we_tell() {
+        let filters: Vec<String> = [LogLevel::Error, LogLevel::Info, LogLevel::Trace]
+            .into_iter()
+            .map(|level| filter(level).to_string())
+            .collect();
+        assert_eq!(
+            filters,
+            [
+                "firman=error,error",
+                "firman=info,warn",
+                "firman=trace,warn"
+            ]
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! Administrators with their hashed tokens. Revoked ones stay, and so do their names.
+
+use super::engine::{Tx, execute, on_engine};
+use super::error::StoreError;
+use super::key;
+use crate::domain::administrator::{Administrator, AdministratorRole};
+use crate::domain::id::{AdministratorId, IssuerId};
+use crate::domain::name::Name;
+use crate::ports::time::UnixTime;
+
+#[derive(sqlx::FromRow)]
+struct AdministratorRow {
+    id: String,
+    name: String,
+    role: String,
+    token_digest: Vec<u8>,
+    expires_at: Option<i64>,
+    revoked_at: Option<i64>,
+    created_at: i64,
+}
+
+impl AdministratorRow {
+    fn administrator(self) -> Result<Administrator, StoreError> {
+        let damage = |what: &str| StoreError::corrupt(format!("administrator {}: {what}", self.id));
+        let name = Name::parse(&self.name).map_err(|invalid| damage(&invalid.to_string()))?;
+        let role =
+            AdministratorRole::parse(&self.role).ok_or_else(|| damage("its role is unknown"))?;
+        let token_digest = self
+            .token_digest
+            .as_slice()
+            .try_into()
+            .map_err(|_| damage("the digest of its token has not 32 bytes"))?;
+        Ok(Administrator {
+            id: AdministratorId::from_text(self.id),
+            name,
+            role,
+            token_digest,
+            expires_at: self.expires_at.map(UnixTime),
+            revoked_at: self.revoked_at.map(UnixTime),
+            created_at: UnixTime(self.created_at),
+        })
+    }
+}
+
+macro_rules! select_administrators {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, role, token_digest, expires_at, revoked_at, created_at FROM administrators ",
+            $rest
+        )
+    };
+}
+
+const INSERT: &str = "INSERT INTO administrators (issuer_id, id, name, role, token_digest, expires_at, revoked_at, \
+     created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+const BY_DIGEST: &str = select_administrators!("WHERE issuer_id = $1 AND token_digest = $2");
+const ALL: &str = select_administrators!("WHERE issuer_id = $1 ORDER BY name");
+const REVOKE: &str = "UPDATE administrators SET revoked_at = $3 WHERE issuer_id = $1 AND id = $2 AND revoked_at IS NULL";
+
+impl Tx {
+    /// Adds an administrator. False when the name or the token was ever given out.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn insert_administrator(
+        &mut self,
+        issuer: &IssuerId,
+        administrator: &Administrator,
+    ) -> Result<bool, StoreError> {
+        let inserted = execute!(
+            self,
+            sqlx::query(INSERT)
+                .bind(issuer.as_str())
+                .bind(administrator.id.as_str())
+                .bind(administrator.name.as_str())
+                .bind(administrator.role.as_str())
+                .bind(&administrator.token_digest[..])
+                .bind(administrator.expires_at.map(|at| at.0))
+                .bind(administrator.revoked_at.map(|at| at.0))
+                .bind(administrator.created_at.0)
+        )?;
+        Ok(inserted == 1)
+    }
+
+    /// The administrator whose token has that SHA-256, a revoked or expired one too.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn administrator_by_digest(
+        &mut self,
+        issuer: &IssuerId,
+        token_digest: &[u8; 32],
+    ) -> Result<Option<Administrator>, StoreError> {
+        on_engine!(self, connection => sqlx::query_as::<_, AdministratorRow>(BY_DIGEST)
+            .bind(issuer.as_str())
+            .bind(&token_digest[..])
+            .fetch_optional(connection))?
+        .map(AdministratorRow::administrator)
+        .transpose()
+    }
+
+    /// All administrators by name, revoked and expired ones too.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn administrators(
+        &mut self,
+        issuer: &IssuerId,
+    ) -> Result<Vec<Administrator>, StoreError> {
+        on_engine!(self, connection => sqlx::query_as::<_, AdministratorRow>(ALL)
+            .bind(issuer.as_str())
+            .fetch_all(connection))?
+        .into_iter()
+        .map(AdministratorRow::administrator)
+        .collect()
+    }
+
+    /// Revokes an administrator's token for good. False when there is none with that id that is not
+    /// revoked.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn revoke_administrator(
+        &mut self,
+        issuer: &IssuerId,
+        administrator: &AdministratorId,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        let revoked = execute!(
+            self,
+            sqlx::query(REVOKE)
+                .bind(issuer.as_str())
+                .bind(key(administrator.as_str()))
+                .bind(now.0)
+        )?;
+        Ok(revoked == 1)
+    }
+}

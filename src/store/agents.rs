@@ -1,0 +1,470 @@
+//! Agents with their groups and roles. Removed agents stay as rows, so that a name or subject is never
+//! given out twice.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+
+use super::engine::{Tx, execute, on_engine};
+use super::error::StoreError;
+use super::rows::RowLists;
+use super::{cursor, key};
+use crate::domain::agent::{Agent, AgentStatus, Subject};
+use crate::domain::credential::Credential;
+use crate::domain::id::{AgentId, GroupId, IssuerId, RoleId};
+use crate::domain::name::Name;
+use crate::ports::time::UnixTime;
+
+/// An agent with all its credentials, read at one moment.
+#[derive(Clone, Debug)]
+pub struct AgentAggregate {
+    /// The agent.
+    pub agent: Agent,
+    /// Its credentials, newest last; expired and revoked ones too.
+    pub credentials: Vec<Credential>,
+}
+
+/// Which agents to list; what is `None` does not narrow.
+#[derive(Clone, Debug, Default)]
+pub struct AgentFilter<'a> {
+    /// Of this status; `None`: all but removed ones.
+    pub status: Option<&'a str>,
+    /// In this group.
+    pub group: Option<GroupId>,
+    /// Given this role directly.
+    pub role: Option<RoleId>,
+    /// With this text in its name. Names are lower case, so case does not count.
+    pub name_contains: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct AgentRow {
+    id: String,
+    name: String,
+    subject: String,
+    owner: String,
+    description: String,
+    attributes: String,
+    status: String,
+    status_at: Option<i64>,
+    expires_at: Option<i64>,
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl AgentRow {
+    fn agent(self, groups: Vec<GroupId>, roles: Vec<RoleId>) -> Result<Agent, StoreError> {
+        let damage = |what: &str| StoreError::corrupt(format!("agent {}: {what}", self.id));
+        let name = Name::parse(&self.name).map_err(|invalid| damage(&invalid.to_string()))?;
+        let attributes: BTreeMap<String, String> = serde_json::from_str(&self.attributes)
+            .map_err(|_| damage("its attributes are not a JSON object of strings"))?;
+        let status = match (self.status.as_str(), self.status_at.map(UnixTime)) {
+            ("active", None) => AgentStatus::Active,
+            ("suspended", Some(at)) => AgentStatus::Suspended { at },
+            ("removed", Some(at)) => AgentStatus::Removed { at },
+            _ => return Err(damage("its status and the time of it do not go together")),
+        };
+        Ok(Agent {
+            id: AgentId::from_text(self.id),
+            name,
+            subject: Subject::from_stored(self.subject),
+            owner: self.owner,
+            description: self.description,
+            attributes,
+            status,
+            expires_at: self.expires_at.map(UnixTime),
+            groups,
+            roles,
+            version: self.version,
+            created_at: UnixTime(self.created_at),
+            updated_at: UnixTime(self.updated_at),
+        })
+    }
+}
+
+macro_rules! select_agents {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, subject, owner, description, attributes, status, status_at, expires_at, version, \
+             created_at, updated_at FROM agents AS agent ",
+            $rest
+        )
+    };
+}
+
+const INSERT: &str = "INSERT INTO agents (issuer_id, id, name, subject, owner, description, attributes, status, \
+     status_at, expires_at, version, created_at, updated_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
+// A removed agent stays as it is.
+const UPDATE: &str = "UPDATE agents SET owner = $4, description = $5, attributes = $6, status = $7, status_at = $8, \
+     expires_at = $9, version = $10, updated_at = $11 \
+     WHERE issuer_id = $1 AND id = $2 AND version = $3 AND status <> 'removed'";
+const TOUCH: &str =
+    "UPDATE agents SET version = $3, updated_at = $4 WHERE issuer_id = $1 AND id = $2";
+const BY_NAME: &str = select_agents!("WHERE issuer_id = $1 AND name = $2");
+const BY_ID: &str = select_agents!("WHERE issuer_id = $1 AND id = $2");
+const VERSION: &str = "SELECT version FROM agents WHERE issuer_id = $1 AND id = $2";
+const CHANGED: &str =
+    "SELECT id FROM agents WHERE issuer_id = $1 AND version > $2 ORDER BY version, id LIMIT $3";
+const PAGE: &str = select_agents!(
+    "WHERE issuer_id = $1 AND name > $2 \
+     AND (status = $3 OR ($3 IS NULL AND status <> 'removed')) \
+     AND ($4 IS NULL OR EXISTS (SELECT 1 FROM agent_groups AS membership WHERE membership.issuer_id = agent.issuer_id \
+         AND membership.agent_id = agent.id AND membership.group_id = $4)) \
+     AND ($5 IS NULL OR EXISTS (SELECT 1 FROM agent_roles AS assignment WHERE assignment.issuer_id = agent.issuer_id \
+         AND assignment.agent_id = agent.id AND assignment.role_id = $5)) \
+     AND ($6 IS NULL OR name LIKE $6 ESCAPE '!') \
+     ORDER BY name LIMIT $7"
+);
+const COUNT_MEMBERS: &str = "SELECT COUNT(*) FROM agent_groups AS membership \
+     JOIN agents AS agent ON agent.issuer_id = membership.issuer_id AND agent.id = membership.agent_id \
+     WHERE membership.issuer_id = $1 AND membership.group_id = $2 AND agent.status <> 'removed'";
+const COUNT_HOLDERS: &str = "SELECT (SELECT COUNT(*) FROM agent_roles AS assignment \
+     JOIN agents AS agent ON agent.issuer_id = assignment.issuer_id AND agent.id = assignment.agent_id \
+     WHERE assignment.issuer_id = $1 AND assignment.role_id = $2 AND agent.status <> 'removed') \
+     + (SELECT COUNT(*) FROM group_roles AS assignment \
+     JOIN groups AS team ON team.issuer_id = assignment.issuer_id AND team.id = assignment.group_id \
+     WHERE assignment.issuer_id = $1 AND assignment.role_id = $2 AND team.removed_at IS NULL)";
+const DELETE_GROUPS: &str = "DELETE FROM agent_groups WHERE issuer_id = $1 AND agent_id = $2";
+const DELETE_ROLES: &str = "DELETE FROM agent_roles WHERE issuer_id = $1 AND agent_id = $2";
+
+static INSERT_GROUPS: LazyLock<RowLists> = LazyLock::new(|| {
+    RowLists::values(
+        "INSERT INTO agent_groups (issuer_id, agent_id, group_id)",
+        3,
+        "",
+    )
+});
+static INSERT_ROLES: LazyLock<RowLists> = LazyLock::new(|| {
+    RowLists::values(
+        "INSERT INTO agent_roles (issuer_id, agent_id, role_id)",
+        3,
+        "",
+    )
+});
+static GROUPS_OF: LazyLock<RowLists> = LazyLock::new(|| {
+    RowLists::of_issuer("SELECT agent_id, group_id FROM agent_groups", "agent_id")
+});
+static ROLES_OF: LazyLock<RowLists> =
+    LazyLock::new(|| RowLists::of_issuer("SELECT agent_id, role_id FROM agent_roles", "agent_id"));
+
+impl Tx {
+    /// Registers an agent with its groups and roles. False when its name or subject was ever given out.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn insert_agent(
+        &mut self,
+        issuer: &IssuerId,
+        agent: &Agent,
+    ) -> Result<bool, StoreError> {
+        let attributes = serde_json::to_string(&agent.attributes).map_err(StoreError::rejected)?;
+        let inserted = execute!(
+            self,
+            sqlx::query(INSERT)
+                .bind(issuer.as_str())
+                .bind(agent.id.as_str())
+                .bind(agent.name.as_str())
+                .bind(agent.subject.as_str())
+                .bind(&agent.owner)
+                .bind(&agent.description)
+                .bind(&attributes)
+                .bind(agent.status.as_str())
+                .bind(agent.status.since().map(|at| at.0))
+                .bind(agent.expires_at.map(|at| at.0))
+                .bind(agent.version)
+                .bind(agent.created_at.0)
+                .bind(agent.updated_at.0)
+        )?;
+        if inserted == 0 {
+            return Ok(false);
+        }
+        self.insert_memberships(issuer, agent).await?;
+        Ok(true)
+    }
+
+    /// Changes everything of an agent but its name and subject, if its version still is
+    /// `expected_version` and it is not removed; else false.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn update_agent(
+        &mut self,
+        issuer: &IssuerId,
+        agent: &Agent,
+        expected_version: i64,
+    ) -> Result<bool, StoreError> {
+        let attributes = serde_json::to_string(&agent.attributes).map_err(StoreError::rejected)?;
+        let updated = execute!(
+            self,
+            sqlx::query(UPDATE)
+                .bind(issuer.as_str())
+                .bind(agent.id.as_str())
+                .bind(expected_version)
+                .bind(&agent.owner)
+                .bind(&agent.description)
+                .bind(&attributes)
+                .bind(agent.status.as_str())
+                .bind(agent.status.since().map(|at| at.0))
+                .bind(agent.expires_at.map(|at| at.0))
+                .bind(agent.version)
+                .bind(agent.updated_at.0)
+        )?;
+        if updated == 0 {
+            return Ok(false);
+        }
+        for delete in [DELETE_GROUPS, DELETE_ROLES] {
+            execute!(
+                self,
+                sqlx::query(delete)
+                    .bind(issuer.as_str())
+                    .bind(agent.id.as_str())
+            )?;
+        }
+        self.insert_memberships(issuer, agent).await?;
+        Ok(true)
+    }
+
+    async fn insert_memberships(
+        &mut self,
+        issuer: &IssuerId,
+        agent: &Agent,
+    ) -> Result<(), StoreError> {
+        let (issuer, id) = (issuer.as_str(), agent.id.as_str());
+        let groups: Vec<_> = agent
+            .groups
+            .iter()
+            .map(|group| [issuer, id, group.as_str()])
+            .collect();
+        self.insert_texts(&INSERT_GROUPS, &groups).await?;
+        let roles: Vec<_> = agent
+            .roles
+            .iter()
+            .map(|role| [issuer, id, role.as_str()])
+            .collect();
+        self.insert_texts(&INSERT_ROLES, &roles).await
+    }
+
+    /// Marks an agent as changed because its credentials were.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn touch_agent(
+        &mut self,
+        issuer: &IssuerId,
+        agent: &AgentId,
+        version: i64,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        execute!(
+            self,
+            sqlx::query(TOUCH)
+                .bind(issuer.as_str())
+                .bind(agent.as_str())
+                .bind(version)
+                .bind(now.0)
+        )?;
+        Ok(())
+    }
+
+    /// The agent of that name, a removed one too.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn agent_by_name(
+        &mut self,
+        issuer: &IssuerId,
+        name: &str,
+    ) -> Result<Option<Agent>, StoreError> {
+        self.agent_where(BY_NAME, issuer, name).await
+    }
+
+    /// The agent of that name with its credentials, a removed one too.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn aggregate_by_name(
+        &mut self,
+        issuer: &IssuerId,
+        name: &str,
+    ) -> Result<Option<AgentAggregate>, StoreError> {
+        let agent = self.agent_where(BY_NAME, issuer, name).await?;
+        self.with_credentials(issuer, agent).await
+    }
+
+    /// The agent with that id and its credentials, a removed one too.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn aggregate(
+        &mut self,
+        issuer: &IssuerId,
+        agent: &AgentId,
+    ) -> Result<Option<AgentAggregate>, StoreError> {
+        let agent = self.agent_where(BY_ID, issuer, agent.as_str()).await?;
+        self.with_credentials(issuer, agent).await
+    }
+
+    async fn agent_where(
+        &mut self,
+        sql: &'static str,
+        issuer: &IssuerId,
+        id: &str,
+    ) -> Result<Option<Agent>, StoreError> {
+        let rows = on_engine!(self, connection => sqlx::query_as::<_, AgentRow>(sql)
+            .bind(issuer.as_str())
+            .bind(key(id))
+            .fetch_all(connection))?;
+        Ok(self.with_memberships(issuer, rows).await?.pop())
+    }
+
+    async fn with_credentials(
+        &mut self,
+        issuer: &IssuerId,
+        agent: Option<Agent>,
+    ) -> Result<Option<AgentAggregate>, StoreError> {
+        let Some(agent) = agent else { return Ok(None) };
+        let credentials = self.credentials_of(issuer, &agent.id).await?;
+        Ok(Some(AgentAggregate { agent, credentials }))
+    }
+
+    /// The version of an agent.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn agent_version(
+        &mut self,
+        issuer: &IssuerId,
+        agent: &AgentId,
+    ) -> Result<Option<i64>, StoreError> {
+        on_engine!(self, connection => sqlx::query_scalar(VERSION)
+            .bind(issuer.as_str())
+            .bind(key(agent.as_str()))
+            .fetch_optional(connection))
+    }
+
+    /// The first `limit` agents whose version is above `since_version`, removed ones too, by version.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn changed_agents(
+        &mut self,
+        issuer: &IssuerId,
+        since_version: i64,
+        limit: i64,
+    ) -> Result<Vec<AgentId>, StoreError> {
+        let ids: Vec<String> = on_engine!(self, connection => sqlx::query_scalar(CHANGED)
+            .bind(issuer.as_str())
+            .bind(since_version)
+            .bind(limit)
+            .fetch_all(connection))?;
+        Ok(ids.into_iter().map(AgentId::from_text).collect())
+    }
+
+    /// The first `limit` agents behind the name `after`, by name.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn agents_page(
+        &mut self,
+        issuer: &IssuerId,
+        filter: &AgentFilter<'_>,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<Agent>, StoreError> {
+        let rows = on_engine!(self, connection => sqlx::query_as::<_, AgentRow>(PAGE)
+            .bind(issuer.as_str())
+            .bind(cursor(after))
+            .bind(filter.status.map(key))
+            .bind(filter.group.as_ref().map(|group| key(group.as_str())))
+            .bind(filter.role.as_ref().map(|role| key(role.as_str())))
+            .bind(filter.name_contains.as_deref().map(containing))
+            .bind(limit)
+            .fetch_all(connection))?;
+        self.with_memberships(issuer, rows).await
+    }
+
+    async fn with_memberships(
+        &mut self,
+        issuer: &IssuerId,
+        rows: Vec<AgentRow>,
+    ) -> Result<Vec<Agent>, StoreError> {
+        let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+        let mut groups: HashMap<String, Vec<GroupId>> = HashMap::new();
+        for (agent, group) in self
+            .rows_of::<(String, String)>(&GROUPS_OF, issuer, &ids)
+            .await?
+        {
+            groups
+                .entry(agent)
+                .or_default()
+                .push(GroupId::from_text(group));
+        }
+        let mut roles: HashMap<String, Vec<RoleId>> = HashMap::new();
+        for (agent, role) in self
+            .rows_of::<(String, String)>(&ROLES_OF, issuer, &ids)
+            .await?
+        {
+            roles
+                .entry(agent)
+                .or_default()
+                .push(RoleId::from_text(role));
+        }
+        rows.into_iter()
+            .map(|row| {
+                let mut groups = groups.remove(&row.id).unwrap_or_default();
+                groups.sort_unstable();
+                let mut roles = roles.remove(&row.id).unwrap_or_default();
+                roles.sort_unstable();
+                row.agent(groups, roles)
+            })
+            .collect()
+    }
+
+    /// How many agents that are not removed are in a group.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn count_group_members(
+        &mut self,
+        issuer: &IssuerId,
+        group: &GroupId,
+    ) -> Result<i64, StoreError> {
+        on_engine!(self, connection => sqlx::query_scalar(COUNT_MEMBERS)
+            .bind(issuer.as_str())
+            .bind(key(group.as_str()))
+            .fetch_one(connection))
+    }
+
+    /// How many agents and groups that are not removed were given a role directly.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn count_role_holders(
+        &mut self,
+        issuer: &IssuerId,
+        role: &RoleId,
+    ) -> Result<i64, StoreError> {
+        on_engine!(self, connection => sqlx::query_scalar(COUNT_HOLDERS)
+            .bind(issuer.as_str())
+            .bind(key(role.as_str()))
+            .fetch_one(connection))
+    }
+}
+
+/// A LIKE pattern for names that contain `text`; `%` and `_` in it stand for themselves. In lower case,
+/// because LIKE minds the case on PostgreSQL alone and names have no other.
+fn containing(text: &str) -> String {
+    if text.contains('\0') {
+        return String::new(); // matches no name
+    }
+    let mut pattern = String::from("%");
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}

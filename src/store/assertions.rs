@@ -1,0 +1,113 @@
+//! Assertions that were used. The key is a digest over principal and `jti`, so that no byte of a `jti`
+//! can spoil a batch and the index stays small.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use super::engine::{Tx, execute, on_engine};
+use super::error::StoreError;
+use super::rows::RowLists;
+use crate::domain::id::IssuerId;
+use crate::ports::time::UnixTime;
+
+/// One use of an assertion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedAssertion {
+    /// Digest over the principal and the assertion's `jti`.
+    pub digest: [u8; 16],
+    /// The `jti` of the token that the assertion bought.
+    pub token_id: String,
+    /// When the assertion is refused for its age anyway: its `exp`, skew included.
+    pub expires_at: UnixTime,
+}
+
+static INSERT: LazyLock<RowLists> = LazyLock::new(|| {
+    RowLists::values(
+        "INSERT INTO used_assertions (issuer_id, digest, token_id, expires_at)",
+        4,
+        "ON CONFLICT DO NOTHING",
+    )
+});
+static TOKENS_OF: LazyLock<RowLists> =
+    LazyLock::new(|| RowLists::of_issuer("SELECT token_id FROM used_assertions", "digest"));
+const PURGE: &str = "DELETE FROM used_assertions WHERE issuer_id = $1 AND digest IN \
+     (SELECT digest FROM used_assertions WHERE issuer_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)";
+
+impl Tx {
+    /// Marks assertions as used; how many of them were not used before. When it is fewer than were sent,
+    /// [`Tx::used_assertion_winners`] tells which.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn insert_used_assertions(
+        &mut self,
+        issuer: &IssuerId,
+        assertions: &[UsedAssertion],
+    ) -> Result<u64, StoreError> {
+        let mut inserted = 0;
+        for (sql, part) in INSERT.statements(self.dialect(), assertions) {
+            inserted += execute!(self, {
+                let mut query = sqlx::query(sql);
+                for assertion in part {
+                    query = query
+                        .bind(issuer.as_str())
+                        .bind(&assertion.digest[..])
+                        .bind(&assertion.token_id)
+                        .bind(assertion.expires_at.0);
+                }
+                query
+            })?;
+        }
+        Ok(inserted)
+    }
+
+    /// Which of `token_ids` hold the row of one of `digests`: the tokens whose assertion was not used
+    /// before. In no order.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn used_assertion_winners(
+        &mut self,
+        issuer: &IssuerId,
+        token_ids: &[String],
+        digests: &[[u8; 16]],
+    ) -> Result<Vec<String>, StoreError> {
+        let ours: HashSet<&str> = token_ids.iter().map(String::as_str).collect();
+        let mut winners = Vec::new();
+        for (sql, part) in TOKENS_OF.statements(self.dialect(), digests) {
+            let holders: Vec<String> = on_engine!(self, connection => {
+                let mut query = sqlx::query_scalar(sql).bind(issuer.as_str());
+                for digest in part {
+                    query = query.bind(&digest[..]);
+                }
+                query.fetch_all(connection)
+            })?;
+            winners.extend(
+                holders
+                    .into_iter()
+                    .filter(|token_id| ours.contains(token_id.as_str())),
+            );
+        }
+        Ok(winners)
+    }
+
+    /// Forgets at most `limit` assertions that expired before `before`; how many it forgot.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn purge_used_assertions(
+        &mut self,
+        issuer: &IssuerId,
+        before: UnixTime,
+        limit: i64,
+    ) -> Result<u64, StoreError> {
+        let purged = execute!(
+            self,
+            sqlx::query(PURGE)
+                .bind(issuer.as_str())
+                .bind(before.0)
+                .bind(limit)
+        )?;
+        Ok(purged)
+    }
+}

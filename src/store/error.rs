@@ -1,0 +1,139 @@
+//! Why the database did not do what was asked. Each message is one sentence for a person; what the
+//! driver said stays behind it as the source, for the log.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use sqlx::error::ErrorKind;
+use sqlx::migrate::MigrateError;
+
+/// A failure of the database. Any of them ends the transaction in which it happened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection, a time-out, a full or read-only disk, a lock that was not to be had. What was
+    /// being done counts as not done, and may be tried again.
+    #[error("the database cannot be used at the moment")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// A row that breaks a constraint which no valid call breaks: a fault of the program.
+    #[error("the database refused a value")]
+    Rejected(#[source] Box<dyn Error + Send + Sync>),
+    /// A row that does not read back as what was once written.
+    #[error("the database is damaged: {what}")]
+    Corrupt {
+        /// What is wrong.
+        what: String,
+    },
+    /// The schema knows a migration that this program does not.
+    #[error(
+        "the database belongs to a newer version of firman; start that version, or restore a backup made before the upgrade"
+    )]
+    NewerSchema,
+    /// Another process holds the SQLite file.
+    #[error(
+        "the database file {} is in use by another firman process; stop that one, or use PostgreSQL to run several",
+        path.display()
+    )]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The URL names no database that firman can use.
+    #[error("the database URL {problem}")]
+    BadUrl {
+        /// What is wrong with it; never a part of the URL, which may hold a password.
+        problem: String,
+    },
+}
+
+/// PostgreSQL: the server became a read-only standby.
+const READ_ONLY_TRANSACTION: &str = "25006";
+
+impl StoreError {
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into() }
+    }
+
+    pub(super) fn bad_url(problem: impl Into<String>) -> Self {
+        Self::BadUrl {
+            problem: problem.into(),
+        }
+    }
+
+    pub(super) fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable(source.into())
+    }
+
+    pub(super) fn rejected(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Rejected(source.into())
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if matches!(
+            error,
+            sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::ColumnNotFound(_)
+                | sqlx::Error::TypeNotFound { .. }
+        ) {
+            return Self::corrupt(error.to_string());
+        }
+        if matches!(error, sqlx::Error::RowNotFound) {
+            return Self::corrupt("a row that must be there is missing");
+        }
+        let refused = match error.as_database_error() {
+            Some(database) => database.kind() != ErrorKind::Other || is_data_exception(database),
+            None => matches!(error, sqlx::Error::Encode(_)),
+        };
+        if refused {
+            return Self::rejected(error);
+        }
+        match error.as_database_error().and_then(sqlite_result_code) {
+            Some(11 | 26) => Self::corrupt(error.to_string()), // SQLITE_CORRUPT, SQLITE_NOTADB
+            Some(18 | 20) => Self::rejected(error),            // SQLITE_TOOBIG, SQLITE_MISMATCH
+            Some(_) | None => Self::unavailable(error),
+        }
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        if matches!(error, MigrateError::VersionMissing(_)) {
+            Self::NewerSchema
+        } else if matches!(error, MigrateError::VersionMismatch(_)) {
+            Self::corrupt(error.to_string())
+        } else if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) =
+            error
+        {
+            Self::from(error)
+        } else {
+            Self::unavailable(error)
+        }
+    }
+}
+
+/// True when the server that took the connection no longer takes writes.
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|database| database.code())
+        .is_some_and(|code| code == READ_ONLY_TRANSACTION)
+}
+
+/// PostgreSQL's class 22, "data exception": a value that it cannot hold.
+fn is_data_exception(database: &dyn sqlx::error::DatabaseError) -> bool {
+    database
+        .code()
+        .is_some_and(|code| code.len() == 5 && code.starts_with("22"))
+}
+
+/// SQLite's primary result code: the low byte of the extended one. PostgreSQL's codes have five
+/// characters, SQLite's are at most four digits long.
+fn sqlite_result_code(database: &dyn sqlx::error::DatabaseError) -> Option<i64> {
+    let code = database.code()?;
+    if code.len() >= 5 {
+        return None;
+    }
+    code.parse::<i64>().ok().map(|extended| extended & 0xff)
+}
