@@ -10,7 +10,7 @@ use crate::domain::group::Group;
 use crate::domain::id::GroupId;
 use crate::domain::name::Name;
 use crate::domain::text;
-use crate::store::agents::AgentFilter;
+use crate::store::AgentFilter;
 
 use super::agents::target as agent_target;
 use super::change::{Change, Touches};
@@ -179,7 +179,7 @@ impl Issuer {
         &self,
         change: &mut Change,
         directory: &Directory,
-        filter: &AgentFilter,
+        filter: &AgentFilter<'_>,
         detach: impl Fn(&mut Agent),
     ) -> Result<(), IssuerError> {
         let agents = change.tx.agents_page(&self.id, filter, None, FORCED_REMOVAL_MAX + 1).await?;

@@ -15,7 +15,7 @@ use crate::domain::resource::{Identifier, Resource};
 use crate::domain::role::{Grant, GrantedScopes, Role};
 use crate::domain::scope::{SCOPES_MAX, Scope, Scopes, join_scopes};
 use crate::domain::text;
-use crate::store::agents::AgentFilter;
+use crate::store::AgentFilter;
 
 use super::change::{Change, Touches};
 use super::directory::{Difference, Directory, known_name};
