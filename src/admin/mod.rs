@@ -1,1 +1,72 @@
-//! admin
+//! The private JSON API, `/admin/v1`: parse, call the issuer, answer. It decides nothing but who may
+//! call what. Errors are RFC 9457 problems; every handler names in its first argument what the caller
+//! must be.
+
+mod administrators;
+mod agents;
+mod audit;
+mod caller;
+mod credentials;
+mod etag;
+mod groups;
+mod issuer;
+mod json;
+mod keys;
+mod openapi;
+mod page;
+mod path;
+mod problem;
+mod resources;
+mod roles;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::issuer::Issuer;
+
+/// Where the API lives on the private listener.
+pub const BASE: &str = "/admin/v1";
+
+/// The routes of the private listener's API, with problems for what is not routed. The layers above
+/// give each request its [`crate::ports::request::RequestId`] and [`crate::ports::request::PeerAddr`].
+pub fn router(issuer: Arc<Issuer>) -> Router {
+    let (routes, document) = OpenApiRouter::with_openapi(openapi::head()).nest(BASE, table()).split_for_parts();
+    let document = openapi::Document::new(&document);
+    routes
+        .route(openapi::PATH, get(move || document.serve()))
+        .fallback(problem::not_routed)
+        .with_state(issuer)
+        .layer(middleware::from_fn(problem::finish))
+}
+
+/// The table of contents.
+fn table() -> OpenApiRouter<Arc<Issuer>> {
+    OpenApiRouter::new()
+        .routes(routes!(agents::list, agents::create))
+        .routes(routes!(agents::show, agents::edit, agents::remove))
+        .routes(routes!(agents::suspend))
+        .routes(routes!(agents::resume))
+        .routes(routes!(agents::explain))
+        .routes(routes!(credentials::list, credentials::add))
+        .routes(routes!(credentials::rotate))
+        .routes(routes!(credentials::revoke))
+        .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::show, groups::edit, groups::remove))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::show, roles::edit, roles::remove))
+        .routes(routes!(resources::list, resources::create))
+        .routes(routes!(resources::show, resources::edit, resources::remove))
+        .routes(routes!(keys::list))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::verify))
+        .routes(routes!(issuer::show, issuer::edit))
+        .routes(routes!(administrators::list))
+        .routes(routes!(administrators::revoke))
+}

@@ -17,7 +17,7 @@ use crate::ports::time::{UnixMillis, UnixTime};
 use crate::store::AgentFilter;
 
 use super::change::{Change, Touches};
-use super::credentials::{NewCredential, PreparedCredential};
+use super::credentials::NewCredential;
 use super::directory::{Difference, Directory, known_name};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};

@@ -19,9 +19,8 @@ use crate::domain::settings::IssuerSettings;
 use crate::store::{StoreError, Tx};
 
 use super::IssuerError;
+use super::mint::TOKEN_MAX_BYTES;
 
-/// Longest token, in bytes: what proxies and servers commonly take as one header line.
-const TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// Header and signature of a token in base64url, and what of the claims is the same for every agent
 /// (times, `jti`, member names): 342 bytes of RS256 signature and some 350 for the rest.
 const TOKEN_FIXED_BYTES: usize = 700;

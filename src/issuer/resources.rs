@@ -16,6 +16,7 @@ use crate::domain::settings::IssuerSettings;
 use crate::domain::text;
 use crate::jose::algorithm::SigningAlgorithm;
 
+use super::authorize::client_credentials::{algorithm, max_lifetime};
 use super::change::{Change, Touches};
 use super::directory::{Difference, Directory, known_name};
 use super::groups::Removal;
@@ -239,24 +240,9 @@ impl Issuer {
 
 impl ResourceView {
     fn of(resource: Resource, settings: &IssuerSettings) -> Self {
-        Self { token_lifetime: token_lifetime(&resource, settings), token_algorithm: token_algorithm(&resource, settings), resource }
+        let default = resource.lifetime.or(resource.profile.demands().default_lifetime).unwrap_or(settings.default_lifetime);
+        Self { token_lifetime: default.min(max_lifetime(&resource, settings)), token_algorithm: algorithm(&resource, settings), resource }
     }
-}
-
-/// The life in seconds of a token for `resource` whose request does not say.
-#[must_use]
-pub fn token_lifetime(resource: &Resource, settings: &IssuerSettings) -> i64 {
-    let chosen = resource.lifetime.or(resource.profile.demands().default_lifetime);
-    chosen.unwrap_or(settings.default_lifetime).min(settings.max_lifetime)
-}
-
-/// The algorithm of a token for `resource`: its own, else the issuer's if the profile takes it, else
-/// the profile's first.
-#[must_use]
-pub fn token_algorithm(resource: &Resource, settings: &IssuerSettings) -> SigningAlgorithm {
-    let allowed = resource.profile.demands().algorithms;
-    let default = if allowed.contains(&settings.default_algorithm) { settings.default_algorithm } else { allowed[0] };
-    resource.algorithm.unwrap_or(default)
 }
 
 fn target(resource: &Resource) -> String {

@@ -1,0 +1,138 @@
+//! Who calls: the bearer token (RFC 6750 §2.1) is looked up in the database on every call, so that a
+//! revoked one opens nothing from then on. What a handler demands is its first argument: [`Viewer`]
+//! reads, [`Operator`] changes the registry, [`Owner`] changes keys, administrators and settings.
+//! Refused calls are audited.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OriginalUri};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use serde_json::json;
+
+use crate::domain::administrator::{Administrator, AdministratorRole};
+use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::issuer::{Caller, Issuer};
+use crate::ports::request::{PeerAddr, RequestId};
+
+use super::problem::{Kind, Problem};
+
+/// Longest token that is looked at, in bytes; ours have about fifty.
+const TOKEN_MAX_BYTES: usize = 512;
+/// Longest path in an audit entry, in characters.
+const TARGET_MAX_CHARS: usize = 256;
+
+/// A caller who may read.
+pub(super) struct Viewer;
+/// A caller who may change agents, groups, roles, resources and credentials.
+pub(super) struct Operator(pub(super) Caller);
+/// A caller who may do everything.
+pub(super) struct Owner(pub(super) Caller);
+
+impl FromRequestParts<Arc<Issuer>> for Viewer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, issuer: &Arc<Issuer>) -> Result<Self, Problem> {
+        admit(parts, issuer, AdministratorRole::Viewer).await.map(|_| Self)
+    }
+}
+
+impl FromRequestParts<Arc<Issuer>> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, issuer: &Arc<Issuer>) -> Result<Self, Problem> {
+        admit(parts, issuer, AdministratorRole::Operator).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Issuer>> for Owner {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, issuer: &Arc<Issuer>) -> Result<Self, Problem> {
+        admit(parts, issuer, AdministratorRole::Owner).await.map(Self)
+    }
+}
+
+/// Why a call is not admitted.
+struct Refused {
+    actor: String,
+    reason: &'static str,
+    problem: Problem,
+}
+
+async fn admit(parts: &Parts, issuer: &Arc<Issuer>, minimum: AdministratorRole) -> Result<Caller, Problem> {
+    let mut caller = Caller {
+        actor: "unknown".to_owned(),
+        request_id: parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone()),
+        address: parts.extensions.get::<PeerAddr>().map_or_else(String::new, |peer| peer.0.ip().to_string()),
+    };
+    let administrator = match unverified_token(parts) {
+        Ok(token) => issuer.administrator_of(token).await?,
+        Err(refused) => return Err(refuse(parts, issuer, caller, refused)),
+    };
+    match judge(administrator, issuer, minimum) {
+        Ok(administrator) => {
+            caller.actor = actor(&administrator);
+            Ok(caller)
+        }
+        Err(refused) => Err(refuse(parts, issuer, caller, refused)),
+    }
+}
+
+fn unverified_token(parts: &Parts) -> Result<&str, Refused> {
+    let unproven = |reason, detail: &str, token_was_sent| Refused {
+        actor: "unknown".to_owned(),
+        reason,
+        problem: Problem::unauthorized(detail, token_was_sent),
+    };
+    let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
+    let (Some(header), None) = (headers.next(), headers.next()) else {
+        let detail = "send one header 'Authorization: Bearer TOKEN'; the first token is in the file admin-token of the data directory";
+        return Err(unproven("no token", detail, false));
+    };
+    let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+    let token = token.trim_matches(' ');
+    let is_token = (1..=TOKEN_MAX_BYTES).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+    if !scheme.eq_ignore_ascii_case("bearer") || !is_token {
+        return Err(unproven("malformed token", "the header Authorization does not hold 'Bearer TOKEN'", true));
+    }
+    Ok(token)
+}
+
+fn judge(administrator: Option<Administrator>, issuer: &Issuer, minimum: AdministratorRole) -> Result<Administrator, Refused> {
+    // The same words for unknown, expired and revoked: which one it is, is for the audit.
+    let detail = "the token is not, or no longer, an administrator's";
+    let Some(administrator) = administrator else {
+        return Err(Refused { actor: "unknown".to_owned(), reason: "unknown token", problem: Problem::unauthorized(detail, true) });
+    };
+    if !administrator.is_live(issuer.ports().clock.now()) {
+        let reason = if administrator.revoked_at.is_some() { "revoked token" } else { "expired token" };
+        return Err(Refused { actor: actor(&administrator), reason, problem: Problem::unauthorized(detail, true) });
+    }
+    if administrator.role < minimum {
+        let detail = format!("this takes an administrator with the role {}; '{}' is {}", minimum.as_str(), administrator.name, administrator.role.as_str());
+        return Err(Refused { actor: actor(&administrator), reason: "role too low", problem: Problem::new(Kind::Forbidden, detail) });
+    }
+    Ok(administrator)
+}
+
+fn actor(administrator: &Administrator) -> String {
+    format!("administrator:{}", administrator.name)
+}
+
+fn refuse(parts: &Parts, issuer: &Arc<Issuer>, caller: Caller, refused: Refused) -> Problem {
+    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+    let target = format!("{} {}", parts.method, uri.path());
+    issuer.note_refusal(AuditDraft {
+        at: issuer.ports().clock.now_millis(),
+        event: AuditEvent::AdminRefused,
+        actor: refused.actor,
+        target: target.chars().take(TARGET_MAX_CHARS).collect(),
+        agent: None,
+        token_id: None,
+        request_id: caller.request_id,
+        address: caller.address,
+        detail: json!({ "status": refused.problem.status().as_u16(), "reason": refused.reason }).to_string(),
+    });
+    refused.problem
+}

@@ -1,0 +1,220 @@
+//! `/agents/{name}/credentials`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::domain::credential::{Credential, CredentialKind};
+use crate::issuer::Issuer;
+use crate::issuer::credentials::{AddedCredential, DEFAULT_OVERLAP_SECONDS, NewCredential, NewCredentialKind, Rotation, UnverifiedKey};
+use crate::ports::time::UnixTime;
+
+use super::caller::{Operator, Viewer};
+use super::etag::{Created, IfMatch};
+use super::json::{Json, OptionalJson};
+use super::openapi::Problems;
+use super::page::List;
+use super::path::Named;
+use super::problem::Problem;
+
+/// A credential: never the secret or its hash.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Credential)]
+pub(super) struct CredentialBody {
+    id: String,
+    /// `client_secret` or `public_key`.
+    kind: String,
+    /// The `kid` to put into assertions, of a public key.
+    kid: Option<String>,
+    /// The public key as a JSON Web Key.
+    jwk: Option<Value>,
+    /// RFC 7638 thumbprint of the public key.
+    thumbprint: Option<String>,
+    not_before: i64,
+    expires_at: Option<i64>,
+    revoked_at: Option<i64>,
+    /// `live`, `pending`, `expired` or `revoked`.
+    status: String,
+    created_at: i64,
+}
+
+impl CredentialBody {
+    pub(super) fn of(credential: &Credential, now: UnixTime) -> Self {
+        let (kid, jwk, thumbprint) = match &credential.kind {
+            CredentialKind::ClientSecret { .. } => (None, None, None),
+            CredentialKind::PublicKey { jwk } => {
+                let kid = jwk.kid().unwrap_or(jwk.thumbprint());
+                (Some(kid.to_owned()), Some(jwk.to_value()), Some(jwk.thumbprint().to_owned()))
+            }
+        };
+        Self {
+            id: credential.id.to_string(),
+            kind: credential.kind.as_str().to_owned(),
+            kid,
+            jwk,
+            thumbprint,
+            not_before: credential.not_before.0,
+            expires_at: credential.expires_at.map(|at| at.0),
+            revoked_at: credential.revoked_at.map(|at| at.0),
+            status: status(credential, now).to_owned(),
+            created_at: credential.created_at.0,
+        }
+    }
+}
+
+fn status(credential: &Credential, now: UnixTime) -> &'static str {
+    if credential.revoked_at.is_some() {
+        "revoked"
+    } else if credential.is_over(now) {
+        "expired"
+    } else if credential.is_live(now) {
+        "live"
+    } else {
+        "pending"
+    }
+}
+
+/// A credential to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewCredential)]
+pub(super) struct NewCredentialBody {
+    /// `client_secret` or `public_key`.
+    kind: String,
+    /// The public key as a JSON Web Key.
+    #[schema(value_type = Option<Object>)]
+    jwk: Option<Value>,
+    /// The public key as PEM.
+    pem: Option<String>,
+    /// Seconds until it stops being accepted.
+    expires_in: Option<i64>,
+}
+
+impl TryFrom<NewCredentialBody> for NewCredential {
+    type Error = Problem;
+
+    fn try_from(body: NewCredentialBody) -> Result<Self, Problem> {
+        let key = unverified_key(body.jwk, body.pem)?;
+        let kind = match (body.kind.as_str(), key) {
+            ("client_secret", None) => NewCredentialKind::ClientSecret,
+            ("client_secret", Some(_)) => return Err(Problem::invalid("kind", "is client_secret, which is made here and takes no jwk or pem")),
+            ("public_key", Some(key)) => NewCredentialKind::PublicKey(key),
+            ("public_key", None) => return Err(Problem::invalid("jwk", "is missing: a public_key needs the public key as jwk or pem")),
+            (_, _) => return Err(Problem::invalid("kind", "must be client_secret or public_key")),
+        };
+        Ok(Self { kind, expires_in: body.expires_in })
+    }
+}
+
+fn unverified_key(jwk: Option<Value>, pem: Option<String>) -> Result<Option<UnverifiedKey>, Problem> {
+    match (jwk, pem) {
+        (None, None) => Ok(None),
+        (Some(jwk), None) => Ok(Some(UnverifiedKey::Jwk(jwk))),
+        (None, Some(pem)) => Ok(Some(UnverifiedKey::Pem(pem))),
+        (Some(_), Some(_)) => Err(Problem::invalid("pem", "is there beside jwk; send the key in one form")),
+    }
+}
+
+/// The replacement of a credential.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = CredentialRotation)]
+pub(super) struct RotationBody {
+    /// Seconds for which the old one stays good, 86400 unless said; 0: not at all.
+    overlap: Option<i64>,
+    /// The new public key as a JSON Web Key.
+    #[schema(value_type = Option<Object>)]
+    jwk: Option<Value>,
+    /// The new public key as PEM.
+    pem: Option<String>,
+}
+
+/// A credential that was made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AddedCredential)]
+pub(super) struct AddedCredentialBody {
+    credential: CredentialBody,
+    /// The credential it replaces, in a rotation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced: Option<CredentialBody>,
+    client_id: String,
+    /// The client secret; shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<String>,
+}
+
+fn created(added: AddedCredential, issuer: &Issuer) -> Created<AddedCredentialBody> {
+    let now = issuer.ports().clock.now();
+    let AddedCredential { credential, replaced, client_id, secret } = added;
+    Created {
+        version: None,
+        location: format!("/agents/{client_id}/credentials"),
+        body: AddedCredentialBody {
+            credential: CredentialBody::of(&credential, now),
+            replaced: replaced.map(|old| CredentialBody::of(&old, now)),
+            client_id,
+            client_secret: secret.map(|secret| secret.expose_secret().to_owned()),
+        },
+    }
+}
+
+/// Lists an agent's credentials, the newest last.
+#[utoipa::path(get, path = "/agents/{name}/credentials", tag = "credentials", params(("name" = String, Path)),
+    security(("administrator_token" = [])), responses((status = 200, body = List<CredentialBody>), Problems))]
+pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>, Named(name): Named<String>) -> Result<axum::Json<List<CredentialBody>>, Problem> {
+    let now = issuer.ports().clock.now();
+    let credentials = issuer.credentials(&name).await?;
+    Ok(axum::Json(List::whole(credentials.iter().map(|credential| CredentialBody::of(credential, now)).collect())))
+}
+
+/// Gives an agent a further credential.
+#[utoipa::path(post, path = "/agents/{name}/credentials", tag = "credentials", params(("name" = String, Path)), request_body = NewCredentialBody,
+    security(("administrator_token" = [])), responses((status = 201, body = AddedCredentialBody, description = "The secret is shown this once."), Problems))]
+pub(super) async fn add(
+    Operator(caller): Operator,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+    IfMatch(expected): IfMatch,
+    Json(body): Json<NewCredentialBody>,
+) -> Result<Created<AddedCredentialBody>, Problem> {
+    let added = issuer.add_credential(&caller, &name, body.try_into()?, expected).await?;
+    Ok(created(added, &issuer))
+}
+
+/// Replaces a credential by a new one of its kind; the old one stays good for the overlap.
+#[utoipa::path(post, path = "/agents/{name}/credentials/{id}/rotate", tag = "credentials",
+    params(("name" = String, Path), ("id" = String, Path)), request_body = RotationBody, security(("administrator_token" = [])),
+    responses((status = 201, body = AddedCredentialBody, description = "The secret is shown this once."), Problems))]
+pub(super) async fn rotate(
+    Operator(caller): Operator,
+    State(issuer): State<Arc<Issuer>>,
+    Named((name, id)): Named<(String, String)>,
+    IfMatch(expected): IfMatch,
+    OptionalJson(body): OptionalJson<RotationBody>,
+) -> Result<Created<AddedCredentialBody>, Problem> {
+    let rotation = Rotation {
+        credential: id,
+        overlap: body.overlap.unwrap_or(DEFAULT_OVERLAP_SECONDS),
+        key: unverified_key(body.jwk, body.pem)?,
+    };
+    let added = issuer.rotate_credential(&caller, &name, rotation, expected).await?;
+    Ok(created(added, &issuer))
+}
+
+/// Revokes a credential.
+#[utoipa::path(post, path = "/agents/{name}/credentials/{id}/revoke", tag = "credentials",
+    params(("name" = String, Path), ("id" = String, Path)), security(("administrator_token" = [])),
+    responses((status = 200, body = CredentialBody), Problems))]
+pub(super) async fn revoke(
+    Operator(caller): Operator,
+    State(issuer): State<Arc<Issuer>>,
+    Named((name, id)): Named<(String, String)>,
+    IfMatch(expected): IfMatch,
+) -> Result<axum::Json<CredentialBody>, Problem> {
+    let credential = issuer.revoke_credential(&caller, &name, &id, expected).await?;
+    Ok(axum::Json(CredentialBody::of(&credential, issuer.ports().clock.now())))
+}

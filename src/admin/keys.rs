@@ -1,0 +1,123 @@
+//! `/keys`: the signing keys, never their private halves.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::signing_key::KeyState;
+use crate::issuer::Issuer;
+use crate::issuer::rotation::KeyView;
+use crate::jose::algorithm::SigningAlgorithm;
+
+use super::caller::{Owner, Viewer};
+use super::json::{Json, OptionalJson};
+use super::openapi::Problems;
+use super::page::List;
+use super::path::Named;
+use super::problem::Problem;
+
+/// A signing key without its private half.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Key)]
+pub(super) struct KeyBody {
+    kid: String,
+    algorithm: String,
+    /// `prepared`, `active`, `retiring`, `retired` or `revoked`.
+    state: String,
+    /// Since when it is active, retired or revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<i64>,
+    /// When a retiring key leaves the JWKS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
+    created_at: i64,
+    /// When a prepared key begins to sign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activates_at: Option<i64>,
+}
+
+impl From<KeyView> for KeyBody {
+    fn from(view: KeyView) -> Self {
+        let record = view.record;
+        let (since, until) = match record.state {
+            KeyState::Prepared => (None, None),
+            KeyState::Active { since } => (Some(since.0), None),
+            KeyState::Retiring { until } => (None, Some(until.0)),
+            KeyState::Retired { at } | KeyState::Revoked { at } => (Some(at.0), None),
+        };
+        Self {
+            kid: record.kid,
+            algorithm: record.algorithm.as_str().to_owned(),
+            state: record.state.as_str().to_owned(),
+            since,
+            until,
+            created_at: record.created_at.0,
+            activates_at: view.activates_at.map(|at| at.0),
+        }
+    }
+}
+
+/// Which keys to rotate.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = KeyRotation)]
+pub(super) struct RotationBody {
+    /// `ES256` or `RS256`; left out: both.
+    algorithm: Option<String>,
+}
+
+/// Why a key is revoked.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = KeyRevocation)]
+pub(super) struct RevocationBody {
+    reason: String,
+}
+
+/// A revoked key and the one that signs now.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RevokedKey)]
+pub(super) struct RevokedBody {
+    revoked: KeyBody,
+    active: KeyBody,
+}
+
+/// Lists all signing keys, the newest last.
+#[utoipa::path(get, path = "/keys", tag = "keys", security(("administrator_token" = [])),
+    responses((status = 200, body = List<KeyBody>), Problems))]
+pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>) -> Result<axum::Json<List<KeyBody>>, Problem> {
+    let keys = issuer.keys().await?;
+    Ok(axum::Json(List::whole(keys.into_iter().map(KeyBody::from).collect())))
+}
+
+/// Prepares new keys: published at once, signing later.
+#[utoipa::path(post, path = "/keys/rotate", tag = "keys", request_body = RotationBody, security(("administrator_token" = [])),
+    responses((status = 201, body = List<KeyBody>), Problems))]
+pub(super) async fn rotate(
+    Owner(caller): Owner,
+    State(issuer): State<Arc<Issuer>>,
+    OptionalJson(body): OptionalJson<RotationBody>,
+) -> Result<(StatusCode, axum::Json<List<KeyBody>>), Problem> {
+    let algorithm = body
+        .algorithm
+        .map(|text| SigningAlgorithm::parse(&text).ok_or_else(|| Problem::invalid("algorithm", "must be ES256 or RS256")))
+        .transpose()?;
+    let keys = issuer.rotate_keys(&caller, algorithm).await?;
+    Ok((StatusCode::CREATED, axum::Json(List::whole(keys.into_iter().map(KeyBody::from).collect()))))
+}
+
+/// Withdraws a key at once; its replacement signs at once. Tokens it signed stop verifying.
+#[utoipa::path(post, path = "/keys/{kid}/revoke", tag = "keys", params(("kid" = String, Path)), request_body = RevocationBody,
+    security(("administrator_token" = [])), responses((status = 200, body = RevokedBody), Problems))]
+pub(super) async fn revoke(
+    Owner(caller): Owner,
+    State(issuer): State<Arc<Issuer>>,
+    Named(kid): Named<String>,
+    Json(body): Json<RevocationBody>,
+) -> Result<axum::Json<RevokedBody>, Problem> {
+    let (revoked, active) = issuer.revoke_key(&caller, &kid, &body.reason).await?;
+    Ok(axum::Json(RevokedBody { revoked: revoked.into(), active: active.into() }))
+}

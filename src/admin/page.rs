@@ -1,0 +1,109 @@
+//! Pages of lists: a limit, and an opaque cursor that says after what the next page begins. A cursor
+//! belongs to the list it came from.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::domain::name::Name;
+use crate::issuer::Issuer;
+use crate::issuer::page::Page;
+use crate::jose::digest::{base64url, decode_base64url};
+
+use super::problem::{Kind, Problem};
+
+/// Items of a page when nobody says otherwise.
+const LIMIT_DEFAULT: i64 = 50;
+/// Most items of a page: some 200 KiB of agents.
+const LIMIT_MAX: i64 = 200;
+/// Longest cursor that is looked at, in bytes: a list's name and the longest name.
+const CURSOR_MAX_BYTES: usize = 256;
+
+/// The parameters of a query; one that is not known, or given twice, is refused.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Issuer>> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Issuer>) -> Result<Self, Problem> {
+        match Query::<T>::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => {
+                let said: String = rejection.body_text().chars().filter(|c| !c.is_control()).take(300).collect();
+                Err(Problem::new(Kind::Invalid, format!("the query is not well-formed: {said}")))
+            }
+        }
+    }
+}
+
+/// The parameters of a plain list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageParams {
+    /// Items of a page, 1 to 200.
+    pub(super) limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
+/// A list's answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct List<T> {
+    /// The items.
+    pub(super) items: Vec<T>,
+    /// What to send as `cursor` for the next page; `null` on the last.
+    pub(super) next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A list that is always whole.
+    pub(super) fn whole(items: Vec<T>) -> Self {
+        Self { items, next_cursor: None }
+    }
+
+    /// A page of `list`, whose items are shown by `show` and found again by `key`.
+    pub(super) fn of<I>(list: &str, page: Page<I>, key: impl Fn(&I) -> String, show: impl Fn(I) -> T) -> Self {
+        let next_cursor = page.items.last().filter(|_| page.more).map(|last| base64url(format!("{list}:{}", key(last)).as_bytes()));
+        Self { items: page.items.into_iter().map(show).collect(), next_cursor }
+    }
+}
+
+/// Checks a page's size.
+pub(super) fn limit(asked: Option<i64>) -> Result<i64, Problem> {
+    match asked {
+        None => Ok(LIMIT_DEFAULT),
+        Some(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
+        Some(_) => Err(Problem::invalid("limit", &format!("must be 1 to {LIMIT_MAX}"))),
+    }
+}
+
+/// The name that a cursor of `list` stands for.
+pub(super) fn after_name(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
+    let Some(key) = key_of(list, cursor)? else { return Ok(None) };
+    Name::parse(&key).map(|name| Some(name.as_str().to_owned())).map_err(|_| forged())
+}
+
+/// The number that a cursor of `list` stands for.
+pub(super) fn before_number(list: &str, cursor: Option<&str>) -> Result<Option<i64>, Problem> {
+    let Some(key) = key_of(list, cursor)? else { return Ok(None) };
+    key.parse::<i64>().ok().filter(|number| *number > 0).map(Some).ok_or_else(forged)
+}
+
+fn key_of(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
+    let Some(cursor) = cursor else { return Ok(None) };
+    if cursor.len() > CURSOR_MAX_BYTES {
+        return Err(forged());
+    }
+    let decoded = decode_base64url(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(forged)?;
+    let key = decoded.strip_prefix(list).and_then(|rest| rest.strip_prefix(':')).ok_or_else(forged)?;
+    Ok(Some(key.to_owned()))
+}
+
+fn forged() -> Problem {
+    Problem::invalid("cursor", "is not one that this list gave; send next_cursor as it was, or leave it out to begin anew")
+}

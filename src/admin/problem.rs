@@ -1,0 +1,222 @@
+//! Errors as the API tells them: RFC 9457 problem details. Each has a fixed kind, a sentence that
+//! says what happened, why and what to do, and the request's id. The private cause of a fault of ours
+//! is logged under that id and never sent.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Response, StatusCode};
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::Invalid;
+use crate::issuer::IssuerError;
+use crate::ports::request::RequestId;
+
+/// The kinds of problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Invalid,
+    Conflict,
+    PreconditionFailed,
+    UnsupportedMediaType,
+    TooLarge,
+    Unavailable,
+}
+
+impl Kind {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn name_and_title(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unauthorized => ("unauthorized", "The call carries no valid administrator token"),
+            Self::Forbidden => ("forbidden", "The administrator may not do this"),
+            Self::NotFound => ("not_found", "There is no such thing"),
+            Self::MethodNotAllowed => ("method_not_allowed", "The path does not take this method"),
+            Self::Invalid => ("invalid", "The request is not well-formed"),
+            Self::Conflict => ("conflict", "The state of the registry forbids it"),
+            Self::PreconditionFailed => ("precondition_failed", "The object was changed meanwhile"),
+            Self::UnsupportedMediaType => ("unsupported_media_type", "The body is not JSON"),
+            Self::TooLarge => ("too_large", "The body is too large"),
+            Self::Unavailable => ("unavailable", "The service cannot do this at present"),
+        }
+    }
+}
+
+/// A problem on its way out; [`finish`] writes it down once the request's id is at hand.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    kind: Kind,
+    detail: String,
+    field: Option<String>,
+    /// True when a token was sent, and was no good (RFC 6750 §3.1).
+    token_was_sent: bool,
+    private_cause: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), field: None, token_was_sent: false, private_cause: None }
+    }
+
+    pub(super) fn unauthorized(detail: &str, token_was_sent: bool) -> Self {
+        Self { token_was_sent, ..Self::new(Kind::Unauthorized, detail) }
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(Kind::NotFound, "there is nothing at this path; the paths are listed at /admin/v1/openapi.json")
+    }
+
+    /// A member or parameter that is not well-formed.
+    pub(super) fn invalid(field: impl Into<String>, problem: &str) -> Self {
+        let field = field.into();
+        Self { detail: format!("{field}: {problem}"), field: Some(field), ..Self::new(Kind::Invalid, "") }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    /// Writes the problem over `response`, whose headers (such as `Allow`) stay.
+    fn write(self, response: &mut Response<Body>, request_id: &str) {
+        if let Some(cause) = &self.private_cause {
+            tracing::error!(request_id, cause, "a call to the admin API failed");
+        }
+        let (name, title) = self.kind.name_and_title();
+        let body = ProblemBody {
+            kind: format!("urn:firman:problem:{name}"),
+            title: title.to_owned(),
+            status: self.kind.status().as_u16(),
+            detail: self.detail,
+            request_id: request_id.to_owned(),
+            field: self.field,
+        };
+        let written = Json(body).into_response();
+        *response.status_mut() = self.kind.status();
+        *response.body_mut() = written.into_body();
+        let headers = response.headers_mut();
+        headers.remove(axum::http::header::CONTENT_LENGTH);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self.kind {
+            Kind::Unauthorized => {
+                let challenge = if self.token_was_sent { r#"Bearer realm="firman", error="invalid_token""# } else { r#"Bearer realm="firman""# };
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+            Kind::Unavailable => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Kind::Forbidden
+            | Kind::NotFound
+            | Kind::MethodNotAllowed
+            | Kind::Invalid
+            | Kind::Conflict
+            | Kind::PreconditionFailed
+            | Kind::UnsupportedMediaType
+            | Kind::TooLarge => {}
+        }
+    }
+}
+
+/// A problem as it is sent (RFC 9457 §3).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody {
+    /// Which kind of problem: `urn:firman:problem:` and its name.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The kind in words.
+    title: String,
+    /// The status of the answer.
+    status: u16,
+    /// What happened, why, and what to do.
+    detail: String,
+    /// The id of the request, in the logs and in the audit.
+    request_id: String,
+    /// The member or parameter concerned, if one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self::invalid(invalid.field, &invalid.problem)
+    }
+}
+
+impl From<IssuerError> for Problem {
+    fn from(error: IssuerError) -> Self {
+        let detail = error.to_string();
+        match error {
+            IssuerError::Invalid(invalid) => invalid.into(),
+            IssuerError::NotFound { .. } => Self::new(Kind::NotFound, detail),
+            IssuerError::Conflict(sentence) => Self::new(Kind::Conflict, sentence),
+            IssuerError::Stale { .. } => Self::new(Kind::PreconditionFailed, detail),
+            IssuerError::Forbidden(sentence) => Self::new(Kind::Forbidden, sentence),
+            IssuerError::Unavailable(cause) => {
+                let detail = "the service cannot do this at present and nothing was changed; try again in a second";
+                Self { private_cause: Some(causes(&*cause)), ..Self::new(Kind::Unavailable, detail) }
+            }
+        }
+    }
+}
+
+/// An error and what is behind it, for the log.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let mut response = self.kind.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Writes problems down with the request's id, turns the router's own refusals into problems, and
+/// forbids everyone to keep an answer.
+pub(super) async fn finish(request: Request, next: Next) -> Response<Body> {
+    let request_id = request.extensions().get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
+    let mut response = next.run(request).await;
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| {
+        (response.status() == StatusCode::METHOD_NOT_ALLOWED)
+            .then(|| Problem::new(Kind::MethodNotAllowed, "this path does not take this method; the header Allow lists those it takes"))
+    });
+    if let Some(problem) = problem {
+        problem.write(&mut response, &request_id);
+    }
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer to a path that is not routed.
+pub(super) async fn not_routed() -> Problem {
+    Problem::not_found()
+}

@@ -1,0 +1,177 @@
+//! `/resources`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::issuer::Issuer;
+use crate::issuer::resources::{NewResource, ResourceChanges, ResourceView};
+
+use super::caller::{Operator, Viewer};
+use super::etag::{Created, IfMatch, Tagged};
+use super::groups::RemovalParams;
+use super::json::{Json, present};
+use super::openapi::Problems;
+use super::page::{List, PageParams, Params, after_name, limit};
+use super::path::Named;
+use super::problem::Problem;
+
+/// Something a token is for.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Resource)]
+pub(super) struct ResourceBody {
+    id: String,
+    name: String,
+    /// What becomes `aud`.
+    identifier: String,
+    description: String,
+    /// `generic` or `claude`.
+    profile: String,
+    scopes: Vec<String>,
+    /// Its own life of tokens in seconds; `null`: the default.
+    lifetime: Option<i64>,
+    /// Its own algorithm; `null`: the default.
+    algorithm: Option<String>,
+    /// The life in seconds that a token gets when its request does not say.
+    token_lifetime: i64,
+    /// The algorithm that signs its tokens.
+    token_algorithm: String,
+    created_at: i64,
+    updated_at: i64,
+    version: i64,
+}
+
+impl From<ResourceView> for ResourceBody {
+    fn from(view: ResourceView) -> Self {
+        let ResourceView { resource, token_lifetime, token_algorithm } = view;
+        Self {
+            id: resource.id.to_string(),
+            name: resource.name.to_string(),
+            identifier: resource.identifier.as_str().to_owned(),
+            description: resource.description,
+            profile: resource.profile.as_str().to_owned(),
+            scopes: resource.scopes.iter().map(ToString::to_string).collect(),
+            lifetime: resource.lifetime,
+            algorithm: resource.algorithm.map(|algorithm| algorithm.as_str().to_owned()),
+            token_lifetime,
+            token_algorithm: token_algorithm.as_str().to_owned(),
+            created_at: resource.created_at.0,
+            updated_at: resource.updated_at.0,
+            version: resource.version,
+        }
+    }
+}
+
+fn tagged(view: ResourceView) -> Tagged<ResourceBody> {
+    Tagged { version: view.resource.version, body: view.into() }
+}
+
+/// A resource to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewResource)]
+pub(super) struct NewResourceBody {
+    name: String,
+    /// An absolute URI; may be left out with profile `claude`.
+    identifier: Option<String>,
+    description: Option<String>,
+    /// `generic` (unless said) or `claude`.
+    profile: Option<String>,
+    scopes: Option<Vec<String>>,
+    /// Life of its tokens in seconds.
+    lifetime: Option<i64>,
+    /// `ES256` or `RS256`.
+    algorithm: Option<String>,
+}
+
+/// An edit of a resource; what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResourceEdit {
+    #[serde(default, deserialize_with = "present")]
+    description: Option<String>,
+    /// All its scopes.
+    #[serde(default, deserialize_with = "present")]
+    scopes: Option<Vec<String>>,
+    /// Life of its tokens in seconds; `null`: the default.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i64>)]
+    lifetime: Option<Option<i64>>,
+    /// `ES256` or `RS256`; `null`: the default.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    algorithm: Option<Option<String>>,
+}
+
+/// Lists resources by name.
+#[utoipa::path(get, path = "/resources", tag = "resources", params(PageParams), security(("administrator_token" = [])),
+    responses((status = 200, body = List<ResourceBody>), Problems))]
+pub(super) async fn list(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Params(params): Params<PageParams>,
+) -> Result<axum::Json<List<ResourceBody>>, Problem> {
+    let after = after_name("resources", params.cursor.as_deref())?;
+    let page = issuer.resources(after.as_deref(), limit(params.limit)?).await?;
+    Ok(axum::Json(List::of("resources", page, |view| view.resource.name.to_string(), ResourceBody::from)))
+}
+
+/// Makes a resource.
+#[utoipa::path(post, path = "/resources", tag = "resources", request_body = NewResourceBody, security(("administrator_token" = [])),
+    responses((status = 201, body = ResourceBody), Problems))]
+pub(super) async fn create(
+    Operator(caller): Operator,
+    State(issuer): State<Arc<Issuer>>,
+    Json(body): Json<NewResourceBody>,
+) -> Result<Created<ResourceBody>, Problem> {
+    let new = NewResource {
+        name: body.name,
+        identifier: body.identifier,
+        description: body.description.unwrap_or_default(),
+        profile: body.profile,
+        scopes: body.scopes.unwrap_or_default(),
+        lifetime: body.lifetime,
+        algorithm: body.algorithm,
+    };
+    let view = issuer.create_resource(&caller, new).await?;
+    Ok(Created { version: Some(view.resource.version), location: format!("/resources/{}", view.resource.name), body: view.into() })
+}
+
+/// Shows a resource.
+#[utoipa::path(get, path = "/resources/{name}", tag = "resources", params(("name" = String, Path)), security(("administrator_token" = [])),
+    responses((status = 200, body = ResourceBody), Problems))]
+pub(super) async fn show(_: Viewer, State(issuer): State<Arc<Issuer>>, Named(name): Named<String>) -> Result<Tagged<ResourceBody>, Problem> {
+    Ok(tagged(issuer.resource(&name).await?))
+}
+
+/// Edits a resource; its name, identifier and profile stay.
+#[utoipa::path(patch, path = "/resources/{name}", tag = "resources", params(("name" = String, Path)), request_body = ResourceEdit,
+    security(("administrator_token" = [])), responses((status = 200, body = ResourceBody), Problems))]
+pub(super) async fn edit(
+    Operator(caller): Operator,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+    IfMatch(expected): IfMatch,
+    Json(body): Json<ResourceEdit>,
+) -> Result<Tagged<ResourceBody>, Problem> {
+    let ResourceEdit { description, scopes, lifetime, algorithm } = body;
+    let changes = ResourceChanges { description, scopes, lifetime, algorithm };
+    Ok(tagged(issuer.edit_resource(&caller, &name, changes, expected).await?))
+}
+
+/// Removes a resource.
+#[utoipa::path(delete, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), RemovalParams),
+    security(("administrator_token" = [])), responses((status = 204), Problems))]
+pub(super) async fn remove(
+    Operator(caller): Operator,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+    IfMatch(expected): IfMatch,
+    Params(params): Params<RemovalParams>,
+) -> Result<StatusCode, Problem> {
+    issuer.remove_resource(&caller, &name, params.removal(expected)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

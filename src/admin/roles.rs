@@ -1,0 +1,194 @@
+//! `/roles`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::role::GrantedScopes;
+use crate::issuer::Issuer;
+use crate::issuer::roles::{GrantView, NewGrant, NewRole, RoleChanges, RoleView};
+
+use super::caller::{Operator, Viewer};
+use super::etag::{Created, IfMatch, Tagged};
+use super::groups::RemovalParams;
+use super::json::{Json, present};
+use super::openapi::Problems;
+use super::page::{List, PageParams, Params, after_name, limit};
+use super::path::Named;
+use super::problem::Problem;
+
+/// A role.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Role)]
+pub(super) struct RoleBody {
+    id: String,
+    name: String,
+    description: String,
+    grants: Vec<GrantBody>,
+    created_at: i64,
+    updated_at: i64,
+    version: i64,
+}
+
+/// A grant of a role.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Grant)]
+pub(super) struct GrantBody {
+    /// The resource's name.
+    resource: String,
+    /// The resource's identifier, which becomes `aud`.
+    identifier: String,
+    scopes: ScopesBody,
+}
+
+/// Scopes of a grant: a list, or `"*"` for all, now and later.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged, expecting = "an array of scope names, or \"*\" for all of them")]
+#[schema(as = GrantedScopes)]
+pub(super) enum ScopesBody {
+    /// `"*"`.
+    All(AllScopes),
+    /// Names of scopes.
+    Only(Vec<String>),
+}
+
+/// The text `"*"`.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub(super) enum AllScopes {
+    /// All scopes, now and later.
+    #[serde(rename = "*")]
+    Star,
+}
+
+impl From<RoleView> for RoleBody {
+    fn from(view: RoleView) -> Self {
+        let RoleView { role, grants } = view;
+        Self {
+            id: role.id.to_string(),
+            name: role.name.to_string(),
+            description: role.description,
+            grants: grants.into_iter().map(GrantBody::from).collect(),
+            created_at: role.created_at.0,
+            updated_at: role.updated_at.0,
+            version: role.version,
+        }
+    }
+}
+
+impl From<GrantView> for GrantBody {
+    fn from(grant: GrantView) -> Self {
+        let scopes = match grant.scopes {
+            GrantedScopes::All => ScopesBody::All(AllScopes::Star),
+            GrantedScopes::Only(scopes) => ScopesBody::Only(scopes.iter().map(ToString::to_string).collect()),
+        };
+        Self { resource: grant.resource.to_string(), identifier: grant.identifier.as_str().to_owned(), scopes }
+    }
+}
+
+fn tagged(view: RoleView) -> Tagged<RoleBody> {
+    Tagged { version: view.role.version, body: view.into() }
+}
+
+/// A grant to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewGrant)]
+pub(super) struct NewGrantBody {
+    /// Name or identifier of the resource.
+    resource: String,
+    /// Left out: all scopes, now and later.
+    scopes: Option<ScopesBody>,
+}
+
+fn new_grants(grants: Vec<NewGrantBody>) -> Vec<NewGrant> {
+    let scopes = |scopes| match scopes {
+        Some(ScopesBody::Only(names)) => Some(names),
+        Some(ScopesBody::All(AllScopes::Star)) | None => None,
+    };
+    grants.into_iter().map(|grant| NewGrant { resource: grant.resource, scopes: scopes(grant.scopes) }).collect()
+}
+
+/// A role to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewRole)]
+pub(super) struct NewRoleBody {
+    name: String,
+    description: Option<String>,
+    grants: Option<Vec<NewGrantBody>>,
+}
+
+/// An edit of a role; what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoleEdit {
+    #[serde(default, deserialize_with = "present")]
+    description: Option<String>,
+    /// All its grants.
+    #[serde(default, deserialize_with = "present")]
+    grants: Option<Vec<NewGrantBody>>,
+}
+
+/// Lists roles by name.
+#[utoipa::path(get, path = "/roles", tag = "roles", params(PageParams), security(("administrator_token" = [])),
+    responses((status = 200, body = List<RoleBody>), Problems))]
+pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>, Params(params): Params<PageParams>) -> Result<axum::Json<List<RoleBody>>, Problem> {
+    let after = after_name("roles", params.cursor.as_deref())?;
+    let page = issuer.roles(after.as_deref(), limit(params.limit)?).await?;
+    Ok(axum::Json(List::of("roles", page, |view| view.role.name.to_string(), RoleBody::from)))
+}
+
+/// Makes a role.
+#[utoipa::path(post, path = "/roles", tag = "roles", request_body = NewRoleBody, security(("administrator_token" = [])),
+    responses((status = 201, body = RoleBody), Problems))]
+pub(super) async fn create(
+    Operator(caller): Operator,
+    State(issuer): State<Arc<Issuer>>,
+    Json(body): Json<NewRoleBody>,
+) -> Result<Created<RoleBody>, Problem> {
+    let new = NewRole {
+        name: body.name,
+        description: body.description.unwrap_or_default(),
+        grants: new_grants(body.grants.unwrap_or_default()),
+    };
+    let view = issuer.create_role(&caller, new).await?;
+    Ok(Created { version: Some(view.role.version), location: format!("/roles/{}", view.role.name), body: view.into() })
+}
+
+/// Shows a role.
+#[utoipa::path(get, path = "/roles/{name}", tag = "roles", params(("name" = String, Path)), security(("administrator_token" = [])),
+    responses((status = 200, body = RoleBody), Problems))]
+pub(super) async fn show(_: Viewer, State(issuer): State<Arc<Issuer>>, Named(name): Named<String>) -> Result<Tagged<RoleBody>, Problem> {
+    Ok(tagged(issuer.role(&name).await?))
+}
+
+/// Edits a role.
+#[utoipa::path(patch, path = "/roles/{name}", tag = "roles", params(("name" = String, Path)), request_body = RoleEdit,
+    security(("administrator_token" = [])), responses((status = 200, body = RoleBody), Problems))]
+pub(super) async fn edit(
+    Operator(caller): Operator,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+    IfMatch(expected): IfMatch,
+    Json(body): Json<RoleEdit>,
+) -> Result<Tagged<RoleBody>, Problem> {
+    let changes = RoleChanges { description: body.description, grants: body.grants.map(new_grants) };
+    Ok(tagged(issuer.edit_role(&caller, &name, changes, expected).await?))
+}
+
+/// Removes a role. Its name is never given out again.
+#[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), RemovalParams),
+    security(("administrator_token" = [])), responses((status = 204), Problems))]
+pub(super) async fn remove(
+    Operator(caller): Operator,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+    IfMatch(expected): IfMatch,
+    Params(params): Params<RemovalParams>,
+) -> Result<StatusCode, Problem> {
+    issuer.remove_role(&caller, &name, params.removal(expected)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
