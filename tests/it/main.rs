@@ -1,3 +1,4 @@
 //! Integration tests: the tree mirrors the URLs.
 
+mod cli;
 mod http;
