@@ -235,8 +235,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
             body.insert(name.to_owned(), value);
         }
     }
-    let answer = admin.post(&["agents"], Some(&Value::Object(body))).await?;
-    proof.keep();
+    let answer = proof.register(&admin, &["agents"], body).await?;
     if session.printer.is_json() {
         return session.printer.json(&answer);
     }

@@ -212,7 +212,7 @@ impl AdminClient {
         }
         let unreachable = format!(
             "cannot reach firman at {}: is `firman serve` running? Set --url or FIRMAN_URL",
-            self.base
+            self.base.as_str().trim_end_matches('/')
         );
         let answer = http::send(request, &unreachable).await?;
         if answer.is_success() {
@@ -377,13 +377,13 @@ mod tests {
     #[test]
     fn a_missing_token_names_every_place_that_was_tried() {
         let error = find_token(&config(Path::new("no-such-dir"), &[])).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap());
+        insta::assert_snapshot!(error.text().unwrap(), @"error: no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and no-such-dir/admin-token cannot be read (no such file or directory). `firman serve` makes that file at its first start; run this where it is, or name its directory with --data-dir");
     }
 
     #[test]
     fn a_token_that_cannot_stand_in_a_header_is_refused_without_showing_it() {
         let config = config(Path::new("x"), &[("FIRMAN_ADMIN_TOKEN", "top secret")]);
-        insta::assert_snapshot!(find_token(&config).unwrap_err().text().unwrap());
+        insta::assert_snapshot!(find_token(&config).unwrap_err().text().unwrap(), @"error: client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE) holds no admin token: expected one word of printable ASCII");
     }
 
     #[test]

@@ -130,11 +130,29 @@ impl Proof {
         }
     }
 
-    /// The issuer knows the key: its file stays.
-    pub(super) fn keep(&mut self) {
-        match self {
-            Self::Generated(file) => file.keep(),
-            Self::None | Self::Secret | Self::Public(_) => {}
+    /// Sends the registration. The file of a generated key stays when the issuer has the public half,
+    /// and when that is not known because the answer was lost.
+    pub(super) async fn register(
+        &mut self,
+        admin: &AdminClient,
+        path: &[&str],
+        body: Map<String, Value>,
+    ) -> Result<Value, CliError> {
+        let outcome = admin.post(path, Some(&Value::Object(body))).await;
+        let Self::Generated(file) = self else {
+            return outcome;
+        };
+        match outcome {
+            Err(error) if error.is_certain() => Err(error),
+            Err(error) => {
+                file.keep();
+                let path = file.path().display();
+                Err(error.and(&format!("It is not known whether the key was registered; its private half stays in {path}")))
+            }
+            Ok(answer) => {
+                file.keep();
+                Ok(answer)
+            }
         }
     }
 
@@ -192,13 +210,8 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if let Some(seconds) = args.expires_in {
         body.insert("expires_in".to_owned(), seconds.into());
     }
-    let answer = admin
-        .post(
-            &["agents", &args.agent, "credentials"],
-            Some(&Value::Object(body)),
-        )
-        .await?;
-    proof.keep();
+    let path = ["agents", &args.agent, "credentials"];
+    let answer = proof.register(&admin, &path, body).await?;
     print_new(&answer, &proof, &admin, session).await
 }
 
@@ -215,8 +228,7 @@ async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliEr
         body.insert("jwk".to_owned(), jwk);
     }
     let path = ["agents", &args.agent, "credentials", &args.id, "rotate"];
-    let answer = admin.post(&path, Some(&Value::Object(body))).await?;
-    proof.keep();
+    let answer = proof.register(&admin, &path, body).await?;
     if matches!(proof, Proof::None) {
         // Only a client secret rotates without a new key.
         proof = Proof::Secret;

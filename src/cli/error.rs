@@ -6,6 +6,8 @@ use std::io;
 
 use serde_json::{Map, Value, json};
 
+const UNREACHABLE: &str = "unreachable";
+
 /// Why a command did not do what was asked.
 #[derive(Debug)]
 pub(super) enum CliError {
@@ -111,6 +113,31 @@ impl CliError {
             Self::Failed(fault) => fault.status == Some(412),
             Self::Usage(_) | Self::ClosedPipe => false,
         }
+    }
+
+    /// The same with another sentence after the detail.
+    pub(super) fn and(mut self, sentence: &str) -> Self {
+        match &mut self {
+            Self::Usage(fault) | Self::Failed(fault) => {
+                fault.detail = format!("{}. {sentence}", fault.detail)
+            }
+            Self::ClosedPipe => {}
+        }
+        self
+    }
+
+    /// True when it is certain that the request had no effect: it was answered with a refusal, or never
+    /// sent. An answer that was lost on its way leaves that open.
+    pub(super) fn is_certain(&self) -> bool {
+        match self {
+            Self::Failed(fault) => fault.status.is_some() || fault.kind == UNREACHABLE,
+            Self::Usage(_) | Self::ClosedPipe => true,
+        }
+    }
+
+    /// A server that accepts no connection.
+    pub(super) fn unreachable(detail: String) -> Self {
+        Self::failed(UNREACHABLE, detail)
     }
 
     /// The process's exit code.

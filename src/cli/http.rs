@@ -100,7 +100,7 @@ pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<A
     let mut response = request.send().await.map_err(|error| {
         let reason = innermost(&error);
         if error.is_connect() {
-            CliError::failed("unreachable", format!("{unreachable} ({reason})"))
+            CliError::unreachable(format!("{unreachable} ({reason})"))
         } else if error.is_timeout() {
             CliError::failed(
                 "timeout",

@@ -1,4 +1,5 @@
 //! The integration tests: one binary, whose tree mirrors the program's rooms and URLs.
 
+mod cli;
 mod http;
 mod jose;
