@@ -15,7 +15,9 @@ use crate::domain::agent::SubjectTemplate;
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
 use crate::domain::id::{AdministratorId, IssuerId};
 use crate::domain::name::Name;
-use crate::domain::settings::{DEFAULT_LIFETIME_SECONDS, DEFAULT_MAX_LIFETIME_SECONDS, DEFAULT_SLUG, IssuerSettings};
+use crate::domain::settings::{
+    DEFAULT_LIFETIME_SECONDS, DEFAULT_MAX_LIFETIME_SECONDS, DEFAULT_SLUG, IssuerSettings,
+};
 use crate::issuer::cache::{Policy, Registry};
 use crate::issuer::change::Touches;
 use crate::issuer::keyring::SIGNED_WITH;
@@ -146,11 +148,21 @@ impl Host {
         started
     }
 
-    async fn start_on(store: Store, options: &HostOptions, ports: Ports) -> Result<Self, HostError> {
+    async fn start_on(
+        store: Store,
+        options: &HostOptions,
+        ports: Ports,
+    ) -> Result<Self, HostError> {
         let (settings, sealing) = open_issuer(&store, options, &ports).await?;
         let mut tx = store.read().await?;
-        let head = tx.head(&settings.id).await?.ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
-        let sealed = tx.sealed_secret(&settings.id, PEPPER).await?.ok_or_else(|| StoreError::corrupt("the sealed pepper is missing"))?;
+        let head = tx
+            .head(&settings.id)
+            .await?
+            .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+        let sealed = tx
+            .sealed_secret(&settings.id, PEPPER)
+            .await?
+            .ok_or_else(|| StoreError::corrupt("the sealed pepper is missing"))?;
         let pepper = sealing.open(&settings.id, PEPPER, &sealed)?;
         let policy = Policy::load(&mut tx, &settings.id, &sealing, None).await?;
         tx.rollback().await?;
@@ -167,7 +179,12 @@ impl Host {
             secrets,
             renewals: crate::issuer::change::Renewals::default(),
         });
-        let host = Self { store, ledger, issuer, ledger_task: Mutex::new(Some(tokio::spawn(task.run()))) };
+        let host = Self {
+            store,
+            ledger,
+            issuer,
+            ledger_task: Mutex::new(Some(tokio::spawn(task.run()))),
+        };
         host.complete_first_start(&options.admin_token_file).await?;
         Ok(host)
     }
@@ -196,7 +213,10 @@ impl Host {
         }
         .await;
         if let Err(error) = result {
-            tracing::warn!(error = &error as &dyn std::error::Error, "maintenance could not be done; it is tried again");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "maintenance could not be done; it is tried again"
+            );
         }
     }
 
@@ -225,10 +245,16 @@ impl Host {
     }
 
     async fn forget_assertions(&self) -> Result<(), StoreError> {
-        let before = self.issuer.ports().clock.now().plus(-ASSERTION_KEPT_SECONDS);
+        let before = self
+            .issuer
+            .ports()
+            .clock
+            .now()
+            .plus(-ASSERTION_KEPT_SECONDS);
         let mut tx = self.store.write().await?;
         tx.lock_head(&self.issuer.id).await?;
-        tx.purge_used_assertions(&self.issuer.id, before, PURGE_MAX).await?;
+        tx.purge_used_assertions(&self.issuer.id, before, PURGE_MAX)
+            .await?;
         tx.commit().await
     }
 
@@ -267,17 +293,33 @@ impl Host {
                 revoked_at: None,
                 created_at: change.now(),
             };
-            change.tx.insert_administrator(&issuer.id, &administrator).await?;
+            change
+                .tx
+                .insert_administrator(&issuer.id, &administrator)
+                .await?;
             let detail = serde_json::json!({ "role": administrator.role.as_str() });
-            change.audit(AuditEvent::AdministratorCreated, format!("administrator:{BOOTSTRAP}"), None, &detail);
+            change.audit(
+                AuditEvent::AdministratorCreated,
+                format!("administrator:{BOOTSTRAP}"),
+                None,
+                &detail,
+            );
             changed = true;
         }
-        if changed { Ok(issuer.finish(change).await?) } else { Ok(change.tx.rollback().await?) }
+        if changed {
+            Ok(issuer.finish(change).await?)
+        } else {
+            Ok(change.tx.rollback().await?)
+        }
     }
 }
 
 /// Finds the default issuer and the key it is sealed with, or makes both.
-async fn open_issuer(store: &Store, options: &HostOptions, ports: &Ports) -> Result<(IssuerSettings, Sealing), HostError> {
+async fn open_issuer(
+    store: &Store,
+    options: &HostOptions,
+    ports: &Ports,
+) -> Result<(IssuerSettings, Sealing), HostError> {
     let mut tx = store.read().await?;
     let stored = tx.issuer_by_slug(DEFAULT_SLUG).await?;
     tx.rollback().await?;
@@ -289,7 +331,10 @@ async fn open_issuer(store: &Store, options: &HostOptions, ports: &Ports) -> Res
         if stored.url == options.issuer_url {
             return Ok((stored, sealing));
         }
-        return Ok((move_loopback_issuer(store, stored, options, ports).await?, sealing));
+        return Ok((
+            move_loopback_issuer(store, stored, options, ports).await?,
+            sealing,
+        ));
     }
     let sealing = match &options.kek {
         KekSource::Text(text, origin) => Sealing::from_text(text.expose_secret(), origin)?,
@@ -303,7 +348,8 @@ async fn open_issuer(store: &Store, options: &HostOptions, ports: &Ports) -> Res
         id: IssuerId::new(now, &*ports.random),
         slug: DEFAULT_SLUG.to_owned(),
         url: options.issuer_url.clone(),
-        subject_template: SubjectTemplate::parse(SubjectTemplate::DEFAULT).map_err(IssuerError::from)?,
+        subject_template: SubjectTemplate::parse(SubjectTemplate::DEFAULT)
+            .map_err(IssuerError::from)?,
         default_lifetime: options.first_settings.default_lifetime,
         max_lifetime: options.first_settings.max_lifetime,
         default_algorithm: options.first_settings.default_algorithm,
@@ -321,8 +367,16 @@ async fn open_issuer(store: &Store, options: &HostOptions, ports: &Ports) -> Res
         let stored = stored.ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))?;
         return Ok((stored, sealing));
     }
-    tx.insert_sealed_secret(&settings.id, PEPPER, &sealed).await?;
-    append_system_entry(&mut tx, &settings, ports, AuditEvent::IssuerCreated, &serde_json::json!({ "url": settings.url })).await?;
+    tx.insert_sealed_secret(&settings.id, PEPPER, &sealed)
+        .await?;
+    append_system_entry(
+        &mut tx,
+        &settings,
+        ports,
+        AuditEvent::IssuerCreated,
+        &serde_json::json!({ "url": settings.url }),
+    )
+    .await?;
     tx.commit().await?;
     Ok((settings, sealing))
 }
@@ -336,17 +390,28 @@ async fn move_loopback_issuer(
     ports: &Ports,
 ) -> Result<IssuerSettings, HostError> {
     if !is_loopback(&stored.url) || !is_loopback(&options.issuer_url) {
-        return Err(HostError::OtherIssuer { stored: stored.url, configured: options.issuer_url.clone() });
+        return Err(HostError::OtherIssuer {
+            stored: stored.url,
+            configured: options.issuer_url.clone(),
+        });
     }
     let mut tx = store.write().await?;
     tx.lock_head(&stored.id).await?;
     let version = tx.bump_registry_version(&stored.id, true).await?;
-    let moved = IssuerSettings { url: options.issuer_url.clone(), version, ..stored.clone() };
+    let moved = IssuerSettings {
+        url: options.issuer_url.clone(),
+        version,
+        ..stored.clone()
+    };
     tx.update_issuer(&moved, ports.clock.now()).await?;
     let detail = serde_json::json!({ "url": { "old": stored.url, "new": moved.url } });
     append_system_entry(&mut tx, &moved, ports, AuditEvent::IssuerChanged, &detail).await?;
     tx.commit().await?;
-    tracing::warn!(old = stored.url, new = moved.url, "the issuer on loopback has another address now; tokens of the old one no longer match");
+    tracing::warn!(
+        old = stored.url,
+        new = moved.url,
+        "the issuer on loopback has another address now; tokens of the old one no longer match"
+    );
     Ok(moved)
 }
 
@@ -357,7 +422,10 @@ async fn append_system_entry(
     event: AuditEvent,
     detail: &serde_json::Value,
 ) -> Result<(), StoreError> {
-    let head = tx.lock_head(&settings.id).await?.ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+    let head = tx
+        .lock_head(&settings.id)
+        .await?
+        .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
     let draft = AuditDraft {
         at: ports.clock.now_millis(),
         event,
@@ -389,14 +457,22 @@ fn is_loopback(issuer_url: &str) -> bool {
 /// Makes the bootstrap token and writes it, for its owner only, before its digest is stored: a crash
 /// between the two leaves a token that opens nothing and is replaced at the next start.
 fn write_admin_token(path: &Path, ports: &Ports) -> Result<Zeroizing<String>, HostError> {
-    let fault = |source| HostError::AdminToken { path: path.to_owned(), source };
+    let fault = |source| HostError::AdminToken {
+        path: path.to_owned(),
+        source,
+    };
     let bits = Zeroizing::new(random_bytes::<32>(&*ports.random));
     let token = Zeroizing::new(format!("{ADMIN_TOKEN_PREFIX}{}", base64url(&*bits)));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(fault)?;
     // A temporary file of mode 0600 in the same folder, then a rename: never a half-written token.
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault)?;
-    std::io::Write::write_all(&mut file, token.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(fault)?;
+    std::io::Write::write_all(&mut file, token.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(fault)?;
     file.persist(path).map_err(|error| fault(error.error))?;
     Ok(token)
 }

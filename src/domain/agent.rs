@@ -122,10 +122,15 @@ impl Subject {
     /// # Errors
     /// When it is not well-formed or starts with a prefix that the issuer keeps for itself.
     pub fn parse_foreign(text: &str) -> Result<Self, Invalid> {
-        if let Some(prefix) = RESERVED_PREFIXES.into_iter().find(|prefix| text.starts_with(prefix)) {
+        if let Some(prefix) = RESERVED_PREFIXES
+            .into_iter()
+            .find(|prefix| text.starts_with(prefix))
+        {
             return Err(Invalid::new(
                 "subject",
-                format!("starts with '{prefix}', which is kept for subjects that this issuer makes; leave the subject out to get one"),
+                format!(
+                    "starts with '{prefix}', which is kept for subjects that this issuer makes; leave the subject out to get one"
+                ),
             ));
         }
         Self::well_formed(text)
@@ -179,13 +184,20 @@ impl SubjectTemplate {
     /// When it holds neither `{name}` nor `{id}`, another placeholder, or what a subject cannot hold.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if !text.contains("{name}") && !text.contains("{id}") {
-            return Err(Invalid::new("subject_template", "must contain {name} or {id}"));
+            return Err(Invalid::new(
+                "subject_template",
+                "must contain {name} or {id}",
+            ));
         }
         let plain = text.replace("{name}", "n").replace("{id}", "i");
         if plain.contains(['{', '}']) {
-            return Err(Invalid::new("subject_template", "may hold no placeholder but {name} and {id}"));
+            return Err(Invalid::new(
+                "subject_template",
+                "may hold no placeholder but {name} and {id}",
+            ));
         }
-        Subject::well_formed(&plain).map_err(|invalid| Invalid::new("subject_template", invalid.problem))?;
+        Subject::well_formed(&plain)
+            .map_err(|invalid| Invalid::new("subject_template", invalid.problem))?;
         Ok(Self(text.to_owned()))
     }
 
@@ -194,7 +206,12 @@ impl SubjectTemplate {
     /// # Errors
     /// When the template makes it longer than [`SUBJECT_MAX_BYTES`].
     pub fn subject(&self, name: &Name, id: &AgentId) -> Result<Subject, Invalid> {
-        Subject::well_formed(&self.0.replace("{name}", name.as_str()).replace("{id}", id.as_str()))
+        Subject::well_formed(
+            &self
+                .0
+                .replace("{name}", name.as_str())
+                .replace("{id}", id.as_str()),
+        )
     }
 
     /// The template as text.
@@ -209,9 +226,14 @@ impl SubjectTemplate {
 /// # Errors
 /// When there are more than [`ATTRIBUTES_MAX`], a name is not `[a-z][a-z0-9_]*` of at most 64
 /// characters or is a claim that the issuer sets itself, or a value is empty or not well-formed.
-pub fn parse_attributes(attributes: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Invalid> {
+pub fn parse_attributes(
+    attributes: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Invalid> {
     if attributes.len() > ATTRIBUTES_MAX {
-        return Err(Invalid::new("attributes", format!("holds more than {ATTRIBUTES_MAX} attributes")));
+        return Err(Invalid::new(
+            "attributes",
+            format!("holds more than {ATTRIBUTES_MAX} attributes"),
+        ));
     }
     attributes
         .iter()
@@ -238,10 +260,23 @@ mod tests {
 
     #[test]
     fn subjects_from_outside_never_look_like_ours() {
-        for bad in ["agent:mailer", "user:x", "", "a b", "spiffe://x/*", "é", &"s".repeat(256)] {
+        for bad in [
+            "agent:mailer",
+            "user:x",
+            "",
+            "a b",
+            "spiffe://x/*",
+            "é",
+            &"s".repeat(256),
+        ] {
             assert!(Subject::parse_foreign(bad).is_err(), "{bad:?} was accepted");
         }
-        assert_eq!(Subject::parse_foreign("spiffe://example.org/mailer").expect("good").as_str(), "spiffe://example.org/mailer");
+        assert_eq!(
+            Subject::parse_foreign("spiffe://example.org/mailer")
+                .expect("good")
+                .as_str(),
+            "spiffe://example.org/mailer"
+        );
     }
 
     #[test]
@@ -250,7 +285,12 @@ mod tests {
             assert!(SubjectTemplate::parse(bad).is_err(), "{bad:?} was accepted");
         }
         let template = SubjectTemplate::parse(SubjectTemplate::DEFAULT).expect("good");
-        let subject = template.subject(&Name::parse("team-a.mailer").expect("good"), &AgentId::from_text("1")).expect("good");
+        let subject = template
+            .subject(
+                &Name::parse("team-a.mailer").expect("good"),
+                &AgentId::from_text("1"),
+            )
+            .expect("good");
         assert_eq!(subject.as_str(), "agent:team-a.mailer");
     }
 
@@ -258,7 +298,10 @@ mod tests {
     fn an_attribute_never_replaces_a_claim_of_the_issuer() {
         for bad in ["sub", "acting_agent", "owner", "Team", "a-b", "1a", ""] {
             let attributes = BTreeMap::from([(bad.to_owned(), "x".to_owned())]);
-            assert!(parse_attributes(&attributes).is_err(), "{bad:?} was accepted");
+            assert!(
+                parse_attributes(&attributes).is_err(),
+                "{bad:?} was accepted"
+            );
         }
         assert!(parse_attributes(&BTreeMap::from([("team".to_owned(), String::new())])).is_err());
         assert!(parse_attributes(&BTreeMap::from([("team".to_owned(), "a".to_owned())])).is_ok());

@@ -10,7 +10,9 @@ use crate::ports::time::UnixMillis;
 
 fn uuid_v7(now: UnixMillis, random: &dyn Random) -> String {
     let millis = u64::try_from(now.0).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &random_bytes::<10>(random)).into_uuid().to_string()
+    uuid::Builder::from_unix_timestamp_millis(millis, &random_bytes::<10>(random))
+        .into_uuid()
+        .to_string()
 }
 
 macro_rules! id_type {

@@ -32,6 +32,9 @@ pub struct Invalid {
 impl Invalid {
     /// An error about `field`.
     pub fn new(field: &'static str, problem: impl Into<String>) -> Self {
-        Self { field, problem: problem.into() }
+        Self {
+            field,
+            problem: problem.into(),
+        }
     }
 }

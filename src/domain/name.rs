@@ -26,16 +26,24 @@ impl Name {
             "is empty"
         } else if text.len() > NAME_MAX_BYTES {
             "is longer than 128 characters"
-        } else if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.') {
+        } else if !text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+        {
             "holds a character outside a-z, 0-9, '-' and '.'"
-        } else if text.split('.').any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-')) {
+        } else if text
+            .split('.')
+            .any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-'))
+        {
             "has a label that is empty or starts or ends with '-'"
         } else {
             return Ok(Self(text.to_owned()));
         };
         Err(Invalid::new(
             "name",
-            format!("{problem}; a name is made of labels of a-z, 0-9 and '-' joined by '.', such as team-a.triage-bot"),
+            format!(
+                "{problem}; a name is made of labels of a-z, 0-9 and '-' joined by '.', such as team-a.triage-bot"
+            ),
         ))
     }
 
@@ -59,12 +67,33 @@ mod tests {
     #[test]
     fn a_name_is_labels_joined_by_dots() {
         for bad in [
-            "", ".", "a.", ".a", "a..b", "-a", "a-", "a.-b", "A", "é", "a b", "a_b", "a/b", "a\0", "a\u{202e}",
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "-a",
+            "a-",
+            "a.-b",
+            "A",
+            "é",
+            "a b",
+            "a_b",
+            "a/b",
+            "a\0",
+            "a\u{202e}",
             &"a".repeat(129),
         ] {
             assert!(Name::parse(bad).is_err(), "{bad:?} was accepted");
         }
-        for good in ["a", "0", "mailer", "team-a.triage-bot", "a--b", &"a".repeat(128)] {
+        for good in [
+            "a",
+            "0",
+            "mailer",
+            "team-a.triage-bot",
+            "a--b",
+            &"a".repeat(128),
+        ] {
             assert_eq!(Name::parse(good).expect("a good name").as_str(), good);
         }
     }

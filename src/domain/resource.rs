@@ -55,7 +55,10 @@ impl Identifier {
     /// When it is not an absolute URI, has a fragment, is too long or is one of firman's own.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.starts_with(RESERVED_IDENTIFIER_PREFIX) {
-            return Err(Invalid::new("identifier", "starts with 'urn:firman:', which is kept for firman's own resources"));
+            return Err(Invalid::new(
+                "identifier",
+                "starts with 'urn:firman:', which is kept for firman's own resources",
+            ));
         }
         let problem = if text.len() > IDENTIFIER_MAX_BYTES {
             "is longer than 512 characters"
@@ -89,13 +92,20 @@ impl Identifier {
 /// # Errors
 /// When it is below a minute, above the issuer's maximum, or above what the relying party takes.
 pub fn check_lifetime(lifetime: i64, profile: Profile, issuer_max: i64) -> Result<i64, Invalid> {
-    let max = profile.demands().max_lifetime.map_or(issuer_max, |cap| cap.min(issuer_max)).min(LIFETIME_CEILING_SECONDS);
+    let max = profile
+        .demands()
+        .max_lifetime
+        .map_or(issuer_max, |cap| cap.min(issuer_max))
+        .min(LIFETIME_CEILING_SECONDS);
     if (LIFETIME_FLOOR_SECONDS..=max).contains(&lifetime) {
         return Ok(lifetime);
     }
     Err(Invalid::new(
         "lifetime",
-        format!("must be {LIFETIME_FLOOR_SECONDS} to {max} seconds for a resource with profile {}", profile.as_str()),
+        format!(
+            "must be {LIFETIME_FLOOR_SECONDS} to {max} seconds for a resource with profile {}",
+            profile.as_str()
+        ),
     ))
 }
 
@@ -103,13 +113,26 @@ pub fn check_lifetime(lifetime: i64, profile: Profile, issuer_max: i64) -> Resul
 ///
 /// # Errors
 /// When the relying party does not verify that algorithm, or the issuer does not sign with it.
-pub fn check_algorithm(algorithm: SigningAlgorithm, profile: Profile) -> Result<SigningAlgorithm, Invalid> {
+pub fn check_algorithm(
+    algorithm: SigningAlgorithm,
+    profile: Profile,
+) -> Result<SigningAlgorithm, Invalid> {
     let allowed = profile.demands().algorithms;
     if allowed.contains(&algorithm) {
         return Ok(algorithm);
     }
-    let names = allowed.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(" or ");
-    Err(Invalid::new("algorithm", format!("must be {names} for a resource with profile {}", profile.as_str())))
+    let names = allowed
+        .iter()
+        .map(|a| a.as_str())
+        .collect::<Vec<_>>()
+        .join(" or ");
+    Err(Invalid::new(
+        "algorithm",
+        format!(
+            "must be {names} for a resource with profile {}",
+            profile.as_str()
+        ),
+    ))
 }
 
 #[cfg(test)]
@@ -118,10 +141,22 @@ mod tests {
 
     #[test]
     fn an_identifier_is_an_absolute_uri_without_fragment() {
-        for bad in ["", "api", "/api", "https://a.example/#x", "https://a example", "urn:firman:admin", &format!("https://a/{}", "x".repeat(512))] {
+        for bad in [
+            "",
+            "api",
+            "/api",
+            "https://a.example/#x",
+            "https://a example",
+            "urn:firman:admin",
+            &format!("https://a/{}", "x".repeat(512)),
+        ] {
             assert!(Identifier::parse(bad).is_err(), "{bad:?} was accepted");
         }
-        for good in ["https://api.anthropic.com", "urn:example:api", "https://api.example/"] {
+        for good in [
+            "https://api.anthropic.com",
+            "urn:example:api",
+            "https://api.example/",
+        ] {
             assert_eq!(Identifier::parse(good).expect("good").as_str(), good);
         }
     }
@@ -129,11 +164,15 @@ mod tests {
     #[test]
     fn a_claude_resource_keeps_to_what_claude_takes() {
         assert_eq!(
-            check_lifetime(7200, Profile::Claude, 43_200).expect_err("refused").to_string(),
+            check_lifetime(7200, Profile::Claude, 43_200)
+                .expect_err("refused")
+                .to_string(),
             "lifetime: must be 60 to 3600 seconds for a resource with profile claude"
         );
         assert_eq!(
-            check_algorithm(SigningAlgorithm::EdDsa, Profile::Claude).expect_err("refused").to_string(),
+            check_algorithm(SigningAlgorithm::EdDsa, Profile::Claude)
+                .expect_err("refused")
+                .to_string(),
             "algorithm: must be ES256 or RS256 for a resource with profile claude"
         );
         assert_eq!(check_lifetime(3600, Profile::Claude, 43_200), Ok(3600));

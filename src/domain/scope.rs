@@ -37,7 +37,10 @@ impl Scope {
             "is longer than 128 characters"
         } else if text == "*" {
             "'*' is kept for \"all scopes\" in role grants and cannot name a scope"
-        } else if !text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
+        } else if !text
+            .bytes()
+            .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+        {
             "holds a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, '\"' and '\\')"
         } else {
             return Ok(Self(text.to_owned()));
@@ -74,7 +77,10 @@ pub fn parse_scopes(parameter: &str) -> Result<Scopes, Invalid> {
     for name in parameter.split(' ').filter(|name| !name.is_empty()) {
         scopes.insert(Scope::parse(name)?);
         if scopes.len() > SCOPES_MAX {
-            return Err(Invalid::new("scope", format!("names more than {SCOPES_MAX} scopes")));
+            return Err(Invalid::new(
+                "scope",
+                format!("names more than {SCOPES_MAX} scopes"),
+            ));
         }
     }
     Ok(scopes)
@@ -83,7 +89,11 @@ pub fn parse_scopes(parameter: &str) -> Result<Scopes, Invalid> {
 /// The space-separated form of a set, sorted.
 #[must_use]
 pub fn join_scopes(scopes: &Scopes) -> String {
-    scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
+    scopes
+        .iter()
+        .map(Scope::as_str)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -92,12 +102,21 @@ mod tests {
 
     #[test]
     fn a_scope_parameter_is_a_set() {
-        assert_eq!(join_scopes(&parse_scopes("write  read   read").expect("good")), "read write");
+        assert_eq!(
+            join_scopes(&parse_scopes("write  read   read").expect("good")),
+            "read write"
+        );
         assert!(parse_scopes("").expect("good").is_empty());
         for bad in ["a\"b", "a\\b", "é", "a\tb", "*"] {
             assert!(parse_scopes(bad).is_err(), "{bad:?} was accepted");
         }
-        let many = (0..65).map(|n| format!("s{n}")).collect::<Vec<_>>().join(" ");
-        assert_eq!(parse_scopes(&many).expect_err("refused").to_string(), "scope: names more than 64 scopes");
+        let many = (0..65)
+            .map(|n| format!("s{n}"))
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert_eq!(
+            parse_scopes(&many).expect_err("refused").to_string(),
+            "scope: names more than 64 scopes"
+        );
     }
 }

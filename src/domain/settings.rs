@@ -53,7 +53,10 @@ pub fn check_lifetimes(default_lifetime: i64, max_lifetime: i64) -> Result<(), I
         ));
     }
     if !(LIFETIME_FLOOR_SECONDS..=max_lifetime).contains(&default_lifetime) {
-        return Err(Invalid::new("default_lifetime", format!("must be {LIFETIME_FLOOR_SECONDS} to max_lifetime ({max_lifetime}) seconds")));
+        return Err(Invalid::new(
+            "default_lifetime",
+            format!("must be {LIFETIME_FLOOR_SECONDS} to max_lifetime ({max_lifetime}) seconds"),
+        ));
     }
     Ok(())
 }

@@ -10,10 +10,19 @@ use super::Invalid;
 /// or a bidirectional or zero-width formatting character (which make one name look like another).
 pub fn line(field: &'static str, text: &str, max_chars: usize) -> Result<String, Invalid> {
     if text.chars().count() > max_chars {
-        return Err(Invalid::new(field, format!("is longer than {max_chars} characters")));
+        return Err(Invalid::new(
+            field,
+            format!("is longer than {max_chars} characters"),
+        ));
     }
     match text.chars().find(|&c| c.is_control() || deceives(c)) {
-        Some(c) => Err(Invalid::new(field, format!("holds the character U+{:04X}, which is not allowed here", u32::from(c)))),
+        Some(c) => Err(Invalid::new(
+            field,
+            format!(
+                "holds the character U+{:04X}, which is not allowed here",
+                u32::from(c)
+            ),
+        )),
         None => Ok(text.to_owned()),
     }
 }
@@ -24,7 +33,11 @@ pub fn line(field: &'static str, text: &str, max_chars: usize) -> Result<String,
 /// As [`line`], or when nothing but white space is left.
 pub fn filled_line(field: &'static str, text: &str, max_chars: usize) -> Result<String, Invalid> {
     let text = line(field, text.trim(), max_chars)?;
-    if text.is_empty() { Err(Invalid::new(field, "is empty")) } else { Ok(text) }
+    if text.is_empty() {
+        Err(Invalid::new(field, "is empty"))
+    } else {
+        Ok(text)
+    }
 }
 
 /// Zero-width, bidirectional and line-separating characters (Unicode UAX #9 and UTS #39).
@@ -39,7 +52,9 @@ mod tests {
     #[test]
     fn deceiving_characters_are_refused_and_named() {
         assert_eq!(
-            line("owner", "ann\u{202e}bob", 64).expect_err("refused").to_string(),
+            line("owner", "ann\u{202e}bob", 64)
+                .expect_err("refused")
+                .to_string(),
             "owner: holds the character U+202E, which is not allowed here"
         );
         for bad in ["a\0b", "a\nb", "a\u{200b}b", "a\u{feff}", "a\u{1b}[31m"] {
@@ -47,6 +62,9 @@ mod tests {
         }
         assert!(line("owner", &"x".repeat(65), 64).is_err());
         assert!(filled_line("owner", "   ", 64).is_err());
-        assert_eq!(filled_line("owner", " Équipe A ", 64).expect("good"), "Équipe A");
+        assert_eq!(
+            filled_line("owner", " Équipe A ", 64).expect("good"),
+            "Équipe A"
+        );
     }
 }

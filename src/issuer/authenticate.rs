@@ -19,8 +19,8 @@ use crate::jose::digest::sha256;
 use crate::jose::jwk::PublicJwk;
 use crate::jose::jwt::{Audience, Claims};
 use crate::ports::time::UnixTime;
-use crate::store::StoreError;
 use crate::store::AgentAggregate;
+use crate::store::StoreError;
 
 use super::Issuer;
 
@@ -46,7 +46,11 @@ pub enum ClientAuthMethod {
 
 impl ClientAuthMethod {
     /// All methods, as discovery lists them.
-    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
+    pub const ALL: [Self; 3] = [
+        Self::ClientSecretBasic,
+        Self::ClientSecretPost,
+        Self::PrivateKeyJwt,
+    ];
 
     /// The method's registered name.
     #[must_use]
@@ -184,17 +188,40 @@ impl Issuer {
     ///
     /// # Errors
     /// [`AuthenticationError`]; see there for what the client may be told.
-    pub async fn authenticate(&self, presented: &PresentedCredential, now: UnixTime) -> Result<AuthenticatedClient, AuthenticationError> {
+    pub async fn authenticate(
+        &self,
+        presented: &PresentedCredential,
+        now: UnixTime,
+    ) -> Result<AuthenticatedClient, AuthenticationError> {
         // Before anything is read: what is read after it is at least as new.
         let basis = self.registry.seen();
         match presented {
-            PresentedCredential::Secret { method, unverified_client_id, unverified_secret } => {
-                self.authenticate_secret(*method, (unverified_client_id, unverified_secret), basis, now).await
+            PresentedCredential::Secret {
+                method,
+                unverified_client_id,
+                unverified_secret,
+            } => {
+                self.authenticate_secret(
+                    *method,
+                    (unverified_client_id, unverified_secret),
+                    basis,
+                    now,
+                )
+                .await
             }
-            PresentedCredential::Assertion { unverified_client_id, unverified_assertion } => {
+            PresentedCredential::Assertion {
+                unverified_client_id,
+                unverified_assertion,
+            } => {
                 use secrecy::ExposeSecret as _;
                 let claimed = unverified_client_id.as_deref();
-                self.authenticate_assertion(claimed, unverified_assertion.expose_secret(), basis, now).await
+                self.authenticate_assertion(
+                    claimed,
+                    unverified_assertion.expose_secret(),
+                    basis,
+                    now,
+                )
+                .await
             }
         }
     }
@@ -207,22 +234,46 @@ impl Issuer {
         now: UnixTime,
     ) -> Result<AuthenticatedClient, AuthenticationError> {
         let fault = |error| AuthenticationError::Unavailable(Box::new(error));
-        let refused = |reason, rests_on_state| refused(reason, Some(unverified_client_id), rests_on_state);
+        let refused =
+            |reason, rests_on_state| refused(reason, Some(unverified_client_id), rests_on_state);
         let Some(aggregate) = self.known_agent(unverified_client_id).await? else {
-            self.secrets.verify_decoy(unverified_secret).map_err(fault)?;
+            self.secrets
+                .verify_decoy(unverified_secret)
+                .map_err(fault)?;
             return Err(refused("no such client", true));
         };
         let mut tried = false;
-        for credential in aggregate.credentials.iter().filter(|credential| credential.is_live(now)) {
-            let CredentialKind::ClientSecret { hash } = &credential.kind else { continue };
+        for credential in aggregate
+            .credentials
+            .iter()
+            .filter(|credential| credential.is_live(now))
+        {
+            let CredentialKind::ClientSecret { hash } = &credential.kind else {
+                continue;
+            };
             tried = true;
-            if self.secrets.verify(&credential.id, unverified_secret, hash).map_err(fault)? {
+            if self
+                .secrets
+                .verify(&credential.id, unverified_secret, hash)
+                .map_err(fault)?
+            {
                 let id = credential.id.clone();
-                return active(AuthenticatedClient { aggregate, method, credential: id, spends: None, basis }, now);
+                return active(
+                    AuthenticatedClient {
+                        aggregate,
+                        method,
+                        credential: id,
+                        spends: None,
+                        basis,
+                    },
+                    now,
+                );
             }
         }
         if !tried {
-            self.secrets.verify_decoy(unverified_secret).map_err(fault)?;
+            self.secrets
+                .verify_decoy(unverified_secret)
+                .map_err(fault)?;
         }
         Err(refused("no live secret of this client matches", true))
     }
@@ -234,51 +285,103 @@ impl Issuer {
         basis: i64,
         now: UnixTime,
     ) -> Result<AuthenticatedClient, AuthenticationError> {
-        let unverified = UnverifiedJws::parse(unverified_assertion, ASSERTION_MAX_BYTES)
-            .map_err(|_| refused("the assertion is not a well-formed compact JWS of ours", claimed, false))?;
-        let unverified_claims =
-            unverified.unverified_claims().map_err(|_| refused("the assertion holds no JSON object", claimed, false))?;
+        let unverified =
+            UnverifiedJws::parse(unverified_assertion, ASSERTION_MAX_BYTES).map_err(|_| {
+                refused(
+                    "the assertion is not a well-formed compact JWS of ours",
+                    claimed,
+                    false,
+                )
+            })?;
+        let unverified_claims = unverified
+            .unverified_claims()
+            .map_err(|_| refused("the assertion holds no JSON object", claimed, false))?;
         // RFC 7523 §3 items 1 and 2: both name the client.
-        let issuer = unverified_claims.get("iss").and_then(|value| value.as_str());
-        let subject = unverified_claims.get("sub").and_then(|value| value.as_str());
+        let issuer = unverified_claims
+            .get("iss")
+            .and_then(|value| value.as_str());
+        let subject = unverified_claims
+            .get("sub")
+            .and_then(|value| value.as_str());
         let (Some(client_id), true) = (issuer, issuer == subject) else {
-            return Err(refused("iss and sub of the assertion are not the same string", claimed, false));
+            return Err(refused(
+                "iss and sub of the assertion are not the same string",
+                claimed,
+                false,
+            ));
         };
         if claimed.is_some_and(|claimed| claimed != client_id) {
-            return Err(refused("client_id and the assertion name different clients", claimed, false));
+            return Err(refused(
+                "client_id and the assertion name different clients",
+                claimed,
+                false,
+            ));
         }
         let Some(aggregate) = self.known_agent(client_id).await? else {
             return Err(refused("no such client", Some(client_id), true));
         };
-        let Some((credential, verified)) = verify_signature(&unverified, &aggregate.credentials, now) else {
-            return Err(refused("no live key of this client verifies the assertion", Some(client_id), true));
+        let Some((credential, verified)) =
+            verify_signature(&unverified, &aggregate.credentials, now)
+        else {
+            return Err(refused(
+                "no live key of this client verifies the assertion",
+                Some(client_id),
+                true,
+            ));
         };
-        let named = |problem: String| AuthenticationError::Assertion { problem, client: Arc::clone(&aggregate) };
+        let named = |problem: String| AuthenticationError::Assertion {
+            problem,
+            client: Arc::clone(&aggregate),
+        };
         if !is_assertion_type(unverified.unverified_typ()) {
-            return Err(named("typ of the assertion must be absent, JWT or client-authentication+jwt".to_owned()));
+            return Err(named(
+                "typ of the assertion must be absent, JWT or client-authentication+jwt".to_owned(),
+            ));
         }
         let claims = Claims::parse(&verified).map_err(|error| named(error.to_string()))?;
         let spends = self.check_claims(&aggregate, &claims, now).map_err(named)?;
         let (method, id) = (ClientAuthMethod::PrivateKeyJwt, credential.id.clone());
-        active(AuthenticatedClient { aggregate: Arc::clone(&aggregate), method, credential: id, spends: Some(spends), basis }, now)
+        active(
+            AuthenticatedClient {
+                aggregate: Arc::clone(&aggregate),
+                method,
+                credential: id,
+                spends: Some(spends),
+                basis,
+            },
+            now,
+        )
     }
 
     /// RFC 7523 §3 and the issuer's own, stricter rules, on claims whose signature verified.
-    fn check_claims(&self, aggregate: &AgentAggregate, claims: &Claims, now: UnixTime) -> Result<SpentAssertion, String> {
+    fn check_claims(
+        &self,
+        aggregate: &AgentAggregate,
+        claims: &Claims,
+        now: UnixTime,
+    ) -> Result<SpentAssertion, String> {
         let expected = &self.url;
         match &claims.audience {
             Some(Audience::One(audience)) if audience == expected => {}
             Some(Audience::One(_) | Audience::Many(_)) | None => {
-                return Err(format!("aud must be exactly {expected}, as a single string (the issuer, not the token endpoint)"));
+                return Err(format!(
+                    "aud must be exactly {expected}, as a single string (the issuer, not the token endpoint)"
+                ));
             }
         }
-        let expires_at = claims.check_times(now, SKEW_SECONDS).map_err(|error| error.to_string())?;
+        let expires_at = claims
+            .check_times(now, SKEW_SECONDS)
+            .map_err(|error| error.to_string())?;
         if expires_at > now.plus(ASSERTION_MAX_AHEAD_SECONDS + SKEW_SECONDS) {
-            return Err(format!("exp must be at most {ASSERTION_MAX_AHEAD_SECONDS} seconds ahead"));
+            return Err(format!(
+                "exp must be at most {ASSERTION_MAX_AHEAD_SECONDS} seconds ahead"
+            ));
         }
         let jti = claims.jwt_id.as_deref().unwrap_or_default();
         if jti.is_empty() || jti.len() > JTI_MAX_BYTES {
-            return Err(format!("jti must be there, with 1 to {JTI_MAX_BYTES} bytes, and new in each assertion"));
+            return Err(format!(
+                "jti must be there, with 1 to {JTI_MAX_BYTES} bytes, and new in each assertion"
+            ));
         }
         let mut marked = Vec::with_capacity(jti.len() + 64);
         marked.extend_from_slice(b"private_key_jwt\0");
@@ -288,12 +391,23 @@ impl Issuer {
         let mut digest = [0; 16];
         digest.copy_from_slice(&sha256(&marked)[..16]);
         // Kept past exp by the skew: until then the assertion would still be taken.
-        Ok(SpentAssertion { digest, expires_at: expires_at.plus(SKEW_SECONDS + 1) })
+        Ok(SpentAssertion {
+            digest,
+            expires_at: expires_at.plus(SKEW_SECONDS + 1),
+        })
     }
 
-    async fn known_agent(&self, client_id: &str) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
-        let is_name = client_id.len() <= NAME_MAX_BYTES && crate::domain::name::Name::parse(client_id).is_ok();
-        if is_name { self.registry.agent(&self.store, &self.id, client_id).await } else { Ok(None) }
+    async fn known_agent(
+        &self,
+        client_id: &str,
+    ) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
+        let is_name = client_id.len() <= NAME_MAX_BYTES
+            && crate::domain::name::Name::parse(client_id).is_ok();
+        if is_name {
+            self.registry.agent(&self.store, &self.id, client_id).await
+        } else {
+            Ok(None)
+        }
     }
 }
 
@@ -312,8 +426,19 @@ fn verify_signature<'c>(
             CredentialKind::ClientSecret { .. } => None,
         })
         .filter(|(_, jwk)| unverified.may_be_signed_by(jwk))
-        .filter(|(_, jwk)| unverified.unverified_kid().is_none_or(|kid| answers_to(jwk, kid)));
-    candidates.take(KEYS_TRIED_MAX).find_map(|(credential, jwk)| unverified.verify(jwk).ok().map(|verified| (credential, verified)))
+        .filter(|(_, jwk)| {
+            unverified
+                .unverified_kid()
+                .is_none_or(|kid| answers_to(jwk, kid))
+        });
+    candidates
+        .take(KEYS_TRIED_MAX)
+        .find_map(|(credential, jwk)| {
+            unverified
+                .verify(jwk)
+                .ok()
+                .map(|verified| (credential, verified))
+        })
 }
 
 /// A key answers to the `kid` it was registered with and to its RFC 7638 thumbprint.
@@ -329,13 +454,28 @@ fn is_assertion_type(typ: Option<&str>) -> bool {
     })
 }
 
-fn active(client: AuthenticatedClient, now: UnixTime) -> Result<AuthenticatedClient, AuthenticationError> {
+fn active(
+    client: AuthenticatedClient,
+    now: UnixTime,
+) -> Result<AuthenticatedClient, AuthenticationError> {
     if client.aggregate.agent.is_active(now) {
         return Ok(client);
     }
-    Err(refused("the agent is suspended, removed or past its expiry", Some(client.aggregate.agent.name.as_str()), true))
+    Err(refused(
+        "the agent is suspended, removed or past its expiry",
+        Some(client.aggregate.agent.name.as_str()),
+        true,
+    ))
 }
 
-fn refused(reason: &'static str, unverified_client_id: Option<&str>, rests_on_state: bool) -> AuthenticationError {
-    AuthenticationError::Refused { reason, unverified_client_id: unverified_client_id.map(str::to_owned), rests_on_state }
+fn refused(
+    reason: &'static str,
+    unverified_client_id: Option<&str>,
+    rests_on_state: bool,
+) -> AuthenticationError {
+    AuthenticationError::Refused {
+        reason,
+        unverified_client_id: unverified_client_id.map(str::to_owned),
+        rests_on_state,
+    }
 }

@@ -48,19 +48,46 @@ impl Policy {
     ///
     /// # Errors
     /// When the database cannot be read, or a key cannot be unsealed.
-    pub async fn load(tx: &mut Tx, issuer: &IssuerId, sealing: &Sealing, previous: Option<&Keyring>) -> Result<Self, StoreError> {
+    pub async fn load(
+        tx: &mut Tx,
+        issuer: &IssuerId,
+        sealing: &Sealing,
+        previous: Option<&Keyring>,
+    ) -> Result<Self, StoreError> {
         let settings = tx
             .issuers()
             .await?
             .into_iter()
             .find(|settings| settings.id == *issuer)
             .ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))?;
-        let groups = tx.groups(issuer).await?.into_iter().map(|group| (group.id.clone(), group)).collect();
-        let roles = tx.roles(issuer).await?.into_iter().map(|role| (role.id.clone(), role)).collect();
-        let resources = tx.resources(issuer).await?.into_iter().map(|resource| (resource.id.clone(), resource)).collect();
+        let groups = tx
+            .groups(issuer)
+            .await?
+            .into_iter()
+            .map(|group| (group.id.clone(), group))
+            .collect();
+        let roles = tx
+            .roles(issuer)
+            .await?
+            .into_iter()
+            .map(|role| (role.id.clone(), role))
+            .collect();
+        let resources = tx
+            .resources(issuer)
+            .await?
+            .into_iter()
+            .map(|resource| (resource.id.clone(), resource))
+            .collect();
         let keys = tx.keys(issuer).await?;
-        let keyring = Keyring::open(issuer, keys, sealing, previous).map_err(|error| StoreError::corrupt(error.to_string()))?;
-        Ok(Self { settings, groups, roles, resources, keyring })
+        let keyring = Keyring::open(issuer, keys, sealing, previous)
+            .map_err(|error| StoreError::corrupt(error.to_string()))?;
+        Ok(Self {
+            settings,
+            groups,
+            roles,
+            resources,
+            keyring,
+        })
     }
 }
 
@@ -78,7 +105,12 @@ impl Registry {
     /// A cache that holds `policy`, read at registry version `seen`, and no agents yet.
     #[must_use]
     pub fn new(policy: Policy, seen: i64) -> Self {
-        Self { policy: ArcSwap::from_pointee(policy), agents: Cache::new(AGENTS_CACHED), seen: AtomicI64::new(seen), renewal: Mutex::new(()) }
+        Self {
+            policy: ArcSwap::from_pointee(policy),
+            agents: Cache::new(AGENTS_CACHED),
+            seen: AtomicI64::new(seen),
+            renewal: Mutex::new(()),
+        }
     }
 
     /// The registry version that everything in the cache is at least as new as. A decision reads it
@@ -98,7 +130,12 @@ impl Registry {
     ///
     /// # Errors
     /// When the database must be asked and cannot be.
-    pub async fn agent(&self, store: &Store, issuer: &IssuerId, client_id: &str) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
+    pub async fn agent(
+        &self,
+        store: &Store,
+        issuer: &IssuerId,
+        client_id: &str,
+    ) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
         if let Some(found) = self.agents.get(client_id) {
             return Ok(Some(found));
         }
@@ -126,7 +163,13 @@ impl Registry {
     ///
     /// # Errors
     /// When the database cannot be read; the cache is then as it was, or partly newer.
-    pub async fn refresh(&self, tx: &mut Tx, issuer: &IssuerId, head: &Head, sealing: &Sealing) -> Result<(), StoreError> {
+    pub async fn refresh(
+        &self,
+        tx: &mut Tx,
+        issuer: &IssuerId,
+        head: &Head,
+        sealing: &Sealing,
+    ) -> Result<(), StoreError> {
         if head.registry_version <= self.seen() {
             return Ok(());
         }
@@ -136,7 +179,8 @@ impl Registry {
             return Ok(());
         }
         if head.policy_version > seen {
-            let policy = Policy::load(tx, issuer, sealing, Some(&self.policy.load().keyring)).await?;
+            let policy =
+                Policy::load(tx, issuer, sealing, Some(&self.policy.load().keyring)).await?;
             self.policy.store(Arc::new(policy));
         }
         let changed = tx.changed_agents(issuer, seen, RELOAD_MAX + 1).await?;

@@ -42,7 +42,13 @@ impl Change {
     }
 
     /// Adds an audit entry. `detail` is a JSON object and holds no secret.
-    pub fn audit(&mut self, event: AuditEvent, target: impl Into<String>, agent: Option<&AgentId>, detail: &Value) {
+    pub fn audit(
+        &mut self,
+        event: AuditEvent,
+        target: impl Into<String>,
+        agent: Option<&AgentId>,
+        detail: &Value,
+    ) {
         self.drafts.push(AuditDraft {
             at: self.at,
             event,
@@ -66,9 +72,21 @@ impl Issuer {
     pub async fn begin(&self, caller: &Caller, touches: Touches) -> Result<Change, IssuerError> {
         let at = self.ports.clock.now_millis();
         let mut tx = self.store.write().await?;
-        let head = tx.lock_head(&self.id).await?.ok_or_else(|| IssuerError::not_found("issuer", &self.url))?;
-        let version = tx.bump_registry_version(&self.id, touches == Touches::Policy).await?;
-        Ok(Change { tx, version, at, head, caller: caller.clone(), drafts: Vec::new() })
+        let head = tx
+            .lock_head(&self.id)
+            .await?
+            .ok_or_else(|| IssuerError::not_found("issuer", &self.url))?;
+        let version = tx
+            .bump_registry_version(&self.id, touches == Touches::Policy)
+            .await?;
+        Ok(Change {
+            tx,
+            version,
+            at,
+            head,
+            caller: caller.clone(),
+            drafts: Vec::new(),
+        })
     }
 
     /// Commits a change with its audit entries and brings the cache up to it. Runs to its end even
@@ -94,7 +112,12 @@ impl Issuer {
     }
 
     async fn commit(&self, change: Change) -> Result<(), StoreError> {
-        let Change { mut tx, head, drafts, .. } = change;
+        let Change {
+            mut tx,
+            head,
+            drafts,
+            ..
+        } = change;
         let entries = chain(self.id.as_str(), (head.seq, head.hash), drafts);
         if let Some(last) = entries.last() {
             tx.set_head(&self.id, last.seq, &last.hash).await?;
@@ -111,7 +134,9 @@ impl Issuer {
         // The connection first, then the cache's lock: nobody waits for a connection while holding it.
         let mut tx = self.store.read().await?;
         if let Some(head) = tx.head(&self.id).await? {
-            self.registry.refresh(&mut tx, &self.id, &head, &self.sealing).await?;
+            self.registry
+                .refresh(&mut tx, &self.id, &head, &self.sealing)
+                .await?;
         }
         tx.rollback().await
     }

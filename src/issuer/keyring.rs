@@ -68,7 +68,13 @@ pub struct Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.records.iter().map(|record| (&record.kid, record.state.as_str()))).finish()
+        f.debug_list()
+            .entries(
+                self.records
+                    .iter()
+                    .map(|record| (&record.kid, record.state.as_str())),
+            )
+            .finish()
     }
 }
 
@@ -77,8 +83,18 @@ impl Keyring {
     ///
     /// # Errors
     /// When a key that is still published does not open or does not match its `kid`.
-    pub fn open(issuer: &IssuerId, stored: Vec<StoredKey>, sealing: &Sealing, previous: Option<&Self>) -> Result<Self, KeyringError> {
-        let mut keyring = Self { parsed: HashMap::new(), active: HashMap::new(), records: Vec::new(), jwks: Rendered::json(&json!({"keys": []})) };
+    pub fn open(
+        issuer: &IssuerId,
+        stored: Vec<StoredKey>,
+        sealing: &Sealing,
+        previous: Option<&Self>,
+    ) -> Result<Self, KeyringError> {
+        let mut keyring = Self {
+            parsed: HashMap::new(),
+            active: HashMap::new(),
+            records: Vec::new(),
+            jwks: Rendered::json(&json!({"keys": []})),
+        };
         let mut published = Vec::new();
         for StoredKey { record, sealed, .. } in stored {
             if record.state.is_published() {
@@ -86,7 +102,10 @@ impl Keyring {
                     Some(known) => Arc::clone(known),
                     None => Arc::new(unseal(issuer, &record, sealed.as_deref(), sealing)?),
                 };
-                published.push(key.public_jwk().to_jwks_entry(&record.kid, record.algorithm));
+                published.push(
+                    key.public_jwk()
+                        .to_jwks_entry(&record.kid, record.algorithm),
+                );
                 if matches!(record.state, KeyState::Active { .. }) {
                     keyring.active.insert(record.algorithm, Arc::clone(&key));
                 }
@@ -123,10 +142,23 @@ pub fn sealed_name(kid: &str) -> String {
     format!("signing key {kid}")
 }
 
-fn unseal(issuer: &IssuerId, record: &SigningKeyRecord, sealed: Option<&[u8]>, sealing: &Sealing) -> Result<SigningKey, KeyringError> {
-    let damaged = |problem: &str| KeyringError::Damaged { kid: record.kid.clone(), problem: problem.to_owned() };
+fn unseal(
+    issuer: &IssuerId,
+    record: &SigningKeyRecord,
+    sealed: Option<&[u8]>,
+    sealing: &Sealing,
+) -> Result<SigningKey, KeyringError> {
+    let damaged = |problem: &str| KeyringError::Damaged {
+        kid: record.kid.clone(),
+        problem: problem.to_owned(),
+    };
     let sealed = sealed.ok_or_else(|| damaged("its private half is missing"))?;
     let der = sealing.open(issuer, &sealed_name(&record.kid), sealed)?;
-    let key = SigningKey::from_pkcs8_der(record.algorithm, &der).map_err(|error| damaged(&error.to_string()))?;
-    if key.kid() == record.kid { Ok(key) } else { Err(damaged("its private half belongs to another kid")) }
+    let key = SigningKey::from_pkcs8_der(record.algorithm, &der)
+        .map_err(|error| damaged(&error.to_string()))?;
+    if key.kid() == record.kid {
+        Ok(key)
+    } else {
+        Err(damaged("its private half belongs to another kid"))
+    }
 }

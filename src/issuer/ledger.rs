@@ -120,7 +120,15 @@ pub fn ledger() -> (Ledger, LedgerTask) {
         unproven: Arc::default(),
         stop: Arc::clone(&stop),
     };
-    (ledger, LedgerTask { issuances, refusals, lost_refusals, stop })
+    (
+        ledger,
+        LedgerTask {
+            issuances,
+            refusals,
+            lost_refusals,
+            stop,
+        },
+    )
 }
 
 impl Ledger {
@@ -138,7 +146,11 @@ impl Issuer {
     /// Records what was minted. The token comes back only when its audit entry is durable.
     pub async fn record(self: &Arc<Self>, minted: Minted) -> Outcome {
         let (reply, outcome) = oneshot::channel();
-        let issuance = Issuance { issuer: Arc::clone(self), minted, reply };
+        let issuance = Issuance {
+            issuer: Arc::clone(self),
+            minted,
+            reply,
+        };
         // A full queue is overload: refused at once instead of waiting for a time-out.
         if self.ledger.issuances.try_send(issuance).is_err() {
             return Outcome::Unavailable;
@@ -148,7 +160,10 @@ impl Issuer {
 
     /// Queues the audit entry of a refusal. Nobody waits for it; a full queue is counted and logged.
     pub fn note_refusal(self: &Arc<Self>, draft: AuditDraft) {
-        let refusal = Refusal { issuer: Arc::clone(self), draft };
+        let refusal = Refusal {
+            issuer: Arc::clone(self),
+            draft,
+        };
         if self.ledger.refusals.try_send(refusal).is_err() {
             self.ledger.lost_refusals.fetch_add(1, Ordering::Relaxed);
         }
@@ -156,8 +171,16 @@ impl Issuer {
 
     /// Counts a caller that did not prove itself; a flood becomes one entry per kind and interval.
     pub fn note_unproven(&self, reason: &'static str, unverified_client_id: &str, caller: &Caller) {
-        let shown: String = unverified_client_id.chars().filter(|c| !c.is_control()).take(160).collect();
-        let kind = UnprovenKind { reason, address: caller.address.clone(), unverified_client_id: shown };
+        let shown: String = unverified_client_id
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(160)
+            .collect();
+        let kind = UnprovenKind {
+            reason,
+            address: caller.address.clone(),
+            unverified_client_id: shown,
+        };
         let mut unproven = self.ledger.unproven();
         let unproven = unproven.entry(self.id.clone()).or_default();
         if unproven.counts.len() >= UNPROVEN_KINDS && !unproven.counts.contains_key(&kind) {
@@ -169,13 +192,19 @@ impl Issuer {
 
     /// Turns the counted callers of the past interval into audit entries.
     pub fn flush_unproven(self: &Arc<Self>) {
-        let Some(Unproven { counts, others }) = self.ledger.unproven().remove(&self.id) else { return };
+        let Some(Unproven { counts, others }) = self.ledger.unproven().remove(&self.id) else {
+            return;
+        };
         let at = self.ports.clock.now_millis();
         for (kind, count) in counts {
             self.note_refusal(unproven_draft(at, &kind, count));
         }
         if others > 0 {
-            let kind = UnprovenKind { reason: "further callers", address: String::new(), unverified_client_id: String::new() };
+            let kind = UnprovenKind {
+                reason: "further callers",
+                address: String::new(),
+                unverified_client_id: String::new(),
+            };
             self.note_refusal(unproven_draft(at, &kind, others));
         }
     }
@@ -216,10 +245,14 @@ impl LedgerTask {
                     self.refusals.close();
                 }
             }
-            while issuances.len() < BATCH && let Ok(issuance) = self.issuances.try_recv() {
+            while issuances.len() < BATCH
+                && let Ok(issuance) = self.issuances.try_recv()
+            {
                 issuances.push(issuance);
             }
-            while refusals.len() < BATCH && let Ok(refusal) = self.refusals.try_recv() {
+            while refusals.len() < BATCH
+                && let Ok(refusal) = self.refusals.try_recv()
+            {
                 refusals.push(refusal);
             }
             if issuances.is_empty() && refusals.is_empty() && self.issuances.is_closed() {
@@ -227,9 +260,15 @@ impl LedgerTask {
             }
             let lost = self.lost_refusals.swap(0, Ordering::Relaxed);
             if lost > 0 {
-                tracing::warn!(lost, "audit entries of refusals were lost: the queue was full");
+                tracing::warn!(
+                    lost,
+                    "audit entries of refusals were lost: the queue was full"
+                );
             }
-            let batch = (std::mem::take(&mut issuances), std::mem::take(&mut refusals));
+            let batch = (
+                std::mem::take(&mut issuances),
+                std::mem::take(&mut refusals),
+            );
             // Its own task: a panic in one batch answers its callers with `Unavailable` and no more.
             if let Err(error) = tokio::spawn(record_batch(batch.0, batch.1)).await {
                 tracing::error!(%error, "a ledger batch ended abnormally");
@@ -243,16 +282,30 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
     let mut by_issuer = BTreeMap::<IssuerId, (Arc<Issuer>, Vec<Issuance>, Vec<AuditDraft>)>::new();
     for issuance in issuances {
         let issuer = Arc::clone(&issuance.issuer);
-        by_issuer.entry(issuer.id.clone()).or_insert_with(|| (issuer, Vec::new(), Vec::new())).1.push(issuance);
+        by_issuer
+            .entry(issuer.id.clone())
+            .or_insert_with(|| (issuer, Vec::new(), Vec::new()))
+            .1
+            .push(issuance);
     }
     for Refusal { issuer, draft } in refusals {
-        by_issuer.entry(issuer.id.clone()).or_insert_with(|| (issuer, Vec::new(), Vec::new())).2.push(draft);
+        by_issuer
+            .entry(issuer.id.clone())
+            .or_insert_with(|| (issuer, Vec::new(), Vec::new()))
+            .2
+            .push(draft);
     }
     for (issuer, issuances, refusals) in by_issuer.into_values() {
-        let judged = issuer.record_together(&issuances, refusals).await.unwrap_or_else(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "the ledger could not be written; nothing was released");
-            issuances.iter().map(|_| Verdict::Unavailable).collect()
-        });
+        let judged = issuer
+            .record_together(&issuances, refusals)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the ledger could not be written; nothing was released"
+                );
+                issuances.iter().map(|_| Verdict::Unavailable).collect()
+            });
         for (issuance, verdict) in issuances.into_iter().zip(judged) {
             let outcome = match verdict {
                 Verdict::Recorded => Outcome::Recorded(issuance.minted.issued),
@@ -276,15 +329,25 @@ enum Verdict {
 
 impl Issuer {
     /// One transaction: judge, mark, chain, commit. Verdicts are in the order of the issuances.
-    async fn record_together(&self, issuances: &[Issuance], refusals: Vec<AuditDraft>) -> Result<Vec<Verdict>, StoreError> {
+    async fn record_together(
+        &self,
+        issuances: &[Issuance],
+        refusals: Vec<AuditDraft>,
+    ) -> Result<Vec<Verdict>, StoreError> {
         let mut tx = self.store.write().await?;
-        let head = tx.lock_head(&self.id).await?.ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
-        self.registry.refresh(&mut tx, &self.id, &head, &self.sealing).await?;
+        let head = tx
+            .lock_head(&self.id)
+            .await?
+            .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+        self.registry
+            .refresh(&mut tx, &self.id, &head, &self.sealing)
+            .await?;
         let mut verdicts = Vec::with_capacity(issuances.len());
         for issuance in issuances {
             verdicts.push(self.judge(&mut tx, &head, issuance).await?);
         }
-        self.mark_assertions(&mut tx, issuances, &mut verdicts).await?;
+        self.mark_assertions(&mut tx, issuances, &mut verdicts)
+            .await?;
         let mut drafts: Vec<AuditDraft> = issuances
             .iter()
             .zip(&verdicts)
@@ -302,7 +365,12 @@ impl Issuer {
     }
 
     /// Under the head row: is everything the decision rests on still as it was?
-    async fn judge(&self, tx: &mut Tx, head: &Head, issuance: &Issuance) -> Result<Verdict, StoreError> {
+    async fn judge(
+        &self,
+        tx: &mut Tx,
+        head: &Head,
+        issuance: &Issuance,
+    ) -> Result<Verdict, StoreError> {
         let authorization = &issuance.minted.authorization;
         let basis = authorization.basis();
         if basis.version >= head.registry_version {
@@ -313,22 +381,40 @@ impl Issuer {
         }
         let version = match self.registry.cached_version(&basis.client_id) {
             Some(version) => Some(version),
-            None => tx.agent_version(&self.id, &authorization.agent().id).await?,
+            None => {
+                tx.agent_version(&self.id, &authorization.agent().id)
+                    .await?
+            }
         };
-        Ok(if version.is_some_and(|version| version <= basis.version) { Verdict::Recorded } else { Verdict::Stale })
+        Ok(if version.is_some_and(|version| version <= basis.version) {
+            Verdict::Recorded
+        } else {
+            Verdict::Stale
+        })
     }
 
     /// Marks the assertions of what is to be recorded; those that were used before are replays.
-    async fn mark_assertions(&self, tx: &mut Tx, issuances: &[Issuance], verdicts: &mut [Verdict]) -> Result<(), StoreError> {
+    async fn mark_assertions(
+        &self,
+        tx: &mut Tx,
+        issuances: &[Issuance],
+        verdicts: &mut [Verdict],
+    ) -> Result<(), StoreError> {
         let mut in_batch = HashSet::new();
         let mut marks = Vec::new();
         for (issuance, verdict) in issuances.iter().zip(verdicts.iter_mut()) {
-            let Some(spent) = issuance.minted.authorization.spends() else { continue };
+            let Some(spent) = issuance.minted.authorization.spends() else {
+                continue;
+            };
             if *verdict != Verdict::Recorded {
                 continue;
             }
             if in_batch.insert(spent.digest) {
-                marks.push(UsedAssertion { digest: spent.digest, token_id: issuance.minted.token_id.clone(), expires_at: spent.expires_at });
+                marks.push(UsedAssertion {
+                    digest: spent.digest,
+                    token_id: issuance.minted.token_id.clone(),
+                    expires_at: spent.expires_at,
+                });
             } else {
                 *verdict = Verdict::Replayed;
             }
@@ -342,10 +428,17 @@ impl Issuer {
         }
         let digests: Vec<[u8; 16]> = marks.iter().map(|mark| mark.digest).collect();
         let token_ids: Vec<String> = marks.into_iter().map(|mark| mark.token_id).collect();
-        let winners: HashSet<String> = tx.used_assertion_winners(&self.id, &token_ids, &digests).await?.into_iter().collect();
+        let winners: HashSet<String> = tx
+            .used_assertion_winners(&self.id, &token_ids, &digests)
+            .await?
+            .into_iter()
+            .collect();
         for (issuance, verdict) in issuances.iter().zip(verdicts.iter_mut()) {
             let spends = issuance.minted.authorization.spends().is_some();
-            if *verdict == Verdict::Recorded && spends && !winners.contains(&issuance.minted.token_id) {
+            if *verdict == Verdict::Recorded
+                && spends
+                && !winners.contains(&issuance.minted.token_id)
+            {
                 *verdict = Verdict::Replayed;
             }
         }

@@ -36,7 +36,9 @@ pub enum MintError {
     #[error("the claims failed their own check: {0}")]
     SelfCheck(&'static str),
     /// Groups, roles and attributes make the token longer than [`TOKEN_MAX_BYTES`].
-    #[error("the token would have {0} bytes, more than {TOKEN_MAX_BYTES}; give the agent fewer groups, roles or attributes")]
+    #[error(
+        "the token would have {0} bytes, more than {TOKEN_MAX_BYTES}; give the agent fewer groups, roles or attributes"
+    )]
     TooLong(usize),
 }
 
@@ -51,7 +53,9 @@ pub struct Minted {
 
 impl fmt::Debug for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minted").field("token_id", &self.token_id).finish_non_exhaustive()
+        f.debug_struct("Minted")
+            .field("token_id", &self.token_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,7 +73,9 @@ pub struct IssuedToken {
 
 impl fmt::Debug for IssuedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssuedToken").field("expires_in", &self.expires_in).finish_non_exhaustive()
+        f.debug_struct("IssuedToken")
+            .field("expires_in", &self.expires_in)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,14 +84,35 @@ impl Issuer {
     ///
     /// # Errors
     /// When there is no key, or the finished token is not what it must be.
-    pub fn mint(&self, authorization: Authorization, caller: &Caller, now: UnixMillis) -> Result<Minted, MintError> {
+    pub fn mint(
+        &self,
+        authorization: Authorization,
+        caller: &Caller,
+        now: UnixMillis,
+    ) -> Result<Minted, MintError> {
         let policy = self.registry.policy();
         let algorithm = authorization.target().algorithm;
-        let key = policy.keyring.active(algorithm).ok_or(MintError::NoKey(algorithm))?;
+        let key = policy
+            .keyring
+            .active(algorithm)
+            .ok_or(MintError::NoKey(algorithm))?;
         let random = &*self.ports.random;
-        let claims = access_token_claims(&self.url, &authorization, &policy, token_id(now, random), now);
+        let claims = access_token_claims(
+            &self.url,
+            &authorization,
+            &policy,
+            token_id(now, random),
+            now,
+        );
         let access_token = sign(key, authorization.target().typ, &claims, &authorization)?;
-        let mut drafts = vec![draft(AuditEvent::TokenIssued, &claims, &authorization, key.kid(), caller, now)];
+        let mut drafts = vec![draft(
+            AuditEvent::TokenIssued,
+            &claims,
+            &authorization,
+            key.kid(),
+            caller,
+            now,
+        )];
         let id_token = if authorization.with_id_token() {
             let id_claims = TokenClaims {
                 audience: claims.client_id.clone(),
@@ -93,22 +120,54 @@ impl Issuer {
                 scope: String::new(),
                 ..claims.clone()
             };
-            drafts.push(draft(AuditEvent::IdTokenIssued, &id_claims, &authorization, key.kid(), caller, now));
+            drafts.push(draft(
+                AuditEvent::IdTokenIssued,
+                &id_claims,
+                &authorization,
+                key.kid(),
+                caller,
+                now,
+            ));
             Some(sign(key, "JWT", &id_claims, &authorization)?)
         } else {
             None
         };
-        let issued = IssuedToken { access_token, id_token, expires_in: authorization.lifetime(), scope: claims.scope };
-        Ok(Minted { token_id: claims.token_id, drafts, issued, authorization })
+        let issued = IssuedToken {
+            access_token,
+            id_token,
+            expires_in: authorization.lifetime(),
+            scope: claims.scope,
+        };
+        Ok(Minted {
+            token_id: claims.token_id,
+            drafts,
+            issued,
+            authorization,
+        })
     }
 }
 
 /// The claims an agent's access token would have: what `explain` shows.
 #[must_use]
-pub fn agent_claims(issuer: &str, agent: &Agent, policy: &Policy, audience: &str, scopes: &Scopes) -> TokenClaims {
-    let names = |names: Vec<&crate::domain::name::Name>| names.into_iter().map(|name| name.as_str().to_owned()).collect();
-    let mut attributes: BTreeMap<String, String> =
-        agent.attributes.iter().filter(|(name, _)| !is_reserved_claim(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+pub fn agent_claims(
+    issuer: &str,
+    agent: &Agent,
+    policy: &Policy,
+    audience: &str,
+    scopes: &Scopes,
+) -> TokenClaims {
+    let names = |names: Vec<&crate::domain::name::Name>| {
+        names
+            .into_iter()
+            .map(|name| name.as_str().to_owned())
+            .collect()
+    };
+    let mut attributes: BTreeMap<String, String> = agent
+        .attributes
+        .iter()
+        .filter(|(name, _)| !is_reserved_claim(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     attributes.insert("owner".to_owned(), agent.owner.clone());
     TokenClaims {
         issuer: issuer.to_owned(),
@@ -119,7 +178,12 @@ pub fn agent_claims(issuer: &str, agent: &Agent, policy: &Policy, audience: &str
         token_id: String::new(),
         client_id: agent.name.as_str().to_owned(),
         scope: join_scopes(scopes),
-        groups: names(authorize::groups(agent, policy).into_iter().map(|group| &group.name).collect()),
+        groups: names(
+            authorize::groups(agent, policy)
+                .into_iter()
+                .map(|group| &group.name)
+                .collect(),
+        ),
         roles: names(authorize::role_names(agent, policy).into_iter().collect()),
         attributes,
         subject_profile: AI_AGENT,
@@ -127,13 +191,25 @@ pub fn agent_claims(issuer: &str, agent: &Agent, policy: &Policy, audience: &str
     }
 }
 
-fn access_token_claims(issuer: &str, authorization: &Authorization, policy: &Policy, token_id: String, now: UnixMillis) -> TokenClaims {
+fn access_token_claims(
+    issuer: &str,
+    authorization: &Authorization,
+    policy: &Policy,
+    token_id: String,
+    now: UnixMillis,
+) -> TokenClaims {
     let issued_at = now.seconds();
     TokenClaims {
         issued_at,
         expires_at: issued_at.plus(authorization.lifetime()),
         token_id,
-        ..agent_claims(issuer, authorization.agent(), policy, &authorization.target().audience, authorization.scopes())
+        ..agent_claims(
+            issuer,
+            authorization.agent(),
+            policy,
+            &authorization.target().audience,
+            authorization.scopes(),
+        )
     }
 }
 
@@ -146,11 +222,22 @@ fn token_id(now: UnixMillis, random: &dyn Random) -> String {
     base64url(&bytes)
 }
 
-fn sign(key: &SigningKey, typ: &str, claims: &TokenClaims, authorization: &Authorization) -> Result<String, MintError> {
+fn sign(
+    key: &SigningKey,
+    typ: &str,
+    claims: &TokenClaims,
+    authorization: &Authorization,
+) -> Result<String, MintError> {
     self_check(claims, authorization)?;
     let payload = serde_json::to_vec(claims).map_err(|error| MintError::Sign(Box::new(error)))?;
-    let token = key.sign_compact(typ, &payload).map_err(|error| MintError::Sign(Box::new(error)))?;
-    if token.len() > TOKEN_MAX_BYTES { Err(MintError::TooLong(token.len())) } else { Ok(token) }
+    let token = key
+        .sign_compact(typ, &payload)
+        .map_err(|error| MintError::Sign(Box::new(error)))?;
+    if token.len() > TOKEN_MAX_BYTES {
+        Err(MintError::TooLong(token.len()))
+    } else {
+        Ok(token)
+    }
 }
 
 /// The finished claims once more, against the authorization they came from: whoever changes how
@@ -159,11 +246,19 @@ fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(),
     let subject = authorization.agent().subject.as_str();
     let fault = if claims.subject != subject || claims.acting_agent != subject {
         "sub and acting_agent are not the agent that presented itself"
-    } else if claims.audience != authorization.target().audience && claims.audience != claims.client_id {
+    } else if claims.audience != authorization.target().audience
+        && claims.audience != claims.client_id
+    {
         "aud is neither the resource nor the client"
-    } else if claims.expires_at.since(claims.issued_at) != authorization.lifetime() || authorization.lifetime() <= 0 {
+    } else if claims.expires_at.since(claims.issued_at) != authorization.lifetime()
+        || authorization.lifetime() <= 0
+    {
         "exp is not the authorized life away from iat"
-    } else if claims.attributes.keys().any(|name| is_reserved_claim(name) && name != "owner") {
+    } else if claims
+        .attributes
+        .keys()
+        .any(|name| is_reserved_claim(name) && name != "owner")
+    {
         "an attribute has a reserved name"
     } else if claims.token_id.is_empty() || claims.issuer.is_empty() {
         "jti or iss is empty"
@@ -173,7 +268,14 @@ fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(),
     Err(MintError::SelfCheck(fault))
 }
 
-fn draft(event: AuditEvent, claims: &TokenClaims, authorization: &Authorization, kid: &str, caller: &Caller, now: UnixMillis) -> AuditDraft {
+fn draft(
+    event: AuditEvent,
+    claims: &TokenClaims,
+    authorization: &Authorization,
+    kid: &str,
+    caller: &Caller,
+    now: UnixMillis,
+) -> AuditDraft {
     let detail = json!({
         "aud": claims.audience,
         "scope": claims.scope,

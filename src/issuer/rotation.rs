@@ -41,15 +41,27 @@ pub enum RotationStep {
 
 /// What is due at `now`. Pure: two replicas that ask come to the same answer.
 #[must_use]
-pub fn plan_rotation(now: UnixTime, keys: &[SigningKeyRecord], publish_ahead: i64) -> Vec<RotationStep> {
+pub fn plan_rotation(
+    now: UnixTime,
+    keys: &[SigningKeyRecord],
+    publish_ahead: i64,
+) -> Vec<RotationStep> {
     let mut steps = Vec::new();
     for key in keys {
         match key.state {
             KeyState::Prepared if activates_at(key, publish_ahead) <= now => {
-                steps.push(RotationStep::Activate { kid: key.kid.clone() });
+                steps.push(RotationStep::Activate {
+                    kid: key.kid.clone(),
+                });
             }
-            KeyState::Retiring { until } if until <= now => steps.push(RotationStep::Retire { kid: key.kid.clone() }),
-            KeyState::Prepared | KeyState::Active { .. } | KeyState::Retiring { .. } | KeyState::Retired { .. } | KeyState::Revoked { .. } => {}
+            KeyState::Retiring { until } if until <= now => steps.push(RotationStep::Retire {
+                kid: key.kid.clone(),
+            }),
+            KeyState::Prepared
+            | KeyState::Active { .. }
+            | KeyState::Retiring { .. }
+            | KeyState::Retired { .. }
+            | KeyState::Revoked { .. } => {}
         }
     }
     steps
@@ -71,7 +83,10 @@ pub struct KeyView {
 impl From<SigningKeyRecord> for KeyView {
     fn from(record: SigningKeyRecord) -> Self {
         let prepared = matches!(record.state, KeyState::Prepared);
-        Self { activates_at: prepared.then(|| activates_at(&record, PUBLISH_AHEAD_SECONDS)), record }
+        Self {
+            activates_at: prepared.then(|| activates_at(&record, PUBLISH_AHEAD_SECONDS)),
+            record,
+        }
     }
 }
 
@@ -93,10 +108,18 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError::Conflict`] when one is prepared already, [`IssuerError::Unavailable`] when the
     /// key cannot be made or stored.
-    pub async fn rotate_keys(self: &Arc<Self>, caller: &Caller, algorithm: Option<SigningAlgorithm>) -> Result<Vec<KeyView>, IssuerError> {
+    pub async fn rotate_keys(
+        self: &Arc<Self>,
+        caller: &Caller,
+        algorithm: Option<SigningAlgorithm>,
+    ) -> Result<Vec<KeyView>, IssuerError> {
         let algorithms = match algorithm {
             Some(algorithm) if !SIGNED_WITH.contains(&algorithm) => {
-                return Err(crate::domain::Invalid::new("algorithm", "must be ES256 or RS256, which this issuer signs with").into());
+                return Err(crate::domain::Invalid::new(
+                    "algorithm",
+                    "must be ES256 or RS256, which this issuer signs with",
+                )
+                .into());
             }
             Some(algorithm) => vec![algorithm],
             None => SIGNED_WITH.to_vec(),
@@ -109,7 +132,10 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let mut views = Vec::new();
         for key in made {
-            let record = self.insert_key(&mut change, &key, KeyState::Prepared).await?.ok_or_else(|| already_prepared(key.algorithm()))?;
+            let record = self
+                .insert_key(&mut change, &key, KeyState::Prepared)
+                .await?
+                .ok_or_else(|| already_prepared(key.algorithm()))?;
             views.push(record.into());
         }
         self.finish(change).await?;
@@ -121,9 +147,19 @@ impl Issuer {
     ///
     /// # Errors
     /// When there is no such published key, or the database does not take it.
-    pub async fn revoke_key(self: &Arc<Self>, caller: &Caller, kid: &str, reason: &str) -> Result<(KeyView, KeyView), IssuerError> {
+    pub async fn revoke_key(
+        self: &Arc<Self>,
+        caller: &Caller,
+        kid: &str,
+        reason: &str,
+    ) -> Result<(KeyView, KeyView), IssuerError> {
         let reason = crate::domain::text::filled_line("reason", reason, 256)?;
-        let known = self.keys().await?.into_iter().find(|key| key.record.kid == kid).ok_or_else(|| IssuerError::not_found("key", kid))?;
+        let known = self
+            .keys()
+            .await?
+            .into_iter()
+            .find(|key| key.record.kid == kid)
+            .ok_or_else(|| IssuerError::not_found("key", kid))?;
         let spare = generate(known.record.algorithm).await?;
         let mut change = self.begin(caller, Touches::Policy).await?;
         let keys = change.tx.keys(&self.id).await?;
@@ -131,21 +167,39 @@ impl Issuer {
             .iter()
             .map(|key| &key.record)
             .find(|record| record.kid == kid && record.state.is_published())
-            .ok_or_else(|| IssuerError::Conflict(format!("key {kid} is already out of the JWKS")))?;
+            .ok_or_else(|| {
+                IssuerError::Conflict(format!("key {kid} is already out of the JWKS"))
+            })?;
         let at = change.now();
-        let revoked = self.move_key(&mut change, record, KeyState::Revoked { at }).await?;
+        let revoked = self
+            .move_key(&mut change, record, KeyState::Revoked { at })
+            .await?;
         let target = format!("key:{kid}");
         change.audit(AuditEvent::KeyRevoked, target, None, &json!({ "algorithm": record.algorithm, "was": record.state.as_str(), "reason": reason }));
-        let peers = || keys.iter().map(|key| &key.record).filter(|peer| peer.algorithm == record.algorithm && peer.kid != record.kid);
+        let peers = || {
+            keys.iter()
+                .map(|key| &key.record)
+                .filter(|peer| peer.algorithm == record.algorithm && peer.kid != record.kid)
+        };
         let active = peers().find(|peer| matches!(peer.state, KeyState::Active { .. }));
         let prepared = peers().find(|peer| matches!(peer.state, KeyState::Prepared));
         let active = match (active, prepared) {
             (Some(active), _) => active.clone(),
-            (None, Some(prepared)) => self.activate(&mut change, prepared, "replaces a revoked key").await?,
+            (None, Some(prepared)) => {
+                self.activate(&mut change, prepared, "replaces a revoked key")
+                    .await?
+            }
             (None, None) => {
-                let state = KeyState::Active { since: change.now() };
+                let state = KeyState::Active {
+                    since: change.now(),
+                };
                 let inserted = self.insert_key(&mut change, &spare, state).await?;
-                inserted.ok_or_else(|| IssuerError::Conflict("another administrator is changing the keys; look at them and try again".to_owned()))?
+                inserted.ok_or_else(|| {
+                    IssuerError::Conflict(
+                        "another administrator is changing the keys; look at them and try again"
+                            .to_owned(),
+                    )
+                })?
             }
         };
         self.finish(change).await?;
@@ -158,11 +212,23 @@ impl Issuer {
     /// When the database does not take a step.
     pub async fn rotate_due(self: &Arc<Self>) -> Result<(), IssuerError> {
         let now = self.ports.clock.now();
-        if plan_rotation(now, self.registry.policy().keyring.records(), PUBLISH_AHEAD_SECONDS).is_empty() {
+        if plan_rotation(
+            now,
+            self.registry.policy().keyring.records(),
+            PUBLISH_AHEAD_SECONDS,
+        )
+        .is_empty()
+        {
             return Ok(());
         }
         let mut change = self.begin(&Caller::system(), Touches::Policy).await?;
-        let records: Vec<_> = change.tx.keys(&self.id).await?.into_iter().map(|key| key.record).collect();
+        let records: Vec<_> = change
+            .tx
+            .keys(&self.id)
+            .await?
+            .into_iter()
+            .map(|key| key.record)
+            .collect();
         // Decided again on the rows under the lock: another replica may have been first.
         let steps = plan_rotation(now, &records, PUBLISH_AHEAD_SECONDS);
         if steps.is_empty() {
@@ -173,20 +239,33 @@ impl Issuer {
             let kid = match &step {
                 RotationStep::Activate { kid } | RotationStep::Retire { kid } => kid,
             };
-            let Some(record) = records.iter().find(|record| record.kid == *kid) else { continue };
+            let Some(record) = records.iter().find(|record| record.kid == *kid) else {
+                continue;
+            };
             match step {
                 RotationStep::Activate { .. } => {
-                    let active = records.iter().find(|peer| peer.algorithm == record.algorithm && matches!(peer.state, KeyState::Active { .. }));
+                    let active = records.iter().find(|peer| {
+                        peer.algorithm == record.algorithm
+                            && matches!(peer.state, KeyState::Active { .. })
+                    });
                     if let Some(active) = active {
                         let until = change.now().plus(RETENTION_SECONDS);
-                        self.move_key(&mut change, active, KeyState::Retiring { until }).await?;
+                        self.move_key(&mut change, active, KeyState::Retiring { until })
+                            .await?;
                     }
-                    self.activate(&mut change, record, "was published long enough").await?;
+                    self.activate(&mut change, record, "was published long enough")
+                        .await?;
                 }
                 RotationStep::Retire { .. } => {
                     let at = change.now();
-                    self.move_key(&mut change, record, KeyState::Retired { at }).await?;
-                    change.audit(AuditEvent::KeyRetired, format!("key:{kid}"), None, &json!({ "algorithm": record.algorithm }));
+                    self.move_key(&mut change, record, KeyState::Retired { at })
+                        .await?;
+                    change.audit(
+                        AuditEvent::KeyRetired,
+                        format!("key:{kid}"),
+                        None,
+                        &json!({ "algorithm": record.algorithm }),
+                    );
                 }
             }
         }
@@ -197,45 +276,106 @@ impl Issuer {
     ///
     /// # Errors
     /// When a key cannot be made or stored.
-    pub(crate) async fn insert_first_keys(&self, change: &mut Change, keys: &[SigningKey]) -> Result<(), IssuerError> {
+    pub(crate) async fn insert_first_keys(
+        &self,
+        change: &mut Change,
+        keys: &[SigningKey],
+    ) -> Result<(), IssuerError> {
         for key in keys {
-            let state = KeyState::Active { since: change.now() };
+            let state = KeyState::Active {
+                since: change.now(),
+            };
             if self.insert_key(change, key, state).await?.is_none() {
-                return Err(IssuerError::Conflict("the issuer has signing keys already".to_owned()));
+                return Err(IssuerError::Conflict(
+                    "the issuer has signing keys already".to_owned(),
+                ));
             }
         }
         Ok(())
     }
 
-    async fn insert_key(&self, change: &mut Change, key: &SigningKey, state: KeyState) -> Result<Option<SigningKeyRecord>, IssuerError> {
-        let der = key.to_pkcs8_der().map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
+    async fn insert_key(
+        &self,
+        change: &mut Change,
+        key: &SigningKey,
+        state: KeyState,
+    ) -> Result<Option<SigningKeyRecord>, IssuerError> {
+        let der = key
+            .to_pkcs8_der()
+            .map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
         let sealed = self
             .sealing
             .seal(&self.id, &sealed_name(key.kid()), &der, &*self.ports.random)
             .map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
-        let record =
-            SigningKeyRecord { kid: key.kid().to_owned(), algorithm: key.algorithm(), state, created_at: change.now(), version: change.version };
-        let stored = StoredKey { record, public_jwk: key.public_jwk().to_value().to_string(), sealed: Some(sealed) };
+        let record = SigningKeyRecord {
+            kid: key.kid().to_owned(),
+            algorithm: key.algorithm(),
+            state,
+            created_at: change.now(),
+            version: change.version,
+        };
+        let stored = StoredKey {
+            record,
+            public_jwk: key.public_jwk().to_value().to_string(),
+            sealed: Some(sealed),
+        };
         if !change.tx.insert_key(&self.id, &stored).await? {
             return Ok(None);
         }
-        let event = if state == KeyState::Prepared { AuditEvent::KeyPrepared } else { AuditEvent::KeyActivated };
-        change.audit(event, format!("key:{}", key.kid()), None, &json!({ "algorithm": key.algorithm() }));
+        let event = if state == KeyState::Prepared {
+            AuditEvent::KeyPrepared
+        } else {
+            AuditEvent::KeyActivated
+        };
+        change.audit(
+            event,
+            format!("key:{}", key.kid()),
+            None,
+            &json!({ "algorithm": key.algorithm() }),
+        );
         Ok(Some(stored.record))
     }
 
-    async fn activate(&self, change: &mut Change, record: &SigningKeyRecord, why: &str) -> Result<SigningKeyRecord, IssuerError> {
+    async fn activate(
+        &self,
+        change: &mut Change,
+        record: &SigningKeyRecord,
+        why: &str,
+    ) -> Result<SigningKeyRecord, IssuerError> {
         let since = change.now();
-        let active = self.move_key(change, record, KeyState::Active { since }).await?;
-        change.audit(AuditEvent::KeyActivated, format!("key:{}", record.kid), None, &json!({ "algorithm": record.algorithm, "why": why }));
+        let active = self
+            .move_key(change, record, KeyState::Active { since })
+            .await?;
+        change.audit(
+            AuditEvent::KeyActivated,
+            format!("key:{}", record.kid),
+            None,
+            &json!({ "algorithm": record.algorithm, "why": why }),
+        );
         Ok(active)
     }
 
-    async fn move_key(&self, change: &mut Change, record: &SigningKeyRecord, to: KeyState) -> Result<SigningKeyRecord, IssuerError> {
-        if change.tx.move_key(&self.id, &record.kid, record.state, to, change.version).await? {
-            return Ok(SigningKeyRecord { state: to, version: change.version, ..record.clone() });
+    async fn move_key(
+        &self,
+        change: &mut Change,
+        record: &SigningKeyRecord,
+        to: KeyState,
+    ) -> Result<SigningKeyRecord, IssuerError> {
+        if change
+            .tx
+            .move_key(&self.id, &record.kid, record.state, to, change.version)
+            .await?
+        {
+            return Ok(SigningKeyRecord {
+                state: to,
+                version: change.version,
+                ..record.clone()
+            });
         }
-        Err(IssuerError::Conflict(format!("key {} was changed meanwhile; look at the keys and try again", record.kid)))
+        Err(IssuerError::Conflict(format!(
+            "key {} was changed meanwhile; look at the keys and try again",
+            record.kid
+        )))
     }
 }
 
@@ -251,7 +391,6 @@ pub async fn generate(algorithm: SigningAlgorithm) -> Result<SigningKey, IssuerE
     }
 }
 
-
 fn already_prepared(algorithm: SigningAlgorithm) -> IssuerError {
     IssuerError::Conflict(format!(
         "a new {algorithm} key is prepared already and will sign {} minutes after it was made; look at it with: firman key list",
@@ -264,7 +403,13 @@ mod tests {
     use super::*;
 
     fn key(kid: &str, state: KeyState, created_at: i64) -> SigningKeyRecord {
-        SigningKeyRecord { kid: kid.to_owned(), algorithm: SigningAlgorithm::Es256, state, created_at: UnixTime(created_at), version: 1 }
+        SigningKeyRecord {
+            kid: kid.to_owned(),
+            algorithm: SigningAlgorithm::Es256,
+            state,
+            created_at: UnixTime(created_at),
+            version: 1,
+        }
     }
 
     #[test]
@@ -272,14 +417,33 @@ mod tests {
         let keys = [
             key("new", KeyState::Prepared, 1000),
             key("now", KeyState::Active { since: UnixTime(0) }, 0),
-            key("old", KeyState::Retiring { until: UnixTime(2000) }, 0),
+            key(
+                "old",
+                KeyState::Retiring {
+                    until: UnixTime(2000),
+                },
+                0,
+            ),
             key("gone", KeyState::Retired { at: UnixTime(1) }, 0),
             key("bad", KeyState::Revoked { at: UnixTime(1) }, 0),
         ];
         assert_eq!(plan_rotation(UnixTime(1899), &keys, 900), []);
-        let activate = RotationStep::Activate { kid: "new".to_owned() };
-        assert_eq!(plan_rotation(UnixTime(1900), &keys, 900), [activate.clone()]);
-        assert_eq!(plan_rotation(UnixTime(2000), &keys, 900), [activate, RotationStep::Retire { kid: "old".to_owned() }]);
+        let activate = RotationStep::Activate {
+            kid: "new".to_owned(),
+        };
+        assert_eq!(
+            plan_rotation(UnixTime(1900), &keys, 900),
+            [activate.clone()]
+        );
+        assert_eq!(
+            plan_rotation(UnixTime(2000), &keys, 900),
+            [
+                activate,
+                RotationStep::Retire {
+                    kid: "old".to_owned()
+                }
+            ]
+        );
     }
 
     #[test]

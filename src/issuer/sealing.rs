@@ -30,7 +30,9 @@ pub enum SealingError {
         path: PathBuf,
     },
     /// The key is not 32 bytes of base64url.
-    #[error("the key-encryption key in {origin} is not 43 base64url characters (32 bytes); restore it from your backup")]
+    #[error(
+        "the key-encryption key in {origin} is not 43 base64url characters (32 bytes); restore it from your backup"
+    )]
     Malformed {
         /// A path or the name of a variable.
         origin: String,
@@ -44,7 +46,9 @@ pub enum SealingError {
         source: io::Error,
     },
     /// The sealed value was not sealed with this key for this name, or was changed.
-    #[error("cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed")]
+    #[error(
+        "cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed"
+    )]
     Open {
         /// What was to be opened.
         name: String,
@@ -74,13 +78,17 @@ impl Sealing {
     /// # Errors
     /// When it is not 32 bytes of base64url.
     pub fn from_text(text: &str, origin: &str) -> Result<Self, SealingError> {
-        let malformed = || SealingError::Malformed { origin: origin.to_owned() };
+        let malformed = || SealingError::Malformed {
+            origin: origin.to_owned(),
+        };
         let bytes = Zeroizing::new(decode_base64url(text.trim()).map_err(|_| malformed())?);
         if bytes.len() != KEK_BYTES {
             return Err(malformed());
         }
         let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| malformed())?;
-        Ok(Self { key: LessSafeKey::new(key) })
+        Ok(Self {
+            key: LessSafeKey::new(key),
+        })
     }
 
     /// Reads the key from a file.
@@ -90,8 +98,13 @@ impl Sealing {
     pub fn from_file(path: &Path) -> Result<Self, SealingError> {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::from_text(&Zeroizing::new(text), &path.display().to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SealingError::Missing { path: path.to_owned() }),
-            Err(source) => Err(SealingError::File { path: path.to_owned(), source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SealingError::Missing {
+                path: path.to_owned(),
+            }),
+            Err(source) => Err(SealingError::File {
+                path: path.to_owned(),
+                source,
+            }),
         }
     }
 
@@ -100,7 +113,10 @@ impl Sealing {
     /// # Errors
     /// When the file exists already or cannot be written.
     pub fn create_file(path: &Path, random: &dyn Random) -> Result<Self, SealingError> {
-        let fault = |source| SealingError::File { path: path.to_owned(), source };
+        let fault = |source| SealingError::File {
+            path: path.to_owned(),
+            source,
+        };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(fault)?;
         }
@@ -111,7 +127,10 @@ impl Sealing {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path).map_err(fault)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all()).map_err(fault)?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.write_all(b"\n"))
+            .and_then(|()| file.sync_all())
+            .map_err(fault)?;
         Self::from_text(&text, &path.display().to_string())
     }
 
@@ -119,12 +138,24 @@ impl Sealing {
     ///
     /// # Errors
     /// When the cipher refuses (a value beyond its limits).
-    pub fn seal(&self, issuer: &IssuerId, name: &str, plain: &[u8], random: &dyn Random) -> Result<Vec<u8>, SealingError> {
+    pub fn seal(
+        &self,
+        issuer: &IssuerId,
+        name: &str,
+        plain: &[u8],
+        random: &dyn Random,
+    ) -> Result<Vec<u8>, SealingError> {
         let nonce = random_bytes::<NONCE_LEN>(random);
         let mut text = plain.to_vec();
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound_to(issuer, name), &mut text)
-            .map_err(|_| SealingError::Seal { name: name.to_owned() })?;
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                bound_to(issuer, name),
+                &mut text,
+            )
+            .map_err(|_| SealingError::Seal {
+                name: name.to_owned(),
+            })?;
         let mut sealed = Vec::with_capacity(1 + NONCE_LEN + text.len());
         sealed.push(LAYOUT);
         sealed.extend_from_slice(&nonce);
@@ -136,8 +167,15 @@ impl Sealing {
     ///
     /// # Errors
     /// When it was not sealed with this key for this name, or was changed.
-    pub fn open(&self, issuer: &IssuerId, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealingError> {
-        let fault = || SealingError::Open { name: name.to_owned() };
+    pub fn open(
+        &self,
+        issuer: &IssuerId,
+        name: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealingError> {
+        let fault = || SealingError::Open {
+            name: name.to_owned(),
+        };
         let (&layout, rest) = sealed.split_first().ok_or_else(fault)?;
         let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or_else(fault)?;
         if layout != LAYOUT {
@@ -146,7 +184,11 @@ impl Sealing {
         let mut text = Zeroizing::new(text.to_vec());
         let length = self
             .key
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), bound_to(issuer, name), &mut text)
+            .open_in_place(
+                Nonce::assume_unique_for_key(*nonce),
+                bound_to(issuer, name),
+                &mut text,
+            )
             .map_err(|_| fault())?
             .len();
         text.truncate(length);
@@ -175,29 +217,50 @@ mod tests {
         assert!(sealing.open(&a, "kez", &sealed).is_err());
         assert!(other.open(&a, "key", &sealed).is_err());
         for length in 0..sealed.len() {
-            assert!(sealing.open(&a, "key", &sealed[..length]).is_err(), "{length} bytes were enough");
+            assert!(
+                sealing.open(&a, "key", &sealed[..length]).is_err(),
+                "{length} bytes were enough"
+            );
         }
         for position in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[position] ^= 1;
-            assert!(sealing.open(&a, "key", &changed).is_err(), "a change at {position} passed");
+            assert!(
+                sealing.open(&a, "key", &changed).is_err(),
+                "a change at {position} passed"
+            );
         }
-        assert_eq!(sealing.open(&a, "key", &sealed).unwrap().as_slice(), b"secret");
+        assert_eq!(
+            sealing.open(&a, "key", &sealed).unwrap().as_slice(),
+            b"secret"
+        );
     }
 
     #[test]
     fn a_key_file_is_private_and_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys/kek");
-        assert!(matches!(Sealing::from_file(&path), Err(SealingError::Missing { .. })));
+        assert!(matches!(
+            Sealing::from_file(&path),
+            Err(SealingError::Missing { .. })
+        ));
         Sealing::create_file(&path, &SystemRandom).unwrap();
-        assert!(matches!(Sealing::create_file(&path, &SystemRandom), Err(SealingError::File { .. })));
+        assert!(matches!(
+            Sealing::create_file(&path, &SystemRandom),
+            Err(SealingError::File { .. })
+        ));
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
         }
         std::fs::write(&path, "short").unwrap();
-        assert!(matches!(Sealing::from_file(&path), Err(SealingError::Malformed { .. })));
+        assert!(matches!(
+            Sealing::from_file(&path),
+            Err(SealingError::Malformed { .. })
+        ));
     }
 }

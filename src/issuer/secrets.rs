@@ -87,7 +87,12 @@ impl Secrets {
     pub fn new(pepper: Zeroizing<Vec<u8>>, random: &dyn Random) -> Result<Self, SecretsError> {
         let key = Zeroizing::new(random_bytes::<32>(random));
         let remembering = hmac::Key::new(hmac::HMAC_SHA256, &*key);
-        let mut secrets = Self { pepper, remembering, remembered: Cache::new(REMEMBERED), decoy: String::new() };
+        let mut secrets = Self {
+            pepper,
+            remembering,
+            remembered: Cache::new(REMEMBERED),
+            decoy: String::new(),
+        };
         secrets.decoy = secrets.issue(random)?.hash;
         Ok(secrets)
     }
@@ -101,16 +106,34 @@ impl Secrets {
         let body = Zeroizing::new(format!("{PREFIX}{}", base64url(&*bits)));
         let plaintext = SecretString::from(format!("{}{}", *body, checksum(&body)));
         let salt = random_bytes::<SALT_BYTES>(random);
-        let stored = StoredHash { memory: MEMORY_KIB, passes: PASSES, lanes: LANES, salt: salt.to_vec(), hash: Vec::new() };
+        let stored = StoredHash {
+            memory: MEMORY_KIB,
+            passes: PASSES,
+            lanes: LANES,
+            salt: salt.to_vec(),
+            hash: Vec::new(),
+        };
         let hash = self.hash(plaintext.expose_secret(), &stored)?;
-        Ok(NewSecret { plaintext, hash: StoredHash { hash: hash.to_vec(), ..stored }.to_phc() })
+        Ok(NewSecret {
+            plaintext,
+            hash: StoredHash {
+                hash: hash.to_vec(),
+                ..stored
+            }
+            .to_phc(),
+        })
     }
 
     /// True when `unverified` is the secret that `stored` was made from.
     ///
     /// # Errors
     /// When the stored hash is malformed or the hash function fails: a fault of ours.
-    pub fn verify(&self, credential: &CredentialId, unverified: &SecretString, stored: &str) -> Result<bool, SecretsError> {
+    pub fn verify(
+        &self,
+        credential: &CredentialId,
+        unverified: &SecretString,
+        stored: &str,
+    ) -> Result<bool, SecretsError> {
         let unverified = unverified.expose_secret();
         if !is_well_formed(unverified) {
             return Ok(false);
@@ -133,7 +156,10 @@ impl Secrets {
     /// # Errors
     /// When the hash function fails.
     pub fn verify_decoy(&self, unverified: &SecretString) -> Result<(), SecretsError> {
-        if let (true, Some(stored)) = (is_well_formed(unverified.expose_secret()), StoredHash::parse(&self.decoy)) {
+        if let (true, Some(stored)) = (
+            is_well_formed(unverified.expose_secret()),
+            StoredHash::parse(&self.decoy),
+        ) {
             std::hint::black_box(self.hash(unverified.expose_secret(), &stored)?);
         }
         Ok(())
@@ -150,11 +176,20 @@ impl Secrets {
         key
     }
 
-    fn hash(&self, secret: &str, stored: &StoredHash) -> Result<Zeroizing<[u8; HASH_BYTES]>, SecretsError> {
-        let params = Params::new(stored.memory, stored.passes, stored.lanes, Some(HASH_BYTES)).map_err(SecretsError::Hash)?;
-        let argon2 = Argon2::new_with_secret(&self.pepper, Algorithm::Argon2id, Version::V0x13, params).map_err(SecretsError::Hash)?;
+    fn hash(
+        &self,
+        secret: &str,
+        stored: &StoredHash,
+    ) -> Result<Zeroizing<[u8; HASH_BYTES]>, SecretsError> {
+        let params = Params::new(stored.memory, stored.passes, stored.lanes, Some(HASH_BYTES))
+            .map_err(SecretsError::Hash)?;
+        let argon2 =
+            Argon2::new_with_secret(&self.pepper, Algorithm::Argon2id, Version::V0x13, params)
+                .map_err(SecretsError::Hash)?;
         let mut out = Zeroizing::new([0; HASH_BYTES]);
-        argon2.hash_password_into(secret.as_bytes(), &stored.salt, &mut *out).map_err(SecretsError::Hash)?;
+        argon2
+            .hash_password_into(secret.as_bytes(), &stored.salt, &mut *out)
+            .map_err(SecretsError::Hash)?;
         Ok(out)
     }
 }
@@ -165,7 +200,9 @@ pub fn is_well_formed(text: &str) -> bool {
     text.len() == SECRET_CHARS
         && text.is_ascii()
         && text.starts_with(PREFIX)
-        && text.split_at_checked(SECRET_CHARS - 6).is_some_and(|(body, sum)| sum == checksum(body))
+        && text
+            .split_at_checked(SECRET_CHARS - 6)
+            .is_some_and(|(body, sum)| sum == checksum(body))
 }
 
 /// Six characters (36 bits) of SHA-256 over prefix and secret: an accident passes once in 2^36.
@@ -204,8 +241,17 @@ impl StoredHash {
         let (memory, passes, lanes) = (cost("m=")?, cost("t=")?, cost("p=")?);
         let salt = decode_base64url(salt).ok()?;
         let hash = decode_base64url(hash).ok()?;
-        let within = memory <= MEMORY_KIB_CEILING && passes <= PASSES_CEILING && lanes == LANES && hash.len() == HASH_BYTES;
-        (within && parts.next().is_none()).then_some(Self { memory, passes, lanes, salt, hash })
+        let within = memory <= MEMORY_KIB_CEILING
+            && passes <= PASSES_CEILING
+            && lanes == LANES
+            && hash.len() == HASH_BYTES;
+        (within && parts.next().is_none()).then_some(Self {
+            memory,
+            passes,
+            lanes,
+            salt,
+            hash,
+        })
     }
 }
 
@@ -220,9 +266,22 @@ mod tests {
 
     #[test]
     fn garbage_is_no_secret_whatever_its_length() {
-        let secret = secrets().issue(&SystemRandom).unwrap().plaintext.expose_secret().to_owned();
+        let secret = secrets()
+            .issue(&SystemRandom)
+            .unwrap()
+            .plaintext
+            .expose_secret()
+            .to_owned();
         assert_eq!(secret.len(), SECRET_CHARS);
-        for bad in ["", "fmn_", "hunter2", &secret[..52], &format!("{secret}x"), &secret.replacen("fmn_", "fmx_", 1), &"é".repeat(27)] {
+        for bad in [
+            "",
+            "fmn_",
+            "hunter2",
+            &secret[..52],
+            &format!("{secret}x"),
+            &secret.replacen("fmn_", "fmx_", 1),
+            &"é".repeat(27),
+        ] {
             assert!(!is_well_formed(bad), "{bad}");
         }
         assert!(is_well_formed(&secret));
@@ -232,12 +291,19 @@ mod tests {
     fn a_secret_verifies_with_its_pepper_and_its_hash_only() {
         let secrets = secrets();
         let id = CredentialId::from_text("c");
-        let (a, b) = (secrets.issue(&SystemRandom).unwrap(), secrets.issue(&SystemRandom).unwrap());
+        let (a, b) = (
+            secrets.issue(&SystemRandom).unwrap(),
+            secrets.issue(&SystemRandom).unwrap(),
+        );
         assert!(!secrets.verify(&id, &a.plaintext, &b.hash).unwrap());
-        let other_pepper = Secrets::new(Zeroizing::new(vec![8; PEPPER_BYTES]), &SystemRandom).unwrap();
+        let other_pepper =
+            Secrets::new(Zeroizing::new(vec![8; PEPPER_BYTES]), &SystemRandom).unwrap();
         assert!(!other_pepper.verify(&id, &a.plaintext, &a.hash).unwrap());
         assert!(secrets.verify(&id, &a.plaintext, &a.hash).unwrap());
-        assert!(secrets.verify(&id, &a.plaintext, &a.hash).unwrap(), "remembered");
+        assert!(
+            secrets.verify(&id, &a.plaintext, &a.hash).unwrap(),
+            "remembered"
+        );
     }
 
     #[test]
@@ -245,7 +311,13 @@ mod tests {
         let secrets = secrets();
         let secret = secrets.issue(&SystemRandom).unwrap();
         let (_, rest) = secret.hash.split_once("m=64,t=1,p=1").unwrap();
-        for costs in ["m=4194304,t=1,p=1", "m=64,t=1000,p=1", "m=64,t=1,p=9", "m=64,t=1", "m=x,t=1,p=1"] {
+        for costs in [
+            "m=4194304,t=1,p=1",
+            "m=64,t=1000,p=1",
+            "m=64,t=1,p=9",
+            "m=64,t=1",
+            "m=x,t=1,p=1",
+        ] {
             let dear = format!("$argon2id$v=19${costs}{rest}");
             assert!(matches!(
                 secrets.verify(&CredentialId::from_text("c"), &secret.plaintext, &dear),

@@ -18,7 +18,9 @@ use super::Shared;
 
 /// The path of the issuer URL, without a trailing slash; empty for an issuer at the root.
 pub(super) fn issuer_path(issuer: &str) -> String {
-    url::Url::parse(issuer).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default()
+    url::Url::parse(issuer)
+        .map(|url| url.path().trim_end_matches('/').to_owned())
+        .unwrap_or_default()
 }
 
 /// The metadata document of an issuer.
@@ -47,14 +49,25 @@ pub(super) async fn discovery(State(shared): State<Shared>, headers: HeaderMap) 
 
 /// Answers a public document: cacheable, comparable, readable from any origin, without credentials.
 pub(super) fn public_document(document: &Rendered, headers: &HeaderMap) -> Response {
-    let is_known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| matches(value, &document.etag));
+    let is_known = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| matches(value, &document.etag));
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        ([(header::CONTENT_TYPE, "application/json")], document.body.clone()).into_response()
+        (
+            [(header::CONTENT_TYPE, "application/json")],
+            document.body.clone(),
+        )
+            .into_response()
     };
     let fields = response.headers_mut();
-    fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    fields.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
     if let Ok(value) = HeaderValue::from_str(&format!("public, max-age={JWKS_MAX_AGE_SECONDS}")) {
         fields.insert(header::CACHE_CONTROL, value);
     }
@@ -66,13 +79,24 @@ pub(super) fn public_document(document: &Rendered, headers: &HeaderMap) -> Respo
 
 /// RFC 9110 §13.1.2: a list of entity tags, or `*`; weak comparison.
 fn matches(if_none_match: &str, etag: &str) -> bool {
-    if_none_match.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    if_none_match
+        .split(',')
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// Another method than GET and HEAD on a public document.
 pub(super) async fn read_only(method: Method) -> Response {
-    let status = if method == Method::OPTIONS { StatusCode::NO_CONTENT } else { StatusCode::METHOD_NOT_ALLOWED };
-    let allow = [(header::ALLOW, "GET, HEAD"), (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD")];
+    let status = if method == Method::OPTIONS {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::METHOD_NOT_ALLOWED
+    };
+    let allow = [
+        (header::ALLOW, "GET, HEAD"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+    ];
     if status == StatusCode::NO_CONTENT {
         return (status, allow).into_response();
     }

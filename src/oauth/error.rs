@@ -65,12 +65,23 @@ impl fmt::Display for OAuthError {
 
 impl OAuthError {
     fn new(code: ErrorCode, status: StatusCode, description: impl Into<String>) -> Self {
-        Self { code, status, description: description.into(), challenge: false, retry_after_seconds: None, source: None }
+        Self {
+            code,
+            status,
+            description: description.into(),
+            challenge: false,
+            retry_after_seconds: None,
+            source: None,
+        }
     }
 
     /// 400: the request cannot be parsed.
     pub fn invalid_request(description: impl Into<String>) -> Self {
-        Self::new(ErrorCode::InvalidRequest, StatusCode::BAD_REQUEST, description)
+        Self::new(
+            ErrorCode::InvalidRequest,
+            StatusCode::BAD_REQUEST,
+            description,
+        )
     }
 
     /// 401: the one answer to everyone who did not prove themselves, whatever the reason.
@@ -87,7 +98,11 @@ impl OAuthError {
     /// 400: not a grant type of ours.
     #[must_use]
     pub fn unsupported_grant_type(supported: &str) -> Self {
-        Self::new(ErrorCode::UnsupportedGrantType, StatusCode::BAD_REQUEST, format!("grant_type must be one of: {supported}"))
+        Self::new(
+            ErrorCode::UnsupportedGrantType,
+            StatusCode::BAD_REQUEST,
+            format!("grant_type must be one of: {supported}"),
+        )
     }
 
     /// 429: too many refusals for this caller.
@@ -98,22 +113,38 @@ impl OAuthError {
             StatusCode::TOO_MANY_REQUESTS,
             "too many failed attempts for this client from this address",
         );
-        Self { retry_after_seconds: Some(1), ..error }
+        Self {
+            retry_after_seconds: Some(1),
+            ..error
+        }
     }
 
     /// 503: overload, or a database that is away.
     #[must_use]
     pub fn unavailable() -> Self {
-        let error =
-            Self::new(ErrorCode::TemporarilyUnavailable, StatusCode::SERVICE_UNAVAILABLE, "the issuer cannot answer at present; try again");
-        Self { retry_after_seconds: Some(1), ..error }
+        let error = Self::new(
+            ErrorCode::TemporarilyUnavailable,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the issuer cannot answer at present; try again",
+        );
+        Self {
+            retry_after_seconds: Some(1),
+            ..error
+        }
     }
 
     /// 503: something of ours is broken and needs an operator.
     #[must_use]
     pub fn server_error() -> Self {
-        let error = Self::new(ErrorCode::ServerError, StatusCode::SERVICE_UNAVAILABLE, "the issuer cannot issue this token at present");
-        Self { retry_after_seconds: Some(30), ..error }
+        let error = Self::new(
+            ErrorCode::ServerError,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the issuer cannot issue this token at present",
+        );
+        Self {
+            retry_after_seconds: Some(30),
+            ..error
+        }
     }
 
     /// Adds `WWW-Authenticate: Basic`, owed when the client used the Authorization header (RFC 6749 §5.2).
@@ -153,18 +184,38 @@ impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         match &self.source {
             Some(source) if self.status.is_server_error() => {
-                tracing::error!(error = &**source as &(dyn Error + 'static), code = self.code.as_str(), "a token request could not be answered");
+                tracing::error!(
+                    error = &**source as &(dyn Error + 'static),
+                    code = self.code.as_str(),
+                    "a token request could not be answered"
+                );
             }
-            Some(source) => tracing::info!(reason = %source, code = self.code.as_str(), "a token request was refused"),
-            None => tracing::info!(reason = self.description, code = self.code.as_str(), "a token request was refused"),
+            Some(source) => {
+                tracing::info!(reason = %source, code = self.code.as_str(), "a token request was refused")
+            }
+            None => tracing::info!(
+                reason = self.description,
+                code = self.code.as_str(),
+                "a token request was refused"
+            ),
         }
         let body = json!({ "error": self.code.as_str(), "error_description": described(&self.description) });
-        let mut response = (self.status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response();
+        let mut response = (
+            self.status,
+            [(header::CACHE_CONTROL, "no-store")],
+            Json(body),
+        )
+            .into_response();
         if self.challenge {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"firman\", charset=\"UTF-8\""));
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"firman\", charset=\"UTF-8\""),
+            );
         }
         if let Some(seconds) = self.retry_after_seconds {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -183,6 +234,12 @@ fn described(text: &str) -> String {
 
 /// A path that does not exist.
 pub(super) async fn not_found() -> Response {
-    let body = json!({ "error": "not_found", "error_description": "there is nothing at this path" });
-    (StatusCode::NOT_FOUND, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+    let body =
+        json!({ "error": "not_found", "error_description": "there is nothing at this path" });
+    (
+        StatusCode::NOT_FOUND,
+        [(header::CACHE_CONTROL, "no-store")],
+        Json(body),
+    )
+        .into_response()
 }

@@ -22,10 +22,15 @@ impl Form {
     /// # Errors
     /// `invalid_request`, when the media type is another, a parameter is repeated, or the encoding is broken.
     pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, OAuthError> {
-        let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return Err(OAuthError::invalid_request("the Content-Type must be application/x-www-form-urlencoded"));
+            return Err(OAuthError::invalid_request(
+                "the Content-Type must be application/x-www-form-urlencoded",
+            ));
         }
         let mut seen = BTreeMap::new();
         for pair in body.split(|&b| b == b'&').filter(|pair| !pair.is_empty()) {
@@ -33,14 +38,20 @@ impl Form {
             let name = halves.next().and_then(decode);
             let value = halves.next().map_or(Some(String::new()), decode);
             let (Some(name), Some(value)) = (name, value) else {
-                return Err(OAuthError::invalid_request("a parameter is not UTF-8 in percent-encoding"));
+                return Err(OAuthError::invalid_request(
+                    "a parameter is not UTF-8 in percent-encoding",
+                ));
             };
             if seen.len() >= PARAMETERS_MAX {
-                return Err(OAuthError::invalid_request(format!("there are more than {PARAMETERS_MAX} parameters")));
+                return Err(OAuthError::invalid_request(format!(
+                    "there are more than {PARAMETERS_MAX} parameters"
+                )));
             }
             if seen.contains_key(&name) {
                 return Err(OAuthError::invalid_request(match name.as_str() {
-                    "resource" | "audience" => "a token has exactly one audience: name one resource".to_owned(),
+                    "resource" | "audience" => {
+                        "a token has exactly one audience: name one resource".to_owned()
+                    }
                     _ => "a parameter is repeated".to_owned(),
                 }));
             }

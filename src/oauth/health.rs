@@ -7,5 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 pub(super) async fn healthz() -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "status": "ok" }))).into_response()
+    (
+        [(header::CACHE_CONTROL, "no-store")],
+        Json(json!({ "status": "ok" })),
+    )
+        .into_response()
 }

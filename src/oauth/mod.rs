@@ -29,21 +29,36 @@ pub(crate) struct Shared {
 /// Everything the public listener answers, under the issuer's path.
 #[must_use]
 pub fn router(issuer: &Arc<Issuer>) -> Router {
-    let shared = Shared { issuer: Arc::clone(issuer), refusals: Arc::new(token_endpoint::RefusalLimiter::new()) };
+    let shared = Shared {
+        issuer: Arc::clone(issuer),
+        refusals: Arc::new(token_endpoint::RefusalLimiter::new()),
+    };
     let path = discovery::issuer_path(issuer.url());
     let openid = get(discovery::discovery).fallback(discovery::read_only);
     let oauth = get(discovery::discovery).fallback(discovery::read_only);
     let mut router = Router::new()
         .route("/healthz", get(health::healthz))
-        .route(&format!("{path}/.well-known/openid-configuration"), openid.clone())
+        .route(
+            &format!("{path}/.well-known/openid-configuration"),
+            openid.clone(),
+        )
         // Relying parties that join an issuer URL with a slash of their own ask with two.
         .route(&format!("{path}//.well-known/openid-configuration"), openid)
-        .route(&format!("{path}/.well-known/oauth-authorization-server"), oauth.clone())
-        .route(&format!("{path}/oauth2/jwks"), get(jwks::jwks).fallback(discovery::read_only))
+        .route(
+            &format!("{path}/.well-known/oauth-authorization-server"),
+            oauth.clone(),
+        )
+        .route(
+            &format!("{path}/oauth2/jwks"),
+            get(jwks::jwks).fallback(discovery::read_only),
+        )
         .route(&format!("{path}/oauth2/token"), token_endpoint::route());
     if !path.is_empty() {
         // RFC 8414 §3.1 puts the well-known part between host and path.
-        router = router.route(&format!("/.well-known/oauth-authorization-server{path}"), oauth);
+        router = router.route(
+            &format!("/.well-known/oauth-authorization-server{path}"),
+            oauth,
+        );
     }
     router.fallback(error::not_found).with_state(shared)
 }

@@ -36,8 +36,14 @@ pub(super) fn route() -> MethodRouter<Shared> {
 }
 
 async fn post_only() -> Response {
-    let body = json!({ "error": "invalid_request", "error_description": "the token endpoint takes POST" });
-    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST"), (header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+    let body =
+        json!({ "error": "invalid_request", "error_description": "the token endpoint takes POST" });
+    (
+        StatusCode::METHOD_NOT_ALLOWED,
+        [(header::ALLOW, "POST"), (header::CACHE_CONTROL, "no-store")],
+        Json(body),
+    )
+        .into_response()
 }
 
 async fn token(
@@ -47,14 +53,25 @@ async fn token(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let caller = Caller { actor: String::new(), request_id, address: peer.ip().to_string() };
+    let caller = Caller {
+        actor: String::new(),
+        request_id,
+        address: peer.ip().to_string(),
+    };
     match answer(&shared, &caller, &headers, &body).await {
         Ok(issued) => issued_response(&issued),
-        Err(error) => error.challenging(client_auth::uses_authorization_header(&headers)).into_response(),
+        Err(error) => error
+            .challenging(client_auth::uses_authorization_header(&headers))
+            .into_response(),
     }
 }
 
-async fn answer(shared: &Shared, caller: &Caller, headers: &HeaderMap, body: &[u8]) -> Result<IssuedToken, OAuthError> {
+async fn answer(
+    shared: &Shared,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<IssuedToken, OAuthError> {
     let issuer = &shared.issuer;
     let form = Form::parse(headers, body)?;
     let request = grant::parse(&form)?;
@@ -70,36 +87,77 @@ async fn answer(shared: &Shared, caller: &Caller, headers: &HeaderMap, body: &[u
         }
         let authorization = decision.map_err(|error| {
             let answer = OAuthError::from(error.clone());
-            refuse(issuer, client.aggregate(), caller, answer.code().as_str(), &error.to_string());
+            refuse(
+                issuer,
+                client.aggregate(),
+                caller,
+                answer.code().as_str(),
+                &error.to_string(),
+            );
             answer
         })?;
         let minted = issuer.mint(authorization, caller, now).map_err(|error| {
-            refuse(issuer, client.aggregate(), caller, "server_error", &error.to_string());
+            refuse(
+                issuer,
+                client.aggregate(),
+                caller,
+                "server_error",
+                &error.to_string(),
+            );
             OAuthError::server_error().because(error)
         })?;
         match issuer.record(minted).await {
             Outcome::Recorded(issued) => return Ok(issued),
             Outcome::Stale => {}
             Outcome::Replayed => {
-                refuse(issuer, client.aggregate(), caller, "invalid_client", "the assertion was used before");
-                return Err(OAuthError::invalid_assertion("jti was used before; each assertion is accepted once"));
+                refuse(
+                    issuer,
+                    client.aggregate(),
+                    caller,
+                    "invalid_client",
+                    "the assertion was used before",
+                );
+                return Err(OAuthError::invalid_assertion(
+                    "jti was used before; each assertion is accepted once",
+                ));
             }
-            Outcome::Unavailable => return Err(OAuthError::unavailable().because("the ledger did not record the token")),
+            Outcome::Unavailable => {
+                return Err(OAuthError::unavailable().because("the ledger did not record the token"));
+            }
         }
     }
     Err(OAuthError::unavailable().because("the registry changed under the request twice"))
 }
 
 /// Authenticates; a refusal that a newer row could change is decided once more on fresh rows.
-async fn authenticate(shared: &Shared, presented: &PresentedCredential, caller: &Caller) -> Result<AuthenticatedClient, OAuthError> {
+async fn authenticate(
+    shared: &Shared,
+    presented: &PresentedCredential,
+    caller: &Caller,
+) -> Result<AuthenticatedClient, OAuthError> {
     let issuer = &shared.issuer;
-    let mut result = issuer.authenticate(presented, issuer.ports().clock.now()).await;
-    if matches!(result, Err(AuthenticationError::Refused { rests_on_state: true, .. })) && renewed(issuer).await? {
-        result = issuer.authenticate(presented, issuer.ports().clock.now()).await;
+    let mut result = issuer
+        .authenticate(presented, issuer.ports().clock.now())
+        .await;
+    if matches!(
+        result,
+        Err(AuthenticationError::Refused {
+            rests_on_state: true,
+            ..
+        })
+    ) && renewed(issuer).await?
+    {
+        result = issuer
+            .authenticate(presented, issuer.ports().clock.now())
+            .await;
     }
     match result {
         Ok(client) => Ok(client),
-        Err(AuthenticationError::Refused { reason, unverified_client_id, .. }) => {
+        Err(AuthenticationError::Refused {
+            reason,
+            unverified_client_id,
+            ..
+        }) => {
             let claimed = unverified_client_id.unwrap_or_default();
             issuer.note_unproven(reason, &claimed, caller);
             if shared.refusals.is_exceeded(&caller.address, &claimed) {
@@ -111,23 +169,40 @@ async fn authenticate(shared: &Shared, presented: &PresentedCredential, caller: 
             refuse(issuer, &client, caller, "invalid_client", &problem);
             Err(OAuthError::invalid_assertion(problem))
         }
-        Err(AuthenticationError::Unavailable(source)) => Err(OAuthError::unavailable().because(source)),
+        Err(AuthenticationError::Unavailable(source)) => {
+            Err(OAuthError::unavailable().because(source))
+        }
     }
 }
 
-fn decide(issuer: &Issuer, client: &AuthenticatedClient, request: &GrantRequest) -> Result<Authorization, AuthorizationError> {
+fn decide(
+    issuer: &Issuer,
+    client: &AuthenticatedClient,
+    request: &GrantRequest,
+) -> Result<Authorization, AuthorizationError> {
     match request {
-        GrantRequest::ClientCredentials(request) => client_credentials::authorize(client, request, &issuer.policy()),
+        GrantRequest::ClientCredentials(request) => {
+            client_credentials::authorize(client, request, &issuer.policy())
+        }
     }
 }
 
 /// Brings the cache up to the database; true when there was anything newer.
 async fn renewed(issuer: &Issuer) -> Result<bool, OAuthError> {
-    issuer.renew().await.map_err(|error| OAuthError::unavailable().because(error))
+    issuer
+        .renew()
+        .await
+        .map_err(|error| OAuthError::unavailable().because(error))
 }
 
 /// Audits a refusal of an agent that proved itself.
-fn refuse(issuer: &Arc<Issuer>, client: &AgentAggregate, caller: &Caller, error: &str, reason: &str) {
+fn refuse(
+    issuer: &Arc<Issuer>,
+    client: &AgentAggregate,
+    caller: &Caller,
+    error: &str,
+    reason: &str,
+) {
     issuer.note_refusal(AuditDraft {
         at: issuer.ports().clock.now_millis(),
         event: AuditEvent::TokenRefused,
@@ -150,7 +225,10 @@ fn issued_response(issued: &IssuedToken) -> Response {
     if let Some(id_token) = &issued.id_token {
         body["id_token"] = json!(id_token);
     }
-    let no_store = [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")];
+    let no_store = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::PRAGMA, "no-cache"),
+    ];
     (no_store, Json(body)).into_response()
 }
 
@@ -174,12 +252,17 @@ impl std::fmt::Debug for RefusalLimiter {
 impl RefusalLimiter {
     pub(super) fn new() -> Self {
         let quota = Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST);
-        Self { hasher: RandomState::new(), cells: RateLimiter::keyed(quota) }
+        Self {
+            hasher: RandomState::new(),
+            cells: RateLimiter::keyed(quota),
+        }
     }
 
     /// Counts one refusal; true when there were too many.
     fn is_exceeded(&self, address: &str, claimed: &str) -> bool {
         let [low, high, ..] = self.hasher.hash_one((address, claimed)).to_le_bytes();
-        self.cells.check_key(&u16::from_le_bytes([low, high])).is_err()
+        self.cells
+            .check_key(&u16::from_le_bytes([low, high]))
+            .is_err()
     }
 }

@@ -20,7 +20,10 @@ impl AssertionBuilder {
     pub(super) fn new(key: TestKey, client_id: &str, issuer: &str, now: i64) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let signing_key = key.signing_key();
-        let header = [("alg", json!(signing_key.algorithm())), ("kid", json!(signing_key.kid()))];
+        let header = [
+            ("alg", json!(signing_key.algorithm())),
+            ("kid", json!(signing_key.kid())),
+        ];
         let claims = [
             ("iss", json!(client_id)),
             ("sub", json!(client_id)),
@@ -29,8 +32,17 @@ impl AssertionBuilder {
             ("exp", json!(now + 60)),
             ("jti", json!(format!("jti-{number}"))),
         ];
-        let object = |pairs: &[(&str, Value)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        Self { key, header: object(&header), claims: object(&claims) }
+        let object = |pairs: &[(&str, Value)]| {
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect()
+        };
+        Self {
+            key,
+            header: object(&header),
+            claims: object(&claims),
+        }
     }
 
     /// Sets a claim.
@@ -74,7 +86,10 @@ impl AssertionBuilder {
     /// When the key does not sign.
     #[must_use]
     pub fn build(&self) -> String {
-        self.build_from(&Value::from(self.header.clone()).to_string(), &Value::from(self.claims.clone()).to_string())
+        self.build_from(
+            &Value::from(self.header.clone()).to_string(),
+            &Value::from(self.claims.clone()).to_string(),
+        )
     }
 
     /// The compact JWS over exactly these texts, for what a JSON library would not write.
@@ -83,7 +98,10 @@ impl AssertionBuilder {
     /// When the key does not sign.
     #[must_use]
     pub fn build_from(&self, header: &str, claims: &str) -> String {
-        self.key.signing_key().sign_parts(header.as_bytes(), claims.as_bytes()).expect("a signature")
+        self.key
+            .signing_key()
+            .sign_parts(header.as_bytes(), claims.as_bytes())
+            .expect("a signature")
     }
 
     /// The header as text.

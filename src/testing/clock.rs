@@ -14,12 +14,15 @@ impl ManualClock {
     /// A clock that stands at a Unix second.
     #[must_use]
     pub fn new(seconds: i64) -> Self {
-        Self { millis: AtomicI64::new(seconds.saturating_mul(1000)) }
+        Self {
+            millis: AtomicI64::new(seconds.saturating_mul(1000)),
+        }
     }
 
     /// Moves it by seconds; back when negative.
     pub fn advance(&self, seconds: i64) {
-        self.millis.fetch_add(seconds.saturating_mul(1000), Ordering::SeqCst);
+        self.millis
+            .fetch_add(seconds.saturating_mul(1000), Ordering::SeqCst);
     }
 }
 

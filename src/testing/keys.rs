@@ -29,8 +29,15 @@ const COUNT: usize = 7;
 
 impl TestKey {
     /// All of them.
-    pub const ALL: [Self; COUNT] =
-        [Self::Es256, Self::Es256Second, Self::Es256Third, Self::Es384, Self::Rs256, Self::Ps256, Self::EdDsa];
+    pub const ALL: [Self; COUNT] = [
+        Self::Es256,
+        Self::Es256Second,
+        Self::Es256Third,
+        Self::Es384,
+        Self::Rs256,
+        Self::Ps256,
+        Self::EdDsa,
+    ];
 
     /// The parsed key pair.
     ///

@@ -81,7 +81,9 @@ impl TestIssuer {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         let clock = Arc::new(ManualClock::new(START));
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self::launch(folder, options, clock, (anywhere, anywhere)).await.expect("the issuer starts")
+        Self::launch(folder, options, clock, (anywhere, anywhere))
+            .await
+            .expect("the issuer starts")
     }
 
     /// Stops this issuer in order and starts another on the same data, ports and clock.
@@ -90,9 +92,14 @@ impl TestIssuer {
     /// When it does not start again.
     pub async fn restart(mut self) -> Self {
         self.shut_down().await;
-        Self::launch(Arc::clone(&self.folder), self.options.clone(), Arc::clone(&self.clock), self.ports)
-            .await
-            .expect("the issuer starts again")
+        Self::launch(
+            Arc::clone(&self.folder),
+            self.options.clone(),
+            Arc::clone(&self.clock),
+            self.ports,
+        )
+        .await
+        .expect("the issuer starts again")
     }
 
     /// Starts a second process on the same database, as another replica with the same keys.
@@ -102,18 +109,28 @@ impl TestIssuer {
     pub async fn replica(&self) -> Result<Self, HostError> {
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut options = self.options.clone();
-        options.database_url.get_or_insert_with(|| sqlite_url(self.folder.path()));
-        let launched = Launch { issuer_url: Some(self.url.clone()), ..Launch::new(Arc::clone(&self.folder), options, Arc::clone(&self.clock)) };
+        options
+            .database_url
+            .get_or_insert_with(|| sqlite_url(self.folder.path()));
+        let launched = Launch {
+            issuer_url: Some(self.url.clone()),
+            ..Launch::new(Arc::clone(&self.folder), options, Arc::clone(&self.clock))
+        };
         launched.on((anywhere, anywhere)).await
     }
 
-    async fn launch(folder: Arc<TempDir>, options: TestOptions, clock: Arc<ManualClock>, ports: (SocketAddr, SocketAddr)) -> Result<Self, HostError> {
+    async fn launch(
+        folder: Arc<TempDir>,
+        options: TestOptions,
+        clock: Arc<ManualClock>,
+        ports: (SocketAddr, SocketAddr),
+    ) -> Result<Self, HostError> {
         Launch::new(folder, options, clock).on(ports).await
     }
 
     /// Stops it: accepted requests finish, what is queued is written.
     pub async fn shut_down(&mut self) {
-        drop(self.stop.send(true));
+        self.stop.send_replace(true);
         for task in self.serving.drain(..) {
             drop(task.await);
         }
@@ -144,7 +161,8 @@ impl TestIssuer {
     /// When the file cannot be read.
     #[must_use]
     pub fn admin_token(&self) -> String {
-        std::fs::read_to_string(admin_token_file(self.folder.path())).expect("the token was written at the start")
+        std::fs::read_to_string(admin_token_file(self.folder.path()))
+            .expect("the token was written at the start")
     }
 
     /// Registers a resource `https://NAME.example` with scopes.
@@ -158,7 +176,10 @@ impl TestIssuer {
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
             ..NewResource::default()
         };
-        self.issuer().create_resource(&Caller::system(), new).await.expect("a good resource");
+        self.issuer()
+            .create_resource(&Caller::system(), new)
+            .await
+            .expect("a good resource");
     }
 
     /// Makes a role that grants scopes of a resource; no scopes: all of them.
@@ -166,25 +187,48 @@ impl TestIssuer {
     /// # Panics
     /// When the issuer refuses it.
     pub async fn role(&self, name: &str, resource: &str, scopes: &[&str]) {
-        let scopes = (!scopes.is_empty()).then(|| scopes.iter().map(|&scope| scope.to_owned()).collect());
-        let grants = vec![NewGrant { resource: resource.to_owned(), scopes }];
-        let new = NewRole { name: name.to_owned(), description: String::new(), grants };
-        self.issuer().create_role(&Caller::system(), new).await.expect("a good role");
+        let scopes =
+            (!scopes.is_empty()).then(|| scopes.iter().map(|&scope| scope.to_owned()).collect());
+        let grants = vec![NewGrant {
+            resource: resource.to_owned(),
+            scopes,
+        }];
+        let new = NewRole {
+            name: name.to_owned(),
+            description: String::new(),
+            grants,
+        };
+        self.issuer()
+            .create_role(&Caller::system(), new)
+            .await
+            .expect("a good role");
     }
 
     /// Begins the registration of an agent.
     #[must_use]
     pub fn agent(&self, name: &str) -> TestAgentBuilder<'_> {
-        TestAgentBuilder { issuer: self, name: name.to_owned(), roles: Vec::new(), attributes: Vec::new() }
+        TestAgentBuilder {
+            issuer: self,
+            name: name.to_owned(),
+            roles: Vec::new(),
+            attributes: Vec::new(),
+        }
     }
 
     /// Sends a request to the public listener; `path` is joined to the origin, not to the issuer's path.
     ///
     /// # Panics
     /// When there is no answer.
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
         let origin = format!("http://{}", self.ports.0);
-        self.call(method, &format!("{origin}{path}"), headers, body.into()).await
+        self.call(method, &format!("{origin}{path}"), headers, body.into())
+            .await
     }
 
     /// `GET` on the public listener.
@@ -198,16 +242,33 @@ impl TestIssuer {
     }
 
     /// Posts a form to the token endpoint with further headers.
-    pub async fn token_with_headers(&self, headers: &[(&str, &str)], form: &[(&str, &str)]) -> Answer {
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    pub async fn token_with_headers(
+        &self,
+        headers: &[(&str, &str)],
+        form: &[(&str, &str)],
+    ) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
         let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
         all.extend_from_slice(headers);
-        self.send(Method::POST, &format!("{}/oauth2/token", self.options.issuer_path), &all, body).await
+        self.send(
+            Method::POST,
+            &format!("{}/oauth2/token", self.options.issuer_path),
+            &all,
+            body,
+        )
+        .await
     }
 
     /// Asks for a token with a client assertion.
     pub async fn token_with(&self, assertion: &str) -> Answer {
-        self.token(&[("grant_type", "client_credentials"), ("client_assertion_type", JWT_BEARER), ("client_assertion", assertion)]).await
+        self.token(&[
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", JWT_BEARER),
+            ("client_assertion", assertion),
+        ])
+        .await
     }
 
     /// Calls the admin API as the bootstrap administrator; `path` begins after `/admin/v1`.
@@ -220,18 +281,42 @@ impl TestIssuer {
         if body.is_some() {
             headers.push(("content-type", "application/json"));
         }
-        self.admin_raw(method, path, &headers, body.map(Value::to_string).unwrap_or_default()).await
+        self.admin_raw(
+            method,
+            path,
+            &headers,
+            body.map(Value::to_string).unwrap_or_default(),
+        )
+        .await
     }
 
     /// Calls the admin API with exactly these headers and body.
     ///
     /// # Panics
     /// When there is no answer.
-    pub async fn admin_raw(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
-        self.call(method, &format!("{}/admin/v1{path}", self.admin_url), headers, body.into()).await
+    pub async fn admin_raw(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        self.call(
+            method,
+            &format!("{}/admin/v1{path}", self.admin_url),
+            headers,
+            body.into(),
+        )
+        .await
     }
 
-    async fn call(&self, method: Method, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    async fn call(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
         let mut request = self.http.request(method, url);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -241,7 +326,11 @@ impl TestIssuer {
         }
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, body: response.bytes().await.expect("a whole answer").to_vec() }
+        Answer {
+            status,
+            headers,
+            body: response.bytes().await.expect("a whole answer").to_vec(),
+        }
     }
 }
 
@@ -256,24 +345,38 @@ struct Launch {
 
 impl Launch {
     fn new(folder: Arc<TempDir>, options: TestOptions, clock: Arc<ManualClock>) -> Self {
-        Self { folder, options, clock, issuer_url: None }
+        Self {
+            folder,
+            options,
+            clock,
+            issuer_url: None,
+        }
     }
 
     async fn on(self, ports: (SocketAddr, SocketAddr)) -> Result<TestIssuer, HostError> {
         let public = Listener::bind(ports.0).await.expect("a free port");
         let private = Listener::bind(ports.1).await.expect("a free port");
         let ports = (public.local_addr(), private.local_addr());
-        let url = self.issuer_url.unwrap_or_else(|| format!("http://{}{}", ports.0, self.options.issuer_path));
+        let url = self
+            .issuer_url
+            .unwrap_or_else(|| format!("http://{}{}", ports.0, self.options.issuer_path));
         let root = self.folder.path();
         let host_options = HostOptions {
-            database_url: self.options.database_url.clone().unwrap_or_else(|| sqlite_url(root)),
+            database_url: self
+                .options
+                .database_url
+                .clone()
+                .unwrap_or_else(|| sqlite_url(root)),
             issuer_url: url.clone(),
             kek: KekSource::File(root.join("keys/kek")),
             admin_token_file: admin_token_file(root),
             first_settings: self.options.first_settings,
         };
         let random = Arc::new(SeededRandom::new(u64::from(ports.0.port())));
-        let outside = Ports { clock: Arc::clone(&self.clock) as _, random: random as _ };
+        let outside = Ports {
+            clock: Arc::clone(&self.clock) as _,
+            random: random as _,
+        };
         let host = Arc::new(Host::start(&host_options, outside.clone()).await?);
         let (stop, stopped) = watch::channel(false);
         let service = |router| Service {
@@ -284,15 +387,27 @@ impl Launch {
             random: Arc::clone(&outside.random),
         };
         let serving = vec![
-            tokio::spawn(serve(public, service(crate::oauth::router(host.issuer())), stopped.clone())),
-            tokio::spawn(serve(private, service(crate::admin::router(Arc::clone(host.issuer()))), stopped)),
+            tokio::spawn(serve(
+                public,
+                service(crate::oauth::router(host.issuer())),
+                stopped.clone(),
+            )),
+            tokio::spawn(serve(
+                private,
+                service(crate::admin::router(Arc::clone(host.issuer()))),
+                stopped,
+            )),
         ];
         Ok(TestIssuer {
             url,
             admin_url: format!("http://{}", ports.1),
             clock: self.clock,
             host,
-            http: reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client"),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .expect("a client"),
             stop,
             serving,
             folder: self.folder,
@@ -341,8 +456,14 @@ impl TestAgentBuilder<'_> {
     pub async fn with_public_key(self, key: TestKey) -> TestAgent {
         let jwk = key.signing_key().public_jwk().to_value();
         let (name, url) = (self.name.clone(), self.issuer.url.clone());
-        self.register(NewCredentialKind::PublicKey(UnverifiedKey::Jwk(jwk))).await;
-        TestAgent { name, issuer_url: url, key: Some(key), secret: None }
+        self.register(NewCredentialKind::PublicKey(UnverifiedKey::Jwk(jwk)))
+            .await;
+        TestAgent {
+            name,
+            issuer_url: url,
+            key: Some(key),
+            secret: None,
+        }
     }
 
     /// Registers it with a client secret.
@@ -352,7 +473,12 @@ impl TestAgentBuilder<'_> {
     pub async fn with_secret(self) -> TestAgent {
         let (name, url) = (self.name.clone(), self.issuer.url.clone());
         let secret = self.register(NewCredentialKind::ClientSecret).await;
-        TestAgent { name, issuer_url: url, key: None, secret }
+        TestAgent {
+            name,
+            issuer_url: url,
+            key: None,
+            secret,
+        }
     }
 
     async fn register(self, kind: NewCredentialKind) -> Option<String> {
@@ -361,11 +487,21 @@ impl TestAgentBuilder<'_> {
             owner: "team-test".to_owned(),
             roles: self.roles,
             attributes: self.attributes.into_iter().collect(),
-            credential: Some(NewCredential { kind, expires_in: None }),
+            credential: Some(NewCredential {
+                kind,
+                expires_in: None,
+            }),
             ..NewAgent::default()
         };
-        let created = self.issuer.issuer().create_agent(&Caller::system(), new).await.expect("a good agent");
-        created.secret.map(|secret| secret.expose_secret().to_owned())
+        let created = self
+            .issuer
+            .issuer()
+            .create_agent(&Caller::system(), new)
+            .await
+            .expect("a good agent");
+        created
+            .secret
+            .map(|secret| secret.expose_secret().to_owned())
     }
 }
 
@@ -381,7 +517,9 @@ pub struct TestAgent {
 
 impl fmt::Debug for TestAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestAgent").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("TestAgent")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -410,7 +548,12 @@ impl TestAgent {
     /// When it was registered with a secret.
     #[must_use]
     pub fn assertion_at(&self, now: i64) -> AssertionBuilder {
-        AssertionBuilder::new(self.key.expect("an agent with a key"), &self.name, &self.issuer_url, now)
+        AssertionBuilder::new(
+            self.key.expect("an agent with a key"),
+            &self.name,
+            &self.issuer_url,
+            now,
+        )
     }
 }
 
@@ -441,7 +584,10 @@ impl Answer {
     /// A header field as text; empty when it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The access token.
@@ -451,7 +597,10 @@ impl Answer {
     #[must_use]
     pub fn assert_issued(&self) -> String {
         assert_eq!(self.status, 200, "{self}");
-        self.json()["access_token"].as_str().expect("an access token").to_owned()
+        self.json()["access_token"]
+            .as_str()
+            .expect("an access token")
+            .to_owned()
     }
 
     /// The claims of the access token, not verified.

@@ -16,7 +16,9 @@ impl SeededRandom {
     /// A generator that starts at `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { state: Mutex::new((seed, 0)) }
+        Self {
+            state: Mutex::new((seed, 0)),
+        }
     }
 }
 

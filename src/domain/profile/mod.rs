@@ -47,7 +47,9 @@ impl Profile {
     /// The profile of that name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|profile| profile.as_str() == text)
+        Self::ALL
+            .into_iter()
+            .find(|profile| profile.as_str() == text)
     }
 
     /// What this kind of relying party demands.

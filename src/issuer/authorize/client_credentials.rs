@@ -42,12 +42,19 @@ pub struct Decision {
 ///
 /// # Errors
 /// [`AuthorizationError`], naming what is granted.
-pub fn authorize(client: &AuthenticatedClient, request: &ClientCredentialsRequest, policy: &Policy) -> Result<Authorization, AuthorizationError> {
+pub fn authorize(
+    client: &AuthenticatedClient,
+    request: &ClientCredentialsRequest,
+    policy: &Policy,
+) -> Result<Authorization, AuthorizationError> {
     let agent = &client.aggregate().agent;
     let decision = decide(agent, request, policy)?;
     Ok(Authorization {
         aggregate: std::sync::Arc::clone(client.aggregate()),
-        basis: Basis { version: client.basis(), client_id: agent.name.as_str().to_owned() },
+        basis: Basis {
+            version: client.basis(),
+            client_id: agent.name.as_str().to_owned(),
+        },
         grant_type: GrantType::ClientCredentials,
         method: client.method(),
         credential: client.credential().clone(),
@@ -63,18 +70,28 @@ pub fn authorize(client: &AuthenticatedClient, request: &ClientCredentialsReques
 ///
 /// # Errors
 /// [`AuthorizationError`], naming what is granted.
-pub fn decide(agent: &crate::domain::agent::Agent, request: &ClientCredentialsRequest, policy: &Policy) -> Result<Decision, AuthorizationError> {
+pub fn decide(
+    agent: &crate::domain::agent::Agent,
+    request: &ClientCredentialsRequest,
+    policy: &Policy,
+) -> Result<Decision, AuthorizationError> {
     let reach = reach(agent, policy);
-    let reachable: Vec<(&Resource, &Scopes)> =
-        reach.iter().filter_map(|(id, scopes)| policy.resources.get(id).map(|resource| (resource, scopes))).collect();
-    let (identity, wanted): (Scopes, Scopes) = request.scopes.iter().cloned().partition(Scope::is_openid);
+    let reachable: Vec<(&Resource, &Scopes)> = reach
+        .iter()
+        .filter_map(|(id, scopes)| policy.resources.get(id).map(|resource| (resource, scopes)))
+        .collect();
+    let (identity, wanted): (Scopes, Scopes) =
+        request.scopes.iter().cloned().partition(Scope::is_openid);
     let with_id_token = identity.iter().any(|scope| scope.as_str() == OPENID);
     let settings = &policy.settings;
 
     let chosen = match request.audience.as_deref() {
         Some(audience) if audience == settings.url && with_id_token && wanted.is_empty() => None,
         Some(audience) => Some(
-            *reachable.iter().find(|(resource, _)| resource.identifier.as_str() == audience).ok_or_else(|| not_granted(audience, &reachable))?,
+            *reachable
+                .iter()
+                .find(|(resource, _)| resource.identifier.as_str() == audience)
+                .ok_or_else(|| not_granted(audience, &reachable))?,
         ),
         None => match reachable.as_slice() {
             [only] => Some(*only),
@@ -84,17 +101,37 @@ pub fn decide(agent: &crate::domain::agent::Agent, request: &ClientCredentialsRe
         },
     };
     let Some((resource, granted)) = chosen else {
-        let target = Target { audience: settings.url.clone(), typ: Profile::Generic.demands().typ, algorithm: settings.default_algorithm };
-        let lifetime = lifetime(request.expires_in, settings.default_lifetime, settings.max_lifetime)?;
-        return Ok(Decision { target, scopes: identity, lifetime, with_id_token });
+        let target = Target {
+            audience: settings.url.clone(),
+            typ: Profile::Generic.demands().typ,
+            algorithm: settings.default_algorithm,
+        };
+        let lifetime = lifetime(
+            request.expires_in,
+            settings.default_lifetime,
+            settings.max_lifetime,
+        )?;
+        return Ok(Decision {
+            target,
+            scopes: identity,
+            lifetime,
+            with_id_token,
+        });
     };
     let mut scopes = grant_scopes(&wanted, granted, resource, !request.scopes.is_empty())?;
     scopes.extend(identity);
     let demands = resource.profile.demands();
-    let default = resource.lifetime.or(demands.default_lifetime).unwrap_or(settings.default_lifetime);
+    let default = resource
+        .lifetime
+        .or(demands.default_lifetime)
+        .unwrap_or(settings.default_lifetime);
     let cap = max_lifetime(resource, settings);
     Ok(Decision {
-        target: Target { audience: resource.identifier.as_str().to_owned(), typ: demands.typ, algorithm: algorithm(resource, settings) },
+        target: Target {
+            audience: resource.identifier.as_str().to_owned(),
+            typ: demands.typ,
+            algorithm: algorithm(resource, settings),
+        },
         scopes,
         lifetime: lifetime(request.expires_in, default.min(cap), cap)?,
         with_id_token,
@@ -104,7 +141,11 @@ pub fn decide(agent: &crate::domain::agent::Agent, request: &ClientCredentialsRe
 /// The longest life of a token for `resource`, in seconds.
 #[must_use]
 pub fn max_lifetime(resource: &Resource, settings: &IssuerSettings) -> i64 {
-    resource.profile.demands().max_lifetime.map_or(settings.max_lifetime, |cap| cap.min(settings.max_lifetime))
+    resource
+        .profile
+        .demands()
+        .max_lifetime
+        .map_or(settings.max_lifetime, |cap| cap.min(settings.max_lifetime))
 }
 
 /// The algorithm of tokens for `resource`: its own, else the issuer's default if its profile takes
@@ -113,7 +154,11 @@ pub fn max_lifetime(resource: &Resource, settings: &IssuerSettings) -> i64 {
 pub fn algorithm(resource: &Resource, settings: &IssuerSettings) -> SigningAlgorithm {
     let taken = resource.profile.demands().algorithms;
     resource.algorithm.unwrap_or_else(|| {
-        if taken.contains(&settings.default_algorithm) { settings.default_algorithm } else { taken.first().copied().unwrap_or(settings.default_algorithm) }
+        if taken.contains(&settings.default_algorithm) {
+            settings.default_algorithm
+        } else {
+            taken.first().copied().unwrap_or(settings.default_algorithm)
+        }
     })
 }
 
@@ -121,16 +166,29 @@ fn lifetime(asked: Option<i64>, default: i64, cap: i64) -> Result<i64, Authoriza
     match asked {
         None => Ok(default),
         Some(seconds) if (LIFETIME_FLOOR_SECONDS..=cap).contains(&seconds) => Ok(seconds),
-        Some(_) => Err(AuthorizationError::InvalidRequest(format!("expires_in must be {LIFETIME_FLOOR_SECONDS} to {cap} seconds here"))),
+        Some(_) => Err(AuthorizationError::InvalidRequest(format!(
+            "expires_in must be {LIFETIME_FLOOR_SECONDS} to {cap} seconds here"
+        ))),
     }
 }
 
-fn grant_scopes(wanted: &Scopes, granted: &Scopes, resource: &Resource, any_asked: bool) -> Result<Scopes, AuthorizationError> {
+fn grant_scopes(
+    wanted: &Scopes,
+    granted: &Scopes,
+    resource: &Resource,
+    any_asked: bool,
+) -> Result<Scopes, AuthorizationError> {
     let identifier = resource.identifier.as_str();
-    let named = if granted.is_empty() { "none".to_owned() } else { join_scopes(granted) };
+    let named = if granted.is_empty() {
+        "none".to_owned()
+    } else {
+        join_scopes(granted)
+    };
     if !wanted.is_subset(granted) {
         let refused = join_scopes(&wanted.difference(granted).cloned().collect());
-        return Err(AuthorizationError::InvalidScope(format!("not granted for {identifier}: {refused}; granted: {named}")));
+        return Err(AuthorizationError::InvalidScope(format!(
+            "not granted for {identifier}: {refused}; granted: {named}"
+        )));
     }
     if !wanted.is_empty() {
         return Ok(wanted.clone());
@@ -140,28 +198,43 @@ fn grant_scopes(wanted: &Scopes, granted: &Scopes, resource: &Resource, any_aske
         return Ok(Scopes::new());
     }
     if granted.is_empty() && !resource.scopes.is_empty() {
-        return Err(AuthorizationError::InvalidScope(format!("none of the scopes of {identifier} is granted to this agent any more")));
+        return Err(AuthorizationError::InvalidScope(format!(
+            "none of the scopes of {identifier} is granted to this agent any more"
+        )));
     }
     Ok(granted.clone())
 }
 
 fn identifiers(reachable: &[(&Resource, &Scopes)]) -> String {
-    let mut names: Vec<_> = reachable.iter().map(|(resource, _)| resource.identifier.as_str()).collect();
+    let mut names: Vec<_> = reachable
+        .iter()
+        .map(|(resource, _)| resource.identifier.as_str())
+        .collect();
     names.sort_unstable();
     names.join(" ")
 }
 
 fn not_granted(audience: &str, reachable: &[(&Resource, &Scopes)]) -> AuthorizationError {
-    let shown: String = audience.chars().filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\')).take(200).collect();
+    let shown: String = audience
+        .chars()
+        .filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\'))
+        .take(200)
+        .collect();
     AuthorizationError::InvalidTarget(match reachable {
         [] => format!("{shown} is not granted to this agent; no resource is"),
-        _ => format!("{shown} is not granted to this agent; granted: {}", identifiers(reachable)),
+        _ => format!(
+            "{shown} is not granted to this agent; granted: {}",
+            identifiers(reachable)
+        ),
     })
 }
 
 fn none_named(reachable: &[(&Resource, &Scopes)]) -> AuthorizationError {
     AuthorizationError::InvalidTarget(match reachable {
         [] => "no resource is granted to this agent".to_owned(),
-        _ => format!("several resources are granted; name one with the parameter resource: {}", identifiers(reachable)),
+        _ => format!(
+            "several resources are granted; name one with the parameter resource: {}",
+            identifiers(reachable)
+        ),
     })
 }

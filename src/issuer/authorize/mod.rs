@@ -40,7 +40,9 @@ impl GrantType {
     /// The grant type of that value.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|grant_type| grant_type.as_str() == text)
+        Self::ALL
+            .into_iter()
+            .find(|grant_type| grant_type.as_str() == text)
     }
 }
 
@@ -167,7 +169,11 @@ pub struct HeldRole<'p> {
 /// The groups an agent is in, by name.
 #[must_use]
 pub fn groups<'p>(agent: &Agent, policy: &'p Policy) -> Vec<&'p Group> {
-    let mut groups: Vec<_> = agent.groups.iter().filter_map(|id| policy.groups.get(id)).collect();
+    let mut groups: Vec<_> = agent
+        .groups
+        .iter()
+        .filter_map(|id| policy.groups.get(id))
+        .collect();
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     groups
 }
@@ -175,9 +181,23 @@ pub fn groups<'p>(agent: &Agent, policy: &'p Policy) -> Vec<&'p Group> {
 /// Every way in which an agent has a role, by role name.
 #[must_use]
 pub fn held_roles<'p>(agent: &Agent, policy: &'p Policy) -> Vec<HeldRole<'p>> {
-    let direct = agent.roles.iter().filter_map(|id| policy.roles.get(id)).map(|role| HeldRole { role, through: None });
+    let direct = agent
+        .roles
+        .iter()
+        .filter_map(|id| policy.roles.get(id))
+        .map(|role| HeldRole {
+            role,
+            through: None,
+        });
     let grouped = groups(agent, policy).into_iter().flat_map(|group| {
-        group.roles.iter().filter_map(|id| policy.roles.get(id)).map(move |role| HeldRole { role, through: Some(group) })
+        group
+            .roles
+            .iter()
+            .filter_map(|id| policy.roles.get(id))
+            .map(move |role| HeldRole {
+                role,
+                through: Some(group),
+            })
     });
     let mut held: Vec<_> = direct.chain(grouped).collect();
     held.sort_by(|a, b| a.role.name.cmp(&b.role.name));
@@ -187,16 +207,22 @@ pub fn held_roles<'p>(agent: &Agent, policy: &'p Policy) -> Vec<HeldRole<'p>> {
 /// The names of an agent's roles, each once, sorted.
 #[must_use]
 pub fn role_names<'p>(agent: &Agent, policy: &'p Policy) -> BTreeSet<&'p Name> {
-    held_roles(agent, policy).into_iter().map(|held| &held.role.name).collect()
+    held_roles(agent, policy)
+        .into_iter()
+        .map(|held| &held.role.name)
+        .collect()
 }
 
 /// The scopes that a role gives on one resource; `None` when it does not grant the resource.
 #[must_use]
 pub fn scopes_given(role: &Role, resource: &crate::domain::resource::Resource) -> Option<Scopes> {
-    role.grants.iter().find(|grant| grant.resource == resource.id).map(|grant| match &grant.scopes {
-        GrantedScopes::All => resource.scopes.clone(),
-        GrantedScopes::Only(scopes) => scopes.intersection(&resource.scopes).cloned().collect(),
-    })
+    role.grants
+        .iter()
+        .find(|grant| grant.resource == resource.id)
+        .map(|grant| match &grant.scopes {
+            GrantedScopes::All => resource.scopes.clone(),
+            GrantedScopes::Only(scopes) => scopes.intersection(&resource.scopes).cloned().collect(),
+        })
 }
 
 /// What an agent may reach: each granted resource with the granted scopes it still has.

@@ -10,13 +10,26 @@ use crate::oauth::error::OAuthError;
 use crate::oauth::form::{Form, decode};
 
 /// A secret in the Authorization header: both halves form-encoded, then base64 (RFC 6749 §2.3.1).
-pub(super) fn from_basic(headers: &HeaderMap, form: &Form) -> Result<PresentedCredential, OAuthError> {
-    let malformed = || OAuthError::invalid_client().because("the Authorization header is not Basic with a client id and a secret").challenging(true);
+pub(super) fn from_basic(
+    headers: &HeaderMap,
+    form: &Form,
+) -> Result<PresentedCredential, OAuthError> {
+    let malformed = || {
+        OAuthError::invalid_client()
+            .because("the Authorization header is not Basic with a client id and a secret")
+            .challenging(true)
+    };
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(OAuthError::invalid_request("there is more than one Authorization header"));
+        return Err(OAuthError::invalid_request(
+            "there is more than one Authorization header",
+        ));
     };
-    let (scheme, encoded) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(malformed)?;
+    let (scheme, encoded) = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(malformed)?;
     if !scheme.eq_ignore_ascii_case("Basic") {
         return Err(malformed());
     }
@@ -26,8 +39,13 @@ pub(super) fn from_basic(headers: &HeaderMap, form: &Form) -> Result<PresentedCr
     let (Some(client_id), Some(secret)) = (decode(client_id), decode(secret)) else {
         return Err(malformed());
     };
-    if form.get("client_id").is_some_and(|named| named != client_id) {
-        return Err(OAuthError::invalid_request("client_id is not the client of the Authorization header"));
+    if form
+        .get("client_id")
+        .is_some_and(|named| named != client_id)
+    {
+        return Err(OAuthError::invalid_request(
+            "client_id is not the client of the Authorization header",
+        ));
     }
     Ok(PresentedCredential::Secret {
         method: ClientAuthMethod::ClientSecretBasic,
@@ -56,25 +74,45 @@ mod tests {
     use super::*;
 
     fn basic(value: &str) -> Result<PresentedCredential, OAuthError> {
-        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap())]);
+        let headers =
+            HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap())]);
         from_basic(&headers, &Form::default())
     }
 
     #[test]
     fn te_017_a_secret_with_colon_plus_percent_space_and_umlaut_arrives_whole() {
-        let value = format!("Basic {}", STANDARD.encode("mail%65r:a%3Ab%2Bc%25d+e%C3%A9:f"));
-        let Ok(PresentedCredential::Secret { unverified_client_id, unverified_secret, .. }) = basic(&value) else { panic!("refused") };
+        let value = format!(
+            "Basic {}",
+            STANDARD.encode("mail%65r:a%3Ab%2Bc%25d+e%C3%A9:f")
+        );
+        let Ok(PresentedCredential::Secret {
+            unverified_client_id,
+            unverified_secret,
+            ..
+        }) = basic(&value)
+        else {
+            panic!("refused")
+        };
         assert_eq!(unverified_client_id, "mailer");
         assert_eq!(unverified_secret.expose_secret(), "a:b+c%d eé:f");
     }
 
     #[test]
     fn te_018_a_broken_basic_value_is_refused() {
-        for bad in ["Basic", "Basic ", "Basic *", "Bearer x", "Basic bm9jb2xvbg=="] {
+        for bad in [
+            "Basic",
+            "Basic ",
+            "Basic *",
+            "Bearer x",
+            "Basic bm9jb2xvbg==",
+        ] {
             assert!(basic(bad).is_err(), "{bad}");
         }
         for pair in [&b"a:%zz"[..], b"a:\xff", b"%ff:b"] {
-            assert!(basic(&format!("Basic {}", STANDARD.encode(pair))).is_err(), "{pair:?}");
+            assert!(
+                basic(&format!("Basic {}", STANDARD.encode(pair))).is_err(),
+                "{pair:?}"
+            );
         }
     }
 }

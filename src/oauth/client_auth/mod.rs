@@ -20,15 +20,20 @@ pub(super) fn uses_authorization_header(headers: &HeaderMap) -> bool {
 /// # Errors
 /// `invalid_request` for two methods at once or a method that cannot be parsed, `invalid_client` for none.
 pub(super) fn parse(headers: &HeaderMap, form: &Form) -> Result<PresentedCredential, OAuthError> {
-    let methods = [uses_authorization_header(headers), form.has("client_secret"), form.has("client_assertion") || form.has("client_assertion_type")];
+    let methods = [
+        uses_authorization_header(headers),
+        form.has("client_secret"),
+        form.has("client_assertion") || form.has("client_assertion_type"),
+    ];
     match methods {
-        [false, false, false] => Err(OAuthError::invalid_client()
-            .because("no client authentication in the request")),
+        [false, false, false] => {
+            Err(OAuthError::invalid_client().because("no client authentication in the request"))
+        }
         [true, false, false] => client_secret::from_basic(headers, form),
         [false, true, false] => client_secret::from_form(form),
         [false, false, true] => private_key_jwt::from_form(form),
-        [true, true, _] | [true, _, true] | [_, true, true] => {
-            Err(OAuthError::invalid_request("the client must authenticate in exactly one way"))
-        }
+        [true, true, _] | [true, _, true] | [_, true, true] => Err(OAuthError::invalid_request(
+            "the client must authenticate in exactly one way",
+        )),
     }
 }

@@ -19,9 +19,13 @@ pub(super) enum GrantRequest {
 /// # Errors
 /// `invalid_request` or `unsupported_grant_type`.
 pub(super) fn parse(form: &Form) -> Result<GrantRequest, OAuthError> {
-    let name = form.get("grant_type").ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
+    let name = form
+        .get("grant_type")
+        .ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
     let supported = || GrantType::ALL.map(GrantType::as_str).join(" ");
     match GrantType::parse(name).ok_or_else(|| OAuthError::unsupported_grant_type(&supported()))? {
-        GrantType::ClientCredentials => client_credentials::parse(form).map(GrantRequest::ClientCredentials),
+        GrantType::ClientCredentials => {
+            client_credentials::parse(form).map(GrantRequest::ClientCredentials)
+        }
     }
 }
