@@ -82,8 +82,8 @@ pub struct Overrides {
     /// Database: sqlite:PATH or postgres://… [default: sqlite:data/firman.db]
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Directory of the database and the bootstrap token [default: data]
-    #[arg(long, value_name = "DIR")]
+    /// Directory of the database and the bootstrap token; the command line has it as a global option.
+    #[arg(skip)]
     pub data_dir: Option<String>,
     /// Directory of the key-encryption key [default: keys]
     #[arg(long, value_name = "DIR")]
