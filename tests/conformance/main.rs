@@ -1,6 +1,8 @@
 //! The contract of the store: each case once per engine, on a fresh database. What only one engine can
 //! do wrong is in `opening.rs`.
 
+#![expect(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+
 mod administrators;
 mod agents;
 mod assertions;
