@@ -158,38 +158,32 @@ pub(crate) async fn names_are_case_sensitive_and_nul_matches_nothing(store: &Sto
             "{unknown:?}"
         );
     }
-    let filter = AgentFilter {
-        name_contains: Some("mail\0".to_owned()),
-        ..AgentFilter::default()
-    };
-    assert!(
-        tx.agents_page(&home(), &filter, None, 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    let filter = AgentFilter {
-        status: Some("act\0ive"),
-        ..AgentFilter::default()
-    };
-    assert!(
-        tx.agents_page(&home(), &filter, None, 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert!(
-        tx.agents_page(&home(), &AgentFilter::default(), Some("mailer\0"), 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(
-        tx.agents_page(&home(), &AgentFilter::default(), Some("maile\0"), 10)
-            .await
-            .unwrap(),
-        [agent("mailer")]
-    );
+}
+
+pub(crate) async fn a_page_asked_for_with_a_nul_is_no_failure(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    assert!(tx.insert_agent(&home(), &agent("mailer")).await.unwrap());
+    for narrow in [
+        (|filter| filter.name_contains = Some("mail\0".to_owned())) as fn(&mut AgentFilter<'_>),
+        |filter| filter.status = Some("act\0ive"),
+    ] {
+        let mut filter = AgentFilter::default();
+        narrow(&mut filter);
+        let found = tx.agents_page(&home(), &filter, None, 10).await.unwrap();
+        assert!(found.is_empty(), "{filter:?}");
+    }
+    let all = AgentFilter::default();
+    let behind = tx
+        .agents_page(&home(), &all, Some("mailer\0"), 10)
+        .await
+        .unwrap();
+    assert!(behind.is_empty());
+    let from = tx
+        .agents_page(&home(), &all, Some("maile\0"), 10)
+        .await
+        .unwrap();
+    assert_eq!(from, [agent("mailer")]);
 }
 
 pub(crate) async fn an_agents_update_on_a_stale_version_changes_nothing(store: &Store) {
@@ -306,6 +300,24 @@ pub(crate) async fn an_agent_reads_back_whole(store: &Store) {
         assert_eq!(aggregate.credentials[0].id.as_str(), "one");
     }
     drop(tx);
+}
+
+pub(crate) async fn an_agent_changes_all_but_its_name_and_subject(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    for group_name in ["g1", "g2"] {
+        assert!(tx.insert_group(&home(), &group(group_name)).await.unwrap());
+    }
+    assert!(tx.insert_role(&home(), &role("reader")).await.unwrap());
+    let mut mailer = agent("team-a.mailer");
+    mailer.groups = vec![group("g1").id, group("g2").id];
+    mailer.roles = vec![role("reader").id];
+    mailer.attributes = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
+    mailer.status = AgentStatus::Suspended { at: NOW };
+    mailer.expires_at = Some(NOW);
+    mailer.version = i64::MAX;
+    assert!(tx.insert_agent(&home(), &mailer).await.unwrap());
+    tx.commit().await.unwrap();
 
     let mut changed = mailer.clone();
     changed.groups = vec![group("g1").id];
@@ -441,91 +453,54 @@ pub(crate) async fn agents_are_filtered(store: &Store) {
     for agent in [&grouped, &holder, &suspended, &removed] {
         assert!(tx.insert_agent(&home(), agent).await.unwrap());
     }
-    let page = |filter| (filter, None, 10);
-    let cases = [
+    for (narrow, expected) in [
         (
-            AgentFilter::default(),
+            (|_| {}) as fn(&mut AgentFilter<'_>),
             vec!["grouped", "holder", "suspended"],
         ),
         (
-            AgentFilter {
-                status: Some("active"),
-                ..AgentFilter::default()
-            },
+            |filter| filter.status = Some("active"),
             vec!["grouped", "holder"],
         ),
         (
-            AgentFilter {
-                status: Some("suspended"),
-                ..AgentFilter::default()
-            },
+            |filter| filter.status = Some("suspended"),
             vec!["suspended"],
         ),
+        (|filter| filter.status = Some("removed"), vec!["removed"]),
+        (|filter| filter.status = Some("unknown"), vec![]),
         (
-            AgentFilter {
-                status: Some("removed"),
-                ..AgentFilter::default()
-            },
-            vec!["removed"],
-        ),
-        (
-            AgentFilter {
-                status: Some("unknown"),
-                ..AgentFilter::default()
-            },
-            vec![],
-        ),
-        (
-            AgentFilter {
-                group: Some(group("ops").id),
-                ..AgentFilter::default()
-            },
+            |filter| filter.group = Some(group("ops").id),
             vec!["grouped", "holder"],
         ),
         (
-            AgentFilter {
-                group: Some(GroupId::from_text("o\0ps")),
-                ..AgentFilter::default()
-            },
+            |filter| filter.group = Some(GroupId::from_text("o\0ps")),
             vec![],
         ),
         (
-            AgentFilter {
-                role: Some(role("reader").id),
-                ..AgentFilter::default()
-            },
+            |filter| filter.role = Some(role("reader").id),
             vec!["holder"],
         ),
         (
-            AgentFilter {
-                role: Some(RoleId::from_text("unknown")),
-                ..AgentFilter::default()
-            },
+            |filter| filter.role = Some(RoleId::from_text("unknown")),
             vec![],
         ),
         (
-            AgentFilter {
-                name_contains: Some("OLD".to_owned()),
-                ..AgentFilter::default()
-            },
+            |filter| filter.name_contains = Some("OLD".to_owned()),
             vec!["holder"],
         ),
         (
-            AgentFilter {
-                status: Some("active"),
-                group: Some(group("ops").id),
-                role: Some(role("reader").id),
-                name_contains: Some("h".to_owned()),
+            |filter| {
+                filter.status = Some("active");
+                filter.group = Some(group("ops").id);
+                filter.role = Some(role("reader").id);
+                filter.name_contains = Some("h".to_owned());
             },
             vec!["holder"],
         ),
-    ];
-    for (filter, expected) in cases {
-        let (filter, after, limit) = page(filter);
-        let found = tx
-            .agents_page(&home(), &filter, after, limit)
-            .await
-            .unwrap();
+    ] {
+        let mut filter = AgentFilter::default();
+        narrow(&mut filter);
+        let found = tx.agents_page(&home(), &filter, None, 10).await.unwrap();
         assert_eq!(names(&found), expected, "{filter:?}");
     }
 }

@@ -143,144 +143,107 @@ pub(crate) async fn entries_read_back_whole_and_in_order(store: &Store) {
 
 pub(crate) async fn entries_are_filtered(store: &Store) {
     issuers(store).await;
-    let (mailer, reader) = (agent("mailer").id, agent("reader").id);
-    let entries = chained(vec![
-        AuditDraft {
-            actor: "administrator:ops".to_owned(),
-            agent: Some(mailer.clone()),
-            ..draft(AuditEvent::AgentCreated, 1000)
-        },
-        AuditDraft {
-            agent: Some(mailer.clone()),
-            token_id: Some("t1".to_owned()),
-            ..draft(AuditEvent::TokenIssued, 2000)
-        },
-        AuditDraft {
-            agent: Some(mailer.clone()),
-            token_id: Some("T1".to_owned()),
-            ..draft(AuditEvent::IdTokenIssued, 3000)
-        },
-        AuditDraft {
-            agent: Some(reader.clone()),
-            token_id: Some("t2".to_owned()),
-            ..draft(AuditEvent::TokenIssued, 4000)
-        },
-        draft(AuditEvent::ClientRefused, 5000),
-    ]);
     let mut tx = write(store).await;
-    tx.append_audit(&home(), &entries).await.unwrap();
-    let token = |text: &str| Some(text.to_owned());
-    let none = AuditFilter::default;
-    for (filter, expected) in [
+    tx.append_audit(&home(), &mixed_entries()).await.unwrap();
+    for (narrow, expected) in [
         (
-            AuditFilter {
-                event: Some(AuditEvent::KeyRevoked),
-                ..none()
-            },
+            (|filter| filter.event = Some(AuditEvent::KeyRevoked)) as fn(&mut AuditFilter),
             vec![],
         ),
         (
-            AuditFilter {
-                event: Some(AuditEvent::TokenIssued),
-                ..none()
-            },
+            |filter| filter.event = Some(AuditEvent::TokenIssued),
             vec![4, 2],
         ),
         (
-            AuditFilter {
-                agent: Some(mailer.clone()),
-                ..none()
-            },
+            |filter| filter.agent = Some(agent("mailer").id),
             vec![3, 2, 1],
         ),
         (
-            AuditFilter {
-                agent: Some(AgentId::from_text("agent-mailer\0")),
-                ..none()
-            },
+            |filter| filter.agent = Some(AgentId::from_text("agent-mailer\0")),
+            vec![],
+        ),
+        (|filter| filter.token_id = Some("t1".to_owned()), vec![2]),
+        (|filter| filter.token_id = Some("t1\0".to_owned()), vec![]),
+        (
+            |filter| filter.actor = Some("administrator:ops".to_owned()),
+            vec![1],
+        ),
+        (
+            |filter| filter.actor = Some("administrator:Ops".to_owned()),
             vec![],
         ),
         (
-            AuditFilter {
-                token_id: token("t1"),
-                ..none()
-            },
-            vec![2],
+            |filter| filter.since = Some(UnixMillis(3000)),
+            vec![5, 4, 3],
         ),
+        (|filter| filter.until = Some(UnixMillis(3000)), vec![2, 1]),
+    ] {
+        let mut filter = AuditFilter::default();
+        narrow(&mut filter);
+        let page = tx.audit_page(&home(), &filter, None, 10).await.unwrap();
+        assert_eq!(seqs(&page), expected, "{filter:?}");
+    }
+}
+
+pub(crate) async fn entries_are_filtered_by_several_things_at_once(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    tx.append_audit(&home(), &mixed_entries()).await.unwrap();
+    for (narrow, expected) in [
         (
-            AuditFilter {
-                token_id: token("t1\0"),
-                ..none()
-            },
+            (|filter| {
+                filter.token_id = Some("t2".to_owned());
+                filter.agent = Some(agent("mailer").id);
+            }) as fn(&mut AuditFilter),
             vec![],
         ),
         (
-            AuditFilter {
-                token_id: token("t2"),
-                agent: Some(mailer.clone()),
-                ..none()
-            },
-            vec![],
-        ),
-        (
-            AuditFilter {
-                token_id: token("t2"),
-                agent: Some(reader.clone()),
-                ..none()
+            |filter| {
+                filter.token_id = Some("t2".to_owned());
+                filter.agent = Some(agent("reader").id);
             },
             vec![4],
         ),
         (
-            AuditFilter {
-                actor: token("administrator:ops"),
-                ..none()
-            },
-            vec![1],
-        ),
-        (
-            AuditFilter {
-                actor: token("administrator:Ops"),
-                ..none()
-            },
-            vec![],
-        ),
-        (
-            AuditFilter {
-                since: Some(UnixMillis(3000)),
-                ..none()
-            },
-            vec![5, 4, 3],
-        ),
-        (
-            AuditFilter {
-                until: Some(UnixMillis(3000)),
-                ..none()
-            },
-            vec![2, 1],
-        ),
-        (
-            AuditFilter {
-                event: Some(AuditEvent::TokenIssued),
-                agent: Some(mailer.clone()),
-                actor: token("system"),
-                since: Some(UnixMillis(2000)),
-                until: Some(UnixMillis(2001)),
-                ..none()
+            |filter| {
+                filter.event = Some(AuditEvent::TokenIssued);
+                filter.agent = Some(agent("mailer").id);
+                filter.actor = Some("system".to_owned());
+                filter.since = Some(UnixMillis(2000));
+                filter.until = Some(UnixMillis(2001));
             },
             vec![2],
         ),
     ] {
+        let mut filter = AuditFilter::default();
+        narrow(&mut filter);
         let page = tx.audit_page(&home(), &filter, None, 10).await.unwrap();
         assert_eq!(seqs(&page), expected, "{filter:?}");
     }
     let filter = AuditFilter {
-        agent: Some(mailer),
-        ..none()
+        agent: Some(agent("mailer").id),
+        ..AuditFilter::default()
     };
-    assert_eq!(
-        seqs(&tx.audit_page(&home(), &filter, Some(3), 1).await.unwrap()),
-        [2]
-    );
+    let page = tx.audit_page(&home(), &filter, Some(3), 1).await.unwrap();
+    assert_eq!(seqs(&page), [2]);
+}
+
+/// Five entries about two agents, a second apart.
+fn mixed_entries() -> Vec<AuditEntry> {
+    let about = |agent_name: &str, token_id: Option<&str>, event, at| AuditDraft {
+        agent: Some(agent(agent_name).id),
+        token_id: token_id.map(str::to_owned),
+        ..draft(event, at)
+    };
+    let mut created = about("mailer", None, AuditEvent::AgentCreated, 1000);
+    created.actor = "administrator:ops".to_owned();
+    chained(vec![
+        created,
+        about("mailer", Some("t1"), AuditEvent::TokenIssued, 2000),
+        about("mailer", Some("T1"), AuditEvent::IdTokenIssued, 3000),
+        about("reader", Some("t2"), AuditEvent::TokenIssued, 4000),
+        draft(AuditEvent::ClientRefused, 5000),
+    ])
 }
 
 pub(crate) async fn the_last_token_of_an_agent_is_found(store: &Store) {

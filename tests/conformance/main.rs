@@ -60,7 +60,9 @@ conformance! {
         names_are_case_sensitive_and_nul_matches_nothing,
         an_agents_update_on_a_stale_version_changes_nothing,
         a_removed_agent_stays_removed,
+        a_page_asked_for_with_a_nul_is_no_failure,
         an_agent_reads_back_whole,
+        an_agent_changes_all_but_its_name_and_subject,
         changed_agents_come_by_version,
         agents_come_in_byte_order_page_by_page,
         agents_are_filtered,
@@ -107,5 +109,6 @@ conformance! {
         an_entry_with_a_nul_is_refused,
         entries_read_back_whole_and_in_order,
         entries_are_filtered,
+        entries_are_filtered_by_several_things_at_once,
         the_last_token_of_an_agent_is_found;
 }

@@ -101,9 +101,7 @@ pub(crate) async fn resources_read_back_whole(store: &Store) {
     api.lifetime = None;
     api.algorithm = None;
     api.profile = Profile::Generic;
-    api.description = "Änderung".to_owned();
-    api.version = 2;
-    api.updated_at = NOW.plus(3);
+    (api.description, api.version) = ("Änderung".to_owned(), 2);
     let mut renamed = api.clone();
     renamed.name = name("not-to-be-changed");
     renamed.identifier = Identifier::from_stored("urn:not-to-be-changed".to_owned());
