@@ -65,7 +65,7 @@ pub(crate) async fn postgres_url() -> String {
     reason = "a test has no configuration but its environment"
 )]
 pub(crate) fn admin_url() -> String {
-    std::env::var("FIRMAN_TEST_POSTGRES_URL").expect(
+    std::env::var("FIRMAN_TEST_POSTGRES_URL").ok().filter(|url| !url.is_empty()).expect(
         "these tests need a throw-away PostgreSQL: run scripts/test, or scripts/with-postgres cargo test --test conformance",
     )
 }
