@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::algorithm::SigningAlgorithm;
 use super::digest::{Base64Error, decode_base64url};
 use super::json::{self, JsonError};
-use super::jwk::{MAX_KEY_ID_BYTES, PublicJwk, is_valid_key_id};
+use super::jwk::{PublicJwk, is_valid_key_id};
+use super::jwk_error::MAX_KEY_ID_BYTES;
 
 /// Header members that are refused for being there. `crit` names extensions that must be understood and
 /// we understand none (RFC 7515 §4.1.11); `b64` changes what is signed (RFC 7797 §7); `zip` and `enc`

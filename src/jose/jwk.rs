@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::rsa::{PublicKey as RsaPublicKey, PublicKeyComponents};
+use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
@@ -12,143 +12,15 @@ use aws_lc_rs::signature::{
 use serde_json::{Map, Value};
 
 use super::algorithm::SigningAlgorithm;
-use super::digest::{Base64Error, base64url, decode_base64url, sha256};
+use super::digest::{base64url, decode_base64url, sha256};
 use super::json::{self, JsonError};
-use super::pem::{self, PemError};
-use super::roca;
+use super::jwk_error::{JwkError, MAX_KEY_BYTES, MAX_KEY_ID_BYTES};
+use super::weakness::{check_rsa_numbers, is_small_order};
 
-/// The longest JWK or PEM text that is looked at: an RSA key of 8192 bits takes 2 KiB.
-pub const MAX_KEY_BYTES: usize = 16 * 1024;
-/// RFC 8725 §3.5 and NIST SP 800-131A: 112 bits of strength.
-pub const MIN_RSA_BITS: usize = 2048;
-/// Verification time grows with the square of the size; no one needs more.
-pub const MAX_RSA_BITS: usize = 8192;
-/// Room for every kid in use (a URL, a UUID, a thumbprint), small enough to index and to log.
-pub const MAX_KEY_ID_BYTES: usize = 256;
-
-/// 65537 as JWK spells it. Small exponents (1 is no encryption at all, 3 invites forgeries) have no
-/// use left, and nobody makes keys with others.
-const RSA_EXPONENT: &[u8] = &[1, 0, 1];
 /// The members that only a private or symmetric key has (RFC 7518 §6.2.2, §6.3.2, §6.4).
 pub(super) const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// Certificates would need a trust of their own, and `x5u` would have to be fetched (RFC 8725 §3.10).
 const CERTIFICATE_MEMBERS: [&str; 2] = ["x5c", "x5u"];
-
-/// Why a key is refused. The texts may be shown to whoever sent the key: they say what is wrong and
-/// what to do, and hold nothing of the key.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JwkError {
-    /// Longer than [`MAX_KEY_BYTES`].
-    #[error("the key is longer than {MAX_KEY_BYTES} bytes; send one public key alone")]
-    TooLarge,
-    /// Not a JSON object, or an ambiguous one.
-    #[error("the JWK {0}")]
-    Json(#[from] JsonError),
-    /// The text is not PEM.
-    #[error("the key file {0}")]
-    Pem(#[from] PemError),
-    /// A PEM text without a public key that this house can use.
-    #[error(
-        "the PEM text holds no public key of a supported kind (P-256, P-384, RSA, Ed25519); \
-         `openssl pkey -in private.pem -pubout` prints one"
-    )]
-    PemKind,
-    /// A private member is present (RFC 7517 §9.2).
-    #[error(
-        "the key is a private key (member `{0}`); send only the public one, and make a new key: \
-         this one has left its owner's hands"
-    )]
-    Private(&'static str),
-    /// A PEM private key where the public one belongs.
-    #[error(
-        "the PEM text holds a private key; send only the public one \
-         (`openssl pkey -in private.pem -pubout`), and make a new key: this one has left its owner's hands"
-    )]
-    PrivatePem,
-    /// `kty` is `oct`.
-    #[error("`kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key")]
-    Symmetric,
-    /// A required member is absent.
-    #[error("the JWK has no `{0}`")]
-    Missing(&'static str),
-    /// A member is not of the JSON type it must be.
-    #[error("`{0}` must be {1}")]
-    WrongType(&'static str, &'static str),
-    /// A number is not base64url.
-    #[error("`{0}` is {1}")]
-    Encoding(&'static str, Base64Error),
-    /// An unsupported `kty`.
-    #[error("`kty` must be EC, RSA or OKP")]
-    KeyType,
-    /// An unsupported `crv`.
-    #[error("`crv` must be P-256 or P-384 (EC) or Ed25519 (OKP)")]
-    Curve,
-    /// A coordinate does not have the length its curve demands (RFC 7518 §6.2.1.2).
-    #[error("`{0}` must be {1} bytes long for this `crv`, leading zeros included")]
-    CoordinateLength(&'static str, usize),
-    /// The point is not on its curve (invalid-curve attack, RFC 8725 §3.4).
-    #[error("the point is not on the curve that `crv` names; export the key again")]
-    NotOnCurve,
-    /// An Ed25519 point of small order, under which anybody can make signatures.
-    #[error("the Ed25519 point is of small order, so anybody could sign for it; make a new key")]
-    SmallOrder,
-    /// `n` starts with a zero byte, a second spelling of the same key (RFC 7518 §6.3.1.1).
-    #[error("`n` must not start with a zero byte; export the key again")]
-    LeadingZero,
-    /// Fewer bits than [`MIN_RSA_BITS`].
-    #[error(
-        "the RSA modulus is shorter than {MIN_RSA_BITS} bits; make a key of {MIN_RSA_BITS} bits or more"
-    )]
-    ModulusTooShort,
-    /// More bits than [`MAX_RSA_BITS`].
-    #[error(
-        "the RSA modulus is longer than {MAX_RSA_BITS} bits; make a key of at most {MAX_RSA_BITS} bits"
-    )]
-    ModulusTooLong,
-    /// An even modulus is no product of two odd primes.
-    #[error(
-        "the RSA modulus is even, so it is no RSA modulus; export the key again or make a new one"
-    )]
-    EvenModulus,
-    /// Another exponent than 65537.
-    #[error("the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key")]
-    Exponent,
-    /// The modulus bears the fingerprint of CVE-2017-15361.
-    #[error(
-        "the RSA key was made by a flawed generator (ROCA, CVE-2017-15361) and can be broken; make a new key"
-    )]
-    Roca,
-    /// The crypto library takes no such RSA key.
-    #[error("the RSA key is not acceptable; export the key again or make a new one")]
-    RsaRejected,
-    /// `use` is not `sig` (RFC 7517 §4.2).
-    #[error("`use` must be \"sig\": a key for encryption does not sign")]
-    Use,
-    /// `key_ops` is not `["verify"]` (RFC 7517 §4.3).
-    #[error("`key_ops` must be [\"verify\"] or left out")]
-    KeyOps,
-    /// `alg` is none of ours.
-    #[error("`alg` must be ES256, ES384, RS256, PS256 or EdDSA")]
-    Algorithm,
-    /// `alg` is one of ours, but not for this kind of key.
-    #[error("`alg` {0} does not fit a key of kind {1}")]
-    AlgorithmMismatch(SigningAlgorithm, KeyType),
-    /// `x5c` or `x5u` is present.
-    #[error("leave out `{0}`: keys are trusted because they are registered, not for a certificate")]
-    Certificate(&'static str),
-    /// `kid` is empty, too long or has control characters.
-    #[error("`kid` must be 1 to {MAX_KEY_ID_BYTES} bytes without control characters")]
-    KeyId,
-    /// A set without a key that could verify anything.
-    #[error("the key set has no usable key; put at least one public signature key in `keys`")]
-    SetEmpty,
-    /// A set of more keys than the limit.
-    #[error("the key set has more than {0} keys; leave out those no longer in use")]
-    SetTooLarge(usize),
-    /// Two keys of a set have the same `kid`.
-    #[error("two keys of the set have the same `kid`; give each its own")]
-    DuplicateKeyId,
-}
 
 /// What kind of key a [`PublicJwk`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -254,70 +126,6 @@ impl PublicJwk {
             .as_object()
             .ok_or(JwkError::Json(JsonError::NotAnObject))?;
         Self::from_members(members)
-    }
-
-    /// Parses a PEM text with one `PUBLIC KEY` (RFC 7468 §13), as `openssl pkey -pubout` prints it. The
-    /// key has no `kid` and no `alg`.
-    ///
-    /// # Errors
-    /// When the text is no PEM, holds a private key, or the key is refused.
-    pub fn from_pem(text: &str) -> Result<Self, JwkError> {
-        if text.len() > MAX_KEY_BYTES {
-            return Err(JwkError::TooLarge);
-        }
-        let blocks = pem::blocks(text)?;
-        if blocks
-            .iter()
-            .any(|block| block.label.ends_with("PRIVATE KEY"))
-        {
-            return Err(JwkError::PrivatePem);
-        }
-        match blocks.as_slice() {
-            [block] if block.label == "PUBLIC KEY" => Self::from_spki_der(&block.bytes),
-            _ => Err(JwkError::PemKind),
-        }
-    }
-
-    /// The key in a DER SubjectPublicKeyInfo (RFC 5480, RFC 8410, RFC 8017 appendix A.1).
-    fn from_spki_der(der: &[u8]) -> Result<Self, JwkError> {
-        // A SubjectPublicKeyInfo of one curve differs only in its last bytes, the point, so that the
-        // bytes before are compared whole and no ASN.1 needs to be read.
-        const P256: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\
-                              \x07\x03\x42\x00\x04";
-        const P384: &[u8] =
-            b"\x30\x76\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22\x03\x62\x00\x04";
-        const ED25519: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
-        // AlgorithmIdentifier of rsaEncryption; RSASSA-PSS keys (RFC 4055) are not taken.
-        const RSA: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
-        if let Some(point) = der.strip_prefix(P256).filter(|point| point.len() == 64) {
-            return Self::from_ec(
-                KeyType::P256,
-                &point[..32],
-                &point[32..],
-                KeyMeta::default(),
-            );
-        }
-        if let Some(point) = der.strip_prefix(P384).filter(|point| point.len() == 96) {
-            return Self::from_ec(
-                KeyType::P384,
-                &point[..48],
-                &point[48..],
-                KeyMeta::default(),
-            );
-        }
-        if let Some(point) = der.strip_prefix(ED25519).filter(|point| point.len() == 32) {
-            return Self::from_ed25519(point, KeyMeta::default());
-        }
-        let header = &der[..der.len().min(24)];
-        if !header.windows(RSA.len()).any(|window| window == RSA) {
-            return Err(JwkError::PemKind);
-        }
-        let key = RsaPublicKey::from_der(der).map_err(|_| JwkError::RsaRejected)?;
-        Self::from_rsa(
-            key.modulus().big_endian_without_leading_zero(),
-            key.exponent().big_endian_without_leading_zero(),
-            KeyMeta::default(),
-        )
     }
 
     pub(super) fn from_members(members: &Map<String, Value>) -> Result<Self, JwkError> {
@@ -623,56 +431,6 @@ fn thumbprint(numbers: &Numbers) -> String {
     base64url(&sha256(canonical.as_bytes()))
 }
 
-fn check_rsa_numbers(n: &[u8], e: &[u8]) -> Result<(), JwkError> {
-    let Some((&first, &last)) = n.first().zip(n.last()) else {
-        return Err(JwkError::ModulusTooShort);
-    };
-    if first == 0 {
-        return Err(JwkError::LeadingZero);
-    }
-    let bits = n.len() * 8 - first.leading_zeros() as usize;
-    if bits < MIN_RSA_BITS {
-        return Err(JwkError::ModulusTooShort);
-    }
-    if bits > MAX_RSA_BITS {
-        return Err(JwkError::ModulusTooLong);
-    }
-    if last % 2 == 0 {
-        return Err(JwkError::EvenModulus);
-    }
-    if e != RSA_EXPONENT {
-        return Err(JwkError::Exponent);
-    }
-    if roca::has_fingerprint(n) {
-        return Err(JwkError::Roca);
-    }
-    Ok(())
-}
-
-/// Whether an Ed25519 point has an order that divides 8: the y coordinates of those points, also the
-/// two that are spelled beyond the field (RFC 8032 §5.1.7 leaves them to the verifier). The last bit is
-/// the sign of x.
-fn is_small_order(mut point: [u8; 32]) -> bool {
-    const ORDER_8: [u8; 32] = [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
-        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
-        0xfc, 0x05,
-    ];
-    const ORDER_8_NEGATED: [u8; 32] = [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
-        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
-        0x03, 0x7a,
-    ];
-    point[31] &= 0x7f;
-    let is_near_prime = point[31] == 0x7f && point[1..31].iter().all(|&byte| byte == 0xff);
-    let is_zero_or_one = point[0] <= 1 && point[1..].iter().all(|&byte| byte == 0);
-    // p - 1, p and p + 1 end in ec, ed and ee.
-    is_zero_or_one
-        || (is_near_prime && (0xec..=0xee).contains(&point[0]))
-        || point == ORDER_8
-        || point == ORDER_8_NEGATED
-}
-
 pub(super) fn required_string<'m>(
     members: &'m Map<String, Value>,
     name: &'static str,
@@ -706,7 +464,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::jose::key::SigningKey;
+    use crate::jose::digest::Base64Error;
 
     /// RFC 7515 appendix A.2.
     const RSA_N: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
@@ -1041,28 +799,5 @@ mod tests {
         assert!(named.answers_to(named.thumbprint()));
         assert!(!named.answers_to("other"));
         assert!(nameless.answers_to("other"));
-    }
-
-    #[test]
-    fn pem_texts_without_exactly_one_usable_public_key_are_refused() {
-        let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
-        let private = key.to_pkcs8_pem().unwrap();
-        let unknown = pem::encode("PUBLIC KEY", b"\x30\x03\x02\x01\x01");
-        let certificate = pem::encode("CERTIFICATE", b"\x30\x00");
-        for (text, expected) in [
-            ("", JwkError::Pem(PemError::NoBlock)),
-            (private.as_str(), JwkError::PrivatePem),
-            (
-                &format!("{}{}", unknown.as_str(), private.as_str()),
-                JwkError::PrivatePem,
-            ),
-            (&unknown, JwkError::PemKind),
-            (&unknown.repeat(2), JwkError::PemKind),
-            (&pem::encode("PUBLIC KEY", b""), JwkError::PemKind),
-            (&certificate, JwkError::PemKind),
-            (&" ".repeat(MAX_KEY_BYTES + 1), JwkError::TooLarge),
-        ] {
-            assert_eq!(PublicJwk::from_pem(text), Err(expected));
-        }
     }
 }

@@ -4,7 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::json;
-use super::jwk::{JwkError, PublicJwk};
+use super::jwk::PublicJwk;
+use super::jwk_error::JwkError;
 
 /// The most keys of one registered set: an agent holds one or two while it rotates.
 pub const MAX_KEYS: usize = 16;

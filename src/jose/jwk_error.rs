@@ -1,0 +1,132 @@
+//! Why a public key is refused, and the limits that such refusals name.
+
+use super::algorithm::SigningAlgorithm;
+use super::digest::Base64Error;
+use super::json::JsonError;
+use super::jwk::KeyType;
+use super::pem::PemError;
+
+/// The longest JWK or PEM text that is looked at: an RSA key of 8192 bits takes 2 KiB.
+pub const MAX_KEY_BYTES: usize = 16 * 1024;
+/// RFC 8725 §3.5 and NIST SP 800-131A: 112 bits of strength.
+pub const MIN_RSA_BITS: usize = 2048;
+/// Verification time grows with the square of the size; no one needs more.
+pub const MAX_RSA_BITS: usize = 8192;
+/// Room for every kid in use (a URL, a UUID, a thumbprint), small enough to index and to log.
+pub const MAX_KEY_ID_BYTES: usize = 256;
+
+/// Why a key is refused. The texts may be shown to whoever sent the key: they say what is wrong and
+/// what to do, and hold nothing of the key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwkError {
+    /// Longer than [`MAX_KEY_BYTES`].
+    #[error("the key is longer than {MAX_KEY_BYTES} bytes; send one public key alone")]
+    TooLarge,
+    /// Not a JSON object, or an ambiguous one.
+    #[error("the JWK {0}")]
+    Json(#[from] JsonError),
+    /// The text is not PEM.
+    #[error("the key file {0}")]
+    Pem(#[from] PemError),
+    /// A PEM text without a public key that this house can use.
+    #[error(
+        "the PEM text holds no public key of a supported kind (P-256, P-384, RSA, Ed25519); \
+         `openssl pkey -in private.pem -pubout` prints one"
+    )]
+    PemKind,
+    /// A private member is present (RFC 7517 §9.2).
+    #[error(
+        "the key is a private key (member `{0}`); send only the public one, and make a new key: \
+         this one has left its owner's hands"
+    )]
+    Private(&'static str),
+    /// A PEM private key where the public one belongs.
+    #[error(
+        "the PEM text holds a private key; send only the public one \
+         (`openssl pkey -in private.pem -pubout`), and make a new key: this one has left its owner's hands"
+    )]
+    PrivatePem,
+    /// `kty` is `oct`.
+    #[error("`kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key")]
+    Symmetric,
+    /// A required member is absent.
+    #[error("the JWK has no `{0}`")]
+    Missing(&'static str),
+    /// A member is not of the JSON type it must be.
+    #[error("`{0}` must be {1}")]
+    WrongType(&'static str, &'static str),
+    /// A number is not base64url.
+    #[error("`{0}` is {1}")]
+    Encoding(&'static str, Base64Error),
+    /// An unsupported `kty`.
+    #[error("`kty` must be EC, RSA or OKP")]
+    KeyType,
+    /// An unsupported `crv`.
+    #[error("`crv` must be P-256 or P-384 (EC) or Ed25519 (OKP)")]
+    Curve,
+    /// A coordinate does not have the length its curve demands (RFC 7518 §6.2.1.2).
+    #[error("`{0}` must be {1} bytes long for this `crv`, leading zeros included")]
+    CoordinateLength(&'static str, usize),
+    /// The point is not on its curve (invalid-curve attack, RFC 8725 §3.4).
+    #[error("the point is not on the curve that `crv` names; export the key again")]
+    NotOnCurve,
+    /// An Ed25519 point of small order, under which anybody can make signatures.
+    #[error("the Ed25519 point is of small order, so anybody could sign for it; make a new key")]
+    SmallOrder,
+    /// `n` starts with a zero byte, a second spelling of the same key (RFC 7518 §6.3.1.1).
+    #[error("`n` must not start with a zero byte; export the key again")]
+    LeadingZero,
+    /// Fewer bits than [`MIN_RSA_BITS`].
+    #[error(
+        "the RSA modulus is shorter than {MIN_RSA_BITS} bits; make a key of {MIN_RSA_BITS} bits or more"
+    )]
+    ModulusTooShort,
+    /// More bits than [`MAX_RSA_BITS`].
+    #[error(
+        "the RSA modulus is longer than {MAX_RSA_BITS} bits; make a key of at most {MAX_RSA_BITS} bits"
+    )]
+    ModulusTooLong,
+    /// An even modulus is no product of two odd primes.
+    #[error(
+        "the RSA modulus is even, so it is no RSA modulus; export the key again or make a new one"
+    )]
+    EvenModulus,
+    /// Another exponent than 65537.
+    #[error("the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key")]
+    Exponent,
+    /// The modulus bears the fingerprint of CVE-2017-15361.
+    #[error(
+        "the RSA key was made by a flawed generator (ROCA, CVE-2017-15361) and can be broken; make a new key"
+    )]
+    Roca,
+    /// The crypto library takes no such RSA key.
+    #[error("the RSA key is not acceptable; export the key again or make a new one")]
+    RsaRejected,
+    /// `use` is not `sig` (RFC 7517 §4.2).
+    #[error("`use` must be \"sig\": a key for encryption does not sign")]
+    Use,
+    /// `key_ops` is not `["verify"]` (RFC 7517 §4.3).
+    #[error("`key_ops` must be [\"verify\"] or left out")]
+    KeyOps,
+    /// `alg` is none of ours.
+    #[error("`alg` must be ES256, ES384, RS256, PS256 or EdDSA")]
+    Algorithm,
+    /// `alg` is one of ours, but not for this kind of key.
+    #[error("`alg` {0} does not fit a key of kind {1}")]
+    AlgorithmMismatch(SigningAlgorithm, KeyType),
+    /// `x5c` or `x5u` is present.
+    #[error("leave out `{0}`: keys are trusted because they are registered, not for a certificate")]
+    Certificate(&'static str),
+    /// `kid` is empty, too long or has control characters.
+    #[error("`kid` must be 1 to {MAX_KEY_ID_BYTES} bytes without control characters")]
+    KeyId,
+    /// A set without a key that could verify anything.
+    #[error("the key set has no usable key; put at least one public signature key in `keys`")]
+    SetEmpty,
+    /// A set of more keys than the limit.
+    #[error("the key set has more than {0} keys; leave out those no longer in use")]
+    SetTooLarge(usize),
+    /// Two keys of a set have the same `kid`.
+    #[error("two keys of the set have the same `kid`; give each its own")]
+    DuplicateKeyId,
+}
