@@ -162,7 +162,7 @@ impl Issuer {
     pub fn note_refusal(self: &Arc<Self>, draft: AuditDraft) {
         let refusal = Refusal {
             issuer: Arc::clone(self),
-            draft,
+            draft: printable(draft),
         };
         if self.ledger.refusals.try_send(refusal).is_err() {
             self.ledger.lost_refusals.fetch_add(1, Ordering::Relaxed);
@@ -213,6 +213,18 @@ impl Issuer {
     #[must_use]
     pub fn unproven_interval() -> Duration {
         UNPROVEN_INTERVAL
+    }
+}
+
+/// Refusals repeat what callers sent: no character of it may trouble the database or a terminal.
+fn printable(draft: AuditDraft) -> AuditDraft {
+    let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect();
+    AuditDraft {
+        actor: clean(draft.actor),
+        target: clean(draft.target),
+        address: clean(draft.address),
+        detail: clean(draft.detail),
+        ..draft
     }
 }
 

@@ -27,7 +27,6 @@ pub(crate) struct Shared {
 }
 
 /// Everything the public listener answers, under the issuer's path.
-#[must_use]
 pub fn router(issuer: &Arc<Issuer>) -> Router {
     let shared = Shared {
         issuer: Arc::clone(issuer),

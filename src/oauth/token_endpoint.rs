@@ -122,7 +122,9 @@ async fn answer(
                 ));
             }
             Outcome::Unavailable => {
-                return Err(OAuthError::unavailable().because("the ledger did not record the token"));
+                return Err(
+                    OAuthError::unavailable().because("the ledger did not record the token")
+                );
             }
         }
     }
