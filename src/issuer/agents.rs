@@ -255,6 +255,8 @@ impl Issuer {
             self.write_agent(&mut change, &before, &mut after).await?;
             change.audit(AuditEvent::AgentChanged, target(&after), Some(&after.id), &difference.into_detail());
             self.finish(change).await?;
+        } else {
+            change.tx.rollback().await?;
         }
         self.agent(after.name.as_str()).await
     }
@@ -272,6 +274,8 @@ impl Issuer {
             self.write_agent(&mut change, &before, &mut after).await?;
             change.audit(AuditEvent::AgentSuspended, target(&after), Some(&after.id), &json!({}));
             self.finish(change).await?;
+        } else {
+            change.tx.rollback().await?;
         }
         self.agent(before.name.as_str()).await
     }
@@ -289,6 +293,8 @@ impl Issuer {
             self.write_agent(&mut change, &before, &mut after).await?;
             change.audit(AuditEvent::AgentResumed, target(&after), Some(&after.id), &json!({ "suspended_at": at.0 }));
             self.finish(change).await?;
+        } else {
+            change.tx.rollback().await?;
         }
         self.agent(before.name.as_str()).await
     }

@@ -143,6 +143,8 @@ impl Issuer {
             self.write_group(&mut change, &before, &mut after).await?;
             change.audit(AuditEvent::GroupChanged, target(&after), None, &difference.into_detail());
             self.finish(change).await?;
+        } else {
+            change.tx.rollback().await?;
         }
         self.group(before.name.as_str()).await
     }

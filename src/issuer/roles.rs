@@ -154,6 +154,8 @@ impl Issuer {
             self.write_role(&mut change, &before, &mut after).await?;
             change.audit(AuditEvent::RoleChanged, target(&after), None, &difference.into_detail());
             self.finish(change).await?;
+        } else {
+            change.tx.rollback().await?;
         }
         self.role(before.name.as_str()).await
     }
