@@ -80,7 +80,7 @@ async fn both_engines_give_the_same_answers() {
 }
 
 async fn on_postgres() -> TestIssuer {
-    let database_url = fresh_postgres_database(&server_url()).await.unwrap();
+    let database_url = fresh_postgres_database(&server_url()).await.expect("a database");
     TestIssuer::start_with(TestOptions { database_url: Some(database_url), ..TestOptions::default() }).await
 }
 

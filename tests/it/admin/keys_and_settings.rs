@@ -4,8 +4,9 @@ use super::*;
 
 async fn keys(issuer: &TestIssuer, algorithm: &str) -> Vec<(String, String)> {
     let list = get(issuer, "/keys").await.json();
-    let of = list["items"].as_array().unwrap().iter().filter(|key| key["algorithm"] == algorithm);
-    of.map(|key| (key["kid"].as_str().unwrap().to_owned(), key["state"].as_str().unwrap().to_owned())).collect()
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let all = list["items"].as_array().expect("a list");
+    all.iter().filter(|key| key["algorithm"] == algorithm).map(|key| (text(&key["kid"]), text(&key["state"]))).collect()
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn administrator(issuer: &TestIssuer, name: &str, role: AdministratorRole,
     let token = format!("fma_test-{name}");
     let administrator = Administrator {
         id: AdministratorId::from_text(name),
-        name: Name::parse(name).unwrap(),
+        name: Name::parse(name).expect("a good name"),
         role,
         token_digest: sha256(token.as_bytes()),
         expires_at: expires_at.map(UnixTime),
@@ -60,11 +60,11 @@ async fn administrator(issuer: &TestIssuer, name: &str, role: AdministratorRole,
         created_at: UnixTime(START),
     };
     let store = issuer.host().store();
-    let mut tx = store.write().await.unwrap();
-    let id = tx.issuers().await.unwrap()[0].id.clone();
-    tx.lock_head(&id).await.unwrap();
-    assert!(tx.insert_administrator(&id, &administrator).await.unwrap());
-    tx.commit().await.unwrap();
+    let mut tx = store.write().await.expect("a working store");
+    let id = tx.issuers().await.expect("a working store")[0].id.clone();
+    tx.lock_head(&id).await.expect("a working store");
+    assert!(tx.insert_administrator(&id, &administrator).await.expect("a working store"));
+    tx.commit().await.expect("a working store");
     format!("Bearer {token}")
 }
 
