@@ -42,8 +42,16 @@ impl FromRequestParts<Arc<Issuer>> for IfMatch {
         if only == "*" {
             return Ok(Self(None));
         }
-        let version = only.strip_prefix("\"v").and_then(|rest| rest.strip_suffix('"')).and_then(|digits| digits.parse().ok());
-        version.map(|version| Self(Some(version))).ok_or_else(|| Problem::invalid("If-Match", "must be one ETag as it was given, such as \"v12\""))
+        let version = only
+            .strip_prefix("\"v")
+            .and_then(|rest| rest.strip_suffix('"'))
+            .and_then(|digits| digits.parse().ok());
+        version.map(|version| Self(Some(version))).ok_or_else(|| {
+            Problem::invalid(
+                "If-Match",
+                "must be one ETag as it was given, such as \"v12\"",
+            )
+        })
     }
 }
 
@@ -80,5 +88,8 @@ impl<T: Serialize> IntoResponse for Created<T> {
 }
 
 fn etag(version: i64) -> [(HeaderName, HeaderValue); 1] {
-    [(ETAG, HeaderValue::try_from(format!("\"v{version}\"")).expect("digits are a header value"))]
+    [(
+        ETAG,
+        HeaderValue::try_from(format!("\"v{version}\"")).expect("digits are a header value"),
+    )]
 }

@@ -35,7 +35,9 @@ pub const BASE: &str = "/admin/v1";
 /// The routes of the private listener's API, with problems for what is not routed. The layers above
 /// give each request its [`crate::ports::request::RequestId`] and [`crate::ports::request::PeerAddr`].
 pub fn router(issuer: Arc<Issuer>) -> Router {
-    let (routes, document) = OpenApiRouter::with_openapi(openapi::head()).nest(BASE, table()).split_for_parts();
+    let (routes, document) = OpenApiRouter::with_openapi(openapi::head())
+        .nest(BASE, table())
+        .split_for_parts();
     let document = openapi::Document::new(&document);
     routes
         .route(openapi::PATH, get(move || document.serve()))

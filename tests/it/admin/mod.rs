@@ -39,16 +39,33 @@ async fn patch(issuer: &TestIssuer, path: &str, body: Value) -> Answer {
 }
 
 /// Calls with a token of one's own and an `If-Match`.
-async fn call_with(issuer: &TestIssuer, (method, path): (Method, &str), headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+async fn call_with(
+    issuer: &TestIssuer,
+    (method, path): (Method, &str),
+    headers: &[(&str, &str)],
+    body: Option<&Value>,
+) -> Answer {
     let mut all = headers.to_vec();
     if body.is_some() {
         all.push(("content-type", "application/json"));
     }
-    issuer.admin_raw(method, path, &all, body.map(Value::to_string).unwrap_or_default()).await
+    issuer
+        .admin_raw(
+            method,
+            path,
+            &all,
+            body.map(Value::to_string).unwrap_or_default(),
+        )
+        .await
 }
 
 /// Makes a further administrator, which the API cannot yet, and returns its `Authorization`.
-async fn administrator(issuer: &TestIssuer, name: &str, role: AdministratorRole, expires_at: Option<i64>) -> String {
+async fn administrator(
+    issuer: &TestIssuer,
+    name: &str,
+    role: AdministratorRole,
+    expires_at: Option<i64>,
+) -> String {
     let token = format!("fma_test-{name}");
     let administrator = Administrator {
         id: AdministratorId::from_text(name),
@@ -63,7 +80,11 @@ async fn administrator(issuer: &TestIssuer, name: &str, role: AdministratorRole,
     let mut tx = store.write().await.expect("a working store");
     let id = tx.issuers().await.expect("a working store")[0].id.clone();
     tx.lock_head(&id).await.expect("a working store");
-    assert!(tx.insert_administrator(&id, &administrator).await.expect("a working store"));
+    assert!(
+        tx.insert_administrator(&id, &administrator)
+            .await
+            .expect("a working store")
+    );
     tx.commit().await.expect("a working store");
     format!("Bearer {token}")
 }
@@ -72,8 +93,13 @@ async fn administrator(issuer: &TestIssuer, name: &str, role: AdministratorRole,
 fn assert_problem(answer: &Answer, status: u16, kind: &str, detail: &str) {
     let mut body = answer.json();
     let request_id = body["request_id"].take();
-    assert!(request_id.as_str().is_some_and(|id| !id.is_empty()), "no request id: {answer}");
-    let field = body.as_object_mut().and_then(|members| members.remove("field"));
+    assert!(
+        request_id.as_str().is_some_and(|id| !id.is_empty()),
+        "no request id: {answer}"
+    );
+    let field = body
+        .as_object_mut()
+        .and_then(|members| members.remove("field"));
     let title = body["title"].take();
     assert!(title.is_string(), "no title: {answer}");
     let expected = json!({
@@ -95,8 +121,16 @@ fn assert_problem(answer: &Answer, status: u16, kind: &str, detail: &str) {
 
 /// The status and kind of a problem, for tables whose words are asserted elsewhere.
 fn kind_of(answer: &Answer) -> (u16, String) {
-    assert_eq!(answer.header("content-type"), "application/problem+json", "{answer}");
-    let kind = answer.json()["type"].as_str().unwrap_or_default().trim_start_matches("urn:firman:problem:").to_owned();
+    assert_eq!(
+        answer.header("content-type"),
+        "application/problem+json",
+        "{answer}"
+    );
+    let kind = answer.json()["type"]
+        .as_str()
+        .unwrap_or_default()
+        .trim_start_matches("urn:firman:problem:")
+        .to_owned();
     (answer.status, kind)
 }
 
@@ -106,7 +140,11 @@ fn without_ids(mut value: Value) -> Value {
         Value::Object(members) => {
             for (name, member) in members.iter_mut() {
                 let is_id = matches!(name.as_str(), "id" | "version" | "client_secret");
-                *member = if is_id && !member.is_null() { json!("…") } else { without_ids(member.take()) };
+                *member = if is_id && !member.is_null() {
+                    json!("…")
+                } else {
+                    without_ids(member.take())
+                };
             }
         }
         Value::Array(items) => {
@@ -122,11 +160,19 @@ fn without_ids(mut value: Value) -> Value {
 /// Waits until the audit holds an entry that fits; refusals are written behind the answer.
 async fn audited(issuer: &TestIssuer, query: &str, fits: impl Fn(&Value) -> bool) -> Value {
     for _ in 0..100 {
-        let entries = get(issuer, &format!("/audit?limit=200{query}")).await.json();
-        if let Some(found) = entries["items"].as_array().and_then(|items| items.iter().find(|entry| fits(entry))) {
+        let entries = get(issuer, &format!("/audit?limit=200{query}"))
+            .await
+            .json();
+        if let Some(found) = entries["items"]
+            .as_array()
+            .and_then(|items| items.iter().find(|entry| fits(entry)))
+        {
             return found.clone();
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    panic!("no such entry came: {}", get(issuer, "/audit?limit=200").await);
+    panic!(
+        "no such entry came: {}",
+        get(issuer, "/audit?limit=200").await
+    );
 }
