@@ -1,5 +1,6 @@
 //! The integration tests: one binary, whose tree mirrors the program's rooms and URLs.
 
+mod admin;
 mod cli;
 mod http;
 mod jose;
