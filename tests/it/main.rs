@@ -3,3 +3,5 @@
 mod cli;
 mod http;
 mod jose;
+mod process;
+mod relying_party;
