@@ -1,6 +1,7 @@
 //! `firman serve`: the issuer, until it is told to stop.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -61,12 +62,8 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Process, C
     telemetry::init(config.log_format(), level).map_err(|error| failed(&error))?;
     create_private_folder(config.data_dir())?;
     let listeners = Listeners {
-        public: Listener::bind(config.listen())
-            .await
-            .map_err(|error| failed(&error))?,
-        private: Listener::bind(config.admin_listen())
-            .await
-            .map_err(|error| failed(&error))?,
+        public: bind(config.listen()).await?,
+        private: bind(config.admin_listen()).await?,
     };
     let issuer_url = config
         .issuer_url(listeners.public.local_addr())
@@ -97,6 +94,12 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Process, C
         return Err(CliError::file(&file, "write", &error));
     }
     Ok(process)
+}
+
+/// The error of a listener tells its cause in the middle of its sentence.
+async fn bind(address: SocketAddr) -> Result<Listener, CliError> {
+    let bound = Listener::bind(address).await;
+    bound.map_err(|error| CliError::failed("start", error.to_string()))
 }
 
 fn host_options(config: &Config, issuer_url: String) -> Result<HostOptions, CliError> {
