@@ -48,42 +48,81 @@ fn an_unknown_key_is_told_with_file_line_and_what_was_meant() {
         "firman.toml",
         "[server]\nlisten = \"127.0.0.1:8080\"\nmax_conections = 5\n",
     );
-    assert_snapshot!(refused(&site, &["--config", "firman.toml"]), @"");
+    assert_snapshot!(refused(&site, &["--config", "firman.toml"]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: firman.toml:3: unknown key server.max_conections. Did you mean server.max_connections?
+    ");
 }
 
 #[test]
 fn a_bad_value_is_told_with_file_line_and_the_fix() {
     let site = Site::new();
     site.write("firman.toml", "# comment\n[tokens]\ndefault_lifetime = 0\n");
-    assert_snapshot!(refused(&site, &["--config", "firman.toml"]), @"");
+    assert_snapshot!(refused(&site, &["--config", "firman.toml"]), @r#"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: firman.toml:3: tokens.default_lifetime is "0", which is not a lifetime in seconds. Write a whole number from 1 to 43200 (12 hours).
+    "#);
 }
 
 #[test]
 fn a_file_that_is_not_toml_is_told_with_its_line() {
     let site = Site::new();
     site.write("firman.toml", "[server]\nlisten: 127.0.0.1:8080\n");
-    assert_snapshot!(refused(&site, &["--config", "firman.toml"]), @"");
+    assert_snapshot!(refused(&site, &["--config", "firman.toml"]), @r#"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: firman.toml:2: key with no value, expected `=`. The file must be TOML, like: [server] and below it listen = "127.0.0.1:8080".
+    "#);
 }
 
 #[test]
 fn an_unknown_variable_is_told_with_what_was_meant() {
     let site = Site::new().with("FIRMAN_ISUER_URL", "https://id.example.com");
-    assert_snapshot!(refused(&site, &[]), @"");
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: unknown environment variable FIRMAN_ISUER_URL. Did you mean FIRMAN_ISSUER_URL?
+    ");
 }
 
 #[test]
 fn an_issuer_that_others_reach_must_be_told_its_url() {
     let site = Site::new();
-    assert_snapshot!(refused(&site, &["--listen", "0.0.0.0:0"]), @"");
+    let outcome = refused(&site, &["--listen", "0.0.0.0:0"]);
+    let port = outcome
+        .split("0.0.0.0:")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    assert_snapshot!(outcome.replace(port, "[PORT]"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: issuer.url is not set, and 0.0.0.0:[PORT] can be reached from other machines. Set FIRMAN_ISSUER_URL to the https URL under which relying parties find this server, like https://id.example.com.
+    ");
 }
 
 #[test]
 fn fa_012_a_wrong_key_encryption_key_is_refused_and_nothing_overwritten() {
     let site = stopped(Site::new());
     let right = std::fs::read(site.path("keys/kek")).unwrap();
+    let database = std::fs::read(site.path("data/firman.db")).unwrap();
     site.write("keys/kek", base64url(&[7; 32]));
-    assert_snapshot!(refused(&site, &[]), @"");
-    // The right one still opens it.
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; put back the key that belongs to this database
+    ");
+    assert_eq!(std::fs::read(site.path("data/firman.db")).unwrap(), database);
     site.write("keys/kek", right);
     stopped(site);
 }
@@ -92,7 +131,12 @@ fn fa_012_a_wrong_key_encryption_key_is_refused_and_nothing_overwritten() {
 fn fa_013_a_missing_key_encryption_key_is_refused_and_none_made_in_its_place() {
     let site = stopped(Site::new());
     std::fs::remove_file(site.path("keys/kek")).unwrap();
-    assert_snapshot!(refused(&site, &[]), @"");
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no key-encryption key at keys/kek; put back the file that this database was sealed with, or set FIRMAN_KEK or FIRMAN_KEK_FILE
+    ");
     assert!(!site.path("keys/kek").exists());
 }
 
@@ -101,20 +145,35 @@ fn a_truncated_key_encryption_key_is_refused() {
     let site = stopped(Site::new());
     let kek = std::fs::read(site.path("keys/kek")).unwrap();
     site.write("keys/kek", &kek[..20]);
-    assert_snapshot!(refused(&site, &[]), @"");
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the key-encryption key in keys/kek is not 43 base64url characters (32 bytes); restore it from your backup
+    ");
 }
 
 #[test]
 fn a_key_encryption_key_that_is_none_is_refused_without_repeating_it() {
     let site = Site::new().with("FIRMAN_KEK", "correct horse battery staple");
-    assert_snapshot!(refused(&site, &[]), @"");
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the key-encryption key in FIRMAN_KEK is not 43 base64url characters (32 bytes); restore it from your backup
+    ");
 }
 
 #[test]
 fn fa_008_a_second_process_on_the_same_sqlite_file_is_refused() {
     let site = Site::new();
     let first = site.start();
-    assert_snapshot!(refused(&site, &[]), @"");
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the database file data/firman.db is in use by another firman process; stop that one, or use PostgreSQL to run several
+    ");
     first.wait_until_healthy();
     // Nor has it told commands to go elsewhere.
     let url = std::fs::read_to_string(site.path("data/admin-url")).unwrap();
@@ -129,7 +188,12 @@ fn a_public_port_in_use_is_told() {
         &Site::new(),
         &["--listen", &address, "--admin-listen", "127.0.0.1:0"],
     );
-    assert_snapshot!(outcome.replace(&address, "[ADDRESS]"), @"");
+    assert_snapshot!(outcome.replace(&address, "[ADDRESS]"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot listen on [ADDRESS]: address already in use. Stop the other process, or choose another address with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private).
+    ");
 }
 
 #[test]
@@ -140,7 +204,12 @@ fn a_private_port_in_use_is_told() {
         &Site::new(),
         &["--listen", "127.0.0.1:0", "--admin-listen", &address],
     );
-    assert_snapshot!(outcome.replace(&address, "[ADDRESS]"), @"");
+    assert_snapshot!(outcome.replace(&address, "[ADDRESS]"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot listen on [ADDRESS]: address already in use. Stop the other process, or choose another address with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private).
+    ");
 }
 
 /// An address where nobody listens: bound once, so that it was free, and let go again.
@@ -156,7 +225,12 @@ fn an_unreachable_postgresql_is_told_without_the_password() {
     let address = nobody();
     let url = format!("postgres://firman:hunter2@{address}/firman");
     let site = Site::new().with("FIRMAN_DATABASE_URL", &url);
-    assert_snapshot!(refused(&site, &[]).replace(&address.to_string(), "[ADDRESS]"), @"");
+    assert_snapshot!(refused(&site, &[]).replace(&address.to_string(), "[ADDRESS]"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot use the PostgreSQL database firman at [ADDRESS]: connection refused; check that the server runs, and that FIRMAN_DATABASE_URL names it, a user and a database that exist
+    ");
 }
 
 #[test]
@@ -165,7 +239,12 @@ fn an_absent_postgresql_database_is_told() {
     let (base, _) = server.rsplit_once('/').unwrap();
     let site = Site::new().with("FIRMAN_DATABASE_URL", &format!("{base}/absent"));
     let address = base.rsplit_once('@').unwrap().1;
-    assert_snapshot!(refused(&site, &[]).replace(address, "[ADDRESS]"), @"");
+    assert_snapshot!(refused(&site, &[]).replace(address, "[ADDRESS]"), @r#"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot use the PostgreSQL database absent at [ADDRESS]: database "absent" does not exist; check that the server runs, and that FIRMAN_DATABASE_URL names it, a user and a database that exist
+    "#);
 }
 
 #[test]
@@ -180,7 +259,12 @@ fn a_wrong_postgresql_password_is_told_without_it() {
     });
     let url = format!("postgres://firman:hunter2@{address}/firman");
     let site = Site::new().with("FIRMAN_DATABASE_URL", &url);
-    assert_snapshot!(refused(&site, &[]).replace(&address.to_string(), "[ADDRESS]"), @"");
+    assert_snapshot!(refused(&site, &[]).replace(&address.to_string(), "[ADDRESS]"), @r#"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot use the PostgreSQL database firman at [ADDRESS]: password authentication failed for user "firman"; check that the server runs, and that FIRMAN_DATABASE_URL names it, a user and a database that exist
+    "#);
 }
 
 /// PostgreSQL's protocol as far as it goes when a password is wrong: no TLS, then an error.
@@ -203,18 +287,33 @@ fn refuse_password(mut stream: TcpStream) {
 fn fa_006_a_read_only_data_directory_is_told() {
     let site = Site::new();
     std::fs::create_dir(site.path("data")).unwrap();
-    assert_snapshot!(refused_to_write(&site), @"");
+    assert_snapshot!(refused_to_write(&site), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot use the database file data/firman.db: permission denied; firman must be allowed to write to that file and to its directory
+    ");
 }
 
 #[test]
 fn fa_006_a_database_in_a_read_only_directory_is_told() {
     let site = stopped(Site::new());
-    assert_snapshot!(refused_to_write(&site), @"");
+    assert_snapshot!(refused_to_write(&site), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot use the database file data/firman.db: permission denied; firman must be allowed to write to that file and to its directory
+    ");
 }
 
 #[test]
 fn a_working_directory_where_no_data_directory_can_be_made_is_told() {
-    assert_snapshot!(refused_to_write(&Site::new()), @"");
+    assert_snapshot!(refused_to_write(&Site::new()), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot create data: permission denied
+    ");
 }
 
 /// Starts it as somebody who may read everything in the site and write nothing.
@@ -262,7 +361,12 @@ fn a_file_that_is_no_database_is_told_and_left_as_it_is() {
     let site = Site::new();
     let content = "Dear diary, ".repeat(1000);
     site.write("data/firman.db", &content);
-    assert_snapshot!(refused(&site, &[]), @"");
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot use the database file data/firman.db: file is not a database; name another with FIRMAN_DATABASE_URL, or restore a backup
+    ");
     let left = std::fs::read_to_string(site.path("data/firman.db")).unwrap();
     assert_eq!(left, content);
 }
@@ -273,14 +377,24 @@ fn a_database_url_of_an_unknown_kind_is_told_without_its_password() {
         "FIRMAN_DATABASE_URL",
         "mysql://firman:hunter2@localhost/firman",
     );
-    assert_snapshot!(refused(&site, &[]), @"");
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: environment variable FIRMAN_DATABASE_URL: database.url is (not shown), which is neither a SQLite nor a PostgreSQL URL. Write sqlite:data/firman.db or postgres://user:password@host/database.
+    ");
 }
 
 #[test]
 fn another_url_for_an_issuer_that_others_trust_is_refused() {
     let site = stopped(Site::new().with("FIRMAN_ISSUER_URL", ISSUER));
     let site = site.with("FIRMAN_ISSUER_URL", "https://login.example.com");
-    assert_snapshot!(refused(&site, &[]), @"");
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: this database belongs to the issuer https://id.example.com, and the configuration says https://login.example.com; relying parties compare the URL byte for byte, so start with FIRMAN_ISSUER_URL=https://id.example.com, or with another database
+    ");
     stopped(site.with("FIRMAN_ISSUER_URL", ISSUER));
 }
 
@@ -301,7 +415,12 @@ fn fa_029_a_newer_schema_is_refused_on_sqlite() {
         sqlx::raw_sql(NEWER).execute(&mut connection).await?;
         connection.close().await
     });
-    assert_snapshot!(refused(&site, &[]), @"");
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the database belongs to a newer version of firman; start that version, or restore a backup made before the upgrade
+    ");
 }
 
 #[test]
@@ -312,5 +431,10 @@ fn fa_029_a_newer_schema_is_refused_on_postgresql() {
         sqlx::raw_sql(NEWER).execute(&mut connection).await?;
         connection.close().await
     });
-    assert_snapshot!(refused(&site, &[]), @"");
+    assert_snapshot!(refused(&site, &[]), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the database belongs to a newer version of firman; start that version, or restore a backup made before the upgrade
+    ");
 }
