@@ -4,3 +4,5 @@ mod admin;
 mod cli;
 mod http;
 mod jose;
+mod process;
+mod relying_party;
