@@ -2,7 +2,10 @@
 
 mod admin;
 mod cli;
+mod embedding;
+mod house_rules;
 mod http;
 mod jose;
 mod process;
+mod readme;
 mod relying_party;

@@ -122,7 +122,10 @@ fn fa_012_a_wrong_key_encryption_key_is_refused_and_nothing_overwritten() {
     ----- stderr
     error: cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; put back the key that belongs to this database
     ");
-    assert_eq!(std::fs::read(site.path("data/firman.db")).unwrap(), database);
+    assert_eq!(
+        std::fs::read(site.path("data/firman.db")).unwrap(),
+        database
+    );
     site.write("keys/kek", right);
     stopped(site);
 }
