@@ -18,7 +18,7 @@ use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Throu
 
 use super::caller::{Operator, Viewer};
 use super::credentials::{CredentialBody, NewCredentialBody};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
 use super::page::{List, Params, after_name, limit};
@@ -265,7 +265,7 @@ pub(super) async fn show(
 }
 
 /// Edits an agent.
-#[utoipa::path(patch, path = "/agents/{name}", tag = "agents", params(("name" = String, Path)), request_body = AgentEdit,
+#[utoipa::path(patch, path = "/agents/{name}", tag = "agents", params(("name" = String, Path), IfMatchHeader), request_body = AgentEdit,
     security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -297,7 +297,7 @@ pub(super) async fn edit(
 }
 
 /// Switches an agent off: it gets no further token.
-#[utoipa::path(post, path = "/agents/{name}/suspend", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/agents/{name}/suspend", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn suspend(
     Operator(caller): Operator,
@@ -312,7 +312,7 @@ pub(super) async fn suspend(
 }
 
 /// Switches an agent on again.
-#[utoipa::path(post, path = "/agents/{name}/resume", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/agents/{name}/resume", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn resume(
     Operator(caller): Operator,
@@ -327,7 +327,7 @@ pub(super) async fn resume(
 }
 
 /// Removes an agent for good. Its name and subject are never given out again.
-#[utoipa::path(delete, path = "/agents/{name}", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(delete, path = "/agents/{name}", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,

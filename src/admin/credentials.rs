@@ -17,7 +17,7 @@ use crate::issuer::credentials::{
 use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch};
+use super::etag::{Created, IfMatch, IfMatchHeader};
 use super::json::{Json, OptionalJson};
 use super::openapi::Problems;
 use super::page::List;
@@ -217,7 +217,7 @@ pub(super) async fn list(
 }
 
 /// Gives an agent a further credential.
-#[utoipa::path(post, path = "/agents/{name}/credentials", tag = "credentials", params(("name" = String, Path)), request_body = NewCredentialBody,
+#[utoipa::path(post, path = "/agents/{name}/credentials", tag = "credentials", params(("name" = String, Path), IfMatchHeader), request_body = NewCredentialBody,
     security(("administrator_token" = [])), responses((status = 201, body = AddedCredentialBody, description = "The secret is shown this once."), Problems))]
 pub(super) async fn add(
     Operator(caller): Operator,
@@ -234,7 +234,7 @@ pub(super) async fn add(
 
 /// Replaces a credential by a new one of its kind; the old one stays good for the overlap.
 #[utoipa::path(post, path = "/agents/{name}/credentials/{id}/rotate", tag = "credentials",
-    params(("name" = String, Path), ("id" = String, Path)), request_body = RotationBody, security(("administrator_token" = [])),
+    params(("name" = String, Path), ("id" = String, Path), IfMatchHeader), request_body = RotationBody, security(("administrator_token" = [])),
     responses((status = 201, body = AddedCredentialBody, description = "The secret is shown this once."), Problems))]
 pub(super) async fn rotate(
     Operator(caller): Operator,
@@ -256,7 +256,7 @@ pub(super) async fn rotate(
 
 /// Revokes a credential.
 #[utoipa::path(post, path = "/agents/{name}/credentials/{id}/revoke", tag = "credentials",
-    params(("name" = String, Path), ("id" = String, Path)), security(("administrator_token" = [])),
+    params(("name" = String, Path), ("id" = String, Path), IfMatchHeader), security(("administrator_token" = [])),
     responses((status = 200, body = CredentialBody), Problems))]
 pub(super) async fn revoke(
     Operator(caller): Operator,

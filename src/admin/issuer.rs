@@ -11,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::issuer::settings::SettingsChanges;
 
 use super::caller::{Owner, Viewer};
-use super::etag::{IfMatch, Tagged};
+use super::etag::{IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
 use super::problem::Problem;
@@ -85,7 +85,7 @@ pub(super) async fn show(
 }
 
 /// Edits the issuer's settings.
-#[utoipa::path(patch, path = "/issuer", tag = "issuer", request_body = IssuerEdit, security(("administrator_token" = [])),
+#[utoipa::path(patch, path = "/issuer", tag = "issuer", params(IfMatchHeader), request_body = IssuerEdit, security(("administrator_token" = [])),
     responses((status = 200, body = IssuerBody), Problems))]
 pub(super) async fn edit(
     Owner(caller): Owner,

@@ -11,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::issuer::resources::{NewResource, ResourceChanges, ResourceView};
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
 use super::json::{Json, present};
 use super::openapi::Problems;
@@ -172,7 +172,7 @@ pub(super) async fn show(
 }
 
 /// Edits a resource; its name, identifier and profile stay.
-#[utoipa::path(patch, path = "/resources/{name}", tag = "resources", params(("name" = String, Path)), request_body = ResourceEdit,
+#[utoipa::path(patch, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), IfMatchHeader), request_body = ResourceEdit,
     security(("administrator_token" = [])), responses((status = 200, body = ResourceBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -201,7 +201,7 @@ pub(super) async fn edit(
 }
 
 /// Removes a resource.
-#[utoipa::path(delete, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), RemovalParams),
+#[utoipa::path(delete, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,

@@ -12,7 +12,7 @@ use crate::issuer::Issuer;
 use crate::issuer::roles::{GrantView, NewGrant, NewRole, RoleChanges, RoleView};
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
 use super::json::{Json, present};
 use super::openapi::Problems;
@@ -201,7 +201,7 @@ pub(super) async fn show(
 }
 
 /// Edits a role.
-#[utoipa::path(patch, path = "/roles/{name}", tag = "roles", params(("name" = String, Path)), request_body = RoleEdit,
+#[utoipa::path(patch, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), IfMatchHeader), request_body = RoleEdit,
     security(("administrator_token" = [])), responses((status = 200, body = RoleBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -220,7 +220,7 @@ pub(super) async fn edit(
 }
 
 /// Removes a role. Its name is never given out again.
-#[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), RemovalParams),
+#[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,

@@ -187,6 +187,8 @@ impl Issuer {
                 &difference.into_detail(),
             );
             self.finish(change).await?;
+        } else {
+            change.tx.rollback().await?;
         }
         self.group(before.name.as_str()).await
     }

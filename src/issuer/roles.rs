@@ -189,6 +189,8 @@ impl Issuer {
                 &difference.into_detail(),
             );
             self.finish(change).await?;
+        } else {
+            change.tx.rollback().await?;
         }
         self.role(before.name.as_str()).await
     }

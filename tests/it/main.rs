@@ -1,8 +1,11 @@
 //! The integration tests: one binary, whose tree mirrors the program's rooms and URLs.
 
+mod admin;
 mod cli;
 mod embedding;
 mod house_rules;
 mod http;
 mod jose;
+mod process;
 mod readme;
+mod relying_party;
