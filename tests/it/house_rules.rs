@@ -354,42 +354,41 @@ fn the_code_keeps_to_the_map() {
 
 #[test]
 fn every_method_of_the_store_is_named_in_a_conformance_case() {
-    let read = |folder: &str| -> String {
-        sources(&root().join(folder))
-            .iter()
-            .map(|path| {
-                without_comments_and_strings(&fs::read_to_string(path).expect("a source file"))
-            })
-            .collect()
+    let read = |path: &PathBuf| {
+        without_comments_and_strings(&fs::read_to_string(path).expect("a source file"))
     };
-    let (store, cases) = (read("src/store"), read("tests/conformance"));
-    let mut methods = Vec::new();
-    for marker in ["pub fn ", "pub async fn "] {
-        methods.extend(
-            store
-                .match_indices(marker)
-                .map(|(at, _)| names_after(&store, at + marker.len())[0].1),
-        );
+    let cases: String = sources(&root().join("tests/conformance"))
+        .iter()
+        .map(read)
+        .collect();
+    let mut methods = 0;
+    let mut missing = Vec::new();
+    for path in sources(&root().join("src/store")) {
+        // What is wrong with a statement is told, not run; what tests borrow is run by them.
+        if path.ends_with("error.rs") || path.ends_with("testing.rs") {
+            continue;
+        }
+        let code = read(&path);
+        for marker in ["pub fn ", "pub async fn "] {
+            for (at, _) in code.match_indices(marker) {
+                let (_, method) = names_after(&code, at + marker.len())[0];
+                methods += 1;
+                let is_named = [".", "::"]
+                    .iter()
+                    .any(|before| cases.contains(&format!("{before}{method}(")));
+                if !is_named {
+                    missing.push(method.to_owned());
+                }
+            }
+        }
     }
     assert!(
-        methods.len() > 40,
-        "the checker sees only {} methods: it is blind",
-        methods.len()
+        methods > 40,
+        "the checker sees only {methods} methods: it is blind"
     );
-    let missing: Vec<&str> = methods
-        .into_iter()
-        .filter(|method| {
-            let uses = [
-                format!(".{method}("),
-                format!("::{method}("),
-                format!("{method}("),
-            ];
-            !uses.iter().any(|one| cases.contains(one))
-        })
-        .collect();
     assert!(
         missing.is_empty(),
-        "no case in tests/conformance names {}: every store method runs on both engines",
+        "no case in tests/conformance calls {}: every store method runs on both engines; see docs/architecture.md",
         missing.join(", ")
     );
 }
