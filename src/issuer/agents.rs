@@ -334,6 +334,8 @@ impl Issuer {
                 &difference.into_detail(),
             );
             self.finish(change).await?;
+        } else {
+            self.abandon(change).await;
         }
         self.agent(after.name.as_str()).await
     }
@@ -361,6 +363,8 @@ impl Issuer {
                 &json!({}),
             );
             self.finish(change).await?;
+        } else {
+            self.abandon(change).await;
         }
         self.agent(before.name.as_str()).await
     }
@@ -388,6 +392,8 @@ impl Issuer {
                 &json!({ "suspended_at": at.0 }),
             );
             self.finish(change).await?;
+        } else {
+            self.abandon(change).await;
         }
         self.agent(before.name.as_str()).await
     }

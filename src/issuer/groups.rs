@@ -187,6 +187,8 @@ impl Issuer {
                 &difference.into_detail(),
             );
             self.finish(change).await?;
+        } else {
+            self.abandon(change).await;
         }
         self.group(before.name.as_str()).await
     }

@@ -189,6 +189,8 @@ impl Issuer {
                 &difference.into_detail(),
             );
             self.finish(change).await?;
+        } else {
+            self.abandon(change).await;
         }
         self.role(before.name.as_str()).await
     }
