@@ -335,7 +335,7 @@ impl Issuer {
             );
             self.finish(change).await?;
         } else {
-            change.tx.rollback().await?;
+            self.abandon(change).await;
         }
         self.agent(after.name.as_str()).await
     }
@@ -364,7 +364,7 @@ impl Issuer {
             );
             self.finish(change).await?;
         } else {
-            change.tx.rollback().await?;
+            self.abandon(change).await;
         }
         self.agent(before.name.as_str()).await
     }
@@ -393,7 +393,7 @@ impl Issuer {
             );
             self.finish(change).await?;
         } else {
-            change.tx.rollback().await?;
+            self.abandon(change).await;
         }
         self.agent(before.name.as_str()).await
     }

@@ -188,7 +188,7 @@ impl Issuer {
             );
             self.finish(change).await?;
         } else {
-            change.tx.rollback().await?;
+            self.abandon(change).await;
         }
         self.group(before.name.as_str()).await
     }

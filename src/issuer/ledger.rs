@@ -32,8 +32,9 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 256;
 /// Refusals that may wait; beyond it they are counted as lost, and the log says so.
 const REFUSAL_QUEUE: usize = 4096;
-/// Kinds of unproven callers kept apart per interval.
-const UNPROVEN_KINDS: usize = 1024;
+/// Kinds of unproven callers kept apart per interval. Whoever knows nothing can make this many audit
+/// entries each interval, for ever: about a million a day.
+const UNPROVEN_KINDS: usize = 128;
 /// How often unproven callers become audit entries.
 const UNPROVEN_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -308,12 +309,14 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
             .push(draft);
     }
     for (issuer, issuances, refusals) in by_issuer.into_values() {
+        let refused = refusals.len();
         let judged = issuer
             .record_together(&issuances, refusals)
             .await
             .unwrap_or_else(|error| {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
+                    lost_refusals = refused,
                     "the ledger could not be written; nothing was released"
                 );
                 issuances.iter().map(|_| Verdict::Unavailable).collect()
@@ -383,6 +386,11 @@ impl Issuer {
         head: &Head,
         issuance: &Issuance,
     ) -> Result<Verdict, StoreError> {
+        if issuance.reply.is_closed() {
+            // Nobody waits any more: a token that cannot leave is not recorded, and its assertion
+            // stays good for the client's next attempt.
+            return Ok(Verdict::Unavailable);
+        }
         let authorization = &issuance.minted.authorization;
         let basis = authorization.basis();
         if basis.version >= head.registry_version {

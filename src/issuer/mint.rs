@@ -37,7 +37,7 @@ pub enum MintError {
     SelfCheck(&'static str),
     /// Groups, roles and attributes make the token longer than [`TOKEN_MAX_BYTES`].
     #[error(
-        "the token would have {0} bytes, more than {TOKEN_MAX_BYTES}; give the agent fewer groups, roles or attributes"
+        "the token would have {0} bytes, more than {TOKEN_MAX_BYTES}; ask for fewer scopes, or give the agent fewer groups, roles or attributes"
     )]
     TooLong(usize),
 }

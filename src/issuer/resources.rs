@@ -92,6 +92,15 @@ impl Issuer {
             .transpose()?;
         let mut change = self.begin(caller, Touches::Policy).await?;
         let settings = self.settings_in(&mut change.tx).await?;
+        // `openid` gives anyone a token for the issuer itself; a resource of that name would be
+        // granted to all.
+        if identifier.as_str() == settings.url {
+            return Err(Invalid::new(
+                "identifier",
+                "is the issuer itself, whose tokens need no grant; give the API an identifier of its own",
+            )
+            .into());
+        }
         let resource = Resource {
             id: ResourceId::new(change.at, &*self.ports.random),
             name,

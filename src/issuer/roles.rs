@@ -190,7 +190,7 @@ impl Issuer {
             );
             self.finish(change).await?;
         } else {
-            change.tx.rollback().await?;
+            self.abandon(change).await;
         }
         self.role(before.name.as_str()).await
     }

@@ -53,7 +53,7 @@ fn assertion_algorithms() -> Vec<&'static str> {
 }
 
 pub(super) async fn discovery(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    public_document(&Rendered::json(&metadata(shared.issuer.url())), &headers)
+    public_document(&shared.metadata, &headers)
 }
 
 /// Answers a public document: cacheable, comparable, readable from any origin, without credentials.

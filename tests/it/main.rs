@@ -9,3 +9,4 @@ mod jose;
 mod process;
 mod readme;
 mod relying_party;
+mod review_token;
