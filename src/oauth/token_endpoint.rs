@@ -17,7 +17,7 @@ use crate::domain::audit::{AuditDraft, AuditEvent};
 use crate::issuer::authenticate::{AuthenticatedClient, AuthenticationError, PresentedCredential};
 use crate::issuer::authorize::{Authorization, AuthorizationError, client_credentials};
 use crate::issuer::ledger::Outcome;
-use crate::issuer::mint::IssuedToken;
+use crate::issuer::mint::{IssuedToken, MintError};
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
 use crate::store::AgentAggregate;
@@ -97,14 +97,16 @@ async fn answer(
             answer
         })?;
         let minted = issuer.mint(authorization, caller, now).map_err(|error| {
+            let reason = error.to_string();
+            let answer = not_minted(error);
             refuse(
                 issuer,
                 client.aggregate(),
                 caller,
-                "server_error",
-                &error.to_string(),
+                answer.code().as_str(),
+                &reason,
             );
-            OAuthError::server_error().because(error)
+            answer
         })?;
         match issuer.record(minted).await {
             Outcome::Recorded(issued) => return Ok(issued),
@@ -122,7 +124,9 @@ async fn answer(
                 ));
             }
             Outcome::Unavailable => {
-                return Err(OAuthError::unavailable().because("the ledger did not record the token"));
+                return Err(
+                    OAuthError::unavailable().because("the ledger did not record the token")
+                );
             }
         }
     }
@@ -183,6 +187,16 @@ fn decide(
     match request {
         GrantRequest::ClientCredentials(request) => {
             client_credentials::authorize(client, request, &issuer.policy())
+        }
+    }
+}
+
+/// Too much in one token is for the agent's administrator to mend; all else is a fault of ours.
+fn not_minted(error: MintError) -> OAuthError {
+    match error {
+        MintError::TooLong(_) => OAuthError::invalid_request(error.to_string()),
+        MintError::NoKey(_) | MintError::Sign(_) | MintError::SelfCheck(_) => {
+            OAuthError::server_error().because(error)
         }
     }
 }
