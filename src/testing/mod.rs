@@ -16,6 +16,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
@@ -372,7 +373,10 @@ impl Launch {
             admin_token_file: admin_token_file(root),
             first_settings: self.options.first_settings,
         };
-        let random = Arc::new(SeededRandom::new(u64::from(ports.0.port())));
+        // Another seed after each restart: ids that were given out are never made again.
+        static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+        let launch = LAUNCHES.fetch_add(1, Ordering::Relaxed);
+        let random = Arc::new(SeededRandom::new(launch << 16 | u64::from(ports.0.port())));
         let outside = Ports {
             clock: Arc::clone(&self.clock) as _,
             random: random as _,
