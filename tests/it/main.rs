@@ -3,3 +3,7 @@
 mod cli;
 mod http;
 mod jose;
+mod ledger;
+mod oauth2;
+mod rotation;
+mod well_known;
