@@ -41,7 +41,7 @@ impl Scope {
             .bytes()
             .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
         {
-            "holds a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, '\"' and '\\')"
+            "holds a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"
         } else {
             return Ok(Self(text.to_owned()));
         };

@@ -40,8 +40,9 @@ pub fn filled_line(field: &'static str, text: &str, max_chars: usize) -> Result<
     }
 }
 
-/// Zero-width, bidirectional and line-separating characters (Unicode UAX #9 and UTS #39).
-fn deceives(c: char) -> bool {
+/// True for zero-width, bidirectional and line-separating characters (Unicode UAX #9 and UTS #39).
+#[must_use]
+pub fn deceives(c: char) -> bool {
     matches!(c, '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
