@@ -9,14 +9,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Session;
 use super::error::CliError;
-use crate::config::{Config, LogLevel, Overrides};
-use crate::host::{FirstSettings, Host, HostOptions, KekSource};
+use crate::config::{Config, LogLevel, Origin, Overrides};
+use crate::host::{FirstSettings, Host, HostError, HostOptions, KekSource};
 use crate::issuer::Ports;
 use crate::jose::SigningAlgorithm;
 use crate::ports::random::SystemRandom;
 use crate::ports::time::SystemClock;
 use crate::server::process::{Listeners, Process};
 use crate::server::{Limits, Listener, telemetry};
+use crate::store::StoreError;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -78,7 +79,8 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Process, C
     };
     let host = Host::start(&options, ports)
         .await
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| not_started(&error))?;
+    warn_of_settings_without_effect(config, &host);
     let process = Process::start(
         host,
         listeners,
@@ -97,6 +99,49 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Process, C
         return Err(CliError::file(&file, "write", &error));
     }
     Ok(process)
+}
+
+fn not_started(error: &HostError) -> CliError {
+    let failed = CliError::failed("start", sentence(error));
+    if matches!(error, HostError::Store(StoreError::Unavailable(_))) {
+        return failed.and(
+            "See that the database runs and takes writes, and that FIRMAN_DATABASE_URL (database.url) is right",
+        );
+    }
+    failed
+}
+
+/// `[tokens]` is read when the database is first made; from then on the issuer's own settings hold. One
+/// who sets it later must not believe that it worked.
+fn warn_of_settings_without_effect(config: &Config, host: &Host) {
+    let policy = host.issuer().policy();
+    let settings = &policy.settings;
+    let in_force = [
+        (
+            "tokens.default_lifetime",
+            settings.default_lifetime.to_string(),
+        ),
+        ("tokens.max_lifetime", settings.max_lifetime.to_string()),
+        (
+            "tokens.default_algorithm",
+            settings.default_algorithm.to_string(),
+        ),
+    ];
+    for shown in config.show() {
+        let differs = in_force
+            .iter()
+            .find(|(key, value)| shown.key == *key && shown.value != *value);
+        if let Some((setting, in_force)) = differs
+            && shown.origin != Origin::Default.to_string()
+        {
+            tracing::warn!(
+                setting,
+                configured = shown.value,
+                in_force,
+                "this setting is only read when the database is first made; change it with: firman issuer edit"
+            );
+        }
+    }
 }
 
 fn host_options(config: &Config, issuer_url: String) -> Result<HostOptions, CliError> {
