@@ -108,6 +108,30 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
             "scopes: holds 'openid', which OpenID Connect defines and which needs no grant; leave it out",
         ),
         (
+            json!({ "name": "x", "identifier": "https://x.example", "scopes": ["*"] }),
+            400,
+            "invalid",
+            "scopes: holds a scope that is '*', which is kept for \"all scopes\" in role grants",
+        ),
+        (
+            json!({ "name": "x", "identifier": issuer.url }),
+            400,
+            "invalid",
+            "identifier: is the issuer's own URL; a token for the issuer itself is had with the scope openid and needs no resource",
+        ),
+        (
+            json!({ "name": "x", "identifier": "URN:Firman:admin" }),
+            400,
+            "invalid",
+            "identifier: starts with 'urn:firman:', which is kept for firman's own resources",
+        ),
+        (
+            json!({ "name": "x", "identifier": "https://x.example/\"" }),
+            400,
+            "invalid",
+            "identifier: holds one of the characters \" < > \\ ^ ` { | }, which no URI holds as they are (RFC 3986 section 2)",
+        ),
+        (
             json!({ "name": "x", "identifier": "https://x.example", "algorithm": "none" }),
             400,
             "invalid",
