@@ -67,7 +67,9 @@ fn tagged(view: GroupView) -> Tagged<GroupBody> {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewGroup)]
 pub(super) struct NewGroupBody {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     name: String,
+    #[schema(max_length = 1024)]
     description: Option<String>,
     /// Names of the roles every member gets.
     roles: Option<Vec<String>>,
@@ -78,9 +80,11 @@ pub(super) struct NewGroupBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct GroupEdit {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 1024)]
     description: Option<String>,
     /// Names of all its roles.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     roles: Option<Vec<String>>,
 }
 

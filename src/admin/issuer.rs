@@ -61,12 +61,15 @@ impl From<IssuerSettings> for IssuerBody {
 pub(super) struct IssuerEdit {
     /// Seconds.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, minimum = 60, maximum = 43_200)]
     default_lifetime: Option<i64>,
     /// Seconds, at most 43200.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, minimum = 60, maximum = 43_200)]
     max_lifetime: Option<i64>,
     /// `ES256` or `RS256`.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, pattern = "^(ES256|RS256)$")]
     default_algorithm: Option<String>,
 }
 

@@ -48,7 +48,7 @@ pub(super) struct GrantBody {
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(
     untagged,
-    expecting = "an array of scope names, or \"*\" for all of them"
+    expecting = "must be an array of scope names, or \"*\" for all of them"
 )]
 #[schema(as = GrantedScopes)]
 pub(super) enum ScopesBody {
@@ -134,7 +134,9 @@ fn new_grants(grants: Vec<NewGrantBody>) -> Vec<NewGrant> {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewRole)]
 pub(super) struct NewRoleBody {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     name: String,
+    #[schema(max_length = 1024)]
     description: Option<String>,
     grants: Option<Vec<NewGrantBody>>,
 }
@@ -144,9 +146,11 @@ pub(super) struct NewRoleBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct RoleEdit {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 1024)]
     description: Option<String>,
     /// All its grants.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     grants: Option<Vec<NewGrantBody>>,
 }
 

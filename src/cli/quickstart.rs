@@ -310,7 +310,8 @@ impl Report<'_> {
             reachability = if self.issuer.starts_with("https://") {
                 ""
             } else {
-                "   (Claude needs a public https URL: set FIRMAN_ISSUER_URL, or give it the keys of the JWKS inline)"
+                "   (Claude needs a public https URL, or the keys of the JWKS inline. An issuer keeps its URL: start one \
+                 with FIRMAN_ISSUER_URL=https://… and a --data-dir of its own)"
             },
         ));
         if keeps_serving {

@@ -36,7 +36,7 @@ impl Scope {
         } else if text.len() > SCOPE_MAX_BYTES {
             "is longer than 128 characters"
         } else if text == "*" {
-            "'*' is kept for \"all scopes\" in role grants and cannot name a scope"
+            "is '*', which is kept for \"all scopes\" in role grants"
         } else if !text
             .bytes()
             .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))

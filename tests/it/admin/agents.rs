@@ -498,3 +498,35 @@ async fn explain_tells_what_an_agent_would_get_and_through_what() {
         )
     );
 }
+
+#[tokio::test]
+async fn explain_decides_about_the_issuer_itself_as_the_token_endpoint_does() {
+    let issuer = with_policy().await;
+    let agent = issuer.agent("mailer").with_secret().await;
+    for scope in ["openid", "openid profile", "read", ""] {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", "mailer"),
+            ("client_secret", agent.secret()),
+            ("resource", issuer.url.as_str()),
+            ("scope", scope),
+        ];
+        let answer = issuer.token(&form).await;
+        let path = format!(
+            "/agents/mailer/explain?resource={}&scope={}",
+            issuer.url,
+            scope.replace(' ', "+")
+        );
+        let explained = get(&issuer, &path).await.json();
+        if answer.status == 200 {
+            let (minted, shown) = (answer.claims(), &explained["claims"]);
+            assert_eq!(
+                (&minted["aud"], &minted["scope"]),
+                (&shown["aud"], &shown["scope"]),
+                "{scope}"
+            );
+        } else {
+            assert_eq!(answer.json(), explained["refusal"], "{scope}");
+        }
+    }
+}

@@ -389,3 +389,35 @@ async fn a_revoked_secret_opens_nothing_and_stays_revoked() {
         "twice is once"
     );
 }
+
+#[tokio::test]
+async fn a_replacement_lives_as_long_as_it_is_told_to() {
+    let issuer = with_agent().await;
+    let added = post(&issuer, "/agents/mailer/credentials", secret())
+        .await
+        .json();
+    let id = added["credential"]["id"].as_str().unwrap();
+    let path = format!("/agents/mailer/credentials/{id}/rotate");
+    for expires_in in [
+        json!(0),
+        json!(-1),
+        json!(i64::MAX),
+        json!(0.5),
+        json!("60"),
+    ] {
+        let refused = post(&issuer, &path, json!({ "expires_in": expires_in })).await;
+        assert_eq!(
+            kind_of(&refused),
+            (400, "invalid".to_owned()),
+            "{expires_in}"
+        );
+    }
+    let rotated = post(&issuer, &path, json!({ "overlap": 0, "expires_in": 60 }))
+        .await
+        .json();
+    let new = rotated["client_secret"].as_str().unwrap();
+    assert_eq!(rotated["credential"]["expires_at"], START + 60);
+    assert_eq!(token_status(&issuer, new).await, 200);
+    issuer.clock.advance(60);
+    assert_eq!(token_status(&issuer, new).await, 401);
+}

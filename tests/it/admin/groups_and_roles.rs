@@ -67,7 +67,7 @@ async fn ad_025_a_group_in_use_is_removed_only_by_force_with_an_entry_for_each_m
             201
         );
     }
-    let detail = "2 agents are in the group 'ops': take them out first, or remove it with force, which takes each of them out";
+    let detail = "2 agents are in the group 'ops': take them out first (firman agent list --group ops shows them), or remove it with force, which takes each of them out";
     assert_problem(
         &call(&issuer, Method::DELETE, "/groups/ops").await,
         409,
@@ -177,7 +177,7 @@ async fn a_grant_of_what_there_is_not_is_refused() {
         ),
         (
             json!([{ "resource": "api", "scopes": "read" }]),
-            "grants[0].scopes: an array of scope names, or \"*\" for all of them",
+            "grants[0].scopes: must be an array of scope names, or \"*\" for all of them",
         ),
     ] {
         assert_problem(

@@ -108,7 +108,12 @@ async fn ad_013_json_that_two_parsers_read_differently_or_that_is_too_much_is_re
     let large = issuer
         .admin_raw(Method::POST, "/agents", &headers, vec![b' '; 70_000])
         .await;
-    assert_eq!(large.status, 413, "{large}");
+    assert_problem(
+        &large,
+        413,
+        "too_large",
+        "the request body may have at most 65536 bytes",
+    );
     assert_eq!(get(&issuer, "/agents").await.json()["items"], json!([]));
 }
 
@@ -482,5 +487,24 @@ async fn ad_024_a_method_is_not_overridden_by_a_header() {
     assert_eq!(
         get(&issuer, "/agents/mailer").await.json()["status"],
         "active"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_found_is_repeated_without_what_deceives_a_reader() {
+    let issuer = TestIssuer::start().await;
+    for path in [
+        "/agents/%E2%80%AEx%1B%5B",
+        "/groups/%E2%80%AEx%1B%5B",
+        "/agents?group=%E2%80%AEx",
+    ] {
+        let answer = get(&issuer, path).await;
+        assert!(answer.text().is_ascii(), "{path}: {answer}");
+    }
+    assert_problem(
+        &get(&issuer, "/agents/%E2%80%AEx%1B%5B").await,
+        404,
+        "not_found",
+        "there is no agent 'x['",
     );
 }

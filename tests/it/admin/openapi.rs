@@ -59,3 +59,57 @@ async fn every_described_operation_refuses_a_call_without_a_token() {
         "an operation that is new must be looked at: who may call it?"
     );
 }
+
+#[tokio::test]
+async fn the_document_has_what_openapi_demands() {
+    let issuer = TestIssuer::start().await;
+    let document = issuer
+        .admin_raw(Method::GET, "/openapi.json", &[], "")
+        .await
+        .json();
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(
+                ids.insert(id.to_owned()),
+                "{method} {path}: {id} is not unique"
+            );
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(
+                    response["description"]
+                        .as_str()
+                        .is_some_and(|text| !text.is_empty()),
+                    "{method} {path} {status} has no description"
+                );
+            }
+        }
+    }
+    let schemas = &document["components"]["schemas"];
+    let null = json!("null");
+    for (schema, member) in [
+        ("AgentEdit", "owner"),
+        ("AgentEdit", "groups"),
+        ("GroupEdit", "roles"),
+        ("RoleEdit", "grants"),
+        ("ResourceEdit", "scopes"),
+        ("IssuerEdit", "max_lifetime"),
+    ] {
+        let types = &schemas[schema]["properties"][member]["type"];
+        assert!(
+            types.is_string(),
+            "{schema}.{member} is refused as null, but: {types}"
+        );
+    }
+    for (schema, member) in [
+        ("AgentEdit", "expires_in"),
+        ("ResourceEdit", "lifetime"),
+        ("ResourceEdit", "algorithm"),
+    ] {
+        let types = &schemas[schema]["properties"][member]["type"];
+        assert!(
+            types.as_array().is_some_and(|types| types.contains(&null)),
+            "{schema}.{member} is taken as null, but: {types}"
+        );
+    }
+}

@@ -108,6 +108,12 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
             "scopes: holds 'openid', which OpenID Connect defines and which needs no grant; leave it out",
         ),
         (
+            json!({ "name": "x", "identifier": "https://x.example", "scopes": ["*"] }),
+            400,
+            "invalid",
+            "scopes: holds a scope that is '*', which is kept for \"all scopes\" in role grants",
+        ),
+        (
             json!({ "name": "x", "identifier": "https://x.example", "algorithm": "none" }),
             400,
             "invalid",
@@ -140,6 +146,33 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
     )
     .await;
     assert_eq!(kind_of(&rename), (400, "invalid".to_owned()));
+}
+
+#[tokio::test]
+async fn an_identifier_is_a_uri_that_means_nothing_else() {
+    let issuer = TestIssuer::start().await;
+    for (identifier, detail) in [
+        (
+            json!(issuer.url),
+            "identifier: is the issuer's own URL; a token for the issuer itself is had with the scope openid and needs no resource",
+        ),
+        (
+            json!("URN:Firman:admin"),
+            "identifier: starts with 'urn:firman:', which is kept for firman's own resources",
+        ),
+        (
+            json!("https://x.example/\""),
+            "identifier: holds one of the characters \" < > \\ ^ ` { | }, which no URI holds as they are (RFC 3986 section 2)",
+        ),
+    ] {
+        let new = json!({ "name": "x", "identifier": identifier });
+        assert_problem(
+            &post(&issuer, "/resources", new).await,
+            400,
+            "invalid",
+            detail,
+        );
+    }
 }
 
 #[tokio::test]

@@ -265,6 +265,7 @@ async fn te_016_the_old_secret_works_until_the_end_of_the_overlap_and_there_are_
     let rotation = |overlap| Rotation {
         credential: old.id.to_string(),
         overlap,
+        expires_in: None,
         key: None,
     };
     let rotated = issuer
