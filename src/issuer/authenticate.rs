@@ -252,7 +252,6 @@ impl Issuer {
             let CredentialKind::ClientSecret { hash } = &credential.kind else {
                 continue;
             };
-            tried = true;
             let verified = self.secrets.verify(&credential.id, unverified_secret, hash);
             if let Err(SecretsError::StoredHash) = verified {
                 // Somebody changed the row: it proves nobody, and the agent's other secrets still do.
@@ -262,6 +261,7 @@ impl Issuer {
                 );
                 continue;
             }
+            tried = true;
             if verified.map_err(fault)? {
                 let id = credential.id.clone();
                 return active(
