@@ -11,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::issuer::settings::SettingsChanges;
 
 use super::caller::{Owner, Viewer};
-use super::etag::{IfMatch, Tagged};
+use super::etag::{IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
 use super::problem::Problem;
@@ -73,13 +73,19 @@ pub(super) struct IssuerEdit {
 /// Shows the issuer.
 #[utoipa::path(get, path = "/issuer", tag = "issuer", security(("administrator_token" = [])),
     responses((status = 200, body = IssuerBody), Problems))]
-pub(super) async fn show(_: Viewer, State(issuer): State<Arc<Issuer>>) -> Result<Tagged<IssuerBody>, Problem> {
+pub(super) async fn show(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+) -> Result<Tagged<IssuerBody>, Problem> {
     let settings = issuer.settings().await?;
-    Ok(Tagged { version: settings.version, body: settings.into() })
+    Ok(Tagged {
+        version: settings.version,
+        body: settings.into(),
+    })
 }
 
 /// Edits the issuer's settings.
-#[utoipa::path(patch, path = "/issuer", tag = "issuer", request_body = IssuerEdit, security(("administrator_token" = [])),
+#[utoipa::path(patch, path = "/issuer", tag = "issuer", params(IfMatchHeader), request_body = IssuerEdit, security(("administrator_token" = [])),
     responses((status = 200, body = IssuerBody), Problems))]
 pub(super) async fn edit(
     Owner(caller): Owner,
@@ -87,8 +93,19 @@ pub(super) async fn edit(
     IfMatch(expected): IfMatch,
     Json(body): Json<IssuerEdit>,
 ) -> Result<Tagged<IssuerBody>, Problem> {
-    let IssuerEdit { default_lifetime, max_lifetime, default_algorithm } = body;
-    let changes = SettingsChanges { default_lifetime, max_lifetime, default_algorithm };
+    let IssuerEdit {
+        default_lifetime,
+        max_lifetime,
+        default_algorithm,
+    } = body;
+    let changes = SettingsChanges {
+        default_lifetime,
+        max_lifetime,
+        default_algorithm,
+    };
     let settings = issuer.edit_settings(&caller, changes, expected).await?;
-    Ok(Tagged { version: settings.version, body: settings.into() })
+    Ok(Tagged {
+        version: settings.version,
+        body: settings.into(),
+    })
 }

@@ -88,9 +88,14 @@ pub(super) struct RevokedBody {
 /// Lists all signing keys, the newest last.
 #[utoipa::path(get, path = "/keys", tag = "keys", security(("administrator_token" = [])),
     responses((status = 200, body = List<KeyBody>), Problems))]
-pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>) -> Result<axum::Json<List<KeyBody>>, Problem> {
+pub(super) async fn list(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+) -> Result<axum::Json<List<KeyBody>>, Problem> {
     let keys = issuer.keys().await?;
-    Ok(axum::Json(List::whole(keys.into_iter().map(KeyBody::from).collect())))
+    Ok(axum::Json(List::whole(
+        keys.into_iter().map(KeyBody::from).collect(),
+    )))
 }
 
 /// Prepares new keys: published at once, signing later.
@@ -103,10 +108,16 @@ pub(super) async fn rotate(
 ) -> Result<(StatusCode, axum::Json<List<KeyBody>>), Problem> {
     let algorithm = body
         .algorithm
-        .map(|text| SigningAlgorithm::parse(&text).ok_or_else(|| Problem::invalid("algorithm", "must be ES256 or RS256")))
+        .map(|text| {
+            SigningAlgorithm::parse(&text)
+                .ok_or_else(|| Problem::invalid("algorithm", "must be ES256 or RS256"))
+        })
         .transpose()?;
     let keys = issuer.rotate_keys(&caller, algorithm).await?;
-    Ok((StatusCode::CREATED, axum::Json(List::whole(keys.into_iter().map(KeyBody::from).collect()))))
+    Ok((
+        StatusCode::CREATED,
+        axum::Json(List::whole(keys.into_iter().map(KeyBody::from).collect())),
+    ))
 }
 
 /// Withdraws a key at once; its replacement signs at once. Tokens it signed stop verifying.
@@ -119,5 +130,8 @@ pub(super) async fn revoke(
     Json(body): Json<RevocationBody>,
 ) -> Result<axum::Json<RevokedBody>, Problem> {
     let (revoked, active) = issuer.revoke_key(&caller, &kid, &body.reason).await?;
-    Ok(axum::Json(RevokedBody { revoked: revoked.into(), active: active.into() }))
+    Ok(axum::Json(RevokedBody {
+        revoked: revoked.into(),
+        active: active.into(),
+    }))
 }

@@ -6,8 +6,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response};
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use utoipa::{IntoResponses, OpenApi};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{IntoResponses, OpenApi};
 
 /// Where it is served.
 pub(super) const PATH: &str = "/admin/v1/openapi.json";
@@ -36,15 +36,28 @@ struct BearerToken;
 
 impl utoipa::Modify for BearerToken {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The token of an administrator")).build();
-        document.components.get_or_insert_default().add_security_scheme(SCHEME, SecurityScheme::Http(scheme));
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The token of an administrator"))
+            .build();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme(SCHEME, SecurityScheme::Http(scheme));
     }
 }
 
 /// The problems that any operation may answer with.
 #[derive(IntoResponses)]
-#[response(status = "default", description = "A problem (RFC 9457)", content_type = "application/problem+json")]
-pub(super) struct Problems(#[expect(dead_code, reason = "read by the derive, for the document")] super::problem::ProblemBody);
+#[response(
+    status = "default",
+    description = "A problem (RFC 9457)",
+    content_type = "application/problem+json"
+)]
+pub(super) struct Problems(
+    #[expect(dead_code, reason = "read by the derive, for the document")]
+    super::problem::ProblemBody,
+);
 
 /// The finished document, serialized once.
 #[derive(Clone)]
@@ -52,14 +65,19 @@ pub(super) struct Document(Bytes);
 
 impl Document {
     pub(super) fn new(document: &utoipa::openapi::OpenApi) -> Self {
-        let json = document.to_json().expect("a document made of strings and maps serializes");
+        let json = document
+            .to_json()
+            .expect("a document made of strings and maps serializes");
         Self(Bytes::from(json))
     }
 
     pub(super) async fn serve(self) -> Response<Body> {
         let headers = [
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            (CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")),
+            (
+                CACHE_CONTROL,
+                HeaderValue::from_static("public, max-age=300"),
+            ),
         ];
         (headers, self.0).into_response()
     }

@@ -11,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::issuer::resources::{NewResource, ResourceChanges, ResourceView};
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
 use super::json::{Json, present};
 use super::openapi::Problems;
@@ -46,7 +46,11 @@ pub(super) struct ResourceBody {
 
 impl From<ResourceView> for ResourceBody {
     fn from(view: ResourceView) -> Self {
-        let ResourceView { resource, token_lifetime, token_algorithm } = view;
+        let ResourceView {
+            resource,
+            token_lifetime,
+            token_algorithm,
+        } = view;
         Self {
             id: resource.id.to_string(),
             name: resource.name.to_string(),
@@ -55,7 +59,9 @@ impl From<ResourceView> for ResourceBody {
             profile: resource.profile.as_str().to_owned(),
             scopes: resource.scopes.iter().map(ToString::to_string).collect(),
             lifetime: resource.lifetime,
-            algorithm: resource.algorithm.map(|algorithm| algorithm.as_str().to_owned()),
+            algorithm: resource
+                .algorithm
+                .map(|algorithm| algorithm.as_str().to_owned()),
             token_lifetime,
             token_algorithm: token_algorithm.as_str().to_owned(),
             created_at: resource.created_at.0,
@@ -66,7 +72,10 @@ impl From<ResourceView> for ResourceBody {
 }
 
 fn tagged(view: ResourceView) -> Tagged<ResourceBody> {
-    Tagged { version: view.resource.version, body: view.into() }
+    Tagged {
+        version: view.resource.version,
+        body: view.into(),
+    }
 }
 
 /// A resource to be made.
@@ -115,8 +124,15 @@ pub(super) async fn list(
     Params(params): Params<PageParams>,
 ) -> Result<axum::Json<List<ResourceBody>>, Problem> {
     let after = after_name("resources", params.cursor.as_deref())?;
-    let page = issuer.resources(after.as_deref(), limit(params.limit)?).await?;
-    Ok(axum::Json(List::of("resources", page, |view| view.resource.name.to_string(), ResourceBody::from)))
+    let page = issuer
+        .resources(after.as_deref(), limit(params.limit)?)
+        .await?;
+    Ok(axum::Json(List::of(
+        "resources",
+        page,
+        |view| view.resource.name.to_string(),
+        ResourceBody::from,
+    )))
 }
 
 /// Makes a resource.
@@ -137,18 +153,26 @@ pub(super) async fn create(
         algorithm: body.algorithm,
     };
     let view = issuer.create_resource(&caller, new).await?;
-    Ok(Created { version: Some(view.resource.version), location: format!("/resources/{}", view.resource.name), body: view.into() })
+    Ok(Created {
+        version: Some(view.resource.version),
+        location: format!("/resources/{}", view.resource.name),
+        body: view.into(),
+    })
 }
 
 /// Shows a resource.
 #[utoipa::path(get, path = "/resources/{name}", tag = "resources", params(("name" = String, Path)), security(("administrator_token" = [])),
     responses((status = 200, body = ResourceBody), Problems))]
-pub(super) async fn show(_: Viewer, State(issuer): State<Arc<Issuer>>, Named(name): Named<String>) -> Result<Tagged<ResourceBody>, Problem> {
+pub(super) async fn show(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+) -> Result<Tagged<ResourceBody>, Problem> {
     Ok(tagged(issuer.resource(&name).await?))
 }
 
 /// Edits a resource; its name, identifier and profile stay.
-#[utoipa::path(patch, path = "/resources/{name}", tag = "resources", params(("name" = String, Path)), request_body = ResourceEdit,
+#[utoipa::path(patch, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), IfMatchHeader), request_body = ResourceEdit,
     security(("administrator_token" = [])), responses((status = 200, body = ResourceBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -157,13 +181,27 @@ pub(super) async fn edit(
     IfMatch(expected): IfMatch,
     Json(body): Json<ResourceEdit>,
 ) -> Result<Tagged<ResourceBody>, Problem> {
-    let ResourceEdit { description, scopes, lifetime, algorithm } = body;
-    let changes = ResourceChanges { description, scopes, lifetime, algorithm };
-    Ok(tagged(issuer.edit_resource(&caller, &name, changes, expected).await?))
+    let ResourceEdit {
+        description,
+        scopes,
+        lifetime,
+        algorithm,
+    } = body;
+    let changes = ResourceChanges {
+        description,
+        scopes,
+        lifetime,
+        algorithm,
+    };
+    Ok(tagged(
+        issuer
+            .edit_resource(&caller, &name, changes, expected)
+            .await?,
+    ))
 }
 
 /// Removes a resource.
-#[utoipa::path(delete, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), RemovalParams),
+#[utoipa::path(delete, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,
@@ -172,6 +210,8 @@ pub(super) async fn remove(
     IfMatch(expected): IfMatch,
     Params(params): Params<RemovalParams>,
 ) -> Result<StatusCode, Problem> {
-    issuer.remove_resource(&caller, &name, params.removal(expected)).await?;
+    issuer
+        .remove_resource(&caller, &name, params.removal(expected))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -94,7 +94,7 @@ pub(super) struct AddArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Only those with this status
+    /// Only those with this status; all but removed ones when left out
     #[arg(long, value_parser = ["active", "suspended", "removed"])]
     status: Option<String>,
     /// Only members of this group
@@ -103,7 +103,7 @@ pub(super) struct ListArgs {
     /// Only those given this role
     #[arg(long, value_parser = parse_name)]
     role: Option<String>,
-    /// Only those with this text in name, owner or description
+    /// Only those with this text in their name
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
     #[command(flatten)]
@@ -430,29 +430,7 @@ fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     if session.printer.is_json() {
         return session.printer.json(answer);
     }
-    let mut table = Table::new(&["RESOURCE", "IDENTIFIER", "SCOPE", "GRANTED", "THROUGH"]);
-    for resource in items(answer, "resources") {
-        let row = |scope: String, granted: &str, through: String| {
-            [
-                text(resource, "resource"),
-                text(resource, "identifier"),
-                scope,
-                granted.to_owned(),
-                through,
-            ]
-        };
-        let granted = items(resource, "granted");
-        for grant in granted {
-            table.row(row(text(grant, "scope"), "yes", through(grant)));
-        }
-        let refused = texts(resource, "not_granted");
-        if granted.is_empty() && refused.is_empty() {
-            table.row(row(String::new(), "yes", String::new()));
-        }
-        for scope in refused {
-            table.row(row(scope, "no", String::new()));
-        }
-    }
+    let table = ways(answer);
     let active = if answer["active"].as_bool() == Some(true) {
         "yes"
     } else {
@@ -487,6 +465,39 @@ fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
+/// One row per scope; one for a resource without any, which is granted or not as such.
+fn ways(answer: &Value) -> Table {
+    let mut table = Table::new(&["RESOURCE", "IDENTIFIER", "SCOPE", "GRANTED", "THROUGH"]);
+    for resource in items(answer, "resources") {
+        let mut row = |scope: String, granted: bool, through: String| {
+            table.row([
+                text(resource, "resource"),
+                text(resource, "identifier"),
+                scope,
+                if granted { "yes" } else { "no" }.to_owned(),
+                through,
+            ]);
+        };
+        let granted = items(resource, "granted");
+        let refused = texts(resource, "not_granted");
+        if granted.is_empty() && refused.is_empty() {
+            row(
+                String::new(),
+                !items(resource, "through").is_empty(),
+                through(resource),
+            );
+        }
+        for grant in granted {
+            row(text(grant, "scope"), true, through(grant));
+        }
+        for scope in refused {
+            row(scope, false, String::new());
+        }
+    }
+    table
+}
+
+/// The ways in which a scope or resource is granted.
 fn through(grant: &Value) -> String {
     let ways = items(grant, "through").iter().map(|way| {
         let role = text(way, "role");
@@ -530,5 +541,24 @@ mod tests {
     fn every_way_to_a_scope_is_told() {
         let grant = json!({"through": [{"role": "reader", "group": null}, {"role": "writer", "group": "ops"}]});
         assert_eq!(through(&grant), "role reader, role writer of group ops");
+    }
+
+    #[test]
+    fn every_scope_is_a_row_and_a_resource_without_scopes_is_one() {
+        let by = |role: &str| json!([{"role": role, "group": null}]);
+        let answer = json!({"resources": [
+            {"resource": "mail", "identifier": "https://mail.example.com", "through": by("reader"),
+             "granted": [{"scope": "read", "through": by("reader")}], "not_granted": ["send"]},
+            {"resource": "claude", "identifier": "https://api.anthropic.com", "through": by("thinker"),
+             "granted": [], "not_granted": []},
+            {"resource": "disk", "identifier": "urn:disk", "through": [], "granted": [], "not_granted": []},
+        ]});
+        insta::assert_snapshot!(ways(&answer), @r"
+        RESOURCE  IDENTIFIER                 SCOPE  GRANTED  THROUGH
+        mail      https://mail.example.com   read   yes      role reader
+        mail      https://mail.example.com   send   no       -
+        claude    https://api.anthropic.com  -      yes      role thinker
+        disk      urn:disk                   -      no       -
+        ");
     }
 }

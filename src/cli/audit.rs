@@ -39,7 +39,7 @@ pub(super) struct FilterArgs {
     /// Only the token with this jti
     #[arg(long, value_name = "JTI", allow_hyphen_values = true)]
     jti: Option<String>,
-    /// Only what this actor did
+    /// Only what this actor did, such as administrator:bootstrap or agent:mailer
     #[arg(long)]
     actor: Option<String>,
     /// Not before this time: 2026-11-21, 2026-11-21T09:30:00Z, or 24h for that long ago

@@ -10,6 +10,7 @@ mod agent;
 mod audit;
 mod client;
 mod completions;
+mod config;
 mod credential;
 mod duration;
 mod error;
@@ -20,8 +21,10 @@ mod issuer;
 mod key;
 mod keyfile;
 mod print;
+mod quickstart;
 mod resource;
 mod role;
+mod serve;
 mod token;
 
 use std::collections::BTreeMap;
@@ -97,6 +100,13 @@ impl Globals {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start, register an agent, get a token and verify it as a stranger would; then keep serving
+    Quickstart(quickstart::QuickstartArgs),
+    /// Run the issuer
+    Serve(serve::ServeArgs),
+    /// The configuration: what is set, and whether it is good
+    #[command(subcommand)]
+    Config(config::Command),
     /// Agents: who may get tokens
     #[command(subcommand)]
     Agent(agent::Command),
@@ -221,6 +231,9 @@ pub async fn run(
 
 async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
+        Command::Quickstart(args) => quickstart::run(args, session).await,
+        Command::Serve(args) => serve::run(args, session).await,
+        Command::Config(command) => config::run(&command, session),
         Command::Agent(command) => agent::run(command, session).await,
         Command::Credential(command) => credential::run(command, session).await,
         Command::Group(command) => group::run(command, session).await,

@@ -76,14 +76,14 @@ pub struct Overrides {
     /// Address of the public listener [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
-    /// Address of the private listener: admin API, metrics [default: 127.0.0.1:8081]
+    /// Address of the private listener: admin API, readiness [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<String>,
     /// Database: sqlite:PATH or postgres://… [default: sqlite:data/firman.db]
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Directory of the database and the bootstrap token [default: data]
-    #[arg(long, value_name = "DIR")]
+    /// Directory of the database and the bootstrap token; the command line has it as a global option.
+    #[arg(skip)]
     pub data_dir: Option<String>,
     /// Directory of the key-encryption key [default: keys]
     #[arg(long, value_name = "DIR")]

@@ -69,6 +69,17 @@ impl Credential {
         self.not_before <= now && !self.is_over(now)
     }
 
+    /// True when it is this public key and still stands.
+    #[must_use]
+    pub fn is_for(&self, key: &PublicJwk) -> bool {
+        match &self.kind {
+            CredentialKind::PublicKey { jwk } => {
+                self.revoked_at.is_none() && jwk.thumbprint() == key.thumbprint()
+            }
+            CredentialKind::ClientSecret { .. } => false,
+        }
+    }
+
     /// True once it is revoked or expired and can never be accepted again.
     #[must_use]
     pub fn is_over(&self, now: UnixTime) -> bool {

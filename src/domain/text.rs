@@ -27,10 +27,10 @@ pub fn line(field: &'static str, text: &str, max_chars: usize) -> Result<String,
     }
 }
 
-/// Like [`line`], and not blank.
+/// Like [`line()`], and not blank.
 ///
 /// # Errors
-/// As [`line`], or when nothing but white space is left.
+/// As [`line()`], or when nothing but white space is left.
 pub fn filled_line(field: &'static str, text: &str, max_chars: usize) -> Result<String, Invalid> {
     let text = line(field, text.trim(), max_chars)?;
     if text.is_empty() {

@@ -34,8 +34,9 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 256;
 /// Refusals that may wait; beyond it they are counted as lost, and the log says so.
 const REFUSAL_QUEUE: usize = 4096;
-/// Kinds of unproven callers kept apart per interval.
-const UNPROVEN_KINDS: usize = 1024;
+/// Kinds of unproven callers kept apart per interval. Whoever knows nothing can make this many audit
+/// entries each interval, for ever: about a million a day.
+const UNPROVEN_KINDS: usize = 128;
 /// Bytes of a claimed client id that are shown, and at most one escape more: names have 128.
 const SHOWN_MAX_BYTES: usize = 160;
 /// How often unproven callers become audit entries.
@@ -166,7 +167,7 @@ impl Issuer {
     pub fn note_refusal(self: &Arc<Self>, draft: AuditDraft) {
         let refusal = Refusal {
             issuer: Arc::clone(self),
-            draft,
+            draft: printable(draft),
         };
         if self.ledger.refusals.try_send(refusal).is_err() {
             self.ledger.lost_refusals.fetch_add(1, Ordering::Relaxed);
@@ -212,6 +213,18 @@ impl Issuer {
     #[must_use]
     pub fn unproven_interval() -> Duration {
         UNPROVEN_INTERVAL
+    }
+}
+
+/// Refusals repeat what callers sent: no character of it may trouble the database or a terminal.
+fn printable(draft: AuditDraft) -> AuditDraft {
+    let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect();
+    AuditDraft {
+        actor: clean(draft.actor),
+        target: clean(draft.target),
+        address: clean(draft.address),
+        detail: clean(draft.detail),
+        ..draft
     }
 }
 
@@ -315,12 +328,14 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
             .push(draft);
     }
     for (issuer, issuances, refusals) in by_issuer.into_values() {
+        let refused = refusals.len();
         let judged = issuer
             .record_together(&issuances, refusals)
             .await
             .unwrap_or_else(|error| {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
+                    lost_refusals = refused,
                     "the ledger could not be written; nothing was released"
                 );
                 issuances.iter().map(|_| Verdict::Unavailable).collect()
@@ -390,6 +405,11 @@ impl Issuer {
         head: &Head,
         issuance: &Issuance,
     ) -> Result<Verdict, StoreError> {
+        if issuance.reply.is_closed() {
+            // Nobody waits any more: a token that cannot leave is not recorded, and its assertion
+            // stays good for the client's next attempt.
+            return Ok(Verdict::Unavailable);
+        }
         let authorization = &issuance.minted.authorization;
         let basis = authorization.basis();
         if basis.version >= head.registry_version {

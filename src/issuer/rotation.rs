@@ -433,7 +433,7 @@ mod tests {
         };
         assert_eq!(
             plan_rotation(UnixTime(1900), &keys, 900),
-            [activate.clone()]
+            std::slice::from_ref(&activate)
         );
         assert_eq!(
             plan_rotation(UnixTime(2000), &keys, 900),

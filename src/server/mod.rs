@@ -9,6 +9,7 @@ mod connection;
 mod crowd;
 mod exchange;
 mod host_policy;
+pub mod process;
 mod refusal;
 mod stream;
 pub mod telemetry;

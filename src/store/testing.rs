@@ -17,6 +17,8 @@ const EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $
 const OBJECT_IN_USE: &str = "55006";
 /// PostgreSQL: another run of this process id has left a database of that name.
 const DUPLICATE_DATABASE: &str = "42P04";
+/// Sorts as people do, punctuation aside, so that a test shows where the schema forgets to sort by bytes (PostgreSQL 15).
+const LOCALE: &str = "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'en-u-ka-shifted'";
 /// Attempts at one clone, 20 ms apart.
 const ATTEMPTS: u32 = 500;
 
@@ -76,7 +78,7 @@ async fn make_template(
             format!("DROP DATABASE IF EXISTS {unfinished} WITH (FORCE)"),
         )
         .await?;
-        run(admin, format!("CREATE DATABASE {unfinished}")).await?;
+        run(admin, format!("CREATE DATABASE {unfinished} {LOCALE}")).await?;
         Store::open(&url_of(options, &unfinished))
             .await?
             .close()

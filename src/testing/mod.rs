@@ -22,8 +22,6 @@ use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::host::{FirstSettings, Host, HostError, HostOptions, KekSource};
 use crate::issuer::agents::NewAgent;
@@ -31,7 +29,8 @@ use crate::issuer::credentials::{NewCredential, NewCredentialKind, UnverifiedKey
 use crate::issuer::resources::NewResource;
 use crate::issuer::roles::{NewGrant, NewRole};
 use crate::issuer::{Caller, Issuer, Ports};
-use crate::server::{HostPolicy, Limits, Listener, Service, serve};
+use crate::server::process::{Listeners, Process};
+use crate::server::{Limits, Listener};
 
 /// The second at which every [`TestIssuer`] starts: 2027-01-15T08:00:00Z.
 pub const START: i64 = 1_800_000_000;
@@ -57,9 +56,8 @@ pub struct TestIssuer {
     /// The clock it lives by.
     pub clock: Arc<ManualClock>,
     host: Arc<Host>,
+    process: Option<Process>,
     http: reqwest::Client,
-    stop: watch::Sender<bool>,
-    serving: Vec<JoinHandle<()>>,
     folder: Arc<TempDir>,
     options: TestOptions,
     ports: (SocketAddr, SocketAddr),
@@ -131,11 +129,9 @@ impl TestIssuer {
 
     /// Stops it: accepted requests finish, what is queued is written.
     pub async fn shut_down(&mut self) {
-        self.stop.send_replace(true);
-        for task in self.serving.drain(..) {
-            drop(task.await);
+        if let Some(process) = self.process.take() {
+            process.stop().await;
         }
-        self.host.stop().await;
     }
 
     /// The issuer itself, for the embedding API.
@@ -373,47 +369,28 @@ impl Launch {
             admin_token_file: admin_token_file(root),
             first_settings: self.options.first_settings,
         };
-        // Another seed after each restart: ids that were given out are never made again.
-        static LAUNCHES: AtomicU64 = AtomicU64::new(0);
-        let launch = LAUNCHES.fetch_add(1, Ordering::Relaxed);
-        let random = Arc::new(SeededRandom::new(launch << 16 | u64::from(ports.0.port())));
+        // Another sequence for each start: a restarted process that drew the same numbers again would
+        // give out ids that are in its database already.
+        static STARTS: AtomicU64 = AtomicU64::new(0);
+        let start = STARTS.fetch_add(1, Ordering::Relaxed);
+        let random = Arc::new(SeededRandom::new(u64::from(ports.0.port()) << 32 | start));
         let outside = Ports {
             clock: Arc::clone(&self.clock) as _,
             random: random as _,
         };
-        let host = Arc::new(Host::start(&host_options, outside.clone()).await?);
-        let (stop, stopped) = watch::channel(false);
-        let service = |router| Service {
-            router,
-            hosts: HostPolicy::AnySingle,
-            limits: Limits::default(),
-            clock: Arc::clone(&outside.clock),
-            random: Arc::clone(&outside.random),
-        };
-        let serving = vec![
-            tokio::spawn(serve(
-                public,
-                service(crate::oauth::router(host.issuer())),
-                stopped.clone(),
-            )),
-            tokio::spawn(serve(
-                private,
-                service(crate::admin::router(Arc::clone(host.issuer()))),
-                stopped,
-            )),
-        ];
+        let host = Host::start(&host_options, outside).await?;
+        let process = Process::start(host, Listeners { public, private }, Limits::default(), &[]);
         Ok(TestIssuer {
             url,
             admin_url: format!("http://{}", ports.1),
             clock: self.clock,
-            host,
+            host: Arc::clone(process.host()),
+            process: Some(process),
             http: reqwest::Client::builder()
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
                 .build()
                 .expect("a client"),
-            stop,
-            serving,
             folder: self.folder,
             options: self.options,
             ports,

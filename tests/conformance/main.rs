@@ -1,1 +1,114 @@
+//! The contract of the store: each case once per engine, on a fresh database. What only one engine can
+//! do wrong is in `opening.rs`.
 
+#![expect(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+
+mod administrators;
+mod agents;
+mod assertions;
+mod audit;
+mod credentials;
+mod groups;
+mod issuers;
+mod keys;
+mod opening;
+mod resources;
+mod roles;
+mod support;
+mod transactions;
+
+/// Makes a test of every case for every engine. A case that is not listed is an unused function, and so
+/// a warning.
+macro_rules! conformance {
+    ($($module:ident: $($case:ident),+ $(,)?;)+) => {
+        conformance!(@engine sqlite: $($($module $case,)+)+);
+        conformance!(@engine postgres: $($($module $case,)+)+);
+    };
+    (@engine $engine:ident: $($module:ident $case:ident,)+) => {
+        mod $engine {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    let database = super::support::$engine().await;
+                    super::$module::$case(&database.store).await;
+                    database.store.close().await;
+                }
+            )+
+        }
+    };
+}
+
+conformance! {
+    transactions:
+        a_failed_statement_spoils_the_commit,
+        a_reader_cannot_write,
+        a_reader_sees_one_moment,
+        what_is_not_committed_is_gone,
+        who_waited_for_the_head_sees_the_suspension,
+        heads_of_two_issuers_do_not_wait_for_each_other;
+    issuers:
+        a_slug_and_a_url_are_given_out_once,
+        settings_change_but_never_take_the_url_of_another,
+        assertions_not_before_only_moves_forward,
+        an_unknown_issuer_has_no_head,
+        the_head_keeps_what_it_is_given;
+    agents:
+        an_agents_name_is_never_given_out_twice,
+        an_agents_subject_is_never_given_out_twice,
+        an_agent_cannot_be_in_a_group_that_is_not_there,
+        an_agent_of_another_issuer_is_not_found,
+        names_are_case_sensitive_and_nul_matches_nothing,
+        an_agents_update_on_a_stale_version_changes_nothing,
+        a_removed_agent_stays_removed,
+        a_page_asked_for_with_a_nul_is_no_failure,
+        an_agent_reads_back_whole,
+        an_agent_changes_all_but_its_name_and_subject,
+        changed_agents_come_by_version,
+        agents_come_in_byte_order_page_by_page,
+        agents_are_filtered,
+        percent_and_underscore_stand_for_themselves,
+        members_and_holders_are_counted;
+    groups:
+        a_groups_name_is_never_given_out_twice,
+        a_groups_update_on_a_stale_version_changes_nothing,
+        groups_read_back_whole;
+    roles:
+        a_roles_name_is_never_given_out_twice,
+        a_roles_update_on_a_stale_version_changes_nothing,
+        roles_read_back_whole,
+        roles_granting_a_resource_are_named;
+    resources:
+        a_live_resources_name_and_identifier_are_given_out_once,
+        a_removed_resources_name_and_identifier_are_free,
+        a_resources_update_on_a_stale_version_changes_nothing,
+        resources_read_back_whole;
+    credentials:
+        a_public_key_proves_one_agent,
+        a_kid_names_one_key_of_an_agent,
+        a_credential_needs_its_agent,
+        a_revoked_credential_stays_revoked,
+        credentials_come_newest_last;
+    keys:
+        one_key_of_an_algorithm_is_active_and_one_prepared,
+        a_key_moves_only_from_where_it_is,
+        a_key_does_not_move_where_another_is,
+        a_retired_key_loses_its_private_half,
+        a_sealed_secret_is_never_replaced;
+    administrators:
+        an_administrators_name_and_token_are_never_given_out_twice,
+        an_administrator_is_revoked_once,
+        administrators_read_back_whole;
+    assertions:
+        an_assertion_is_used_once,
+        of_many_assertions_only_the_used_ones_lose,
+        digests_and_token_ids_compare_byte_by_byte,
+        an_issuers_assertions_are_its_own,
+        expired_assertions_are_purged_in_portions;
+    audit:
+        a_number_in_the_chain_is_given_out_once,
+        an_entry_with_a_nul_is_refused,
+        entries_read_back_whole_and_in_order,
+        entries_are_filtered,
+        entries_are_filtered_by_several_things_at_once,
+        the_last_token_of_an_agent_is_found;
+}

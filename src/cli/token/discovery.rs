@@ -7,7 +7,7 @@ use super::super::error::CliError;
 use super::super::http;
 
 /// What the issuer says of itself.
-pub(super) struct Issuer {
+pub(in crate::cli) struct Issuer {
     /// The issuer's name, byte for byte as asked for and as stated.
     pub(super) name: String,
     metadata: Value,
@@ -17,7 +17,10 @@ pub(super) struct Issuer {
 
 impl Issuer {
     /// Fetches the metadata of `issuer` and checks that they are its own (§4.3).
-    pub(super) async fn discover(issuer: &str, insecure_http: bool) -> Result<Self, CliError> {
+    pub(in crate::cli) async fn discover(
+        issuer: &str,
+        insecure_http: bool,
+    ) -> Result<Self, CliError> {
         let base = http::parse_url(issuer, "--issuer")?;
         http::check_transport(&base, insecure_http)?;
         let address = format!(

@@ -54,9 +54,26 @@ pub(in crate::cli) struct GetArgs {
 }
 
 /// How the agent proves itself.
-enum Proof {
+pub(in crate::cli) enum Proof {
     Secret(SecretString),
     Key(SigningKey),
+}
+
+impl GetArgs {
+    /// What `quickstart` asks for: everything that is granted at a resource.
+    pub(in crate::cli) fn for_resource(issuer: &str, client_id: &str, resource: &str) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            client_id: client_id.to_owned(),
+            secret_file: None,
+            key: None,
+            kid: None,
+            resource: Some(resource.to_owned()),
+            scope: None,
+            expires_in: None,
+            out: None,
+        }
+    }
 }
 
 pub(super) async fn run(args: GetArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -108,7 +125,8 @@ pub(super) async fn run(args: GetArgs, session: &mut Session<'_>) -> Result<(), 
     session.printer.write(&format!("{token}\n"))
 }
 
-async fn request(
+/// Asks the token endpoint.
+pub(in crate::cli) async fn request(
     args: &GetArgs,
     proof: &Proof,
     issuer: &Issuer,

@@ -6,6 +6,10 @@ mod get;
 mod inspect;
 mod verify;
 
+pub(super) use discovery::Issuer;
+pub(super) use get::{GetArgs, Proof, request};
+pub(super) use verify::verify;
+
 use std::path::Path;
 
 use clap::Subcommand;

@@ -2,6 +2,7 @@
 //! takes and that they are meant for it, so both are required.
 
 use clap::Args;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::discovery::Issuer;
@@ -31,21 +32,31 @@ pub(in crate::cli) struct VerifyArgs {
 
 pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let token = read_token(&args.token)?;
-    let unverified =
-        UnverifiedJws::parse(expose(&token), TOKEN_MAX_BYTES).map_err(|error| refused(&error))?;
     let issuer = Issuer::discover(&args.issuer, session.globals.insecure_http).await?;
-    let keys = fetch_keys(&issuer).await?;
-    let verified = check_signature(&unverified, &keys)?;
-    check_claims(&verified, &issuer.name, &args.audience, session.now())?;
-    let (header, _) = super::inspect::decode(expose(&token))?;
-    let claims: Map<String, Value> =
-        parse_object(verified.payload()).map_err(|error| refused(&error))?;
+    let (header, claims) = verify(&token, &issuer, &args.audience, session.now()).await?;
     super::print(&header, &claims, true, session)?;
     session.printer.hint(&format!(
         "Verified: signed by {}, for {}, and not expired.",
         args.issuer, args.audience
     ));
     Ok(())
+}
+
+/// Verifies a token as a stranger would, who knows the issuer's URL and nothing else: header and claims.
+pub(in crate::cli) async fn verify(
+    token: &SecretString,
+    issuer: &Issuer,
+    audience: &str,
+    now: UnixTime,
+) -> Result<(Map<String, Value>, Map<String, Value>), CliError> {
+    let unverified =
+        UnverifiedJws::parse(expose(token), TOKEN_MAX_BYTES).map_err(|error| refused(&error))?;
+    let keys = fetch_keys(issuer).await?;
+    let verified = check_signature(&unverified, &keys)?;
+    check_claims(&verified, &issuer.name, audience, now)?;
+    let (header, _) = super::inspect::decode(expose(token))?;
+    let claims = parse_object(verified.payload()).map_err(|error| refused(&error))?;
+    Ok((header, claims))
 }
 
 async fn fetch_keys(issuer: &Issuer) -> Result<PublicJwkSet, CliError> {

@@ -1,0 +1,330 @@
+//! `firman quickstart`: from nothing to a token that a stranger verifies, in one command.
+//!
+//! Starts the issuer on loopback, registers a resource for Claude, a role and an agent with a fresh
+//! key, gets a token over HTTP as the agent would, and verifies it as a relying party would, from
+//! the issuer's URL alone. Runs again on the same data.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+
+use super::Session;
+use super::error::CliError;
+use super::keyfile::{self, KeyFile};
+use super::serve;
+use super::token::{self, GetArgs, Proof};
+use crate::config::{LogLevel, Overrides};
+use crate::domain::profile::Profile;
+use crate::issuer::agents::NewAgent;
+use crate::issuer::credentials::{NewCredential, NewCredentialKind, UnverifiedKey};
+use crate::issuer::resources::NewResource;
+use crate::issuer::roles::{NewGrant, NewRole};
+use crate::issuer::{Caller, Issuer, IssuerError};
+use crate::jose::{PublicJwk, SigningKey};
+use crate::ports::time::UnixTime;
+
+/// The agent, its role and its key file are called this.
+const AGENT: &str = "quickstart";
+/// The resource is called this.
+const RESOURCE: &str = "claude";
+
+#[derive(Debug, Args)]
+pub(super) struct QuickstartArgs {
+    /// Stop after the proof instead of serving on
+    #[arg(long)]
+    exit: bool,
+    #[command(flatten)]
+    settings: Overrides,
+}
+
+pub(super) async fn run(args: QuickstartArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let started = Instant::now();
+    let config = serve::config(args.settings, session)?;
+    // The story is told by this command; the log only says what is wrong.
+    let level = match config.log_level() {
+        LogLevel::Info => LogLevel::Warn,
+        chosen @ (LogLevel::Error | LogLevel::Warn | LogLevel::Debug | LogLevel::Trace) => chosen,
+    };
+    let (process, stop) = serve::start(&config, level).await?;
+    let key_file = config.data_dir().join(format!("{AGENT}.pem"));
+    let issuer = Arc::clone(process.host().issuer());
+    let proof = prove(&issuer, &key_file, session.now()).await;
+    let shown = proof.and_then(|proof| {
+        let report = Report {
+            issuer: issuer.url(),
+            key_file: &key_file,
+            data_dir: config.data_dir(),
+            milliseconds: started.elapsed().as_millis(),
+            proof,
+        };
+        report.show(session, !args.exit)
+    });
+    if shown.is_ok() && !args.exit {
+        stop.received().await;
+    }
+    process.stop().await;
+    shown
+}
+
+/// A verified token, decoded.
+struct ProvenToken {
+    audience: String,
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+}
+
+async fn prove(
+    issuer: &Arc<Issuer>,
+    key_file: &Path,
+    now: UnixTime,
+) -> Result<ProvenToken, CliError> {
+    let refused = |error: IssuerError| CliError::failed("quickstart", error.to_string());
+    let audience = register_resource(issuer).await.map_err(refused)?;
+    register_role(issuer).await.map_err(refused)?;
+    let key = register_agent(issuer, key_file).await?;
+
+    // As the agent: over HTTP, knowing the issuer's URL, its own name and its key.
+    let discovered = token::Issuer::discover(issuer.url(), false).await?;
+    let request = GetArgs::for_resource(issuer.url(), AGENT, &audience);
+    let answer = token::request(&request, &Proof::Key(key), &discovered, now).await?;
+    let token = answer["access_token"]
+        .as_str()
+        .ok_or_else(|| CliError::failed("quickstart", "the token endpoint gave no access token"))?;
+
+    // As the relying party: over HTTP, knowing the issuer's URL and its own name.
+    let stranger = token::Issuer::discover(issuer.url(), false).await?;
+    let token = SecretString::from(token);
+    let (header, claims) = token::verify(&token, &stranger, &audience, now).await?;
+    let proven = ProvenToken {
+        audience,
+        header,
+        claims,
+    };
+    proven.check_for_claude()?;
+    Ok(proven)
+}
+
+impl ProvenToken {
+    /// What Claude's federation demands beyond signature, issuer, audience and expiry.
+    fn check_for_claude(&self) -> Result<(), CliError> {
+        let subject = self.claims.get("sub");
+        let text = |name: &str| self.claims.get(name).and_then(Value::as_str);
+        let time = |name: &str| self.claims.get(name).and_then(Value::as_i64);
+        let life = time("exp").zip(time("iat")).map(|(exp, iat)| exp - iat);
+        let demands = [
+            (
+                "typ must be JWT",
+                self.header.get("typ") == Some(&json!("JWT")),
+            ),
+            (
+                "alg must be ES256 or RS256",
+                ["ES256", "RS256"]
+                    .iter()
+                    .any(|alg| self.header.get("alg") == Some(&json!(alg))),
+            ),
+            (
+                "kid must be there",
+                self.header.get("kid").is_some_and(Value::is_string),
+            ),
+            (
+                "aud must be one string",
+                text("aud") == Some(&self.audience),
+            ),
+            (
+                "sub must name the agent",
+                text("sub") == Some(&format!("agent:{AGENT}")),
+            ),
+            (
+                "acting_agent must be sub",
+                subject.is_some() && self.claims.get("acting_agent") == subject,
+            ),
+            (
+                "jti must be there",
+                text("jti").is_some_and(|jti| !jti.is_empty()),
+            ),
+            (
+                "exp must be at most an hour after iat",
+                life.is_some_and(|life| (1..=3600).contains(&life)),
+            ),
+        ];
+        match demands.into_iter().find(|(_, is_met)| !is_met) {
+            None => Ok(()),
+            Some((demand, _)) => Err(CliError::failed(
+                "quickstart",
+                format!("the token is not what Claude needs: {demand}"),
+            )),
+        }
+    }
+}
+
+/// The Claude resource: the one there is, or a new one. Its audience.
+async fn register_resource(issuer: &Arc<Issuer>) -> Result<String, IssuerError> {
+    let found = match issuer.resource(RESOURCE).await {
+        Err(IssuerError::NotFound { .. }) => {
+            let new = NewResource {
+                name: RESOURCE.to_owned(),
+                profile: Some(Profile::Claude.as_str().to_owned()),
+                description: "Claude, through workload identity federation".to_owned(),
+                ..NewResource::default()
+            };
+            issuer.create_resource(&Caller::system(), new).await?
+        }
+        found => found?,
+    };
+    Ok(found.resource.identifier.as_str().to_owned())
+}
+
+async fn register_role(issuer: &Arc<Issuer>) -> Result<(), IssuerError> {
+    match issuer.role(AGENT).await {
+        Err(IssuerError::NotFound { .. }) => {
+            let grants = vec![NewGrant {
+                resource: RESOURCE.to_owned(),
+                scopes: None,
+            }];
+            let new = NewRole {
+                name: AGENT.to_owned(),
+                description: "May call Claude".to_owned(),
+                grants,
+            };
+            issuer.create_role(&Caller::system(), new).await.map(drop)
+        }
+        found => found.map(drop),
+    }
+}
+
+/// The agent with a key in `key_file`: the pair there is, or what is missing of it.
+async fn register_agent(issuer: &Arc<Issuer>, key_file: &Path) -> Result<SigningKey, CliError> {
+    let refused = |error: IssuerError| CliError::failed("quickstart", error.to_string());
+    let (key, mut fresh) = if key_file.exists() {
+        (keyfile::read_private(key_file)?, None)
+    } else {
+        let fresh = KeyFile::generate(key_file)?;
+        (keyfile::read_private(key_file)?, Some(fresh))
+    };
+    match issuer.agent(AGENT).await {
+        Ok(known) => {
+            let is_registered = known
+                .credentials
+                .iter()
+                .any(|credential| credential.is_for(key.public_jwk()));
+            if !is_registered {
+                let credential = public_key(key.public_jwk());
+                let added = issuer
+                    .add_credential(&Caller::system(), AGENT, credential, None)
+                    .await;
+                added.map_err(refused)?;
+            }
+        }
+        Err(IssuerError::NotFound { .. }) => {
+            let new = NewAgent {
+                name: AGENT.to_owned(),
+                owner: "quickstart".to_owned(),
+                description: "Registered by firman quickstart".to_owned(),
+                roles: vec![AGENT.to_owned()],
+                credential: Some(public_key(key.public_jwk())),
+                ..NewAgent::default()
+            };
+            issuer
+                .create_agent(&Caller::system(), new)
+                .await
+                .map_err(refused)?;
+        }
+        Err(error) => return Err(refused(error)),
+    }
+    if let Some(fresh) = &mut fresh {
+        fresh.keep();
+    }
+    Ok(key)
+}
+
+fn public_key(jwk: &PublicJwk) -> NewCredential {
+    NewCredential {
+        kind: NewCredentialKind::PublicKey(UnverifiedKey::Jwk(jwk.to_value())),
+        expires_in: None,
+    }
+}
+
+/// What the user is told.
+struct Report<'r> {
+    issuer: &'r str,
+    key_file: &'r Path,
+    data_dir: &'r Path,
+    milliseconds: u128,
+    proof: ProvenToken,
+}
+
+impl Report<'_> {
+    fn show(&self, session: &mut Session<'_>, keeps_serving: bool) -> Result<(), CliError> {
+        let ProvenToken {
+            audience,
+            header,
+            claims,
+        } = &self.proof;
+        if session.printer.is_json() {
+            return session.printer.json(&json!({
+                "issuer": self.issuer,
+                "client_id": AGENT,
+                "key_file": self.key_file.display().to_string(),
+                "audience": audience,
+                "verified": true,
+                "header": header,
+                "claims": claims,
+                "first_token_milliseconds": u64::try_from(self.milliseconds).unwrap_or(u64::MAX),
+            }));
+        }
+        let key_file = self.key_file.display();
+        let text = format!(
+            "issuer      {issuer}\n\
+             agent       {AGENT} (key: {key_file})\n\
+             token for   {audience}\n\
+             first token {ms} ms after the start, verified from discovery and JWKS\n\n\
+             header  {header:#}\n\
+             claims  {claims:#}\n\n",
+            issuer = self.issuer,
+            ms = self.milliseconds,
+            header = Value::from(header.clone()),
+            claims = Value::from(claims.clone()),
+        );
+        session.printer.write(&text)?;
+        let at = self.at_data_dir();
+        let serving = if keeps_serving {
+            "In another terminal, try"
+        } else {
+            "Start it with: firman serve. Then try"
+        };
+        session.printer.hint(&format!(
+            "{serving}:\n  \
+             firman token get --issuer {issuer} --client-id {AGENT} --key {key_file} --resource {audience}\n  \
+             firman agent add my-agent --owner my-team --role {AGENT} --generate-key my-agent.pem{at}\n  \
+             firman agent suspend {AGENT}{at}\n  \
+             firman audit list{at}\n\n\
+             To let Claude trust this issuer, register it as a Custom OIDC issuer with:\n  \
+             issuer URL  {issuer}{reachability}\n  \
+             subject     agent:{AGENT}    and claim acting_agent = agent:{AGENT}\n  \
+             audience    {audience}",
+            issuer = self.issuer,
+            reachability = if self.issuer.starts_with("https://") {
+                ""
+            } else {
+                "   (Claude needs a public https URL: set FIRMAN_ISSUER_URL, or give it the keys of the JWKS inline)"
+            },
+        ));
+        if keeps_serving {
+            session.printer.hint("\nServing. Stop with Ctrl-C.");
+        }
+        Ok(())
+    }
+
+    /// The option that lets the next commands find this issuer, when its data are not in `data`.
+    fn at_data_dir(&self) -> String {
+        if self.data_dir == Path::new("data") {
+            String::new()
+        } else {
+            format!(" --data-dir {}", self.data_dir.display())
+        }
+    }
+}

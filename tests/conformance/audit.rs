@@ -1,0 +1,275 @@
+//! The audit: numbers, order, filters.
+
+use firman::domain::audit::{AuditDraft, AuditEntry, AuditEvent, GENESIS, chain};
+use firman::domain::id::AgentId;
+use firman::ports::time::UnixMillis;
+use firman::store::{AuditFilter, Store, StoreError};
+
+use crate::support::{agent, draft, home, issuers, other, read, write};
+
+fn chained(drafts: Vec<AuditDraft>) -> Vec<AuditEntry> {
+    chain(home().as_str(), (0, GENESIS), drafts)
+}
+
+fn seqs(entries: &[AuditEntry]) -> Vec<i64> {
+    entries.iter().map(|entry| entry.seq).collect()
+}
+
+pub(crate) async fn a_number_in_the_chain_is_given_out_once(store: &Store) {
+    issuers(store).await;
+    let entries = chained(vec![draft(AuditEvent::IssuerCreated, 1)]);
+    let mut tx = write(store).await;
+    tx.append_audit(&home(), &[]).await.unwrap();
+    tx.append_audit(&home(), &entries).await.unwrap();
+    tx.append_audit(&other(), &entries).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = write(store).await;
+    let again = tx.append_audit(&home(), &entries).await;
+    assert!(matches!(again, Err(StoreError::Rejected(_))), "{again:?}");
+    drop(tx);
+    assert_eq!(
+        read(store).await.audit_from(&home(), 0, 10).await.unwrap(),
+        entries
+    );
+}
+
+pub(crate) async fn an_entry_with_a_nul_is_refused(store: &Store) {
+    issuers(store).await;
+    let plain = draft(AuditEvent::TokenRefused, 1);
+    let nul = || "a\0b".to_owned();
+    for bad in [
+        AuditDraft {
+            actor: nul(),
+            ..plain.clone()
+        },
+        AuditDraft {
+            target: nul(),
+            ..plain.clone()
+        },
+        AuditDraft {
+            agent: Some(AgentId::from_text(nul())),
+            ..plain.clone()
+        },
+        AuditDraft {
+            token_id: Some(nul()),
+            ..plain.clone()
+        },
+        AuditDraft {
+            request_id: nul(),
+            ..plain.clone()
+        },
+        AuditDraft {
+            address: nul(),
+            ..plain.clone()
+        },
+        AuditDraft {
+            detail: nul(),
+            ..plain.clone()
+        },
+    ] {
+        let mut tx = write(store).await;
+        let refused = tx
+            .append_audit(&home(), &chained(vec![plain.clone(), bad.clone()]))
+            .await;
+        assert!(
+            matches!(refused, Err(StoreError::Rejected(_))),
+            "{bad:?}: {refused:?}"
+        );
+    }
+    assert!(
+        read(store)
+            .await
+            .audit_from(&home(), 0, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub(crate) async fn entries_read_back_whole_and_in_order(store: &Store) {
+    issuers(store).await;
+    let mut drafts: Vec<AuditDraft> = AuditEvent::ALL
+        .into_iter()
+        .map(|event| draft(event, 1))
+        .collect();
+    drafts.extend((0..300).map(|number| AuditDraft {
+        actor: format!("agent:n{number}"),
+        target: "Ziel – «ü»".to_owned(),
+        agent: Some(agent("mailer").id),
+        token_id: Some(format!("t{number}")),
+        request_id: format!("r{number}"),
+        address: "2001:db8::1".to_owned(),
+        detail: "{\"a\":\"\\u0000 ' \\\" \"}".to_owned(),
+        ..draft(AuditEvent::TokenIssued, 1_800_000_000_123 + number)
+    }));
+    let entries = chained(drafts);
+    let mut tx = write(store).await;
+    let (first, rest) = entries.split_at(5);
+    tx.append_audit(&home(), &first[..1]).await.unwrap();
+    tx.append_audit(&home(), &first[1..]).await.unwrap();
+    tx.append_audit(&home(), rest).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = read(store).await;
+    assert_eq!(tx.audit_from(&home(), 0, 1000).await.unwrap(), entries);
+    assert_eq!(seqs(&tx.audit_from(&home(), 3, 2).await.unwrap()), [4, 5]);
+    assert!(tx.audit_from(&home(), 330, 2).await.unwrap().is_empty());
+    assert!(tx.audit_from(&other(), 0, 2).await.unwrap().is_empty());
+    let filter = AuditFilter::default();
+    let mut newest_first = tx.audit_page(&home(), &filter, None, 1000).await.unwrap();
+    newest_first.reverse();
+    assert_eq!(newest_first, entries);
+    assert_eq!(
+        seqs(&tx.audit_page(&home(), &filter, None, 2).await.unwrap()),
+        [330, 329]
+    );
+    assert_eq!(
+        seqs(&tx.audit_page(&home(), &filter, Some(3), 5).await.unwrap()),
+        [2, 1]
+    );
+    assert!(
+        tx.audit_page(&home(), &filter, Some(1), 5)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        tx.audit_page(&other(), &filter, None, 5)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub(crate) async fn entries_are_filtered(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    tx.append_audit(&home(), &mixed_entries()).await.unwrap();
+    for (narrow, expected) in [
+        (
+            (|filter| filter.event = Some(AuditEvent::KeyRevoked)) as fn(&mut AuditFilter),
+            vec![],
+        ),
+        (
+            |filter| filter.event = Some(AuditEvent::TokenIssued),
+            vec![4, 2],
+        ),
+        (
+            |filter| filter.agent = Some(agent("mailer").id),
+            vec![3, 2, 1],
+        ),
+        (
+            |filter| filter.agent = Some(AgentId::from_text("agent-mailer\0")),
+            vec![],
+        ),
+        (|filter| filter.token_id = Some("t1".to_owned()), vec![2]),
+        (|filter| filter.token_id = Some("t1\0".to_owned()), vec![]),
+        (
+            |filter| filter.actor = Some("administrator:ops".to_owned()),
+            vec![1],
+        ),
+        (
+            |filter| filter.actor = Some("administrator:Ops".to_owned()),
+            vec![],
+        ),
+        (
+            |filter| filter.since = Some(UnixMillis(3000)),
+            vec![5, 4, 3],
+        ),
+        (|filter| filter.until = Some(UnixMillis(3000)), vec![2, 1]),
+    ] {
+        let mut filter = AuditFilter::default();
+        narrow(&mut filter);
+        let page = tx.audit_page(&home(), &filter, None, 10).await.unwrap();
+        assert_eq!(seqs(&page), expected, "{filter:?}");
+    }
+}
+
+pub(crate) async fn entries_are_filtered_by_several_things_at_once(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    tx.append_audit(&home(), &mixed_entries()).await.unwrap();
+    for (narrow, expected) in [
+        (
+            (|filter| {
+                filter.token_id = Some("t2".to_owned());
+                filter.agent = Some(agent("mailer").id);
+            }) as fn(&mut AuditFilter),
+            vec![],
+        ),
+        (
+            |filter| {
+                filter.token_id = Some("t2".to_owned());
+                filter.agent = Some(agent("reader").id);
+            },
+            vec![4],
+        ),
+        (
+            |filter| {
+                filter.event = Some(AuditEvent::TokenIssued);
+                filter.agent = Some(agent("mailer").id);
+                filter.actor = Some("system".to_owned());
+                filter.since = Some(UnixMillis(2000));
+                filter.until = Some(UnixMillis(2001));
+            },
+            vec![2],
+        ),
+    ] {
+        let mut filter = AuditFilter::default();
+        narrow(&mut filter);
+        let page = tx.audit_page(&home(), &filter, None, 10).await.unwrap();
+        assert_eq!(seqs(&page), expected, "{filter:?}");
+    }
+    let filter = AuditFilter {
+        agent: Some(agent("mailer").id),
+        ..AuditFilter::default()
+    };
+    let page = tx.audit_page(&home(), &filter, Some(3), 1).await.unwrap();
+    assert_eq!(seqs(&page), [2]);
+}
+
+/// Five entries about two agents, a second apart.
+fn mixed_entries() -> Vec<AuditEntry> {
+    let about = |agent_name: &str, token_id: Option<&str>, event, at| AuditDraft {
+        agent: Some(agent(agent_name).id),
+        token_id: token_id.map(str::to_owned),
+        ..draft(event, at)
+    };
+    let mut created = about("mailer", None, AuditEvent::AgentCreated, 1000);
+    created.actor = "administrator:ops".to_owned();
+    chained(vec![
+        created,
+        about("mailer", Some("t1"), AuditEvent::TokenIssued, 2000),
+        about("mailer", Some("T1"), AuditEvent::IdTokenIssued, 3000),
+        about("reader", Some("t2"), AuditEvent::TokenIssued, 4000),
+        draft(AuditEvent::ClientRefused, 5000),
+    ])
+}
+
+pub(crate) async fn the_last_token_of_an_agent_is_found(store: &Store) {
+    issuers(store).await;
+    let mailer = agent("mailer").id;
+    let of = |event, at| AuditDraft {
+        agent: Some(mailer.clone()),
+        ..draft(event, at)
+    };
+    let entries = chained(vec![
+        of(AuditEvent::TokenIssued, 1000),
+        of(AuditEvent::IdTokenIssued, 2000),
+        of(AuditEvent::TokenRefused, 3000),
+        draft(AuditEvent::TokenIssued, 4000),
+    ]);
+    let mut tx = write(store).await;
+    tx.append_audit(&home(), &entries).await.unwrap();
+    assert_eq!(
+        tx.last_token_at(&home(), &agent("reader").id)
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(tx.last_token_at(&other(), &mailer).await.unwrap(), None);
+    assert_eq!(
+        tx.last_token_at(&home(), &mailer).await.unwrap(),
+        Some(UnixMillis(2000))
+    );
+}
