@@ -3,16 +3,17 @@
 use serde_json::Value;
 
 use crate::domain::agent::{Agent, AgentStatus};
+use crate::domain::claims::TokenClaims;
 use crate::domain::name::Name;
 use crate::domain::resource::{Identifier, Resource};
 use crate::domain::scope::{Scope, Scopes, parse_scopes};
 use crate::ports::time::UnixTime;
 
-use super::authorize::client_credentials::{ClientCredentialsRequest, decide};
+use super::authorize::client_credentials::{ClientCredentialsRequest, Decision, decide};
 use super::authorize::{AuthorizationError, HeldRole, held_roles, scopes_given};
 use super::cache::Policy;
 use super::directory::known_name;
-use super::mint::agent_claims;
+use super::mint::{MintError, agent_claims, check_length};
 use super::{Issuer, IssuerError};
 
 /// What the agent is supposed to ask for.
@@ -135,16 +136,23 @@ impl Issuer {
             Some(refusal) => Err(refusal),
             None => decide(&agent, &request, &policy).map_err(Refusal::from),
         };
-        let (claims, refusal) = match outcome {
-            Ok(decision) => (
-                Some(self.shown_claims(
-                    &agent,
-                    &policy,
-                    &decision.target.audience,
-                    &decision.scopes,
-                )?),
-                None,
-            ),
+        let minted = outcome.and_then(|decision| {
+            let Decision { target, scopes, .. } = decision;
+            let claims = agent_claims(&self.url, &agent, &policy, &target.audience, &scopes);
+            match check_length(&claims, &target, now) {
+                Err(error @ MintError::TooLong(_)) => Err(Refusal {
+                    error: "invalid_request",
+                    description: error.to_string(),
+                }),
+                // No key, say, is no property of the agent: readiness tells it.
+                Ok(())
+                | Err(MintError::NoKey(_) | MintError::Sign(_) | MintError::SelfCheck(_)) => {
+                    Ok(claims)
+                }
+            }
+        });
+        let (claims, refusal) = match minted {
+            Ok(claims) => (Some(shown(&claims)?), None),
             Err(refusal) => (None, Some(refusal)),
         };
         Ok(Explanation {
@@ -155,22 +163,16 @@ impl Issuer {
             refusal,
         })
     }
+}
 
-    fn shown_claims(
-        &self,
-        agent: &Agent,
-        policy: &Policy,
-        audience: &str,
-        scopes: &Scopes,
-    ) -> Result<Value, IssuerError> {
-        let claims = agent_claims(&self.url, agent, policy, audience, scopes);
-        let mut value = serde_json::to_value(claims)
-            .map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
-        if let Some(members) = value.as_object_mut() {
-            members.retain(|name, _| !["exp", "iat", "nbf", "jti"].contains(&name.as_str()));
-        }
-        Ok(value)
+/// The claims without what differs from one token to the next.
+fn shown(claims: &TokenClaims) -> Result<Value, IssuerError> {
+    let mut value =
+        serde_json::to_value(claims).map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
+    if let Some(members) = value.as_object_mut() {
+        members.retain(|name, _| !["exp", "iat", "nbf", "jti"].contains(&name.as_str()));
     }
+    Ok(value)
 }
 
 impl From<AuthorizationError> for Refusal {

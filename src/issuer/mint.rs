@@ -14,14 +14,17 @@ use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::digest::base64url;
 use crate::jose::key::SigningKey;
 use crate::ports::random::{Random, random_bytes};
-use crate::ports::time::UnixMillis;
+use crate::ports::time::{UnixMillis, UnixTime};
 
-use super::authorize::{self, Authorization};
+use super::authorize::{self, Authorization, Target};
 use super::cache::Policy;
 use super::{Caller, Issuer};
 
 /// Longest token we mint, in bytes: beyond it proxies drop headers; Claude takes twice as much.
 pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
+
+/// Bytes of a `jti` before base64url.
+const TOKEN_ID_BYTES: usize = 22;
 
 /// Why no token could be made.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +186,44 @@ pub fn agent_claims(
     }
 }
 
+/// Whether a token with these claims would be short enough, without signing it: for `explain`.
+///
+/// # Errors
+/// [`MintError::TooLong`], as [`Issuer::mint`] would give it.
+pub fn check_length(claims: &TokenClaims, target: &Target, now: UnixTime) -> Result<(), MintError> {
+    let claims = TokenClaims {
+        expires_at: now,
+        issued_at: now,
+        token_id: base64url(&[0; TOKEN_ID_BYTES]),
+        ..claims.clone()
+    };
+    // A `kid` is an RFC 7638 thumbprint, as long as any SHA-256.
+    let kid = base64url(&[0; 32]);
+    let header = json!({ "alg": target.algorithm, "kid": kid, "typ": target.typ });
+    let payload = serde_json::to_vec(&claims).map_err(|error| MintError::Sign(Box::new(error)))?;
+    let parts = [
+        header.to_string().len(),
+        payload.len(),
+        signature_bytes(target.algorithm),
+    ];
+    let encoded = parts.map(|bytes| (bytes * 4).div_ceil(3));
+    let length = encoded.iter().sum::<usize>() + 2;
+    if length > TOKEN_MAX_BYTES {
+        Err(MintError::TooLong(length))
+    } else {
+        Ok(())
+    }
+}
+
+/// RFC 7518 §3.3 to §3.5 with our 2048-bit keys, RFC 8037 §3.1.
+fn signature_bytes(algorithm: SigningAlgorithm) -> usize {
+    match algorithm {
+        SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa => 64,
+        SigningAlgorithm::Es384 => 96,
+        SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => 256,
+    }
+}
+
 fn access_token_claims(
     issuer: &str,
     authorization: &Authorization,
@@ -208,7 +249,7 @@ fn access_token_claims(
 /// base64url of 6 bytes of time and 16 random bytes: unique per mint, 128 bits that cannot be
 /// guessed, and time-ordered, so that an index on it stays cheap.
 fn token_id(now: UnixMillis, random: &dyn Random) -> String {
-    let mut bytes = [0; 22];
+    let mut bytes = [0; TOKEN_ID_BYTES];
     bytes[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
     bytes[6..].copy_from_slice(&random_bytes::<16>(random));
     base64url(&bytes)

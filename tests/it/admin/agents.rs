@@ -530,3 +530,43 @@ async fn explain_decides_about_the_issuer_itself_as_the_token_endpoint_does() {
         }
     }
 }
+
+#[tokio::test]
+async fn te_046_explain_tells_of_a_token_that_became_too_large() {
+    let issuer = with_policy().await;
+    let agent = issuer.agent("mailer").role("reader").with_secret().await;
+    assert_eq!(
+        post(&issuer, "/groups", json!({ "name": "many" }))
+            .await
+            .status,
+        201
+    );
+    let member = json!({ "groups": ["many"] });
+    assert_eq!(patch(&issuer, "/agents/mailer", member).await.status, 200);
+    let mut roles = Vec::new();
+    for n in 0..60 {
+        roles.push(format!("{n}-{}", "r".repeat(90)));
+        let role = json!({ "name": roles[n] });
+        assert_eq!(post(&issuer, "/roles", role).await.status, 201);
+    }
+    let mut outcomes = Vec::new();
+    for held in 0..=roles.len() {
+        let group = json!({ "roles": roles[..held] });
+        assert_eq!(patch(&issuer, "/groups/many", group).await.status, 200);
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", "mailer"),
+            ("client_secret", agent.secret()),
+        ];
+        let answer = issuer.token(&form).await;
+        let explained = get(&issuer, "/agents/mailer/explain").await.json();
+        if answer.status == 200 {
+            assert_eq!(explained["refusal"], Value::Null, "{held}");
+        } else {
+            assert_eq!(explained["refusal"], answer.json(), "{held}");
+        }
+        outcomes.push(answer.status);
+    }
+    outcomes.dedup();
+    assert_eq!(outcomes, [200, 400]);
+}
