@@ -726,7 +726,7 @@ fn a_rotated_secret_works_beside_the_new_one_for_the_overlap() {
     ----- stderr
     The client secret is shown once; store it now, where only the agent can read it.
     Next: firman token get --issuer [ISSUER] --client-id mailer --secret-file FILE
-    The old credential [ID] works until [TIME].
+    The old credential [ID] works no longer.
     ");
     assert_snapshot!(get(&second), @r"
     exit code 1
