@@ -119,7 +119,7 @@ impl From<sqlx::Error> for StoreError {
         }
         match error.as_database_error().and_then(sqlite_result_code) {
             Some(11 | 26) => Self::corrupt(plain(&error)), // SQLITE_CORRUPT, SQLITE_NOTADB
-            Some(18 | 20) => Self::rejected(error),            // SQLITE_TOOBIG, SQLITE_MISMATCH
+            Some(18 | 20) => Self::rejected(error),        // SQLITE_TOOBIG, SQLITE_MISMATCH
             Some(_) | None => Self::unavailable(error),
         }
     }
