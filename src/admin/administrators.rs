@@ -44,9 +44,14 @@ impl From<Administrator> for AdministratorBody {
 /// Lists administrators, revoked ones included.
 #[utoipa::path(get, path = "/administrators", tag = "administrators", security(("administrator_token" = [])),
     responses((status = 200, body = List<AdministratorBody>), Problems))]
-pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>) -> Result<axum::Json<List<AdministratorBody>>, Problem> {
+pub(super) async fn list(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+) -> Result<axum::Json<List<AdministratorBody>>, Problem> {
     let all = issuer.administrators().await?;
-    Ok(axum::Json(List::whole(all.into_iter().map(AdministratorBody::from).collect())))
+    Ok(axum::Json(List::whole(
+        all.into_iter().map(AdministratorBody::from).collect(),
+    )))
 }
 
 /// Revokes an administrator's token for good; the last owner's stays.
@@ -57,5 +62,7 @@ pub(super) async fn revoke(
     State(issuer): State<Arc<Issuer>>,
     Named(name): Named<String>,
 ) -> Result<axum::Json<AdministratorBody>, Problem> {
-    Ok(axum::Json(issuer.revoke_administrator(&caller, &name).await?.into()))
+    Ok(axum::Json(
+        issuer.revoke_administrator(&caller, &name).await?.into(),
+    ))
 }

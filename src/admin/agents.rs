@@ -11,12 +11,14 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::issuer::Issuer;
-use crate::issuer::agents::{AgentChanges, AgentDetail, AgentQuery, AgentView, CreatedAgent, NewAgent};
+use crate::issuer::agents::{
+    AgentChanges, AgentDetail, AgentQuery, AgentView, CreatedAgent, NewAgent,
+};
 use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Through};
 
 use super::caller::{Operator, Viewer};
 use super::credentials::{CredentialBody, NewCredentialBody};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
 use super::page::{List, Params, after_name, limit};
@@ -49,6 +51,7 @@ pub(super) struct AgentBody {
     roles: Vec<String>,
     /// Its credentials; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     credentials: Option<Vec<CredentialBody>>,
     /// When it last got a token; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +64,11 @@ pub(super) struct AgentBody {
 
 impl From<AgentView> for AgentBody {
     fn from(view: AgentView) -> Self {
-        let AgentView { agent, groups, roles } = view;
+        let AgentView {
+            agent,
+            groups,
+            roles,
+        } = view;
         Self {
             id: agent.id.to_string(),
             name: agent.name.to_string(),
@@ -84,13 +91,22 @@ impl From<AgentView> for AgentBody {
 }
 
 fn tagged(detail: AgentDetail, issuer: &Issuer) -> Tagged<AgentBody> {
-    Tagged { version: detail.view.agent.version, body: detailed(detail, issuer) }
+    Tagged {
+        version: detail.view.agent.version,
+        body: detailed(detail, issuer),
+    }
 }
 
 fn detailed(detail: AgentDetail, issuer: &Issuer) -> AgentBody {
     let now = issuer.ports().clock.now();
     AgentBody {
-        credentials: Some(detail.credentials.iter().map(|credential| CredentialBody::of(credential, now)).collect()),
+        credentials: Some(
+            detail
+                .credentials
+                .iter()
+                .map(|credential| CredentialBody::of(credential, now))
+                .collect(),
+        ),
         last_token_at: Some(detail.last_token_at.map(|at| at.seconds().0)),
         ..detail.view.into()
     }
@@ -102,9 +118,12 @@ fn detailed(detail: AgentDetail, issuer: &Issuer) -> AgentBody {
 #[schema(as = NewAgent)]
 pub(super) struct NewAgentBody {
     /// Labels of a-z, 0-9 and '-' joined by '.'; becomes the `client_id` and is never given out again.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     name: String,
     /// The accountable person or team.
+    #[schema(min_length = 1, max_length = 256)]
     owner: String,
+    #[schema(max_length = 1024)]
     description: Option<String>,
     /// A subject taken over from another issuer.
     subject: Option<String>,
@@ -114,6 +133,7 @@ pub(super) struct NewAgentBody {
     /// Names of roles.
     roles: Option<Vec<String>>,
     /// Seconds until the agent stops getting tokens.
+    #[schema(minimum = 1, maximum = 315_360_000)]
     expires_in: Option<i64>,
     /// Its first credential.
     credential: Option<NewCredentialBody>,
@@ -127,6 +147,7 @@ pub(super) struct CreatedAgentBody {
     client_id: String,
     /// The client secret; shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     client_secret: Option<String>,
     credential: Option<CredentialBody>,
 }
@@ -137,21 +158,26 @@ pub(super) struct CreatedAgentBody {
 #[schema(as = AgentEdit)]
 pub(super) struct AgentEdit {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, min_length = 1, max_length = 256)]
     owner: Option<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 1024)]
     description: Option<String>,
     /// All its attributes.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     attributes: Option<BTreeMap<String, String>>,
     /// Names of all its groups.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     groups: Option<Vec<String>>,
     /// Names of all roles given to it directly.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     roles: Option<Vec<String>>,
     /// Seconds until the agent stops getting tokens; `null`: never.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<i64>)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 315_360_000)]
     expires_in: Option<Option<i64>>,
 }
 
@@ -177,11 +203,27 @@ pub(super) struct ListParams {
 /// Lists agents by name.
 #[utoipa::path(get, path = "/agents", tag = "agents", params(ListParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<AgentBody>), Problems))]
-pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>, Params(params): Params<ListParams>) -> Result<axum::Json<List<AgentBody>>, Problem> {
+pub(super) async fn list(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Params(params): Params<ListParams>,
+) -> Result<axum::Json<List<AgentBody>>, Problem> {
     let after = after_name("agents", params.cursor.as_deref())?;
-    let query = AgentQuery { status: params.status, group: params.group, role: params.role, search: params.search };
-    let page = issuer.agents(&query, after.as_deref(), limit(params.limit)?).await?;
-    Ok(axum::Json(List::of("agents", page, |view| view.agent.name.to_string(), AgentBody::from)))
+    let query = AgentQuery {
+        status: params.status,
+        group: params.group,
+        role: params.role,
+        search: params.search,
+    };
+    let page = issuer
+        .agents(&query, after.as_deref(), limit(params.limit)?)
+        .await?;
+    Ok(axum::Json(List::of(
+        "agents",
+        page,
+        |view| view.agent.name.to_string(),
+        AgentBody::from,
+    )))
 }
 
 /// Registers an agent.
@@ -203,7 +245,11 @@ pub(super) async fn create(
         expires_in: body.expires_in,
         credential: body.credential.map(TryInto::try_into).transpose()?,
     };
-    let CreatedAgent { agent, credential, secret } = issuer.create_agent(&caller, new).await?;
+    let CreatedAgent {
+        agent,
+        credential,
+        secret,
+    } = issuer.create_agent(&caller, new).await?;
     let client_id = agent.view.agent.name.to_string();
     Ok(Created {
         version: Some(agent.view.agent.version),
@@ -212,7 +258,8 @@ pub(super) async fn create(
             agent: detailed(agent, &issuer),
             client_id,
             client_secret: secret.map(|secret| secret.expose_secret().to_owned()),
-            credential: credential.map(|credential| CredentialBody::of(&credential, issuer.ports().clock.now())),
+            credential: credential
+                .map(|credential| CredentialBody::of(&credential, issuer.ports().clock.now())),
         },
     })
 }
@@ -220,12 +267,16 @@ pub(super) async fn create(
 /// Shows an agent, a removed one too.
 #[utoipa::path(get, path = "/agents/{name}", tag = "agents", params(("name" = String, Path)), security(("administrator_token" = [])),
     responses((status = 200, body = AgentBody), Problems))]
-pub(super) async fn show(_: Viewer, State(issuer): State<Arc<Issuer>>, Named(name): Named<String>) -> Result<Tagged<AgentBody>, Problem> {
+pub(super) async fn show(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+) -> Result<Tagged<AgentBody>, Problem> {
     Ok(tagged(issuer.agent(&name).await?, &issuer))
 }
 
 /// Edits an agent.
-#[utoipa::path(patch, path = "/agents/{name}", tag = "agents", params(("name" = String, Path)), request_body = AgentEdit,
+#[utoipa::path(patch, path = "/agents/{name}", tag = "agents", params(("name" = String, Path), IfMatchHeader), request_body = AgentEdit,
     security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -234,13 +285,30 @@ pub(super) async fn edit(
     IfMatch(expected): IfMatch,
     Json(body): Json<AgentEdit>,
 ) -> Result<Tagged<AgentBody>, Problem> {
-    let AgentEdit { owner, description, attributes, groups, roles, expires_in } = body;
-    let changes = AgentChanges { owner, description, attributes, groups, roles, expires_in };
-    Ok(tagged(issuer.edit_agent(&caller, &name, changes, expected).await?, &issuer))
+    let AgentEdit {
+        owner,
+        description,
+        attributes,
+        groups,
+        roles,
+        expires_in,
+    } = body;
+    let changes = AgentChanges {
+        owner,
+        description,
+        attributes,
+        groups,
+        roles,
+        expires_in,
+    };
+    Ok(tagged(
+        issuer.edit_agent(&caller, &name, changes, expected).await?,
+        &issuer,
+    ))
 }
 
 /// Switches an agent off: it gets no further token.
-#[utoipa::path(post, path = "/agents/{name}/suspend", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/agents/{name}/suspend", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn suspend(
     Operator(caller): Operator,
@@ -248,11 +316,14 @@ pub(super) async fn suspend(
     Named(name): Named<String>,
     IfMatch(expected): IfMatch,
 ) -> Result<Tagged<AgentBody>, Problem> {
-    Ok(tagged(issuer.suspend_agent(&caller, &name, expected).await?, &issuer))
+    Ok(tagged(
+        issuer.suspend_agent(&caller, &name, expected).await?,
+        &issuer,
+    ))
 }
 
 /// Switches an agent on again.
-#[utoipa::path(post, path = "/agents/{name}/resume", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/agents/{name}/resume", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn resume(
     Operator(caller): Operator,
@@ -260,11 +331,14 @@ pub(super) async fn resume(
     Named(name): Named<String>,
     IfMatch(expected): IfMatch,
 ) -> Result<Tagged<AgentBody>, Problem> {
-    Ok(tagged(issuer.resume_agent(&caller, &name, expected).await?, &issuer))
+    Ok(tagged(
+        issuer.resume_agent(&caller, &name, expected).await?,
+        &issuer,
+    ))
 }
 
 /// Removes an agent for good. Its name and subject are never given out again.
-#[utoipa::path(delete, path = "/agents/{name}", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(delete, path = "/agents/{name}", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,
@@ -348,7 +422,10 @@ pub(super) async fn explain(
     Named(name): Named<String>,
     Params(params): Params<ExplainParams>,
 ) -> Result<axum::Json<ExplanationBody>, Problem> {
-    let query = ExplainQuery { resource: params.resource, scope: params.scope };
+    let query = ExplainQuery {
+        resource: params.resource,
+        scope: params.scope,
+    };
     Ok(axum::Json(issuer.explain(&name, &query).await?.into()))
 }
 
@@ -357,9 +434,16 @@ impl From<Explanation> for ExplanationBody {
         Self {
             agent: explanation.agent.to_string(),
             active: explanation.is_active,
-            resources: explanation.resources.into_iter().map(ExplainedResourceBody::from).collect(),
+            resources: explanation
+                .resources
+                .into_iter()
+                .map(ExplainedResourceBody::from)
+                .collect(),
             claims: explanation.claims,
-            refusal: explanation.refusal.map(|refusal| RefusalBody { error: refusal.error.to_owned(), error_description: refusal.description }),
+            refusal: explanation.refusal.map(|refusal| RefusalBody {
+                error: refusal.error.to_owned(),
+                error_description: refusal.description,
+            }),
         }
     }
 }
@@ -371,12 +455,26 @@ impl From<ExplainedResource> for ExplainedResourceBody {
             resource: explained.resource.to_string(),
             identifier: explained.identifier.as_str().to_owned(),
             through: shown(explained.through),
-            granted: granted.map(|granted| ExplainedScopeBody { scope: granted.scope.to_string(), through: shown(granted.through) }).collect(),
-            not_granted: explained.not_granted.iter().map(ToString::to_string).collect(),
+            granted: granted
+                .map(|granted| ExplainedScopeBody {
+                    scope: granted.scope.to_string(),
+                    through: shown(granted.through),
+                })
+                .collect(),
+            not_granted: explained
+                .not_granted
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 }
 
 fn shown(ways: Vec<Through>) -> Vec<ThroughBody> {
-    ways.into_iter().map(|way| ThroughBody { role: way.role.to_string(), group: way.group.map(|group| group.to_string()) }).collect()
+    ways.into_iter()
+        .map(|way| ThroughBody {
+            role: way.role.to_string(),
+            group: way.group.map(|group| group.to_string()),
+        })
+        .collect()
 }

@@ -89,13 +89,37 @@ pub(super) struct ListParams {
 /// Lists audit entries, the newest first.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(ListParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<EntryBody>), Problems))]
-pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>, Params(params): Params<ListParams>) -> Result<axum::Json<List<EntryBody>>, Problem> {
+pub(super) async fn list(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Params(params): Params<ListParams>,
+) -> Result<axum::Json<List<EntryBody>>, Problem> {
     let before = before_number("audit", params.cursor.as_deref())?;
     let limit = limit(params.limit)?;
-    let ListParams { event, agent, token_id, actor, since, until, .. } = params;
-    let query = AuditQuery { event, agent, token_id, actor, since, until };
+    let ListParams {
+        event,
+        agent,
+        token_id,
+        actor,
+        since,
+        until,
+        ..
+    } = params;
+    let query = AuditQuery {
+        event,
+        agent,
+        token_id,
+        actor,
+        since,
+        until,
+    };
     let page = issuer.audit(&query, before, limit).await?;
-    Ok(axum::Json(List::of("audit", page, |entry| entry.seq.to_string(), EntryBody::from)))
+    Ok(axum::Json(List::of(
+        "audit",
+        page,
+        |entry| entry.seq.to_string(),
+        EntryBody::from,
+    )))
 }
 
 /// What a check of the chain found.
@@ -123,20 +147,32 @@ pub(super) struct BadBody {
 /// Checks the whole chain.
 #[utoipa::path(get, path = "/audit/verify", tag = "audit", security(("administrator_token" = [])),
     responses((status = 200, body = VerdictBody), Problems))]
-pub(super) async fn verify(_: Viewer, State(issuer): State<Arc<Issuer>>) -> Result<axum::Json<VerdictBody>, Problem> {
-    let AuditVerdict { entries, head_hash, first_bad } = issuer.verify_audit().await?;
+pub(super) async fn verify(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+) -> Result<axum::Json<VerdictBody>, Problem> {
+    let AuditVerdict {
+        entries,
+        head_hash,
+        first_bad,
+    } = issuer.verify_audit().await?;
     Ok(axum::Json(VerdictBody {
         ok: first_bad.is_none(),
         entries,
         head_hash: hex(&head_hash),
-        first_bad: first_bad.map(|bad| BadBody { seq: bad.seq, problem: bad.problem }),
+        first_bad: first_bad.map(|bad| BadBody {
+            seq: bad.seq,
+            problem: bad.problem,
+        }),
     }))
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

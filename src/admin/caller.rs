@@ -33,7 +33,9 @@ impl FromRequestParts<Arc<Issuer>> for Viewer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, issuer: &Arc<Issuer>) -> Result<Self, Problem> {
-        admit(parts, issuer, AdministratorRole::Viewer).await.map(|_| Self)
+        admit(parts, issuer, AdministratorRole::Viewer)
+            .await
+            .map(|_| Self)
     }
 }
 
@@ -41,7 +43,9 @@ impl FromRequestParts<Arc<Issuer>> for Operator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, issuer: &Arc<Issuer>) -> Result<Self, Problem> {
-        admit(parts, issuer, AdministratorRole::Operator).await.map(Self)
+        admit(parts, issuer, AdministratorRole::Operator)
+            .await
+            .map(Self)
     }
 }
 
@@ -49,7 +53,9 @@ impl FromRequestParts<Arc<Issuer>> for Owner {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, issuer: &Arc<Issuer>) -> Result<Self, Problem> {
-        admit(parts, issuer, AdministratorRole::Owner).await.map(Self)
+        admit(parts, issuer, AdministratorRole::Owner)
+            .await
+            .map(Self)
     }
 }
 
@@ -60,11 +66,21 @@ struct Refused {
     problem: Problem,
 }
 
-async fn admit(parts: &Parts, issuer: &Arc<Issuer>, minimum: AdministratorRole) -> Result<Caller, Problem> {
+async fn admit(
+    parts: &Parts,
+    issuer: &Arc<Issuer>,
+    minimum: AdministratorRole,
+) -> Result<Caller, Problem> {
     let mut caller = Caller {
         actor: "unknown".to_owned(),
-        request_id: parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone()),
-        address: parts.extensions.get::<PeerAddr>().map_or_else(String::new, |peer| peer.0.ip().to_string()),
+        request_id: parts
+            .extensions
+            .get::<RequestId>()
+            .map_or_else(String::new, |id| id.0.clone()),
+        address: parts
+            .extensions
+            .get::<PeerAddr>()
+            .map_or_else(String::new, |peer| peer.0.ip().to_string()),
     };
     let administrator = match unverified_token(parts) {
         Ok(token) => issuer.administrator_of(token).await?,
@@ -90,28 +106,62 @@ fn unverified_token(parts: &Parts) -> Result<&str, Refused> {
         let detail = "send one header 'Authorization: Bearer TOKEN'; the first token is in the file admin-token of the data directory";
         return Err(unproven("no token", detail, false));
     };
-    let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+    let (scheme, token) = header
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .unwrap_or_default();
     let token = token.trim_matches(' ');
-    let is_token = (1..=TOKEN_MAX_BYTES).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+    let is_token =
+        (1..=TOKEN_MAX_BYTES).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
     if !scheme.eq_ignore_ascii_case("bearer") || !is_token {
-        return Err(unproven("malformed token", "the header Authorization does not hold 'Bearer TOKEN'", true));
+        return Err(unproven(
+            "malformed token",
+            "the header Authorization does not hold 'Bearer TOKEN'",
+            true,
+        ));
     }
     Ok(token)
 }
 
-fn judge(administrator: Option<Administrator>, issuer: &Issuer, minimum: AdministratorRole) -> Result<Administrator, Refused> {
+fn judge(
+    administrator: Option<Administrator>,
+    issuer: &Issuer,
+    minimum: AdministratorRole,
+) -> Result<Administrator, Refused> {
     // The same words for unknown, expired and revoked: which one it is, is for the audit.
     let detail = "the token is not, or no longer, an administrator's";
     let Some(administrator) = administrator else {
-        return Err(Refused { actor: "unknown".to_owned(), reason: "unknown token", problem: Problem::unauthorized(detail, true) });
+        return Err(Refused {
+            actor: "unknown".to_owned(),
+            reason: "unknown token",
+            problem: Problem::unauthorized(detail, true),
+        });
     };
     if !administrator.is_live(issuer.ports().clock.now()) {
-        let reason = if administrator.revoked_at.is_some() { "revoked token" } else { "expired token" };
-        return Err(Refused { actor: actor(&administrator), reason, problem: Problem::unauthorized(detail, true) });
+        let reason = if administrator.revoked_at.is_some() {
+            "revoked token"
+        } else {
+            "expired token"
+        };
+        return Err(Refused {
+            actor: actor(&administrator),
+            reason,
+            problem: Problem::unauthorized(detail, true),
+        });
     }
     if administrator.role < minimum {
-        let detail = format!("this takes an administrator with the role {}; '{}' is {}", minimum.as_str(), administrator.name, administrator.role.as_str());
-        return Err(Refused { actor: actor(&administrator), reason: "role too low", problem: Problem::new(Kind::Forbidden, detail) });
+        let detail = format!(
+            "this takes an administrator with the role {}; '{}' is {}",
+            minimum.as_str(),
+            administrator.name,
+            administrator.role.as_str()
+        );
+        return Err(Refused {
+            actor: actor(&administrator),
+            reason: "role too low",
+            problem: Problem::new(Kind::Forbidden, detail),
+        });
     }
     Ok(administrator)
 }
@@ -121,7 +171,10 @@ fn actor(administrator: &Administrator) -> String {
 }
 
 fn refuse(parts: &Parts, issuer: &Arc<Issuer>, caller: Caller, refused: Refused) -> Problem {
-    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+    let uri = parts
+        .extensions
+        .get::<OriginalUri>()
+        .map_or(&parts.uri, |original| &original.0);
     let target = format!("{} {}", parts.method, uri.path());
     issuer.note_refusal(AuditDraft {
         at: issuer.ports().clock.now_millis(),
@@ -132,7 +185,8 @@ fn refuse(parts: &Parts, issuer: &Arc<Issuer>, caller: Caller, refused: Refused)
         token_id: None,
         request_id: caller.request_id,
         address: caller.address,
-        detail: json!({ "status": refused.problem.status().as_u16(), "reason": refused.reason }).to_string(),
+        detail: json!({ "status": refused.problem.status().as_u16(), "reason": refused.reason })
+            .to_string(),
     });
     refused.problem
 }

@@ -10,11 +10,14 @@ use utoipa::ToSchema;
 
 use crate::domain::credential::{Credential, CredentialKind};
 use crate::issuer::Issuer;
-use crate::issuer::credentials::{AddedCredential, DEFAULT_OVERLAP_SECONDS, NewCredential, NewCredentialKind, Rotation, UnverifiedKey};
+use crate::issuer::credentials::{
+    AddedCredential, DEFAULT_OVERLAP_SECONDS, NewCredential, NewCredentialKind, Rotation,
+    UnverifiedKey,
+};
 use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch};
+use super::etag::{Created, IfMatch, IfMatchHeader};
 use super::json::{Json, OptionalJson};
 use super::openapi::Problems;
 use super::page::List;
@@ -48,7 +51,11 @@ impl CredentialBody {
             CredentialKind::ClientSecret { .. } => (None, None, None),
             CredentialKind::PublicKey { jwk } => {
                 let kid = jwk.kid().unwrap_or(jwk.thumbprint());
-                (Some(kid.to_owned()), Some(jwk.to_value()), Some(jwk.thumbprint().to_owned()))
+                (
+                    Some(kid.to_owned()),
+                    Some(jwk.to_value()),
+                    Some(jwk.thumbprint().to_owned()),
+                )
             }
         };
         Self {
@@ -84,6 +91,7 @@ fn status(credential: &Credential, now: UnixTime) -> &'static str {
 #[schema(as = NewCredential)]
 pub(super) struct NewCredentialBody {
     /// `client_secret` or `public_key`.
+    #[schema(pattern = "^(client_secret|public_key)$")]
     kind: String,
     /// The public key as a JSON Web Key.
     #[schema(value_type = Option<Object>)]
@@ -91,6 +99,7 @@ pub(super) struct NewCredentialBody {
     /// The public key as PEM.
     pem: Option<String>,
     /// Seconds until it stops being accepted.
+    #[schema(minimum = 1, maximum = 315_360_000)]
     expires_in: Option<i64>,
 }
 
@@ -101,21 +110,45 @@ impl TryFrom<NewCredentialBody> for NewCredential {
         let key = unverified_key(body.jwk, body.pem)?;
         let kind = match (body.kind.as_str(), key) {
             ("client_secret", None) => NewCredentialKind::ClientSecret,
-            ("client_secret", Some(_)) => return Err(Problem::invalid("kind", "is client_secret, which is made here and takes no jwk or pem")),
+            ("client_secret", Some(_)) => {
+                return Err(Problem::invalid(
+                    "kind",
+                    "is client_secret, which is made here and takes no jwk or pem",
+                ));
+            }
             ("public_key", Some(key)) => NewCredentialKind::PublicKey(key),
-            ("public_key", None) => return Err(Problem::invalid("jwk", "is missing: a public_key needs the public key as jwk or pem")),
-            (_, _) => return Err(Problem::invalid("kind", "must be client_secret or public_key")),
+            ("public_key", None) => {
+                return Err(Problem::invalid(
+                    "jwk",
+                    "is missing: a public_key needs the public key as jwk or pem",
+                ));
+            }
+            (_, _) => {
+                return Err(Problem::invalid(
+                    "kind",
+                    "must be client_secret or public_key",
+                ));
+            }
         };
-        Ok(Self { kind, expires_in: body.expires_in })
+        Ok(Self {
+            kind,
+            expires_in: body.expires_in,
+        })
     }
 }
 
-fn unverified_key(jwk: Option<Value>, pem: Option<String>) -> Result<Option<UnverifiedKey>, Problem> {
+fn unverified_key(
+    jwk: Option<Value>,
+    pem: Option<String>,
+) -> Result<Option<UnverifiedKey>, Problem> {
     match (jwk, pem) {
         (None, None) => Ok(None),
         (Some(jwk), None) => Ok(Some(UnverifiedKey::Jwk(jwk))),
         (None, Some(pem)) => Ok(Some(UnverifiedKey::Pem(pem))),
-        (Some(_), Some(_)) => Err(Problem::invalid("pem", "is there beside jwk; send the key in one form")),
+        (Some(_), Some(_)) => Err(Problem::invalid(
+            "pem",
+            "is there beside jwk; send the key in one form",
+        )),
     }
 }
 
@@ -125,12 +158,16 @@ fn unverified_key(jwk: Option<Value>, pem: Option<String>) -> Result<Option<Unve
 #[schema(as = CredentialRotation)]
 pub(super) struct RotationBody {
     /// Seconds for which the old one stays good, 86400 unless said; 0: not at all.
+    #[schema(minimum = 0, maximum = 315_360_000)]
     overlap: Option<i64>,
     /// The new public key as a JSON Web Key.
     #[schema(value_type = Option<Object>)]
     jwk: Option<Value>,
     /// The new public key as PEM.
     pem: Option<String>,
+    /// Seconds until the new one stops being accepted; left out: never, whatever the old one had.
+    #[schema(minimum = 1, maximum = 315_360_000)]
+    expires_in: Option<i64>,
 }
 
 /// A credential that was made.
@@ -140,16 +177,23 @@ pub(super) struct AddedCredentialBody {
     credential: CredentialBody,
     /// The credential it replaces, in a rotation.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     replaced: Option<CredentialBody>,
     client_id: String,
     /// The client secret; shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     client_secret: Option<String>,
 }
 
 fn created(added: AddedCredential, issuer: &Issuer) -> Created<AddedCredentialBody> {
     let now = issuer.ports().clock.now();
-    let AddedCredential { credential, replaced, client_id, secret } = added;
+    let AddedCredential {
+        credential,
+        replaced,
+        client_id,
+        secret,
+    } = added;
     Created {
         version: None,
         location: format!("/agents/{client_id}/credentials"),
@@ -165,14 +209,23 @@ fn created(added: AddedCredential, issuer: &Issuer) -> Created<AddedCredentialBo
 /// Lists an agent's credentials, the newest last.
 #[utoipa::path(get, path = "/agents/{name}/credentials", tag = "credentials", params(("name" = String, Path)),
     security(("administrator_token" = [])), responses((status = 200, body = List<CredentialBody>), Problems))]
-pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>, Named(name): Named<String>) -> Result<axum::Json<List<CredentialBody>>, Problem> {
+pub(super) async fn list(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+) -> Result<axum::Json<List<CredentialBody>>, Problem> {
     let now = issuer.ports().clock.now();
     let credentials = issuer.credentials(&name).await?;
-    Ok(axum::Json(List::whole(credentials.iter().map(|credential| CredentialBody::of(credential, now)).collect())))
+    Ok(axum::Json(List::whole(
+        credentials
+            .iter()
+            .map(|credential| CredentialBody::of(credential, now))
+            .collect(),
+    )))
 }
 
 /// Gives an agent a further credential.
-#[utoipa::path(post, path = "/agents/{name}/credentials", tag = "credentials", params(("name" = String, Path)), request_body = NewCredentialBody,
+#[utoipa::path(post, path = "/agents/{name}/credentials", tag = "credentials", params(("name" = String, Path), IfMatchHeader), request_body = NewCredentialBody,
     security(("administrator_token" = [])), responses((status = 201, body = AddedCredentialBody, description = "The secret is shown this once."), Problems))]
 pub(super) async fn add(
     Operator(caller): Operator,
@@ -181,13 +234,15 @@ pub(super) async fn add(
     IfMatch(expected): IfMatch,
     Json(body): Json<NewCredentialBody>,
 ) -> Result<Created<AddedCredentialBody>, Problem> {
-    let added = issuer.add_credential(&caller, &name, body.try_into()?, expected).await?;
+    let added = issuer
+        .add_credential(&caller, &name, body.try_into()?, expected)
+        .await?;
     Ok(created(added, &issuer))
 }
 
 /// Replaces a credential by a new one of its kind; the old one stays good for the overlap.
 #[utoipa::path(post, path = "/agents/{name}/credentials/{id}/rotate", tag = "credentials",
-    params(("name" = String, Path), ("id" = String, Path)), request_body = RotationBody, security(("administrator_token" = [])),
+    params(("name" = String, Path), ("id" = String, Path), IfMatchHeader), request_body = Option<RotationBody>, security(("administrator_token" = [])),
     responses((status = 201, body = AddedCredentialBody, description = "The secret is shown this once."), Problems))]
 pub(super) async fn rotate(
     Operator(caller): Operator,
@@ -200,14 +255,17 @@ pub(super) async fn rotate(
         credential: id,
         overlap: body.overlap.unwrap_or(DEFAULT_OVERLAP_SECONDS),
         key: unverified_key(body.jwk, body.pem)?,
+        expires_in: body.expires_in,
     };
-    let added = issuer.rotate_credential(&caller, &name, rotation, expected).await?;
+    let added = issuer
+        .rotate_credential(&caller, &name, rotation, expected)
+        .await?;
     Ok(created(added, &issuer))
 }
 
 /// Revokes a credential.
 #[utoipa::path(post, path = "/agents/{name}/credentials/{id}/revoke", tag = "credentials",
-    params(("name" = String, Path), ("id" = String, Path)), security(("administrator_token" = [])),
+    params(("name" = String, Path), ("id" = String, Path), IfMatchHeader), security(("administrator_token" = [])),
     responses((status = 200, body = CredentialBody), Problems))]
 pub(super) async fn revoke(
     Operator(caller): Operator,
@@ -215,6 +273,11 @@ pub(super) async fn revoke(
     Named((name, id)): Named<(String, String)>,
     IfMatch(expected): IfMatch,
 ) -> Result<axum::Json<CredentialBody>, Problem> {
-    let credential = issuer.revoke_credential(&caller, &name, &id, expected).await?;
-    Ok(axum::Json(CredentialBody::of(&credential, issuer.ports().clock.now())))
+    let credential = issuer
+        .revoke_credential(&caller, &name, &id, expected)
+        .await?;
+    Ok(axum::Json(CredentialBody::of(
+        &credential,
+        issuer.ports().clock.now(),
+    )))
 }

@@ -11,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::issuer::groups::{GroupChanges, GroupView, NewGroup, Removal};
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
 use super::page::{List, PageParams, Params, after_name, limit};
@@ -37,7 +37,11 @@ pub(super) struct GroupBody {
 
 impl From<GroupView> for GroupBody {
     fn from(view: GroupView) -> Self {
-        let GroupView { group, roles, members } = view;
+        let GroupView {
+            group,
+            roles,
+            members,
+        } = view;
         Self {
             id: group.id.to_string(),
             name: group.name.to_string(),
@@ -52,7 +56,10 @@ impl From<GroupView> for GroupBody {
 }
 
 fn tagged(view: GroupView) -> Tagged<GroupBody> {
-    Tagged { version: view.group.version, body: view.into() }
+    Tagged {
+        version: view.group.version,
+        body: view.into(),
+    }
 }
 
 /// A group to be made.
@@ -60,7 +67,9 @@ fn tagged(view: GroupView) -> Tagged<GroupBody> {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewGroup)]
 pub(super) struct NewGroupBody {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     name: String,
+    #[schema(max_length = 1024)]
     description: Option<String>,
     /// Names of the roles every member gets.
     roles: Option<Vec<String>>,
@@ -71,9 +80,11 @@ pub(super) struct NewGroupBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct GroupEdit {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 1024)]
     description: Option<String>,
     /// Names of all its roles.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     roles: Option<Vec<String>>,
 }
 
@@ -88,17 +99,31 @@ pub(super) struct RemovalParams {
 
 impl RemovalParams {
     pub(super) fn removal(&self, expected: Option<i64>) -> Removal {
-        Removal { force: self.force.unwrap_or(false), expected }
+        Removal {
+            force: self.force.unwrap_or(false),
+            expected,
+        }
     }
 }
 
 /// Lists groups by name.
 #[utoipa::path(get, path = "/groups", tag = "groups", params(PageParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<GroupBody>), Problems))]
-pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>, Params(params): Params<PageParams>) -> Result<axum::Json<List<GroupBody>>, Problem> {
+pub(super) async fn list(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Params(params): Params<PageParams>,
+) -> Result<axum::Json<List<GroupBody>>, Problem> {
     let after = after_name("groups", params.cursor.as_deref())?;
-    let page = issuer.groups(after.as_deref(), limit(params.limit)?).await?;
-    Ok(axum::Json(List::of("groups", page, |view| view.group.name.to_string(), GroupBody::from)))
+    let page = issuer
+        .groups(after.as_deref(), limit(params.limit)?)
+        .await?;
+    Ok(axum::Json(List::of(
+        "groups",
+        page,
+        |view| view.group.name.to_string(),
+        GroupBody::from,
+    )))
 }
 
 /// Makes a group.
@@ -109,20 +134,32 @@ pub(super) async fn create(
     State(issuer): State<Arc<Issuer>>,
     Json(body): Json<NewGroupBody>,
 ) -> Result<Created<GroupBody>, Problem> {
-    let new = NewGroup { name: body.name, description: body.description.unwrap_or_default(), roles: body.roles.unwrap_or_default() };
+    let new = NewGroup {
+        name: body.name,
+        description: body.description.unwrap_or_default(),
+        roles: body.roles.unwrap_or_default(),
+    };
     let view = issuer.create_group(&caller, new).await?;
-    Ok(Created { version: Some(view.group.version), location: format!("/groups/{}", view.group.name), body: view.into() })
+    Ok(Created {
+        version: Some(view.group.version),
+        location: format!("/groups/{}", view.group.name),
+        body: view.into(),
+    })
 }
 
 /// Shows a group.
 #[utoipa::path(get, path = "/groups/{name}", tag = "groups", params(("name" = String, Path)), security(("administrator_token" = [])),
     responses((status = 200, body = GroupBody), Problems))]
-pub(super) async fn show(_: Viewer, State(issuer): State<Arc<Issuer>>, Named(name): Named<String>) -> Result<Tagged<GroupBody>, Problem> {
+pub(super) async fn show(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+) -> Result<Tagged<GroupBody>, Problem> {
     Ok(tagged(issuer.group(&name).await?))
 }
 
 /// Edits a group.
-#[utoipa::path(patch, path = "/groups/{name}", tag = "groups", params(("name" = String, Path)), request_body = GroupEdit,
+#[utoipa::path(patch, path = "/groups/{name}", tag = "groups", params(("name" = String, Path), IfMatchHeader), request_body = GroupEdit,
     security(("administrator_token" = [])), responses((status = 200, body = GroupBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -131,12 +168,17 @@ pub(super) async fn edit(
     IfMatch(expected): IfMatch,
     Json(body): Json<GroupEdit>,
 ) -> Result<Tagged<GroupBody>, Problem> {
-    let changes = GroupChanges { description: body.description, roles: body.roles };
-    Ok(tagged(issuer.edit_group(&caller, &name, changes, expected).await?))
+    let changes = GroupChanges {
+        description: body.description,
+        roles: body.roles,
+    };
+    Ok(tagged(
+        issuer.edit_group(&caller, &name, changes, expected).await?,
+    ))
 }
 
 /// Removes a group. Its name is never given out again.
-#[utoipa::path(delete, path = "/groups/{name}", tag = "groups", params(("name" = String, Path), RemovalParams),
+#[utoipa::path(delete, path = "/groups/{name}", tag = "groups", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,
@@ -145,6 +187,8 @@ pub(super) async fn remove(
     IfMatch(expected): IfMatch,
     Params(params): Params<RemovalParams>,
 ) -> Result<StatusCode, Problem> {
-    issuer.remove_group(&caller, &name, params.removal(expected)).await?;
+    issuer
+        .remove_group(&caller, &name, params.removal(expected))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

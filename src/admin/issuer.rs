@@ -11,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::issuer::settings::SettingsChanges;
 
 use super::caller::{Owner, Viewer};
-use super::etag::{IfMatch, Tagged};
+use super::etag::{IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
 use super::problem::Problem;
@@ -61,25 +61,34 @@ impl From<IssuerSettings> for IssuerBody {
 pub(super) struct IssuerEdit {
     /// Seconds.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, minimum = 60, maximum = 43_200)]
     default_lifetime: Option<i64>,
     /// Seconds, at most 43200.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, minimum = 60, maximum = 43_200)]
     max_lifetime: Option<i64>,
     /// `ES256` or `RS256`.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, pattern = "^(ES256|RS256)$")]
     default_algorithm: Option<String>,
 }
 
 /// Shows the issuer.
 #[utoipa::path(get, path = "/issuer", tag = "issuer", security(("administrator_token" = [])),
     responses((status = 200, body = IssuerBody), Problems))]
-pub(super) async fn show(_: Viewer, State(issuer): State<Arc<Issuer>>) -> Result<Tagged<IssuerBody>, Problem> {
+pub(super) async fn show(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+) -> Result<Tagged<IssuerBody>, Problem> {
     let settings = issuer.settings().await?;
-    Ok(Tagged { version: settings.version, body: settings.into() })
+    Ok(Tagged {
+        version: settings.version,
+        body: settings.into(),
+    })
 }
 
 /// Edits the issuer's settings.
-#[utoipa::path(patch, path = "/issuer", tag = "issuer", request_body = IssuerEdit, security(("administrator_token" = [])),
+#[utoipa::path(patch, path = "/issuer", tag = "issuer", params(IfMatchHeader), request_body = IssuerEdit, security(("administrator_token" = [])),
     responses((status = 200, body = IssuerBody), Problems))]
 pub(super) async fn edit(
     Owner(caller): Owner,
@@ -87,8 +96,19 @@ pub(super) async fn edit(
     IfMatch(expected): IfMatch,
     Json(body): Json<IssuerEdit>,
 ) -> Result<Tagged<IssuerBody>, Problem> {
-    let IssuerEdit { default_lifetime, max_lifetime, default_algorithm } = body;
-    let changes = SettingsChanges { default_lifetime, max_lifetime, default_algorithm };
+    let IssuerEdit {
+        default_lifetime,
+        max_lifetime,
+        default_algorithm,
+    } = body;
+    let changes = SettingsChanges {
+        default_lifetime,
+        max_lifetime,
+        default_algorithm,
+    };
     let settings = issuer.edit_settings(&caller, changes, expected).await?;
-    Ok(Tagged { version: settings.version, body: settings.into() })
+    Ok(Tagged {
+        version: settings.version,
+        body: settings.into(),
+    })
 }

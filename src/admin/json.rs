@@ -3,8 +3,8 @@
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -52,34 +52,59 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
         (Some(value), None) => value.to_str().unwrap_or_default(),
         (Some(_) | None, _) => "",
     };
-    let (essence, parameters) = only.split_once(';').map_or((only, None), |(essence, rest)| (essence, Some(rest.trim())));
-    let is_utf8 = parameters.is_none_or(|rest| rest.eq_ignore_ascii_case("charset=utf-8") || rest.eq_ignore_ascii_case("charset=\"utf-8\""));
+    let (essence, parameters) = only
+        .split_once(';')
+        .map_or((only, None), |(essence, rest)| (essence, Some(rest.trim())));
+    let is_utf8 = parameters.is_none_or(|rest| {
+        rest.eq_ignore_ascii_case("charset=utf-8") || rest.eq_ignore_ascii_case("charset=\"utf-8\"")
+    });
     if essence.trim().eq_ignore_ascii_case("application/json") && is_utf8 {
         return Ok(());
     }
-    Err(Problem::new(Kind::UnsupportedMediaType, "send the body as 'Content-Type: application/json'"))
+    Err(Problem::new(
+        Kind::UnsupportedMediaType,
+        "send the body as 'Content-Type: application/json'",
+    ))
 }
 
 async fn body(request: Request) -> Result<Vec<u8>, Problem> {
-    let too_large = || Problem::new(Kind::TooLarge, format!("a body may have at most {BODY_MAX_BYTES} bytes"));
-    let announced = request.headers().get(axum::http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let too_large = || {
+        Problem::new(
+            Kind::TooLarge,
+            format!("a body may have at most {BODY_MAX_BYTES} bytes"),
+        )
+    };
+    let announced = request
+        .headers()
+        .get(axum::http::header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > BODY_MAX_BYTES as u64) {
         return Err(too_large());
     }
     match to_bytes(request.into_body(), BODY_MAX_BYTES).await {
         Ok(bytes) => Ok(bytes.into()),
         Err(error) => {
-            let is_limit = std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-            Err(if is_limit { too_large() } else { Problem::new(Kind::Invalid, "the body did not arrive whole; send the request again") })
+            let is_limit = std::error::Error::source(&error)
+                .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+            Err(if is_limit {
+                too_large()
+            } else {
+                Problem::new(
+                    Kind::Invalid,
+                    "the body did not arrive whole; send the request again",
+                )
+            })
         }
     }
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let object: Map<String, Value> = parse_object(bytes).map_err(|error| match error {
-        JsonError::NotUtf8 | JsonError::Syntax | JsonError::NotAnObject | JsonError::DuplicateMember | JsonError::TooDeep => {
-            Problem::new(Kind::Invalid, format!("the body {error}"))
-        }
+        JsonError::NotUtf8
+        | JsonError::Syntax
+        | JsonError::NotAnObject
+        | JsonError::DuplicateMember
+        | JsonError::TooDeep => Problem::new(Kind::Invalid, format!("the body {error}")),
     })?;
     serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
         let path = error.path().to_string();
@@ -93,8 +118,13 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 /// What serde says, without the value it was said of.
 fn in_words(serde_words: &str) -> String {
-    if serde_words.starts_with("invalid type") || serde_words.starts_with("invalid value") || serde_words.starts_with("invalid length") {
-        let expected = serde_words.rsplit_once(", expected ").map_or("another value", |(_, expected)| expected);
+    if serde_words.starts_with("invalid type")
+        || serde_words.starts_with("invalid value")
+        || serde_words.starts_with("invalid length")
+    {
+        let expected = serde_words
+            .rsplit_once(", expected ")
+            .map_or("another value", |(_, expected)| expected);
         let expected = match expected {
             "i64" | "u64" => "an integer of at most 63 bits",
             "a map" => "an object",
@@ -112,7 +142,9 @@ fn shown(text: &str) -> String {
 }
 
 /// For members of an edit: there and `null` is not the same as left out.
-pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -136,12 +168,24 @@ mod tests {
     #[test]
     fn a_refusal_names_the_member_and_not_its_value() {
         for (text, said) in [
-            (r#"{"expires_in":"sixty"}"#, "expires_in: must be an integer of at most 63 bits"),
-            (r#"{"expires_in":0.5}"#, "expires_in: must be an integer of at most 63 bits"),
-            (r#"{"expires_in":9223372036854775808}"#, "expires_in: must be an integer of at most 63 bits"),
+            (
+                r#"{"expires_in":"sixty"}"#,
+                "expires_in: must be an integer of at most 63 bits",
+            ),
+            (
+                r#"{"expires_in":0.5}"#,
+                "expires_in: must be an integer of at most 63 bits",
+            ),
+            (
+                r#"{"expires_in":9223372036854775808}"#,
+                "expires_in: must be an integer of at most 63 bits",
+            ),
             (r#"{"owner":null}"#, "owner: must be a string"),
             (r#"{"is_admin":true}"#, "unknown field `is_admin`"),
-            (r#"{"owner":"a","owner":"b"}"#, "the body has a member twice"),
+            (
+                r#"{"owner":"a","owner":"b"}"#,
+                "the body has a member twice",
+            ),
             ("[]", "the body is not a JSON object"),
         ] {
             let refusal = refusal(text);

@@ -29,13 +29,16 @@ pub(super) struct KeyBody {
     state: String,
     /// Since when it is active, retired or revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     since: Option<i64>,
     /// When a retiring key leaves the JWKS.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     until: Option<i64>,
     created_at: i64,
     /// When a prepared key begins to sign.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     activates_at: Option<i64>,
 }
 
@@ -66,6 +69,7 @@ impl From<KeyView> for KeyBody {
 #[schema(as = KeyRotation)]
 pub(super) struct RotationBody {
     /// `ES256` or `RS256`; left out: both.
+    #[schema(pattern = "^(ES256|RS256)$")]
     algorithm: Option<String>,
 }
 
@@ -74,6 +78,7 @@ pub(super) struct RotationBody {
 #[serde(deny_unknown_fields)]
 #[schema(as = KeyRevocation)]
 pub(super) struct RevocationBody {
+    #[schema(min_length = 1, max_length = 256)]
     reason: String,
 }
 
@@ -88,13 +93,18 @@ pub(super) struct RevokedBody {
 /// Lists all signing keys, the newest last.
 #[utoipa::path(get, path = "/keys", tag = "keys", security(("administrator_token" = [])),
     responses((status = 200, body = List<KeyBody>), Problems))]
-pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>) -> Result<axum::Json<List<KeyBody>>, Problem> {
+pub(super) async fn list(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+) -> Result<axum::Json<List<KeyBody>>, Problem> {
     let keys = issuer.keys().await?;
-    Ok(axum::Json(List::whole(keys.into_iter().map(KeyBody::from).collect())))
+    Ok(axum::Json(List::whole(
+        keys.into_iter().map(KeyBody::from).collect(),
+    )))
 }
 
 /// Prepares new keys: published at once, signing later.
-#[utoipa::path(post, path = "/keys/rotate", tag = "keys", request_body = RotationBody, security(("administrator_token" = [])),
+#[utoipa::path(post, path = "/keys/rotate", tag = "keys", request_body = Option<RotationBody>, security(("administrator_token" = [])),
     responses((status = 201, body = List<KeyBody>), Problems))]
 pub(super) async fn rotate(
     Owner(caller): Owner,
@@ -103,10 +113,16 @@ pub(super) async fn rotate(
 ) -> Result<(StatusCode, axum::Json<List<KeyBody>>), Problem> {
     let algorithm = body
         .algorithm
-        .map(|text| SigningAlgorithm::parse(&text).ok_or_else(|| Problem::invalid("algorithm", "must be ES256 or RS256")))
+        .map(|text| {
+            SigningAlgorithm::parse(&text)
+                .ok_or_else(|| Problem::invalid("algorithm", "must be ES256 or RS256"))
+        })
         .transpose()?;
     let keys = issuer.rotate_keys(&caller, algorithm).await?;
-    Ok((StatusCode::CREATED, axum::Json(List::whole(keys.into_iter().map(KeyBody::from).collect()))))
+    Ok((
+        StatusCode::CREATED,
+        axum::Json(List::whole(keys.into_iter().map(KeyBody::from).collect())),
+    ))
 }
 
 /// Withdraws a key at once; its replacement signs at once. Tokens it signed stop verifying.
@@ -119,5 +135,8 @@ pub(super) async fn revoke(
     Json(body): Json<RevocationBody>,
 ) -> Result<axum::Json<RevokedBody>, Problem> {
     let (revoked, active) = issuer.revoke_key(&caller, &kid, &body.reason).await?;
-    Ok(axum::Json(RevokedBody { revoked: revoked.into(), active: active.into() }))
+    Ok(axum::Json(RevokedBody {
+        revoked: revoked.into(),
+        active: active.into(),
+    }))
 }

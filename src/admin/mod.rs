@@ -16,6 +16,7 @@ mod openapi;
 mod page;
 mod path;
 mod problem;
+mod readiness;
 mod resources;
 mod roles;
 
@@ -35,10 +36,13 @@ pub const BASE: &str = "/admin/v1";
 /// The routes of the private listener's API, with problems for what is not routed. The layers above
 /// give each request its [`crate::ports::request::RequestId`] and [`crate::ports::request::PeerAddr`].
 pub fn router(issuer: Arc<Issuer>) -> Router {
-    let (routes, document) = OpenApiRouter::with_openapi(openapi::head()).nest(BASE, table()).split_for_parts();
-    let document = openapi::Document::new(&document);
+    let (routes, document) = OpenApiRouter::with_openapi(openapi::head())
+        .nest(BASE, table())
+        .split_for_parts();
+    let document = openapi::Document::new(document);
     routes
         .route(openapi::PATH, get(move || document.serve()))
+        .route("/readyz", get(readiness::readyz))
         .fallback(problem::not_routed)
         .with_state(issuer)
         .layer(middleware::from_fn(problem::finish))

@@ -33,8 +33,17 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Issuer>> for Params<T> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => {
-                let said: String = rejection.body_text().chars().filter(|c| !c.is_control()).take(300).collect();
-                Err(Problem::new(Kind::Invalid, format!("the query is not well-formed: {said}")))
+                let words = rejection.body_text();
+                let said: String = words
+                    .trim_start_matches("Failed to deserialize query string: ")
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .take(300)
+                    .collect();
+                Err(Problem::new(
+                    Kind::Invalid,
+                    format!("the query is not well-formed: {said}"),
+                ))
             }
         }
     }
@@ -63,13 +72,28 @@ pub(super) struct List<T> {
 impl<T> List<T> {
     /// A list that is always whole.
     pub(super) fn whole(items: Vec<T>) -> Self {
-        Self { items, next_cursor: None }
+        Self {
+            items,
+            next_cursor: None,
+        }
     }
 
     /// A page of `list`, whose items are shown by `show` and found again by `key`.
-    pub(super) fn of<I>(list: &str, page: Page<I>, key: impl Fn(&I) -> String, show: impl Fn(I) -> T) -> Self {
-        let next_cursor = page.items.last().filter(|_| page.more).map(|last| base64url(format!("{list}:{}", key(last)).as_bytes()));
-        Self { items: page.items.into_iter().map(show).collect(), next_cursor }
+    pub(super) fn of<I>(
+        list: &str,
+        page: Page<I>,
+        key: impl Fn(&I) -> String,
+        show: impl Fn(I) -> T,
+    ) -> Self {
+        let next_cursor = page
+            .items
+            .last()
+            .filter(|_| page.more)
+            .map(|last| base64url(format!("{list}:{}", key(last)).as_bytes()));
+        Self {
+            items: page.items.into_iter().map(show).collect(),
+            next_cursor,
+        }
     }
 }
 
@@ -78,32 +102,56 @@ pub(super) fn limit(asked: Option<i64>) -> Result<i64, Problem> {
     match asked {
         None => Ok(LIMIT_DEFAULT),
         Some(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
-        Some(_) => Err(Problem::invalid("limit", &format!("must be 1 to {LIMIT_MAX}"))),
+        Some(_) => Err(Problem::invalid(
+            "limit",
+            &format!("must be 1 to {LIMIT_MAX}"),
+        )),
     }
 }
 
 /// The name that a cursor of `list` stands for.
 pub(super) fn after_name(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
-    let Some(key) = key_of(list, cursor)? else { return Ok(None) };
-    Name::parse(&key).map(|name| Some(name.as_str().to_owned())).map_err(|_| forged())
+    let Some(key) = key_of(list, cursor)? else {
+        return Ok(None);
+    };
+    Name::parse(&key)
+        .map(|name| Some(name.as_str().to_owned()))
+        .map_err(|_| forged())
 }
 
 /// The number that a cursor of `list` stands for.
 pub(super) fn before_number(list: &str, cursor: Option<&str>) -> Result<Option<i64>, Problem> {
-    let Some(key) = key_of(list, cursor)? else { return Ok(None) };
-    key.parse::<i64>().ok().filter(|number| *number > 0).map(Some).ok_or_else(forged)
+    let Some(key) = key_of(list, cursor)? else {
+        return Ok(None);
+    };
+    key.parse::<i64>()
+        .ok()
+        .filter(|number| *number > 0)
+        .map(Some)
+        .ok_or_else(forged)
 }
 
 fn key_of(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
-    let Some(cursor) = cursor else { return Ok(None) };
+    let Some(cursor) = cursor else {
+        return Ok(None);
+    };
     if cursor.len() > CURSOR_MAX_BYTES {
         return Err(forged());
     }
-    let decoded = decode_base64url(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(forged)?;
-    let key = decoded.strip_prefix(list).and_then(|rest| rest.strip_prefix(':')).ok_or_else(forged)?;
+    let decoded = decode_base64url(cursor)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(forged)?;
+    let key = decoded
+        .strip_prefix(list)
+        .and_then(|rest| rest.strip_prefix(':'))
+        .ok_or_else(forged)?;
     Ok(Some(key.to_owned()))
 }
 
 fn forged() -> Problem {
-    Problem::invalid("cursor", "is not one that this list gave; send next_cursor as it was, or leave it out to begin anew")
+    Problem::invalid(
+        "cursor",
+        "is not one that this list gave; send next_cursor as it was, or leave it out to begin anew",
+    )
 }

@@ -49,7 +49,10 @@ impl Kind {
 
     fn name_and_title(self) -> (&'static str, &'static str) {
         match self {
-            Self::Unauthorized => ("unauthorized", "The call carries no valid administrator token"),
+            Self::Unauthorized => (
+                "unauthorized",
+                "The call carries no valid administrator token",
+            ),
             Self::Forbidden => ("forbidden", "The administrator may not do this"),
             Self::NotFound => ("not_found", "There is no such thing"),
             Self::MethodNotAllowed => ("method_not_allowed", "The path does not take this method"),
@@ -76,21 +79,37 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), field: None, token_was_sent: false, private_cause: None }
+        Self {
+            kind,
+            detail: detail.into(),
+            field: None,
+            token_was_sent: false,
+            private_cause: None,
+        }
     }
 
     pub(super) fn unauthorized(detail: &str, token_was_sent: bool) -> Self {
-        Self { token_was_sent, ..Self::new(Kind::Unauthorized, detail) }
+        Self {
+            token_was_sent,
+            ..Self::new(Kind::Unauthorized, detail)
+        }
     }
 
     pub(super) fn not_found() -> Self {
-        Self::new(Kind::NotFound, "there is nothing at this path; the paths are listed at /admin/v1/openapi.json")
+        Self::new(
+            Kind::NotFound,
+            "there is nothing at this path; the paths are listed at /admin/v1/openapi.json",
+        )
     }
 
     /// A member or parameter that is not well-formed.
     pub(super) fn invalid(field: impl Into<String>, problem: &str) -> Self {
         let field = field.into();
-        Self { detail: format!("{field}: {problem}"), field: Some(field), ..Self::new(Kind::Invalid, "") }
+        Self {
+            detail: format!("{field}: {problem}"),
+            field: Some(field),
+            ..Self::new(Kind::Invalid, "")
+        }
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -116,10 +135,17 @@ impl Problem {
         *response.body_mut() = written.into_body();
         let headers = response.headers_mut();
         headers.remove(axum::http::header::CONTENT_LENGTH);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         match self.kind {
             Kind::Unauthorized => {
-                let challenge = if self.token_was_sent { r#"Bearer realm="firman", error="invalid_token""# } else { r#"Bearer realm="firman""# };
+                let challenge = if self.token_was_sent {
+                    r#"Bearer realm="firman", error="invalid_token""#
+                } else {
+                    r#"Bearer realm="firman""#
+                };
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
             Kind::Unavailable => {
@@ -174,7 +200,10 @@ impl From<IssuerError> for Problem {
             IssuerError::Forbidden(sentence) => Self::new(Kind::Forbidden, sentence),
             IssuerError::Unavailable(cause) => {
                 let detail = "the service cannot do this at present and nothing was changed; try again in a second";
-                Self { private_cause: Some(causes(&*cause)), ..Self::new(Kind::Unavailable, detail) }
+                Self {
+                    private_cause: Some(causes(&*cause)),
+                    ..Self::new(Kind::Unavailable, detail)
+                }
             }
         }
     }
@@ -203,16 +232,26 @@ impl IntoResponse for Problem {
 /// Writes problems down with the request's id, turns the router's own refusals into problems, and
 /// forbids everyone to keep an answer.
 pub(super) async fn finish(request: Request, next: Next) -> Response<Body> {
-    let request_id = request.extensions().get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
+    let request_id = request
+        .extensions()
+        .get::<RequestId>()
+        .map_or_else(String::new, |id| id.0.clone());
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| {
-        (response.status() == StatusCode::METHOD_NOT_ALLOWED)
-            .then(|| Problem::new(Kind::MethodNotAllowed, "this path does not take this method; the header Allow lists those it takes"))
+        (response.status() == StatusCode::METHOD_NOT_ALLOWED).then(|| {
+            Problem::new(
+                Kind::MethodNotAllowed,
+                "this path does not take this method; the header Allow lists those it takes",
+            )
+        })
     });
     if let Some(problem) = problem {
         problem.write(&mut response, &request_id);
     }
-    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

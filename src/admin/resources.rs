@@ -11,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::issuer::resources::{NewResource, ResourceChanges, ResourceView};
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
 use super::json::{Json, present};
 use super::openapi::Problems;
@@ -46,7 +46,11 @@ pub(super) struct ResourceBody {
 
 impl From<ResourceView> for ResourceBody {
     fn from(view: ResourceView) -> Self {
-        let ResourceView { resource, token_lifetime, token_algorithm } = view;
+        let ResourceView {
+            resource,
+            token_lifetime,
+            token_algorithm,
+        } = view;
         Self {
             id: resource.id.to_string(),
             name: resource.name.to_string(),
@@ -55,7 +59,9 @@ impl From<ResourceView> for ResourceBody {
             profile: resource.profile.as_str().to_owned(),
             scopes: resource.scopes.iter().map(ToString::to_string).collect(),
             lifetime: resource.lifetime,
-            algorithm: resource.algorithm.map(|algorithm| algorithm.as_str().to_owned()),
+            algorithm: resource
+                .algorithm
+                .map(|algorithm| algorithm.as_str().to_owned()),
             token_lifetime,
             token_algorithm: token_algorithm.as_str().to_owned(),
             created_at: resource.created_at.0,
@@ -66,7 +72,10 @@ impl From<ResourceView> for ResourceBody {
 }
 
 fn tagged(view: ResourceView) -> Tagged<ResourceBody> {
-    Tagged { version: view.resource.version, body: view.into() }
+    Tagged {
+        version: view.resource.version,
+        body: view.into(),
+    }
 }
 
 /// A resource to be made.
@@ -74,16 +83,21 @@ fn tagged(view: ResourceView) -> Tagged<ResourceBody> {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewResource)]
 pub(super) struct NewResourceBody {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     name: String,
     /// An absolute URI; may be left out with profile `claude`.
     identifier: Option<String>,
+    #[schema(max_length = 1024)]
     description: Option<String>,
     /// `generic` (unless said) or `claude`.
+    #[schema(pattern = "^(generic|claude)$")]
     profile: Option<String>,
     scopes: Option<Vec<String>>,
     /// Life of its tokens in seconds.
+    #[schema(minimum = 60, maximum = 43_200)]
     lifetime: Option<i64>,
     /// `ES256` or `RS256`.
+    #[schema(pattern = "^(ES256|RS256)$")]
     algorithm: Option<String>,
 }
 
@@ -92,17 +106,19 @@ pub(super) struct NewResourceBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct ResourceEdit {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 1024)]
     description: Option<String>,
     /// All its scopes.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     scopes: Option<Vec<String>>,
     /// Life of its tokens in seconds; `null`: the default.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<i64>)]
+    #[schema(value_type = Option<i64>, minimum = 60, maximum = 43_200)]
     lifetime: Option<Option<i64>>,
     /// `ES256` or `RS256`; `null`: the default.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^(ES256|RS256)$")]
     algorithm: Option<Option<String>>,
 }
 
@@ -115,8 +131,15 @@ pub(super) async fn list(
     Params(params): Params<PageParams>,
 ) -> Result<axum::Json<List<ResourceBody>>, Problem> {
     let after = after_name("resources", params.cursor.as_deref())?;
-    let page = issuer.resources(after.as_deref(), limit(params.limit)?).await?;
-    Ok(axum::Json(List::of("resources", page, |view| view.resource.name.to_string(), ResourceBody::from)))
+    let page = issuer
+        .resources(after.as_deref(), limit(params.limit)?)
+        .await?;
+    Ok(axum::Json(List::of(
+        "resources",
+        page,
+        |view| view.resource.name.to_string(),
+        ResourceBody::from,
+    )))
 }
 
 /// Makes a resource.
@@ -137,18 +160,26 @@ pub(super) async fn create(
         algorithm: body.algorithm,
     };
     let view = issuer.create_resource(&caller, new).await?;
-    Ok(Created { version: Some(view.resource.version), location: format!("/resources/{}", view.resource.name), body: view.into() })
+    Ok(Created {
+        version: Some(view.resource.version),
+        location: format!("/resources/{}", view.resource.name),
+        body: view.into(),
+    })
 }
 
 /// Shows a resource.
 #[utoipa::path(get, path = "/resources/{name}", tag = "resources", params(("name" = String, Path)), security(("administrator_token" = [])),
     responses((status = 200, body = ResourceBody), Problems))]
-pub(super) async fn show(_: Viewer, State(issuer): State<Arc<Issuer>>, Named(name): Named<String>) -> Result<Tagged<ResourceBody>, Problem> {
+pub(super) async fn show(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+) -> Result<Tagged<ResourceBody>, Problem> {
     Ok(tagged(issuer.resource(&name).await?))
 }
 
 /// Edits a resource; its name, identifier and profile stay.
-#[utoipa::path(patch, path = "/resources/{name}", tag = "resources", params(("name" = String, Path)), request_body = ResourceEdit,
+#[utoipa::path(patch, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), IfMatchHeader), request_body = ResourceEdit,
     security(("administrator_token" = [])), responses((status = 200, body = ResourceBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -157,13 +188,27 @@ pub(super) async fn edit(
     IfMatch(expected): IfMatch,
     Json(body): Json<ResourceEdit>,
 ) -> Result<Tagged<ResourceBody>, Problem> {
-    let ResourceEdit { description, scopes, lifetime, algorithm } = body;
-    let changes = ResourceChanges { description, scopes, lifetime, algorithm };
-    Ok(tagged(issuer.edit_resource(&caller, &name, changes, expected).await?))
+    let ResourceEdit {
+        description,
+        scopes,
+        lifetime,
+        algorithm,
+    } = body;
+    let changes = ResourceChanges {
+        description,
+        scopes,
+        lifetime,
+        algorithm,
+    };
+    Ok(tagged(
+        issuer
+            .edit_resource(&caller, &name, changes, expected)
+            .await?,
+    ))
 }
 
 /// Removes a resource.
-#[utoipa::path(delete, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), RemovalParams),
+#[utoipa::path(delete, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,
@@ -172,6 +217,8 @@ pub(super) async fn remove(
     IfMatch(expected): IfMatch,
     Params(params): Params<RemovalParams>,
 ) -> Result<StatusCode, Problem> {
-    issuer.remove_resource(&caller, &name, params.removal(expected)).await?;
+    issuer
+        .remove_resource(&caller, &name, params.removal(expected))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -12,7 +12,7 @@ use crate::issuer::Issuer;
 use crate::issuer::roles::{GrantView, NewGrant, NewRole, RoleChanges, RoleView};
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
 use super::json::{Json, present};
 use super::openapi::Problems;
@@ -46,7 +46,10 @@ pub(super) struct GrantBody {
 
 /// Scopes of a grant: a list, or `"*"` for all, now and later.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(untagged, expecting = "an array of scope names, or \"*\" for all of them")]
+#[serde(
+    untagged,
+    expecting = "must be an array of scope names, or \"*\" for all of them"
+)]
 #[schema(as = GrantedScopes)]
 pub(super) enum ScopesBody {
     /// `"*"`.
@@ -82,14 +85,23 @@ impl From<GrantView> for GrantBody {
     fn from(grant: GrantView) -> Self {
         let scopes = match grant.scopes {
             GrantedScopes::All => ScopesBody::All(AllScopes::Star),
-            GrantedScopes::Only(scopes) => ScopesBody::Only(scopes.iter().map(ToString::to_string).collect()),
+            GrantedScopes::Only(scopes) => {
+                ScopesBody::Only(scopes.iter().map(ToString::to_string).collect())
+            }
         };
-        Self { resource: grant.resource.to_string(), identifier: grant.identifier.as_str().to_owned(), scopes }
+        Self {
+            resource: grant.resource.to_string(),
+            identifier: grant.identifier.as_str().to_owned(),
+            scopes,
+        }
     }
 }
 
 fn tagged(view: RoleView) -> Tagged<RoleBody> {
-    Tagged { version: view.role.version, body: view.into() }
+    Tagged {
+        version: view.role.version,
+        body: view.into(),
+    }
 }
 
 /// A grant to be made.
@@ -108,7 +120,13 @@ fn new_grants(grants: Vec<NewGrantBody>) -> Vec<NewGrant> {
         Some(ScopesBody::Only(names)) => Some(names),
         Some(ScopesBody::All(AllScopes::Star)) | None => None,
     };
-    grants.into_iter().map(|grant| NewGrant { resource: grant.resource, scopes: scopes(grant.scopes) }).collect()
+    grants
+        .into_iter()
+        .map(|grant| NewGrant {
+            resource: grant.resource,
+            scopes: scopes(grant.scopes),
+        })
+        .collect()
 }
 
 /// A role to be made.
@@ -116,7 +134,9 @@ fn new_grants(grants: Vec<NewGrantBody>) -> Vec<NewGrant> {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewRole)]
 pub(super) struct NewRoleBody {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     name: String,
+    #[schema(max_length = 1024)]
     description: Option<String>,
     grants: Option<Vec<NewGrantBody>>,
 }
@@ -126,19 +146,30 @@ pub(super) struct NewRoleBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct RoleEdit {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 1024)]
     description: Option<String>,
     /// All its grants.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     grants: Option<Vec<NewGrantBody>>,
 }
 
 /// Lists roles by name.
 #[utoipa::path(get, path = "/roles", tag = "roles", params(PageParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<RoleBody>), Problems))]
-pub(super) async fn list(_: Viewer, State(issuer): State<Arc<Issuer>>, Params(params): Params<PageParams>) -> Result<axum::Json<List<RoleBody>>, Problem> {
+pub(super) async fn list(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Params(params): Params<PageParams>,
+) -> Result<axum::Json<List<RoleBody>>, Problem> {
     let after = after_name("roles", params.cursor.as_deref())?;
     let page = issuer.roles(after.as_deref(), limit(params.limit)?).await?;
-    Ok(axum::Json(List::of("roles", page, |view| view.role.name.to_string(), RoleBody::from)))
+    Ok(axum::Json(List::of(
+        "roles",
+        page,
+        |view| view.role.name.to_string(),
+        RoleBody::from,
+    )))
 }
 
 /// Makes a role.
@@ -155,18 +186,26 @@ pub(super) async fn create(
         grants: new_grants(body.grants.unwrap_or_default()),
     };
     let view = issuer.create_role(&caller, new).await?;
-    Ok(Created { version: Some(view.role.version), location: format!("/roles/{}", view.role.name), body: view.into() })
+    Ok(Created {
+        version: Some(view.role.version),
+        location: format!("/roles/{}", view.role.name),
+        body: view.into(),
+    })
 }
 
 /// Shows a role.
 #[utoipa::path(get, path = "/roles/{name}", tag = "roles", params(("name" = String, Path)), security(("administrator_token" = [])),
     responses((status = 200, body = RoleBody), Problems))]
-pub(super) async fn show(_: Viewer, State(issuer): State<Arc<Issuer>>, Named(name): Named<String>) -> Result<Tagged<RoleBody>, Problem> {
+pub(super) async fn show(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+) -> Result<Tagged<RoleBody>, Problem> {
     Ok(tagged(issuer.role(&name).await?))
 }
 
 /// Edits a role.
-#[utoipa::path(patch, path = "/roles/{name}", tag = "roles", params(("name" = String, Path)), request_body = RoleEdit,
+#[utoipa::path(patch, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), IfMatchHeader), request_body = RoleEdit,
     security(("administrator_token" = [])), responses((status = 200, body = RoleBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -175,12 +214,17 @@ pub(super) async fn edit(
     IfMatch(expected): IfMatch,
     Json(body): Json<RoleEdit>,
 ) -> Result<Tagged<RoleBody>, Problem> {
-    let changes = RoleChanges { description: body.description, grants: body.grants.map(new_grants) };
-    Ok(tagged(issuer.edit_role(&caller, &name, changes, expected).await?))
+    let changes = RoleChanges {
+        description: body.description,
+        grants: body.grants.map(new_grants),
+    };
+    Ok(tagged(
+        issuer.edit_role(&caller, &name, changes, expected).await?,
+    ))
 }
 
 /// Removes a role. Its name is never given out again.
-#[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), RemovalParams),
+#[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,
@@ -189,6 +233,8 @@ pub(super) async fn remove(
     IfMatch(expected): IfMatch,
     Params(params): Params<RemovalParams>,
 ) -> Result<StatusCode, Problem> {
-    issuer.remove_role(&caller, &name, params.removal(expected)).await?;
+    issuer
+        .remove_role(&caller, &name, params.removal(expected))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

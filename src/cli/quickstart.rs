@@ -4,7 +4,7 @@
 //! key, gets a token over HTTP as the agent would, and verifies it as a relying party would, from
 //! the issuer's URL alone. Runs again on the same data.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,7 +47,7 @@ pub(super) async fn run(args: QuickstartArgs, session: &mut Session<'_>) -> Resu
     // The story is told by this command; the log only says what is wrong.
     let level = match config.log_level() {
         LogLevel::Info => LogLevel::Warn,
-        chosen => chosen,
+        chosen @ (LogLevel::Error | LogLevel::Warn | LogLevel::Debug | LogLevel::Trace) => chosen,
     };
     let (process, stop) = serve::start(&config, level).await?;
     let key_file = config.data_dir().join(format!("{AGENT}.pem"));
@@ -77,7 +77,11 @@ struct ProvenToken {
     claims: Map<String, Value>,
 }
 
-async fn prove(issuer: &Arc<Issuer>, key_file: &Path, now: UnixTime) -> Result<ProvenToken, CliError> {
+async fn prove(
+    issuer: &Arc<Issuer>,
+    key_file: &Path,
+    now: UnixTime,
+) -> Result<ProvenToken, CliError> {
     let refused = |error: IssuerError| CliError::failed("quickstart", error.to_string());
     let audience = register_resource(issuer).await.map_err(refused)?;
     register_role(issuer).await.map_err(refused)?;
@@ -112,21 +116,47 @@ impl ProvenToken {
         let time = |name: &str| self.claims.get(name).and_then(Value::as_i64);
         let life = time("exp").zip(time("iat")).map(|(exp, iat)| exp - iat);
         let demands = [
-            ("typ must be JWT", self.header.get("typ") == Some(&json!("JWT"))),
+            (
+                "typ must be JWT",
+                self.header.get("typ") == Some(&json!("JWT")),
+            ),
             (
                 "alg must be ES256 or RS256",
-                ["ES256", "RS256"].iter().any(|alg| self.header.get("alg") == Some(&json!(alg))),
+                ["ES256", "RS256"]
+                    .iter()
+                    .any(|alg| self.header.get("alg") == Some(&json!(alg))),
             ),
-            ("kid must be there", self.header.get("kid").is_some_and(Value::is_string)),
-            ("aud must be one string", text("aud") == Some(&self.audience)),
-            ("sub must name the agent", text("sub") == Some(&format!("agent:{AGENT}"))),
-            ("acting_agent must be sub", subject.is_some() && self.claims.get("acting_agent") == subject),
-            ("jti must be there", text("jti").is_some_and(|jti| !jti.is_empty())),
-            ("exp must be at most an hour after iat", life.is_some_and(|life| (1..=3600).contains(&life))),
+            (
+                "kid must be there",
+                self.header.get("kid").is_some_and(Value::is_string),
+            ),
+            (
+                "aud must be one string",
+                text("aud") == Some(&self.audience),
+            ),
+            (
+                "sub must name the agent",
+                text("sub") == Some(&format!("agent:{AGENT}")),
+            ),
+            (
+                "acting_agent must be sub",
+                subject.is_some() && self.claims.get("acting_agent") == subject,
+            ),
+            (
+                "jti must be there",
+                text("jti").is_some_and(|jti| !jti.is_empty()),
+            ),
+            (
+                "exp must be at most an hour after iat",
+                life.is_some_and(|life| (1..=3600).contains(&life)),
+            ),
         ];
         match demands.into_iter().find(|(_, is_met)| !is_met) {
             None => Ok(()),
-            Some((demand, _)) => Err(CliError::failed("quickstart", format!("the token is not what Claude needs: {demand}"))),
+            Some((demand, _)) => Err(CliError::failed(
+                "quickstart",
+                format!("the token is not what Claude needs: {demand}"),
+            )),
         }
     }
 }
@@ -177,10 +207,15 @@ async fn register_agent(issuer: &Arc<Issuer>, key_file: &Path) -> Result<Signing
     };
     match issuer.agent(AGENT).await {
         Ok(known) => {
-            let is_registered = known.credentials.iter().any(|credential| credential.is_for(key.public_jwk()));
+            let is_registered = known
+                .credentials
+                .iter()
+                .any(|credential| credential.is_for(key.public_jwk()));
             if !is_registered {
                 let credential = public_key(key.public_jwk());
-                let added = issuer.add_credential(&Caller::system(), AGENT, credential, None).await;
+                let added = issuer
+                    .add_credential(&Caller::system(), AGENT, credential, None)
+                    .await;
                 added.map_err(refused)?;
             }
         }
@@ -193,7 +228,10 @@ async fn register_agent(issuer: &Arc<Issuer>, key_file: &Path) -> Result<Signing
                 credential: Some(public_key(key.public_jwk())),
                 ..NewAgent::default()
             };
-            issuer.create_agent(&Caller::system(), new).await.map_err(refused)?;
+            issuer
+                .create_agent(&Caller::system(), new)
+                .await
+                .map_err(refused)?;
         }
         Err(error) => return Err(refused(error)),
     }
@@ -253,7 +291,11 @@ impl Report<'_> {
         );
         session.printer.write(&text)?;
         let at = self.at_data_dir();
-        let serving = if keeps_serving { "In another terminal, try" } else { "Start it with: firman serve. Then try" };
+        let serving = if keeps_serving {
+            "In another terminal, try"
+        } else {
+            "Start it with: firman serve. Then try"
+        };
         session.printer.hint(&format!(
             "{serving}:\n  \
              firman token get --issuer {issuer} --client-id {AGENT} --key {key_file} --resource {audience}\n  \
@@ -268,7 +310,8 @@ impl Report<'_> {
             reachability = if self.issuer.starts_with("https://") {
                 ""
             } else {
-                "   (Claude needs a public https URL: set FIRMAN_ISSUER_URL, or give it the keys of the JWKS inline)"
+                "   (Claude needs a public https URL, or the keys of the JWKS inline. An issuer keeps its URL: start one \
+                 with FIRMAN_ISSUER_URL=https://… and a --data-dir of its own)"
             },
         ));
         if keeps_serving {
@@ -279,7 +322,7 @@ impl Report<'_> {
 
     /// The option that lets the next commands find this issuer, when its data are not in `data`.
     fn at_data_dir(&self) -> String {
-        if self.data_dir == PathBuf::from("data") {
+        if self.data_dir == Path::new("data") {
             String::new()
         } else {
             format!(" --data-dir {}", self.data_dir.display())

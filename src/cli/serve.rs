@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Session;
 use super::error::CliError;
-use crate::config::{Config, LogLevel, Overrides};
+use crate::config::{Config, LogLevel, Origin, Overrides};
 use crate::host::{FirstSettings, Host, HostOptions, KekSource};
 use crate::issuer::Ports;
 use crate::jose::SigningAlgorithm;
@@ -82,6 +82,7 @@ pub(super) async fn start(
     // Before the first request is taken, which would otherwise be cut off by a signal that came early;
     // not before the database was opened, so that a start that hangs can be ended.
     let stop = StopSignals::catch()?;
+    warn_of_settings_without_effect(config, &host);
     let process = Process::start(
         host,
         listeners,
@@ -106,6 +107,39 @@ pub(super) async fn start(
 async fn bind(address: SocketAddr) -> Result<Listener, CliError> {
     let bound = Listener::bind(address).await;
     bound.map_err(|error| CliError::failed("start", error.to_string()))
+}
+
+/// `[tokens]` is read when the database is first made; from then on the issuer's own settings hold. One
+/// who sets it later must not believe that it worked.
+fn warn_of_settings_without_effect(config: &Config, host: &Host) {
+    let policy = host.issuer().policy();
+    let settings = &policy.settings;
+    let in_force = [
+        (
+            "tokens.default_lifetime",
+            settings.default_lifetime.to_string(),
+        ),
+        ("tokens.max_lifetime", settings.max_lifetime.to_string()),
+        (
+            "tokens.default_algorithm",
+            settings.default_algorithm.to_string(),
+        ),
+    ];
+    for shown in config.show() {
+        let differs = in_force
+            .iter()
+            .find(|(key, value)| shown.key == *key && shown.value != *value);
+        if let Some((setting, in_force)) = differs
+            && shown.origin != Origin::Default.to_string()
+        {
+            tracing::warn!(
+                setting,
+                configured = shown.value,
+                in_force,
+                "this setting is only read when the database is first made; change it with: firman issuer edit"
+            );
+        }
+    }
 }
 
 fn host_options(config: &Config, issuer_url: String) -> Result<HostOptions, CliError> {

@@ -19,9 +19,14 @@ impl Issuer {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn administrator_of(&self, unverified_token: &str) -> Result<Option<Administrator>, IssuerError> {
+    pub async fn administrator_of(
+        &self,
+        unverified_token: &str,
+    ) -> Result<Option<Administrator>, IssuerError> {
         let mut tx = self.store.read().await?;
-        let found = tx.administrator_by_digest(&self.id, &sha256(unverified_token.as_bytes())).await?;
+        let found = tx
+            .administrator_by_digest(&self.id, &sha256(unverified_token.as_bytes()))
+            .await?;
         tx.rollback().await?;
         Ok(found)
     }
@@ -42,7 +47,11 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError::NotFound`], or [`IssuerError::Conflict`] for the last owner, without whom nobody
     /// could rotate a key or revoke anybody.
-    pub async fn revoke_administrator(self: &Arc<Self>, caller: &Caller, name: &str) -> Result<Administrator, IssuerError> {
+    pub async fn revoke_administrator(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<Administrator, IssuerError> {
         let name = known_name("administrator", name)?;
         let mut change = self.begin(caller, Touches::Policy).await?;
         let all = change.tx.administrators(&self.id).await?;
@@ -55,16 +64,29 @@ impl Issuer {
             return Ok(found);
         }
         let now = change.now();
-        let is_live_owner = |administrator: &Administrator| administrator.is_live(now) && administrator.role == AdministratorRole::Owner;
-        let other_owners = all.iter().filter(|administrator| administrator.id != found.id && is_live_owner(administrator)).count();
+        let is_live_owner = |administrator: &Administrator| {
+            administrator.is_live(now) && administrator.role == AdministratorRole::Owner
+        };
+        let other_owners = all
+            .iter()
+            .filter(|administrator| administrator.id != found.id && is_live_owner(administrator))
+            .count();
         if is_live_owner(&found) && other_owners == 0 {
             return Err(IssuerError::Conflict(format!(
                 "'{name}' is the last owner: without one nobody could rotate a key or revoke anybody; make another owner first"
             )));
         }
-        change.tx.revoke_administrator(&self.id, &found.id, now).await?;
+        change
+            .tx
+            .revoke_administrator(&self.id, &found.id, now)
+            .await?;
         found.revoked_at = Some(now);
-        change.audit(AuditEvent::AdministratorRevoked, format!("administrator:{name}"), None, &json!({ "role": found.role.as_str() }));
+        change.audit(
+            AuditEvent::AdministratorRevoked,
+            format!("administrator:{name}"),
+            None,
+            &json!({ "role": found.role.as_str() }),
+        );
         self.finish(change).await?;
         Ok(found)
     }

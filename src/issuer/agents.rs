@@ -7,7 +7,9 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use crate::domain::Invalid;
-use crate::domain::agent::{Agent, AgentStatus, DESCRIPTION_MAX_CHARS, OWNER_MAX_CHARS, Subject, parse_attributes};
+use crate::domain::agent::{
+    Agent, AgentStatus, DESCRIPTION_MAX_CHARS, OWNER_MAX_CHARS, Subject, parse_attributes,
+};
 use crate::domain::audit::AuditEvent;
 use crate::domain::credential::Credential;
 use crate::domain::id::AgentId;
@@ -118,14 +120,25 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError::Invalid`] for a value that is not well-formed or names what does not exist,
     /// [`IssuerError::Conflict`] for a name or subject that was given out before.
-    pub async fn create_agent(self: &Arc<Self>, caller: &Caller, new: NewAgent) -> Result<CreatedAgent, IssuerError> {
+    pub async fn create_agent(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: NewAgent,
+    ) -> Result<CreatedAgent, IssuerError> {
         let name = Name::parse(&new.name)?;
         let owner = text::filled_line("owner", &new.owner, OWNER_MAX_CHARS)?;
         let description = text::line("description", &new.description, DESCRIPTION_MAX_CHARS)?;
         let attributes = parse_attributes(&new.attributes)?;
         let expires_in = new.expires_in.map(check_expires_in).transpose()?;
-        let foreign_subject = new.subject.as_deref().map(Subject::parse_foreign).transpose()?;
-        let prepared = new.credential.map(|credential| self.prepare_credential(credential)).transpose()?;
+        let foreign_subject = new
+            .subject
+            .as_deref()
+            .map(Subject::parse_foreign)
+            .transpose()?;
+        let prepared = new
+            .credential
+            .map(|credential| self.prepare_credential(credential))
+            .transpose()?;
 
         let mut change = self.begin(caller, Touches::Agent).await?;
         let settings = self.settings_in(&mut change.tx).await?;
@@ -158,26 +171,50 @@ impl Issuer {
         audit_created(&mut change, &view);
         let (credential, secret) = match prepared {
             Some(prepared) => {
-                let (credential, secret) = self.insert_prepared(&mut change, &view.agent, prepared).await?;
+                let (credential, secret) = self
+                    .insert_prepared(&mut change, &view.agent, prepared)
+                    .await?;
                 (Some(credential), secret)
             }
             None => (None, None),
         };
         self.finish(change).await?;
-        let agent = AgentDetail { view, credentials: credential.iter().cloned().collect(), last_token_at: None };
-        Ok(CreatedAgent { agent, credential, secret })
+        let agent = AgentDetail {
+            view,
+            credentials: credential.iter().cloned().collect(),
+            last_token_at: None,
+        };
+        Ok(CreatedAgent {
+            agent,
+            credential,
+            secret,
+        })
     }
 
-    async fn why_not_inserted(&self, change: &mut Change, agent: &Agent) -> Result<IssuerError, IssuerError> {
+    async fn why_not_inserted(
+        &self,
+        change: &mut Change,
+        agent: &Agent,
+    ) -> Result<IssuerError, IssuerError> {
         let name = &agent.name;
-        let sentence = match change.tx.agent_by_name(&self.id, name.as_str()).await?.map(|holder| holder.status) {
+        let sentence = match change
+            .tx
+            .agent_by_name(&self.id, name.as_str())
+            .await?
+            .map(|holder| holder.status)
+        {
             Some(AgentStatus::Removed { .. }) => format!(
                 "the name '{name}' belonged to an agent that was removed and is never given out again, because relying parties may still trust it; choose another"
             ),
             Some(AgentStatus::Active | AgentStatus::Suspended { .. }) => {
-                format!("there is an agent '{name}' already; choose another name, or change that one with: firman agent edit {name}")
+                format!(
+                    "there is an agent '{name}' already; choose another name, or change that one with: firman agent edit {name}"
+                )
             }
-            None => format!("the subject '{}' belongs, or belonged, to another agent and is never given out twice", agent.subject),
+            None => format!(
+                "the subject '{}' belongs, or belonged, to another agent and is never given out twice",
+                agent.subject
+            ),
         };
         Ok(IssuerError::Conflict(sentence))
     }
@@ -189,24 +226,46 @@ impl Issuer {
     pub async fn agent(&self, name: &str) -> Result<AgentDetail, IssuerError> {
         let name = known_name("agent", name)?;
         let mut tx = self.store.read().await?;
-        let aggregate = tx.aggregate_by_name(&self.id, name.as_str()).await?.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        let aggregate = tx
+            .aggregate_by_name(&self.id, name.as_str())
+            .await?
+            .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
         let directory = Directory::load(&mut tx, &self.id).await?;
         let last_token_at = tx.last_token_at(&self.id, &aggregate.agent.id).await?;
         tx.rollback().await?;
-        Ok(AgentDetail { view: AgentView::of(aggregate.agent, &directory), credentials: aggregate.credentials, last_token_at })
+        Ok(AgentDetail {
+            view: AgentView::of(aggregate.agent, &directory),
+            credentials: aggregate.credentials,
+            last_token_at,
+        })
     }
 
     /// Agents by name, those after `after`.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for a filter that no agent can match.
-    pub async fn agents(&self, query: &AgentQuery, after: Option<&str>, limit: i64) -> Result<Page<AgentView>, IssuerError> {
+    pub async fn agents(
+        &self,
+        query: &AgentQuery,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Page<AgentView>, IssuerError> {
         let status = query.status.as_deref().map(known_status).transpose()?;
         let name_contains = query.search.as_deref().map(parse_search).transpose()?;
         let mut tx = self.store.read().await?;
         let directory = Directory::load(&mut tx, &self.id).await?;
-        let group = query.group.clone().map(|name| directory.group_ids(&[name])).transpose().map_err(|invalid| as_filter("group", invalid))?;
-        let role = query.role.clone().map(|name| directory.role_ids(&[name])).transpose().map_err(|invalid| as_filter("role", invalid))?;
+        let group = query
+            .group
+            .clone()
+            .map(|name| directory.group_ids(&[name]))
+            .transpose()
+            .map_err(|invalid| as_filter("group", invalid))?;
+        let role = query
+            .role
+            .clone()
+            .map(|name| directory.role_ids(&[name]))
+            .transpose()
+            .map_err(|invalid| as_filter("role", invalid))?;
         let filter = AgentFilter {
             status,
             group: group.and_then(|ids| ids.into_iter().next()),
@@ -215,7 +274,13 @@ impl Issuer {
         };
         let agents = tx.agents_page(&self.id, &filter, after, limit + 1).await?;
         tx.rollback().await?;
-        Ok(Page::cut(agents.into_iter().map(|agent| AgentView::of(agent, &directory)).collect(), limit))
+        Ok(Page::cut(
+            agents
+                .into_iter()
+                .map(|agent| AgentView::of(agent, &directory))
+                .collect(),
+            limit,
+        ))
     }
 
     /// Edits an agent.
@@ -223,8 +288,17 @@ impl Issuer {
     /// # Errors
     /// As [`Issuer::create_agent`], [`IssuerError::Stale`] when it is not at version `expected`, and
     /// [`IssuerError::Conflict`] when it was removed.
-    pub async fn edit_agent(self: &Arc<Self>, caller: &Caller, name: &str, changes: AgentChanges, expected: Option<i64>) -> Result<AgentDetail, IssuerError> {
-        let expires_in = changes.expires_in.map(|seconds| seconds.map(check_expires_in).transpose()).transpose()?;
+    pub async fn edit_agent(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        changes: AgentChanges,
+        expected: Option<i64>,
+    ) -> Result<AgentDetail, IssuerError> {
+        let expires_in = changes
+            .expires_in
+            .map(|seconds| seconds.map(check_expires_in).transpose())
+            .transpose()?;
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.live_agent(&mut change, name, expected).await?;
         let directory = Directory::load(&mut change.tx, &self.id).await?;
@@ -253,8 +327,15 @@ impl Issuer {
         let difference = difference(&before, &after, &directory);
         if !difference.is_empty() {
             self.write_agent(&mut change, &before, &mut after).await?;
-            change.audit(AuditEvent::AgentChanged, target(&after), Some(&after.id), &difference.into_detail());
+            change.audit(
+                AuditEvent::AgentChanged,
+                target(&after),
+                Some(&after.id),
+                &difference.into_detail(),
+            );
             self.finish(change).await?;
+        } else {
+            self.abandon(change).await;
         }
         self.agent(after.name.as_str()).await
     }
@@ -263,15 +344,27 @@ impl Issuer {
     ///
     /// # Errors
     /// As [`Issuer::edit_agent`].
-    pub async fn suspend_agent(self: &Arc<Self>, caller: &Caller, name: &str, expected: Option<i64>) -> Result<AgentDetail, IssuerError> {
+    pub async fn suspend_agent(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<AgentDetail, IssuerError> {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.live_agent(&mut change, name, expected).await?;
         if before.status == AgentStatus::Active {
             let mut after = before.clone();
             after.status = AgentStatus::Suspended { at: change.now() };
             self.write_agent(&mut change, &before, &mut after).await?;
-            change.audit(AuditEvent::AgentSuspended, target(&after), Some(&after.id), &json!({}));
+            change.audit(
+                AuditEvent::AgentSuspended,
+                target(&after),
+                Some(&after.id),
+                &json!({}),
+            );
             self.finish(change).await?;
+        } else {
+            self.abandon(change).await;
         }
         self.agent(before.name.as_str()).await
     }
@@ -280,15 +373,27 @@ impl Issuer {
     ///
     /// # Errors
     /// As [`Issuer::edit_agent`].
-    pub async fn resume_agent(self: &Arc<Self>, caller: &Caller, name: &str, expected: Option<i64>) -> Result<AgentDetail, IssuerError> {
+    pub async fn resume_agent(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<AgentDetail, IssuerError> {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.live_agent(&mut change, name, expected).await?;
         if let AgentStatus::Suspended { at } = before.status {
             let mut after = before.clone();
             after.status = AgentStatus::Active;
             self.write_agent(&mut change, &before, &mut after).await?;
-            change.audit(AuditEvent::AgentResumed, target(&after), Some(&after.id), &json!({ "suspended_at": at.0 }));
+            change.audit(
+                AuditEvent::AgentResumed,
+                target(&after),
+                Some(&after.id),
+                &json!({ "suspended_at": at.0 }),
+            );
             self.finish(change).await?;
+        } else {
+            self.abandon(change).await;
         }
         self.agent(before.name.as_str()).await
     }
@@ -298,10 +403,19 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], [`IssuerError::Stale`].
-    pub async fn remove_agent(self: &Arc<Self>, caller: &Caller, name: &str, expected: Option<i64>) -> Result<(), IssuerError> {
+    pub async fn remove_agent(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<(), IssuerError> {
         let name = known_name("agent", name)?;
         let mut change = self.begin(caller, Touches::Agent).await?;
-        let before = change.tx.agent_by_name(&self.id, name.as_str()).await?.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        let before = change
+            .tx
+            .agent_by_name(&self.id, name.as_str())
+            .await?
+            .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
         check_version("agent", before.version, expected)?;
         if matches!(before.status, AgentStatus::Removed { .. }) {
             return Ok(());
@@ -327,14 +441,28 @@ impl Issuer {
             "roles": directory.role_names(&before.roles),
             "credentials_revoked": revoked,
         });
-        change.audit(AuditEvent::AgentRemoved, target(&after), Some(&after.id), &detail);
+        change.audit(
+            AuditEvent::AgentRemoved,
+            target(&after),
+            Some(&after.id),
+            &detail,
+        );
         self.finish(change).await
     }
 
     /// An agent that is not removed, for a change of it.
-    pub(super) async fn live_agent(&self, change: &mut Change, name: &str, expected: Option<i64>) -> Result<Agent, IssuerError> {
+    pub(super) async fn live_agent(
+        &self,
+        change: &mut Change,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<Agent, IssuerError> {
         let name = known_name("agent", name)?;
-        let agent = change.tx.agent_by_name(&self.id, name.as_str()).await?.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        let agent = change
+            .tx
+            .agent_by_name(&self.id, name.as_str())
+            .await?
+            .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
         check_version("agent", agent.version, expected)?;
         match agent.status {
             AgentStatus::Active | AgentStatus::Suspended { .. } => Ok(agent),
@@ -345,20 +473,40 @@ impl Issuer {
     }
 
     /// Writes an agent over the version it was read at.
-    pub(super) async fn write_agent(&self, change: &mut Change, before: &Agent, after: &mut Agent) -> Result<(), IssuerError> {
+    pub(super) async fn write_agent(
+        &self,
+        change: &mut Change,
+        before: &Agent,
+        after: &mut Agent,
+    ) -> Result<(), IssuerError> {
         after.version = change.version;
         after.updated_at = change.now();
-        if change.tx.update_agent(&self.id, after, before.version).await? {
+        if change
+            .tx
+            .update_agent(&self.id, after, before.version)
+            .await?
+        {
             return Ok(());
         }
-        let present = change.tx.agent_version(&self.id, &before.id).await?.unwrap_or_default();
-        Err(IssuerError::Stale { noun: "agent", present })
+        let present = change
+            .tx
+            .agent_version(&self.id, &before.id)
+            .await?
+            .unwrap_or_default();
+        Err(IssuerError::Stale {
+            noun: "agent",
+            present,
+        })
     }
 }
 
 impl AgentView {
     pub(super) fn of(agent: Agent, directory: &Directory) -> Self {
-        Self { groups: directory.group_names(&agent.groups), roles: directory.role_names(&agent.roles), agent }
+        Self {
+            groups: directory.group_names(&agent.groups),
+            roles: directory.role_names(&agent.roles),
+            agent,
+        }
     }
 }
 
@@ -377,7 +525,12 @@ fn audit_created(change: &mut Change, view: &AgentView) {
         "roles": view.roles,
         "expires_at": agent.expires_at.map(|at| at.0),
     });
-    change.audit(AuditEvent::AgentCreated, target(agent), Some(&agent.id), &detail);
+    change.audit(
+        AuditEvent::AgentCreated,
+        target(agent),
+        Some(&agent.id),
+        &detail,
+    );
 }
 
 fn difference(before: &Agent, after: &Agent, directory: &Directory) -> Difference {
@@ -385,9 +538,21 @@ fn difference(before: &Agent, after: &Agent, directory: &Directory) -> Differenc
     difference.note("owner", &before.owner, &after.owner);
     difference.note("description", &before.description, &after.description);
     difference.note("attributes", &before.attributes, &after.attributes);
-    difference.note("groups", &directory.group_names(&before.groups), &directory.group_names(&after.groups));
-    difference.note("roles", &directory.role_names(&before.roles), &directory.role_names(&after.roles));
-    difference.note("expires_at", &before.expires_at.map(|at| at.0), &after.expires_at.map(|at| at.0));
+    difference.note(
+        "groups",
+        &directory.group_names(&before.groups),
+        &directory.group_names(&after.groups),
+    );
+    difference.note(
+        "roles",
+        &directory.role_names(&before.roles),
+        &directory.role_names(&after.roles),
+    );
+    difference.note(
+        "expires_at",
+        &before.expires_at.map(|at| at.0),
+        &after.expires_at.map(|at| at.0),
+    );
     difference
 }
 
@@ -399,25 +564,37 @@ pub fn check_expires_in(seconds: i64) -> Result<i64, Invalid> {
     if (1..=EXPIRES_IN_MAX_SECONDS).contains(&seconds) {
         return Ok(seconds);
     }
-    Err(Invalid::new("expires_in", format!("must be 1 to {EXPIRES_IN_MAX_SECONDS} seconds; leave it out for no end")))
+    Err(Invalid::new(
+        "expires_in",
+        format!("must be 1 to {EXPIRES_IN_MAX_SECONDS} seconds; leave it out for no end"),
+    ))
 }
 
 fn known_status(text: &str) -> Result<&'static str, Invalid> {
     let at = UnixTime(0);
-    [AgentStatus::Active, AgentStatus::Suspended { at }, AgentStatus::Removed { at }]
-        .into_iter()
-        .map(AgentStatus::as_str)
-        .find(|status| *status == text)
-        .ok_or_else(|| Invalid::new("status", "must be active, suspended or removed"))
+    [
+        AgentStatus::Active,
+        AgentStatus::Suspended { at },
+        AgentStatus::Removed { at },
+    ]
+    .into_iter()
+    .map(AgentStatus::as_str)
+    .find(|status| *status == text)
+    .ok_or_else(|| Invalid::new("status", "must be active, suspended or removed"))
 }
 
 fn parse_search(text: &str) -> Result<String, Invalid> {
     let text = text.trim().to_ascii_lowercase();
-    let fits = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+    let fits = text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
     if fits && text.len() <= crate::domain::name::NAME_MAX_BYTES {
         return Ok(text);
     }
-    Err(Invalid::new("search", "is looked for in names, which are made of a-z, 0-9, '-' and '.'"))
+    Err(Invalid::new(
+        "search",
+        "is looked for in names, which are made of a-z, 0-9, '-' and '.'",
+    ))
 }
 
 fn as_filter(field: &'static str, invalid: Invalid) -> Invalid {

@@ -5,8 +5,8 @@ use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS, chain_hash};
 use crate::domain::id::AgentId;
 use crate::domain::text;
 use crate::ports::time::UnixMillis;
-use crate::store::StoreError;
 use crate::store::AuditFilter;
+use crate::store::StoreError;
 
 use super::directory::known_name;
 use super::page::Page;
@@ -56,7 +56,10 @@ pub struct BadEntry {
 
 impl BadEntry {
     fn new(seq: i64, problem: &str) -> Self {
-        Self { seq, problem: problem.to_owned() }
+        Self {
+            seq,
+            problem: problem.to_owned(),
+        }
     }
 }
 
@@ -66,16 +69,33 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError::Invalid`] for a filter that no entry can match, [`IssuerError::NotFound`] for an
     /// agent there never was.
-    pub async fn audit(&self, query: &AuditQuery, before: Option<i64>, limit: i64) -> Result<Page<AuditEntry>, IssuerError> {
+    pub async fn audit(
+        &self,
+        query: &AuditQuery,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Page<AuditEntry>, IssuerError> {
         let event = query.event.as_deref().map(parse_event).transpose()?;
-        let token_id = query.token_id.as_deref().map(|id| text::line("token_id", id, FILTER_MAX_CHARS)).transpose()?;
-        let actor = query.actor.as_deref().map(|actor| text::line("actor", actor, FILTER_MAX_CHARS)).transpose()?;
+        let token_id = query
+            .token_id
+            .as_deref()
+            .map(|id| text::line("token_id", id, FILTER_MAX_CHARS))
+            .transpose()?;
+        let actor = query
+            .actor
+            .as_deref()
+            .map(|actor| text::line("actor", actor, FILTER_MAX_CHARS))
+            .transpose()?;
         let mut tx = self.store.read().await?;
         let agent: Option<AgentId> = match &query.agent {
             Some(name) => {
                 let name = known_name("agent", name)?;
                 let agent = tx.agent_by_name(&self.id, name.as_str()).await?;
-                Some(agent.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?.id)
+                Some(
+                    agent
+                        .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?
+                        .id,
+                )
             }
             None => None,
         };
@@ -84,8 +104,12 @@ impl Issuer {
             agent,
             token_id,
             actor,
-            since: query.since.map(|seconds| UnixMillis(seconds.saturating_mul(1000))),
-            until: query.until.map(|seconds| UnixMillis(seconds.saturating_mul(1000))),
+            since: query
+                .since
+                .map(|seconds| UnixMillis(seconds.saturating_mul(1000))),
+            until: query
+                .until
+                .map(|seconds| UnixMillis(seconds.saturating_mul(1000))),
         };
         let entries = tx.audit_page(&self.id, &filter, before, limit + 1).await?;
         tx.rollback().await?;
@@ -99,7 +123,10 @@ impl Issuer {
     /// When the database cannot be read. A damaged chain is no error but the answer.
     pub async fn verify_audit(&self) -> Result<AuditVerdict, IssuerError> {
         let mut tx = self.store.read().await?;
-        let head = tx.head(&self.id).await?.ok_or_else(|| IssuerError::not_found("issuer", &self.url))?;
+        let head = tx
+            .head(&self.id)
+            .await?
+            .ok_or_else(|| IssuerError::not_found("issuer", &self.url))?;
         tx.rollback().await?;
         let (mut seq, mut hash) = (0, GENESIS);
         let mut batch_size = VERIFY_BATCH;
@@ -112,35 +139,60 @@ impl Issuer {
                     batch_size = 1;
                     continue;
                 }
-                Err(StoreError::Corrupt { what }) => return Ok(bad(seq, hash, BadEntry::new(seq + 1, &what))),
+                Err(StoreError::Corrupt { what }) => {
+                    return Ok(bad(seq, hash, BadEntry::new(seq + 1, &what)));
+                }
                 Err(error) => return Err(error.into()),
             };
             tx.rollback().await?;
             if batch.is_empty() {
-                return Ok(bad(seq, hash, BadEntry::new(seq + 1, "the entries from here to the head are missing")));
+                return Ok(bad(
+                    seq,
+                    hash,
+                    BadEntry::new(seq + 1, "the entries from here to the head are missing"),
+                ));
             }
             for entry in batch.iter().filter(|entry| entry.seq <= head.seq) {
-                if let Some(problem) = self.check_entry(entry, seq, &hash) {
+                if let Some(problem) = check_entry(self.id.as_str(), entry, seq, &hash) {
                     return Ok(bad(seq, hash, problem));
                 }
                 (seq, hash) = (entry.seq, entry.hash);
             }
         }
-        let first_bad = (hash != head.hash).then(|| BadEntry::new(seq, "its hash is not the one the issuer's head holds"));
-        Ok(AuditVerdict { entries: seq, head_hash: hash, first_bad })
-    }
-
-    fn check_entry(&self, entry: &AuditEntry, previous_seq: i64, previous_hash: &[u8; 32]) -> Option<BadEntry> {
-        if entry.seq != previous_seq + 1 {
-            return Some(BadEntry::new(previous_seq + 1, "the entry is missing"));
-        }
-        let computed = chain_hash(self.id.as_str(), previous_hash, entry.seq, &entry.draft);
-        (computed != entry.hash).then(|| BadEntry::new(entry.seq, "its content or the entry before it was changed after it was written"))
+        let first_bad = (hash != head.hash)
+            .then(|| BadEntry::new(seq, "its hash is not the one the issuer's head holds"));
+        Ok(AuditVerdict {
+            entries: seq,
+            head_hash: hash,
+            first_bad,
+        })
     }
 }
 
+fn check_entry(
+    issuer_id: &str,
+    entry: &AuditEntry,
+    previous_seq: i64,
+    previous_hash: &[u8; 32],
+) -> Option<BadEntry> {
+    if entry.seq != previous_seq + 1 {
+        return Some(BadEntry::new(previous_seq + 1, "the entry is missing"));
+    }
+    let computed = chain_hash(issuer_id, previous_hash, entry.seq, &entry.draft);
+    (computed != entry.hash).then(|| {
+        BadEntry::new(
+            entry.seq,
+            "its content or the entry before it was changed after it was written",
+        )
+    })
+}
+
 fn bad(entries: i64, head_hash: [u8; 32], first_bad: BadEntry) -> AuditVerdict {
-    AuditVerdict { entries, head_hash, first_bad: Some(first_bad) }
+    AuditVerdict {
+        entries,
+        head_hash,
+        first_bad: Some(first_bad),
+    }
 }
 
 fn parse_event(text: &str) -> Result<AuditEvent, Invalid> {
@@ -148,4 +200,47 @@ fn parse_event(text: &str) -> Result<AuditEvent, Invalid> {
         let names = AuditEvent::ALL.map(AuditEvent::as_str).join(", ");
         Invalid::new("event", format!("must be one of {names}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::{AuditDraft, chain};
+
+    fn entries() -> Vec<AuditEntry> {
+        let draft = |target: &str| AuditDraft {
+            at: UnixMillis(1),
+            event: AuditEvent::AgentCreated,
+            actor: "system".to_owned(),
+            target: target.to_owned(),
+            agent: None,
+            token_id: None,
+            request_id: String::new(),
+            address: String::new(),
+            detail: "{}".to_owned(),
+        };
+        chain(
+            "i",
+            (0, GENESIS),
+            vec![draft("agent:a"), draft("agent:b"), draft("agent:c")],
+        )
+    }
+
+    #[test]
+    fn a_changed_a_removed_and_a_moved_entry_show() {
+        let good = entries();
+        assert_eq!(check_entry("i", &good[1], 1, &good[0].hash), None);
+        let mut changed = good[1].clone();
+        changed.draft.detail = "{ }".to_owned();
+        for (entry, previous_seq, previous_hash, seq) in [
+            (&changed, 1, &good[0].hash, 2),
+            (&good[2], 1, &good[0].hash, 2),
+            (&good[1], 1, &good[2].hash, 2),
+            (&good[1], 2, &good[1].hash, 3),
+        ] {
+            let found = check_entry("i", entry, previous_seq, previous_hash).map(|bad| bad.seq);
+            assert_eq!(found, Some(seq));
+        }
+        assert!(check_entry("another issuer", &good[1], 1, &good[0].hash).is_some());
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use crate::domain::credential::{Credential, CredentialKind};
+use crate::domain::credential::{Credential, CredentialKind, LIVE_SECRETS_MAX};
 use crate::domain::id::CredentialId;
 use crate::domain::name::NAME_MAX_BYTES;
 use crate::domain::settings::SKEW_SECONDS;
@@ -23,6 +23,7 @@ use crate::store::AgentAggregate;
 use crate::store::StoreError;
 
 use super::Issuer;
+use super::secrets::SecretsError;
 
 /// Longest client assertion, in bytes, looked at before anything is parsed.
 pub const ASSERTION_MAX_BYTES: usize = 8 * 1024;
@@ -110,7 +111,8 @@ pub enum AuthenticationError {
         reason: &'static str,
         /// Whom it claimed to be, if that much was readable.
         unverified_client_id: Option<String>,
-        /// True when a newer row of the database could change the answer.
+        /// True when a newer row of the database could change the answer: not for a client that is
+        /// unknown, which is never believed of memory but was just looked up.
         rests_on_state: bool,
     },
     /// Its signature is good, and the assertion has another fault, which it is told.
@@ -237,12 +239,10 @@ impl Issuer {
         let refused =
             |reason, rests_on_state| refused(reason, Some(unverified_client_id), rests_on_state);
         let Some(aggregate) = self.known_agent(unverified_client_id).await? else {
-            self.secrets
-                .verify_decoy(unverified_secret)
-                .map_err(fault)?;
-            return Err(refused("no such client", true));
+            self.verify_decoys(unverified_secret, LIVE_SECRETS_MAX)?;
+            return Err(refused("no such client", false));
         };
-        let mut tried = false;
+        let mut tried = 0;
         for credential in aggregate
             .credentials
             .iter()
@@ -251,12 +251,16 @@ impl Issuer {
             let CredentialKind::ClientSecret { hash } = &credential.kind else {
                 continue;
             };
-            tried = true;
-            if self
-                .secrets
-                .verify(&credential.id, unverified_secret, hash)
-                .map_err(fault)?
-            {
+            tried += 1;
+            let verified = match self.secrets.verify(&credential.id, unverified_secret, hash) {
+                // A damaged row matches nothing; the agent's other secret is still good.
+                Err(error @ SecretsError::StoredHash) => {
+                    tracing::error!(credential = credential.id.as_str(), %error, "a client secret cannot be verified");
+                    false
+                }
+                verified => verified.map_err(fault)?,
+            };
+            if verified {
                 let id = credential.id.clone();
                 return active(
                     AuthenticatedClient {
@@ -270,12 +274,23 @@ impl Issuer {
                 );
             }
         }
-        if !tried {
+        self.verify_decoys(unverified_secret, LIVE_SECRETS_MAX.saturating_sub(tried))?;
+        Err(refused("no live secret of this client matches", true))
+    }
+
+    /// Makes every refusal of a secret cost as many hashes, so that its time does not tell whether
+    /// there is such a client or how many secrets it has.
+    fn verify_decoys(
+        &self,
+        unverified_secret: &SecretString,
+        count: usize,
+    ) -> Result<(), AuthenticationError> {
+        for _ in 0..count {
             self.secrets
                 .verify_decoy(unverified_secret)
-                .map_err(fault)?;
+                .map_err(|error| AuthenticationError::Unavailable(Box::new(error)))?;
         }
-        Err(refused("no live secret of this client matches", true))
+        Ok(())
     }
 
     async fn authenticate_assertion(
@@ -318,7 +333,7 @@ impl Issuer {
             ));
         }
         let Some(aggregate) = self.known_agent(client_id).await? else {
-            return Err(refused("no such client", Some(client_id), true));
+            return Err(refused("no such client", Some(client_id), false));
         };
         let Some((credential, verified)) =
             verify_signature(&unverified, &aggregate.credentials, now)
@@ -397,6 +412,7 @@ impl Issuer {
         })
     }
 
+    /// The agent of that name. `None` is never remembered: it comes from the database, just now.
     async fn known_agent(
         &self,
         client_id: &str,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::domain::group::Group;
 use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId};
@@ -25,6 +25,9 @@ use super::sealing::Sealing;
 
 /// Agents kept in memory. An aggregate with two keys takes a few KiB: some 100 MiB when full.
 const AGENTS_CACHED: usize = 20_000;
+/// Agents read at once. Anybody can ask for agents that are not in memory, or that do not exist; the
+/// rest of the connections is for the ledger and for those who proved themselves.
+const COLD_READS: usize = 4;
 /// More changed agents than this at once, and the cache starts anew instead of reading each.
 const RELOAD_MAX: i64 = 256;
 
@@ -97,6 +100,7 @@ pub struct Registry {
     policy: ArcSwap<Policy>,
     agents: Cache<String, Arc<AgentAggregate>>,
     seen: AtomicI64,
+    cold_reads: Semaphore,
     /// Held while entries are replaced or added, so that an old row never follows a newer `seen`.
     renewal: Mutex<()>,
 }
@@ -109,6 +113,7 @@ impl Registry {
             policy: ArcSwap::from_pointee(policy),
             agents: Cache::new(AGENTS_CACHED),
             seen: AtomicI64::new(seen),
+            cold_reads: Semaphore::new(COLD_READS),
             renewal: Mutex::new(()),
         }
     }
@@ -139,11 +144,13 @@ impl Registry {
         if let Some(found) = self.agents.get(client_id) {
             return Ok(Some(found));
         }
+        let place = self.cold_reads.acquire().await.ok();
         let mut tx = store.read().await?;
         // The version first: what is read after it is at least as new.
         let head = tx.head(issuer).await?;
         let aggregate = tx.aggregate_by_name(issuer, client_id).await?.map(Arc::new);
         tx.rollback().await?;
+        drop(place);
         if let (Some(head), Some(found)) = (head, &aggregate) {
             let _renewal = self.renewal.lock().await;
             if head.registry_version >= self.seen() {
@@ -188,11 +195,21 @@ impl Registry {
             self.agents.clear();
         } else {
             for id in changed {
-                if let Some(aggregate) = tx.aggregate(issuer, &id).await? {
-                    let name = aggregate.agent.name.as_str();
-                    if self.agents.peek(name).is_some() {
-                        self.agents.insert(name.to_owned(), Arc::new(aggregate));
+                match tx.aggregate(issuer, &id).await {
+                    Ok(Some(aggregate)) => {
+                        let name = aggregate.agent.name.as_str();
+                        if self.agents.peek(name).is_some() {
+                            self.agents.insert(name.to_owned(), Arc::new(aggregate));
+                        }
                     }
+                    Ok(None) => {}
+                    // One damaged row must not end the service for everybody else: its agent is
+                    // forgotten here, and whoever asks for it reads it again and is told.
+                    Err(StoreError::Corrupt { what }) => {
+                        tracing::error!(what, "an agent cannot be read; it gets no tokens");
+                        self.agents.retain(|_, known| known.agent.id != id);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! token is recorded between the decision and the commit, with its audit entries in the same commit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
@@ -142,31 +143,63 @@ impl Issuer {
     }
 }
 
-/// Lets one renewal run at a time.
+/// Lets one renewal run at a time. Renewals are numbered as they start.
 #[derive(Debug, Default)]
 pub(crate) struct Renewals {
-    started: std::sync::atomic::AtomicU64,
+    started: AtomicU64,
+    /// The last that succeeded.
+    done: AtomicU64,
+    /// The last that failed.
+    failed: AtomicU64,
     running: tokio::sync::Mutex<()>,
 }
 
 impl Issuer {
+    /// The registry version that everything decided from here on is at least as new as.
+    #[must_use]
+    pub fn registry_version(&self) -> i64 {
+        self.registry.seen()
+    }
+
     /// Brings the cache up to the database before a refusal is given, so that a right granted a
     /// moment ago on another replica works at once. One read at a time: whoever arrives while one
-    /// runs shares the next, so that a flood of refusals cannot become a flood of reads. True when
-    /// there was anything newer.
+    /// runs shares the next, its failure too, so that a flood of refusals cannot become a flood of
+    /// reads. True when the cache is now newer than `basis`, which the refusal rests on.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn renew(&self) -> Result<bool, StoreError> {
-        use std::sync::atomic::Ordering;
-        let seen = self.registry.seen();
-        let started_before = self.renewals.started.load(Ordering::Acquire);
-        let _running = self.renewals.running.lock().await;
-        // One that started after we arrived has ended by now: it saw what we want to see.
-        if self.renewals.started.load(Ordering::Acquire) == started_before {
-            self.renewals.started.fetch_add(1, Ordering::AcqRel);
-            self.catch_up().await?;
+    pub async fn renew(&self, basis: i64) -> Result<bool, StoreError> {
+        let renewals = &self.renewals;
+        let started_before = renewals.started.load(Ordering::Acquire);
+        let _running = renewals.running.lock().await;
+        // One that started after we arrived has ended by now: it saw what we want to see. One whose
+        // request went away meanwhile did neither, and is made up for here.
+        if renewals.done.load(Ordering::Acquire) > started_before {
+            return Ok(self.registry.seen() > basis);
         }
-        Ok(self.registry.seen() > seen)
+        if renewals.failed.load(Ordering::Acquire) > started_before {
+            return Err(StoreError::Unavailable(
+                "the read that was shared with other requests failed".into(),
+            ));
+        }
+        let number = renewals.started.fetch_add(1, Ordering::AcqRel) + 1;
+        let outcome = self.catch_up().await;
+        let last = if outcome.is_ok() {
+            &renewals.done
+        } else {
+            &renewals.failed
+        };
+        last.store(number, Ordering::Release);
+        outcome?;
+        Ok(self.registry.seen() > basis)
+    }
+
+    /// Ends a change that turned out to change nothing. Its connection and the issuer's head row are
+    /// free before the caller reads what there is: whoever holds one connection and waits for another
+    /// waits for those who wait for it.
+    pub(crate) async fn abandon(&self, change: Change) {
+        if let Err(error) = change.tx.rollback().await {
+            tracing::debug!(%error, "an empty change could not be rolled back");
+        }
     }
 }

@@ -59,6 +59,8 @@ pub struct Rotation {
     pub overlap: i64,
     /// The new public key; `None` for a client secret.
     pub key: Option<UnverifiedKey>,
+    /// Seconds until the new one stops being accepted; `None`: never, however long the old one was made for.
+    pub expires_in: Option<i64>,
 }
 
 /// A credential that was made.
@@ -89,7 +91,10 @@ impl Issuer {
     pub async fn credentials(&self, agent: &str) -> Result<Vec<Credential>, IssuerError> {
         let name = known_name("agent", agent)?;
         let mut tx = self.store.read().await?;
-        let aggregate = tx.aggregate_by_name(&self.id, name.as_str()).await?.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        let aggregate = tx
+            .aggregate_by_name(&self.id, name.as_str())
+            .await?
+            .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
         tx.rollback().await?;
         Ok(aggregate.credentials)
     }
@@ -110,9 +115,17 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let agent = self.live_agent(&mut change, agent, expected).await?;
         let (credential, secret) = self.insert_prepared(&mut change, &agent, prepared).await?;
-        change.tx.touch_agent(&self.id, &agent.id, change.version, change.now()).await?;
+        change
+            .tx
+            .touch_agent(&self.id, &agent.id, change.version, change.now())
+            .await?;
         self.finish(change).await?;
-        Ok(AddedCredential { credential, replaced: None, client_id: agent.name.as_str().to_owned(), secret })
+        Ok(AddedCredential {
+            credential,
+            replaced: None,
+            client_id: agent.name.as_str().to_owned(),
+            secret,
+        })
     }
 
     /// Replaces a credential by a new one of the same kind. The old one stays good for the overlap.
@@ -127,31 +140,55 @@ impl Issuer {
         expected: Option<i64>,
     ) -> Result<AddedCredential, IssuerError> {
         if !(0..=EXPIRES_IN_MAX_SECONDS).contains(&rotation.overlap) {
-            return Err(Invalid::new("overlap", format!("must be 0 to {EXPIRES_IN_MAX_SECONDS} seconds")).into());
+            return Err(Invalid::new(
+                "overlap",
+                format!("must be 0 to {EXPIRES_IN_MAX_SECONDS} seconds"),
+            )
+            .into());
         }
         let kind = match rotation.key {
             Some(key) => NewCredentialKind::PublicKey(key),
             None => NewCredentialKind::ClientSecret,
         };
-        let prepared = self.prepare_credential(NewCredential { kind, expires_in: None })?;
+        let prepared = self.prepare_credential(NewCredential {
+            kind,
+            expires_in: rotation.expires_in,
+        })?;
 
         let mut change = self.begin(caller, Touches::Agent).await?;
         let agent = self.live_agent(&mut change, agent, expected).await?;
-        let mut old = self.credential_of(&mut change, &agent, &rotation.credential).await?;
+        let mut old = self
+            .credential_of(&mut change, &agent, &rotation.credential)
+            .await?;
         check_replacement(&old, &prepared, change.now())?;
         let end = change.now().plus(rotation.overlap);
         old.expires_at = Some(old.expires_at.map_or(end, |expiry| expiry.min(end)));
         change.tx.update_credential(&self.id, &old).await?;
-        let (credential, secret) = self.insert_credential(&mut change, &agent, prepared).await?;
-        change.tx.touch_agent(&self.id, &agent.id, change.version, change.now()).await?;
+        let (credential, secret) = self
+            .insert_credential(&mut change, &agent, prepared)
+            .await?;
+        change
+            .tx
+            .touch_agent(&self.id, &agent.id, change.version, change.now())
+            .await?;
         let detail = json!({
             "replaced": old.id,
             "replaced_expires_at": old.expires_at.map(|at| at.0),
             "credential": facts(&credential),
         });
-        change.audit(AuditEvent::CredentialRotated, target(&agent), Some(&agent.id), &detail);
+        change.audit(
+            AuditEvent::CredentialRotated,
+            target(&agent),
+            Some(&agent.id),
+            &detail,
+        );
         self.finish(change).await?;
-        Ok(AddedCredential { credential, replaced: Some(old), client_id: agent.name.as_str().to_owned(), secret })
+        Ok(AddedCredential {
+            credential,
+            replaced: Some(old),
+            client_id: agent.name.as_str().to_owned(),
+            secret,
+        })
     }
 
     /// Revokes a credential; it proves nobody from the commit on. Does nothing to one that is.
@@ -171,30 +208,53 @@ impl Issuer {
         if credential.revoked_at.is_none() {
             credential.revoked_at = Some(change.now());
             change.tx.update_credential(&self.id, &credential).await?;
-            change.tx.touch_agent(&self.id, &agent.id, change.version, change.now()).await?;
-            change.audit(AuditEvent::CredentialRevoked, target(&agent), Some(&agent.id), &json!({ "credential": facts(&credential) }));
+            change
+                .tx
+                .touch_agent(&self.id, &agent.id, change.version, change.now())
+                .await?;
+            change.audit(
+                AuditEvent::CredentialRevoked,
+                target(&agent),
+                Some(&agent.id),
+                &json!({ "credential": facts(&credential) }),
+            );
             self.finish(change).await?;
         }
         Ok(credential)
     }
 
-    pub(super) fn prepare_credential(&self, new: NewCredential) -> Result<PreparedCredential, IssuerError> {
+    pub(super) fn prepare_credential(
+        &self,
+        new: NewCredential,
+    ) -> Result<PreparedCredential, IssuerError> {
         let expires_in = new.expires_in.map(check_expires_in).transpose()?;
         let (kind, secret) = match new.kind {
             NewCredentialKind::ClientSecret => {
-                let made = self.secrets.issue(&*self.ports.random).map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
-                (CredentialKind::ClientSecret { hash: made.hash }, Some(made.plaintext))
+                let made = self
+                    .secrets
+                    .issue(&*self.ports.random)
+                    .map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
+                (
+                    CredentialKind::ClientSecret { hash: made.hash },
+                    Some(made.plaintext),
+                )
             }
             NewCredentialKind::PublicKey(UnverifiedKey::Jwk(value)) => {
-                let jwk = PublicJwk::from_value(&value).map_err(|error| Invalid::new("jwk", error.to_string()))?;
+                let jwk = PublicJwk::from_value(&value)
+                    .map_err(|error| Invalid::new("jwk", error.to_string()))?;
                 (CredentialKind::PublicKey { jwk: Box::new(jwk) }, None)
             }
             NewCredentialKind::PublicKey(UnverifiedKey::Pem(text)) => {
-                let jwk = PublicJwk::from_pem(&text).map_err(|error| Invalid::new("pem", error.to_string()))?;
+                let jwk = PublicJwk::from_pem(&text)
+                    .map_err(|error| Invalid::new("pem", error.to_string()))?;
                 (CredentialKind::PublicKey { jwk: Box::new(jwk) }, None)
             }
         };
-        Ok(PreparedCredential { kind, secret, expires_in })
+        Ok(PreparedCredential {
+            kind,
+            secret,
+            expires_in,
+        })
     }
 
     /// Inserts a prepared credential and audits it as added.
@@ -205,7 +265,12 @@ impl Issuer {
         prepared: PreparedCredential,
     ) -> Result<(Credential, Option<SecretString>), IssuerError> {
         let (credential, secret) = self.insert_credential(change, agent, prepared).await?;
-        change.audit(AuditEvent::CredentialAdded, target(agent), Some(&agent.id), &json!({ "credential": facts(&credential) }));
+        change.audit(
+            AuditEvent::CredentialAdded,
+            target(agent),
+            Some(&agent.id),
+            &json!({ "credential": facts(&credential) }),
+        );
         Ok((credential, secret))
     }
 
@@ -222,7 +287,9 @@ impl Issuer {
             agent: agent.id.clone(),
             kind: prepared.kind,
             not_before: change.now(),
-            expires_at: prepared.expires_in.map(|seconds| change.now().plus(seconds)),
+            expires_at: prepared
+                .expires_in
+                .map(|seconds| change.now().plus(seconds)),
             revoked_at: None,
             created_at: change.now(),
         };
@@ -232,34 +299,67 @@ impl Issuer {
         Ok((credential, prepared.secret))
     }
 
-    async fn credential_of(&self, change: &mut Change, agent: &Agent, id: &str) -> Result<Credential, IssuerError> {
+    async fn credential_of(
+        &self,
+        change: &mut Change,
+        agent: &Agent,
+        id: &str,
+    ) -> Result<Credential, IssuerError> {
         let not_found = || IssuerError::not_found("credential", id);
         if id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err(not_found());
         }
-        let found = change.tx.credential(&self.id, &CredentialId::from_text(id)).await?;
-        found.filter(|credential| credential.agent == agent.id).ok_or_else(not_found)
+        let found = change
+            .tx
+            .credential(&self.id, &CredentialId::from_text(id))
+            .await?;
+        found
+            .filter(|credential| credential.agent == agent.id)
+            .ok_or_else(not_found)
     }
 }
 
-fn check_replacement(old: &Credential, prepared: &PreparedCredential, now: UnixTime) -> Result<(), IssuerError> {
+fn check_replacement(
+    old: &Credential,
+    prepared: &PreparedCredential,
+    now: UnixTime,
+) -> Result<(), IssuerError> {
     if old.is_over(now) {
-        return Err(IssuerError::Conflict(format!("the credential {} is revoked or expired; add a new one instead", old.id)));
+        return Err(IssuerError::Conflict(format!(
+            "the credential {} is revoked or expired; add a new one instead",
+            old.id
+        )));
     }
     match (&old.kind, &prepared.kind) {
         (CredentialKind::ClientSecret { .. }, CredentialKind::ClientSecret { .. })
         | (CredentialKind::PublicKey { .. }, CredentialKind::PublicKey { .. }) => Ok(()),
         (CredentialKind::PublicKey { .. }, CredentialKind::ClientSecret { .. }) => {
-            Err(Invalid::new("jwk", "is missing: a public key is replaced by a public key, given as jwk or pem").into())
+            Err(Invalid::new(
+                "jwk",
+                "is missing: a public key is replaced by a public key, given as jwk or pem",
+            )
+            .into())
         }
         (CredentialKind::ClientSecret { .. }, CredentialKind::PublicKey { .. }) => {
-            Err(Invalid::new("jwk", "is not wanted: a client secret is replaced by a client secret, which is made here").into())
+            Err(Invalid::new(
+                "jwk",
+                "is not wanted: a client secret is replaced by a client secret, which is made here",
+            )
+            .into())
         }
     }
 }
 
-fn check_room(agent: &Agent, held: &[Credential], kind: &CredentialKind, now: UnixTime) -> Result<(), IssuerError> {
-    let current: Vec<&Credential> = held.iter().filter(|credential| !credential.is_over(now)).collect();
+fn check_room(
+    agent: &Agent,
+    held: &[Credential],
+    kind: &CredentialKind,
+    now: UnixTime,
+) -> Result<(), IssuerError> {
+    let current: Vec<&Credential> = held
+        .iter()
+        .filter(|credential| !credential.is_over(now))
+        .collect();
     if current.len() >= CREDENTIALS_MAX {
         return Err(IssuerError::Conflict(format!(
             "the agent '{}' has {CREDENTIALS_MAX} credentials already; revoke one first, the oldest is {}",
@@ -284,7 +384,9 @@ fn check_room(agent: &Agent, held: &[Credential], kind: &CredentialKind, now: Un
 
 fn already_registered(kind: &CredentialKind) -> String {
     match kind {
-        CredentialKind::ClientSecret { .. } => "a credential with this id exists already; try again".to_owned(),
+        CredentialKind::ClientSecret { .. } => {
+            "a credential with this id exists already; try again".to_owned()
+        }
         CredentialKind::PublicKey { jwk } => format!(
             "the public key {} is registered already with this or another agent, or this agent has another key of the same kid; \
              one key belongs to one agent: make a new key pair, or revoke the credential that holds this one",

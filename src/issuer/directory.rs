@@ -34,27 +34,49 @@ pub(crate) struct Directory {
 
 impl Directory {
     pub(crate) async fn load(tx: &mut Tx, issuer: &IssuerId) -> Result<Self, StoreError> {
-        Ok(Self { groups: tx.groups(issuer).await?, roles: tx.roles(issuer).await?, resources: tx.resources(issuer).await? })
+        Ok(Self {
+            groups: tx.groups(issuer).await?,
+            roles: tx.roles(issuer).await?,
+            resources: tx.resources(issuer).await?,
+        })
     }
 
     /// The ids of groups given by name, sorted, none twice.
     pub(crate) fn group_ids(&self, names: &[String]) -> Result<Vec<GroupId>, Invalid> {
         ids("groups", "group", names, |name| {
-            self.groups.iter().find(|group| group.name.as_str() == name).map(|group| group.id.clone())
+            self.groups
+                .iter()
+                .find(|group| group.name.as_str() == name)
+                .map(|group| group.id.clone())
         })
     }
 
     /// The ids of roles given by name, sorted, none twice.
     pub(crate) fn role_ids(&self, names: &[String]) -> Result<Vec<RoleId>, Invalid> {
-        ids("roles", "role", names, |name| self.roles.iter().find(|role| role.name.as_str() == name).map(|role| role.id.clone()))
+        ids("roles", "role", names, |name| {
+            self.roles
+                .iter()
+                .find(|role| role.name.as_str() == name)
+                .map(|role| role.id.clone())
+        })
     }
 
     pub(crate) fn group_names(&self, ids: &[GroupId]) -> Vec<Name> {
-        sorted(self.groups.iter().filter(|group| ids.contains(&group.id)).map(|group| group.name.clone()))
+        sorted(
+            self.groups
+                .iter()
+                .filter(|group| ids.contains(&group.id))
+                .map(|group| group.name.clone()),
+        )
     }
 
     pub(crate) fn role_names(&self, ids: &[RoleId]) -> Vec<Name> {
-        sorted(self.roles.iter().filter(|role| ids.contains(&role.id)).map(|role| role.name.clone()))
+        sorted(
+            self.roles
+                .iter()
+                .filter(|role| ids.contains(&role.id))
+                .map(|role| role.name.clone()),
+        )
     }
 
     pub(crate) fn resource_by_id(&self, id: &ResourceId) -> Option<&Resource> {
@@ -64,26 +86,37 @@ impl Directory {
     /// A resource by its name or its identifier.
     pub(crate) fn resource(&self, name_or_identifier: &str) -> Option<&Resource> {
         self.resources.iter().find(|resource| {
-            resource.name.as_str() == name_or_identifier || resource.identifier.as_str() == name_or_identifier
+            resource.name.as_str() == name_or_identifier
+                || resource.identifier.as_str() == name_or_identifier
         })
     }
 
     /// All roles of an agent: those given to it and those of its groups.
     fn all_roles<'a>(&'a self, agent: &'a Agent) -> impl Iterator<Item = &'a Role> {
-        let through_groups = self.groups.iter().filter(|group| agent.groups.contains(&group.id)).flat_map(|group| &group.roles);
+        let through_groups = self
+            .groups
+            .iter()
+            .filter(|group| agent.groups.contains(&group.id))
+            .flat_map(|group| &group.roles);
         let ids: BTreeSet<&RoleId> = agent.roles.iter().chain(through_groups).collect();
         self.roles.iter().filter(move |role| ids.contains(&role.id))
     }
 
     /// Refuses an agent whose largest token would be longer than every hop on its way takes: better
     /// told to who assigns than to the agent at night.
-    pub(crate) fn check_token_size(&self, agent: &Agent, settings: &IssuerSettings) -> Result<(), IssuerError> {
+    pub(crate) fn check_token_size(
+        &self,
+        agent: &Agent,
+        settings: &IssuerSettings,
+    ) -> Result<(), IssuerError> {
         let mut roles = 0;
         let mut reach: BTreeMap<&ResourceId, BTreeSet<&Scope>> = BTreeMap::new();
         for role in self.all_roles(agent) {
             roles += role.name.as_str().len() + 3;
             for grant in &role.grants {
-                let Some(resource) = self.resource_by_id(&grant.resource) else { continue };
+                let Some(resource) = self.resource_by_id(&grant.resource) else {
+                    continue;
+                };
                 let scopes = reach.entry(&resource.id).or_default();
                 match &grant.scopes {
                     GrantedScopes::All => scopes.extend(&resource.scopes),
@@ -95,13 +128,30 @@ impl Directory {
             .iter()
             .filter_map(|(id, scopes)| {
                 let audience = self.resource_by_id(id)?.identifier.as_str().len();
-                Some(audience + scopes.iter().map(|scope| scope.as_str().len() + 1).sum::<usize>())
+                Some(
+                    audience
+                        + scopes
+                            .iter()
+                            .map(|scope| scope.as_str().len() + 1)
+                            .sum::<usize>(),
+                )
             })
             .max()
             .unwrap_or(0);
-        let groups: usize = self.groups.iter().filter(|group| agent.groups.contains(&group.id)).map(|group| group.name.as_str().len() + 3).sum();
-        let attributes: usize = agent.attributes.iter().map(|(name, value)| json!({ name: value }).to_string().len()).sum();
-        let people = 2 * agent.subject.as_str().len() + agent.name.as_str().len() + json!(agent.owner).to_string().len();
+        let groups: usize = self
+            .groups
+            .iter()
+            .filter(|group| agent.groups.contains(&group.id))
+            .map(|group| group.name.as_str().len() + 3)
+            .sum();
+        let attributes: usize = agent
+            .attributes
+            .iter()
+            .map(|(name, value)| json!({ name: value }).to_string().len())
+            .sum();
+        let people = 2 * agent.subject.as_str().len()
+            + agent.name.as_str().len()
+            + json!(agent.owner).to_string().len();
         let claims = settings.url.len() + people + audience_and_scope + groups + roles + attributes;
         let token = TOKEN_FIXED_BYTES + claims.div_ceil(3) * 4;
         if token <= TOKEN_MAX_BYTES {
@@ -115,15 +165,28 @@ impl Directory {
     }
 }
 
-fn ids<T: Ord>(field: &'static str, noun: &str, names: &[String], find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Invalid> {
+fn ids<T: Ord>(
+    field: &'static str,
+    noun: &str,
+    names: &[String],
+    find: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, Invalid> {
     if names.len() > MEMBERSHIPS_MAX {
-        return Err(Invalid::new(field, format!("names more than {MEMBERSHIPS_MAX} {noun}s")));
+        return Err(Invalid::new(
+            field,
+            format!("names more than {MEMBERSHIPS_MAX} {noun}s"),
+        ));
     }
     let mut found = BTreeSet::new();
     for name in names {
-        let name = Name::parse(name).map_err(|invalid| Invalid::new(field, format!("holds a name that {}", invalid.problem)))?;
+        let name = Name::parse(name).map_err(|invalid| {
+            Invalid::new(field, format!("holds a name that {}", invalid.problem))
+        })?;
         let Some(id) = find(name.as_str()) else {
-            return Err(Invalid::new(field, format!("there is no {noun} '{name}'; make it with: firman {noun} add {name}")));
+            return Err(Invalid::new(
+                field,
+                format!("there is no {noun} '{name}'; make it with: firman {noun} add {name}"),
+            ));
         };
         found.insert(id);
     }
@@ -144,7 +207,8 @@ impl Difference {
     /// Notes a member if it changed.
     pub(crate) fn note<T: Serialize + PartialEq>(&mut self, member: &str, from: &T, to: &T) {
         if from != to {
-            self.0.insert(member.to_owned(), json!({ "from": from, "to": to }));
+            self.0
+                .insert(member.to_owned(), json!({ "from": from, "to": to }));
         }
     }
 

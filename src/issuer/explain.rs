@@ -87,42 +87,85 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError::NotFound`] for an agent or resource there is not, [`IssuerError::Invalid`] for a
     /// scope that is not well-formed.
-    pub async fn explain(&self, name: &str, query: &ExplainQuery) -> Result<Explanation, IssuerError> {
+    pub async fn explain(
+        &self,
+        name: &str,
+        query: &ExplainQuery,
+    ) -> Result<Explanation, IssuerError> {
         let name = known_name("agent", name)?;
-        let scopes = query.scope.as_deref().map_or_else(|| Ok(Scopes::new()), parse_scopes)?;
+        let scopes = query
+            .scope
+            .as_deref()
+            .map_or_else(|| Ok(Scopes::new()), parse_scopes)?;
         self.catch_up().await?;
         let policy = self.registry.policy();
         let mut tx = self.store.read().await?;
         let found = tx.agent_by_name(&self.id, name.as_str()).await?;
         tx.rollback().await?;
         let agent = found.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
-        let asked = query.resource.as_deref().map(|text| asked_resource(text, &policy)).transpose()?;
+        let asked = match query.resource.as_deref() {
+            // The issuer itself, whose tokens `openid` asks for: an audience that is no resource.
+            None => None,
+            Some(text) if text == policy.settings.url => None,
+            Some(text) => Some(asked_resource(text, &policy)?),
+        };
 
         let held = held_roles(&agent, &policy);
         let mut resources: Vec<ExplainedResource> = policy
             .resources
             .values()
             .map(|resource| explain_resource(resource, &held))
-            .filter(|explained| !explained.through.is_empty() || asked.is_some_and(|asked| asked.name == explained.resource))
+            .filter(|explained| {
+                !explained.through.is_empty()
+                    || asked.is_some_and(|asked| asked.name == explained.resource)
+            })
             .collect();
         resources.sort_by(|a, b| a.resource.cmp(&b.resource));
 
         let now = self.ports.clock.now();
-        let request = ClientCredentialsRequest { audience: asked.map(|resource| resource.identifier.as_str().to_owned()), scopes, expires_in: None };
+        let request = ClientCredentialsRequest {
+            audience: asked.map_or_else(
+                || query.resource.clone(),
+                |resource| Some(resource.identifier.as_str().to_owned()),
+            ),
+            scopes,
+            expires_in: None,
+        };
         let outcome = match inactive(&agent, now) {
             Some(refusal) => Err(refusal),
             None => decide(&agent, &request, &policy).map_err(Refusal::from),
         };
         let (claims, refusal) = match outcome {
-            Ok(decision) => (Some(self.shown_claims(&agent, &policy, &decision.target.audience, &decision.scopes)?), None),
+            Ok(decision) => (
+                Some(self.shown_claims(
+                    &agent,
+                    &policy,
+                    &decision.target.audience,
+                    &decision.scopes,
+                )?),
+                None,
+            ),
             Err(refusal) => (None, Some(refusal)),
         };
-        Ok(Explanation { agent: agent.name.clone(), is_active: agent.is_active(now), resources, claims, refusal })
+        Ok(Explanation {
+            agent: agent.name.clone(),
+            is_active: agent.is_active(now),
+            resources,
+            claims,
+            refusal,
+        })
     }
 
-    fn shown_claims(&self, agent: &Agent, policy: &Policy, audience: &str, scopes: &Scopes) -> Result<Value, IssuerError> {
+    fn shown_claims(
+        &self,
+        agent: &Agent,
+        policy: &Policy,
+        audience: &str,
+        scopes: &Scopes,
+    ) -> Result<Value, IssuerError> {
         let claims = agent_claims(&self.url, agent, policy, audience, scopes);
-        let mut value = serde_json::to_value(claims).map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
+        let mut value = serde_json::to_value(claims)
+            .map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
         if let Some(members) = value.as_object_mut() {
             members.retain(|name, _| !["exp", "iat", "nbf", "jti"].contains(&name.as_str()));
         }
@@ -142,42 +185,72 @@ impl From<AuthorizationError> for Refusal {
 }
 
 fn asked_resource<'p>(text: &str, policy: &'p Policy) -> Result<&'p Resource, IssuerError> {
-    let named = |resource: &&Resource| resource.name.as_str() == text || resource.identifier.as_str() == text;
-    policy.resources.values().find(named).ok_or_else(|| IssuerError::not_found("resource", text))
+    let named = |resource: &&Resource| {
+        resource.name.as_str() == text || resource.identifier.as_str() == text
+    };
+    policy
+        .resources
+        .values()
+        .find(named)
+        .ok_or_else(|| IssuerError::not_found("resource", text))
 }
 
 fn explain_resource(resource: &Resource, held: &[HeldRole<'_>]) -> ExplainedResource {
     let given: Vec<(Through, Scopes)> = held
         .iter()
         .filter_map(|held| {
-            let through = Through { role: held.role.name.clone(), group: held.through.map(|group| group.name.clone()) };
+            let through = Through {
+                role: held.role.name.clone(),
+                group: held.through.map(|group| group.name.clone()),
+            };
             Some((through, scopes_given(held.role, resource)?))
         })
         .collect();
-    let through_of = |scope: &Scope| given.iter().filter(|(_, scopes)| scopes.contains(scope)).map(|(through, _)| through.clone()).collect::<Vec<_>>();
+    let through_of = |scope: &Scope| {
+        given
+            .iter()
+            .filter(|(_, scopes)| scopes.contains(scope))
+            .map(|(through, _)| through.clone())
+            .collect::<Vec<_>>()
+    };
     let (granted, not_granted): (Vec<_>, Vec<_>) = resource
         .scopes
         .iter()
-        .map(|scope| ExplainedScope { scope: scope.clone(), through: through_of(scope) })
+        .map(|scope| ExplainedScope {
+            scope: scope.clone(),
+            through: through_of(scope),
+        })
         .partition(|explained| !explained.through.is_empty());
     ExplainedResource {
         resource: resource.name.clone(),
         identifier: resource.identifier.clone(),
         through: given.iter().map(|(through, _)| through.clone()).collect(),
         granted,
-        not_granted: not_granted.into_iter().map(|explained| explained.scope).collect(),
+        not_granted: not_granted
+            .into_iter()
+            .map(|explained| explained.scope)
+            .collect(),
     }
 }
 
 /// Why an agent gets no token at all; to the agent itself the token endpoint does not say which.
 fn inactive(agent: &Agent, now: UnixTime) -> Option<Refusal> {
     let description = match agent.status {
-        AgentStatus::Suspended { at } => format!("the agent is suspended since {at}; switch it on with: firman agent resume {}", agent.name),
+        AgentStatus::Suspended { at } => format!(
+            "the agent is suspended since {at}; switch it on with: firman agent resume {}",
+            agent.name
+        ),
         AgentStatus::Removed { at } => format!("the agent was removed at {at}"),
         AgentStatus::Active => match agent.expires_at {
-            Some(expiry) if now >= expiry => format!("the agent expired at {expiry}; give it longer with: firman agent edit {} --expires-in D", agent.name),
+            Some(expiry) if now >= expiry => format!(
+                "the agent expired at {expiry}; give it longer with: firman agent edit {} --expires-in D",
+                agent.name
+            ),
             Some(_) | None => return None,
         },
     };
-    Some(Refusal { error: "invalid_client", description })
+    Some(Refusal {
+        error: "invalid_client",
+        description,
+    })
 }

@@ -67,7 +67,11 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was given out before.
-    pub async fn create_group(self: &Arc<Self>, caller: &Caller, new: NewGroup) -> Result<GroupView, IssuerError> {
+    pub async fn create_group(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: NewGroup,
+    ) -> Result<GroupView, IssuerError> {
         let name = Name::parse(&new.name)?;
         let description = text::line("description", &new.description, DESCRIPTION_MAX_CHARS)?;
         let mut change = self.begin(caller, Touches::Policy).await?;
@@ -83,10 +87,21 @@ impl Issuer {
             removed_at: None,
         };
         if !change.tx.insert_group(&self.id, &group).await? {
-            let holder = change.tx.group_by_name(&self.id, group.name.as_str()).await?;
-            return Err(name_taken("group", &group.name, holder.is_some_and(|holder| holder.removed_at.is_some())));
+            let holder = change
+                .tx
+                .group_by_name(&self.id, group.name.as_str())
+                .await?;
+            return Err(name_taken(
+                "group",
+                &group.name,
+                holder.is_some_and(|holder| holder.removed_at.is_some()),
+            ));
         }
-        let view = GroupView { roles: directory.role_names(&group.roles), group, members: Some(0) };
+        let view = GroupView {
+            roles: directory.role_names(&group.roles),
+            group,
+            members: Some(0),
+        };
         let detail = json!({ "description": view.group.description, "roles": view.roles });
         change.audit(AuditEvent::GroupCreated, target(&view.group), None, &detail);
         self.finish(change).await?;
@@ -101,23 +116,37 @@ impl Issuer {
         let name = known_name("group", name)?;
         let mut tx = self.store.read().await?;
         let found = tx.group_by_name(&self.id, name.as_str()).await?;
-        let group = found.filter(|group| group.removed_at.is_none()).ok_or_else(|| IssuerError::not_found("group", name.as_str()))?;
+        let group = found
+            .filter(|group| group.removed_at.is_none())
+            .ok_or_else(|| IssuerError::not_found("group", name.as_str()))?;
         let directory = Directory::load(&mut tx, &self.id).await?;
         let members = tx.count_group_members(&self.id, &group.id).await?;
         tx.rollback().await?;
-        Ok(GroupView { roles: directory.role_names(&group.roles), group, members: Some(members) })
+        Ok(GroupView {
+            roles: directory.role_names(&group.roles),
+            group,
+            members: Some(members),
+        })
     }
 
     /// Groups by name, those after `after`.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn groups(&self, after: Option<&str>, limit: i64) -> Result<Page<GroupView>, IssuerError> {
+    pub async fn groups(
+        &self,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Page<GroupView>, IssuerError> {
         let mut tx = self.store.read().await?;
         let directory = Directory::load(&mut tx, &self.id).await?;
         let groups = tx.groups_page(&self.id, after, limit + 1).await?;
         tx.rollback().await?;
-        let views = groups.into_iter().map(|group| GroupView { roles: directory.role_names(&group.roles), group, members: None });
+        let views = groups.into_iter().map(|group| GroupView {
+            roles: directory.role_names(&group.roles),
+            group,
+            members: None,
+        });
         Ok(Page::cut(views.collect(), limit))
     }
 
@@ -125,7 +154,13 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`].
-    pub async fn edit_group(self: &Arc<Self>, caller: &Caller, name: &str, changes: GroupChanges, expected: Option<i64>) -> Result<GroupView, IssuerError> {
+    pub async fn edit_group(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        changes: GroupChanges,
+        expected: Option<i64>,
+    ) -> Result<GroupView, IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let before = self.live_group(&mut change, name, expected).await?;
         let directory = Directory::load(&mut change.tx, &self.id).await?;
@@ -138,11 +173,22 @@ impl Issuer {
         }
         let mut difference = Difference::default();
         difference.note("description", &before.description, &after.description);
-        difference.note("roles", &directory.role_names(&before.roles), &directory.role_names(&after.roles));
+        difference.note(
+            "roles",
+            &directory.role_names(&before.roles),
+            &directory.role_names(&after.roles),
+        );
         if !difference.is_empty() {
             self.write_group(&mut change, &before, &mut after).await?;
-            change.audit(AuditEvent::GroupChanged, target(&after), None, &difference.into_detail());
+            change.audit(
+                AuditEvent::GroupChanged,
+                target(&after),
+                None,
+                &difference.into_detail(),
+            );
             self.finish(change).await?;
+        } else {
+            self.abandon(change).await;
         }
         self.group(before.name.as_str()).await
     }
@@ -151,25 +197,41 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::Conflict`] when agents are in it and the removal is not forced.
-    pub async fn remove_group(self: &Arc<Self>, caller: &Caller, name: &str, removal: Removal) -> Result<(), IssuerError> {
+    pub async fn remove_group(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        removal: Removal,
+    ) -> Result<(), IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let before = self.live_group(&mut change, name, removal.expected).await?;
         let members = change.tx.count_group_members(&self.id, &before.id).await?;
         if members > 0 && !removal.force {
             return Err(IssuerError::Conflict(format!(
-                "{members} {} in the group '{}': take them out first, or remove it with force, which takes each of them out",
-                if members == 1 { "agent is" } else { "agents are" },
+                "{members} {} in the group '{}': take them out first (firman agent list --group {1} shows them), or remove it with force, which takes each of them out",
+                if members == 1 {
+                    "agent is"
+                } else {
+                    "agents are"
+                },
                 before.name
             )));
         }
         let directory = Directory::load(&mut change.tx, &self.id).await?;
-        let filter = AgentFilter { group: Some(before.id.clone()), ..AgentFilter::default() };
-        self.detach_agents(&mut change, &directory, &filter, |agent| agent.groups.retain(|id| *id != before.id)).await?;
+        let filter = AgentFilter {
+            group: Some(before.id.clone()),
+            ..AgentFilter::default()
+        };
+        self.detach_agents(&mut change, &directory, &filter, |agent| {
+            agent.groups.retain(|id| *id != before.id)
+        })
+        .await?;
         let mut after = before.clone();
         after.roles = Vec::new();
         after.removed_at = Some(change.now());
         self.write_group(&mut change, &before, &mut after).await?;
-        let detail = json!({ "roles": directory.role_names(&before.roles), "members_taken_out": members });
+        let detail =
+            json!({ "roles": directory.role_names(&before.roles), "members_taken_out": members });
         change.audit(AuditEvent::GroupRemoved, target(&before), None, &detail);
         self.finish(change).await
     }
@@ -182,7 +244,10 @@ impl Issuer {
         filter: &AgentFilter<'_>,
         detach: impl Fn(&mut Agent),
     ) -> Result<(), IssuerError> {
-        let agents = change.tx.agents_page(&self.id, filter, None, FORCED_REMOVAL_MAX + 1).await?;
+        let agents = change
+            .tx
+            .agents_page(&self.id, filter, None, FORCED_REMOVAL_MAX + 1)
+            .await?;
         if agents.len() as i64 > FORCED_REMOVAL_MAX {
             return Err(IssuerError::Conflict(format!(
                 "more than {FORCED_REMOVAL_MAX} agents are concerned, too many for one step; edit some of them first"
@@ -193,28 +258,60 @@ impl Issuer {
             detach(&mut after);
             self.write_agent(change, &before, &mut after).await?;
             let mut difference = Difference::default();
-            difference.note("groups", &directory.group_names(&before.groups), &directory.group_names(&after.groups));
-            difference.note("roles", &directory.role_names(&before.roles), &directory.role_names(&after.roles));
-            change.audit(AuditEvent::AgentChanged, agent_target(&after), Some(&after.id), &difference.into_detail());
+            difference.note(
+                "groups",
+                &directory.group_names(&before.groups),
+                &directory.group_names(&after.groups),
+            );
+            difference.note(
+                "roles",
+                &directory.role_names(&before.roles),
+                &directory.role_names(&after.roles),
+            );
+            change.audit(
+                AuditEvent::AgentChanged,
+                agent_target(&after),
+                Some(&after.id),
+                &difference.into_detail(),
+            );
         }
         Ok(())
     }
 
-    async fn live_group(&self, change: &mut Change, name: &str, expected: Option<i64>) -> Result<Group, IssuerError> {
+    async fn live_group(
+        &self,
+        change: &mut Change,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<Group, IssuerError> {
         let name = known_name("group", name)?;
         let found = change.tx.group_by_name(&self.id, name.as_str()).await?;
-        let group = found.filter(|group| group.removed_at.is_none()).ok_or_else(|| IssuerError::not_found("group", name.as_str()))?;
+        let group = found
+            .filter(|group| group.removed_at.is_none())
+            .ok_or_else(|| IssuerError::not_found("group", name.as_str()))?;
         check_version("group", group.version, expected)?;
         Ok(group)
     }
 
-    pub(super) async fn write_group(&self, change: &mut Change, before: &Group, after: &mut Group) -> Result<(), IssuerError> {
+    pub(super) async fn write_group(
+        &self,
+        change: &mut Change,
+        before: &Group,
+        after: &mut Group,
+    ) -> Result<(), IssuerError> {
         after.version = change.version;
         after.updated_at = change.now();
-        if change.tx.update_group(&self.id, after, before.version).await? {
+        if change
+            .tx
+            .update_group(&self.id, after, before.version)
+            .await?
+        {
             return Ok(());
         }
-        Err(IssuerError::Stale { noun: "group", present: before.version })
+        Err(IssuerError::Stale {
+            noun: "group",
+            present: before.version,
+        })
     }
 }
 
@@ -225,8 +322,12 @@ pub(super) fn target(group: &Group) -> String {
 /// The answer to a name that was given out before.
 pub(super) fn name_taken(noun: &'static str, name: &Name, removed: bool) -> IssuerError {
     IssuerError::Conflict(if removed {
-        format!("the name '{name}' belonged to a {noun} that was removed and is never given out again, because relying parties may still trust it; choose another")
+        format!(
+            "the name '{name}' belonged to a {noun} that was removed and is never given out again, because relying parties may still trust it; choose another"
+        )
     } else {
-        format!("there is a {noun} '{name}' already; choose another name, or change that one with: firman {noun} edit {name}")
+        format!(
+            "there is a {noun} '{name}' already; choose another name, or change that one with: firman {noun} edit {name}"
+        )
     })
 }

@@ -19,11 +19,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
 use crate::domain::id::IssuerId;
+use crate::domain::text::deceives;
 use crate::ports::time::UnixMillis;
 use crate::store::UsedAssertion;
 use crate::store::{Head, StoreError, Tx};
 
 use super::mint::{IssuedToken, Minted};
+use super::secrets::is_well_formed;
 use super::{Caller, Issuer};
 
 /// Issuances that may wait: at 64 a commit, 64 commits' worth; more means the disk is not keeping up.
@@ -32,8 +34,11 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 256;
 /// Refusals that may wait; beyond it they are counted as lost, and the log says so.
 const REFUSAL_QUEUE: usize = 4096;
-/// Kinds of unproven callers kept apart per interval.
-const UNPROVEN_KINDS: usize = 1024;
+/// Kinds of unproven callers kept apart per interval. Whoever knows nothing can make this many audit
+/// entries each interval, for ever: about a million a day.
+const UNPROVEN_KINDS: usize = 128;
+/// Bytes of a claimed client id that are shown, and at most one escape more: names have 128.
+const SHOWN_MAX_BYTES: usize = 160;
 /// How often unproven callers become audit entries.
 const UNPROVEN_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -162,7 +167,7 @@ impl Issuer {
     pub fn note_refusal(self: &Arc<Self>, draft: AuditDraft) {
         let refusal = Refusal {
             issuer: Arc::clone(self),
-            draft,
+            draft: printable(draft),
         };
         if self.ledger.refusals.try_send(refusal).is_err() {
             self.ledger.lost_refusals.fetch_add(1, Ordering::Relaxed);
@@ -171,15 +176,10 @@ impl Issuer {
 
     /// Counts a caller that did not prove itself; a flood becomes one entry per kind and interval.
     pub fn note_unproven(&self, reason: &'static str, unverified_client_id: &str, caller: &Caller) {
-        let shown: String = unverified_client_id
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(160)
-            .collect();
         let kind = UnprovenKind {
             reason,
             address: caller.address.clone(),
-            unverified_client_id: shown,
+            unverified_client_id: shown(unverified_client_id),
         };
         let mut unproven = self.ledger.unproven();
         let unproven = unproven.entry(self.id.clone()).or_default();
@@ -214,6 +214,38 @@ impl Issuer {
     pub fn unproven_interval() -> Duration {
         UNPROVEN_INTERVAL
     }
+}
+
+/// Refusals repeat what callers sent: no character of it may trouble the database or a terminal.
+fn printable(draft: AuditDraft) -> AuditDraft {
+    let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect();
+    AuditDraft {
+        actor: clean(draft.actor),
+        target: clean(draft.target),
+        address: clean(draft.address),
+        detail: clean(draft.detail),
+        ..draft
+    }
+}
+
+/// A claimed client id as the audit shows it: short, one line, and nothing that opens anything.
+fn shown(unverified_client_id: &str) -> String {
+    if is_well_formed(unverified_client_id.trim()) {
+        return "a client secret in place of a client id".to_owned();
+    }
+    let mut shown = String::new();
+    for c in unverified_client_id.chars() {
+        if shown.len() >= SHOWN_MAX_BYTES {
+            break;
+        }
+        if c.is_control() || deceives(c) {
+            // Escaped instead of left out: what is left would be the name of somebody else.
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 fn unproven_draft(at: UnixMillis, kind: &UnprovenKind, count: u64) -> AuditDraft {
@@ -296,12 +328,14 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
             .push(draft);
     }
     for (issuer, issuances, refusals) in by_issuer.into_values() {
+        let refused = refusals.len();
         let judged = issuer
             .record_together(&issuances, refusals)
             .await
             .unwrap_or_else(|error| {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
+                    lost_refusals = refused,
                     "the ledger could not be written; nothing was released"
                 );
                 issuances.iter().map(|_| Verdict::Unavailable).collect()
@@ -371,6 +405,11 @@ impl Issuer {
         head: &Head,
         issuance: &Issuance,
     ) -> Result<Verdict, StoreError> {
+        if issuance.reply.is_closed() {
+            // Nobody waits any more: a token that cannot leave is not recorded, and its assertion
+            // stays good for the client's next attempt.
+            return Ok(Verdict::Unavailable);
+        }
         let authorization = &issuance.minted.authorization;
         let basis = authorization.basis();
         if basis.version >= head.registry_version {

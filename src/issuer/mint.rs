@@ -37,7 +37,7 @@ pub enum MintError {
     SelfCheck(&'static str),
     /// Groups, roles and attributes make the token longer than [`TOKEN_MAX_BYTES`].
     #[error(
-        "the token would have {0} bytes, more than {TOKEN_MAX_BYTES}; give the agent fewer groups, roles or attributes"
+        "the token would have {0} bytes, more than {TOKEN_MAX_BYTES}; ask for fewer scopes, or give the agent fewer groups, roles or attributes"
     )]
     TooLong(usize),
 }
@@ -105,14 +105,13 @@ impl Issuer {
             now,
         );
         let access_token = sign(key, authorization.target().typ, &claims, &authorization)?;
-        let mut drafts = vec![draft(
-            AuditEvent::TokenIssued,
-            &claims,
-            &authorization,
-            key.kid(),
+        let entry = Entry {
+            authorization: &authorization,
+            kid: key.kid(),
             caller,
             now,
-        )];
+        };
+        let mut drafts = vec![entry.draft(AuditEvent::TokenIssued, &claims)];
         let id_token = if authorization.with_id_token() {
             let id_claims = TokenClaims {
                 audience: claims.client_id.clone(),
@@ -120,14 +119,7 @@ impl Issuer {
                 scope: String::new(),
                 ..claims.clone()
             };
-            drafts.push(draft(
-                AuditEvent::IdTokenIssued,
-                &id_claims,
-                &authorization,
-                key.kid(),
-                caller,
-                now,
-            ));
+            drafts.push(entry.draft(AuditEvent::IdTokenIssued, &id_claims));
             Some(sign(key, "JWT", &id_claims, &authorization)?)
         } else {
             None
@@ -268,32 +260,35 @@ fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(),
     Err(MintError::SelfCheck(fault))
 }
 
-fn draft(
-    event: AuditEvent,
-    claims: &TokenClaims,
-    authorization: &Authorization,
-    kid: &str,
-    caller: &Caller,
+/// What the audit entries of one request have in common.
+struct Entry<'e> {
+    authorization: &'e Authorization,
+    kid: &'e str,
+    caller: &'e Caller,
     now: UnixMillis,
-) -> AuditDraft {
-    let detail = json!({
-        "aud": claims.audience,
-        "scope": claims.scope,
-        "exp": claims.expires_at.0,
-        "kid": kid,
-        "grant_type": authorization.grant_type().as_str(),
-        "method": authorization.method().as_str(),
-        "credential": authorization.credential().as_str(),
-    });
-    AuditDraft {
-        at: now,
-        event,
-        actor: format!("agent:{}", claims.client_id),
-        target: claims.subject.clone(),
-        agent: Some(authorization.agent().id.clone()),
-        token_id: Some(claims.token_id.clone()),
-        request_id: caller.request_id.clone(),
-        address: caller.address.clone(),
-        detail: detail.to_string(),
+}
+
+impl Entry<'_> {
+    fn draft(&self, event: AuditEvent, claims: &TokenClaims) -> AuditDraft {
+        let detail = json!({
+            "aud": claims.audience,
+            "scope": claims.scope,
+            "exp": claims.expires_at.0,
+            "kid": self.kid,
+            "grant_type": self.authorization.grant_type().as_str(),
+            "method": self.authorization.method().as_str(),
+            "credential": self.authorization.credential().as_str(),
+        });
+        AuditDraft {
+            at: self.now,
+            event,
+            actor: format!("agent:{}", claims.client_id),
+            target: claims.subject.clone(),
+            agent: Some(self.authorization.agent().id.clone()),
+            token_id: Some(claims.token_id.clone()),
+            request_id: self.caller.request_id.clone(),
+            address: self.caller.address.clone(),
+            detail: detail.to_string(),
+        }
     }
 }

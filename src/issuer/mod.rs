@@ -62,7 +62,9 @@ pub struct Issuer {
 
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issuer").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Issuer")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,6 +79,24 @@ impl Issuer {
     #[must_use]
     pub fn policy(&self) -> Arc<cache::Policy> {
         self.registry.policy()
+    }
+
+    /// Whether a token could be issued now: the database answers, and keys sign.
+    ///
+    /// # Errors
+    /// [`IssuerError::Unavailable`], with what is missing as its source.
+    pub async fn check_ready(&self) -> Result<(), IssuerError> {
+        self.store.ping().await?;
+        let policy = self.policy();
+        match keyring::SIGNED_WITH
+            .into_iter()
+            .find(|algorithm| policy.keyring.active(*algorithm).is_none())
+        {
+            None => Ok(()),
+            Some(algorithm) => Err(IssuerError::Unavailable(Box::new(mint::MintError::NoKey(
+                algorithm,
+            )))),
+        }
     }
 
     /// The ports it was made with.
@@ -101,7 +121,11 @@ impl Caller {
     /// The process itself.
     #[must_use]
     pub fn system() -> Self {
-        Self { actor: "system".to_owned(), request_id: String::new(), address: String::new() }
+        Self {
+            actor: "system".to_owned(),
+            request_id: String::new(),
+            address: String::new(),
+        }
     }
 }
 
@@ -123,7 +147,9 @@ pub enum IssuerError {
     #[error("{0}")]
     Conflict(String),
     /// The object changed since the version the caller named.
-    #[error("the {noun} was changed meanwhile: it is at version {present}; read it again and repeat the change")]
+    #[error(
+        "the {noun} was changed meanwhile: it is at version {present}; read it again and repeat the change"
+    )]
     Stale {
         /// `agent`, `group`, …
         noun: &'static str,
@@ -147,7 +173,15 @@ impl From<StoreError> for IssuerError {
 impl IssuerError {
     /// "There is no such `noun`".
     pub fn not_found(noun: &'static str, name: &str) -> Self {
-        Self::NotFound { noun, name: name.chars().filter(|c| !c.is_control()).take(160).collect() }
+        Self::NotFound {
+            noun,
+            // Whatever it is, it is repeated to a person: nothing that a terminal acts on or that hides.
+            name: name
+                .chars()
+                .filter(|c| c.is_ascii_graphic())
+                .take(160)
+                .collect(),
+        }
     }
 }
 
@@ -155,7 +189,11 @@ impl IssuerError {
 ///
 /// # Errors
 /// [`IssuerError::Stale`] when they differ.
-pub fn check_version(noun: &'static str, present: i64, expected: Option<i64>) -> Result<(), IssuerError> {
+pub fn check_version(
+    noun: &'static str,
+    present: i64,
+    expected: Option<i64>,
+) -> Result<(), IssuerError> {
     match expected {
         Some(version) if version != present => Err(IssuerError::Stale { noun, present }),
         Some(_) | None => Ok(()),

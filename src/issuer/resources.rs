@@ -72,15 +72,27 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name or identifier in use.
-    pub async fn create_resource(self: &Arc<Self>, caller: &Caller, new: NewResource) -> Result<ResourceView, IssuerError> {
+    pub async fn create_resource(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: NewResource,
+    ) -> Result<ResourceView, IssuerError> {
         let name = Name::parse(&new.name)?;
         let description = text::line("description", &new.description, DESCRIPTION_MAX_CHARS)?;
-        let profile = new.profile.as_deref().map_or(Ok(Profile::Generic), parse_profile)?;
+        let profile = new
+            .profile
+            .as_deref()
+            .map_or(Ok(Profile::Generic), parse_profile)?;
         let identifier = parse_identifier(new.identifier.as_deref(), profile)?;
         let scopes = parse_scope_names(&new.scopes)?;
-        let algorithm = new.algorithm.as_deref().map(|text| parse_algorithm(text, profile)).transpose()?;
+        let algorithm = new
+            .algorithm
+            .as_deref()
+            .map(|text| parse_algorithm(text, profile))
+            .transpose()?;
         let mut change = self.begin(caller, Touches::Policy).await?;
         let settings = self.settings_in(&mut change.tx).await?;
+        check_is_not_issuer(&identifier, &settings)?;
         let resource = Resource {
             id: ResourceId::new(change.at, &*self.ports.random),
             name,
@@ -88,7 +100,10 @@ impl Issuer {
             description,
             profile,
             scopes,
-            lifetime: new.lifetime.map(|seconds| check_lifetime(seconds, profile, settings.max_lifetime)).transpose()?,
+            lifetime: new
+                .lifetime
+                .map(|seconds| check_lifetime(seconds, profile, settings.max_lifetime))
+                .transpose()?,
             algorithm,
             version: change.version,
             created_at: change.now(),
@@ -106,22 +121,44 @@ impl Issuer {
             "lifetime": resource.lifetime,
             "algorithm": resource.algorithm,
         });
-        change.audit(AuditEvent::ResourceCreated, target(&resource), None, &detail);
+        change.audit(
+            AuditEvent::ResourceCreated,
+            target(&resource),
+            None,
+            &detail,
+        );
         self.finish(change).await?;
         Ok(ResourceView::of(resource, &settings))
     }
 
-    async fn why_not_made(&self, change: &mut Change, resource: &Resource) -> Result<IssuerError, IssuerError> {
+    async fn why_not_made(
+        &self,
+        change: &mut Change,
+        resource: &Resource,
+    ) -> Result<IssuerError, IssuerError> {
         let name = &resource.name;
-        if change.tx.resource_by_name(&self.id, name.as_str()).await?.is_some() {
+        if change
+            .tx
+            .resource_by_name(&self.id, name.as_str())
+            .await?
+            .is_some()
+        {
             return Ok(IssuerError::Conflict(format!(
                 "there is a resource '{name}' already; choose another name, or change that one with: firman resource edit {name}"
             )));
         }
         let identifier = resource.identifier.as_str();
-        let holder = change.tx.resource_by_identifier(&self.id, identifier).await?;
-        let holder = holder.map_or_else(|| "another resource".to_owned(), |holder| format!("the resource '{}'", holder.name));
-        Ok(IssuerError::Conflict(format!("the identifier {identifier} belongs to {holder}; use that one")))
+        let holder = change
+            .tx
+            .resource_by_identifier(&self.id, identifier)
+            .await?;
+        let holder = holder.map_or_else(
+            || "another resource".to_owned(),
+            |holder| format!("the resource '{}'", holder.name),
+        );
+        Ok(IssuerError::Conflict(format!(
+            "the identifier {identifier} belongs to {holder}; use that one"
+        )))
     }
 
     /// One resource.
@@ -142,12 +179,22 @@ impl Issuer {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn resources(&self, after: Option<&str>, limit: i64) -> Result<Page<ResourceView>, IssuerError> {
+    pub async fn resources(
+        &self,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Page<ResourceView>, IssuerError> {
         let mut tx = self.store.read().await?;
         let settings = self.settings_in(&mut tx).await?;
         let resources = tx.resources_page(&self.id, after, limit + 1).await?;
         tx.rollback().await?;
-        Ok(Page::cut(resources.into_iter().map(|resource| ResourceView::of(resource, &settings)).collect(), limit))
+        Ok(Page::cut(
+            resources
+                .into_iter()
+                .map(|resource| ResourceView::of(resource, &settings))
+                .collect(),
+            limit,
+        ))
     }
 
     /// Edits a resource; its name, identifier and profile stay.
@@ -172,10 +219,14 @@ impl Issuer {
             after.scopes = parse_scope_names(&scopes)?;
         }
         if let Some(lifetime) = changes.lifetime {
-            after.lifetime = lifetime.map(|seconds| check_lifetime(seconds, before.profile, settings.max_lifetime)).transpose()?;
+            after.lifetime = lifetime
+                .map(|seconds| check_lifetime(seconds, before.profile, settings.max_lifetime))
+                .transpose()?;
         }
         if let Some(algorithm) = changes.algorithm {
-            after.algorithm = algorithm.map(|text| parse_algorithm(&text, before.profile)).transpose()?;
+            after.algorithm = algorithm
+                .map(|text| parse_algorithm(&text, before.profile))
+                .transpose()?;
         }
         let mut difference = Difference::default();
         difference.note("description", &before.description, &after.description);
@@ -183,8 +234,14 @@ impl Issuer {
         difference.note("lifetime", &before.lifetime, &after.lifetime);
         difference.note("algorithm", &before.algorithm, &after.algorithm);
         if !difference.is_empty() {
-            self.write_resource(&mut change, &before, &mut after).await?;
-            change.audit(AuditEvent::ResourceChanged, target(&after), None, &difference.into_detail());
+            self.write_resource(&mut change, &before, &mut after)
+                .await?;
+            change.audit(
+                AuditEvent::ResourceChanged,
+                target(&after),
+                None,
+                &difference.into_detail(),
+            );
             self.finish(change).await?;
         }
         Ok(ResourceView::of(after, &settings))
@@ -194,12 +251,27 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::Conflict`] when roles grant it and the removal is not forced.
-    pub async fn remove_resource(self: &Arc<Self>, caller: &Caller, name: &str, removal: Removal) -> Result<(), IssuerError> {
+    pub async fn remove_resource(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        removal: Removal,
+    ) -> Result<(), IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let before = self.live_resource(&mut change, name, removal.expected).await?;
+        let before = self
+            .live_resource(&mut change, name, removal.expected)
+            .await?;
         let directory = Directory::load(&mut change.tx, &self.id).await?;
-        let granting: Vec<_> = directory.roles.iter().filter(|role| role.grants.iter().any(|grant| grant.resource == before.id)).collect();
-        let names = granting.iter().map(|role| role.name.as_str()).collect::<Vec<_>>().join(", ");
+        let granting: Vec<_> = directory
+            .roles
+            .iter()
+            .filter(|role| role.grants.iter().any(|grant| grant.resource == before.id))
+            .collect();
+        let names = granting
+            .iter()
+            .map(|role| role.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
         if !granting.is_empty() && !removal.force {
             return Err(IssuerError::Conflict(format!(
                 "the resource '{}' is granted by: {names}; take it out of these roles first, or remove it with force, which does that",
@@ -210,17 +282,28 @@ impl Issuer {
             let mut without = role.clone();
             without.grants.retain(|grant| grant.resource != before.id);
             self.write_role(&mut change, role, &mut without).await?;
-            change.audit(AuditEvent::RoleChanged, role_target(role), None, &json!({ "grant_removed": before.name }));
+            change.audit(
+                AuditEvent::RoleChanged,
+                role_target(role),
+                None,
+                &json!({ "grant_removed": before.name }),
+            );
         }
         let mut after = before.clone();
         after.removed_at = Some(change.now());
-        self.write_resource(&mut change, &before, &mut after).await?;
+        self.write_resource(&mut change, &before, &mut after)
+            .await?;
         let detail = json!({ "identifier": before.identifier.as_str(), "profile": before.profile.as_str(), "scopes": before.scopes });
         change.audit(AuditEvent::ResourceRemoved, target(&before), None, &detail);
         self.finish(change).await
     }
 
-    async fn live_resource(&self, change: &mut Change, name: &str, expected: Option<i64>) -> Result<Resource, IssuerError> {
+    async fn live_resource(
+        &self,
+        change: &mut Change,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<Resource, IssuerError> {
         let name = known_name("resource", name)?;
         let found = change.tx.resource_by_name(&self.id, name.as_str()).await?;
         let resource = found.ok_or_else(|| IssuerError::not_found("resource", name.as_str()))?;
@@ -228,20 +311,39 @@ impl Issuer {
         Ok(resource)
     }
 
-    async fn write_resource(&self, change: &mut Change, before: &Resource, after: &mut Resource) -> Result<(), IssuerError> {
+    async fn write_resource(
+        &self,
+        change: &mut Change,
+        before: &Resource,
+        after: &mut Resource,
+    ) -> Result<(), IssuerError> {
         after.version = change.version;
         after.updated_at = change.now();
-        if change.tx.update_resource(&self.id, after, before.version).await? {
+        if change
+            .tx
+            .update_resource(&self.id, after, before.version)
+            .await?
+        {
             return Ok(());
         }
-        Err(IssuerError::Stale { noun: "resource", present: before.version })
+        Err(IssuerError::Stale {
+            noun: "resource",
+            present: before.version,
+        })
     }
 }
 
 impl ResourceView {
     fn of(resource: Resource, settings: &IssuerSettings) -> Self {
-        let default = resource.lifetime.or(resource.profile.demands().default_lifetime).unwrap_or(settings.default_lifetime);
-        Self { token_lifetime: default.min(max_lifetime(&resource, settings)), token_algorithm: algorithm(&resource, settings), resource }
+        let default = resource
+            .lifetime
+            .or(resource.profile.demands().default_lifetime)
+            .unwrap_or(settings.default_lifetime);
+        Self {
+            token_lifetime: default.min(max_lifetime(&resource, settings)),
+            token_algorithm: algorithm(&resource, settings),
+            resource,
+        }
     }
 }
 
@@ -261,29 +363,66 @@ fn parse_identifier(text: Option<&str>, profile: Profile) -> Result<Identifier, 
         Some(text) => Identifier::parse(text),
         None => Err(Invalid::new(
             "identifier",
-            format!("is missing: a resource with profile {} needs the URI that becomes the audience, such as https://api.example.com", profile.as_str()),
+            format!(
+                "is missing: a resource with profile {} needs the URI that becomes the audience, such as https://api.example.com",
+                profile.as_str()
+            ),
         )),
     }
+}
+
+/// The issuer's URL is the audience of identity tokens, which no role grants: as a resource it would be
+/// two things under one name.
+fn check_is_not_issuer(identifier: &Identifier, settings: &IssuerSettings) -> Result<(), Invalid> {
+    if identifier.as_str() != settings.url {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        "identifier",
+        "is the issuer's own URL; a token for the issuer itself is had with the scope openid and needs no resource",
+    ))
 }
 
 fn parse_algorithm(text: &str, profile: Profile) -> Result<SigningAlgorithm, Invalid> {
     let known = SigningAlgorithm::parse(text).map(|algorithm| check_algorithm(algorithm, profile));
     known.unwrap_or_else(|| {
-        let names = profile.demands().algorithms.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>().join(" or ");
-        Err(Invalid::new("algorithm", format!("must be {names} for a resource with profile {}", profile.as_str())))
+        let names = profile
+            .demands()
+            .algorithms
+            .iter()
+            .map(|algorithm| algorithm.as_str())
+            .collect::<Vec<_>>()
+            .join(" or ");
+        Err(Invalid::new(
+            "algorithm",
+            format!(
+                "must be {names} for a resource with profile {}",
+                profile.as_str()
+            ),
+        ))
     })
 }
 
 fn parse_scope_names(names: &[String]) -> Result<Scopes, Invalid> {
     let mut scopes = Scopes::new();
     for name in names {
-        let scope = Scope::parse(name).map_err(|invalid| Invalid::new("scopes", format!("holds a scope that {}", invalid.problem)))?;
+        let scope = Scope::parse(name).map_err(|invalid| {
+            Invalid::new("scopes", format!("holds a scope that {}", invalid.problem))
+        })?;
         if scope.is_openid() {
-            return Err(Invalid::new("scopes", format!("holds '{scope}', which OpenID Connect defines and which needs no grant; leave it out")));
+            return Err(Invalid::new(
+                "scopes",
+                format!(
+                    "holds '{scope}', which OpenID Connect defines and which needs no grant; leave it out"
+                ),
+            ));
         }
         scopes.insert(scope);
         if scopes.len() > SCOPES_MAX {
-            return Err(Invalid::new("scopes", format!("holds more than {SCOPES_MAX} scopes")));
+            return Err(Invalid::new(
+                "scopes",
+                format!("holds more than {SCOPES_MAX} scopes"),
+            ));
         }
     }
     Ok(scopes)

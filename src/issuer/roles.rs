@@ -80,7 +80,11 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was given out before.
-    pub async fn create_role(self: &Arc<Self>, caller: &Caller, new: NewRole) -> Result<RoleView, IssuerError> {
+    pub async fn create_role(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: NewRole,
+    ) -> Result<RoleView, IssuerError> {
         let name = Name::parse(&new.name)?;
         let description = text::line("description", &new.description, DESCRIPTION_MAX_CHARS)?;
         let mut change = self.begin(caller, Touches::Policy).await?;
@@ -97,7 +101,11 @@ impl Issuer {
         };
         if !change.tx.insert_role(&self.id, &role).await? {
             let holder = change.tx.role_by_name(&self.id, role.name.as_str()).await?;
-            return Err(name_taken("role", &role.name, holder.is_some_and(|holder| holder.removed_at.is_some())));
+            return Err(name_taken(
+                "role",
+                &role.name,
+                holder.is_some_and(|holder| holder.removed_at.is_some()),
+            ));
         }
         let view = RoleView::of(role, &directory);
         let detail = json!({ "description": view.role.description, "grants": grant_facts(&view.role.grants, &directory) });
@@ -114,7 +122,9 @@ impl Issuer {
         let name = known_name("role", name)?;
         let mut tx = self.store.read().await?;
         let found = tx.role_by_name(&self.id, name.as_str()).await?;
-        let role = found.filter(|role| role.removed_at.is_none()).ok_or_else(|| IssuerError::not_found("role", name.as_str()))?;
+        let role = found
+            .filter(|role| role.removed_at.is_none())
+            .ok_or_else(|| IssuerError::not_found("role", name.as_str()))?;
         let directory = Directory::load(&mut tx, &self.id).await?;
         tx.rollback().await?;
         Ok(RoleView::of(role, &directory))
@@ -124,19 +134,35 @@ impl Issuer {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn roles(&self, after: Option<&str>, limit: i64) -> Result<Page<RoleView>, IssuerError> {
+    pub async fn roles(
+        &self,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Page<RoleView>, IssuerError> {
         let mut tx = self.store.read().await?;
         let directory = Directory::load(&mut tx, &self.id).await?;
         let roles = tx.roles_page(&self.id, after, limit + 1).await?;
         tx.rollback().await?;
-        Ok(Page::cut(roles.into_iter().map(|role| RoleView::of(role, &directory)).collect(), limit))
+        Ok(Page::cut(
+            roles
+                .into_iter()
+                .map(|role| RoleView::of(role, &directory))
+                .collect(),
+            limit,
+        ))
     }
 
     /// Edits a role.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`].
-    pub async fn edit_role(self: &Arc<Self>, caller: &Caller, name: &str, changes: RoleChanges, expected: Option<i64>) -> Result<RoleView, IssuerError> {
+    pub async fn edit_role(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        changes: RoleChanges,
+        expected: Option<i64>,
+    ) -> Result<RoleView, IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let before = self.live_role(&mut change, name, expected).await?;
         let directory = Directory::load(&mut change.tx, &self.id).await?;
@@ -149,11 +175,22 @@ impl Issuer {
         }
         let mut difference = Difference::default();
         difference.note("description", &before.description, &after.description);
-        difference.note("grants", &grant_facts(&before.grants, &directory), &grant_facts(&after.grants, &directory));
+        difference.note(
+            "grants",
+            &grant_facts(&before.grants, &directory),
+            &grant_facts(&after.grants, &directory),
+        );
         if !difference.is_empty() {
             self.write_role(&mut change, &before, &mut after).await?;
-            change.audit(AuditEvent::RoleChanged, target(&after), None, &difference.into_detail());
+            change.audit(
+                AuditEvent::RoleChanged,
+                target(&after),
+                None,
+                &difference.into_detail(),
+            );
             self.finish(change).await?;
+        } else {
+            self.abandon(change).await;
         }
         self.role(before.name.as_str()).await
     }
@@ -162,27 +199,55 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::Conflict`] when agents or groups hold it and the removal is not forced.
-    pub async fn remove_role(self: &Arc<Self>, caller: &Caller, name: &str, removal: Removal) -> Result<(), IssuerError> {
+    pub async fn remove_role(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        removal: Removal,
+    ) -> Result<(), IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let before = self.live_role(&mut change, name, removal.expected).await?;
         let holders = change.tx.count_role_holders(&self.id, &before.id).await?;
         if holders > 0 && !removal.force {
             return Err(IssuerError::Conflict(format!(
                 "{holders} {} the role '{}': take it from them first, or remove it with force, which takes it from each of them",
-                if holders == 1 { "agent or group holds" } else { "agents and groups hold" },
+                if holders == 1 {
+                    "agent or group holds"
+                } else {
+                    "agents and groups hold"
+                },
                 before.name
             )));
         }
         let directory = Directory::load(&mut change.tx, &self.id).await?;
-        let filter = AgentFilter { role: Some(before.id.clone()), ..AgentFilter::default() };
-        self.detach_agents(&mut change, &directory, &filter, |agent| agent.roles.retain(|id| *id != before.id)).await?;
-        for group in directory.groups.iter().filter(|group| group.roles.contains(&before.id)) {
+        let filter = AgentFilter {
+            role: Some(before.id.clone()),
+            ..AgentFilter::default()
+        };
+        self.detach_agents(&mut change, &directory, &filter, |agent| {
+            agent.roles.retain(|id| *id != before.id)
+        })
+        .await?;
+        for group in directory
+            .groups
+            .iter()
+            .filter(|group| group.roles.contains(&before.id))
+        {
             let mut without = group.clone();
             without.roles.retain(|id| *id != before.id);
             self.write_group(&mut change, group, &mut without).await?;
             let mut difference = Difference::default();
-            difference.note("roles", &directory.role_names(&group.roles), &directory.role_names(&without.roles));
-            change.audit(AuditEvent::GroupChanged, group_target(group), None, &difference.into_detail());
+            difference.note(
+                "roles",
+                &directory.role_names(&group.roles),
+                &directory.role_names(&without.roles),
+            );
+            change.audit(
+                AuditEvent::GroupChanged,
+                group_target(group),
+                None,
+                &difference.into_detail(),
+            );
         }
         let mut after = before.clone();
         after.grants = Vec::new();
@@ -193,21 +258,40 @@ impl Issuer {
         self.finish(change).await
     }
 
-    async fn live_role(&self, change: &mut Change, name: &str, expected: Option<i64>) -> Result<Role, IssuerError> {
+    async fn live_role(
+        &self,
+        change: &mut Change,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<Role, IssuerError> {
         let name = known_name("role", name)?;
         let found = change.tx.role_by_name(&self.id, name.as_str()).await?;
-        let role = found.filter(|role| role.removed_at.is_none()).ok_or_else(|| IssuerError::not_found("role", name.as_str()))?;
+        let role = found
+            .filter(|role| role.removed_at.is_none())
+            .ok_or_else(|| IssuerError::not_found("role", name.as_str()))?;
         check_version("role", role.version, expected)?;
         Ok(role)
     }
 
-    pub(super) async fn write_role(&self, change: &mut Change, before: &Role, after: &mut Role) -> Result<(), IssuerError> {
+    pub(super) async fn write_role(
+        &self,
+        change: &mut Change,
+        before: &Role,
+        after: &mut Role,
+    ) -> Result<(), IssuerError> {
         after.version = change.version;
         after.updated_at = change.now();
-        if change.tx.update_role(&self.id, after, before.version).await? {
+        if change
+            .tx
+            .update_role(&self.id, after, before.version)
+            .await?
+        {
             return Ok(());
         }
-        Err(IssuerError::Stale { noun: "role", present: before.version })
+        Err(IssuerError::Stale {
+            noun: "role",
+            present: before.version,
+        })
     }
 }
 
@@ -218,7 +302,11 @@ impl RoleView {
             .iter()
             .filter_map(|grant| {
                 let resource = directory.resource_by_id(&grant.resource)?;
-                Some(GrantView { resource: resource.name.clone(), identifier: resource.identifier.clone(), scopes: grant.scopes.clone() })
+                Some(GrantView {
+                    resource: resource.name.clone(),
+                    identifier: resource.identifier.clone(),
+                    scopes: grant.scopes.clone(),
+                })
             })
             .collect();
         grants.sort_by(|a, b| a.resource.cmp(&b.resource));
@@ -232,7 +320,10 @@ pub(super) fn target(role: &Role) -> String {
 
 fn parse_grants(grants: &[NewGrant], directory: &Directory) -> Result<Vec<Grant>, Invalid> {
     if grants.len() > GRANTS_MAX {
-        return Err(Invalid::new("grants", format!("holds more than {GRANTS_MAX} grants")));
+        return Err(Invalid::new(
+            "grants",
+            format!("holds more than {GRANTS_MAX} grants"),
+        ));
     }
     let mut parsed: BTreeMap<ResourceId, GrantedScopes> = BTreeMap::new();
     for grant in grants {
@@ -244,41 +335,87 @@ fn parse_grants(grants: &[NewGrant], directory: &Directory) -> Result<Vec<Grant>
             Some(names) => GrantedScopes::Only(parse_granted(names, resource)?),
         };
         if parsed.insert(resource.id.clone(), scopes).is_some() {
-            return Err(Invalid::new("grants", format!("names the resource '{}' twice; put its scopes into one grant", resource.name)));
+            return Err(Invalid::new(
+                "grants",
+                format!(
+                    "names the resource '{}' twice; put its scopes into one grant",
+                    resource.name
+                ),
+            ));
         }
     }
-    Ok(parsed.into_iter().map(|(resource, scopes)| Grant { resource, scopes }).collect())
+    Ok(parsed
+        .into_iter()
+        .map(|(resource, scopes)| Grant { resource, scopes })
+        .collect())
 }
 
 fn unknown_resource(text: &str) -> Invalid {
     // Repeated only when it is harmless to show.
     match Name::parse(text) {
-        Ok(name) => Invalid::new("grants", format!("there is no resource '{name}'; make it with: firman resource add {name} --identifier URI")),
+        Ok(name) => Invalid::new(
+            "grants",
+            format!(
+                "there is no resource '{name}'; make it with: firman resource add {name} --identifier URI"
+            ),
+        ),
         Err(_) => match Identifier::parse(text) {
             Ok(identifier) => {
                 let identifier = identifier.as_str();
-                Invalid::new("grants", format!("there is no resource '{identifier}'; make it with: firman resource add NAME --identifier {identifier}"))
+                Invalid::new(
+                    "grants",
+                    format!(
+                        "there is no resource '{identifier}'; make it with: firman resource add NAME --identifier {identifier}"
+                    ),
+                )
             }
-            Err(invalid) => Invalid::new("grants", format!("names a resource that is neither a name nor an identifier: it {}", invalid.problem)),
+            Err(invalid) => Invalid::new(
+                "grants",
+                format!(
+                    "names a resource that is neither a name nor an identifier: it {}",
+                    invalid.problem
+                ),
+            ),
         },
     }
 }
 
 fn parse_granted(names: &[String], resource: &Resource) -> Result<Scopes, Invalid> {
     if names.is_empty() {
-        return Err(Invalid::new("grants", format!("names no scope of '{}'; leave the scopes out to grant all of them", resource.name)));
+        return Err(Invalid::new(
+            "grants",
+            format!(
+                "names no scope of '{}'; leave the scopes out to grant all of them",
+                resource.name
+            ),
+        ));
     }
     let mut scopes = Scopes::new();
     for name in names {
-        let scope = Scope::parse(name).map_err(|invalid| Invalid::new("grants", format!("holds a scope that {}", invalid.problem)))?;
+        let scope = Scope::parse(name).map_err(|invalid| {
+            Invalid::new("grants", format!("holds a scope that {}", invalid.problem))
+        })?;
         if !resource.scopes.contains(&scope) {
-            let known = if resource.scopes.is_empty() { "no scopes".to_owned() } else { format!("the scopes {}", join_scopes(&resource.scopes)) };
-            return Err(Invalid::new("grants", format!("the resource '{}' has {known}, not '{scope}'", resource.name)));
+            let known = if resource.scopes.is_empty() {
+                "no scopes".to_owned()
+            } else {
+                format!("the scopes {}", join_scopes(&resource.scopes))
+            };
+            return Err(Invalid::new(
+                "grants",
+                format!(
+                    "the resource '{}' has {known}, not '{scope}'",
+                    resource.name
+                ),
+            ));
         }
         scopes.insert(scope);
     }
     if scopes.len() > SCOPES_MAX {
-        return Err(Invalid::new("grants", format!("names more than {SCOPES_MAX} scopes of one resource")));
+        return Err(Invalid::new(
+            "grants",
+            format!("names more than {SCOPES_MAX} scopes of one resource"),
+        ));
     }
     Ok(scopes)
 }
@@ -289,7 +426,10 @@ struct GrantFact(BTreeMap<String, Value>);
 
 fn grant_facts(grants: &[Grant], directory: &Directory) -> GrantFact {
     let facts = grants.iter().map(|grant| {
-        let name = directory.resource_by_id(&grant.resource).map_or_else(|| grant.resource.to_string(), |resource| resource.name.to_string());
+        let name = directory.resource_by_id(&grant.resource).map_or_else(
+            || grant.resource.to_string(),
+            |resource| resource.name.to_string(),
+        );
         let scopes = match &grant.scopes {
             GrantedScopes::All => json!("*"),
             GrantedScopes::Only(scopes) => json!(scopes),

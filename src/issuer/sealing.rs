@@ -117,19 +117,26 @@ impl Sealing {
             path: path.to_owned(),
             source,
         };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(fault)?;
-        }
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(fault)?;
         let bytes = Zeroizing::new(random_bytes::<KEK_BYTES>(random));
         let text = Zeroizing::new(base64url(&*bytes));
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path).map_err(fault)?;
+        // Under another name first, with mode 0600: a start that is cut off leaves no half a key behind,
+        // and nobody reads one.
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault)?;
         file.write_all(text.as_bytes())
             .and_then(|()| file.write_all(b"\n"))
-            .and_then(|()| file.sync_all())
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(fault)?;
+        file.persist_noclobber(path)
+            .map_err(|error| fault(error.error))?;
+        // Its name too must outlive a power cut, before anything is sealed with it.
+        #[cfg(unix)]
+        std::fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
             .map_err(fault)?;
         Self::from_text(&text, &path.display().to_string())
     }

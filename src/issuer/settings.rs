@@ -41,7 +41,12 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::Stale`], or [`IssuerError::Conflict`] when a resource
     /// has a longer life than the new maximum.
-    pub async fn edit_settings(self: &Arc<Self>, caller: &Caller, changes: SettingsChanges, expected: Option<i64>) -> Result<IssuerSettings, IssuerError> {
+    pub async fn edit_settings(
+        self: &Arc<Self>,
+        caller: &Caller,
+        changes: SettingsChanges,
+        expected: Option<i64>,
+    ) -> Result<IssuerSettings, IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let before = self.settings_in(&mut change.tx).await?;
         check_version("issuer", before.version, expected)?;
@@ -53,7 +58,11 @@ impl Issuer {
             after.default_algorithm = parse_default_algorithm(&text)?;
         }
         let resources = change.tx.resources(&self.id).await?;
-        if let Some(longer) = resources.iter().find(|resource| resource.lifetime.is_some_and(|lifetime| lifetime > after.max_lifetime)) {
+        if let Some(longer) = resources.iter().find(|resource| {
+            resource
+                .lifetime
+                .is_some_and(|lifetime| lifetime > after.max_lifetime)
+        }) {
             return Err(IssuerError::Conflict(format!(
                 "tokens for the resource '{}' live for {} seconds; shorten that first: firman resource edit {} --lifetime {}",
                 longer.name,
@@ -63,16 +72,29 @@ impl Issuer {
             )));
         }
         let mut difference = Difference::default();
-        difference.note("default_lifetime", &before.default_lifetime, &after.default_lifetime);
+        difference.note(
+            "default_lifetime",
+            &before.default_lifetime,
+            &after.default_lifetime,
+        );
         difference.note("max_lifetime", &before.max_lifetime, &after.max_lifetime);
-        difference.note("default_algorithm", &before.default_algorithm, &after.default_algorithm);
+        difference.note(
+            "default_algorithm",
+            &before.default_algorithm,
+            &after.default_algorithm,
+        );
         if difference.is_empty() {
             return Ok(before);
         }
         after.version = change.version;
         let now = change.now();
         change.tx.update_issuer(&after, now).await?;
-        change.audit(AuditEvent::IssuerChanged, format!("issuer:{}", after.slug), None, &difference.into_detail());
+        change.audit(
+            AuditEvent::IssuerChanged,
+            format!("issuer:{}", after.slug),
+            None,
+            &difference.into_detail(),
+        );
         self.finish(change).await?;
         Ok(after)
     }
@@ -80,7 +102,9 @@ impl Issuer {
     /// The settings as a transaction sees them.
     pub(super) async fn settings_in(&self, tx: &mut Tx) -> Result<IssuerSettings, StoreError> {
         let all = tx.issuers().await?;
-        all.into_iter().find(|settings| settings.id == self.id).ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))
+        all.into_iter()
+            .find(|settings| settings.id == self.id)
+            .ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))
     }
 }
 
@@ -88,5 +112,10 @@ fn parse_default_algorithm(text: &str) -> Result<SigningAlgorithm, Invalid> {
     SIGNED_WITH
         .into_iter()
         .find(|algorithm| algorithm.as_str() == text)
-        .ok_or_else(|| Invalid::new("default_algorithm", "must be ES256 or RS256, which this issuer signs with"))
+        .ok_or_else(|| {
+            Invalid::new(
+                "default_algorithm",
+                "must be ES256 or RS256, which this issuer signs with",
+            )
+        })
 }

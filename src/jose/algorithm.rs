@@ -21,7 +21,7 @@ pub enum SigningAlgorithm {
     #[serde(rename = "PS256")]
     Ps256,
     /// Ed25519.
-    #[serde(rename = "EdDSA")]
+    #[serde(rename = "EdDSA", alias = "Ed25519")]
     EdDsa,
 }
 
@@ -48,9 +48,13 @@ impl SigningAlgorithm {
     }
 
     /// The algorithm spelled `name`; names are case-sensitive (RFC 7515 §4.1.1). `None` for every
-    /// other name, `none` included.
+    /// other name, `none` included. `Ed25519` is RFC 9864's name for what `EdDSA` means here; newer
+    /// client libraries send only that one.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
+        if name == "Ed25519" {
+            return Some(Self::EdDsa);
+        }
         Self::ALL
             .into_iter()
             .find(|algorithm| algorithm.as_str() == name)
@@ -71,7 +75,7 @@ mod tests {
     fn other_names_and_other_spellings_are_no_algorithms() {
         for name in [
             "", "none", "None", "NONE", "HS256", "HS384", "HS512", "ES512", "ES521", "ES256K",
-            "RS384", "RS512", "PS384", "PS512", "es256", "ES256 ", "EDDSA", "eddsa", "Ed25519",
+            "RS384", "RS512", "PS384", "PS512", "es256", "ES256 ", "EDDSA", "eddsa", "ed25519",
             "RSA-OAEP", "dir",
         ] {
             assert_eq!(SigningAlgorithm::parse(name), None, "{name}");

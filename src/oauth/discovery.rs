@@ -31,7 +31,7 @@ pub(super) fn metadata(issuer: &str) -> Value {
         "jwks_uri": format!("{issuer}/oauth2/jwks"),
         "grant_types_supported": GrantType::ALL.map(GrantType::as_str),
         "token_endpoint_auth_methods_supported": ClientAuthMethod::ALL.map(ClientAuthMethod::as_str),
-        "token_endpoint_auth_signing_alg_values_supported": SigningAlgorithm::ALL.map(SigningAlgorithm::as_str),
+        "token_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
         "scopes_supported": [OPENID, PROFILE],
         // Client libraries insist on the next three; an ID token comes from the token endpoint here.
         "response_types_supported": ["id_token"],
@@ -43,8 +43,17 @@ pub(super) fn metadata(issuer: &str) -> Value {
     })
 }
 
+/// What assertions may be signed with; Ed25519 under both of its names (RFC 9864).
+fn assertion_algorithms() -> Vec<&'static str> {
+    SigningAlgorithm::ALL
+        .iter()
+        .map(|algorithm| algorithm.as_str())
+        .chain(["Ed25519"])
+        .collect()
+}
+
 pub(super) async fn discovery(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    public_document(&Rendered::json(&metadata(shared.issuer.url())), &headers)
+    public_document(&shared.metadata, &headers)
 }
 
 /// Answers a public document: cacheable, comparable, readable from any origin, without credentials.

@@ -18,20 +18,23 @@ use axum::Router;
 use axum::routing::get;
 
 use crate::issuer::Issuer;
+use crate::issuer::keyring::Rendered;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     issuer: Arc<Issuer>,
     refusals: Arc<token_endpoint::RefusalLimiter>,
+    /// The discovery document: it says nothing that changes while the process runs.
+    metadata: Arc<Rendered>,
 }
 
 /// Everything the public listener answers, under the issuer's path.
-#[must_use]
 pub fn router(issuer: &Arc<Issuer>) -> Router {
     let shared = Shared {
         issuer: Arc::clone(issuer),
         refusals: Arc::new(token_endpoint::RefusalLimiter::new()),
+        metadata: Arc::new(Rendered::json(&discovery::metadata(issuer.url()))),
     };
     let path = discovery::issuer_path(issuer.url());
     let openid = get(discovery::discovery).fallback(discovery::read_only);

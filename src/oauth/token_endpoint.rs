@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -17,7 +18,7 @@ use crate::domain::audit::{AuditDraft, AuditEvent};
 use crate::issuer::authenticate::{AuthenticatedClient, AuthenticationError, PresentedCredential};
 use crate::issuer::authorize::{Authorization, AuthorizationError, client_credentials};
 use crate::issuer::ledger::Outcome;
-use crate::issuer::mint::IssuedToken;
+use crate::issuer::mint::{IssuedToken, MintError};
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
 use crate::store::AgentAggregate;
@@ -29,6 +30,9 @@ use super::{Shared, client_auth, grant};
 
 /// A decision that went stale is made once more on fresh rows, then given up.
 const ATTEMPTS: u32 = 2;
+/// Longest wait for an answer: past it the database is away, and clients have better things to do than
+/// to wait. What is under way then is dropped: the ledger records nothing nobody waits for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The endpoint with its one method.
 pub(super) fn route() -> MethodRouter<Shared> {
@@ -58,7 +62,11 @@ async fn token(
         request_id,
         address: peer.ip().to_string(),
     };
-    match answer(&shared, &caller, &headers, &body).await {
+    let answered = tokio::time::timeout(ANSWER_WITHIN, answer(&shared, &caller, &headers, &body));
+    match answered
+        .await
+        .unwrap_or_else(|elapsed| Err(OAuthError::unavailable().because(elapsed)))
+    {
         Ok(issued) => issued_response(&issued),
         Err(error) => error
             .challenging(client_auth::uses_authorization_header(&headers))
@@ -80,7 +88,7 @@ async fn answer(
         let now = issuer.ports().clock.now_millis();
         let mut client = authenticate(shared, &presented, caller).await?;
         let mut decision = decide(issuer, &client, &request);
-        if decision.is_err() && renewed(issuer).await? {
+        if decision.is_err() && renewed(issuer, client.basis()).await? {
             // A refusal is decided once more on fresh rows before it is given.
             client = authenticate(shared, &presented, caller).await?;
             decision = decide(issuer, &client, &request);
@@ -97,14 +105,16 @@ async fn answer(
             answer
         })?;
         let minted = issuer.mint(authorization, caller, now).map_err(|error| {
+            let reason = error.to_string();
+            let answer = not_minted(error);
             refuse(
                 issuer,
                 client.aggregate(),
                 caller,
-                "server_error",
-                &error.to_string(),
+                answer.code().as_str(),
+                &reason,
             );
-            OAuthError::server_error().because(error)
+            answer
         })?;
         match issuer.record(minted).await {
             Outcome::Recorded(issued) => return Ok(issued),
@@ -122,7 +132,9 @@ async fn answer(
                 ));
             }
             Outcome::Unavailable => {
-                return Err(OAuthError::unavailable().because("the ledger did not record the token"));
+                return Err(
+                    OAuthError::unavailable().because("the ledger did not record the token")
+                );
             }
         }
     }
@@ -136,6 +148,7 @@ async fn authenticate(
     caller: &Caller,
 ) -> Result<AuthenticatedClient, OAuthError> {
     let issuer = &shared.issuer;
+    let basis = issuer.registry_version();
     let mut result = issuer
         .authenticate(presented, issuer.ports().clock.now())
         .await;
@@ -145,7 +158,7 @@ async fn authenticate(
             rests_on_state: true,
             ..
         })
-    ) && renewed(issuer).await?
+    ) && renewed(issuer, basis).await?
     {
         result = issuer
             .authenticate(presented, issuer.ports().clock.now())
@@ -187,10 +200,21 @@ fn decide(
     }
 }
 
-/// Brings the cache up to the database; true when there was anything newer.
-async fn renewed(issuer: &Issuer) -> Result<bool, OAuthError> {
+/// What the client is told when its token cannot be made. A token that would be too long is no fault of
+/// ours and no passing one: fewer scopes may help, or an administrator.
+fn not_minted(error: MintError) -> OAuthError {
+    match error {
+        MintError::TooLong(_) => OAuthError::invalid_request(error.to_string()),
+        MintError::NoKey(_) | MintError::Sign(_) | MintError::SelfCheck(_) => {
+            OAuthError::server_error().because(error)
+        }
+    }
+}
+
+/// Brings the cache up to the database; true when it is newer than the refusal's basis.
+async fn renewed(issuer: &Issuer, basis: i64) -> Result<bool, OAuthError> {
     issuer
-        .renew()
+        .renew(basis)
         .await
         .map_err(|error| OAuthError::unavailable().because(error))
 }

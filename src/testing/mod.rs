@@ -16,6 +16,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
@@ -368,7 +369,11 @@ impl Launch {
             admin_token_file: admin_token_file(root),
             first_settings: self.options.first_settings,
         };
-        let random = Arc::new(SeededRandom::new(u64::from(ports.0.port())));
+        // Another sequence for each start: a restarted process that drew the same numbers again would
+        // give out ids that are in its database already.
+        static STARTS: AtomicU64 = AtomicU64::new(0);
+        let start = STARTS.fetch_add(1, Ordering::Relaxed);
+        let random = Arc::new(SeededRandom::new(u64::from(ports.0.port()) << 32 | start));
         let outside = Ports {
             clock: Arc::clone(&self.clock) as _,
             random: random as _,

@@ -17,7 +17,10 @@ pub(in crate::cli) struct Issuer {
 
 impl Issuer {
     /// Fetches the metadata of `issuer` and checks that they are its own (§4.3).
-    pub(in crate::cli) async fn discover(issuer: &str, insecure_http: bool) -> Result<Self, CliError> {
+    pub(in crate::cli) async fn discover(
+        issuer: &str,
+        insecure_http: bool,
+    ) -> Result<Self, CliError> {
         let base = http::parse_url(issuer, "--issuer")?;
         http::check_transport(&base, insecure_http)?;
         let address = format!(

@@ -219,10 +219,14 @@ pub fn scopes_given(role: &Role, resource: &crate::domain::resource::Resource) -
     role.grants
         .iter()
         .find(|grant| grant.resource == resource.id)
-        .map(|grant| match &grant.scopes {
-            GrantedScopes::All => resource.scopes.clone(),
-            GrantedScopes::Only(scopes) => scopes.intersection(&resource.scopes).cloned().collect(),
-        })
+        .map(|grant| available(&grant.scopes, resource))
+}
+
+fn available(granted: &GrantedScopes, resource: &crate::domain::resource::Resource) -> Scopes {
+    match granted {
+        GrantedScopes::All => resource.scopes.clone(),
+        GrantedScopes::Only(scopes) => scopes.intersection(&resource.scopes).cloned().collect(),
+    }
 }
 
 /// What an agent may reach: each granted resource with the granted scopes it still has.
@@ -230,8 +234,9 @@ pub fn scopes_given(role: &Role, resource: &crate::domain::resource::Resource) -
 pub fn reach(agent: &Agent, policy: &Policy) -> BTreeMap<ResourceId, Scopes> {
     let mut reach = BTreeMap::<ResourceId, Scopes>::new();
     for held in held_roles(agent, policy) {
-        for resource in policy.resources.values() {
-            if let Some(scopes) = scopes_given(held.role, resource) {
+        for grant in &held.role.grants {
+            if let Some(resource) = policy.resources.get(&grant.resource) {
+                let scopes = available(&grant.scopes, resource);
                 reach.entry(resource.id.clone()).or_default().extend(scopes);
             }
         }

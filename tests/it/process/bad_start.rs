@@ -67,7 +67,7 @@ fn a_bad_value_is_told_with_file_line_and_the_fix() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: firman.toml:3: tokens.default_lifetime is "0", which is not a lifetime in seconds. Write a whole number from 1 to 43200 (12 hours).
+    error: firman.toml:3: tokens.default_lifetime is "0", which is not a lifetime in seconds. Write a whole number from 60 to 43200 (12 hours).
     "#);
 }
 
