@@ -3,6 +3,7 @@
 
 mod live;
 mod offline;
+mod quickstart;
 mod scripted;
 
 use std::path::{Path, PathBuf};
