@@ -348,7 +348,17 @@ async fn open_issuer(
     let sealing = match &options.kek {
         KekSource::Text(text, origin) => Sealing::from_text(text.expose_secret(), origin)?,
         KekSource::File(path) => match Sealing::from_file(path) {
-            Err(SealingError::Missing { .. }) => Sealing::create_file(path, &*ports.random)?,
+            Err(SealingError::Missing { .. }) => {
+                match Sealing::create_file(path, &*ports.random) {
+                    // Another replica with the same folder was first: its key is whole, and is ours.
+                    Err(SealingError::File { source, .. })
+                        if source.kind() == std::io::ErrorKind::AlreadyExists =>
+                    {
+                        Sealing::from_file(path)?
+                    }
+                    made => made?,
+                }
+            }
             found => found?,
         },
     };
