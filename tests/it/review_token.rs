@@ -577,3 +577,23 @@ async fn callers_that_go_away_leave_nothing_locked_on_either_engine() {
     survives_those_who_go_away(&with_resource().await).await;
     survives_those_who_go_away(&on_postgres().await).await;
 }
+
+#[tokio::test]
+async fn fa_015_a_database_that_went_back_counts_for_more_than_what_was_known_of_it() {
+    let issuer = with_resource().await;
+    let agent = issuer
+        .agent("mailer")
+        .role("reader")
+        .with_public_key(TestKey::Es256)
+        .await;
+    assert_issued(&issuer.token_with(&agent.assertion().build()).await);
+    // As a standby that lags two changes behind, on which the agent is suspended.
+    for sql in [
+        "UPDATE agents SET status = 'suspended', status_at = 1",
+        "UPDATE audit_head SET registry_version = registry_version - 2, policy_version = policy_version - 2",
+    ] {
+        assert_eq!(execute(&issuer, sql).await, 1);
+    }
+    let refused = issuer.token_with(&agent.assertion().build()).await;
+    assert_eq!(refused.status, 401, "{refused}");
+}
