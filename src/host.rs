@@ -94,9 +94,19 @@ impl Default for FirstSettings {
 /// Why a process does not start. One plain sentence each.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// The database.
+    /// The database, once it was open.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database cannot be opened.
+    #[error("cannot use {database}: {reason}; {remedy}")]
+    Database {
+        /// What a person calls it.
+        database: String,
+        /// The database's or the operating system's reason.
+        reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// The key-encryption key, or something sealed with it.
     #[error(transparent)]
     Sealing(#[from] SealingError),
@@ -126,6 +136,30 @@ pub enum HostError {
     },
 }
 
+impl HostError {
+    fn opening(database_url: &str, error: StoreError) -> Self {
+        let remedy = match &error {
+            StoreError::Unavailable(_) if database_url.starts_with("sqlite:") => {
+                "firman must be allowed to write to that file and to its directory"
+            }
+            StoreError::Unavailable(_) => {
+                "check that the server runs, and that FIRMAN_DATABASE_URL names it, a user and a database that exist"
+            }
+            StoreError::Corrupt { .. } | StoreError::Rejected(_) => {
+                "name another with FIRMAN_DATABASE_URL, or restore a backup"
+            }
+            StoreError::NewerSchema | StoreError::InUse { .. } | StoreError::BadUrl { .. } => {
+                return Self::Store(error);
+            }
+        };
+        Self::Database {
+            database: Store::name_of(database_url),
+            reason: error.reason(),
+            remedy,
+        }
+    }
+}
+
 /// A running process without its listeners.
 #[derive(Debug)]
 pub struct Host {
@@ -142,7 +176,10 @@ impl Host {
     /// # Errors
     /// [`HostError`], one sentence for a person.
     pub async fn start(options: &HostOptions, ports: Ports) -> Result<Self, HostError> {
-        let store = Store::open(&options.database_url).await?;
+        let url = &options.database_url;
+        let store = Store::open(url)
+            .await
+            .map_err(|error| HostError::opening(url, error))?;
         let started = Self::start_on(store.clone(), options, ports).await;
         if started.is_err() {
             store.close().await;
@@ -156,16 +193,12 @@ impl Host {
         ports: Ports,
     ) -> Result<Self, HostError> {
         let (settings, sealing) = open_issuer(&store, options, &ports).await?;
+        let pepper = open_pepper(&store, &settings, &sealing).await?;
         let mut tx = store.read().await?;
         let head = tx
             .head(&settings.id)
             .await?
             .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
-        let sealed = tx
-            .sealed_secret(&settings.id, PEPPER)
-            .await?
-            .ok_or_else(|| StoreError::corrupt("the sealed pepper is missing"))?;
-        let pepper = sealing.open(&settings.id, PEPPER, &sealed)?;
         let policy = Policy::load(&mut tx, &settings.id, &sealing, None).await?;
         tx.rollback().await?;
         let secrets = Secrets::new(pepper, &*ports.random)?;
@@ -340,6 +373,8 @@ async fn open_issuer(
         if stored.url == options.issuer_url {
             return Ok((stored, sealing));
         }
+        // With a wrong key the start is going to be refused: before it changes anything.
+        open_pepper(store, &stored, &sealing).await?;
         return Ok((
             move_loopback_issuer(store, stored, options, ports).await?,
             sealing,
@@ -408,6 +443,20 @@ fn first_sealing(kek: &KekSource, ports: &Ports) -> Result<Sealing, SealingError
         },
         found => found,
     }
+}
+
+/// Unseals the pepper, which every issuer has from its first row on: the proof that the
+/// key-encryption key is the right one.
+async fn open_pepper(
+    store: &Store,
+    settings: &IssuerSettings,
+    sealing: &Sealing,
+) -> Result<Zeroizing<Vec<u8>>, HostError> {
+    let mut tx = store.read().await?;
+    let sealed = tx.sealed_secret(&settings.id, PEPPER).await?;
+    tx.rollback().await?;
+    let sealed = sealed.ok_or_else(|| StoreError::corrupt("the sealed pepper is missing"))?;
+    Ok(sealing.open(&settings.id, PEPPER, &sealed)?)
 }
 
 /// An issuer on loopback is somebody's own machine: its port may change, no relying party pins it.

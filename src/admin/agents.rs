@@ -18,7 +18,7 @@ use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Throu
 
 use super::caller::{Operator, Viewer};
 use super::credentials::{CredentialBody, NewCredentialBody};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
 use super::page::{List, Params, after_name, limit};
@@ -51,6 +51,7 @@ pub(super) struct AgentBody {
     roles: Vec<String>,
     /// Its credentials; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     credentials: Option<Vec<CredentialBody>>,
     /// When it last got a token; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,9 +118,12 @@ fn detailed(detail: AgentDetail, issuer: &Issuer) -> AgentBody {
 #[schema(as = NewAgent)]
 pub(super) struct NewAgentBody {
     /// Labels of a-z, 0-9 and '-' joined by '.'; becomes the `client_id` and is never given out again.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     name: String,
     /// The accountable person or team.
+    #[schema(min_length = 1, max_length = 256)]
     owner: String,
+    #[schema(max_length = 1024)]
     description: Option<String>,
     /// A subject taken over from another issuer.
     subject: Option<String>,
@@ -129,6 +133,7 @@ pub(super) struct NewAgentBody {
     /// Names of roles.
     roles: Option<Vec<String>>,
     /// Seconds until the agent stops getting tokens.
+    #[schema(minimum = 1, maximum = 315_360_000)]
     expires_in: Option<i64>,
     /// Its first credential.
     credential: Option<NewCredentialBody>,
@@ -142,6 +147,7 @@ pub(super) struct CreatedAgentBody {
     client_id: String,
     /// The client secret; shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     client_secret: Option<String>,
     credential: Option<CredentialBody>,
 }
@@ -152,21 +158,26 @@ pub(super) struct CreatedAgentBody {
 #[schema(as = AgentEdit)]
 pub(super) struct AgentEdit {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, min_length = 1, max_length = 256)]
     owner: Option<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 1024)]
     description: Option<String>,
     /// All its attributes.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     attributes: Option<BTreeMap<String, String>>,
     /// Names of all its groups.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     groups: Option<Vec<String>>,
     /// Names of all roles given to it directly.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     roles: Option<Vec<String>>,
     /// Seconds until the agent stops getting tokens; `null`: never.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<i64>)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 315_360_000)]
     expires_in: Option<Option<i64>>,
 }
 
@@ -265,7 +276,7 @@ pub(super) async fn show(
 }
 
 /// Edits an agent.
-#[utoipa::path(patch, path = "/agents/{name}", tag = "agents", params(("name" = String, Path)), request_body = AgentEdit,
+#[utoipa::path(patch, path = "/agents/{name}", tag = "agents", params(("name" = String, Path), IfMatchHeader), request_body = AgentEdit,
     security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -297,7 +308,7 @@ pub(super) async fn edit(
 }
 
 /// Switches an agent off: it gets no further token.
-#[utoipa::path(post, path = "/agents/{name}/suspend", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/agents/{name}/suspend", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn suspend(
     Operator(caller): Operator,
@@ -312,7 +323,7 @@ pub(super) async fn suspend(
 }
 
 /// Switches an agent on again.
-#[utoipa::path(post, path = "/agents/{name}/resume", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/agents/{name}/resume", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn resume(
     Operator(caller): Operator,
@@ -327,7 +338,7 @@ pub(super) async fn resume(
 }
 
 /// Removes an agent for good. Its name and subject are never given out again.
-#[utoipa::path(delete, path = "/agents/{name}", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(delete, path = "/agents/{name}", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,

@@ -17,7 +17,7 @@ use crate::issuer::credentials::{
 use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch};
+use super::etag::{Created, IfMatch, IfMatchHeader};
 use super::json::{Json, OptionalJson};
 use super::openapi::Problems;
 use super::page::List;
@@ -91,6 +91,7 @@ fn status(credential: &Credential, now: UnixTime) -> &'static str {
 #[schema(as = NewCredential)]
 pub(super) struct NewCredentialBody {
     /// `client_secret` or `public_key`.
+    #[schema(pattern = "^(client_secret|public_key)$")]
     kind: String,
     /// The public key as a JSON Web Key.
     #[schema(value_type = Option<Object>)]
@@ -98,6 +99,7 @@ pub(super) struct NewCredentialBody {
     /// The public key as PEM.
     pem: Option<String>,
     /// Seconds until it stops being accepted.
+    #[schema(minimum = 1, maximum = 315_360_000)]
     expires_in: Option<i64>,
 }
 
@@ -156,12 +158,16 @@ fn unverified_key(
 #[schema(as = CredentialRotation)]
 pub(super) struct RotationBody {
     /// Seconds for which the old one stays good, 86400 unless said; 0: not at all.
+    #[schema(minimum = 0, maximum = 315_360_000)]
     overlap: Option<i64>,
     /// The new public key as a JSON Web Key.
     #[schema(value_type = Option<Object>)]
     jwk: Option<Value>,
     /// The new public key as PEM.
     pem: Option<String>,
+    /// Seconds until the new one stops being accepted; left out: never, whatever the old one had.
+    #[schema(minimum = 1, maximum = 315_360_000)]
+    expires_in: Option<i64>,
 }
 
 /// A credential that was made.
@@ -171,10 +177,12 @@ pub(super) struct AddedCredentialBody {
     credential: CredentialBody,
     /// The credential it replaces, in a rotation.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     replaced: Option<CredentialBody>,
     client_id: String,
     /// The client secret; shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     client_secret: Option<String>,
 }
 
@@ -217,7 +225,7 @@ pub(super) async fn list(
 }
 
 /// Gives an agent a further credential.
-#[utoipa::path(post, path = "/agents/{name}/credentials", tag = "credentials", params(("name" = String, Path)), request_body = NewCredentialBody,
+#[utoipa::path(post, path = "/agents/{name}/credentials", tag = "credentials", params(("name" = String, Path), IfMatchHeader), request_body = NewCredentialBody,
     security(("administrator_token" = [])), responses((status = 201, body = AddedCredentialBody, description = "The secret is shown this once."), Problems))]
 pub(super) async fn add(
     Operator(caller): Operator,
@@ -234,7 +242,7 @@ pub(super) async fn add(
 
 /// Replaces a credential by a new one of its kind; the old one stays good for the overlap.
 #[utoipa::path(post, path = "/agents/{name}/credentials/{id}/rotate", tag = "credentials",
-    params(("name" = String, Path), ("id" = String, Path)), request_body = RotationBody, security(("administrator_token" = [])),
+    params(("name" = String, Path), ("id" = String, Path), IfMatchHeader), request_body = Option<RotationBody>, security(("administrator_token" = [])),
     responses((status = 201, body = AddedCredentialBody, description = "The secret is shown this once."), Problems))]
 pub(super) async fn rotate(
     Operator(caller): Operator,
@@ -247,6 +255,7 @@ pub(super) async fn rotate(
         credential: id,
         overlap: body.overlap.unwrap_or(DEFAULT_OVERLAP_SECONDS),
         key: unverified_key(body.jwk, body.pem)?,
+        expires_in: body.expires_in,
     };
     let added = issuer
         .rotate_credential(&caller, &name, rotation, expected)
@@ -256,7 +265,7 @@ pub(super) async fn rotate(
 
 /// Revokes a credential.
 #[utoipa::path(post, path = "/agents/{name}/credentials/{id}/revoke", tag = "credentials",
-    params(("name" = String, Path), ("id" = String, Path)), security(("administrator_token" = [])),
+    params(("name" = String, Path), ("id" = String, Path), IfMatchHeader), security(("administrator_token" = [])),
     responses((status = 200, body = CredentialBody), Problems))]
 pub(super) async fn revoke(
     Operator(caller): Operator,

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::IntoParams;
 
 use crate::issuer::Issuer;
 
@@ -17,6 +18,16 @@ use super::problem::Problem;
 
 /// The version a caller saw; `None`: it did not say, or any will do (`*`).
 pub(super) struct IfMatch(pub(super) Option<i64>);
+
+/// [`IfMatch`] in the API's description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct IfMatchHeader {
+    /// The ETag of the version that is to be changed; a stale one is refused with 412.
+    #[param(rename = "If-Match")]
+    #[expect(dead_code, reason = "read by the derive, for the document")]
+    if_match: Option<String>,
+}
 
 impl FromRequestParts<Arc<Issuer>> for IfMatch {
     type Rejection = Problem;

@@ -11,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::issuer::groups::{GroupChanges, GroupView, NewGroup, Removal};
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
 use super::page::{List, PageParams, Params, after_name, limit};
@@ -67,7 +67,9 @@ fn tagged(view: GroupView) -> Tagged<GroupBody> {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewGroup)]
 pub(super) struct NewGroupBody {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     name: String,
+    #[schema(max_length = 1024)]
     description: Option<String>,
     /// Names of the roles every member gets.
     roles: Option<Vec<String>>,
@@ -78,9 +80,11 @@ pub(super) struct NewGroupBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct GroupEdit {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 1024)]
     description: Option<String>,
     /// Names of all its roles.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     roles: Option<Vec<String>>,
 }
 
@@ -155,7 +159,7 @@ pub(super) async fn show(
 }
 
 /// Edits a group.
-#[utoipa::path(patch, path = "/groups/{name}", tag = "groups", params(("name" = String, Path)), request_body = GroupEdit,
+#[utoipa::path(patch, path = "/groups/{name}", tag = "groups", params(("name" = String, Path), IfMatchHeader), request_body = GroupEdit,
     security(("administrator_token" = [])), responses((status = 200, body = GroupBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -174,7 +178,7 @@ pub(super) async fn edit(
 }
 
 /// Removes a group. Its name is never given out again.
-#[utoipa::path(delete, path = "/groups/{name}", tag = "groups", params(("name" = String, Path), RemovalParams),
+#[utoipa::path(delete, path = "/groups/{name}", tag = "groups", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,

@@ -11,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::issuer::settings::SettingsChanges;
 
 use super::caller::{Owner, Viewer};
-use super::etag::{IfMatch, Tagged};
+use super::etag::{IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
 use super::problem::Problem;
@@ -61,12 +61,15 @@ impl From<IssuerSettings> for IssuerBody {
 pub(super) struct IssuerEdit {
     /// Seconds.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, minimum = 60, maximum = 43_200)]
     default_lifetime: Option<i64>,
     /// Seconds, at most 43200.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, minimum = 60, maximum = 43_200)]
     max_lifetime: Option<i64>,
     /// `ES256` or `RS256`.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, pattern = "^(ES256|RS256)$")]
     default_algorithm: Option<String>,
 }
 
@@ -85,7 +88,7 @@ pub(super) async fn show(
 }
 
 /// Edits the issuer's settings.
-#[utoipa::path(patch, path = "/issuer", tag = "issuer", request_body = IssuerEdit, security(("administrator_token" = [])),
+#[utoipa::path(patch, path = "/issuer", tag = "issuer", params(IfMatchHeader), request_body = IssuerEdit, security(("administrator_token" = [])),
     responses((status = 200, body = IssuerBody), Problems))]
 pub(super) async fn edit(
     Owner(caller): Owner,

@@ -29,13 +29,16 @@ pub(super) struct KeyBody {
     state: String,
     /// Since when it is active, retired or revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     since: Option<i64>,
     /// When a retiring key leaves the JWKS.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     until: Option<i64>,
     created_at: i64,
     /// When a prepared key begins to sign.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     activates_at: Option<i64>,
 }
 
@@ -66,6 +69,7 @@ impl From<KeyView> for KeyBody {
 #[schema(as = KeyRotation)]
 pub(super) struct RotationBody {
     /// `ES256` or `RS256`; left out: both.
+    #[schema(pattern = "^(ES256|RS256)$")]
     algorithm: Option<String>,
 }
 
@@ -74,6 +78,7 @@ pub(super) struct RotationBody {
 #[serde(deny_unknown_fields)]
 #[schema(as = KeyRevocation)]
 pub(super) struct RevocationBody {
+    #[schema(min_length = 1, max_length = 256)]
     reason: String,
 }
 
@@ -99,7 +104,7 @@ pub(super) async fn list(
 }
 
 /// Prepares new keys: published at once, signing later.
-#[utoipa::path(post, path = "/keys/rotate", tag = "keys", request_body = RotationBody, security(("administrator_token" = [])),
+#[utoipa::path(post, path = "/keys/rotate", tag = "keys", request_body = Option<RotationBody>, security(("administrator_token" = [])),
     responses((status = 201, body = List<KeyBody>), Problems))]
 pub(super) async fn rotate(
     Owner(caller): Owner,

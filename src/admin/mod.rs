@@ -39,7 +39,7 @@ pub fn router(issuer: Arc<Issuer>) -> Router {
     let (routes, document) = OpenApiRouter::with_openapi(openapi::head())
         .nest(BASE, table())
         .split_for_parts();
-    let document = openapi::Document::new(&document);
+    let document = openapi::Document::new(document);
     routes
         .route(openapi::PATH, get(move || document.serve()))
         .route("/readyz", get(readiness::readyz))

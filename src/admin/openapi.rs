@@ -6,6 +6,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response};
 use axum::response::IntoResponse;
 use bytes::Bytes;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoResponses, OpenApi};
 
@@ -59,12 +60,47 @@ pub(super) struct Problems(
     super::problem::ProblemBody,
 );
 
+/// What OpenAPI 3.1 demands and the derives leave out: an `operationId` that is unique in the document
+/// (§4.8.10; handlers of different nouns share their names) and a description of every response (§4.8.17).
+fn complete(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            let noun = operation.tags.iter().flatten().next();
+            if let (Some(noun), Some(id)) = (noun, &operation.operation_id) {
+                operation.operation_id = Some(format!("{noun}_{id}"));
+            }
+            for (status, response) in &mut operation.responses.responses {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    response.description = meaning(status).to_owned();
+                }
+            }
+        }
+    }
+}
+
+fn meaning(status: &str) -> &'static str {
+    match status {
+        "201" => "Made.",
+        "204" => "Done; there is nothing to show.",
+        _ => "Done.",
+    }
+}
+
 /// The finished document, serialized once.
 #[derive(Clone)]
 pub(super) struct Document(Bytes);
 
 impl Document {
-    pub(super) fn new(document: &utoipa::openapi::OpenApi) -> Self {
+    pub(super) fn new(mut document: utoipa::openapi::OpenApi) -> Self {
+        complete(&mut document);
         let json = document
             .to_json()
             .expect("a document made of strings and maps serializes");

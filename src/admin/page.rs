@@ -33,8 +33,9 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Issuer>> for Params<T> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => {
-                let said: String = rejection
-                    .body_text()
+                let words = rejection.body_text();
+                let said: String = words
+                    .trim_start_matches("Failed to deserialize query string: ")
                     .chars()
                     .filter(|c| !c.is_control())
                     .take(300)

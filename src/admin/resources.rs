@@ -11,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::issuer::resources::{NewResource, ResourceChanges, ResourceView};
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
 use super::json::{Json, present};
 use super::openapi::Problems;
@@ -83,16 +83,21 @@ fn tagged(view: ResourceView) -> Tagged<ResourceBody> {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewResource)]
 pub(super) struct NewResourceBody {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     name: String,
     /// An absolute URI; may be left out with profile `claude`.
     identifier: Option<String>,
+    #[schema(max_length = 1024)]
     description: Option<String>,
     /// `generic` (unless said) or `claude`.
+    #[schema(pattern = "^(generic|claude)$")]
     profile: Option<String>,
     scopes: Option<Vec<String>>,
     /// Life of its tokens in seconds.
+    #[schema(minimum = 60, maximum = 43_200)]
     lifetime: Option<i64>,
     /// `ES256` or `RS256`.
+    #[schema(pattern = "^(ES256|RS256)$")]
     algorithm: Option<String>,
 }
 
@@ -101,17 +106,19 @@ pub(super) struct NewResourceBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct ResourceEdit {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 1024)]
     description: Option<String>,
     /// All its scopes.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     scopes: Option<Vec<String>>,
     /// Life of its tokens in seconds; `null`: the default.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<i64>)]
+    #[schema(value_type = Option<i64>, minimum = 60, maximum = 43_200)]
     lifetime: Option<Option<i64>>,
     /// `ES256` or `RS256`; `null`: the default.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^(ES256|RS256)$")]
     algorithm: Option<Option<String>>,
 }
 
@@ -172,7 +179,7 @@ pub(super) async fn show(
 }
 
 /// Edits a resource; its name, identifier and profile stay.
-#[utoipa::path(patch, path = "/resources/{name}", tag = "resources", params(("name" = String, Path)), request_body = ResourceEdit,
+#[utoipa::path(patch, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), IfMatchHeader), request_body = ResourceEdit,
     security(("administrator_token" = [])), responses((status = 200, body = ResourceBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -201,7 +208,7 @@ pub(super) async fn edit(
 }
 
 /// Removes a resource.
-#[utoipa::path(delete, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), RemovalParams),
+#[utoipa::path(delete, path = "/resources/{name}", tag = "resources", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,

@@ -12,7 +12,7 @@ use crate::issuer::Issuer;
 use crate::issuer::roles::{GrantView, NewGrant, NewRole, RoleChanges, RoleView};
 
 use super::caller::{Operator, Viewer};
-use super::etag::{Created, IfMatch, Tagged};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
 use super::json::{Json, present};
 use super::openapi::Problems;
@@ -48,7 +48,7 @@ pub(super) struct GrantBody {
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(
     untagged,
-    expecting = "an array of scope names, or \"*\" for all of them"
+    expecting = "must be an array of scope names, or \"*\" for all of them"
 )]
 #[schema(as = GrantedScopes)]
 pub(super) enum ScopesBody {
@@ -134,7 +134,9 @@ fn new_grants(grants: Vec<NewGrantBody>) -> Vec<NewGrant> {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewRole)]
 pub(super) struct NewRoleBody {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     name: String,
+    #[schema(max_length = 1024)]
     description: Option<String>,
     grants: Option<Vec<NewGrantBody>>,
 }
@@ -144,9 +146,11 @@ pub(super) struct NewRoleBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct RoleEdit {
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false, max_length = 1024)]
     description: Option<String>,
     /// All its grants.
     #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     grants: Option<Vec<NewGrantBody>>,
 }
 
@@ -201,7 +205,7 @@ pub(super) async fn show(
 }
 
 /// Edits a role.
-#[utoipa::path(patch, path = "/roles/{name}", tag = "roles", params(("name" = String, Path)), request_body = RoleEdit,
+#[utoipa::path(patch, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), IfMatchHeader), request_body = RoleEdit,
     security(("administrator_token" = [])), responses((status = 200, body = RoleBody), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
@@ -220,7 +224,7 @@ pub(super) async fn edit(
 }
 
 /// Removes a role. Its name is never given out again.
-#[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), RemovalParams),
+#[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
     Operator(caller): Operator,

@@ -74,7 +74,8 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
         Command::List(args) => {
             let query = args.filter.query(session);
             let answer = session.admin()?.list(&["audit"], query, &args.page).await?;
-            let mut table = Table::new(&["SEQ", "AT", "EVENT", "ACTOR", "TARGET", "TOKEN"]);
+            let mut table =
+                Table::new(&["SEQ", "AT", "EVENT", "ACTOR", "TARGET", "TOKEN", "DETAIL"]);
             for entry in items(&answer, "items") {
                 table.row([
                     text(entry, "seq"),
@@ -83,6 +84,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                     text(entry, "actor"),
                     text(entry, "target"),
                     text(entry, "token_id"),
+                    brief(&entry["detail"]),
                 ]);
             }
             session.list(&answer, &table, "No entries.")
@@ -107,6 +109,28 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 .await
         }
     }
+}
+
+/// Longest detail in a table, in characters; `--output json` and `audit export` have the whole.
+const BRIEF_MAX_CHARS: usize = 80;
+
+/// The plain members of a detail, such as `reason=role too low status=403`.
+fn brief(detail: &Value) -> String {
+    let members = detail.as_object().into_iter().flatten();
+    let told = members.filter_map(|(name, value)| match value {
+        Value::String(text) if !text.is_empty() => Some(format!("{name}={text}")),
+        Value::Number(_) | Value::Bool(_) => Some(format!("{name}={value}")),
+        Value::Object(_) | Value::Array(_) => Some(format!("{name}=…")),
+        Value::String(_) | Value::Null => None,
+    });
+    let text = told.collect::<Vec<_>>().join(" ");
+    if text.chars().count() <= BRIEF_MAX_CHARS {
+        return text;
+    }
+    text.chars()
+        .take(BRIEF_MAX_CHARS - 1)
+        .chain(['…'])
+        .collect()
 }
 
 fn verify(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {

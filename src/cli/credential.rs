@@ -82,6 +82,9 @@ pub(super) struct RotateArgs {
     /// Make the new ES256 key in this new file, for a public-key credential
     #[arg(long, value_name = "FILE", conflicts_with = "public_key")]
     generate_key: Option<PathBuf>,
+    /// How long the new one is good for (24h, 90d); for ever when left out, whatever the old one had
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    expires_in: Option<u64>,
 }
 
 /// A credential before it is registered.
@@ -224,6 +227,9 @@ async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliEr
     })?;
     let mut body = Map::new();
     body.insert("overlap".to_owned(), args.overlap.into());
+    if let Some(seconds) = args.expires_in {
+        body.insert("expires_in".to_owned(), seconds.into());
+    }
     if let Some(jwk) = proof.public_jwk() {
         body.insert("jwk".to_owned(), jwk);
     }

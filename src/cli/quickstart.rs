@@ -49,7 +49,7 @@ pub(super) async fn run(args: QuickstartArgs, session: &mut Session<'_>) -> Resu
         LogLevel::Info => LogLevel::Warn,
         chosen @ (LogLevel::Error | LogLevel::Warn | LogLevel::Debug | LogLevel::Trace) => chosen,
     };
-    let process = serve::start(&config, level).await?;
+    let (process, stop) = serve::start(&config, level).await?;
     let key_file = config.data_dir().join(format!("{AGENT}.pem"));
     let issuer = Arc::clone(process.host().issuer());
     let proof = prove(&issuer, &key_file, session.now()).await;
@@ -64,7 +64,7 @@ pub(super) async fn run(args: QuickstartArgs, session: &mut Session<'_>) -> Resu
         report.show(session, !args.exit)
     });
     if shown.is_ok() && !args.exit {
-        serve::until_told_to_stop().await?;
+        stop.received().await;
     }
     process.stop().await;
     shown
@@ -310,7 +310,8 @@ impl Report<'_> {
             reachability = if self.issuer.starts_with("https://") {
                 ""
             } else {
-                "   (Claude needs a public https URL: set FIRMAN_ISSUER_URL, or give it the keys of the JWKS inline)"
+                "   (Claude needs a public https URL, or the keys of the JWKS inline. An issuer keeps its URL: start one \
+                 with FIRMAN_ISSUER_URL=https://… and a --data-dir of its own)"
             },
         ));
         if keeps_serving {

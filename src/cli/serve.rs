@@ -1,15 +1,16 @@
 //! `firman serve`: the issuer, until it is told to stop.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Session;
 use super::error::CliError;
-use crate::config::{Config, LogLevel, Overrides};
+use crate::config::{Config, LogLevel, Origin, Overrides};
 use crate::host::{FirstSettings, Host, HostOptions, KekSource};
 use crate::issuer::Ports;
 use crate::jose::SigningAlgorithm;
@@ -26,7 +27,7 @@ pub(super) struct ServeArgs {
 
 pub(super) async fn run(args: ServeArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let config = config(args.settings, session)?;
-    let process = start(&config, config.log_level()).await?;
+    let (process, stop) = start(&config, config.log_level()).await?;
     let issuer = process.host().issuer();
     tracing::info!(
         issuer = issuer.url(),
@@ -34,7 +35,7 @@ pub(super) async fn run(args: ServeArgs, session: &mut Session<'_>) -> Result<()
         private = %process.private(),
         "firman is ready"
     );
-    until_told_to_stop().await?;
+    stop.received().await;
     tracing::info!("stopping: accepted requests are finished first");
     process.stop().await;
     tracing::info!("stopped");
@@ -56,17 +57,16 @@ pub(super) fn config(settings: Overrides, session: &Session<'_>) -> Result<Confi
 }
 
 /// Starts logging, binds, opens the database and serves; each fault is one sentence.
-pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Process, CliError> {
+pub(super) async fn start(
+    config: &Config,
+    level: LogLevel,
+) -> Result<(Process, StopSignals), CliError> {
     let failed = |error: &dyn std::error::Error| CliError::failed("start", sentence(error));
     telemetry::init(config.log_format(), level).map_err(|error| failed(&error))?;
     create_private_folder(config.data_dir())?;
     let listeners = Listeners {
-        public: Listener::bind(config.listen())
-            .await
-            .map_err(|error| failed(&error))?,
-        private: Listener::bind(config.admin_listen())
-            .await
-            .map_err(|error| failed(&error))?,
+        public: bind(config.listen()).await?,
+        private: bind(config.admin_listen()).await?,
     };
     let issuer_url = config
         .issuer_url(listeners.public.local_addr())
@@ -79,6 +79,10 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Process, C
     let host = Host::start(&options, ports)
         .await
         .map_err(|error| failed(&error))?;
+    // Before the first request is taken, which would otherwise be cut off by a signal that came early;
+    // not before the database was opened, so that a start that hangs can be ended.
+    let stop = StopSignals::catch()?;
+    warn_of_settings_without_effect(config, &host);
     let process = Process::start(
         host,
         listeners,
@@ -96,7 +100,46 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Process, C
         process.stop().await;
         return Err(CliError::file(&file, "write", &error));
     }
-    Ok(process)
+    Ok((process, stop))
+}
+
+/// The error of a listener tells its cause in the middle of its sentence.
+async fn bind(address: SocketAddr) -> Result<Listener, CliError> {
+    let bound = Listener::bind(address).await;
+    bound.map_err(|error| CliError::failed("start", error.to_string()))
+}
+
+/// `[tokens]` is read when the database is first made; from then on the issuer's own settings hold. One
+/// who sets it later must not believe that it worked.
+fn warn_of_settings_without_effect(config: &Config, host: &Host) {
+    let policy = host.issuer().policy();
+    let settings = &policy.settings;
+    let in_force = [
+        (
+            "tokens.default_lifetime",
+            settings.default_lifetime.to_string(),
+        ),
+        ("tokens.max_lifetime", settings.max_lifetime.to_string()),
+        (
+            "tokens.default_algorithm",
+            settings.default_algorithm.to_string(),
+        ),
+    ];
+    for shown in config.show() {
+        let differs = in_force
+            .iter()
+            .find(|(key, value)| shown.key == *key && shown.value != *value);
+        if let Some((setting, in_force)) = differs
+            && shown.origin != Origin::Default.to_string()
+        {
+            tracing::warn!(
+                setting,
+                configured = shown.value,
+                in_force,
+                "this setting is only read when the database is first made; change it with: firman issuer edit"
+            );
+        }
+    }
 }
 
 fn host_options(config: &Config, issuer_url: String) -> Result<HostOptions, CliError> {
@@ -129,16 +172,28 @@ fn create_private_folder(path: &Path) -> Result<(), CliError> {
         .map_err(|error| CliError::file(path, "create", &error))
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub(super) async fn until_told_to_stop() -> Result<(), CliError> {
-    let failed = |error: std::io::Error| CliError::failed("signal", error.to_string());
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, which no longer end the process by themselves once this exists.
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn catch() -> Result<Self, CliError> {
+        let failed = |error: std::io::Error| CliError::failed("signal", error.to_string());
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+        })
     }
-    Ok(())
+
+    /// Waits for one of them, or returns at once when it has come.
+    pub(super) async fn received(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// An error with its innermost cause, in one line.

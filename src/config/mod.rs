@@ -76,7 +76,7 @@ pub struct Overrides {
     /// Address of the public listener [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
-    /// Address of the private listener: admin API, metrics [default: 127.0.0.1:8081]
+    /// Address of the private listener: admin API, readiness [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<String>,
     /// Database: sqlite:PATH or postgres://… [default: sqlite:data/firman.db]

@@ -10,6 +10,8 @@ use url::{Host, Url};
 
 /// No token of this server lives longer: half a day is a working day with its hand-over.
 const MAX_LIFETIME_CAP_SECONDS: u32 = 43_200;
+/// Below a minute, clock skew alone makes tokens fail.
+const MIN_LIFETIME_SECONDS: u32 = 60;
 
 /// Why a text is no value, and what would be one.
 #[derive(Debug, PartialEq, Eq)]
@@ -145,11 +147,13 @@ pub(super) fn number(text: &str, range: RangeInclusive<u32>) -> Result<u32, Unfi
 }
 
 pub(super) fn lifetime(text: &str) -> Result<u32, Unfit> {
-    match number(text, 1..=MAX_LIFETIME_CAP_SECONDS) {
+    match number(text, MIN_LIFETIME_SECONDS..=MAX_LIFETIME_CAP_SECONDS) {
         Ok(seconds) => Ok(seconds),
         Err(_) => unfit(
             "is not a lifetime in seconds",
-            format!("Write a whole number from 1 to {MAX_LIFETIME_CAP_SECONDS} (12 hours)."),
+            format!(
+                "Write a whole number from {MIN_LIFETIME_SECONDS} to {MAX_LIFETIME_CAP_SECONDS} (12 hours)."
+            ),
         ),
     }
 }

@@ -100,7 +100,8 @@ impl Setting {
     }
 
     /// The short variable that sets it, beside `FIRMAN_SECTION__KEY`.
-    pub(super) fn short_variable(self) -> Option<&'static str> {
+    #[must_use]
+    pub fn short_variable(self) -> Option<&'static str> {
         match self {
             Self::IssuerUrl => Some("FIRMAN_ISSUER_URL"),
             Self::Listen => Some("FIRMAN_LISTEN"),
@@ -123,7 +124,8 @@ impl Setting {
     }
 
     /// `FIRMAN_SECTION__KEY`.
-    pub(super) fn long_variable(self) -> String {
+    #[must_use]
+    pub fn long_variable(self) -> String {
         format!(
             "FIRMAN_{}",
             self.key().replace('.', "__").to_ascii_uppercase()
@@ -158,7 +160,8 @@ impl Setting {
     }
 
     /// True when its value can be read from another file, named by `<key>_file` or `<VARIABLE>_FILE`.
-    pub(super) fn has_file_form(self) -> bool {
+    #[must_use]
+    pub fn has_file_form(self) -> bool {
         self.is_secret() || self == Self::DatabaseUrl
     }
 

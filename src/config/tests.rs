@@ -90,7 +90,7 @@ const FILE_MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[tokens]\nmax_lifetime = 43201",
-        "firman.toml:2: tokens.max_lifetime is \"43201\", which is not a lifetime in seconds. Write a whole number from 1 to 43200 (12 hours).",
+        "firman.toml:2: tokens.max_lifetime is \"43201\", which is not a lifetime in seconds. Write a whole number from 60 to 43200 (12 hours).",
     ),
     (
         "[tokens]\ndefault_lifetime = 7200",

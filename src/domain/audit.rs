@@ -242,3 +242,101 @@ pub fn chain(issuer_id: &str, head: (i64, [u8; 32]), drafts: Vec<AuditDraft>) ->
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The vectors, computed without this code, with Python:
+    // from hashlib import sha256;P=lambda t:len(t.encode()).to_bytes(8,'big')+t.encode();O=lambda t:b'\0' if t is None else b'\1'+P(t);H=lambda i,p,n,a,e,ac,tg,ag,tk,rq,ad,d:sha256(P('firman-audit-1')+P(i)+p+n.to_bytes(8,'big')+a.to_bytes(8,'big')+P(e)+P(ac)+P(tg)+O(ag)+O(tk)+P(rq)+P(ad)+P(d)).hexdigest()
+    // FILLED = H('issuer-1',bytes(range(32)),7,1800000000123,'token.issued','agent:mailer','agent:mailer','agent-1','AaIAiJ52','request-1','192.0.2.7','{"audience":"https://reports.example","owner":"Équipe"}')
+    // SPARSE = H('issuer-1',bytes(32),1,1800000000000,'issuer.created','system','',None,None,'','','{}')
+    const FILLED: &str = "e823a9e92524ba4b3cc777c4744e4759b01648fc427182557fbb566e829709eb";
+    const SPARSE: &str = "7c986391cbdae4679b0b40b8246de7f477ef7be06db1f7ece3dc93caa95337b4";
+
+    fn filled() -> AuditDraft {
+        AuditDraft {
+            at: UnixMillis(1_800_000_000_123),
+            event: AuditEvent::TokenIssued,
+            actor: "agent:mailer".to_owned(),
+            target: "agent:mailer".to_owned(),
+            agent: Some(AgentId::from_text("agent-1")),
+            token_id: Some("AaIAiJ52".to_owned()),
+            request_id: "request-1".to_owned(),
+            address: "192.0.2.7".to_owned(),
+            detail: r#"{"audience":"https://reports.example","owner":"Équipe"}"#.to_owned(),
+        }
+    }
+
+    fn sparse() -> AuditDraft {
+        AuditDraft {
+            at: UnixMillis(1_800_000_000_000),
+            event: AuditEvent::IssuerCreated,
+            actor: "system".to_owned(),
+            target: String::new(),
+            agent: None,
+            token_id: None,
+            request_id: String::new(),
+            address: String::new(),
+            detail: "{}".to_owned(),
+        }
+    }
+
+    fn hex(hash: [u8; 32]) -> String {
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn filled_hash(draft: &AuditDraft) -> String {
+        let previous = std::array::from_fn(|index| u8::try_from(index).unwrap());
+        hex(chain_hash("issuer-1", &previous, 7, draft))
+    }
+
+    #[test]
+    fn no_two_different_entries_share_a_hash() {
+        let mut changed = vec![AuditDraft {
+            at: UnixMillis(1_800_000_000_124),
+            ..filled()
+        }];
+        changed.push(AuditDraft {
+            event: AuditEvent::IdTokenIssued,
+            ..filled()
+        });
+        // A byte that moves over a field's border changes the lengths.
+        changed.push(AuditDraft {
+            actor: "agent:mailera".to_owned(),
+            target: "gent:mailer".to_owned(),
+            ..filled()
+        });
+        for (agent, token_id) in [
+            (None, Some("AaIAiJ52")),
+            (Some(""), Some("AaIAiJ52")),
+            (Some("agent-1"), None),
+            (Some("agent-1"), Some("")),
+        ] {
+            changed.push(AuditDraft {
+                agent: agent.map(AgentId::from_text),
+                token_id: token_id.map(ToOwned::to_owned),
+                ..filled()
+            });
+        }
+        let mut hashes: Vec<String> = changed.iter().map(filled_hash).collect();
+        hashes.push(filled_hash(&filled()));
+        let total = hashes.len();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), total);
+    }
+
+    #[test]
+    fn the_encoding_under_the_hash_stands_still() {
+        assert_eq!(filled_hash(&filled()), FILLED);
+        assert_eq!(hex(chain_hash("issuer-1", &GENESIS, 1, &sparse())), SPARSE);
+    }
+
+    #[test]
+    fn every_event_has_a_name_of_its_own() {
+        for event in AuditEvent::ALL {
+            assert_eq!(AuditEvent::parse(event.as_str()), Some(event));
+        }
+    }
+}

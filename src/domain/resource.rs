@@ -54,7 +54,11 @@ impl Identifier {
     /// # Errors
     /// When it is not an absolute URI, has a fragment, is too long or is one of firman's own.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text.starts_with(RESERVED_IDENTIFIER_PREFIX) {
+        // RFC 8141 §3.1: the scheme and the namespace of a URN are the same in either case.
+        let is_reserved = text
+            .get(..RESERVED_IDENTIFIER_PREFIX.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_IDENTIFIER_PREFIX));
+        if is_reserved {
             return Err(Invalid::new(
                 "identifier",
                 "starts with 'urn:firman:', which is kept for firman's own resources",
@@ -64,6 +68,8 @@ impl Identifier {
             "is longer than 512 characters"
         } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
             "holds a character that is not printable ASCII"
+        } else if text.contains(['"', '<', '>', '\\', '^', '`', '{', '|', '}']) {
+            "holds one of the characters \" < > \\ ^ ` { | }, which no URI holds as they are (RFC 3986 section 2)"
         } else if text.contains('#') {
             "has a fragment, which RFC 8707 section 2 forbids"
         } else if url::Url::parse(text).is_err() {
@@ -148,6 +154,10 @@ mod tests {
             "https://a.example/#x",
             "https://a example",
             "urn:firman:admin",
+            "URN:Firman:admin",
+            "https://a.example/\"",
+            "https://a.example/\\b",
+            "https://a.example/{id}",
             &format!("https://a/{}", "x".repeat(512)),
         ] {
             assert!(Identifier::parse(bad).is_err(), "{bad:?} was accepted");

@@ -40,9 +40,12 @@ pub fn filled_line(field: &'static str, text: &str, max_chars: usize) -> Result<
     }
 }
 
-/// Zero-width, bidirectional and line-separating characters (Unicode UAX #9 and UTS #39).
-fn deceives(c: char) -> bool {
-    matches!(c, '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// True for zero-width, bidirectional and line-separating characters (Unicode UAX #9 and UTS #39).
+#[must_use]
+pub fn deceives(c: char) -> bool {
+    matches!(c, '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        // Fillers that show as nothing, interlinear annotations, and the tag characters, in which a whole hidden text fits.
+        | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -57,7 +60,15 @@ mod tests {
                 .to_string(),
             "owner: holds the character U+202E, which is not allowed here"
         );
-        for bad in ["a\0b", "a\nb", "a\u{200b}b", "a\u{feff}", "a\u{1b}[31m"] {
+        for bad in [
+            "a\0b",
+            "a\nb",
+            "a\u{200b}b",
+            "a\u{feff}",
+            "a\u{1b}[31m",
+            "a\u{e0041}",
+            "\u{3164}",
+        ] {
             assert!(line("owner", bad, 64).is_err(), "{bad:?} was accepted");
         }
         assert!(line("owner", &"x".repeat(65), 64).is_err());

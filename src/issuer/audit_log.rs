@@ -153,7 +153,7 @@ impl Issuer {
                 ));
             }
             for entry in batch.iter().filter(|entry| entry.seq <= head.seq) {
-                if let Some(problem) = self.check_entry(entry, seq, &hash) {
+                if let Some(problem) = check_entry(self.id.as_str(), entry, seq, &hash) {
                     return Ok(bad(seq, hash, problem));
                 }
                 (seq, hash) = (entry.seq, entry.hash);
@@ -167,24 +167,24 @@ impl Issuer {
             first_bad,
         })
     }
+}
 
-    fn check_entry(
-        &self,
-        entry: &AuditEntry,
-        previous_seq: i64,
-        previous_hash: &[u8; 32],
-    ) -> Option<BadEntry> {
-        if entry.seq != previous_seq + 1 {
-            return Some(BadEntry::new(previous_seq + 1, "the entry is missing"));
-        }
-        let computed = chain_hash(self.id.as_str(), previous_hash, entry.seq, &entry.draft);
-        (computed != entry.hash).then(|| {
-            BadEntry::new(
-                entry.seq,
-                "its content or the entry before it was changed after it was written",
-            )
-        })
+fn check_entry(
+    issuer_id: &str,
+    entry: &AuditEntry,
+    previous_seq: i64,
+    previous_hash: &[u8; 32],
+) -> Option<BadEntry> {
+    if entry.seq != previous_seq + 1 {
+        return Some(BadEntry::new(previous_seq + 1, "the entry is missing"));
     }
+    let computed = chain_hash(issuer_id, previous_hash, entry.seq, &entry.draft);
+    (computed != entry.hash).then(|| {
+        BadEntry::new(
+            entry.seq,
+            "its content or the entry before it was changed after it was written",
+        )
+    })
 }
 
 fn bad(entries: i64, head_hash: [u8; 32], first_bad: BadEntry) -> AuditVerdict {
@@ -200,4 +200,47 @@ fn parse_event(text: &str) -> Result<AuditEvent, Invalid> {
         let names = AuditEvent::ALL.map(AuditEvent::as_str).join(", ");
         Invalid::new("event", format!("must be one of {names}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::{AuditDraft, chain};
+
+    fn entries() -> Vec<AuditEntry> {
+        let draft = |target: &str| AuditDraft {
+            at: UnixMillis(1),
+            event: AuditEvent::AgentCreated,
+            actor: "system".to_owned(),
+            target: target.to_owned(),
+            agent: None,
+            token_id: None,
+            request_id: String::new(),
+            address: String::new(),
+            detail: "{}".to_owned(),
+        };
+        chain(
+            "i",
+            (0, GENESIS),
+            vec![draft("agent:a"), draft("agent:b"), draft("agent:c")],
+        )
+    }
+
+    #[test]
+    fn a_changed_a_removed_and_a_moved_entry_show() {
+        let good = entries();
+        assert_eq!(check_entry("i", &good[1], 1, &good[0].hash), None);
+        let mut changed = good[1].clone();
+        changed.draft.detail = "{ }".to_owned();
+        for (entry, previous_seq, previous_hash, seq) in [
+            (&changed, 1, &good[0].hash, 2),
+            (&good[2], 1, &good[0].hash, 2),
+            (&good[1], 1, &good[2].hash, 2),
+            (&good[1], 2, &good[1].hash, 3),
+        ] {
+            let found = check_entry("i", entry, previous_seq, previous_hash).map(|bad| bad.seq);
+            assert_eq!(found, Some(seq));
+        }
+        assert!(check_entry("another issuer", &good[1], 1, &good[0].hash).is_some());
+    }
 }

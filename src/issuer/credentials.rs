@@ -59,6 +59,8 @@ pub struct Rotation {
     pub overlap: i64,
     /// The new public key; `None` for a client secret.
     pub key: Option<UnverifiedKey>,
+    /// Seconds until the new one stops being accepted; `None`: never, however long the old one was made for.
+    pub expires_in: Option<i64>,
 }
 
 /// A credential that was made.
@@ -150,7 +152,7 @@ impl Issuer {
         };
         let prepared = self.prepare_credential(NewCredential {
             kind,
-            expires_in: None,
+            expires_in: rotation.expires_in,
         })?;
 
         let mut change = self.begin(caller, Touches::Agent).await?;

@@ -103,11 +103,12 @@ impl Issuer {
         let found = tx.agent_by_name(&self.id, name.as_str()).await?;
         tx.rollback().await?;
         let agent = found.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
-        let asked = query
-            .resource
-            .as_deref()
-            .map(|text| asked_resource(text, &policy))
-            .transpose()?;
+        let asked = match query.resource.as_deref() {
+            // The issuer itself, whose tokens `openid` asks for: an audience that is no resource.
+            None => None,
+            Some(text) if text == policy.settings.url => None,
+            Some(text) => Some(asked_resource(text, &policy)?),
+        };
 
         let held = held_roles(&agent, &policy);
         let mut resources: Vec<ExplainedResource> = policy
@@ -123,7 +124,10 @@ impl Issuer {
 
         let now = self.ports.clock.now();
         let request = ClientCredentialsRequest {
-            audience: asked.map(|resource| resource.identifier.as_str().to_owned()),
+            audience: asked.map_or_else(
+                || query.resource.clone(),
+                |resource| Some(resource.identifier.as_str().to_owned()),
+            ),
             scopes,
             expires_in: None,
         };

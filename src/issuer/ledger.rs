@@ -19,11 +19,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
 use crate::domain::id::IssuerId;
+use crate::domain::text::deceives;
 use crate::ports::time::UnixMillis;
 use crate::store::UsedAssertion;
 use crate::store::{Head, StoreError, Tx};
 
 use super::mint::{IssuedToken, Minted};
+use super::secrets::is_well_formed;
 use super::{Caller, Issuer};
 
 /// Issuances that may wait: at 64 a commit, 64 commits' worth; more means the disk is not keeping up.
@@ -35,6 +37,8 @@ const REFUSAL_QUEUE: usize = 4096;
 /// Kinds of unproven callers kept apart per interval. Whoever knows nothing can make this many audit
 /// entries each interval, for ever: about a million a day.
 const UNPROVEN_KINDS: usize = 128;
+/// Bytes of a claimed client id that are shown, and at most one escape more: names have 128.
+const SHOWN_MAX_BYTES: usize = 160;
 /// How often unproven callers become audit entries.
 const UNPROVEN_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -177,15 +181,10 @@ impl Issuer {
 
     /// Counts a caller that did not prove itself; a flood becomes one entry per kind and interval.
     pub fn note_unproven(&self, reason: &'static str, unverified_client_id: &str, caller: &Caller) {
-        let shown: String = unverified_client_id
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(160)
-            .collect();
         let kind = UnprovenKind {
             reason,
             address: caller.address.clone(),
-            unverified_client_id: shown,
+            unverified_client_id: shown(unverified_client_id),
         };
         let mut unproven = self.ledger.unproven();
         let unproven = unproven.entry(self.id.clone()).or_default();
@@ -232,6 +231,26 @@ fn printable(draft: AuditDraft) -> AuditDraft {
         detail: clean(draft.detail),
         ..draft
     }
+}
+
+/// A claimed client id as the audit shows it: short, one line, and nothing that opens anything.
+fn shown(unverified_client_id: &str) -> String {
+    if is_well_formed(unverified_client_id.trim()) {
+        return "a client secret in place of a client id".to_owned();
+    }
+    let mut shown = String::new();
+    for c in unverified_client_id.chars() {
+        if shown.len() >= SHOWN_MAX_BYTES {
+            break;
+        }
+        if c.is_control() || deceives(c) {
+            // Escaped instead of left out: what is left would be the name of somebody else.
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 fn unproven_draft(at: UnixMillis, kind: &UnprovenKind, count: u64) -> AuditDraft {

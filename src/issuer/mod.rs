@@ -178,7 +178,12 @@ impl IssuerError {
     pub fn not_found(noun: &'static str, name: &str) -> Self {
         Self::NotFound {
             noun,
-            name: name.chars().filter(|c| !c.is_control()).take(160).collect(),
+            // Whatever it is, it is repeated to a person: nothing that a terminal acts on or that hides.
+            name: name
+                .chars()
+                .filter(|c| c.is_ascii_graphic())
+                .take(160)
+                .collect(),
         }
     }
 }

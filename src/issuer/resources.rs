@@ -92,15 +92,7 @@ impl Issuer {
             .transpose()?;
         let mut change = self.begin(caller, Touches::Policy).await?;
         let settings = self.settings_in(&mut change.tx).await?;
-        // `openid` gives anyone a token for the issuer itself; a resource of that name would be
-        // granted to all.
-        if identifier.as_str() == settings.url {
-            return Err(Invalid::new(
-                "identifier",
-                "is the issuer itself, whose tokens need no grant; give the API an identifier of its own",
-            )
-            .into());
-        }
+        check_is_not_issuer(&identifier, &settings)?;
         let resource = Resource {
             id: ResourceId::new(change.at, &*self.ports.random),
             name,
@@ -377,6 +369,18 @@ fn parse_identifier(text: Option<&str>, profile: Profile) -> Result<Identifier, 
             ),
         )),
     }
+}
+
+/// The issuer's URL is the audience of identity tokens, which no role grants: as a resource it would be
+/// two things under one name.
+fn check_is_not_issuer(identifier: &Identifier, settings: &IssuerSettings) -> Result<(), Invalid> {
+    if identifier.as_str() != settings.url {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        "identifier",
+        "is the issuer's own URL; a token for the issuer itself is had with the scope openid and needs no resource",
+    ))
 }
 
 fn parse_algorithm(text: &str, profile: Profile) -> Result<SigningAlgorithm, Invalid> {

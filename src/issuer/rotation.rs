@@ -132,10 +132,13 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let mut views = Vec::new();
         for key in made {
-            let record = self
+            let inserted = self
                 .insert_key(&mut change, &key, KeyState::Prepared)
-                .await?
-                .ok_or_else(|| already_prepared(key.algorithm()))?;
+                .await?;
+            let Some(record) = inserted else {
+                let keys = change.tx.keys(&self.id).await?;
+                return Err(already_prepared(key.algorithm(), &keys));
+            };
             views.push(record.into());
         }
         self.finish(change).await?;
@@ -391,10 +394,16 @@ pub async fn generate(algorithm: SigningAlgorithm) -> Result<SigningKey, IssuerE
     }
 }
 
-fn already_prepared(algorithm: SigningAlgorithm) -> IssuerError {
+fn already_prepared(algorithm: SigningAlgorithm, keys: &[StoredKey]) -> IssuerError {
+    let prepared = keys
+        .iter()
+        .map(|key| KeyView::from(key.record.clone()))
+        .find(|key| key.record.algorithm == algorithm && key.activates_at.is_some());
+    let when = prepared
+        .and_then(|key| key.activates_at)
+        .map_or_else(|| "soon".to_owned(), |at| format!("from {at} on"));
     IssuerError::Conflict(format!(
-        "a new {algorithm} key is prepared already and will sign {} minutes after it was made; look at it with: firman key list",
-        PUBLISH_AHEAD_SECONDS / 60
+        "a new {algorithm} key is prepared already and will sign {when}; nothing needs to be done, look at it with: firman key list"
     ))
 }
 

@@ -47,7 +47,7 @@ pub enum SealingError {
     },
     /// The sealed value was not sealed with this key for this name, or was changed.
     #[error(
-        "cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed"
+        "cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed; put back the key that belongs to this database"
     )]
     Open {
         /// What was to be opened.

@@ -16,11 +16,11 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
 use tower::util::MapRequestLayer;
-use tower_http::catch_panic::CatchPanic;
+use tower_http::catch_panic::{CatchPanic, ResponseForPanic};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::refusal::Refusal;
+use super::refusal::{ErrorForm, Refusal};
 use super::{HostPolicy, Limits};
 use crate::ports::random::{Random, random_bytes};
 use crate::ports::request::{PeerAddr, RequestId};
@@ -94,7 +94,7 @@ impl Exchange {
             let id_header = HeaderValue::try_from(&id.0).expect("a UUID is a header value");
             let mut response = match self.admit(request).await {
                 Ok((head, body)) => self.route(head, body, (PeerAddr(peer), id)).await,
-                Err(refusal) => refusal.response(),
+                Err(refusal) => refusal.response(self.hosts.error_form(), &id),
             };
             let headers = response.headers_mut();
             headers.insert(X_REQUEST_ID.clone(), id_header);
@@ -148,8 +148,12 @@ impl Exchange {
     ) -> Response<Body> {
         let mut request = Request::from_parts(head, Body::from(body));
         request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(id);
-        let router = CatchPanic::custom(self.router.clone(), panicked);
+        request.extensions_mut().insert(id.clone());
+        let on_panic = OnPanic {
+            form: self.hosts.error_form(),
+            id,
+        };
+        let router = CatchPanic::custom(self.router.clone(), on_panic);
         match router.oneshot(request).await {
             Ok(response) => response.map(Body::new),
             Err(infallible) => match infallible {},
@@ -157,10 +161,21 @@ impl Exchange {
     }
 }
 
-/// The payload may quote the request, so it goes nowhere; the panic hook logs where it happened.
-fn panicked(_payload: Box<dyn Any + Send>) -> Response<Body> {
-    tracing::error!("a handler panicked");
-    Refusal::HandlerPanicked.response()
+/// What is answered when a handler panics.
+#[derive(Clone)]
+struct OnPanic {
+    form: ErrorForm,
+    id: RequestId,
+}
+
+impl ResponseForPanic for OnPanic {
+    type ResponseBody = Body;
+
+    /// The payload may quote the request, so it goes nowhere; the panic hook logs where it happened.
+    fn response_for_panic(&mut self, _payload: Box<dyn Any + Send>) -> Response<Body> {
+        tracing::error!("a handler panicked");
+        Refusal::HandlerPanicked.response(self.form, &self.id)
+    }
 }
 
 /// hyper takes any list that ends in `chunked` and hands the body over still compressed; a proxy before us

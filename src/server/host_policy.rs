@@ -9,7 +9,7 @@ use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 
-use super::refusal::Refusal;
+use super::refusal::{ErrorForm, Refusal};
 
 /// The rule of a listener. Either way a request has exactly one `Host` line (RFC 9112 §3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,14 @@ impl AllowedHosts {
 }
 
 impl HostPolicy {
+    /// The form of the errors on a listener with this policy: only the private one has a list.
+    pub(super) fn error_form(&self) -> ErrorForm {
+        match self {
+            Self::AnySingle => ErrorForm::OAuth,
+            Self::AllowList(_) => ErrorForm::Problem,
+        }
+    }
+
     /// Judges a request's `Host` and, when its target is in absolute form, the authority there, which then
     /// takes precedence (RFC 9112 §3.2.2).
     pub(super) fn check(&self, request: &Parts) -> Result<(), Refusal> {

@@ -108,12 +108,11 @@ pub struct ServerError {
     address: SocketAddr,
     reason: String,
     remedy: &'static str,
-    source: io::Error,
 }
 
 impl ServerError {
-    fn new(address: SocketAddr, source: io::Error) -> Self {
-        let kind = source.kind();
+    fn new(address: SocketAddr, error: &io::Error) -> Self {
+        let kind = error.kind();
         let (reason, remedy) = if kind == io::ErrorKind::AddrInUse {
             (
                 "address already in use".to_owned(),
@@ -131,7 +130,7 @@ impl ServerError {
             )
         } else {
             (
-                source.to_string(),
+                error.to_string(),
                 "Choose another address with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private).",
             )
         };
@@ -139,7 +138,6 @@ impl ServerError {
             address,
             reason,
             remedy,
-            source,
         }
     }
 }
@@ -158,7 +156,7 @@ impl Listener {
     ///
     /// When the address is taken, reserved or not this machine's.
     pub async fn bind(address: SocketAddr) -> Result<Self, ServerError> {
-        let failed = |source| ServerError::new(address, source);
+        let failed = |error| ServerError::new(address, &error);
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self { socket, address })

@@ -4,6 +4,18 @@
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::ports::request::RequestId;
+
+/// What an error looks like on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorForm {
+    /// RFC 6749 §5.2, on the public one.
+    OAuth,
+    /// RFC 9457, on the private one.
+    Problem,
+}
 
 /// Why a request is not routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,20 +39,47 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// The answer. The connection is closed after it wherever the rest of the request is unread.
-    pub(super) fn response(self) -> Response<Body> {
+    /// The answer, in the form that the listener's other errors have. The connection is closed after it
+    /// wherever the rest of the request is unread.
+    pub(super) fn response(self, form: ErrorForm, id: &RequestId) -> Response<Body> {
         let (status, error, description) = self.wording();
-        let body =
-            serde_json::json!({ "error": error, "error_description": description }).to_string();
-        let mut response = Response::new(Body::from(body));
+        let (content_type, body) = match form {
+            ErrorForm::OAuth => (
+                "application/json",
+                json!({ "error": error, "error_description": description }),
+            ),
+            ErrorForm::Problem => (
+                "application/problem+json",
+                json!({
+                    "type": format!("urn:firman:problem:{}", self.problem_kind()),
+                    "title": status.canonical_reason().unwrap_or_default(),
+                    "status": status.as_u16(),
+                    "detail": description,
+                    "request_id": id.0,
+                }),
+            ),
+        };
+        let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self != Self::HandlerPanicked {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// The kinds of the admin API where it has one for this.
+    fn problem_kind(self) -> &'static str {
+        match self {
+            Self::NotOneHost | Self::MalformedHost | Self::MalformedBody => "invalid",
+            Self::BodyTooLarge { .. } => "too_large",
+            Self::UnknownHost => "misdirected_request",
+            Self::UnknownTransferCoding => "not_implemented",
+            Self::BodyTooSlow => "request_timeout",
+            Self::HandlerPanicked => "internal",
+        }
     }
 
     fn wording(self) -> (StatusCode, &'static str, String) {

@@ -89,6 +89,21 @@ impl Store {
         })
     }
 
+    /// What a person calls the database at that URL, without the user and the password in it.
+    #[must_use]
+    pub fn name_of(database_url: &str) -> String {
+        if let Some(path) = database_url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return format!("the database file {path}");
+        }
+        let Ok(options) = postgres_options(database_url) else {
+            return "the database".to_owned();
+        };
+        let (host, port) = (options.get_host(), options.get_port());
+        let database = options.get_database().unwrap_or("of the user's name");
+        format!("the PostgreSQL database {database} at {host}:{port}")
+    }
+
     /// Begins a read-only transaction: all its statements see the database at one moment.
     ///
     /// # Errors

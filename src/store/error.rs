@@ -68,6 +68,34 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Why, in the words of the database or the operating system alone, for a sentence that says what
+    /// was being done.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unavailable(source) | Self::Rejected(source) => plain(source.as_ref()),
+            Self::Corrupt { what } => what.clone(),
+            Self::NewerSchema | Self::InUse { .. } | Self::BadUrl { .. } => self.to_string(),
+        }
+    }
+}
+
+/// The innermost cause, without what drivers put around it.
+fn plain(error: &(dyn Error + 'static)) -> String {
+    if let Some(sqlx::Error::Database(database)) = error.downcast_ref() {
+        return database.message().to_owned();
+    }
+    if let Some(cause) = error.source() {
+        return plain(cause);
+    }
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_lowercase());
+    first.into_iter().flatten().chain(letters).collect()
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         if matches!(
@@ -90,8 +118,8 @@ impl From<sqlx::Error> for StoreError {
             return Self::rejected(error);
         }
         match error.as_database_error().and_then(sqlite_result_code) {
-            Some(11 | 26) => Self::corrupt(error.to_string()), // SQLITE_CORRUPT, SQLITE_NOTADB
-            Some(18 | 20) => Self::rejected(error),            // SQLITE_TOOBIG, SQLITE_MISMATCH
+            Some(11 | 26) => Self::corrupt(plain(&error)), // SQLITE_CORRUPT, SQLITE_NOTADB
+            Some(18 | 20) => Self::rejected(error),        // SQLITE_TOOBIG, SQLITE_MISMATCH
             Some(_) | None => Self::unavailable(error),
         }
     }

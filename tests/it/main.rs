@@ -1,6 +1,16 @@
 //! The integration tests: one binary, whose tree mirrors the program's rooms and URLs.
 
+mod admin;
 mod cli;
+mod embedding;
+mod house_rules;
 mod http;
 mod jose;
+mod ledger;
+mod oauth2;
+mod process;
+mod readme;
+mod relying_party;
 mod review_token;
+mod rotation;
+mod well_known;

@@ -215,9 +215,14 @@ fn identifiers(reachable: &[(&Resource, &Scopes)]) -> String {
 }
 
 fn not_granted(audience: &str, reachable: &[(&Resource, &Scopes)]) -> AuthorizationError {
+    // Replaced instead of left out: what is left would read like an audience that is granted.
     let shown: String = audience
         .chars()
-        .filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\'))
+        .map(|c| match c {
+            '"' | '\\' => '?',
+            '!'..='~' => c,
+            _ => '?',
+        })
         .take(200)
         .collect();
     AuthorizationError::InvalidTarget(match reachable {

@@ -59,7 +59,7 @@ async fn ht_004_a_private_listener_refuses_a_name_that_is_not_its_own() {
     ] {
         let hosts = AllowedHosts::new(SocketAddr::from(([127, 0, 0, 1], 8081)), []);
         let server = TestServer::with(short_limits(), HostPolicy::AllowList(hosts)).await;
-        let expected = refused(
+        let expected = refused_as_problem(
             "421 Misdirected Request",
             "misdirected_request",
             "this listener does not answer to that host name; add it to FIRMAN_ADMIN_HOSTS if it should",

@@ -249,6 +249,19 @@ fn refused(status: &str, error: &str, description: &str) -> String {
     )
 }
 
+/// The same on a private listener, whose errors are RFC 9457 problems.
+fn refused_as_problem(status: &str, kind: &str, detail: &str) -> String {
+    let (code, title) = status.split_once(' ').unwrap();
+    let body = format!(
+        r#"{{"detail":"{detail}","request_id":"{FIRST_ID}","status":{code},"title":"{title}","type":"urn:firman:problem:{kind}"}}"#
+    );
+    format!(
+        "HTTP/1.1 {status}\ncontent-type: application/problem+json\ncache-control: no-store\nconnection: close\n\
+         x-request-id: {FIRST_ID}\nx-content-type-options: nosniff\ncontent-length: {}\n\n{body}",
+        body.len()
+    )
+}
+
 /// The whole answer of a handler to the first request of a server.
 fn answered(body: &str, further: &str) -> String {
     format!(

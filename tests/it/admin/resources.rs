@@ -1,0 +1,222 @@
+//! Resources.
+
+use super::*;
+
+#[tokio::test]
+async fn a_resource_is_made_shown_edited_and_listed() {
+    let issuer = TestIssuer::start().await;
+    let new = json!({ "name": "api", "identifier": "https://api.example", "description": "the API", "scopes": ["write", "read"] });
+    let created = post(&issuer, "/resources", new).await;
+    let resource = json!({
+        "id": "…", "name": "api", "identifier": "https://api.example", "description": "the API", "profile": "generic",
+        "scopes": ["read", "write"], "lifetime": null, "algorithm": null, "token_lifetime": 900, "token_algorithm": "ES256",
+        "created_at": START, "updated_at": START, "version": "…"
+    });
+    assert_eq!(
+        (created.status, without_ids(created.json())),
+        (201, resource)
+    );
+    let edited = patch(
+        &issuer,
+        "/resources/api",
+        json!({ "lifetime": 120, "algorithm": "RS256", "scopes": ["read"] }),
+    )
+    .await
+    .json();
+    assert_eq!(
+        (
+            &edited["token_lifetime"],
+            &edited["token_algorithm"],
+            &edited["scopes"]
+        ),
+        (&json!(120), &json!("RS256"), &json!(["read"]))
+    );
+    let reset = patch(
+        &issuer,
+        "/resources/api",
+        json!({ "lifetime": null, "algorithm": null }),
+    )
+    .await
+    .json();
+    assert_eq!(
+        (&reset["token_lifetime"], &reset["token_algorithm"]),
+        (&json!(900), &json!("ES256"))
+    );
+    assert_eq!(get(&issuer, "/resources/api").await.json(), reset);
+    assert_eq!(
+        get(&issuer, "/resources").await.json(),
+        json!({ "items": [reset], "next_cursor": null })
+    );
+}
+
+#[tokio::test]
+async fn a_claude_resource_needs_no_identifier_and_keeps_to_what_claude_takes() {
+    let issuer = TestIssuer::start().await;
+    let created = post(
+        &issuer,
+        "/resources",
+        json!({ "name": "claude", "profile": "claude" }),
+    )
+    .await
+    .json();
+    assert_eq!(
+        (&created["identifier"], &created["token_lifetime"]),
+        (&json!("https://api.anthropic.com"), &json!(600))
+    );
+    let long = patch(&issuer, "/resources/claude", json!({ "lifetime": 7200 })).await;
+    assert_problem(
+        &long,
+        400,
+        "invalid",
+        "lifetime: must be 60 to 3600 seconds for a resource with profile claude",
+    );
+    let algorithm = patch(
+        &issuer,
+        "/resources/claude",
+        json!({ "algorithm": "EdDSA" }),
+    )
+    .await;
+    assert_problem(
+        &algorithm,
+        400,
+        "invalid",
+        "algorithm: must be ES256 or RS256 for a resource with profile claude",
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
+    let issuer = TestIssuer::start().await;
+    issuer.resource("api", &[]).await;
+    for (body, status, kind, detail) in [
+        (
+            json!({ "name": "x" }),
+            400,
+            "invalid",
+            "identifier: is missing: a resource with profile generic needs the URI that becomes the audience, such as https://api.example.com",
+        ),
+        (
+            json!({ "name": "x", "identifier": "x", "profile": "azure" }),
+            400,
+            "invalid",
+            "profile: must be generic or claude",
+        ),
+        (
+            json!({ "name": "x", "identifier": "https://x.example", "scopes": ["openid"] }),
+            400,
+            "invalid",
+            "scopes: holds 'openid', which OpenID Connect defines and which needs no grant; leave it out",
+        ),
+        (
+            json!({ "name": "x", "identifier": "https://x.example", "scopes": ["*"] }),
+            400,
+            "invalid",
+            "scopes: holds a scope that is '*', which is kept for \"all scopes\" in role grants",
+        ),
+        (
+            json!({ "name": "x", "identifier": "https://x.example", "algorithm": "none" }),
+            400,
+            "invalid",
+            "algorithm: must be ES256 or RS256 for a resource with profile generic",
+        ),
+        (
+            json!({ "name": "api", "identifier": "https://x.example" }),
+            409,
+            "conflict",
+            "there is a resource 'api' already; choose another name, or change that one with: firman resource edit api",
+        ),
+        (
+            json!({ "name": "x", "identifier": "https://api.example" }),
+            409,
+            "conflict",
+            "the identifier https://api.example belongs to the resource 'api'; use that one",
+        ),
+    ] {
+        assert_problem(
+            &post(&issuer, "/resources", body).await,
+            status,
+            kind,
+            detail,
+        );
+    }
+    let rename = patch(
+        &issuer,
+        "/resources/api",
+        json!({ "identifier": "https://other.example" }),
+    )
+    .await;
+    assert_eq!(kind_of(&rename), (400, "invalid".to_owned()));
+}
+
+#[tokio::test]
+async fn an_identifier_is_a_uri_that_means_nothing_else() {
+    let issuer = TestIssuer::start().await;
+    for (identifier, detail) in [
+        (
+            json!(issuer.url),
+            "identifier: is the issuer's own URL; a token for the issuer itself is had with the scope openid and needs no resource",
+        ),
+        (
+            json!("URN:Firman:admin"),
+            "identifier: starts with 'urn:firman:', which is kept for firman's own resources",
+        ),
+        (
+            json!("https://x.example/\""),
+            "identifier: holds one of the characters \" < > \\ ^ ` { | }, which no URI holds as they are (RFC 3986 section 2)",
+        ),
+    ] {
+        let new = json!({ "name": "x", "identifier": identifier });
+        assert_problem(
+            &post(&issuer, "/resources", new).await,
+            400,
+            "invalid",
+            detail,
+        );
+    }
+}
+
+#[tokio::test]
+async fn ad_025_a_resource_in_use_is_removed_only_by_force_and_its_name_may_be_used_again() {
+    let issuer = TestIssuer::start().await;
+    issuer.resource("api", &["read"]).await;
+    issuer.role("reader", "api", &[]).await;
+    let detail = "the resource 'api' is granted by: reader; take it out of these roles first, or remove it with force, which does that";
+    assert_problem(
+        &call(&issuer, Method::DELETE, "/resources/api").await,
+        409,
+        "conflict",
+        detail,
+    );
+    assert_problem(
+        &call(&issuer, Method::DELETE, "/resources/api?force=false").await,
+        409,
+        "conflict",
+        detail,
+    );
+    assert_eq!(
+        call(&issuer, Method::DELETE, "/resources/api?force=true")
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        get(&issuer, "/roles/reader").await.json()["grants"],
+        json!([])
+    );
+    assert_eq!(
+        audited(&issuer, "&event=role.changed", |_| true).await["detail"],
+        json!({ "grant_removed": "api" })
+    );
+    assert_problem(
+        &get(&issuer, "/resources/api").await,
+        404,
+        "not_found",
+        "there is no resource 'api'",
+    );
+    issuer.resource("api", &["read"]).await;
+    assert_eq!(
+        get(&issuer, "/roles/reader").await.json()["grants"],
+        json!([]),
+        "the new one is another one"
+    );
+}
