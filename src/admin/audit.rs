@@ -68,7 +68,8 @@ impl From<AuditEntry> for EntryBody {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
-    /// Items of a page, 1 to 200.
+    /// Items of a page, 1 to 200; 50 unless said.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,

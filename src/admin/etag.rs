@@ -24,7 +24,7 @@ pub(super) struct IfMatch(pub(super) Option<i64>);
 #[into_params(parameter_in = Header)]
 pub(super) struct IfMatchHeader {
     /// The ETag of the version that is to be changed; a stale one is refused with 412.
-    #[param(rename = "If-Match")]
+    #[param(rename = "If-Match", pattern = r#"^(\*|"v[0-9]+")$"#)]
     #[expect(dead_code, reason = "read by the derive, for the document")]
     if_match: Option<String>,
 }

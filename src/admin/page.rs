@@ -54,7 +54,8 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Issuer>> for Params<T> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageParams {
-    /// Items of a page, 1 to 200.
+    /// Items of a page, 1 to 200; 50 unless said.
+    #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<i64>,
     /// `next_cursor` of the page before.
     pub(super) cursor: Option<String>,

@@ -22,6 +22,8 @@ pub(super) struct AdminClient {
     http: reqwest::Client,
     base: Url,
     token: SecretString,
+    /// Where the token was found, for whom it is refused.
+    token_source: String,
     insecure_http: bool,
 }
 
@@ -39,6 +41,7 @@ impl AdminClient {
             http: http::client(&base)?,
             base,
             token: find_token(&config)?,
+            token_source: token_source(&config),
             insecure_http: globals.insecure_http,
         })
     }
@@ -218,7 +221,14 @@ impl AdminClient {
         if answer.is_success() {
             Ok(answer)
         } else {
-            Err(CliError::problem(answer.status, &answer.body))
+            let refused = CliError::problem(answer.status, &answer.body);
+            if answer.status == 401 {
+                let source = &self.token_source;
+                return Err(refused.and(&format!(
+                    "It came from {source}: is it of this issuer, and was it revoked?"
+                )));
+            }
+            Err(refused)
         }
     }
 }
@@ -325,14 +335,11 @@ fn is_set(config: &Config, key: &str) -> bool {
 /// The setting, or the file that the server made at its first start.
 fn find_token(config: &Config) -> Result<SecretString, CliError> {
     if let Some(token) = config.admin_token() {
-        return bearer(
-            token.expose_secret(),
-            "client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE)",
-        );
+        return bearer(token.expose_secret(), &token_source(config));
     }
     let path = config.data_dir().join("admin-token");
     match fs::read_to_string(&path) {
-        Ok(token) => bearer(&token, &path.display().to_string()),
+        Ok(token) => bearer(&token, &token_source(config)),
         Err(error) => Err(CliError::failed(
             "no_token",
             format!(
@@ -341,6 +348,13 @@ fn find_token(config: &Config) -> Result<SecretString, CliError> {
                 super::error::reason(&error)
             ),
         )),
+    }
+}
+
+fn token_source(config: &Config) -> String {
+    match config.admin_token() {
+        Some(_) => "client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE)".to_owned(),
+        None => config.data_dir().join("admin-token").display().to_string(),
     }
 }
 

@@ -18,6 +18,7 @@ use super::keyfile::{self, KeyFile};
 use super::serve;
 use super::token::{self, GetArgs, Proof};
 use crate::config::{LogLevel, Overrides};
+use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::profile::Profile;
 use crate::issuer::agents::NewAgent;
 use crate::issuer::credentials::{NewCredential, NewCredentialKind, UnverifiedKey};
@@ -88,7 +89,9 @@ async fn prove(
     let key = register_agent(issuer, key_file).await?;
 
     // As the agent: over HTTP, knowing the issuer's URL, its own name and its key.
-    let discovered = token::Issuer::discover(issuer.url(), false).await?;
+    let discovered = token::Issuer::discover(issuer.url(), false)
+        .await
+        .map_err(|error| not_at_its_url(error, issuer.url()))?;
     let request = GetArgs::for_resource(issuer.url(), AGENT, &audience);
     let answer = token::request(&request, &Proof::Key(key), &discovered, now).await?;
     let token = answer["access_token"]
@@ -106,6 +109,17 @@ async fn prove(
     };
     proven.check_for_claude()?;
     Ok(proven)
+}
+
+/// With a public URL the way goes out to a proxy and back; on a first try there may be none yet.
+fn not_at_its_url(error: CliError, issuer_url: &str) -> CliError {
+    if issuer_url.starts_with("http://") {
+        return error;
+    }
+    error.and(
+        "quickstart asks for its token at the issuer's own URL: when nothing leads from there to this process yet, \
+         leave the issuer URL out and try it on loopback, or start it with: firman serve",
+    )
 }
 
 impl ProvenToken {
@@ -207,6 +221,7 @@ async fn register_agent(issuer: &Arc<Issuer>, key_file: &Path) -> Result<Signing
     };
     match issuer.agent(AGENT).await {
         Ok(known) => {
+            check_is_active(&known.view.agent, issuer)?;
             let is_registered = known
                 .credentials
                 .iter()
@@ -239,6 +254,26 @@ async fn register_agent(issuer: &Arc<Issuer>, key_file: &Path) -> Result<Signing
         fresh.keep();
     }
     Ok(key)
+}
+
+/// To the agent itself the token endpoint would not say why it refuses.
+fn check_is_active(agent: &Agent, issuer: &Issuer) -> Result<(), CliError> {
+    let remedy = match agent.status {
+        AgentStatus::Removed { .. } => {
+            "and its name is never given out again; run quickstart with a new --data-dir".to_owned()
+        }
+        AgentStatus::Suspended { .. } => format!(
+            "so that it gets no token; start 'firman serve', then: firman agent resume {AGENT}"
+        ),
+        AgentStatus::Active if agent.is_active(issuer.ports().clock.now()) => return Ok(()),
+        AgentStatus::Active => format!(
+            "but expired; start 'firman serve', then: firman agent edit {AGENT} --expires-in never"
+        ),
+    };
+    Err(CliError::failed(
+        "quickstart",
+        format!("the agent '{AGENT}' is {}, {remedy}", agent.status.as_str()),
+    ))
 }
 
 fn public_key(jwk: &PublicJwk) -> NewCredential {

@@ -249,7 +249,9 @@ pub fn parse_attributes(
             if is_reserved_claim(name) {
                 return Err(Invalid::new("attributes", format!("holds '{name}', a claim that the issuer sets itself")));
             }
-            Ok((name.clone(), text::filled_line("attributes", value, ATTRIBUTE_VALUE_MAX_CHARS)?))
+            let value = text::filled_line("attributes", value, ATTRIBUTE_VALUE_MAX_CHARS)
+                .map_err(|invalid| Invalid::new("attributes", format!("'{name}' {}", invalid.problem)))?;
+            Ok((name.clone(), value))
         })
         .collect()
 }

@@ -11,6 +11,7 @@ use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEvent;
 use crate::domain::credential::{CREDENTIALS_MAX, Credential, CredentialKind, LIVE_SECRETS_MAX};
 use crate::domain::id::CredentialId;
+use crate::domain::text;
 use crate::jose::jwk::PublicJwk;
 use crate::ports::time::UnixTime;
 
@@ -22,6 +23,9 @@ use super::{Caller, Issuer, IssuerError};
 /// How long a replaced credential stays good when nobody says otherwise, in seconds: a day, so that
 /// every copy of it can be replaced in working hours.
 pub const DEFAULT_OVERLAP_SECONDS: i64 = 86_400;
+
+/// Longest `kid` of a public key, in characters; jose counts its bytes.
+const KID_MAX_CHARS: usize = 256;
 
 /// A credential to be made, as it was asked for.
 #[derive(Debug)]
@@ -228,6 +232,14 @@ impl Issuer {
         new: NewCredential,
     ) -> Result<PreparedCredential, IssuerError> {
         let expires_in = new.expires_in.map(check_expires_in).transpose()?;
+        let public_key = |jwk: PublicJwk, field| {
+            // jose takes any `kid` that is printable; it is shown to people like every other text.
+            if let Some(kid) = jwk.kid() {
+                text::line(field, kid, KID_MAX_CHARS)
+                    .map_err(|invalid| Invalid::new(field, format!("`kid` {}", invalid.problem)))?;
+            }
+            Ok::<_, Invalid>((CredentialKind::PublicKey { jwk: Box::new(jwk) }, None))
+        };
         let (kind, secret) = match new.kind {
             NewCredentialKind::ClientSecret => {
                 let made = self
@@ -242,12 +254,12 @@ impl Issuer {
             NewCredentialKind::PublicKey(UnverifiedKey::Jwk(value)) => {
                 let jwk = PublicJwk::from_value(&value)
                     .map_err(|error| Invalid::new("jwk", error.to_string()))?;
-                (CredentialKind::PublicKey { jwk: Box::new(jwk) }, None)
+                public_key(jwk, "jwk")?
             }
             NewCredentialKind::PublicKey(UnverifiedKey::Pem(text)) => {
                 let jwk = PublicJwk::from_pem(&text)
                     .map_err(|error| Invalid::new("pem", error.to_string()))?;
-                (CredentialKind::PublicKey { jwk: Box::new(jwk) }, None)
+                public_key(jwk, "pem")?
             }
         };
         Ok(PreparedCredential {

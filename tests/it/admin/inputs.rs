@@ -1,5 +1,7 @@
 //! Bad inputs that any noun may get.
 
+use firman::testing::TestKey;
+
 use super::*;
 
 fn new_agent(name: &str) -> Value {
@@ -354,6 +356,13 @@ async fn a_method_that_a_path_does_not_take_is_told_which_it_takes() {
     assert_eq!(allowed, ["DELETE", "GET", "HEAD", "PATCH"]);
 }
 
+/// A public key that is good but for its `kid`.
+fn key_with_kid(kid: &str) -> Value {
+    let mut jwk = TestKey::Es256.signing_key().public_jwk().to_value();
+    jwk["kid"] = json!(kid);
+    jwk
+}
+
 #[tokio::test]
 async fn ad_018_nul_and_formatting_characters_are_refused_in_every_text() {
     let issuer = TestIssuer::start().await;
@@ -383,6 +392,10 @@ async fn ad_018_nul_and_formatting_characters_are_refused_in_every_text() {
             (
                 "/agents",
                 json!({ "name": "x", "owner": "x", "roles": [bad] }),
+            ),
+            (
+                "/agents",
+                json!({ "name": "x", "owner": "x", "credential": { "kind": "public_key", "jwk": key_with_kid(bad) } }),
             ),
             ("/groups", json!({ "name": "x", "description": bad })),
             ("/roles", json!({ "name": "x", "description": bad })),

@@ -2,6 +2,7 @@
 //! those that need no issuer, or only one whose next answers are known.
 
 mod offline;
+mod quickstart;
 mod scripted;
 
 use std::path::{Path, PathBuf};

@@ -43,6 +43,10 @@ async fn ca_024_an_unsigned_assertion_is_refused() {
             "alg NONE with a signature",
             format!("{}.{claims}.{signature}", unsigned("NONE")),
         ),
+        (
+            "alg Ed448",
+            agent.assertion().header("alg", "Ed448").build(),
+        ),
         ("alg empty", format!("{}.{claims}.", unsigned(""))),
         ("no alg", agent.assertion().without_header("alg").build()),
         (

@@ -72,6 +72,13 @@ async fn ca_001_every_algorithm_is_accepted_from_an_agent_registered_with_such_a
         assert_eq!(answer.claims()["sub"], format!("agent:{name}"));
     }
     assert_snapshot!(seen, @r#"200 {"access_token":"[token]","expires_in":900,"scope":"read send","token_type":"Bearer"}"#);
+    // The same key under its newer name (RFC 9864).
+    let header = |agent: &TestAgent| agent.assertion().header("alg", "Ed25519");
+    let issuer = mail_issuer().await;
+    let agent = issuer.agent("ed25519").role("mailer");
+    let agent = agent.with_public_key(TestKey::EdDsa).await;
+    let answer = issuer.token_with(&header(&agent).build()).await;
+    assert_eq!(answer.claims()["sub"], "agent:ed25519");
     // The RSA key of PS256 is that of RS256, and a key belongs to one agent.
     let issuer = mail_issuer().await;
     let agent = issuer

@@ -399,8 +399,8 @@ async fn te_046_roles_that_come_by_a_group_and_make_a_token_too_long_are_refused
         .unwrap();
 
     let answer = ask(&issuer, &agent, &[]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"the token would have 11385 bytes, more than 8192; give the agent fewer groups, roles or attributes"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"the token would have 11385 bytes, more than 8192; ask for fewer scopes, or give the agent fewer groups, roles or attributes"}"#);
     assert_tokens_issued(&issuer, 0).await;
     let refused = audited_in_time(&issuer, "token.refused", 1).await;
-    assert_snapshot!(refused[0].draft.detail, @r#"{"error":"invalid_request","reason":"the token would have 11385 bytes, more than 8192; give the agent fewer groups, roles or attributes"}"#);
+    assert_snapshot!(refused[0].draft.detail, @r#"{"error":"invalid_request","reason":"the token would have 11385 bytes, more than 8192; ask for fewer scopes, or give the agent fewer groups, roles or attributes"}"#);
 }
