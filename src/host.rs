@@ -380,13 +380,7 @@ async fn open_issuer(
             sealing,
         ));
     }
-    let sealing = match &options.kek {
-        KekSource::Text(text, origin) => Sealing::from_text(text.expose_secret(), origin)?,
-        KekSource::File(path) => match Sealing::from_file(path) {
-            Err(SealingError::Missing { .. }) => Sealing::create_file(path, &*ports.random)?,
-            found => found?,
-        },
-    };
+    let sealing = first_sealing(&options.kek, ports)?;
     let now = ports.clock.now_millis();
     let settings = IssuerSettings {
         id: IssuerId::new(now, &*ports.random),
@@ -429,6 +423,26 @@ async fn open_issuer(
     .await?;
     tx.commit().await?;
     Ok((settings, sealing))
+}
+
+/// The key of a new issuer: the one that is there, or one that is made.
+fn first_sealing(kek: &KekSource, ports: &Ports) -> Result<Sealing, SealingError> {
+    let path = match kek {
+        KekSource::Text(text, origin) => return Sealing::from_text(text.expose_secret(), origin),
+        KekSource::File(path) => path,
+    };
+    match Sealing::from_file(path) {
+        Err(SealingError::Missing { .. }) => match Sealing::create_file(path, &*ports.random) {
+            // Another replica with the same folder was first: its key is whole, and is ours.
+            Err(SealingError::File { source, .. })
+                if source.kind() == std::io::ErrorKind::AlreadyExists =>
+            {
+                Sealing::from_file(path)
+            }
+            made => made,
+        },
+        found => found,
+    }
 }
 
 /// Unseals the pepper, which every issuer has from its first row on: the proof that the

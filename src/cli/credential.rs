@@ -240,11 +240,15 @@ async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliEr
         proof = Proof::Secret;
     }
     print_new(&answer, &proof, &admin, session).await?;
-    let until = date(&answer["replaced"], "expires_at");
-    session.printer.hint(&format!(
-        "The old credential {} works until {until}.",
-        args.id
-    ));
+    let fate = if args.overlap == 0 {
+        "works no longer".to_owned()
+    } else {
+        let until = date(&answer["replaced"], "expires_at");
+        format!("works until {until}")
+    };
+    session
+        .printer
+        .hint(&format!("The old credential {} {fate}.", args.id));
     Ok(())
 }
 

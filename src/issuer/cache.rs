@@ -27,7 +27,7 @@ use super::sealing::Sealing;
 const AGENTS_CACHED: usize = 20_000;
 /// Agents read at once. Anybody can ask for agents that are not in memory, or that do not exist; the
 /// rest of the connections is for the ledger and for those who proved themselves.
-const COLD_READS: usize = 4;
+const COLD_READS: usize = 6;
 /// More changed agents than this at once, and the cache starts anew instead of reading each.
 const RELOAD_MAX: i64 = 256;
 
@@ -164,6 +164,35 @@ impl Registry {
     #[must_use]
     pub fn cached_version(&self, client_id: &str) -> Option<i64> {
         self.agents.peek(client_id).map(|found| found.agent.version)
+    }
+
+    /// [`Registry::refresh`] under the issuer's lock, where `head` is the newest there is. One that is
+    /// older than the cache is that of a database that went back, to a backup or to a standby that
+    /// lagged behind: then nothing that is known here counts.
+    ///
+    /// # Errors
+    /// As [`Registry::refresh`].
+    pub async fn refresh_locked(
+        &self,
+        tx: &mut Tx,
+        issuer: &IssuerId,
+        head: &Head,
+        sealing: &Sealing,
+    ) -> Result<(), StoreError> {
+        if head.registry_version >= self.seen() {
+            return self.refresh(tx, issuer, head, sealing).await;
+        }
+        tracing::error!(
+            known = self.seen(),
+            found = head.registry_version,
+            "the database is older than what was read from it before; everything is read anew"
+        );
+        let _renewal = self.renewal.lock().await;
+        let policy = Policy::load(tx, issuer, sealing, None).await?;
+        self.agents.clear();
+        self.policy.store(Arc::new(policy));
+        self.seen.store(head.registry_version, Ordering::Release);
+        Ok(())
     }
 
     /// Brings the cache up to `head`, which was read in `tx` before anything else.

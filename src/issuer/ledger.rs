@@ -142,6 +142,11 @@ impl Ledger {
         self.stop.notify_one();
     }
 
+    /// False once the task that keeps it has ended: no token can leave any more.
+    pub(super) fn is_kept(&self) -> bool {
+        !self.issuances.is_closed()
+    }
+
     fn unproven(&self) -> MutexGuard<'_, HashMap<IssuerId, Unproven>> {
         self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -374,7 +379,7 @@ impl Issuer {
             .await?
             .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
         self.registry
-            .refresh(&mut tx, &self.id, &head, &self.sealing)
+            .refresh_locked(&mut tx, &self.id, &head, &self.sealing)
             .await?;
         let mut verdicts = Vec::with_capacity(issuances.len());
         for issuance in issuances {
@@ -412,10 +417,11 @@ impl Issuer {
         }
         let authorization = &issuance.minted.authorization;
         let basis = authorization.basis();
-        if basis.version >= head.registry_version {
+        if basis.version == head.registry_version {
             return Ok(Verdict::Recorded);
         }
-        if head.policy_version > basis.version {
+        // A basis newer than the head is one that the database lost.
+        if basis.version > head.registry_version || head.policy_version > basis.version {
             return Ok(Verdict::Stale);
         }
         let version = match self.registry.cached_version(&basis.client_id) {

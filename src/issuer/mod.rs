@@ -81,12 +81,15 @@ impl Issuer {
         self.registry.policy()
     }
 
-    /// Whether a token could be issued now: the database answers, and keys sign.
+    /// Whether a token could be issued now: the database answers, the ledger is kept, and keys sign.
     ///
     /// # Errors
     /// [`IssuerError::Unavailable`], with what is missing as its source.
     pub async fn check_ready(&self) -> Result<(), IssuerError> {
         self.store.ping().await?;
+        if !self.ledger.is_kept() {
+            return Err(IssuerError::Unavailable("the ledger has ended".into()));
+        }
         let policy = self.policy();
         match keyring::SIGNED_WITH
             .into_iter()

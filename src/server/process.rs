@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::host_policy::AllowedHosts;
 use super::{HostPolicy, Limits, Listener, Service, serve};
-use crate::host::Host;
+use crate::host::{Host, MAINTENANCE_INTERVAL};
 
 /// The two listeners, bound before anything else, so that a taken port ends the start at once.
 #[derive(Debug)]
@@ -17,6 +17,20 @@ pub struct Listeners {
     pub public: Listener,
     /// Admin API, `/readyz`.
     pub private: Listener,
+}
+
+/// Keeps `host` for ever. Maintenance that panics must not end rotation and the renewal of the JWKS
+/// for good without anybody noticing.
+async fn keep(host: Arc<Host>) {
+    loop {
+        let mut task = JoinSet::new();
+        let kept = Arc::clone(&host);
+        task.spawn(async move { kept.keep().await });
+        if let Some(Err(error)) = task.join_next().await {
+            tracing::error!(%error, "maintenance ended abnormally; it begins again");
+        }
+        tokio::time::sleep(MAINTENANCE_INTERVAL).await;
+    }
 }
 
 /// A running process.
@@ -58,7 +72,7 @@ impl Process {
             tokio::spawn(serve(private, private_service, stopped)),
         ];
         let kept = Arc::clone(&host);
-        let keeping = tokio::spawn(async move { kept.keep().await });
+        let keeping = tokio::spawn(keep(kept));
         Self {
             host,
             public: public_address,

@@ -307,7 +307,8 @@ async fn migrate_postgres(options: &PgConnectOptions) -> Result<(), StoreError> 
             .await?;
     }
     transaction.commit().await?;
-    MIGRATOR.run(&mut connection).await?;
+    // `run` borrows its connection in a way that keeps this future from being spawned.
+    MIGRATOR.run_direct(None, &mut connection, false).await?;
     connection.close().await?;
     Ok(())
 }

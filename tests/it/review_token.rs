@@ -1,18 +1,22 @@
 //! What one damaged row, one absent client, one external lock or one long role may do to the token path:
 //! nothing to anybody else, and never a 5xx for what a client asks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use firman::domain::agent::AgentStatus;
 use firman::domain::audit::{AuditEntry, AuditEvent};
-use firman::issuer::Caller;
+use firman::host::{FirstSettings, Host, HostOptions, KekSource};
 use firman::issuer::agents::AgentChanges;
 use firman::issuer::credentials::{NewCredential, NewCredentialKind};
 use firman::issuer::groups::Removal;
 use firman::issuer::resources::{NewResource, ResourceChanges};
+use firman::issuer::{Caller, Ports};
 use firman::jose::algorithm::SigningAlgorithm;
-use firman::ports::time::UnixTime;
+use firman::jose::digest::sha256;
+use firman::ports::random::SystemRandom;
+use firman::ports::time::{SystemClock, UnixTime};
 use firman::store::UsedAssertion;
 use firman::store::testing::fresh_postgres_database;
 use firman::testing::{Answer, START, TestIssuer, TestKey, TestOptions};
@@ -180,7 +184,7 @@ async fn no_resource_is_the_issuer_itself_whose_audience_openid_gives_to_anyone(
         .expect_err("refused");
     assert_eq!(
         refused.to_string(),
-        "identifier: is the issuer itself, whose tokens need no grant; give the API an identifier of its own"
+        "identifier: is the issuer's own URL; a token for the issuer itself is had with the scope openid and needs no resource"
     );
 }
 
@@ -238,15 +242,7 @@ async fn used_assertions_are_forgotten_as_fast_as_they_come() {
 }
 
 async fn on_postgres() -> TestIssuer {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test has no configuration but its environment"
-    )]
-    let server = std::env::var("FIRMAN_TEST_POSTGRES_URL")
-        .expect("FIRMAN_TEST_POSTGRES_URL names a server; scripts/with-postgres starts one");
-    let url = fresh_postgres_database(&server)
-        .await
-        .expect("a fresh database");
+    let url = fresh_database().await;
     let issuer = TestIssuer::start_with(TestOptions {
         database_url: Some(url),
         ..TestOptions::default()
@@ -475,4 +471,129 @@ async fn a_right_given_on_one_replica_works_at_once_on_the_other() {
         .await
         .expect("resumed");
     assert_issued(&replica.token_with(&agent.assertion().build()).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fa_019_replicas_that_start_at_once_on_nothing_make_one_issuer_together() {
+    for _ in 0..4 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = HostOptions {
+            database_url: fresh_database().await,
+            issuer_url: "https://issuer.example".to_owned(),
+            kek: KekSource::File(folder.path().join("keys/kek")),
+            admin_token_file: folder.path().join("admin-token"),
+            first_settings: FirstSettings::default(),
+        };
+        let start = || async {
+            let ports = Ports {
+                clock: Arc::new(SystemClock),
+                random: Arc::new(SystemRandom),
+            };
+            let options = options.clone();
+            tokio::spawn(async move { Host::start(&options, ports).await })
+                .await
+                .expect("no panic")
+        };
+        let hosts = futures(3, start).await;
+        let hosts: Vec<Host> = hosts
+            .into_iter()
+            .map(|host| host.expect("it starts"))
+            .collect();
+        let id = hosts[0].issuer().policy().settings.id.clone();
+        let mut tx = hosts[0].store().read().await.expect("a transaction");
+        assert_eq!(tx.keys(&id).await.expect("keys").len(), 2);
+        let administrators = tx.administrators(&id).await.expect("administrators");
+        tx.rollback().await.expect("the end");
+        let token = std::fs::read_to_string(&options.admin_token_file).expect("the token");
+        let digests: Vec<_> = administrators.iter().map(|a| a.token_digest).collect();
+        assert_eq!(digests, [sha256(token.as_bytes())]);
+        for host in &hosts {
+            host.stop().await;
+        }
+    }
+}
+
+async fn fresh_database() -> String {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test has no configuration but its environment"
+    )]
+    let server = std::env::var("FIRMAN_TEST_POSTGRES_URL")
+        .expect("FIRMAN_TEST_POSTGRES_URL names a server; scripts/with-postgres starts one");
+    fresh_postgres_database(&server)
+        .await
+        .expect("a fresh database")
+}
+
+/// Callers that go away at every possible moment, of tokens and of changes.
+async fn survives_those_who_go_away(issuer: &TestIssuer) {
+    let agent = issuer
+        .agent("mailer")
+        .role("reader")
+        .with_public_key(TestKey::Es256)
+        .await;
+    for round in 0..150_u64 {
+        let patience = Duration::from_micros(round * 97 % 6000);
+        let assertion = agent.assertion().build();
+        let changes = AgentChanges {
+            description: Some(format!("round {round}")),
+            ..AgentChanges::default()
+        };
+        let change = async {
+            let edit = issuer.issuer().edit_agent(&CALLER, "mailer", changes, None);
+            let _ = tokio::time::timeout(patience, edit).await;
+        };
+        let tokens = async {
+            let _ = tokio::time::timeout(patience, issuer.token_with(&assertion)).await;
+        };
+        let refusals = async {
+            let unknown = issuer.token(&[
+                ("grant_type", "client_credentials"),
+                ("client_id", "nobody"),
+                ("client_secret", "x"),
+            ]);
+            let _ = tokio::time::timeout(patience, unknown).await;
+            let _ = tokio::time::timeout(patience, issuer.issuer().renew(i64::MAX)).await;
+        };
+        tokio::join!(change, tokens, refusals);
+    }
+    let changes = AgentChanges {
+        description: Some("the end".to_owned()),
+        ..AgentChanges::default()
+    };
+    let edited = issuer
+        .issuer()
+        .edit_agent(&CALLER, "mailer", changes, None)
+        .await
+        .expect("still works");
+    assert_eq!(edited.view.agent.description, "the end");
+    assert_issued(&issuer.token_with(&agent.assertion().build()).await);
+    let verdict = issuer.issuer().verify_audit().await.expect("a verdict");
+    assert_eq!(verdict.first_bad, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_go_away_leave_nothing_locked_on_either_engine() {
+    survives_those_who_go_away(&with_resource().await).await;
+    survives_those_who_go_away(&on_postgres().await).await;
+}
+
+#[tokio::test]
+async fn fa_015_a_database_that_went_back_counts_for_more_than_what_was_known_of_it() {
+    let issuer = with_resource().await;
+    let agent = issuer
+        .agent("mailer")
+        .role("reader")
+        .with_public_key(TestKey::Es256)
+        .await;
+    assert_issued(&issuer.token_with(&agent.assertion().build()).await);
+    // As a standby that lags two changes behind, on which the agent is suspended.
+    for sql in [
+        "UPDATE agents SET status = 'suspended', status_at = 1",
+        "UPDATE audit_head SET registry_version = registry_version - 2, policy_version = policy_version - 2",
+    ] {
+        assert_eq!(execute(&issuer, sql).await, 1);
+    }
+    let refused = issuer.token_with(&agent.assertion().build()).await;
+    assert_eq!(refused.status, 401, "{refused}");
 }

@@ -64,7 +64,7 @@ async fn te_022_a_scope_beyond_what_is_held_is_refused_and_what_is_held_is_named
 send: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: send; granted: read"}
 read send: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: send; granted: read"}
 admin: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: admin; granted: read"}
-*: 400 {"error":"invalid_scope","error_description":"scope: '*' is kept for 'all scopes' in role grants and cannot name a scope"}
+*: 400 {"error":"invalid_scope","error_description":"scope: is '*', which is kept for 'all scopes' in role grants"}
 READ: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: READ; granted: read"}
 openid send: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: send; granted: read"}
 reéd: 400 {"error":"invalid_scope","error_description":"scope: holds a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}

@@ -20,10 +20,13 @@ const NEWER: &str = "INSERT INTO _sqlx_migrations (version, description, success
 
 /// Starts it where it must refuse: its whole outcome, with paths and ports left out.
 fn refused(site: &Site, args: &[&str]) -> String {
-    let free_ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let given = args.contains(&"--listen") || args.contains(&"--admin-listen");
-    let ports: &[&str] = if given { &[] } else { &free_ports };
-    let outcome = site.run(&[&["serve"], args, ports].concat());
+    let asks_for_ports = args.iter().any(|arg| arg.ends_with("listen"));
+    let start: &[&str] = if asks_for_ports {
+        &["serve"]
+    } else {
+        &SERVE_ON_FREE_PORTS
+    };
+    let outcome = site.run(&[start, args].concat());
     redacted(site, &outcome)
 }
 
@@ -324,16 +327,7 @@ fn refused_to_write(site: &Site) -> String {
     let is_root = site.dir.path().metadata().unwrap().uid() == 0;
     let program = site.path("firman");
     std::fs::copy(super::program(), &program).unwrap();
-    let mut command = site.command(
-        &program,
-        &[
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-        ],
-    );
+    let mut command = site.command(&program, &SERVE_ON_FREE_PORTS);
     if is_root {
         command.uid(NOBODY).gid(NOBODY);
     }

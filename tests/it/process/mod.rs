@@ -35,6 +35,13 @@ const ISSUER: &str = "https://id.example.com";
 const MAIL: &str = "https://mail.example.com";
 /// The agent of [`Server::register_mailer`].
 const MAILER: &str = "mailer";
+const SERVE_ON_FREE_PORTS: [&str; 5] = [
+    "serve",
+    "--listen",
+    "127.0.0.1:0",
+    "--admin-listen",
+    "127.0.0.1:0",
+];
 const ASSERTION_TYPE: &str = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
 
 /// A directory to run the program in, and the environment it gets: data and keys are below it.
@@ -104,12 +111,7 @@ impl Site {
 
     /// Starts an issuer on free ports and waits until it answers.
     pub(crate) fn start(&self) -> Server {
-        self.start_with(&["serve"])
-    }
-
-    pub(crate) fn start_with(&self, args: &[&str]) -> Server {
-        let free_ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let mut command = self.command(Path::new(program()), &[args, &free_ports].concat());
+        let mut command = self.command(Path::new(program()), &SERVE_ON_FREE_PORTS);
         let mut child = Running(command.spawn().unwrap());
         let stdout = collect(child.0.stdout.take().unwrap());
         let (says_ready, ready) = mpsc::channel();

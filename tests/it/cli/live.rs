@@ -1,0 +1,1425 @@
+//! Command lines against a running issuer, found by its data directory as on anybody's machine: the
+//! whole way from a resource to a verified token. Ids, keys and times are left out.
+
+use std::net::TcpListener;
+
+use firman::testing::TestKey;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use super::{mode, words};
+use crate::process::{Server, Site};
+
+/// An issuer with a directory to run commands in.
+struct Live {
+    site: Site,
+    server: Server,
+}
+
+impl Live {
+    fn start() -> Self {
+        let site = Site::new();
+        let server = site.start();
+        Self { site, server }
+    }
+
+    /// One with a resource, a role that grants it, and a group that has the role.
+    fn with_mail() -> Self {
+        let live = Self::start();
+        live.json(
+            "resource add mail --identifier https://mail.example.com --scope read --scope send",
+        );
+        live.json("role add reader --grant mail=read");
+        live.json("group add ops --role reader");
+        live
+    }
+
+    fn run(&self, line: &str) -> String {
+        self.redacted(&self.site.run(&words(line)).to_string())
+    }
+
+    /// What a command prints with `--output json`, which says nothing on stderr.
+    fn json(&self, line: &str) -> Value {
+        self.site
+            .run(&words(&format!("{line} --output json")))
+            .json()
+    }
+
+    /// The same as text to compare.
+    fn created(&self, line: &str) -> String {
+        self.redacted(&format!("{:#}\n", self.json(line)))
+    }
+
+    fn issuer(&self) -> String {
+        format!("http://{}", self.server.public)
+    }
+
+    fn redacted(&self, text: &str) -> String {
+        let admin = format!("http://{}", self.server.private);
+        redacted(
+            &text
+                .replace(&self.issuer(), "[ISSUER]")
+                .replace(&admin, "[ADMIN]"),
+        )
+    }
+}
+
+/// `text` without what differs from run to run.
+fn redacted(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let is_token = rest.starts_with("eyJ");
+        let is_time = time_length(rest);
+        let length = is_time.unwrap_or_else(|| {
+            let end = rest.find(|c: char| !(is_word(c) || is_token && c == '.'));
+            end.unwrap_or(rest.len())
+        });
+        if length == 0 {
+            shown.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        let (word, after) = rest.split_at(length);
+        shown.push_str(if is_time.is_some() {
+            "[TIME]"
+        } else {
+            name_of(word).unwrap_or(word)
+        });
+        rest = after;
+    }
+    shown
+}
+
+/// The length of an RFC 3339 time in UTC at the start of `text`.
+fn time_length(text: &str) -> Option<usize> {
+    let length = text.find('Z')? + 1;
+    let pattern = "dddd-dd-ddTdd:dd:dd.dddZ";
+    let fits = |pattern: String| {
+        let digits = text[..length].replace(|c: char| c.is_ascii_digit(), "d");
+        digits == pattern
+    };
+    (fits(pattern.to_owned()) || fits(pattern.replace(".ddd", ""))).then_some(length)
+}
+
+/// What a word is when it is made by chance or by the clock.
+fn name_of(word: &str) -> Option<&'static str> {
+    let all = |test: fn(&u8) -> bool| word.bytes().all(|byte| test(&byte));
+    let is_random = word.bytes().any(|b| b.is_ascii_uppercase())
+        && word.bytes().any(|b| b.is_ascii_lowercase());
+    match word.len() {
+        _ if word.starts_with("fmn_") => Some("[SECRET]"),
+        _ if word.starts_with("eyJ") => Some("[JWT]"),
+        10 if all(u8::is_ascii_digit) => Some("[SECONDS]"),
+        13 if all(u8::is_ascii_digit) => Some("[MILLIS]"),
+        36 if word.matches('-').count() == 4 => Some("[ID]"),
+        64 if all(u8::is_ascii_hexdigit) => Some("[HASH]"),
+        30 if is_random => Some("[JTI]"),
+        43 if is_random => Some("[KEY]"),
+        _ => None,
+    }
+}
+
+#[test]
+fn resources_are_registered_and_changed() {
+    let live = Live::start();
+    assert_snapshot!(live.run("resource add mail --identifier https://mail.example.com --scope read --lifetime 5m"), @r"
+    exit code 0
+    ----- stdout
+    name        mail
+    identifier  https://mail.example.com
+    profile     generic
+    scopes      read
+    lifetime    300 s
+    algorithm   ES256
+    created     [TIME]
+    id          [ID]
+    ----- stderr
+    Next: firman role add ROLE --grant mail
+    ");
+    assert_snapshot!(live.run("resource add claude --profile claude"), @r"
+    exit code 0
+    ----- stdout
+    name        claude
+    identifier  https://api.anthropic.com
+    profile     claude
+    lifetime    600 s
+    algorithm   ES256
+    created     [TIME]
+    id          [ID]
+    ----- stderr
+    Next: firman role add ROLE --grant claude
+    ");
+    assert_snapshot!(live.run("resource edit mail --add-scope send --algorithm RS256 --lifetime default"), @r"
+    exit code 0
+    ----- stdout
+    name        mail
+    identifier  https://mail.example.com
+    profile     generic
+    scopes      read, send
+    lifetime    900 s
+    algorithm   RS256
+    created     [TIME]
+    id          [ID]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("resource list"), @r"
+    exit code 0
+    ----- stdout
+    NAME    IDENTIFIER                 PROFILE  SCOPES      LIFETIME  ALGORITHM
+    claude  https://api.anthropic.com  claude   -           600 s     ES256
+    mail    https://mail.example.com   generic  read, send  900 s     RS256
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("resource show claude"), @r"
+    exit code 0
+    ----- stdout
+    name        claude
+    identifier  https://api.anthropic.com
+    profile     claude
+    lifetime    600 s
+    algorithm   ES256
+    created     [TIME]
+    id          [ID]
+    ----- stderr
+    ");
+}
+
+#[test]
+fn a_resource_that_cannot_be_is_refused() {
+    let live = Live::with_mail();
+    assert_snapshot!(live.run("resource add mail --identifier https://other.example.com"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is a resource 'mail' already; choose another name, or change that one with: firman resource edit mail
+    ");
+    assert_snapshot!(live.run("resource add other --identifier https://mail.example.com"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the identifier https://mail.example.com belongs to the resource 'mail'; use that one
+    ");
+    assert_snapshot!(live.run("resource add other"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: identifier: is missing: a resource with profile generic needs the URI that becomes the audience, such as https://api.example.com
+    ");
+    assert_snapshot!(live.run("resource add claude --profile claude --lifetime 2h"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: lifetime: must be 60 to 3600 seconds for a resource with profile claude
+    ");
+    assert_snapshot!(live.run("resource remove mail --yes"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the resource 'mail' is granted by: reader; take it out of these roles first, or remove it with force, which does that
+    ");
+}
+
+#[test]
+fn roles_are_made_and_changed() {
+    let live = Live::start();
+    live.json("resource add mail --identifier https://mail.example.com --scope read --scope send");
+    assert_snapshot!(live.run("role add reader --grant https://mail.example.com=read --description 'Reads mail'"), @r"
+    exit code 0
+    ----- stdout
+    name         reader
+    description  Reads mail
+    created      [TIME]
+    id           [ID]
+
+    RESOURCE  IDENTIFIER                SCOPES
+    mail      https://mail.example.com  read
+    ----- stderr
+    Next: firman agent edit AGENT --add-role reader
+    ");
+    assert_snapshot!(live.run("role add reader"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is a role 'reader' already; choose another name, or change that one with: firman role edit reader
+    ");
+    assert_snapshot!(live.run("role add writer --grant mail=write"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: grants: the resource 'mail' has the scopes read send, not 'write'
+    ");
+    assert_snapshot!(live.run("role edit reader --grant mail"), @r"
+    exit code 0
+    ----- stdout
+    name         reader
+    description  Reads mail
+    created      [TIME]
+    id           [ID]
+
+    RESOURCE  IDENTIFIER                SCOPES
+    mail      https://mail.example.com  *
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("role list"), @r"
+    exit code 0
+    ----- stdout
+    NAME    GRANTS  DESCRIPTION  CREATED
+    reader  mail=*  Reads mail   [TIME]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("role remove reader --yes"), @r"
+    exit code 0
+    ----- stdout
+    ----- stderr
+    Removed reader.
+    ");
+}
+
+#[test]
+fn groups_are_made_and_changed() {
+    let live = Live::with_mail();
+    assert_snapshot!(live.run("group add night-shift --description 'Works at night'"), @r"
+    exit code 0
+    ----- stdout
+    name         night-shift
+    description  Works at night
+    members      0
+    created      [TIME]
+    id           [ID]
+    ----- stderr
+    Next: firman agent edit AGENT --add-group night-shift
+    ");
+    assert_snapshot!(live.run("group edit night-shift --add-role reader"), @r"
+    exit code 0
+    ----- stdout
+    name         night-shift
+    description  Works at night
+    roles        reader
+    members      0
+    created      [TIME]
+    id           [ID]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("group edit night-shift --add-role raeder"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: roles: there is no role 'raeder'; make it with: firman role add raeder
+    ");
+    assert_snapshot!(live.run("group list"), @r"
+    exit code 0
+    ----- stdout
+    NAME         ROLES   DESCRIPTION     CREATED
+    night-shift  reader  Works at night  [TIME]
+    ops          reader  -               [TIME]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("group show ops"), @r"
+    exit code 0
+    ----- stdout
+    name     ops
+    roles    reader
+    members  0
+    created  [TIME]
+    id       [ID]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("group remove night-shift --yes"), @r"
+    exit code 0
+    ----- stdout
+    ----- stderr
+    Removed night-shift.
+    ");
+}
+
+#[test]
+fn an_agent_is_registered_with_each_kind_of_credential() {
+    let live = Live::with_mail();
+    assert_snapshot!(live.run("agent add no-proof --owner ops"), @r"
+    exit code 0
+    ----- stdout
+    name       no-proof
+    subject    agent:no-proof
+    owner      ops
+    client_id  no-proof
+    ----- stderr
+    Next: firman credential add no-proof --generate-key no-proof.pem
+    ");
+    assert_snapshot!(live.run("agent add by-secret --owner ops --group ops --attribute team=mail --secret"), @r"
+    exit code 0
+    ----- stdout
+    name           by-secret
+    subject        agent:by-secret
+    owner          ops
+    groups         ops
+    client_id      by-secret
+    client_secret  [SECRET]
+    ----- stderr
+    The client secret is shown once; store it now, where only the agent can read it.
+    Next: firman token get --issuer [ISSUER] --client-id by-secret --secret-file FILE
+    ");
+    assert_snapshot!(live.run("agent add by-key --owner ops --role reader --generate-key by-key.pem"), @r"
+    exit code 0
+    ----- stdout
+    name       by-key
+    subject    agent:by-key
+    owner      ops
+    roles      reader
+    client_id  by-key
+    kid        [KEY]
+    ----- stderr
+    The private key is in by-key.pem and nowhere else; give it to the agent alone.
+    Next: firman token get --issuer [ISSUER] --client-id by-key --key by-key.pem
+    ");
+    assert_eq!(mode(&live.site.path("by-key.pem")), 0o600);
+    let jwk = TestKey::Rs256.signing_key().public_jwk().to_value();
+    live.site.write("public.json", jwk.to_string());
+    assert_snapshot!(live.run("agent add by-public-key --owner ops --public-key public.json"), @r"
+    exit code 0
+    ----- stdout
+    name       by-public-key
+    subject    agent:by-public-key
+    owner      ops
+    client_id  by-public-key
+    kid        [KEY]
+    ----- stderr
+    Next: firman token get --issuer [ISSUER] --client-id by-public-key --key FILE
+    ");
+}
+
+#[test]
+fn an_agent_that_cannot_be_is_refused_and_leaves_no_key_file() {
+    let live = Live::with_mail();
+    live.json("agent add mailer --owner ops");
+    assert_snapshot!(live.run("agent add mailer --owner ops --generate-key mailer.pem"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is an agent 'mailer' already; choose another name, or change that one with: firman agent edit mailer
+    ");
+    assert!(!live.site.path("mailer.pem").exists());
+    assert_snapshot!(live.run("agent add clerk --owner ops --role raeder -o json"), @r#"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    {"error":{"detail":"roles: there is no role 'raeder'; make it with: firman role add raeder","field":"roles","kind":"invalid","request_id":"[ID]","status":400}}
+    "#);
+    assert_snapshot!(live.run("agent add clerk --owner ops --attribute sub=root"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: attributes: holds 'sub', a claim that the issuer sets itself
+    ");
+    assert_snapshot!(live.run("agent add clerk --owner ops --subject agent:mailer"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: subject: starts with 'agent:', which is kept for subjects that this issuer makes; leave the subject out to get one
+    ");
+}
+
+#[test]
+fn a_private_key_offered_as_a_public_one_is_not_sent() {
+    let live = Live::with_mail();
+    let pem = TestKey::Es256.signing_key().to_pkcs8_pem().unwrap();
+    live.site.write("private.pem", pem.as_bytes());
+    assert_snapshot!(live.run("agent add mailer --owner ops --public-key private.pem"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: private.pem: the PEM text holds a private key; send only the public one (`openssl pkey -in private.pem -pubout`), and make a new key: this one has left its owner's hands
+    ");
+    assert_snapshot!(live.run("agent show mailer"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no agent 'mailer'
+    ");
+}
+
+#[test]
+fn agents_are_listed_shown_and_edited() {
+    let live = Live::with_mail();
+    live.json("agent add mailer --owner ops --group ops --attribute team=mail");
+    live.json("agent add clerk --owner desk --role reader --expires-in 7d");
+    assert_snapshot!(live.run("agent list"), @r"
+    exit code 0
+    ----- stdout
+    NAME    STATUS  OWNER  GROUPS  ROLES   EXPIRES               CREATED
+    clerk   active  desk   -       reader  [TIME]  [TIME]
+    mailer  active  ops    ops     -       -                     [TIME]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("agent list --search cle --limit 1"), @r"
+    exit code 0
+    ----- stdout
+    NAME   STATUS  OWNER  GROUPS  ROLES   EXPIRES               CREATED
+    clerk  active  desk   -       reader  [TIME]  [TIME]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("agent edit mailer --add-role reader --remove-group ops --set-attribute environment=test --unset-attribute team"), @r"
+    exit code 0
+    ----- stdout
+    name        mailer
+    subject     agent:mailer
+    status      active
+    owner       ops
+    roles       reader
+    attributes  environment=test
+    created     [TIME]
+    id          [ID]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("agent edit mailer --remove-role writer"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no role 'writer' to remove; there: reader
+    ");
+    assert_snapshot!(live.run("agent edit clerk --expires-in never --owner ops"), @r"
+    exit code 0
+    ----- stdout
+    name     clerk
+    subject  agent:clerk
+    status   active
+    owner    ops
+    roles    reader
+    created  [TIME]
+    id       [ID]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("agent show nobody"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no agent 'nobody'
+    ");
+}
+
+#[test]
+fn a_suspended_agent_gets_no_token_until_it_is_resumed() {
+    let live = Live::with_mail();
+    live.json("agent add mailer --owner ops --role reader --generate-key mailer.pem");
+    let get = format!(
+        "token get --issuer {} --client-id mailer --key mailer.pem",
+        live.issuer()
+    );
+    assert_snapshot!(live.run("agent suspend mailer"), @r"
+    exit code 0
+    ----- stdout
+    name     mailer
+    subject  agent:mailer
+    status   suspended since [TIME]
+    owner    ops
+    roles    reader
+    created  [TIME]
+    id       [ID]
+
+    ID                                    KIND        STATUS  KID                                          EXPIRES  CREATED
+    [ID]  public_key  live    [KEY]  -        [TIME]
+    ----- stderr
+    Suspended: its next token request is refused. Tokens already issued last until they expire.
+    Next: firman agent resume mailer
+    ");
+    assert_snapshot!(live.run(&get), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the issuer refused: client authentication failed (invalid_client)
+    ");
+    assert_snapshot!(live.run("agent resume mailer"), @r"
+    exit code 0
+    ----- stdout
+    name     mailer
+    subject  agent:mailer
+    status   active
+    owner    ops
+    roles    reader
+    created  [TIME]
+    id       [ID]
+
+    ID                                    KIND        STATUS  KID                                          EXPIRES  CREATED
+    [ID]  public_key  live    [KEY]  -        [TIME]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run(&get), @r"
+    exit code 0
+    ----- stdout
+    [JWT]
+    ----- stderr
+    ");
+}
+
+#[test]
+fn a_removed_agent_is_gone_and_its_name_too() {
+    let live = Live::with_mail();
+    live.json("agent add mailer --owner ops --role reader --secret");
+    assert_snapshot!(live.run("agent remove mailer"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: Remove agent mailer? Its credentials end at once and its name is never given out again. There is no terminal to confirm this on; add --yes if you are sure
+    ");
+    assert_snapshot!(live.run("agent remove mailer --yes"), @r"
+    exit code 0
+    ----- stdout
+    ----- stderr
+    Removed mailer.
+    ");
+    assert_snapshot!(live.run("agent add mailer --owner ops"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the name 'mailer' belonged to an agent that was removed and is never given out again, because relying parties may still trust it; choose another
+    ");
+    assert_snapshot!(live.run("agent resume mailer"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the agent 'mailer' was removed at [TIME] and cannot be changed any more; register one under another name
+    ");
+    assert_snapshot!(live.run("agent list"), @r"
+    exit code 0
+    ----- stdout
+    ----- stderr
+    No agents. Next: firman agent add NAME --owner OWNER --generate-key NAME.pem
+    ");
+    assert_snapshot!(live.run("agent list --status removed"), @r"
+    exit code 0
+    ----- stdout
+    NAME    STATUS   OWNER  GROUPS  ROLES  EXPIRES  CREATED
+    mailer  removed  ops    -       -      -        [TIME]
+    ----- stderr
+    ");
+}
+
+#[test]
+fn explain_tells_every_scope_and_the_claims() {
+    let live = Live::with_mail();
+    live.json("agent add mailer --owner ops --group ops --attribute team=mail");
+    assert_snapshot!(live.run("agent explain mailer"), @r#"
+    exit code 0
+    ----- stdout
+    agent   mailer
+    active  yes
+
+    RESOURCE  IDENTIFIER                SCOPE  GRANTED  THROUGH
+    mail      https://mail.example.com  read   yes      role reader of group ops
+    mail      https://mail.example.com  send   no       -
+
+    claims of its token, without times and jti:
+    {
+      "acting_agent": "agent:mailer",
+      "aud": "https://mail.example.com",
+      "client_id": "mailer",
+      "groups": [
+        "ops"
+      ],
+      "iss": "[ISSUER]",
+      "owner": "ops",
+      "roles": [
+        "reader"
+      ],
+      "scope": "read",
+      "sub": "agent:mailer",
+      "sub_profile": "ai_agent",
+      "team": "mail"
+    }
+    ----- stderr
+    "#);
+    assert_snapshot!(live.run("agent explain mailer --resource mail --scope send"), @r"
+    exit code 0
+    ----- stdout
+    agent    mailer
+    active   yes
+    refused  invalid_scope: not granted for https://mail.example.com: send; granted: read
+
+    RESOURCE  IDENTIFIER                SCOPE  GRANTED  THROUGH
+    mail      https://mail.example.com  read   yes      role reader of group ops
+    mail      https://mail.example.com  send   no       -
+    ----- stderr
+    ");
+}
+
+#[test]
+fn a_third_client_secret_is_refused_until_one_is_revoked() {
+    let live = Live::with_mail();
+    let first = live.json("agent add mailer --owner ops --secret");
+    assert_snapshot!(live.run("credential add mailer --secret --expires-in 7d"), @r"
+    exit code 0
+    ----- stdout
+    client_id      mailer
+    client_secret  [SECRET]
+    credential     [ID]
+    kind           client_secret
+    status         live
+    expires        [TIME]
+    ----- stderr
+    The client secret is shown once; store it now, where only the agent can read it.
+    Next: firman token get --issuer [ISSUER] --client-id mailer --secret-file FILE
+    ");
+    assert_snapshot!(live.run("credential add mailer --secret"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the agent 'mailer' has 2 live client secrets already, one in use and one to rotate to; revoke the one no longer in use first: [ID] or [ID]
+    ");
+    let id = first["credential"]["id"].as_str().unwrap();
+    assert_snapshot!(live.run(&format!("credential revoke mailer {id}")), @r"
+    exit code 0
+    ----- stdout
+    credential  [ID]
+    kind        client_secret
+    status      revoked
+    revoked     [TIME]
+    ----- stderr
+    Revoked: the next token request with it is refused. Tokens already issued last until they expire.
+    ");
+    assert_snapshot!(live.run("credential list mailer"), @r"
+    exit code 0
+    ----- stdout
+    ID                                    KIND           STATUS   KID  EXPIRES               CREATED
+    [ID]  client_secret  revoked  -    -                     [TIME]
+    [ID]  client_secret  live     -    [TIME]  [TIME]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("credential revoke mailer nonesuch"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no credential 'nonesuch'
+    ");
+}
+
+#[test]
+fn a_rotated_secret_works_beside_the_new_one_for_the_overlap() {
+    let live = Live::with_mail();
+    let first = live.json("agent add mailer --owner ops --role reader --secret");
+    let id = first["credential"]["id"].as_str().unwrap();
+    let second = live.json(&format!("credential rotate mailer {id} --overlap 1h"));
+    let get = |answer: &Value| {
+        live.site
+            .write("secret", answer["client_secret"].as_str().unwrap());
+        live.run(&format!(
+            "token get --issuer {} --client-id mailer --secret-file secret",
+            live.issuer()
+        ))
+    };
+    assert_eq!(get(&first), get(&second));
+    assert_snapshot!(get(&second), @r"
+    exit code 0
+    ----- stdout
+    [JWT]
+    ----- stderr
+    ");
+    let id = second["credential"]["id"].as_str().unwrap();
+    assert_snapshot!(live.run(&format!("credential rotate mailer {id} --overlap 0s")), @r"
+    exit code 0
+    ----- stdout
+    client_id      mailer
+    client_secret  [SECRET]
+    credential     [ID]
+    kind           client_secret
+    status         live
+    ----- stderr
+    The client secret is shown once; store it now, where only the agent can read it.
+    Next: firman token get --issuer [ISSUER] --client-id mailer --secret-file FILE
+    The old credential [ID] works no longer.
+    ");
+    assert_snapshot!(get(&second), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the issuer refused: client authentication failed (invalid_client)
+    ");
+}
+
+#[test]
+fn a_rotated_key_needs_a_new_key_file() {
+    let live = Live::with_mail();
+    let first = live.json("agent add mailer --owner ops --generate-key old.pem");
+    let id = first["credential"]["id"].as_str().unwrap();
+    assert_snapshot!(live.run(&format!("credential rotate mailer {id}")), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: jwk: is missing: a public key is replaced by a public key, given as jwk or pem
+    ");
+    assert_snapshot!(live.run(&format!("credential rotate mailer {id} --generate-key old.pem")), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: old.pem exists and is not overwritten; name another file, or move that one away
+    ");
+    assert_snapshot!(live.run(&format!("credential rotate mailer {id} --generate-key new.pem")), @r"
+    exit code 0
+    ----- stdout
+    client_id   mailer
+    credential  [ID]
+    kind        public_key
+    kid         [KEY]
+    status      live
+    ----- stderr
+    The private key is in new.pem and nowhere else; give it to the agent alone.
+    Next: firman token get --issuer [ISSUER] --client-id mailer --key new.pem
+    The old credential [ID] works until [TIME].
+    ");
+}
+
+#[test]
+fn signing_keys_are_listed_rotated_and_revoked() {
+    let live = Live::start();
+    assert_snapshot!(live.run("key rotate --algorithm ES256"), @r"
+    exit code 0
+    ----- stdout
+    KID                                          ALGORITHM  STATE     SINCE  UNTIL  ACTIVATES             CREATED
+    [KEY]  ES256      prepared  -      -      [TIME]  [TIME]
+    ----- stderr
+    Published now; each signs from the time it activates. Nothing else needs to be done.
+    ");
+    assert_snapshot!(live.run("key rotate --algorithm ES256"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: a new ES256 key is prepared already and will sign 15 minutes after it was made; look at it with: firman key list
+    ");
+    let keys = live.json("key list");
+    let states = |keys: &Value| -> Vec<String> {
+        let items = keys["items"].as_array().unwrap();
+        let mut states: Vec<String> = items
+            .iter()
+            .map(|key| format!("{} {}", key["algorithm"], key["state"]))
+            .collect();
+        states.sort_unstable();
+        states
+    };
+    assert_eq!(
+        states(&keys),
+        [
+            r#""ES256" "active""#,
+            r#""ES256" "prepared""#,
+            r#""RS256" "active""#
+        ]
+    );
+    let active = |key: &&Value| key["algorithm"] == "ES256" && key["state"] == "active";
+    let kid = keys["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(active)
+        .unwrap()["kid"]
+        .as_str()
+        .unwrap();
+    assert_snapshot!(live.run(&format!("key revoke {kid} --reason 'laptop stolen' --yes")), @r"
+    exit code 0
+    ----- stdout
+    KID                                          ALGORITHM  STATE    SINCE                 UNTIL  ACTIVATES  CREATED
+    [KEY]  ES256      revoked  [TIME]  -      -          [TIME]
+    [KEY]  ES256      active   [TIME]  -      -          [TIME]
+    ----- stderr
+    ");
+    assert_eq!(
+        states(&live.json("key list")),
+        [
+            r#""ES256" "active""#,
+            r#""ES256" "revoked""#,
+            r#""RS256" "active""#
+        ]
+    );
+    assert_snapshot!(live.run("key revoke nonesuch --reason none --yes"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no key 'nonesuch'
+    ");
+}
+
+#[test]
+fn the_audit_is_listed_verified_and_exported() {
+    let live = Live::with_mail();
+    live.json("agent add mailer --owner ops --role reader --generate-key mailer.pem");
+    live.json(&format!(
+        "token get --issuer {} --client-id mailer --key mailer.pem",
+        live.issuer()
+    ));
+    assert_snapshot!(live.run("audit list"), @r"
+    exit code 0
+    ----- stdout
+    SEQ  AT                        EVENT                  ACTOR                    TARGET                                           TOKEN
+    10   [TIME]  token.issued           agent:mailer             agent:mailer                                     [JTI]
+    9    [TIME]  credential.added       administrator:bootstrap  agent:mailer                                     -
+    8    [TIME]  agent.created          administrator:bootstrap  agent:mailer                                     -
+    7    [TIME]  group.created          administrator:bootstrap  group:ops                                        -
+    6    [TIME]  role.created           administrator:bootstrap  role:reader                                      -
+    5    [TIME]  resource.created       administrator:bootstrap  resource:mail                                    -
+    4    [TIME]  administrator.created  system                   administrator:bootstrap                          -
+    3    [TIME]  key.activated          system                   key:[KEY]  -
+    2    [TIME]  key.activated          system                   key:[KEY]  -
+    1    [TIME]  issuer.created         system                   issuer:default                                   -
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("audit list --agent mailer --event token.issued"), @r"
+    exit code 0
+    ----- stdout
+    SEQ  AT                        EVENT         ACTOR         TARGET        TOKEN
+    10   [TIME]  token.issued  agent:mailer  agent:mailer  [JTI]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("audit verify"), @r"
+    exit code 0
+    ----- stdout
+    chain    whole
+    entries  10
+    head     [HASH]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("audit export --event token.issued"), @r#"
+    exit code 0
+    ----- stdout
+    {"actor":"agent:mailer","address":"127.0.0.1","agent_id":"[ID]","at":"[TIME]","at_ms":[MILLIS],"detail":{"aud":"https://mail.example.com","credential":"[ID]","exp":[SECONDS],"grant_type":"client_credentials","kid":"[KEY]","method":"private_key_jwt","scope":"read"},"event":"token.issued","hash":"[HASH]","request_id":"[ID]","seq":10,"target":"agent:mailer","token_id":"[JTI]"}
+    ----- stderr
+    "#);
+}
+
+#[test]
+fn a_token_is_had_by_secret_with_what_is_granted_and_no_more() {
+    let live = Live::with_mail();
+    let issuer = live.issuer();
+    let clerk = live.json("agent add clerk --owner ops --role reader --secret");
+    live.site
+        .write("secret", clerk["client_secret"].as_str().unwrap());
+    assert_snapshot!(live.created(&format!("token get --issuer {issuer} --client-id clerk --secret-file secret --expires-in 5m")), @r#"
+    {
+      "access_token": "[JWT]",
+      "expires_at": [SECONDS],
+      "expires_in": 300,
+      "scope": "read",
+      "token_type": "Bearer"
+    }
+    "#);
+    assert_snapshot!(live.run(&format!("token get --issuer {issuer} --client-id clerk --secret-file secret --scope send")), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the issuer refused: not granted for https://mail.example.com: send; granted: read (invalid_scope)
+    ");
+}
+
+#[test]
+fn a_token_had_by_key_is_verified_and_refused_for_another_audience() {
+    let live = Live::with_mail();
+    let issuer = live.issuer();
+    live.json("agent add mailer --owner ops --group ops --generate-key mailer.pem");
+    let get = format!(
+        "token get --issuer {issuer} --client-id mailer --key mailer.pem --resource https://mail.example.com --out token"
+    );
+    live.json(&get);
+    let token = std::fs::read_to_string(live.site.path("token")).unwrap();
+    let token = token.trim();
+    assert_snapshot!(live.created(&format!("token verify {token} --issuer {issuer} --audience https://mail.example.com")), @r#"
+    {
+      "claims": {
+        "acting_agent": "agent:mailer",
+        "aud": "https://mail.example.com",
+        "client_id": "mailer",
+        "exp": [SECONDS],
+        "groups": [
+          "ops"
+        ],
+        "iat": [SECONDS],
+        "iss": "[ISSUER]",
+        "jti": "[JTI]",
+        "nbf": [SECONDS],
+        "owner": "ops",
+        "roles": [
+          "reader"
+        ],
+        "scope": "read",
+        "sub": "agent:mailer",
+        "sub_profile": "ai_agent"
+      },
+      "header": {
+        "alg": "ES256",
+        "kid": "[KEY]",
+        "typ": "at+jwt"
+      },
+      "verified": true
+    }
+    "#);
+    assert_snapshot!(live.run(&format!("token verify {token} --issuer {issuer} --audience https://other.example.com")), @r#"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: not valid: the token is for ["https://mail.example.com"] (`aud`), not for "https://other.example.com"
+    "#);
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", "A".repeat(86));
+    assert_snapshot!(live.run(&format!("token verify {forged} --issuer {issuer} --audience https://mail.example.com")), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: not valid: the signature is not valid
+    ");
+}
+
+#[test]
+fn what_is_created_is_one_json_object_on_stdout() {
+    let live = Live::start();
+    assert_snapshot!(live.created("resource add mail --identifier https://mail.example.com --scope read"), @r#"
+    {
+      "algorithm": null,
+      "created_at": [SECONDS],
+      "description": "",
+      "id": "[ID]",
+      "identifier": "https://mail.example.com",
+      "lifetime": null,
+      "name": "mail",
+      "profile": "generic",
+      "scopes": [
+        "read"
+      ],
+      "token_algorithm": "ES256",
+      "token_lifetime": 900,
+      "updated_at": [SECONDS],
+      "version": 2
+    }
+    "#);
+    assert_snapshot!(live.created("role add reader --grant mail"), @r#"
+    {
+      "created_at": [SECONDS],
+      "description": "",
+      "grants": [
+        {
+          "identifier": "https://mail.example.com",
+          "resource": "mail",
+          "scopes": "*"
+        }
+      ],
+      "id": "[ID]",
+      "name": "reader",
+      "updated_at": [SECONDS],
+      "version": 3
+    }
+    "#);
+    assert_snapshot!(live.created("group add ops --role reader"), @r#"
+    {
+      "created_at": [SECONDS],
+      "description": "",
+      "id": "[ID]",
+      "members": 0,
+      "name": "ops",
+      "roles": [
+        "reader"
+      ],
+      "updated_at": [SECONDS],
+      "version": 4
+    }
+    "#);
+}
+
+#[test]
+fn a_registered_agent_is_one_json_object_on_stdout() {
+    let live = Live::with_mail();
+    assert_snapshot!(live.created("agent add mailer --owner ops --group ops --secret"), @r#"
+    {
+      "agent": {
+        "attributes": {},
+        "created_at": [SECONDS],
+        "credentials": [
+          {
+            "created_at": [SECONDS],
+            "expires_at": null,
+            "id": "[ID]",
+            "jwk": null,
+            "kid": null,
+            "kind": "client_secret",
+            "not_before": [SECONDS],
+            "revoked_at": null,
+            "status": "live",
+            "thumbprint": null
+          }
+        ],
+        "description": "",
+        "expires_at": null,
+        "groups": [
+          "ops"
+        ],
+        "id": "[ID]",
+        "last_token_at": null,
+        "name": "mailer",
+        "owner": "ops",
+        "roles": [],
+        "status": "active",
+        "status_since": null,
+        "subject": "agent:mailer",
+        "updated_at": [SECONDS],
+        "version": 5
+      },
+      "client_id": "mailer",
+      "client_secret": "[SECRET]",
+      "credential": {
+        "created_at": [SECONDS],
+        "expires_at": null,
+        "id": "[ID]",
+        "jwk": null,
+        "kid": null,
+        "kind": "client_secret",
+        "not_before": [SECONDS],
+        "revoked_at": null,
+        "status": "live",
+        "thumbprint": null
+      }
+    }
+    "#);
+}
+
+#[test]
+fn a_created_credential_is_one_json_object_on_stdout() {
+    let live = Live::with_mail();
+    live.json("agent add mailer --owner ops");
+    assert_snapshot!(live.created("credential add mailer --generate-key mailer.pem"), @r#"
+    {
+      "client_id": "mailer",
+      "credential": {
+        "created_at": [SECONDS],
+        "expires_at": null,
+        "id": "[ID]",
+        "jwk": {
+          "alg": "ES256",
+          "crv": "P-256",
+          "kid": "[KEY]",
+          "kty": "EC",
+          "x": "[KEY]",
+          "y": "[KEY]"
+        },
+        "kid": "[KEY]",
+        "kind": "public_key",
+        "not_before": [SECONDS],
+        "revoked_at": null,
+        "status": "live",
+        "thumbprint": "[KEY]"
+      }
+    }
+    "#);
+    assert_snapshot!(live.run("credential add nobody --secret -o json"), @r#"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    {"error":{"detail":"there is no agent 'nobody'","kind":"not_found","request_id":"[ID]","status":404}}
+    "#);
+}
+
+#[test]
+fn a_shown_agent_is_one_json_object_on_stdout() {
+    let live = Live::with_mail();
+    live.json("agent add mailer --owner ops --generate-key mailer.pem");
+    assert_snapshot!(live.created("agent show mailer"), @r#"
+    {
+      "attributes": {},
+      "created_at": [SECONDS],
+      "credentials": [
+        {
+          "created_at": [SECONDS],
+          "expires_at": null,
+          "id": "[ID]",
+          "jwk": {
+            "alg": "ES256",
+            "crv": "P-256",
+            "kid": "[KEY]",
+            "kty": "EC",
+            "x": "[KEY]",
+            "y": "[KEY]"
+          },
+          "kid": "[KEY]",
+          "kind": "public_key",
+          "not_before": [SECONDS],
+          "revoked_at": null,
+          "status": "live",
+          "thumbprint": "[KEY]"
+        }
+      ],
+      "description": "",
+      "expires_at": null,
+      "groups": [],
+      "id": "[ID]",
+      "last_token_at": null,
+      "name": "mailer",
+      "owner": "ops",
+      "roles": [],
+      "status": "active",
+      "status_since": null,
+      "subject": "agent:mailer",
+      "updated_at": [SECONDS],
+      "version": 5
+    }
+    "#);
+}
+
+#[test]
+fn a_wrong_admin_token_is_refused() {
+    let live = Live::start();
+    let stranger = Site::new()
+        .with("FIRMAN_URL", &format!("http://{}", live.server.private))
+        .with("FIRMAN_ADMIN_TOKEN", "fma_wrong");
+    let outcome = stranger.run(&["agent", "list"]);
+    assert_snapshot!(live.redacted(&outcome.to_string()), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the token is not, or no longer, an administrator's
+    ");
+    let outcome = stranger.run(&["agent", "list", "-o", "json"]);
+    assert_snapshot!(live.redacted(&outcome.to_string()), @r#"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    {"error":{"detail":"the token is not, or no longer, an administrator's","kind":"unauthorized","request_id":"[ID]","status":401}}
+    "#);
+}
+
+#[test]
+fn the_last_owner_is_listed_and_cannot_be_revoked() {
+    let live = Live::start();
+    assert_snapshot!(live.run("administrator list"), @r"
+    exit code 0
+    ----- stdout
+    NAME       ROLE   EXPIRES  REVOKED  CREATED
+    bootstrap  owner  -        -        [TIME]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("administrator revoke nobody --yes"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no administrator 'nobody'
+    ");
+    assert_snapshot!(live.run("administrator revoke bootstrap --yes"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: 'bootstrap' is the last owner: without one nobody could rotate a key or revoke anybody; make another owner first
+    ");
+    assert_snapshot!(live.run("administrator list"), @r"
+    exit code 0
+    ----- stdout
+    NAME       ROLE   EXPIRES  REVOKED  CREATED
+    bootstrap  owner  -        -        [TIME]
+    ----- stderr
+    ");
+}
+
+#[test]
+fn the_issuers_settings_are_shown() {
+    let live = Live::start();
+    assert_snapshot!(live.run("issuer show"), @r"
+    exit code 0
+    ----- stdout
+    url                [ISSUER]
+    slug               default
+    subjects           agent:{name}
+    default lifetime   900 s
+    max lifetime       3600 s
+    default algorithm  ES256
+    token endpoint     [ISSUER]/oauth2/token
+    key set            [ISSUER]/oauth2/jwks
+    discovery          [ISSUER]/.well-known/openid-configuration
+    ----- stderr
+    ");
+}
+
+#[test]
+fn the_configuration_is_shown_with_where_each_value_is_from_and_checked() {
+    let site = Site::new().with("FIRMAN_ISSUER_URL", "https://id.example.com");
+    site.write("firman.toml", "[server]\nlisten = \"0.0.0.0:8080\"\n");
+    assert_snapshot!(site.run(&["config", "show", "--config", "firman.toml"]), @r"
+    exit code 0
+    ----- stdout
+    KEY                       VALUE                   ORIGIN
+    issuer.url                https://id.example.com  environment variable FIRMAN_ISSUER_URL
+    server.listen             0.0.0.0:8080            firman.toml:2
+    server.max_connections    800                     default
+    server.drain_seconds      10                      default
+    admin.listen              127.0.0.1:8081          default
+    admin.hosts               -                       default
+    database.url              sqlite:data/firman.db   default
+    data.dir                  data                    default
+    keys.dir                  keys                    default
+    keys.kek                  (not set)               default
+    tokens.default_lifetime   900                     default
+    tokens.max_lifetime       3600                    default
+    tokens.default_algorithm  ES256                   default
+    log.level                 info                    default
+    log.format                json                    default
+    client.url                http://127.0.0.1:8081   default
+    client.admin_token        (not set)               default
+    ----- stderr
+    ");
+    assert_snapshot!(site.run(&["config", "check", "--config", "firman.toml"]), @r"
+    exit code 0
+    ----- stdout
+    ----- stderr
+    The configuration is good.
+    ");
+    site.write("firman.toml", "[server]\nlisten = \"localhost\"\n");
+    assert_snapshot!(site.run(&["config", "check", "--config", "firman.toml"]), @r#"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: firman.toml:2: server.listen is "localhost", which is not an IP address and a port. Write it like 127.0.0.1:8080, or 0.0.0.0:8080 for every address of this machine.
+    "#);
+}
+
+#[test]
+fn a_healthy_issuer_passes_its_health_check() {
+    let live = Live::start();
+    assert_snapshot!(live.run(&format!("healthcheck --url {}", live.issuer())), @r"
+    exit code 0
+    ----- stdout
+    ----- stderr
+    [ISSUER]/healthz is well
+    ");
+}
+
+/// Runs it on free ports; the issuer's address and the milliseconds are left out.
+fn quickstart(site: &Site) -> String {
+    let ports = "--listen 127.0.0.1:0 --admin-listen 127.0.0.1:0";
+    let outcome = site.run(&words(&format!("quickstart --exit {ports}")));
+    let text = outcome.to_string();
+    let issuer = text
+        .split("\"iss\": \"")
+        .nth(1)
+        .expect("an issuer")
+        .split('"')
+        .next()
+        .unwrap_or_default();
+    let text = redacted(&text.replace(issuer, "[ISSUER]"));
+    let (before, after) = text.split_once("first token ").unwrap_or((&text, ""));
+    match after.split_once(" ms") {
+        Some((_, after)) => format!("{before}first token [MILLIS] ms{after}"),
+        None => text,
+    }
+}
+
+#[test]
+fn quickstart_proves_a_token_twice_on_the_same_data() {
+    let site = Site::new();
+    let first = quickstart(&site);
+    assert_snapshot!(first, @r#"
+    exit code 0
+    ----- stdout
+    issuer      [ISSUER]
+    agent       quickstart (key: data/quickstart.pem)
+    token for   https://api.anthropic.com
+    first token [MILLIS] ms after the start, verified from discovery and JWKS
+
+    header  {
+      "alg": "ES256",
+      "kid": "[KEY]",
+      "typ": "JWT"
+    }
+    claims  {
+      "acting_agent": "agent:quickstart",
+      "aud": "https://api.anthropic.com",
+      "client_id": "quickstart",
+      "exp": [SECONDS],
+      "groups": [],
+      "iat": [SECONDS],
+      "iss": "[ISSUER]",
+      "jti": "[JTI]",
+      "nbf": [SECONDS],
+      "owner": "quickstart",
+      "roles": [
+        "quickstart"
+      ],
+      "sub": "agent:quickstart",
+      "sub_profile": "ai_agent"
+    }
+
+    ----- stderr
+    Start it with: firman serve. Then try:
+      firman token get --issuer [ISSUER] --client-id quickstart --key data/quickstart.pem --resource https://api.anthropic.com
+      firman agent add my-agent --owner my-team --role quickstart --generate-key my-agent.pem
+      firman agent suspend quickstart
+      firman audit list
+
+    To let Claude trust this issuer, register it as a Custom OIDC issuer with:
+      issuer URL  [ISSUER]   (Claude needs a public https URL: set FIRMAN_ISSUER_URL, or give it the keys of the JWKS inline)
+      subject     agent:quickstart    and claim acting_agent = agent:quickstart
+      audience    https://api.anthropic.com
+    "#);
+    let again = quickstart(&site);
+    // Another port than before, which the log warns of.
+    let (warnings, told): (Vec<&str>, Vec<&str>) = again
+        .lines()
+        .partition(|line| line.starts_with("{\"timestamp\""));
+    assert!(
+        matches!(warnings[..], [moved] if moved.contains("has another address now")),
+        "{again}"
+    );
+    assert_eq!(told, first.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn quickstart_prints_one_json_object_on_request() {
+    let site = Site::new();
+    let line = "quickstart --exit --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --output json";
+    let outcome = site.run(&words(line));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let mut told: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(told["first_token_milliseconds"].take().is_u64());
+    let issuer = told["issuer"].as_str().unwrap().to_owned();
+    assert_snapshot!(redacted(&format!("{told:#}\n").replace(&issuer, "[ISSUER]")), @r#"
+    {
+      "audience": "https://api.anthropic.com",
+      "claims": {
+        "acting_agent": "agent:quickstart",
+        "aud": "https://api.anthropic.com",
+        "client_id": "quickstart",
+        "exp": [SECONDS],
+        "groups": [],
+        "iat": [SECONDS],
+        "iss": "[ISSUER]",
+        "jti": "[JTI]",
+        "nbf": [SECONDS],
+        "owner": "quickstart",
+        "roles": [
+          "quickstart"
+        ],
+        "sub": "agent:quickstart",
+        "sub_profile": "ai_agent"
+      },
+      "client_id": "quickstart",
+      "first_token_milliseconds": null,
+      "header": {
+        "alg": "ES256",
+        "kid": "[KEY]",
+        "typ": "JWT"
+      },
+      "issuer": "[ISSUER]",
+      "key_file": "data/quickstart.pem",
+      "verified": true
+    }
+    "#);
+}
+
+#[test]
+fn quickstart_on_a_port_in_use_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let site = Site::new();
+    let outcome = site.run(&["quickstart", "--exit", "--listen", &address]);
+    assert_snapshot!(outcome.to_string().replace(&address, "[ADDRESS]"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot listen on [ADDRESS]: address already in use. Stop the other process, or choose another address with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private).
+    ");
+    let outcome = site.run(&["quickstart", "--exit", "--listen", &address, "-o", "json"]);
+    let error: Value = serde_json::from_str(&outcome.stderr).unwrap();
+    assert_eq!(
+        (outcome.stdout.as_str(), &error["error"]["kind"]),
+        ("", &json!("start"))
+    );
+}
