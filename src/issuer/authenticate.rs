@@ -392,6 +392,7 @@ impl Issuer {
                 "exp must be at most {ASSERTION_MAX_AHEAD_SECONDS} seconds ahead"
             ));
         }
+        self.check_age(claims, now)?;
         let jti = claims.jwt_id.as_deref().unwrap_or_default();
         if jti.is_empty() || jti.len() > JTI_MAX_BYTES {
             return Err(format!(
@@ -410,6 +411,22 @@ impl Issuer {
             digest,
             expires_at: expires_at.plus(SKEW_SECONDS + 1),
         })
+    }
+
+    /// After a restore: an assertion that may have been used already is refused, also one that does not
+    /// say when it was made, for as long as one made before could still be good.
+    fn check_age(&self, claims: &Claims, now: UnixTime) -> Result<(), String> {
+        let not_before = self.policy().assertions_not_before;
+        let made_before = match claims.issued_at {
+            Some(issued_at) => issued_at <= not_before,
+            None => now <= not_before.plus(ASSERTION_MAX_AHEAD_SECONDS + SKEW_SECONDS),
+        };
+        if !made_before {
+            return Ok(());
+        }
+        Err(format!(
+            "iat must be there and later than {not_before}, when this issuer was restored from a backup; make a new assertion"
+        ))
     }
 
     /// The agent of that name. `None` is never remembered: it comes from the database, just now.

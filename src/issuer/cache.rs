@@ -17,6 +17,7 @@ use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::settings::IssuerSettings;
+use crate::ports::time::UnixTime;
 use crate::store::AgentAggregate;
 use crate::store::{Head, Store, StoreError, Tx};
 
@@ -42,6 +43,9 @@ pub struct Policy {
     pub roles: HashMap<RoleId, Role>,
     /// Resources that are not removed, in id order.
     pub resources: BTreeMap<ResourceId, Resource>,
+    /// Assertions made at or before this second are refused: a restored database cannot know which of
+    /// them were used after its backup.
+    pub assertions_not_before: UnixTime,
     /// The signing keys, parsed.
     pub keyring: Keyring,
 }
@@ -81,6 +85,7 @@ impl Policy {
             .into_iter()
             .map(|resource| (resource.id.clone(), resource))
             .collect();
+        let assertions_not_before = tx.assertions_not_before(issuer).await?;
         let keys = tx.keys(issuer).await?;
         let keyring = Keyring::open(issuer, keys, sealing, previous)
             .map_err(|error| StoreError::corrupt(error.to_string()))?;
@@ -89,6 +94,7 @@ impl Policy {
             groups,
             roles,
             resources,
+            assertions_not_before,
             keyring,
         })
     }

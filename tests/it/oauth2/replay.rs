@@ -106,3 +106,35 @@ async fn issued_of_copies(issuer: &Arc<TestIssuer>, assertion: &str, seen: &mut 
     }
     answers.iter().filter(|answer| answer.status == 200).count()
 }
+
+#[tokio::test]
+async fn fa_028_after_a_restore_an_assertion_that_may_have_been_used_before_is_refused() {
+    let (issuer, agent) = mailer().await;
+    let mut tx = issuer.host().store().write().await.unwrap();
+    let id = tx.issuer_by_slug("default").await.unwrap().unwrap().id;
+    tx.lock_head(&id).await.unwrap();
+    tx.bump_registry_version(&id, true).await.unwrap();
+    let restored_at = firman::ports::time::UnixTime(firman::testing::START);
+    assert!(
+        tx.set_assertions_not_before(&id, restored_at)
+            .await
+            .unwrap()
+    );
+    tx.commit().await.unwrap();
+    issuer.host().maintain().await;
+
+    let mut seen = Distinct::default();
+    let made_at_the_restore = agent.assertion().build();
+    seen.add(refusal(&issuer.token_with(&made_at_the_restore).await));
+    issuer.clock.advance(3000);
+    let now = firman::testing::START + 3000;
+    let undated = agent.assertion_at(now).without("iat");
+    seen.add(refusal(&issuer.token_with(&undated.build()).await));
+    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"iat must be there and later than 2027-01-15T08:00:00Z, when this issuer was restored from a backup; make a new assertion"}"#);
+
+    let later = agent.assertion_at(now).build();
+    let _ = issuer.token_with(&later).await.assert_issued();
+    issuer.clock.advance(1000);
+    let undated = agent.assertion_at(now + 1000).without("iat");
+    let _ = issuer.token_with(&undated.build()).await.assert_issued();
+}
