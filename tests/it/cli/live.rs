@@ -779,11 +779,11 @@ fn signing_keys_are_listed_rotated_and_revoked() {
     ----- stderr
     Published now; each signs from the time it activates. Nothing else needs to be done.
     ");
-    assert_snapshot!(live.run("key rotate --algorithm ES256"), @r"
+    assert_snapshot!(live.run("key rotate --algorithm ES256"), @"
     exit code 1
     ----- stdout
     ----- stderr
-    error: a new ES256 key is prepared already and will sign 15 minutes after it was made; look at it with: firman key list
+    error: a new ES256 key is prepared already and will sign from [TIME] on; nothing needs to be done, look at it with: firman key list
     ");
     let keys = live.json("key list");
     let states = |keys: &Value| -> Vec<String> {
@@ -844,27 +844,27 @@ fn the_audit_is_listed_verified_and_exported() {
         "token get --issuer {} --client-id mailer --key mailer.pem",
         live.issuer()
     ));
-    assert_snapshot!(live.run("audit list"), @r"
+    assert_snapshot!(live.run("audit list"), @"
     exit code 0
     ----- stdout
-    SEQ  AT                        EVENT                  ACTOR                    TARGET                                           TOKEN
-    10   [TIME]  token.issued           agent:mailer             agent:mailer                                     [JTI]
-    9    [TIME]  credential.added       administrator:bootstrap  agent:mailer                                     -
-    8    [TIME]  agent.created          administrator:bootstrap  agent:mailer                                     -
-    7    [TIME]  group.created          administrator:bootstrap  group:ops                                        -
-    6    [TIME]  role.created           administrator:bootstrap  role:reader                                      -
-    5    [TIME]  resource.created       administrator:bootstrap  resource:mail                                    -
-    4    [TIME]  administrator.created  system                   administrator:bootstrap                          -
-    3    [TIME]  key.activated          system                   key:[KEY]  -
-    2    [TIME]  key.activated          system                   key:[KEY]  -
-    1    [TIME]  issuer.created         system                   issuer:default                                   -
+    SEQ  AT                        EVENT                  ACTOR                    TARGET                                           TOKEN                           DETAIL
+    10   [TIME]  token.issued           agent:mailer             agent:mailer                                     [JTI]  aud=https://mail.example.com credential=[ID] ex…
+    9    [TIME]  credential.added       administrator:bootstrap  agent:mailer                                     -                               credential=…
+    8    [TIME]  agent.created          administrator:bootstrap  agent:mailer                                     -                               attributes=… groups=… owner=ops roles=… subject=agent:mailer
+    7    [TIME]  group.created          administrator:bootstrap  group:ops                                        -                               roles=…
+    6    [TIME]  role.created           administrator:bootstrap  role:reader                                      -                               grants=…
+    5    [TIME]  resource.created       administrator:bootstrap  resource:mail                                    -                               identifier=https://mail.example.com profile=generic scopes=…
+    4    [TIME]  administrator.created  system                   administrator:bootstrap                          -                               role=owner
+    3    [TIME]  key.activated          system                   key:[KEY]  -                               algorithm=RS256
+    2    [TIME]  key.activated          system                   key:[KEY]  -                               algorithm=ES256
+    1    [TIME]  issuer.created         system                   issuer:default                                   -                               url=[ISSUER]
     ----- stderr
     ");
-    assert_snapshot!(live.run("audit list --agent mailer --event token.issued"), @r"
+    assert_snapshot!(live.run("audit list --agent mailer --event token.issued"), @"
     exit code 0
     ----- stdout
-    SEQ  AT                        EVENT         ACTOR         TARGET        TOKEN
-    10   [TIME]  token.issued  agent:mailer  agent:mailer  [JTI]
+    SEQ  AT                        EVENT         ACTOR         TARGET        TOKEN                           DETAIL
+    10   [TIME]  token.issued  agent:mailer  agent:mailer  [JTI]  aud=https://mail.example.com credential=[ID] ex…
     ----- stderr
     ");
     assert_snapshot!(live.run("audit verify"), @r"
@@ -1164,18 +1164,18 @@ fn a_wrong_admin_token_is_refused() {
         .with("FIRMAN_URL", &format!("http://{}", live.server.private))
         .with("FIRMAN_ADMIN_TOKEN", "fma_wrong");
     let outcome = stranger.run(&["agent", "list"]);
-    assert_snapshot!(live.redacted(&outcome.to_string()), @r"
+    assert_snapshot!(live.redacted(&outcome.to_string()), @"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the token is not, or no longer, an administrator's
+    error: the token is not, or no longer, an administrator's. It came from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): is it of this issuer, and was it revoked?
     ");
     let outcome = stranger.run(&["agent", "list", "-o", "json"]);
     assert_snapshot!(live.redacted(&outcome.to_string()), @r#"
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"the token is not, or no longer, an administrator's","kind":"unauthorized","request_id":"[ID]","status":401}}
+    {"error":{"detail":"the token is not, or no longer, an administrator's. It came from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): is it of this issuer, and was it revoked?","kind":"unauthorized","request_id":"[ID]","status":401}}
     "#);
 }
 
@@ -1345,7 +1345,7 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
       firman audit list
 
     To let Claude trust this issuer, register it as a Custom OIDC issuer with:
-      issuer URL  [ISSUER]   (Claude needs a public https URL: set FIRMAN_ISSUER_URL, or give it the keys of the JWKS inline)
+      issuer URL  [ISSUER]   (Claude needs a public https URL, or the keys of the JWKS inline. An issuer keeps its URL: start one with FIRMAN_ISSUER_URL=https://… and a --data-dir of its own)
       subject     agent:quickstart    and claim acting_agent = agent:quickstart
       audience    https://api.anthropic.com
     "#);
