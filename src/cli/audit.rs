@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::client::{Page, Query};
 use super::duration::{Instant, parse_instant};
 use super::error::CliError;
-use super::print::{Table, items, text};
+use super::print::{Table, items, names, text};
 use super::{Session, parse_name};
 use crate::domain::audit::AuditEvent;
 
@@ -117,11 +117,14 @@ const BRIEF_MAX_CHARS: usize = 80;
 /// The plain members of a detail, such as `reason=role too low status=403`.
 fn brief(detail: &Value) -> String {
     let members = detail.as_object().into_iter().flatten();
-    let told = members.filter_map(|(name, value)| match value {
-        Value::String(text) if !text.is_empty() => Some(format!("{name}={text}")),
-        Value::Number(_) | Value::Bool(_) => Some(format!("{name}={value}")),
-        Value::Object(_) | Value::Array(_) => Some(format!("{name}=…")),
-        Value::String(_) | Value::Null => None,
+    let told = members.filter_map(|(name, value)| {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::Array(_) => names(detail, name),
+            Value::Object(_) | Value::Null => String::new(),
+        };
+        (!text.is_empty()).then(|| format!("{name}={text}"))
     });
     let text = told.collect::<Vec<_>>().join(" ");
     if text.chars().count() <= BRIEF_MAX_CHARS {

@@ -849,11 +849,11 @@ fn the_audit_is_listed_verified_and_exported() {
     ----- stdout
     SEQ  AT                        EVENT                  ACTOR                    TARGET                                           TOKEN                           DETAIL
     10   [TIME]  token.issued           agent:mailer             agent:mailer                                     [JTI]  aud=https://mail.example.com credential=[ID] ex…
-    9    [TIME]  credential.added       administrator:bootstrap  agent:mailer                                     -                               credential=…
-    8    [TIME]  agent.created          administrator:bootstrap  agent:mailer                                     -                               attributes=… groups=… owner=ops roles=… subject=agent:mailer
-    7    [TIME]  group.created          administrator:bootstrap  group:ops                                        -                               roles=…
-    6    [TIME]  role.created           administrator:bootstrap  role:reader                                      -                               grants=…
-    5    [TIME]  resource.created       administrator:bootstrap  resource:mail                                    -                               identifier=https://mail.example.com profile=generic scopes=…
+    9    [TIME]  credential.added       administrator:bootstrap  agent:mailer                                     -                               -
+    8    [TIME]  agent.created          administrator:bootstrap  agent:mailer                                     -                               owner=ops roles=reader subject=agent:mailer
+    7    [TIME]  group.created          administrator:bootstrap  group:ops                                        -                               roles=reader
+    6    [TIME]  role.created           administrator:bootstrap  role:reader                                      -                               -
+    5    [TIME]  resource.created       administrator:bootstrap  resource:mail                                    -                               identifier=https://mail.example.com profile=generic scopes=read, send
     4    [TIME]  administrator.created  system                   administrator:bootstrap                          -                               role=owner
     3    [TIME]  key.activated          system                   key:[KEY]  -                               algorithm=RS256
     2    [TIME]  key.activated          system                   key:[KEY]  -                               algorithm=ES256
