@@ -13,7 +13,7 @@ const ROWS: [&[&str]; 10] = [
     &["oauth", "admin"],
     &["host"],
     &["issuer"],
-    &["store"],
+    &["store", "relying_party"],
     &["domain"],
     &["jose"],
     &["ports"],

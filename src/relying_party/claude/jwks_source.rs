@@ -1,0 +1,234 @@
+//! Where Claude takes an issuer's keys from, and which URLs it is willing to dial.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use url::{Host, Url};
+
+use crate::domain::Invalid;
+use crate::jose::{JwkError, PublicJwkSet};
+
+/// The member `jwks` of a federation issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum JwksSource {
+    /// The `jwks_uri` in `<discovery_base or issuer_url>/.well-known/openid-configuration`.
+    Discovery {
+        /// Where to look instead of at the issuer's URL.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        discovery_base: Option<String>,
+        /// A private certificate authority.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ca_cert_pem: Option<String>,
+    },
+    /// A key set at a URL.
+    ExplicitUrl {
+        /// The URL.
+        url: String,
+        /// A private certificate authority.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ca_cert_pem: Option<String>,
+    },
+    /// The keys themselves, which are never fetched again.
+    Inline {
+        /// The bare array, without the `{"keys": …}` around it.
+        keys: Vec<Value>,
+    },
+}
+
+impl Default for JwksSource {
+    fn default() -> Self {
+        Self::discovery()
+    }
+}
+
+impl JwksSource {
+    /// Discovery at the issuer's own URL.
+    #[must_use]
+    pub fn discovery() -> Self {
+        Self::Discovery {
+            discovery_base: None,
+            ca_cert_pem: None,
+        }
+    }
+
+    /// Its type as the Admin API spells it.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Discovery { .. } => "discovery",
+            Self::ExplicitUrl { .. } => "explicit_url",
+            Self::Inline { .. } => "inline",
+        }
+    }
+
+    /// The inline keys as a set that tokens can be checked with; `None` when the keys are elsewhere.
+    #[must_use]
+    pub fn inline_set(&self) -> Option<Result<PublicJwkSet, JwkError>> {
+        match self {
+            Self::Inline { keys } => {
+                let set = json!({ "keys": keys }).to_string();
+                Some(PublicJwkSet::parse_published(set.as_bytes()))
+            }
+            Self::Discovery { .. } | Self::ExplicitUrl { .. } => None,
+        }
+    }
+
+    /// The URL that is dialled first for an issuer, with the member that names it; `None` for inline keys.
+    #[must_use]
+    pub fn dialled_url(&self, issuer_url: &str) -> Option<(&'static str, String)> {
+        // Not documented: whether a trailing slash is taken off before the path is put behind.
+        let metadata = |base: &str| format!("{base}/.well-known/openid-configuration");
+        match self {
+            Self::Discovery {
+                discovery_base: Some(base),
+                ..
+            } => Some(("discovery_base", metadata(base))),
+            Self::Discovery {
+                discovery_base: None,
+                ..
+            } => Some(("issuer_url", metadata(issuer_url))),
+            Self::ExplicitUrl { url, .. } => Some(("url", url.clone())),
+            Self::Inline { .. } => None,
+        }
+    }
+}
+
+/// Checks a URL that Claude would dial, as far as its text tells: https, port 443, a DNS name.
+/// `loopback_http` also lets `http://127.0.0.1:PORT` and its like through, for a simulation.
+///
+/// # Errors
+/// When Claude would refuse it, in its words where they are known.
+pub fn check_dialled_url(
+    field: &'static str,
+    text: &str,
+    loopback_http: bool,
+) -> Result<(), Invalid> {
+    let refuse = |problem: &str| Err(Invalid::new(field, problem));
+    let Ok(url) = Url::parse(text) else {
+        return refuse("url is not a valid URL");
+    };
+    if loopback_http && is_loopback(&url) && matches!(url.scheme(), "http" | "https") {
+        return Ok(());
+    }
+    if url.scheme() != "https" {
+        return refuse("url must use https scheme");
+    }
+    if url.port_or_known_default() != Some(443) {
+        return refuse("url must use port 443");
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return refuse("url must not contain credentials or a fragment");
+    }
+    match url.host() {
+        Some(Host::Domain(name)) if name.contains('.') && !is_private_name(name) => Ok(()),
+        Some(Host::Domain(_)) => refuse("url must have a public DNS hostname"),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => {
+            refuse("url must have a DNS hostname, not an IP address")
+        }
+    }
+}
+
+/// Names that no public resolver answers (RFC 6761, RFC 6762, RFC 8375, ICANN's `.internal`).
+fn is_private_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    [
+        ".localhost",
+        ".local",
+        ".internal",
+        ".test",
+        ".invalid",
+        ".home.arpa",
+    ]
+    .iter()
+    .any(|suffix| name.ends_with(suffix))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_claude_does_not_dial_are_refused() {
+        for (url, problem) in [
+            ("http://id.example.com", "url must use https scheme"),
+            ("ftp://id.example.com", "url must use https scheme"),
+            ("https://id.example.com:8443", "url must use port 443"),
+            (
+                "https://192.0.2.1",
+                "url must have a DNS hostname, not an IP address",
+            ),
+            (
+                "https://[2001:db8::1]",
+                "url must have a DNS hostname, not an IP address",
+            ),
+            ("https://localhost", "url must have a public DNS hostname"),
+            (
+                "https://id.corp.internal",
+                "url must have a public DNS hostname",
+            ),
+            (
+                "https://a:b@id.example.com",
+                "url must not contain credentials or a fragment",
+            ),
+            ("id.example.com", "url is not a valid URL"),
+        ] {
+            let refused = check_dialled_url("issuer_url", url, false).expect_err(url);
+            assert_eq!(
+                refused.to_string(),
+                format!("issuer_url: {problem}"),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_public_https_url_is_taken_and_loopback_only_where_it_is_asked_for() {
+        for url in [
+            "https://id.example.com",
+            "https://id.example.com:443/tenant",
+        ] {
+            assert_eq!(check_dialled_url("issuer_url", url, false), Ok(()), "{url}");
+        }
+        for url in [
+            "http://127.0.0.1:8080",
+            "http://localhost:8080",
+            "http://[::1]:1/x",
+        ] {
+            assert!(
+                check_dialled_url("issuer_url", url, false).is_err(),
+                "{url}"
+            );
+            assert_eq!(check_dialled_url("issuer_url", url, true), Ok(()), "{url}");
+        }
+        assert!(check_dialled_url("issuer_url", "http://10.0.0.1", true).is_err());
+    }
+
+    #[test]
+    fn the_three_sources_read_back_from_the_documented_json() {
+        for value in [
+            json!({"type": "discovery"}),
+            json!({"type": "discovery", "discovery_base": "https://keys.example.com"}),
+            json!({"type": "explicit_url", "url": "https://keys.example.com/jwks"}),
+            json!({"type": "inline", "keys": [{"kty": "EC"}]}),
+        ] {
+            let source: JwksSource = serde_json::from_value(value.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&source).unwrap(), value);
+            assert_eq!(source.type_name(), value["type"]);
+        }
+        assert!(
+            serde_json::from_value::<JwksSource>(json!({"type": "inline", "keys": {"keys": []}}))
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,442 @@
+//! Everything a person or a program needs to let one agent into Claude: the Console's fields, the Admin API's
+//! objects, the variables and the profile file of the SDKs.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::objects::{IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId};
+use super::rule::{RuleMatch, pair_name, rule_name};
+use super::{BASE_URL, DEFAULT_MAX_JWT_LIFETIME_SECONDS, EXPECTED_AUDIENCE, JwksSource};
+
+/// The life that the Console's wizard proposes for access tokens.
+const PROPOSED_TOKEN_LIFETIME_SECONDS: i64 = 600;
+/// The scope that the Console's wizard proposes.
+const PROPOSED_SCOPE: &str = "workspace:developer";
+/// Where a workload finds its token unless told otherwise.
+const TOKEN_FILE: &str = "/run/firman/claude-token";
+
+/// Ids that Claude gave to the objects, once they exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkedIds {
+    /// The organization.
+    pub organization_id: OrganizationId,
+    /// The rule.
+    pub rule_id: RuleId,
+    /// The account.
+    pub service_account_id: ServiceAccountId,
+    /// The issuer, when known.
+    pub issuer_id: Option<IssuerObjectId>,
+    /// The workspace to name in the exchange, if any.
+    pub workspace_id: Option<WorkspaceId>,
+}
+
+/// One agent's way into Claude.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setup {
+    /// The agent's name, its `client_id`.
+    pub agent: String,
+    /// The agent's subject, which is its `acting_agent` claim.
+    pub subject: String,
+    /// Whom the agent acts for; `None`: for itself.
+    pub act_for: Option<String>,
+    /// The issuer's URL, byte for byte.
+    pub issuer_url: String,
+    /// The audience: the resource's identifier.
+    pub audience: String,
+    /// The life of the identity tokens that the resource mints, in seconds.
+    pub identity_token_seconds: i64,
+    /// The longest life of an identity token to register, in seconds.
+    pub max_jwt_lifetime_seconds: i64,
+    /// The life of the access tokens, in seconds.
+    pub token_lifetime_seconds: i64,
+    /// The scope of the access tokens.
+    pub oauth_scope: String,
+    /// The workspace of the rule; `None`: the default one.
+    pub workspace_id: Option<WorkspaceId>,
+    /// Where Claude takes the keys from.
+    pub jwks: JwksSource,
+    /// The ids at Claude, once they are known.
+    pub ids: Option<LinkedIds>,
+    /// Where the SDKs are sent; `None`: to Claude.
+    pub base_url: Option<String>,
+    /// The file that the agent's identity token is kept in.
+    pub token_file: String,
+}
+
+impl Setup {
+    /// A set-up with what the Console's wizard proposes and keys by discovery.
+    #[must_use]
+    pub fn new(agent: &str, subject: &str, issuer_url: &str) -> Self {
+        Self {
+            agent: agent.to_owned(),
+            subject: subject.to_owned(),
+            act_for: None,
+            issuer_url: issuer_url.to_owned(),
+            audience: EXPECTED_AUDIENCE.to_owned(),
+            identity_token_seconds: PROPOSED_TOKEN_LIFETIME_SECONDS,
+            max_jwt_lifetime_seconds: DEFAULT_MAX_JWT_LIFETIME_SECONDS,
+            token_lifetime_seconds: PROPOSED_TOKEN_LIFETIME_SECONDS,
+            oauth_scope: PROPOSED_SCOPE.to_owned(),
+            workspace_id: None,
+            jwks: JwksSource::discovery(),
+            ids: None,
+            base_url: None,
+            token_file: TOKEN_FILE.to_owned(),
+        }
+    }
+
+    /// The name of the issuer at Claude.
+    #[must_use]
+    pub fn issuer_name(&self) -> String {
+        let place = self
+            .issuer_url
+            .split_once("://")
+            .map_or(self.issuer_url.as_str(), |(_, rest)| rest);
+        rule_name(&format!("firman {place}"))
+    }
+
+    /// The name of the rule and of the service account at Claude.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.act_for {
+            None => rule_name(&self.subject),
+            Some(other) => pair_name(&self.subject, other),
+        }
+    }
+
+    /// Whose subject the tokens carry.
+    #[must_use]
+    pub fn token_subject(&self) -> &str {
+        self.act_for.as_deref().unwrap_or(&self.subject)
+    }
+
+    /// The rule by the static matcher: `sub` and `acting_agent` are pinned, since the static matcher cannot see
+    /// `act`, and a rule on `sub` alone would also take a token of another agent acting for this subject.
+    #[must_use]
+    pub fn rule_match(&self) -> RuleMatch {
+        RuleMatch {
+            subject_prefix: Some(self.token_subject().to_owned()),
+            audience: Some(self.audience.clone()),
+            claims: BTreeMap::from([("acting_agent".to_owned(), self.subject.clone())]),
+            condition: None,
+        }
+    }
+
+    /// The same by CEL, on `act.sub`.
+    #[must_use]
+    pub fn rule_match_by_condition(&self) -> RuleMatch {
+        RuleMatch {
+            subject_prefix: None,
+            audience: Some(self.audience.clone()),
+            claims: BTreeMap::new(),
+            condition: Some(self.condition()),
+        }
+    }
+
+    /// The CEL condition that pins the subject and who acts.
+    #[must_use]
+    pub fn condition(&self) -> String {
+        let (subject, actor) = (quoted(self.token_subject()), quoted(&self.subject));
+        match self.act_for {
+            None => format!(
+                "claims.sub == {subject} && claims.acting_agent == {actor} && !has(claims.act)"
+            ),
+            Some(_) => format!(
+                "claims.sub == {subject} && has(claims.act) && claims.act.sub == {actor} && !has(claims.act.act)"
+            ),
+        }
+    }
+
+    /// What to enter in the Console (Settings, Workload identity, Connect workload, Custom OIDC), field by field
+    /// in its order. Its labels may change; the values are what counts.
+    #[must_use]
+    pub fn console_fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![
+            ("Issuer name", self.issuer_name()),
+            ("Issuer URL", self.issuer_url.clone()),
+            ("JWKS source", self.jwks_label()),
+        ];
+        match &self.jwks {
+            JwksSource::Discovery { discovery_base, .. } => fields.extend(
+                discovery_base
+                    .iter()
+                    .map(|base| ("Discovery base", base.clone())),
+            ),
+            JwksSource::ExplicitUrl { url, .. } => fields.push(("JWKS URL", url.clone())),
+            JwksSource::Inline { keys } => fields.push(("JWKS", json!(keys).to_string())),
+        }
+        fields.extend([
+            (
+                "Maximum identity-token lifetime",
+                format!("{} s", self.max_jwt_lifetime_seconds),
+            ),
+            ("Service account", self.name()),
+            ("Rule name", self.name()),
+            ("Match type", "Static".to_owned()),
+            ("Subject prefix", self.token_subject().to_owned()),
+            ("Claims", format!("acting_agent = {}", self.subject)),
+            ("or Match type CEL", self.condition()),
+            ("Audience", self.audience.clone()),
+            ("OAuth scope", self.oauth_scope.clone()),
+            ("Workspace", self.workspace().to_string()),
+            (
+                "Token lifetime",
+                format!("{} s", self.token_lifetime_seconds),
+            ),
+        ]);
+        fields
+    }
+
+    fn jwks_label(&self) -> String {
+        match self.jwks {
+            JwksSource::Discovery { .. } => "Discovery",
+            JwksSource::ExplicitUrl { .. } => "Explicit URL",
+            JwksSource::Inline { .. } => "Inline (the bare array of keys)",
+        }
+        .to_owned()
+    }
+
+    fn workspace(&self) -> WorkspaceId {
+        self.workspace_id
+            .clone()
+            .unwrap_or_else(WorkspaceId::default_workspace)
+    }
+
+    /// The body of `POST /v1/organizations/service_accounts`.
+    #[must_use]
+    pub fn service_account_json(&self) -> Value {
+        json!({ "name": self.name() })
+    }
+
+    /// The body of `POST /v1/organizations/federation_issuers`.
+    #[must_use]
+    pub fn issuer_json(&self) -> Value {
+        json!({
+            "name": self.issuer_name(),
+            "issuer_url": self.issuer_url,
+            "jwks": self.jwks,
+            "check_jti": true,
+            "max_jwt_lifetime_seconds": self.max_jwt_lifetime_seconds,
+        })
+    }
+
+    /// The body of `POST /v1/organizations/federation_rules`, with the ids that are known.
+    #[must_use]
+    pub fn rule_json(&self) -> Value {
+        self.rule_with(&self.rule_match())
+    }
+
+    /// The same with the CEL condition.
+    #[must_use]
+    pub fn rule_json_by_condition(&self) -> Value {
+        self.rule_with(&self.rule_match_by_condition())
+    }
+
+    fn rule_with(&self, rule: &RuleMatch) -> Value {
+        let issuer_id = self.ids.as_ref().and_then(|ids| ids.issuer_id.as_ref());
+        json!({
+            "name": self.name(),
+            "issuer_id": issuer_id.map_or("fdis_…", IssuerObjectId::as_str),
+            "match": rule,
+            "target": { "type": "service_account", "service_account_id": self.id_texts().service_account },
+            "oauth_scope": self.oauth_scope,
+            "token_lifetime_seconds": self.token_lifetime_seconds,
+            "workspace_id": self.workspace(),
+        })
+    }
+
+    /// The variables that the SDKs read, in the order of their documentation.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let ids = self.id_texts();
+        let mut variables = vec![
+            ("ANTHROPIC_FEDERATION_RULE_ID", ids.rule),
+            ("ANTHROPIC_ORGANIZATION_ID", ids.organization),
+            ("ANTHROPIC_SERVICE_ACCOUNT_ID", ids.service_account),
+            ("ANTHROPIC_IDENTITY_TOKEN_FILE", self.token_file.clone()),
+        ];
+        variables.extend(ids.workspace.map(|id| ("ANTHROPIC_WORKSPACE_ID", id)));
+        let base_url = self.base_url.clone();
+        variables.extend(base_url.map(|url| ("ANTHROPIC_BASE_URL", url)));
+        variables
+    }
+
+    /// The content of `<config_dir>/configs/<profile>.json`.
+    #[must_use]
+    pub fn profile_json(&self) -> Value {
+        let ids = self.id_texts();
+        let mut profile = json!({
+            "version": "1.0",
+            "authentication": {
+                "type": "oidc_federation",
+                "federation_rule_id": ids.rule,
+                "service_account_id": ids.service_account,
+                "identity_token": { "source": "file", "path": self.token_file },
+            },
+            "organization_id": ids.organization,
+            "base_url": self.base_url.as_deref().unwrap_or(BASE_URL),
+        });
+        if let Some(workspace) = ids.workspace {
+            profile["workspace_id"] = json!(workspace);
+        }
+        profile
+    }
+
+    /// The values as a `.tfvars` file.
+    #[must_use]
+    pub fn terraform_vars(&self) -> String {
+        let jwks = json!(self.jwks).to_string();
+        let texts = [
+            ("claude_issuer_name", self.issuer_name()),
+            ("claude_issuer_url", self.issuer_url.clone()),
+            ("claude_jwks_json", jwks),
+            ("claude_rule_name", self.name()),
+            ("claude_subject", self.token_subject().to_owned()),
+            ("claude_acting_agent", self.subject.clone()),
+            ("claude_audience", self.audience.clone()),
+            ("claude_oauth_scope", self.oauth_scope.clone()),
+            ("claude_workspace_id", self.workspace().to_string()),
+        ];
+        let numbers = [
+            (
+                "claude_max_jwt_lifetime_seconds",
+                self.max_jwt_lifetime_seconds,
+            ),
+            ("claude_token_lifetime_seconds", self.token_lifetime_seconds),
+        ];
+        let mut file = String::new();
+        for (name, text) in texts {
+            file.push_str(&format!("{name} = {}\n", terraform_quoted(&text)));
+        }
+        for (name, number) in numbers {
+            file.push_str(&format!("{name} = {number}\n"));
+        }
+        file
+    }
+
+    /// The ids as texts, with a visible gap where one is not known yet.
+    fn id_texts(&self) -> IdTexts {
+        match &self.ids {
+            Some(ids) => IdTexts {
+                rule: ids.rule_id.to_string(),
+                organization: ids.organization_id.to_string(),
+                service_account: ids.service_account_id.to_string(),
+                workspace: ids.workspace_id.as_ref().map(ToString::to_string),
+            },
+            None => IdTexts {
+                rule: "fdrl_…".to_owned(),
+                organization: "<organization UUID>".to_owned(),
+                service_account: "svac_…".to_owned(),
+                workspace: self.workspace_id.as_ref().map(ToString::to_string),
+            },
+        }
+    }
+}
+
+struct IdTexts {
+    rule: String,
+    organization: String,
+    service_account: String,
+    workspace: Option<String>,
+}
+
+/// A CEL string literal: JSON's escapes are among CEL's.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// A string literal of Terraform's, where `${` and `%{` begin templates.
+fn terraform_quoted(text: &str) -> String {
+    quoted(text).replace("${", "$${").replace("%{", "%%{")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relying_party::claude::{check_issuer, check_name, check_rule};
+
+    fn setup() -> Setup {
+        Setup::new("mailer", "agent:mailer", "https://id.example.com")
+    }
+
+    fn linked() -> Setup {
+        Setup {
+            ids: Some(LinkedIds {
+                organization_id: OrganizationId::parse("550e8400-e29b-41d4-a716-446655440000")
+                    .unwrap(),
+                rule_id: RuleId::parse("fdrl_01").unwrap(),
+                service_account_id: ServiceAccountId::parse("svac_01").unwrap(),
+                issuer_id: Some(IssuerObjectId::parse("fdis_01").unwrap()),
+                workspace_id: None,
+            }),
+            ..setup()
+        }
+    }
+
+    #[test]
+    fn what_it_prints_is_what_claude_takes() {
+        for act_for in [None, Some("user:ada \"the\" ${first}".to_owned())] {
+            let setup = Setup { act_for, ..setup() };
+            for rule in [setup.rule_match(), setup.rule_match_by_condition()] {
+                assert_eq!(check_rule(&rule), Ok(()), "{rule:?}");
+            }
+            assert_eq!(check_name(&setup.name()), Ok(()));
+            assert_eq!(check_name(&setup.issuer_name()), Ok(()));
+            let issuer = check_issuer(
+                &setup.issuer_url,
+                &setup.jwks,
+                setup.max_jwt_lifetime_seconds,
+                false,
+            );
+            assert_eq!(issuer, Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_rule_pins_the_subject_and_who_acts() {
+        insta::assert_snapshot!(linked().rule_json(), @"");
+        let pair = Setup {
+            act_for: Some("user:ada".to_owned()),
+            ..linked()
+        };
+        insta::assert_snapshot!(pair.rule_json_by_condition(), @"");
+    }
+
+    #[test]
+    fn the_issuer_and_the_account_are_the_documented_bodies() {
+        insta::assert_snapshot!(linked().issuer_json(), @"");
+        insta::assert_snapshot!(linked().service_account_json(), @"");
+        let inline = Setup {
+            jwks: JwksSource::Inline {
+                keys: vec![json!({"kty": "EC"})],
+            },
+            ..setup()
+        };
+        assert_eq!(
+            inline.issuer_json()["jwks"],
+            json!({"type": "inline", "keys": [{"kty": "EC"}]})
+        );
+    }
+
+    #[test]
+    fn environment_and_profile_name_the_same_things() {
+        insta::assert_debug_snapshot!(linked().environment(), @"");
+        insta::assert_snapshot!(linked().profile_json(), @"");
+        insta::assert_debug_snapshot!(setup().environment(), @"");
+    }
+
+    #[test]
+    fn the_console_fields_come_in_its_order() {
+        insta::assert_debug_snapshot!(setup().console_fields(), @"");
+    }
+
+    #[test]
+    fn terraform_values_cannot_open_a_template() {
+        let setup = Setup {
+            act_for: Some("user:${ada}%{x}\"".to_owned()),
+            ..setup()
+        };
+        insta::assert_snapshot!(setup.terraform_vars(), @"");
+    }
+}

@@ -1,0 +1,178 @@
+//! Text to paste where an agent runs: Kubernetes, systemd, GitHub Actions. All keep one unused token in a
+//! file that the SDKs read anew at each exchange.
+
+use super::setup::Setup;
+
+/// A piece of text for one platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snippet {
+    /// Which platform.
+    pub title: &'static str,
+    /// What it is and where it goes.
+    pub note: &'static str,
+    /// The text.
+    pub text: String,
+}
+
+impl Setup {
+    /// The text for each platform.
+    #[must_use]
+    pub fn snippets(&self) -> Vec<Snippet> {
+        vec![self.systemd(), self.kubernetes(), self.github()]
+    }
+
+    /// The command that keeps a file supplied with unused tokens.
+    fn watch_command(&self, key: &str, file: &str) -> Vec<String> {
+        [
+            "firman",
+            "token",
+            "get",
+            "--issuer",
+            &self.issuer_url,
+            "--client-id",
+            &self.agent,
+            "--key",
+            key,
+            "--resource",
+            &self.audience,
+            "--out",
+            file,
+            "--watch",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    fn systemd(&self) -> Snippet {
+        let environment: String = self
+            .environment()
+            .into_iter()
+            .map(|(name, value)| {
+                format!(
+                    "Environment={}\n",
+                    systemd_quoted(&format!("{name}={value}"))
+                )
+            })
+            .collect();
+        let key = "${CREDENTIALS_DIRECTORY}/agent-key";
+        let command: Vec<String> = self
+            .watch_command(key, &self.token_file)
+            .iter()
+            .map(|word| {
+                if word == key {
+                    word.clone()
+                } else {
+                    systemd_quoted(word)
+                }
+            })
+            .collect();
+        let folder = folder_of(&self.token_file);
+        let runtime = folder.strip_prefix("/run/").unwrap_or("firman");
+        let text = format!(
+            "# firman-claude-token.service\n[Service]\nType=notify\nExecStart={}\nLoadCredential=agent-key:/etc/firman/{}.pem\nRuntimeDirectory={runtime}\nRestart=always\n\n# in the agent's own unit\n[Unit]\nRequires=firman-claude-token.service\nAfter=firman-claude-token.service\n\n[Service]\nUnsetEnvironment=ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN\n{environment}",
+            command.join(" "),
+            self.agent,
+        );
+        Snippet {
+            title: "systemd",
+            note: "one unit keeps the token file, the agent's unit reads it; both run as the same user",
+            text,
+        }
+    }
+
+    fn kubernetes(&self) -> Snippet {
+        let file = "/var/run/firman/claude-token";
+        let here = Setup {
+            token_file: file.to_owned(),
+            ..self.clone()
+        };
+        let variables: String = here
+            .environment()
+            .into_iter()
+            .map(|(name, value)| {
+                format!(
+                    "        - {{ name: {name}, value: {} }}\n",
+                    json_quoted(&value)
+                )
+            })
+            .collect();
+        let command = self.watch_command("/var/run/firman-key/agent.pem", file);
+        let command: Vec<String> = command.iter().map(|word| json_quoted(word)).collect();
+        let text = format!(
+            "spec:\n  initContainers:\n    - name: claude-token\n      image: firman\n      restartPolicy: Always\n      command: [{}]\n      startupProbe:\n        exec: {{ command: [\"test\", \"-s\", \"{file}\"] }}\n      volumeMounts:\n        - {{ name: claude-token, mountPath: /var/run/firman }}\n        - {{ name: agent-key, mountPath: /var/run/firman-key, readOnly: true }}\n  containers:\n    - name: agent\n      env:\n{variables}      volumeMounts:\n        - {{ name: claude-token, mountPath: /var/run/firman, readOnly: true }}\n  volumes:\n    - name: claude-token\n      emptyDir: {{ medium: Memory }}\n    - name: agent-key\n      secret: {{ secretName: {}, defaultMode: 0400 }}\n",
+            command.join(", "),
+            json_quoted(&format!("{}-key", self.agent)),
+        );
+        Snippet {
+            title: "Kubernetes",
+            note: "part of a pod's spec: a sidecar keeps the token file, the agent reads it; both containers run as the same user",
+            text,
+        }
+    }
+
+    fn github(&self) -> Snippet {
+        let file = "${{ runner.temp }}/claude-token";
+        let here = Setup {
+            token_file: file.to_owned(),
+            ..self.clone()
+        };
+        let variables: String = here
+            .environment()
+            .into_iter()
+            .map(|(name, value)| format!("      {name}: {}\n", json_quoted(&value)))
+            .collect();
+        let text = format!(
+            "steps:\n  - name: Token for Claude\n    env:\n      AGENT_KEY: ${{{{ secrets.FIRMAN_AGENT_KEY }}}}\n    run: |\n      umask 077\n      printf '%s' \"$AGENT_KEY\" > \"$RUNNER_TEMP/agent.pem\"\n      firman token get --issuer {} --client-id {} --key \"$RUNNER_TEMP/agent.pem\" --resource {} --out \"$RUNNER_TEMP/claude-token\"\n      rm \"$RUNNER_TEMP/agent.pem\"\n  - name: The agent\n    env:\n{variables}    run: ./agent\n",
+            shell_quoted(&self.issuer_url),
+            shell_quoted(&self.agent),
+            shell_quoted(&self.audience),
+        );
+        Snippet {
+            title: "GitHub Actions",
+            note: "one exchange per token: a job of several processes, or longer than the access token lives, runs `firman exec` instead",
+            text,
+        }
+    }
+}
+
+fn folder_of(file: &str) -> &str {
+    file.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn json_quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A word of a unit file: `%` and `$` are its own signs.
+fn systemd_quoted(text: &str) -> String {
+    json_quoted(&text.replace('%', "%%").replace('$', "$$"))
+}
+
+fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_platform_gets_its_text() {
+        let setup = Setup::new("mailer", "agent:mailer", "https://id.example.com");
+        for snippet in setup.snippets() {
+            insta::allow_duplicates! {
+                assert!(snippet.text.contains("ANTHROPIC_FEDERATION_RULE_ID"), "{}", snippet.text);
+                assert!(snippet.text.contains("https://id.example.com"), "{}", snippet.text);
+            }
+        }
+        insta::assert_snapshot!(setup.snippets()[0].text, @"");
+        insta::assert_snapshot!(setup.snippets()[1].text, @"");
+        insta::assert_snapshot!(setup.snippets()[2].text, @"");
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_quotes() {
+        assert_eq!(shell_quoted("a'b; rm"), r"'a'\''b; rm'");
+        assert_eq!(systemd_quoted("a \"%i\" $X"), r#""a \"%%i\" $$X""#);
+    }
+}
