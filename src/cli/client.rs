@@ -85,6 +85,15 @@ impl AdminClient {
         object(&answer.body)
     }
 
+    /// `PUT`, which makes the resource what `body` says.
+    pub(super) async fn put(&self, path: &[&str], body: &Value) -> Result<Value, CliError> {
+        let call = Call {
+            body: Some(body),
+            ..Call::default()
+        };
+        object(&self.call(Method::PUT, path, call).await?.body)
+    }
+
     /// `DELETE`, whose answer is empty.
     pub(super) async fn delete(&self, path: &[&str], query: &Query) -> Result<(), CliError> {
         self.call(

@@ -107,6 +107,22 @@ impl CliError {
         })
     }
 
+    /// The refusal in an answer of another API than ours.
+    pub(super) fn answered(kind: &str, detail: String, status: u16) -> Self {
+        Self::Failed(Fault {
+            status: Some(status),
+            ..Fault::new(kind, detail)
+        })
+    }
+
+    /// The status of the answer that was the reason.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Failed(fault) => fault.status,
+            Self::Usage(_) | Self::ClosedPipe => None,
+        }
+    }
+
     /// True for a stale `If-Match` (RFC 9110 §15.5.13).
     pub(super) fn is_precondition_failed(&self) -> bool {
         match self {

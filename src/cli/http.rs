@@ -19,6 +19,7 @@ const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) etag: Option<String>,
+    pub(super) content_type: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -85,7 +86,8 @@ pub(super) fn check_transport(url: &Url, insecure_http: bool) -> Result<(), CliE
     ))
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// True for a host that is this machine by its name or address.
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -111,10 +113,11 @@ pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<A
         }
     })?;
     let status = response.status().as_u16();
-    let etag = response.headers().get("etag");
-    let etag = etag
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    let header = |name: &str| {
+        let value = response.headers().get(name)?;
+        value.to_str().ok().map(str::to_owned)
+    };
+    let (etag, content_type) = (header("etag"), header("content-type"));
     let mut body = Vec::new();
     loop {
         let chunk = response.chunk().await.map_err(|error| {
@@ -132,7 +135,12 @@ pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<A
             ));
         }
     }
-    Ok(Answer { status, etag, body })
+    Ok(Answer {
+        status,
+        etag,
+        content_type,
+        body,
+    })
 }
 
 /// The error at the bottom, which names the cause; those above name the layers it passed.

@@ -146,6 +146,15 @@ impl Drop for KeyFile {
 /// Replaces `path` by a file with `content` and mode 0600 such that a reader sees the old file or the
 /// whole new one, also after a power cut.
 pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), CliError> {
+    replace(path, content, 0o600)
+}
+
+/// The same for what everybody may read.
+pub(super) fn write_public(path: &Path, content: &[u8]) -> Result<(), CliError> {
+    replace(path, content, 0o644)
+}
+
+fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), CliError> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         Some(_) | None => Path::new("."),
@@ -155,7 +164,7 @@ pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), CliErr
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(content)?;
         file.as_file()
-            .set_permissions(fs::Permissions::from_mode(0o600))?;
+            .set_permissions(fs::Permissions::from_mode(mode))?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         fs::File::open(directory)?.sync_all()

@@ -8,6 +8,7 @@
 mod administrator;
 mod agent;
 mod audit;
+mod claude;
 mod client;
 mod completions;
 mod config;
@@ -21,6 +22,8 @@ mod issuer;
 mod key;
 mod keyfile;
 mod print;
+mod publish_static;
+mod published;
 mod quickstart;
 mod resource;
 mod role;
@@ -137,6 +140,11 @@ enum Command {
     /// Who may use the admin API
     #[command(subcommand)]
     Administrator(administrator::Command),
+    /// Claude: set up, check and try the federation
+    #[command(subcommand)]
+    Claude(claude::Command),
+    /// Write discovery and key set as plain files for a web host, or tell when such a copy is stale
+    PublishStatic(publish_static::PublishArgs),
     /// Ask the public listener whether it is well: exit code 0 or 1
     Healthcheck,
     /// Print a completion script for a shell
@@ -244,6 +252,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
         Command::Audit(command) => audit::run(command, session).await,
         Command::Issuer(command) => issuer::run(command, session).await,
         Command::Administrator(command) => administrator::run(command, session).await,
+        Command::Claude(command) => claude::run(command, session).await,
+        Command::PublishStatic(args) => publish_static::run(args, session).await,
         Command::Healthcheck => healthcheck::run(session).await,
         Command::Completions(args) => completions::completions(&args, session),
         Command::Man(args) => completions::man(&args, session),

@@ -73,6 +73,11 @@ impl Printer {
         self.write(&text)
     }
 
+    /// Writes text of several lines as data, made harmless.
+    pub(super) fn lines(&mut self, text: &str) -> Result<(), CliError> {
+        self.write(&harmless_lines(text))
+    }
+
     /// Writes text as data, as it is.
     pub(super) fn write(&mut self, text: &str) -> Result<(), CliError> {
         self.bytes(text.as_bytes())

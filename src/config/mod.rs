@@ -119,7 +119,11 @@ impl Overrides {
     }
 }
 
-/// Every variable of the environment whose name begins with `FIRMAN_`: the one place that reads it.
+/// The variables of others that the program looks at: the OAuth token for Claude's Admin API.
+const OTHERS: [&str; 2] = ["ANTHROPIC_ADMIN_TOKEN", "ANTHROPIC_ADMIN_TOKEN_FILE"];
+
+/// Every variable of the environment whose name begins with `FIRMAN_`, and a few of others that are listed
+/// here: the one place that reads it.
 #[must_use]
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
@@ -127,11 +131,29 @@ pub fn environment() -> BTreeMap<String, String> {
             let name = name
                 .into_string()
                 .ok()
-                .filter(|name| name.starts_with("FIRMAN_"))?;
+                .filter(|name| is_ours(name) || OTHERS.contains(&name.as_str()))?;
             // What is not UTF-8 becomes a value that its parser refuses and quotes.
             Some((name, value.to_string_lossy().into_owned()))
         })
         .collect()
+}
+
+/// True for the name of a variable that can only be meant for this program.
+#[must_use]
+pub fn is_ours(variable: &str) -> bool {
+    variable.starts_with("FIRMAN_")
+}
+
+/// The OAuth token for Claude's Admin API: `ANTHROPIC_ADMIN_TOKEN`, or the content of the file that
+/// `ANTHROPIC_ADMIN_TOKEN_FILE` names. An empty variable counts as not set.
+///
+/// # Errors
+///
+/// When both are set, or the file cannot be read.
+pub fn claude_admin_token(
+    environment: &BTreeMap<String, String>,
+) -> Result<Option<SecretString>, ConfigError> {
+    sources::secret(environment, "ANTHROPIC_ADMIN_TOKEN")
 }
 
 /// One line of `firman config show`.

@@ -52,7 +52,8 @@ pub(super) fn from_environment(
 ) -> Result<Found, ConfigError> {
     let known = known_variables();
     let mut found = Found::new();
-    for (variable, text) in environment {
+    let ours = environment.iter().filter(|(name, _)| super::is_ours(name));
+    for (variable, text) in ours {
         match known.get(variable.as_str()) {
             Some(_) if text.is_empty() => {}
             Some((setting, is_file)) => {
@@ -76,6 +77,28 @@ pub(super) fn from_environment(
         }
     }
     Ok(found)
+}
+
+/// A secret that is no setting: the variable `name`, or the file that `<name>_FILE` names.
+pub(super) fn secret(
+    environment: &BTreeMap<String, String>,
+    name: &'static str,
+) -> Result<Option<SecretString>, ConfigError> {
+    let of_file = format!("{name}_FILE");
+    let set = |variable: &str| environment.get(variable).filter(|text| !text.is_empty());
+    match (set(name), set(&of_file)) {
+        (None, None) => Ok(None),
+        (Some(text), None) => Ok(Some(text.clone().into())),
+        (None, Some(path)) => {
+            let text = read_value(Path::new(path), &Origin::Variable(of_file))?;
+            Ok(Some(text.into()))
+        }
+        (Some(_), Some(_)) => Err(ConfigError::SetTwice {
+            key: name,
+            first: Origin::Variable(name.to_owned()),
+            second: Origin::Variable(of_file),
+        }),
+    }
 }
 
 /// The settings among the flags.

@@ -1,0 +1,286 @@
+//! Claude's Admin API as far as federation needs it: lists, creates and updates service accounts,
+//! issuers and rules with an OAuth token of the scope `org:admin`. Decides nothing.
+
+use reqwest::Method;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::super::error::CliError;
+use super::super::http;
+use crate::relying_party::claude::{API_VERSION, IssuerObjectId, RuleId, ServiceAccountId};
+
+/// A full page.
+const PAGE_MAX: &str = "100";
+/// More pages than any organization's lists have: ends a server that never ends.
+const PAGES_MAX: usize = 1_000;
+const GET_A_TOKEN: &str = "get one with: ant auth login --scope org:admin";
+
+/// What the federation is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    ServiceAccount,
+    Issuer,
+    Rule,
+}
+
+impl Kind {
+    /// The family's path segment.
+    fn path(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "service_accounts",
+            Self::Issuer => "federation_issuers",
+            Self::Rule => "federation_rules",
+        }
+    }
+
+    /// What a person calls it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "service account",
+            Self::Issuer => "issuer",
+            Self::Rule => "rule",
+        }
+    }
+
+    /// Whether `text` is the id of such an object; ids become path segments.
+    fn is_id(self, text: &str) -> bool {
+        match self {
+            Self::ServiceAccount => ServiceAccountId::parse(text).is_ok(),
+            Self::Issuer => IssuerObjectId::parse(text).is_ok(),
+            Self::Rule => RuleId::parse(text).is_ok(),
+        }
+    }
+}
+
+/// A client of Claude's Admin API.
+pub(super) struct ClaudeAdmin {
+    http: reqwest::Client,
+    base: Url,
+    token: SecretString,
+}
+
+impl ClaudeAdmin {
+    /// One for the API at `base_url`. The token goes in clear text to this machine only, whatever else
+    /// was allowed.
+    pub(super) fn new(base_url: &str, token: SecretString) -> Result<Self, CliError> {
+        let base = http::parse_url(base_url, "--base-url")?;
+        if base.scheme() != "https" && !http::is_loopback(&base) {
+            return Err(CliError::usage(format!(
+                "--base-url {base_url} is plain HTTP to another machine, where anybody on the way reads the token; use https"
+            )));
+        }
+        check_token(&token)?;
+        Ok(Self {
+            http: http::client(&base)?,
+            base,
+            token,
+        })
+    }
+
+    /// Every live object of a family.
+    pub(super) async fn list(&self, kind: Kind) -> Result<Vec<Value>, CliError> {
+        let what = format!("list the {}s", kind.as_str());
+        Ok(live(self.pages(&[kind.path()], &what).await?))
+    }
+
+    /// The ids of the workspaces that a service account is a member of, besides the default one.
+    pub(super) async fn workspaces_of(&self, account: &str) -> Result<Vec<String>, CliError> {
+        let path = [Kind::ServiceAccount.path(), account, "workspaces"];
+        let members = self
+            .pages(&path, "list the service account's workspaces")
+            .await?;
+        let ids = members.iter().filter_map(|member| {
+            let id = member["workspace_id"].as_str().or(member["id"].as_str())?;
+            Some(id.to_owned())
+        });
+        Ok(ids.collect())
+    }
+
+    /// Makes an object and returns its id.
+    pub(super) async fn create(&self, kind: Kind, body: &Value) -> Result<String, CliError> {
+        let name = body["name"].as_str().unwrap_or_default();
+        let what = format!("create the {} {name}", kind.as_str());
+        let made = self
+            .call(Method::POST, &[kind.path()], (&[], Some(body)), &what)
+            .await?;
+        let id = made.get("id").and_then(Value::as_str).unwrap_or_default();
+        if kind.is_id(id) {
+            return Ok(id.to_owned());
+        }
+        Err(CliError::failed(
+            "claude",
+            format!(
+                "cannot {what}: the answer has no id of a {}; is --base-url right?",
+                kind.as_str()
+            ),
+        ))
+    }
+
+    /// Changes the members in `body`; the others stay.
+    pub(super) async fn update(&self, kind: Kind, id: &str, body: &Value) -> Result<(), CliError> {
+        let what = format!("change the {} {id}", kind.as_str());
+        self.call(Method::POST, &[kind.path(), id], (&[], Some(body)), &what)
+            .await?;
+        Ok(())
+    }
+
+    /// Makes a service account a member of a workspace.
+    pub(super) async fn join(&self, account: &str, body: &Value) -> Result<(), CliError> {
+        let path = [Kind::ServiceAccount.path(), account, "workspaces"];
+        let what = format!("make {account} a member of the workspace");
+        self.call(Method::POST, &path, (&[], Some(body)), &what)
+            .await?;
+        Ok(())
+    }
+
+    async fn pages(&self, path: &[&str], what: &str) -> Result<Vec<Value>, CliError> {
+        let mut objects = Vec::new();
+        let mut next: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let mut query = vec![("limit", PAGE_MAX)];
+            query.extend(next.as_deref().map(|page| ("page", page)));
+            let mut answer = self.call(Method::GET, path, (&query, None), what).await?;
+            match answer.remove("data") {
+                Some(Value::Array(page)) => objects.extend(page),
+                Some(_) | None => {
+                    return Err(CliError::failed(
+                        "claude",
+                        format!(
+                            "cannot {what}: the answer has no list `data`; is --base-url right?"
+                        ),
+                    ));
+                }
+            }
+            next = answer
+                .get("next_page")
+                .and_then(Value::as_str)
+                .map(str::to_owned);
+            if next.is_none() {
+                return Ok(objects);
+            }
+        }
+        Err(CliError::failed(
+            "claude",
+            format!("cannot {what}: the list does not end"),
+        ))
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        (query, body): (&[(&str, &str)], Option<&Value>),
+        what: &str,
+    ) -> Result<Map<String, Value>, CliError> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| CliError::usage("--base-url cannot be the URL of a server"))?
+            .pop_if_empty()
+            .extend(["v1", "organizations"])
+            .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self
+            .http
+            .request(method, url)
+            .bearer_auth(self.token.expose_secret())
+            .header("anthropic-version", API_VERSION);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let unreachable = format!("cannot {what}: {} does not answer", self.base);
+        let answer = http::send(request, &unreachable).await?;
+        if !answer.is_success() {
+            return Err(refusal(what, &answer));
+        }
+        serde_json::from_slice(&answer.body).map_err(|_| {
+            CliError::failed(
+                "claude",
+                format!("cannot {what}: the answer is not a JSON object; is --base-url right?"),
+            )
+        })
+    }
+}
+
+/// Those that were not archived: an archived thing can be neither used nor changed.
+fn live(objects: Vec<Value>) -> Vec<Value> {
+    let is_live = |object: &Value| object["archived_at"].is_null();
+    objects.into_iter().filter(is_live).collect()
+}
+
+/// Refuses what cannot work before it is sent: Claude's federation takes no API key, for reads either.
+fn check_token(token: &SecretString) -> Result<(), CliError> {
+    let text = token.expose_secret();
+    let problem = if text.starts_with("sk-ant-admin") {
+        "is an Admin API key, and Claude refuses those for federation, for reads too".to_owned()
+    } else if text.starts_with("sk-ant-api") {
+        "is an API key: it may send messages, not administer the organization".to_owned()
+    } else if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        "is not one word of printable ASCII".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(CliError::usage(format!(
+        "ANTHROPIC_ADMIN_TOKEN {problem}. --apply needs an OAuth token with the scope org:admin; {GET_A_TOKEN}"
+    )))
+}
+
+/// The error in an answer: `{"type":"error","error":{"type","message"},"request_id"}`.
+fn refusal(what: &str, answer: &http::Answer) -> CliError {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let kind = text(&body["error"]["type"]).unwrap_or_else(|| "http".to_owned());
+    let message = text(&body["error"]["message"]).unwrap_or_else(|| "no explanation".to_owned());
+    let status = answer.status;
+    let mut detail = format!("cannot {what}: Claude answered {status} {kind}: {message}");
+    let hint = match status {
+        401 => format!(". Is the token still good, and an OAuth token with the scope org:admin? {GET_A_TOKEN}"),
+        403 => format!(". The token lacks the scope org:admin, or may not do this; {GET_A_TOKEN}"),
+        404 => ". Is --base-url right?".to_owned(),
+        409 => ". The name is taken, perhaps by an object that was archived; give that one another name in the Console".to_owned(),
+        _ => String::new(),
+    };
+    detail.push_str(&hint);
+    if let Some(id) = text(&body["request_id"]) {
+        detail.push_str(&format!(" (request {id})"));
+    }
+    CliError::answered(&kind, detail, status)
+}
+
+/// The sentence for a token that is not there.
+pub(super) fn no_token() -> CliError {
+    CliError::usage(format!(
+        "--apply needs ANTHROPIC_ADMIN_TOKEN or ANTHROPIC_ADMIN_TOKEN_FILE: an OAuth token with the scope org:admin, not an API key; {GET_A_TOKEN}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_key_is_refused_with_the_reason_and_never_shown() {
+        for (token, says) in [
+            ("sk-ant-admin01-abc", "is an Admin API key"),
+            ("sk-ant-api03-abc", "is an API key"),
+            ("two words", "is not one word"),
+            ("", "is not one word"),
+        ] {
+            let error = check_token(&token.to_owned().into()).unwrap_err();
+            let text = error.text().unwrap();
+            assert!(text.contains(says) && !text.contains("abc"), "{text}");
+            assert_eq!(error.exit_code(), 2);
+        }
+        assert!(check_token(&"sk-ant-oat01-abc".to_owned().into()).is_ok());
+    }
+
+    #[test]
+    fn the_token_goes_in_clear_text_to_this_machine_only() {
+        let token = || "sk-ant-oat01-abc".to_owned().into();
+        assert!(ClaudeAdmin::new("http://10.0.0.5:9000", token()).is_err());
+        assert!(ClaudeAdmin::new("http://api.anthropic.com", token()).is_err());
+        assert!(ClaudeAdmin::new("http://127.0.0.1:9000", token()).is_ok());
+    }
+}

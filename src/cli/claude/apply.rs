@@ -1,0 +1,270 @@
+//! `claude connect --apply`: makes the plan true through Claude's Admin API, one object after the other,
+//! and stores the ids with the agent. Whatever fails, the same command again goes on from there: what was
+//! made is found by its name.
+
+use serde_json::{Value, json};
+
+use super::super::Session;
+use super::super::client::AdminClient;
+use super::super::error::CliError;
+use super::admin_api::{ClaudeAdmin, Kind};
+use super::plan::{Plan, Present, Step, Wanted, plan};
+
+/// What a service account may do in a workspace that it is made a member of.
+const WORKSPACE_ROLE: &str = "workspace_developer";
+
+/// What is asked for.
+pub(super) struct Order<'o> {
+    pub(super) wanted: Wanted,
+    pub(super) claude: ClaudeAdmin,
+    pub(super) base_url: &'o str,
+    /// Do not ask.
+    pub(super) yes: bool,
+    pub(super) firman: &'o AdminClient,
+    pub(super) organization: &'o str,
+    /// The workspace to say at each exchange.
+    pub(super) workspace: Option<&'o str>,
+    /// The copy of the keys that Claude will hold, if it does not fetch them.
+    pub(super) copy: Option<&'o KeyCopy>,
+    /// The agent to store the ids with, and what is stored now; `None` for a pair.
+    pub(super) link: Option<(&'o str, &'o Value)>,
+}
+
+/// A copy of the issuer's keys that somebody holds and that does not follow a rotation.
+pub(super) struct KeyCopy {
+    /// The key consumer's name.
+    pub(super) consumer: String,
+    pub(super) kids: Vec<String>,
+}
+
+impl KeyCopy {
+    /// Registers the copy, so that no new key signs before the copy has it. Once is enough.
+    pub(super) async fn record(&self, firman: &AdminClient) -> Result<(), CliError> {
+        let body = json!({
+            "name": self.consumer,
+            "description": "Inline keys of the issuer at Claude; they do not follow a rotation",
+        });
+        match firman.post(&["key-consumers"], Some(&body)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.status() == Some(409) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says that the copy has these keys.
+    async fn acknowledge(&self, firman: &AdminClient) -> Result<(), CliError> {
+        let body = json!({ "kids": self.kids });
+        let path = ["key-consumers", self.consumer.as_str(), "ack"];
+        firman.post(&path, Some(&body)).await?;
+        Ok(())
+    }
+}
+
+/// What is there now.
+pub(super) struct Applied {
+    pub(super) plan: Plan,
+    pub(super) account: String,
+    pub(super) issuer: String,
+    pub(super) rule: String,
+}
+
+impl Applied {
+    /// The steps as data.
+    pub(super) fn steps(&self) -> Value {
+        let ids = [&self.account, &self.issuer, &self.rule];
+        let steps = self.plan.steps().into_iter().zip(ids);
+        steps
+            .map(|((kind, step), id)| {
+                json!({ "action": step.verb(), "object": kind.as_str(), "name": step.name(), "id": id })
+            })
+            .collect()
+    }
+}
+
+/// Does it.
+pub(super) async fn apply(
+    order: &Order<'_>,
+    session: &mut Session<'_>,
+) -> Result<Applied, CliError> {
+    let claude = &order.claude;
+    let present = Present {
+        accounts: claude.list(Kind::ServiceAccount).await?,
+        issuers: claude.list(Kind::Issuer).await?,
+        rules: claude.list(Kind::Rule).await?,
+    };
+    let plan = plan(&order.wanted, &present)?;
+    let joins = is_to_join(order, &plan).await?;
+    agree(order, &plan, joins, session)?;
+    let mut done = Vec::new();
+    let outcome = carry_out(order, &plan, joins, &mut done).await;
+    if !session.printer.is_json() {
+        for line in &done {
+            session.printer.hint(line);
+        }
+    }
+    let [account, issuer, rule] = outcome.map_err(|error| half_way(error, &done))?;
+    Ok(Applied {
+        plan,
+        account,
+        issuer,
+        rule,
+    })
+}
+
+/// The same error, with what was done before it and how to go on.
+fn half_way(error: CliError, done: &[String]) -> CliError {
+    if done.is_empty() {
+        return error;
+    }
+    error.and(&format!(
+        "Done before that: {}. Run the same command again; it goes on from there",
+        done.join(", ")
+    ))
+}
+
+/// Whether the account has to be made a member of the workspace.
+async fn is_to_join(order: &Order<'_>, plan: &Plan) -> Result<bool, CliError> {
+    match (&order.wanted.workspace, plan.account.id()) {
+        (None, _) => Ok(false),
+        (Some(_), None) => Ok(true),
+        (Some(workspace), Some(account)) => {
+            let workspaces = order.claude.workspaces_of(account).await?;
+            Ok(!workspaces.contains(workspace))
+        }
+    }
+}
+
+/// Shows the plan and asks, unless there is nothing to ask.
+fn agree(
+    order: &Order<'_>,
+    plan: &Plan,
+    joins: bool,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
+    let mut text = format!(
+        "At {}, organization {}:",
+        order.base_url, order.organization
+    );
+    for line in plan.lines() {
+        text.push_str(&format!("\n  {line}"));
+    }
+    if let (true, Some(workspace)) = (joins, &order.wanted.workspace) {
+        text.push_str(&format!(
+            "\n  join    workspace {workspace} as {WORKSPACE_ROLE}"
+        ));
+    }
+    for note in &plan.notes {
+        text.push_str(&format!("\n  note: {note}"));
+    }
+    let changes = plan.changes() + usize::from(joins);
+    if changes == 0 {
+        text.push_str("\nNothing to change there.");
+        session.printer.hint(&text);
+        return Ok(());
+    }
+    if order.yes {
+        session.printer.hint(&text);
+    } else {
+        session.printer.warn(&text);
+    }
+    let question = match changes {
+        1 => "Make this change?".to_owned(),
+        _ => format!("Make these {changes} changes?"),
+    };
+    session.confirm(&question, order.yes)
+}
+
+/// Account, issuer and rule in this order, since the rule names the other two; returns their ids.
+async fn carry_out(
+    order: &Order<'_>,
+    plan: &Plan,
+    joins: bool,
+    done: &mut Vec<String>,
+) -> Result<[String; 3], CliError> {
+    let claude = &order.claude;
+    let account = take(claude, Kind::ServiceAccount, &plan.account, done).await?;
+    if let (true, Some(workspace)) = (joins, &order.wanted.workspace) {
+        let body = json!({ "workspace_id": workspace, "workspace_role": WORKSPACE_ROLE });
+        claude.join(&account, &body).await?;
+        done.push(format!("{account} joined {workspace}"));
+    }
+    // Before Claude holds a copy of the keys, so that none is forgotten.
+    if let Some(copy) = order.copy {
+        copy.record(order.firman).await?;
+    }
+    let issuer = take(claude, Kind::Issuer, &plan.issuer, done).await?;
+    if let Some(copy) = order.copy {
+        copy.acknowledge(order.firman).await?;
+    }
+    let rule = match &plan.rule {
+        Step::Create { body } => {
+            let mut body = body.clone();
+            body["issuer_id"] = json!(issuer);
+            body["target"] = json!({ "type": "service_account", "service_account_id": account });
+            take(claude, Kind::Rule, &Step::Create { body }, done).await?
+        }
+        Step::Keep { .. } | Step::Change { .. } => {
+            take(claude, Kind::Rule, &plan.rule, done).await?
+        }
+    };
+    if let Some((agent, stored)) = order.link {
+        let link = link(order, [&account, &issuer, &rule]);
+        if !holds(stored, &link) {
+            order
+                .firman
+                .put(&["agents", agent, "claude-link"], &link)
+                .await?;
+            done.push(format!("stored the ids with the agent {agent}"));
+        }
+    }
+    Ok([account, issuer, rule])
+}
+
+/// Takes one step and returns the object's id.
+async fn take(
+    claude: &ClaudeAdmin,
+    kind: Kind,
+    step: &Step,
+    done: &mut Vec<String>,
+) -> Result<String, CliError> {
+    let (what, name) = (kind.as_str(), step.name());
+    match step {
+        Step::Keep { id, .. } => Ok(id.clone()),
+        Step::Create { body } => {
+            let id = claude.create(kind, body).await?;
+            done.push(format!("created the {what} {name} ({id})"));
+            Ok(id)
+        }
+        Step::Change { id, body, .. } => {
+            claude.update(kind, id, body).await?;
+            done.push(format!("changed the {what} {name} ({id})"));
+            Ok(id.clone())
+        }
+    }
+}
+
+/// What is stored with the agent.
+fn link(order: &Order<'_>, [account, issuer, rule]: [&str; 3]) -> Value {
+    let mut link = json!({
+        "rule_id": rule,
+        "organization_id": order.organization,
+        "service_account_id": account,
+        "issuer_id": issuer,
+    });
+    if let Some(workspace) = order.workspace {
+        link["workspace_id"] = json!(workspace);
+    }
+    link
+}
+
+/// Whether `stored` says what `link` says.
+fn holds(stored: &Value, link: &Value) -> bool {
+    let members = [
+        "rule_id",
+        "organization_id",
+        "service_account_id",
+        "issuer_id",
+        "workspace_id",
+    ];
+    members.iter().all(|name| stored[*name] == link[*name])
+}

@@ -1,0 +1,350 @@
+//! `firman claude connect`: what a person does so that Claude trusts one agent, in the order in which it
+//! is done; or with `--apply` does it. The values are `relying_party::claude::Setup`'s.
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use super::super::client::{AdminClient, Query};
+use super::super::duration::parse_duration;
+use super::super::error::CliError;
+use super::super::print::text;
+use super::super::published::Published;
+use super::super::{Session, http, parse_name};
+use super::apply::KeyCopy;
+use super::{set_up, show};
+use crate::relying_party::claude::{
+    BASE_URL, IssuerObjectId, JwksSource, LinkedIds, OAUTH_SCOPES, OrganizationId, RuleId,
+    ServiceAccountId, Setup, Warning, WorkspaceId, check_dialled_url, check_name,
+    check_token_lifetime,
+};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ConnectArgs {
+    /// The agent
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub(super) agent: String,
+    /// The resource that its tokens for Claude are for
+    #[arg(long, value_name = "NAME", default_value = "claude", value_parser = parse_name)]
+    resource: String,
+    /// For tokens in which the agent acts for this subject, instead of for itself
+    #[arg(long, value_name = "SUBJECT", value_parser = parse_subject)]
+    pub(super) act_for: Option<String>,
+    /// What the agent may do at Claude
+    #[arg(long, value_name = "SCOPE", default_value = "workspace:developer", value_parser = OAUTH_SCOPES)]
+    pub(super) scope: String,
+    /// How long Claude's own tokens live
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    token_lifetime: u64,
+    /// Claude's organization [default: the one linked with the agent]
+    #[arg(long, value_name = "UUID", value_parser = parse_organization)]
+    organization: Option<OrganizationId>,
+    /// Claude's service account: the id of one that is there, or a name [default: one of the agent's own]
+    #[arg(long, value_name = "ID_OR_NAME", value_parser = parse_account)]
+    service_account: Option<String>,
+    /// Claude's workspace: wrkspc_… or default
+    #[arg(long, value_name = "ID", value_parser = parse_workspace)]
+    workspace: Option<WorkspaceId>,
+    /// Register the keys themselves; the default for an issuer that Claude cannot reach
+    #[arg(long, conflicts_with = "discovery_base")]
+    inline_keys: bool,
+    /// Where a copy made by `firman publish-static` is on the web
+    #[arg(long, value_name = "URL")]
+    discovery_base: Option<String>,
+    /// Where the issuer answers, when it cannot be reached at its own URL from here
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
+    /// Under which name the issuer keeps account of inline keys [default: claude-<issuer>]
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    key_consumer: Option<String>,
+    /// Where the agent finds its identity token
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<String>,
+    /// What to print: everything, or only the values for another tool
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Content,
+    /// Do it through Claude's Admin API, with an org:admin token in ANTHROPIC_ADMIN_TOKEN or ANTHROPIC_ADMIN_TOKEN_FILE
+    #[arg(long)]
+    apply: bool,
+    /// Claude's API, or a stand-in for it
+    #[arg(long, value_name = "URL", default_value = BASE_URL)]
+    pub(super) base_url: String,
+    /// Do not ask before --apply changes something
+    #[arg(long, requires = "apply")]
+    pub(super) yes: bool,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Content {
+    /// Everything a person needs; an object with `--output json`
+    Text,
+    /// The values as a .tfvars file
+    TerraformVars,
+    /// The variables of the agent's environment
+    Env,
+}
+
+/// One agent's way into Claude, and what is known around it.
+pub(super) struct Connection {
+    pub(super) setup: Setup,
+    pub(super) warnings: Vec<Warning>,
+    /// The copy of the keys that Claude will hold, if it does not fetch them.
+    pub(super) copy: Option<KeyCopy>,
+    /// The organization, when it was named or is linked.
+    pub(super) organization: Option<OrganizationId>,
+    /// The service account that a person named, by id or by name.
+    pub(super) account: Option<String>,
+    /// What is stored with the agent; `null` when nothing is.
+    pub(super) stored: Value,
+}
+
+pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    if session.printer.is_json() && args.format != Content::Text {
+        return Err(CliError::usage(
+            "--format terraform-vars and --format env are no JSON; leave out --output json",
+        ));
+    }
+    let admin = session.admin()?;
+    if args.apply {
+        return set_up::run(&args, &admin, session).await;
+    }
+    let connection = Connection::gather(&args, &admin).await?;
+    show::all(&connection, args.format, session)?;
+    let Some(copy) = &connection.copy else {
+        return Ok(());
+    };
+    match copy.record(&admin).await {
+        Ok(()) => session.printer.hint(&format!(
+            "Claude cannot fetch the keys of this issuer. It now keeps account of the copy as the key consumer {consumer}: a new key\n\
+             signs only after you have registered the keys there again and said so: firman key consumer ack {consumer}",
+            consumer = copy.consumer
+        )),
+        Err(error) => session.printer.warn(&format!(
+            "warning: the issuer keeps no account of this copy of its keys, so that the next rotation breaks it ({}). Register it: firman key consumer add {}",
+            error.text().unwrap_or_default().trim_start_matches("error: "),
+            copy.consumer
+        )),
+    }
+    Ok(())
+}
+
+impl Connection {
+    /// Asks the issuer for everything.
+    pub(super) async fn gather(args: &ConnectArgs, admin: &AdminClient) -> Result<Self, CliError> {
+        http::parse_url(&args.base_url, "--base-url")?;
+        let none = Query::default();
+        let agent = admin.get(&["agents", &args.agent], &none).await?;
+        let resource = resource(args, admin).await?;
+        let issuer = admin.get(&["issuer"], &none).await?;
+        let stored = stored_link(args, admin).await?;
+        let issuer_url = text(&issuer, "url");
+        let mut setup = Setup::new(&args.agent, &text(&agent, "subject"), &issuer_url);
+        setup.act_for = args.act_for.clone();
+        setup.audience = text(&resource, "identifier");
+        setup.identity_token_seconds = resource["token_lifetime"].as_i64().unwrap_or_default();
+        setup.token_lifetime_seconds = token_lifetime(args.token_lifetime)?;
+        setup.oauth_scope = args.scope.clone();
+        setup.ids = linked_ids(&stored, args);
+        setup.workspace_id = args.workspace.clone().or_else(|| {
+            let linked = setup.ids.as_ref();
+            linked.and_then(|ids| ids.workspace_id.clone())
+        });
+        if args.base_url.trim_end_matches('/') != BASE_URL {
+            setup.base_url = Some(args.base_url.clone());
+        }
+        if let Some(file) = &args.token_file {
+            setup.token_file = file.clone();
+        }
+        let copy = key_source(&mut setup, &text(&issuer, "slug"), args).await?;
+        let mut warnings = setup.warnings();
+        warnings.extend(agent_warnings(args, admin, &resource).await?);
+        let linked = setup.ids.as_ref().map(|ids| ids.organization_id.clone());
+        Ok(Self {
+            warnings,
+            copy,
+            organization: args.organization.clone().or(linked),
+            account: args.service_account.clone(),
+            stored,
+            setup,
+        })
+    }
+}
+
+/// The resource, which must be one whose tokens Claude takes.
+async fn resource(args: &ConnectArgs, admin: &AdminClient) -> Result<Value, CliError> {
+    let name = &args.resource;
+    let found = admin.get(&["resources", name], &Query::default()).await;
+    let resource = found.map_err(|error| match error.status() {
+        Some(404) => error.and(&format!(
+            "Register it: firman resource add {name} --profile claude"
+        )),
+        Some(_) | None => error,
+    })?;
+    match text(&resource, "profile").as_str() {
+        "claude" => Ok(resource),
+        profile => Err(CliError::failed(
+            "profile",
+            format!(
+                "the resource {name} has the profile {profile}, whose tokens are not made for Claude; name one of the profile claude with --resource, or make it: firman resource add claude --profile claude"
+            ),
+        )),
+    }
+}
+
+/// The ids that are stored with the agent. They are its own, not those of a pair.
+async fn stored_link(args: &ConnectArgs, admin: &AdminClient) -> Result<Value, CliError> {
+    let path = ["agents", &args.agent, "claude-link"];
+    match admin.get(&path, &Query::default()).await {
+        Ok(link) => Ok(link),
+        Err(error) if error.status() == Some(404) => Ok(Value::Null),
+        Err(error) => Err(error),
+    }
+}
+
+/// The stored ids, when they are those that are meant.
+fn linked_ids(stored: &Value, args: &ConnectArgs) -> Option<LinkedIds> {
+    let id = |name: &str| stored[name].as_str().unwrap_or_default();
+    let ids = LinkedIds {
+        organization_id: OrganizationId::parse(id("organization_id")).ok()?,
+        rule_id: RuleId::parse(id("rule_id")).ok()?,
+        service_account_id: ServiceAccountId::parse(id("service_account_id")).ok()?,
+        issuer_id: IssuerObjectId::parse(id("issuer_id")).ok(),
+        workspace_id: WorkspaceId::parse(id("workspace_id")).ok(),
+    };
+    let is_other = |named: Option<&str>, linked: &str| named.is_some_and(|named| named != linked);
+    let organization = args.organization.as_ref().map(OrganizationId::as_str);
+    let workspace = args.workspace.as_ref().map(WorkspaceId::as_str);
+    let linked_workspace = ids.workspace_id.as_ref().map(WorkspaceId::as_str);
+    if args.act_for.is_some()
+        || is_other(organization, ids.organization_id.as_str())
+        || is_other(
+            args.service_account.as_deref(),
+            ids.service_account_id.as_str(),
+        )
+        || is_other(workspace, linked_workspace.unwrap_or("default"))
+    {
+        return None;
+    }
+    Some(ids)
+}
+
+/// Decides where Claude takes the keys from; with inline keys, fetches them.
+async fn key_source(
+    setup: &mut Setup,
+    slug: &str,
+    args: &ConnectArgs,
+) -> Result<Option<KeyCopy>, CliError> {
+    if let Some(base) = &args.discovery_base {
+        http::parse_url(base, "--discovery-base")?;
+        setup.jwks = JwksSource::Discovery {
+            discovery_base: Some(base.trim_end_matches('/').to_owned()),
+            ca_cert_pem: None,
+        };
+        return Ok(None);
+    }
+    let is_reachable = check_dialled_url("issuer_url", &setup.issuer_url, false).is_ok();
+    if is_reachable && !args.inline_keys {
+        return Ok(None);
+    }
+    let published = Published::of(&setup.issuer_url, args.from.as_deref())
+        .await
+        .map_err(|error| match args.from {
+            Some(_) => error,
+            None => {
+                error.and("Its keys are needed here; name the address where it answers with --from")
+            }
+        })?;
+    setup.jwks = JwksSource::Inline {
+        keys: published.key_array(),
+    };
+    let consumer = args.key_consumer.clone();
+    Ok(Some(KeyCopy {
+        consumer: consumer.unwrap_or_else(|| format!("claude-{slug}")),
+        kids: published.kids(),
+    }))
+}
+
+/// Why no token would come, or none that the rule takes.
+async fn agent_warnings(
+    args: &ConnectArgs,
+    admin: &AdminClient,
+    resource: &Value,
+) -> Result<Vec<Warning>, CliError> {
+    let query = Query::default().with("resource", Some(&args.resource));
+    let explained = admin
+        .get(&["agents", &args.agent, "explain"], &query)
+        .await?;
+    let mut found = Vec::new();
+    if explained["active"] == false {
+        found.push(Warning {
+            code: "agent_inactive",
+            text: format!(
+                "the agent {} is suspended or expired and gets no tokens",
+                args.agent
+            ),
+        });
+    } else if explained["refusal"].is_object() {
+        found.push(Warning {
+            code: "not_granted",
+            text: format!(
+                "the agent {} gets no token for {} yet: {}",
+                args.agent,
+                args.resource,
+                text(&explained["refusal"], "error_description")
+            ),
+        });
+    }
+    if args.act_for.is_some() && resource["allow_delegation"] == false {
+        found.push(Warning {
+            code: "no_delegation",
+            text: format!(
+                "the resource {} takes no exchanged tokens (allow_delegation is off), so that no token will carry act",
+                args.resource
+            ),
+        });
+    }
+    Ok(found)
+}
+
+fn token_lifetime(seconds: u64) -> Result<i64, CliError> {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    match check_token_lifetime(seconds) {
+        Ok(()) => Ok(seconds),
+        Err(invalid) => Err(CliError::usage(format!(
+            "--token-lifetime {} seconds",
+            invalid.problem
+        ))),
+    }
+}
+
+/// A subject as a rule can pin it: one that ends in `*` would be a prefix.
+fn parse_subject(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("a subject is a line of text".to_owned());
+    }
+    if text.ends_with('*') {
+        return Err(
+            "a rule would take the trailing '*' for any ending; name one subject".to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_organization(text: &str) -> Result<OrganizationId, String> {
+    OrganizationId::parse(text).map_err(|_| {
+        "the organization's id is a bare UUID: Console, Settings, Organization".to_owned()
+    })
+}
+
+fn parse_workspace(text: &str) -> Result<WorkspaceId, String> {
+    WorkspaceId::parse(text).map_err(|_| "a workspace is wrkspc_… or the word default".to_owned())
+}
+
+fn parse_account(text: &str) -> Result<String, String> {
+    let is_good = ServiceAccountId::parse(text).is_ok() || check_name(text).is_ok();
+    if is_good {
+        Ok(text.to_owned())
+    } else {
+        Err("a service account is svac_…, or a name of a-z, 0-9 and '-'".to_owned())
+    }
+}

@@ -1,0 +1,614 @@
+//! What `claude connect --apply` would do at Claude: compares what is wanted with what is there, found
+//! by name, and says create, change, keep, or why it must not be touched. Pure.
+//!
+//! An object there whose issuer or subject is another one belongs to somebody else and is never changed,
+//! whatever it is called.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::super::error::CliError;
+use super::admin_api::Kind;
+
+/// What shall be there.
+pub(super) struct Wanted {
+    pub(super) account: WantedAccount,
+    /// The body that creates the issuer.
+    pub(super) issuer: Value,
+    /// The body that creates the rule, without ids.
+    pub(super) rule: Value,
+    /// The workspace, unless it is the default one, of which every account is a member.
+    pub(super) workspace: Option<String>,
+    /// Seconds that the identity tokens live.
+    pub(super) assertion_lifetime: i64,
+}
+
+/// Whose identity the agent gets.
+pub(super) enum WantedAccount {
+    /// The account with that id.
+    Id(String),
+    /// The account of that name; by `is_chosen` a person named it.
+    Named { body: Value, is_chosen: bool },
+}
+
+/// What is there.
+#[derive(Default)]
+pub(super) struct Present {
+    pub(super) accounts: Vec<Value>,
+    pub(super) issuers: Vec<Value>,
+    pub(super) rules: Vec<Value>,
+}
+
+/// What happens to one object.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// It is as it should be.
+    Keep { id: String, name: String },
+    /// It is made.
+    Create { body: Value },
+    /// Some members are changed.
+    Change {
+        id: String,
+        name: String,
+        body: Value,
+        changes: Vec<String>,
+    },
+}
+
+impl Step {
+    /// The object's id, if it is there already.
+    pub(super) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Keep { id, .. } | Self::Change { id, .. } => Some(id),
+            Self::Create { .. } => None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Keep { name, .. } | Self::Change { name, .. } => name,
+            Self::Create { body } => body["name"].as_str().unwrap_or_default(),
+        }
+    }
+
+    /// The word for it.
+    pub(super) fn verb(&self) -> &'static str {
+        match self {
+            Self::Keep { .. } => "keep",
+            Self::Create { .. } => "create",
+            Self::Change { .. } => "change",
+        }
+    }
+
+    /// `create  rule agent-mailer-1a2b (subject …)`.
+    fn line(&self, kind: Kind) -> String {
+        let mut line = format!("{:6}  {} {}", self.verb(), kind.as_str(), self.name());
+        match self {
+            Self::Keep { id, .. } => line.push_str(&format!(" ({id})")),
+            Self::Create { .. } => {}
+            Self::Change { id, changes, .. } => {
+                line.push_str(&format!(" ({id}): {}", changes.join("; ")));
+            }
+        }
+        line
+    }
+}
+
+/// What will be done, in this order.
+pub(super) struct Plan {
+    pub(super) account: Step,
+    pub(super) issuer: Step,
+    pub(super) rule: Step,
+    /// What is not as firman would have it, and is left as it is.
+    pub(super) notes: Vec<String>,
+}
+
+impl Plan {
+    /// The steps with their kinds.
+    pub(super) fn steps(&self) -> [(Kind, &Step); 3] {
+        [
+            (Kind::ServiceAccount, &self.account),
+            (Kind::Issuer, &self.issuer),
+            (Kind::Rule, &self.rule),
+        ]
+    }
+
+    /// One line a step.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let steps = self.steps();
+        steps.map(|(kind, step)| step.line(kind)).into()
+    }
+
+    /// How many of them change something.
+    pub(super) fn changes(&self) -> usize {
+        let steps = self.steps();
+        steps
+            .iter()
+            .filter(|(_, step)| step.verb() != "keep")
+            .count()
+    }
+}
+
+/// Compares.
+pub(super) fn plan(wanted: &Wanted, present: &Present) -> Result<Plan, CliError> {
+    let mut notes = Vec::new();
+    let issuer = issuer_step(wanted, present, &mut notes)?;
+    let rule_there = named(&present.rules, text(&wanted.rule, "name"));
+    let account = account_step(wanted, present, rule_there)?;
+    let rule = match rule_there {
+        None => Step::Create {
+            body: wanted.rule.clone(),
+        },
+        Some(there) => rule_step(&wanted.rule, there, &issuer, &account)?,
+    };
+    Ok(Plan {
+        account,
+        issuer,
+        rule,
+        notes,
+    })
+}
+
+fn issuer_step(
+    wanted: &Wanted,
+    present: &Present,
+    notes: &mut Vec<String>,
+) -> Result<Step, CliError> {
+    let (name, url) = (
+        text(&wanted.issuer, "name"),
+        text(&wanted.issuer, "issuer_url"),
+    );
+    let there = match named(&present.issuers, name) {
+        Some(there) if text(there, "issuer_url") != url => {
+            return Err(refused(format!(
+                "there is an issuer {name} at Claude already ({}), but for {}, not for {url}. It is somebody else's and stays as it is; give it another name in the Console",
+                text(there, "id"),
+                text(there, "issuer_url")
+            )));
+        }
+        Some(there) => there,
+        None => match same_url(&present.issuers, url)? {
+            Some(there) => there,
+            None => {
+                return Ok(Step::Create {
+                    body: wanted.issuer.clone(),
+                });
+            }
+        },
+    };
+    if there["check_jti"] == json!(false) {
+        notes.push(format!(
+            "the issuer {} takes a token more than once (check_jti is off); firman's tokens need no such leave, but it stays as it is",
+            text(there, "name")
+        ));
+    }
+    let mut body = Map::new();
+    let mut changes = Vec::new();
+    if let Some(change) = key_source_change(&wanted.issuer["jwks"], &there["jwks"]) {
+        body.insert("jwks".to_owned(), wanted.issuer["jwks"].clone());
+        changes.push(change);
+    }
+    let longest = there["max_jwt_lifetime_seconds"].as_i64();
+    if longest.is_some_and(|longest| longest < wanted.assertion_lifetime) {
+        let needed = &wanted.issuer["max_jwt_lifetime_seconds"];
+        body.insert("max_jwt_lifetime_seconds".to_owned(), needed.clone());
+        changes.push(format!(
+            "longest identity token {} s, now {needed} s",
+            longest.unwrap_or_default()
+        ));
+    }
+    if is_polling_paused(there) {
+        body.insert("jwks_polling_disabled".to_owned(), json!(false));
+        changes.push("fetching its keys was paused after failures and begins again".to_owned());
+    }
+    Ok(step(there, body, changes))
+}
+
+/// The one live issuer with that URL, under whatever name a person gave it.
+fn same_url<'p>(issuers: &'p [Value], url: &str) -> Result<Option<&'p Value>, CliError> {
+    let mut found = issuers
+        .iter()
+        .filter(|issuer| text(issuer, "issuer_url") == url);
+    match (found.next(), found.next()) {
+        (first, None) => Ok(first),
+        (Some(first), Some(second)) => Err(refused(format!(
+            "two issuers at Claude are for {url}: {} and {}. Archive one of them in the Console, so that it is clear which is meant",
+            text(first, "name"),
+            text(second, "name")
+        ))),
+        (None, Some(_)) => Ok(None),
+    }
+}
+
+/// After repeated failures Claude stops fetching keys until somebody says otherwise.
+fn is_polling_paused(issuer: &Value) -> bool {
+    let places = [issuer, &issuer["jwks"], &issuer["poll_status"]];
+    places
+        .iter()
+        .any(|place| !place["jwks_polling_disabled_at"].is_null())
+}
+
+/// How the source of keys there differs from the one wanted, if it does.
+fn key_source_change(wanted: &Value, there: &Value) -> Option<String> {
+    let (kind, kind_there) = (text(wanted, "type"), text(there, "type"));
+    if kind != kind_there {
+        return Some(format!("keys from {kind_there}, now {kind}"));
+    }
+    let members: &[&str] = match kind {
+        "discovery" => &["discovery_base"],
+        "explicit_url" => &["url"],
+        _ => &["keys"],
+    };
+    if members.iter().all(|name| wanted[*name] == there[*name]) {
+        return None;
+    }
+    if kind != "inline" {
+        let name = members[0];
+        let shown = |source: &Value| match source[name].as_str() {
+            Some(url) => url.to_owned(),
+            None => "the issuer's URL".to_owned(),
+        };
+        return Some(format!("{name} {}, now {}", shown(there), shown(wanted)));
+    }
+    let (keys, keys_there) = (by_kid(wanted), by_kid(there));
+    if keys == keys_there {
+        return None;
+    }
+    let only = |one: &BTreeMap<String, Value>, other: &BTreeMap<String, Value>| {
+        let kids = one.keys().filter(|kid| one.get(*kid) != other.get(*kid));
+        kids.cloned().collect::<Vec<_>>().join(", ")
+    };
+    let (added, removed) = (only(&keys, &keys_there), only(&keys_there, &keys));
+    let or_none = |kids: String| {
+        if kids.is_empty() {
+            "none".to_owned()
+        } else {
+            kids
+        }
+    };
+    Some(format!(
+        "inline keys: adds {}, removes {}",
+        or_none(added),
+        or_none(removed)
+    ))
+}
+
+fn by_kid(source: &Value) -> BTreeMap<String, Value> {
+    let keys = source["keys"].as_array().map_or(&[][..], Vec::as_slice);
+    keys.iter()
+        .map(|key| (text(key, "kid").to_owned(), key.clone()))
+        .collect()
+}
+
+fn account_step(
+    wanted: &Wanted,
+    present: &Present,
+    rule_there: Option<&Value>,
+) -> Result<Step, CliError> {
+    let keep = |there: &Value| Step::Keep {
+        id: text(there, "id").to_owned(),
+        name: text(there, "name").to_owned(),
+    };
+    let by_id = |id: &str| {
+        present
+            .accounts
+            .iter()
+            .find(|there| text(there, "id") == id)
+    };
+    match &wanted.account {
+        WantedAccount::Id(id) => match by_id(id) {
+            Some(there) => Ok(keep(there)),
+            None => Err(refused(format!(
+                "there is no live service account {id} in this organization; is the token of the right one?"
+            ))),
+        },
+        WantedAccount::Named { body, is_chosen } => {
+            // A rule that is there names its account; nobody asked for another.
+            let of_rule = rule_there
+                .filter(|_| !is_chosen)
+                .and_then(|rule| by_id(target(rule)));
+            match of_rule.or_else(|| named(&present.accounts, text(body, "name"))) {
+                Some(there) => Ok(keep(there)),
+                None => Ok(Step::Create { body: body.clone() }),
+            }
+        }
+    }
+}
+
+fn rule_step(
+    wanted: &Value,
+    there: &Value,
+    issuer: &Step,
+    account: &Step,
+) -> Result<Step, CliError> {
+    check_rule_is_ours(wanted, there, issuer)?;
+    let name = text(there, "name");
+    if Some(target(there)) != account.id() {
+        return Err(refused(format!(
+            "the rule {name} at Claude gives tokens of the service account {}, not of {} ({}). Archive that rule in the Console if it is no longer wanted, or name its account with --service-account",
+            target(there),
+            account.id().unwrap_or("a new one"),
+            account.name()
+        )));
+    }
+    check_workspace(wanted, there)?;
+    let mut body = Map::new();
+    let mut changes = Vec::new();
+    let matches = |of: &Value| {
+        ["subject_prefix", "audience", "claims", "condition"]
+            .map(|member| of["match"][member].clone())
+    };
+    if matches(wanted) != matches(there) {
+        // An update replaces the whole object.
+        body.insert("match".to_owned(), wanted["match"].clone());
+        changes.push(format!("match {}, now {}", there["match"], wanted["match"]));
+    }
+    for member in ["oauth_scope", "token_lifetime_seconds"] {
+        if !wanted[member].is_null() && wanted[member] != there[member] {
+            body.insert(member.to_owned(), wanted[member].clone());
+            changes.push(format!(
+                "{member} {}, now {}",
+                there[member], wanted[member]
+            ));
+        }
+    }
+    Ok(step(there, body, changes))
+}
+
+/// A rule made for one workspace does not hold in another. The default one has an id of its own besides
+/// its word, so that a rule for it cannot be told from here.
+fn check_workspace(wanted: &Value, there: &Value) -> Result<(), CliError> {
+    let workspace = &wanted["workspace_id"];
+    let covers = there["applies_to_all_workspaces"] == json!(true)
+        || there["workspace_id"].is_null()
+        || there["workspace_id"] == *workspace
+        || is_among(workspace, &there["workspaces"]);
+    if covers || workspace.is_null() || *workspace == json!("default") {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "the rule {} at Claude is for the workspace {}, not for {}. Enable it there in the Console, or name its workspace with --workspace",
+        text(there, "name"),
+        text(there, "workspace_id"),
+        text(wanted, "workspace_id")
+    )))
+}
+
+/// Refuses to touch a rule of another issuer or subject that happens to have the name.
+fn check_rule_is_ours(wanted: &Value, there: &Value, issuer: &Step) -> Result<(), CliError> {
+    let (name, id) = (text(there, "name"), text(there, "id"));
+    let differs = |what: &str, has: &str, should: &str| {
+        refused(format!(
+            "there is a rule {name} at Claude already ({id}), but its {what} is {has}, not {should}. It stays as it is; archive it or give it another name in the Console"
+        ))
+    };
+    let issuer_there = text(there, "issuer_id");
+    if Some(issuer_there) != issuer.id() {
+        let ours = issuer.id().unwrap_or("the issuer that would be made");
+        return Err(differs("issuer", issuer_there, ours));
+    }
+    let subject = |of: &Value| text(&of["match"], "subject_prefix").to_owned();
+    if subject(there) != subject(wanted) {
+        let shown = format!("{:?}", subject(there));
+        return Err(differs(
+            "subject",
+            &shown,
+            &format!("{:?}", subject(wanted)),
+        ));
+    }
+    let agent = |of: &Value| of["match"]["claims"]["acting_agent"].clone();
+    // One that pins no acting agent yet is narrowed; one that pins another is not ours.
+    if !agent(there).is_null() && agent(there) != agent(wanted) {
+        let shown = agent(there).to_string();
+        return Err(differs("acting_agent", &shown, &agent(wanted).to_string()));
+    }
+    Ok(())
+}
+
+fn step(there: &Value, body: Map<String, Value>, changes: Vec<String>) -> Step {
+    let (id, name) = (text(there, "id").to_owned(), text(there, "name").to_owned());
+    if changes.is_empty() {
+        return Step::Keep { id, name };
+    }
+    Step::Change {
+        id,
+        name,
+        body: Value::Object(body),
+        changes,
+    }
+}
+
+fn is_among(value: &Value, list: &Value) -> bool {
+    list.as_array().is_some_and(|list| list.contains(value))
+}
+
+fn refused(detail: String) -> CliError {
+    CliError::failed("conflict", detail)
+}
+
+fn named<'p>(objects: &'p [Value], name: &str) -> Option<&'p Value> {
+    objects.iter().find(|object| text(object, "name") == name)
+}
+
+fn target(rule: &Value) -> &str {
+    text(&rule["target"], "service_account_id")
+}
+
+fn text<'v>(object: &'v Value, name: &str) -> &'v str {
+    object[name].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://id.example.com";
+
+    fn wanted() -> Wanted {
+        Wanted {
+            account: WantedAccount::Named {
+                body: json!({ "name": "mailer", "role": "developer" }),
+                is_chosen: false,
+            },
+            issuer: json!({ "name": "firman", "issuer_url": URL, "jwks": { "type": "discovery" }, "max_jwt_lifetime_seconds": 3600 }),
+            rule: json!({
+                "name": "agent-mailer",
+                "match": { "subject_prefix": "agent:mailer", "audience": "https://api.anthropic.com", "claims": { "acting_agent": "agent:mailer" } },
+                "oauth_scope": "workspace:developer",
+                "token_lifetime_seconds": 600,
+                "workspace_id": "default",
+            }),
+            workspace: None,
+            assertion_lifetime: 600,
+        }
+    }
+
+    /// Everything as it is after the wanted objects were made.
+    fn present() -> Present {
+        let wanted = wanted();
+        let with = |mut object: Value, id: &str| {
+            object["id"] = json!(id);
+            object
+        };
+        let mut rule = with(wanted.rule, "fdrl_1");
+        rule["issuer_id"] = json!("fdis_1");
+        rule["target"] = json!({ "type": "service_account", "service_account_id": "svac_1" });
+        Present {
+            accounts: vec![json!({ "id": "svac_1", "name": "mailer" })],
+            issuers: vec![with(wanted.issuer, "fdis_1")],
+            rules: vec![rule],
+        }
+    }
+
+    fn refusal(wanted: &Wanted, present: &Present) -> String {
+        let refused = plan(wanted, present).err().expect("a refusal");
+        assert_eq!(refused.exit_code(), 1);
+        refused.text().unwrap()
+    }
+
+    #[test]
+    fn an_issuer_of_that_name_for_another_url_is_not_touched() {
+        let mut present = present();
+        present.issuers[0]["issuer_url"] = json!("https://id.example.com/");
+        insta::assert_snapshot!(refusal(&wanted(), &present), @"error: there is an issuer firman at Claude already (fdis_1), but for https://id.example.com/, not for https://id.example.com. It is somebody else's and stays as it is; give it another name in the Console");
+    }
+
+    #[test]
+    fn a_rule_of_that_name_for_another_subject_agent_or_issuer_is_not_touched() {
+        let with = |edit: fn(&mut Value)| {
+            let mut present = present();
+            edit(&mut present.rules[0]);
+            refusal(&wanted(), &present)
+        };
+        insta::assert_snapshot!(with(|rule| rule["match"]["subject_prefix"] = json!("agent:*")), @r#"error: there is a rule agent-mailer at Claude already (fdrl_1), but its subject is "agent:*", not "agent:mailer". It stays as it is; archive it or give it another name in the Console"#);
+        insta::assert_snapshot!(with(|rule| rule["match"]["claims"]["acting_agent"] = json!("agent:b")), @r#"error: there is a rule agent-mailer at Claude already (fdrl_1), but its acting_agent is "agent:b", not "agent:mailer". It stays as it is; archive it or give it another name in the Console"#);
+        insta::assert_snapshot!(with(|rule| rule["issuer_id"] = json!("fdis_2")), @"error: there is a rule agent-mailer at Claude already (fdrl_1), but its issuer is fdis_2, not fdis_1. It stays as it is; archive it or give it another name in the Console");
+        let mut without_issuer = present();
+        without_issuer.issuers.clear();
+        insta::assert_snapshot!(refusal(&wanted(), &without_issuer), @"error: there is a rule agent-mailer at Claude already (fdrl_1), but its issuer is fdis_1, not the issuer that would be made. It stays as it is; archive it or give it another name in the Console");
+    }
+
+    #[test]
+    fn a_rule_for_another_account_or_workspace_is_not_touched() {
+        let mut chosen = wanted();
+        chosen.account = WantedAccount::Named {
+            body: json!({ "name": "other" }),
+            is_chosen: true,
+        };
+        insta::assert_snapshot!(refusal(&chosen, &present()), @"error: the rule agent-mailer at Claude gives tokens of the service account svac_1, not of a new one (other). Archive that rule in the Console if it is no longer wanted, or name its account with --service-account");
+        let mut elsewhere = present();
+        elsewhere.rules[0]["workspace_id"] = json!("wrkspc_1");
+        let mut wanted = wanted();
+        wanted.rule["workspace_id"] = json!("wrkspc_2");
+        insta::assert_snapshot!(refusal(&wanted, &elsewhere), @"error: the rule agent-mailer at Claude is for the workspace wrkspc_1, not for wrkspc_2. Enable it there in the Console, or name its workspace with --workspace");
+    }
+
+    #[test]
+    fn an_account_that_is_not_there_and_two_issuers_for_one_url_are_refused() {
+        let mut missing = wanted();
+        missing.account = WantedAccount::Id("svac_9".to_owned());
+        insta::assert_snapshot!(refusal(&missing, &present()), @"error: there is no live service account svac_9 in this organization; is the token of the right one?");
+        let mut twice = present();
+        twice.issuers[0]["name"] = json!("one");
+        let mut other = twice.issuers[0].clone();
+        other["name"] = json!("two");
+        twice.issuers.push(other);
+        insta::assert_snapshot!(refusal(&wanted(), &twice), @"error: two issuers at Claude are for https://id.example.com: one and two. Archive one of them in the Console, so that it is clear which is meant");
+    }
+
+    #[test]
+    fn nothing_there_is_made_in_full() {
+        let plan = plan(&wanted(), &Present::default()).ok().unwrap();
+        insta::assert_snapshot!(plan.lines().join("\n"), @"
+        create  service account mailer
+        create  issuer firman
+        create  rule agent-mailer
+        ");
+        assert_eq!(plan.changes(), 3);
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_is_kept_whatever_a_person_called_it() {
+        let plan_of = |present: &Present| plan(&wanted(), present).ok().unwrap();
+        assert_eq!(plan_of(&present()).changes(), 0);
+        let mut renamed = present();
+        renamed.issuers[0]["name"] = json!("made-by-hand");
+        renamed.accounts[0]["name"] = json!("made-by-hand");
+        let plan = plan_of(&renamed);
+        insta::assert_snapshot!(plan.lines().join("\n"), @"
+        keep    service account made-by-hand (svac_1)
+        keep    issuer made-by-hand (fdis_1)
+        keep    rule agent-mailer (fdrl_1)
+        ");
+    }
+
+    #[test]
+    fn what_is_ours_and_differs_is_changed_and_shown() {
+        let mut present = present();
+        let issuer = &mut present.issuers[0];
+        issuer["max_jwt_lifetime_seconds"] = json!(300);
+        issuer["jwks_polling_disabled_at"] = json!("2026-11-21T09:30:00Z");
+        issuer["check_jti"] = json!(false);
+        let rule = &mut present.rules[0];
+        rule["match"] = json!({ "subject_prefix": "agent:mailer" });
+        rule["oauth_scope"] = json!("workspace:inference");
+        let plan = plan(&wanted(), &present).ok().unwrap();
+        insta::assert_snapshot!(plan.lines().join("\n"), @"");
+        insta::assert_snapshot!(plan.notes.join("\n"), @"the issuer firman takes a token more than once (check_jti is off); firman's tokens need no such leave, but it stays as it is");
+        let Step::Change { body, .. } = &plan.rule else {
+            panic!("{:?}", plan.rule);
+        };
+        assert_eq!(
+            *body,
+            json!({ "match": wanted().rule["match"], "oauth_scope": "workspace:developer" })
+        );
+    }
+
+    #[test]
+    fn inline_keys_that_are_out_of_date_are_replaced_as_a_whole() {
+        let source = |kids: &[&str]| {
+            let keys: Vec<Value> = kids
+                .iter()
+                .map(|kid| json!({ "kid": kid, "kty": "EC" }))
+                .collect();
+            json!({ "type": "inline", "keys": keys })
+        };
+        let (mut wanted, mut present) = (wanted(), present());
+        wanted.issuer["jwks"] = source(&["b", "c"]);
+        present.issuers[0]["jwks"] = source(&["b", "a"]);
+        let plan_of = |present: &Present| plan(&wanted, present).ok().unwrap().issuer;
+        let Step::Change { body, changes, .. } = plan_of(&present) else {
+            panic!("it is kept");
+        };
+        assert_eq!(body, json!({ "jwks": source(&["b", "c"]) }));
+        assert_eq!(changes, ["inline keys: adds c, removes a"]);
+        present.issuers[0]["jwks"] = source(&["c", "b"]);
+        assert_eq!(plan_of(&present).verb(), "keep");
+        present.issuers[0]["jwks"] = json!({ "type": "discovery" });
+        let Step::Change { changes, .. } = plan_of(&present) else {
+            panic!("it is kept");
+        };
+        assert_eq!(changes, ["keys from discovery, now inline"]);
+    }
+}

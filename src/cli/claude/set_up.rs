@@ -1,0 +1,150 @@
+//! `firman claude connect --apply`: the same values, sent instead of printed.
+
+use serde_json::json;
+
+use super::super::Session;
+use super::super::client::AdminClient;
+use super::super::error::CliError;
+use super::admin_api::{ClaudeAdmin, no_token};
+use super::apply::{Applied, Order, apply};
+use super::connect::{ConnectArgs, Connection, Content};
+use super::plan::{Wanted, WantedAccount};
+use super::show;
+use crate::config::claude_admin_token;
+use crate::relying_party::claude::{
+    IssuerObjectId, LinkedIds, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
+};
+
+/// The scopes that a rule made with an OAuth token may grant.
+const MANAGEABLE_SCOPES: [&str; 2] = ["workspace:developer", "workspace:inference"];
+
+pub(super) async fn run(
+    args: &ConnectArgs,
+    firman: &AdminClient,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
+    let claude = claude(args, session)?;
+    let mut connection = Connection::gather(args, firman).await?;
+    let organization = organization(&connection)?;
+    for warning in &connection.warnings {
+        session.printer.warn(&format!("warning: {}", warning.text));
+    }
+    let setup = &connection.setup;
+    let workspace = setup.workspace_id.as_ref().map(WorkspaceId::as_str);
+    let own = (args.agent.as_str(), &connection.stored);
+    let order = Order {
+        wanted: wanted(&connection),
+        claude,
+        base_url: &args.base_url,
+        yes: args.yes,
+        firman,
+        organization: organization.as_str(),
+        workspace,
+        copy: connection.copy.as_ref(),
+        link: args.act_for.is_none().then_some(own),
+    };
+    let applied = apply(&order, session).await?;
+    connection.setup.ids = Some(ids(&applied, organization, setup.workspace_id.clone())?);
+    report(&applied, &connection, args, session)
+}
+
+/// A client for Claude's Admin API, once everything that can be wrong before the first request is right.
+fn claude(args: &ConnectArgs, session: &Session<'_>) -> Result<ClaudeAdmin, CliError> {
+    if !MANAGEABLE_SCOPES.contains(&args.scope.as_str()) {
+        return Err(CliError::usage(format!(
+            "Claude lets no OAuth token make a rule of the scope {}; make it in the Console: leave out --apply to see what to enter",
+            args.scope
+        )));
+    }
+    let token = claude_admin_token(session.environment)
+        .map_err(|error| CliError::usage(error.to_string()))?;
+    ClaudeAdmin::new(&args.base_url, token.ok_or_else(no_token)?)
+}
+
+fn organization(connection: &Connection) -> Result<OrganizationId, CliError> {
+    connection.organization.clone().ok_or_else(|| {
+        CliError::usage(
+            "--apply needs --organization: the bare UUID in the Console under Settings, Organization, which must be the token's own",
+        )
+    })
+}
+
+fn wanted(connection: &Connection) -> Wanted {
+    let setup = &connection.setup;
+    let account = match &connection.account {
+        Some(account) if ServiceAccountId::parse(account).is_ok() => {
+            WantedAccount::Id(account.clone())
+        }
+        Some(name) => {
+            let mut body = setup.service_account_json();
+            body["name"] = json!(name);
+            WantedAccount::Named {
+                body,
+                is_chosen: true,
+            }
+        }
+        None => WantedAccount::Named {
+            body: setup.service_account_json(),
+            is_chosen: false,
+        },
+    };
+    let workspace = setup.workspace_id.as_ref().filter(|id| !id.is_default());
+    Wanted {
+        account,
+        issuer: setup.issuer_json(),
+        rule: setup.rule_json(),
+        workspace: workspace.map(ToString::to_string),
+        assertion_lifetime: setup.identity_token_seconds,
+    }
+}
+
+fn ids(
+    applied: &Applied,
+    organization_id: OrganizationId,
+    workspace_id: Option<WorkspaceId>,
+) -> Result<LinkedIds, CliError> {
+    let strange = |invalid: crate::domain::Invalid| {
+        CliError::failed("claude", format!("Claude gave an id: {invalid}"))
+    };
+    Ok(LinkedIds {
+        organization_id,
+        rule_id: RuleId::parse(&applied.rule).map_err(strange)?,
+        service_account_id: ServiceAccountId::parse(&applied.account).map_err(strange)?,
+        issuer_id: Some(IssuerObjectId::parse(&applied.issuer).map_err(strange)?),
+        workspace_id,
+    })
+}
+
+fn report(
+    applied: &Applied,
+    connection: &Connection,
+    args: &ConnectArgs,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
+    if session.printer.is_json() {
+        let mut object = show::object(connection);
+        object["applied"] = applied.steps();
+        session.printer.json(&object)?;
+    } else if args.format == Content::Text {
+        session.printer.facts(&[
+            ("rule", applied.rule.clone()),
+            ("service account", applied.account.clone()),
+            ("issuer", applied.issuer.clone()),
+        ])?;
+        let text = format!("\n{}", show::environment(connection, "export "));
+        session.printer.lines(&text)?;
+    } else {
+        show::all(connection, args.format, session)?;
+    }
+    if args.act_for.is_some() {
+        session.printer.hint(&format!(
+            "The ids are not stored with the agent {}: its own rule is for tokens without act.",
+            args.agent
+        ));
+        return Ok(());
+    }
+    session
+        .printer
+        .next(&format!("firman claude verify --agent {}", args.agent));
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! `firman publish-static` against a running issuer, and a web host that serves what it wrote.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use super::Live;
+
+/// Serves a directory, every file as `content_type`.
+fn web_host(directory: PathBuf, content_type: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            answer(stream.expect("a connection"), &directory, content_type);
+        }
+    });
+    url
+}
+
+fn answer(mut stream: TcpStream, directory: &Path, content_type: &str) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+    let mut request = String::new();
+    reader.read_line(&mut request).expect("the request line");
+    let path = request.split(' ').nth(1).expect("a path").to_owned();
+    let mut line = String::new();
+    while reader.read_line(&mut line).expect("a header") > 2 {
+        line.clear();
+    }
+    let (status, body) = match std::fs::read(directory.join(path.trim_start_matches('/'))) {
+        Ok(body) => (200, body),
+        Err(_) => (404, Vec::new()),
+    };
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("the head");
+    stream.write_all(&body).expect("the body");
+}
+
+#[test]
+fn a_private_issuer_needs_the_address_where_the_copy_will_be() {
+    let live = Live::start();
+    assert_snapshot!(live.run("publish-static public"), @"");
+    assert!(!live.path("public").exists());
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let live = Live::start();
+    for line in [
+        "publish-static",
+        "publish-static public --check https://keys.example.com",
+        "publish-static --check https://keys.example.com --base https://keys.example.com",
+        "publish-static public --base keys.example.com",
+        "publish-static --check keys.example.com",
+    ] {
+        let outcome = live.run(line);
+        assert!(outcome.starts_with("exit code 2"), "{line}: {outcome}");
+    }
+}
+
+#[test]
+fn the_copy_points_to_itself_and_keeps_the_issuers_name() {
+    let live = Live::start();
+    assert_snapshot!(live.run("publish-static public --base https://keys.example.com/"), @"");
+    let file = |name: &str| std::fs::read(live.path("public").join(name)).expect(name);
+    let document: Value = serde_json::from_slice(&file(".well-known/openid-configuration"))
+        .expect("a JSON document");
+    assert_eq!(document["issuer"], live.issuer());
+    assert_eq!(document["jwks_uri"], "https://keys.example.com/oauth2/jwks");
+    let keys: Value = serde_json::from_slice(&file("oauth2/jwks")).expect("a key set");
+    assert_eq!(keys["keys"].as_array().map(Vec::len), Some(2));
+    assert!(!keys.to_string().contains("\"d\""));
+    for name in [".well-known/openid-configuration", "oauth2/jwks"] {
+        assert_eq!(super::mode(&live.path("public").join(name)), 0o644);
+    }
+
+    let again = live.json("publish-static public --base https://keys.example.com");
+    let changed = again["files"].as_array().expect("files").iter();
+    assert!(changed.clone().all(|file| file["changed"] == false), "{again}");
+    assert_eq!(again["content_type"], "application/json");
+}
+
+#[test]
+fn an_issuer_that_answers_elsewhere_is_published_under_its_own_name() {
+    let live = Live::start_as("https://id.example.com");
+    let line = format!("publish-static public --from {}", live.public());
+    let outcome = live.json(&line);
+    assert_eq!(outcome["discovery_base"], "https://id.example.com");
+    let document = std::fs::read(live.path("public/.well-known/openid-configuration"));
+    let document: Value = serde_json::from_slice(&document.expect("it")).expect("JSON");
+    assert_eq!(document["jwks_uri"], "https://id.example.com/oauth2/jwks");
+    let other = format!("publish-static other --from {} --issuer https://else.example.com", live.public());
+    assert_snapshot!(live.run(&other), @"");
+}
+
+#[test]
+fn a_copy_is_current_until_a_key_is_made_or_withdrawn() {
+    let live = Live::start();
+    let host = web_host(live.path("public"), "application/json; charset=utf-8");
+    let publish = format!("publish-static public --base {host}");
+    let check = format!("publish-static --check {host}");
+    live.run(&publish);
+    let current = live.json(&check);
+    assert_eq!(current["current"], true, "{current}");
+
+    live.run("key rotate");
+    assert_snapshot!(live.run(&check).replace(&host, "[COPY]"), @"");
+    live.run(&publish);
+    assert_eq!(live.json(&check)["current"], true);
+}
+
+#[test]
+fn a_copy_of_another_issuer_or_under_another_content_type_is_stale() {
+    let live = Live::start();
+    let host = web_host(live.path("public"), "application/octet-stream");
+    live.run(&format!("publish-static public --base {host}"));
+    let other = live.path("public/.well-known/openid-configuration");
+    let document = std::fs::read_to_string(&other).expect("the document");
+    let slashed = document.replace(&live.issuer(), &format!("{}/", live.issuer()));
+    std::fs::write(&other, slashed).expect("it is changed");
+    let outcome = live.run(&format!("publish-static --check {host}"));
+    assert_snapshot!(outcome.replace(&host, "[COPY]"), @"");
+}
+
+#[test]
+fn a_copy_that_is_not_there_is_said_so() {
+    let live = Live::start();
+    let host = web_host(live.path("nowhere"), "application/json");
+    let outcome = live.run(&format!("publish-static --check {host}"));
+    assert_snapshot!(outcome.replace(&host, "[COPY]"), @"");
+}
