@@ -170,23 +170,36 @@ pub fn check_token_lifetime(seconds: i64) -> Result<i64, Invalid> {
     ))
 }
 
-/// The objects at Claude that belong to an agent.
+/// Objects at Claude, as the exchanges of one agent name them. Serialized as the admin API and the audit
+/// show them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClaudeObjects {
+    /// The federation rule.
+    #[serde(rename = "rule_id")]
+    pub rule: RuleId,
+    /// The organization that owns the rule.
+    #[serde(rename = "organization_id")]
+    pub organization: OrganizationId,
+    /// Whom Claude's tokens act as.
+    #[serde(rename = "service_account_id")]
+    pub service_account: ServiceAccountId,
+    /// The workspace; `None`: exchanges name none.
+    #[serde(rename = "workspace_id")]
+    pub workspace: Option<WorkspaceId>,
+    /// What this issuer is registered as; `None`: not known here.
+    #[serde(rename = "issuer_id")]
+    pub issuer: Option<IssuerObjectId>,
+    /// The rule's token lifetime in seconds; `None`: not known here.
+    pub token_lifetime: Option<i64>,
+}
+
+/// An agent and its objects at Claude.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaudeLink {
     /// The agent.
     pub agent: AgentId,
-    /// The rule that its exchanges name.
-    pub rule: RuleId,
-    /// The organization that owns the rule.
-    pub organization: OrganizationId,
-    /// Whom its Claude tokens act as.
-    pub service_account: ServiceAccountId,
-    /// The workspace that its exchanges name; `None`: they name none.
-    pub workspace: Option<WorkspaceId>,
-    /// What this issuer is registered as.
-    pub issuer: Option<IssuerObjectId>,
-    /// The rule's token lifetime in seconds; `None`: not known here.
-    pub token_lifetime: Option<i64>,
+    /// Its objects.
+    pub objects: ClaudeObjects,
     /// The issuer's registry version at its last change.
     pub version: i64,
     /// When it was made.

@@ -4,7 +4,8 @@ use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::{cursor, key};
 use crate::domain::claude_link::{
-    ClaudeLink, IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
+    ClaudeLink, ClaudeObjects, IssuerObjectId, OrganizationId, RuleId, ServiceAccountId,
+    WorkspaceId,
 };
 use crate::domain::id::{AgentId, IssuerId};
 use crate::domain::name::Name;
@@ -36,7 +37,7 @@ impl LinkRow {
             .federation_issuer_id
             .as_deref()
             .map(IssuerObjectId::parse);
-        let link = ClaudeLink {
+        let objects = ClaudeObjects {
             rule: RuleId::parse(&self.rule_id).map_err(|invalid| damage(&invalid))?,
             organization: OrganizationId::parse(&self.organization_id)
                 .map_err(|invalid| damage(&invalid))?,
@@ -45,6 +46,9 @@ impl LinkRow {
             workspace: workspace.transpose().map_err(|invalid| damage(&invalid))?,
             issuer: issuer.transpose().map_err(|invalid| damage(&invalid))?,
             token_lifetime: self.token_lifetime,
+        };
+        let link = ClaudeLink {
+            objects,
             version: self.version,
             created_at: UnixTime(self.created_at),
             updated_at: UnixTime(self.updated_at),
@@ -93,12 +97,12 @@ impl Tx {
             sqlx::query(INSERT)
                 .bind(issuer.as_str())
                 .bind(link.agent.as_str())
-                .bind(link.rule.as_str())
-                .bind(link.organization.as_str())
-                .bind(link.service_account.as_str())
-                .bind(link.workspace.as_ref().map(WorkspaceId::as_str))
-                .bind(link.issuer.as_ref().map(IssuerObjectId::as_str))
-                .bind(link.token_lifetime)
+                .bind(link.objects.rule.as_str())
+                .bind(link.objects.organization.as_str())
+                .bind(link.objects.service_account.as_str())
+                .bind(link.objects.workspace.as_ref().map(WorkspaceId::as_str))
+                .bind(link.objects.issuer.as_ref().map(IssuerObjectId::as_str))
+                .bind(link.objects.token_lifetime)
                 .bind(link.version)
                 .bind(link.created_at.0)
                 .bind(link.updated_at.0)
@@ -123,12 +127,12 @@ impl Tx {
                 .bind(issuer.as_str())
                 .bind(link.agent.as_str())
                 .bind(expected_version)
-                .bind(link.rule.as_str())
-                .bind(link.organization.as_str())
-                .bind(link.service_account.as_str())
-                .bind(link.workspace.as_ref().map(WorkspaceId::as_str))
-                .bind(link.issuer.as_ref().map(IssuerObjectId::as_str))
-                .bind(link.token_lifetime)
+                .bind(link.objects.rule.as_str())
+                .bind(link.objects.organization.as_str())
+                .bind(link.objects.service_account.as_str())
+                .bind(link.objects.workspace.as_ref().map(WorkspaceId::as_str))
+                .bind(link.objects.issuer.as_ref().map(IssuerObjectId::as_str))
+                .bind(link.objects.token_lifetime)
                 .bind(link.version)
                 .bind(link.updated_at.0)
         )?;

@@ -1,7 +1,8 @@
 //! Links of agents to their objects at Claude.
 
 use firman::domain::claude_link::{
-    ClaudeLink, IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
+    ClaudeLink, ClaudeObjects, IssuerObjectId, OrganizationId, RuleId, ServiceAccountId,
+    WorkspaceId,
 };
 use firman::domain::id::AgentId;
 use firman::store::{Store, StoreError};
@@ -11,12 +12,14 @@ use crate::support::{NOW, agent, home, issuers, name, other, read, write};
 fn link(agent_name: &str) -> ClaudeLink {
     ClaudeLink {
         agent: agent(agent_name).id,
-        rule: RuleId::parse("fdrl_01AbC").unwrap(),
-        organization: OrganizationId::parse("2f1c0d6e-8f0a-4b7e-9c53-0a1b2c3d4e5f").unwrap(),
-        service_account: ServiceAccountId::parse("svac_01AbC").unwrap(),
-        workspace: None,
-        issuer: None,
-        token_lifetime: None,
+        objects: ClaudeObjects {
+            rule: RuleId::parse("fdrl_01AbC").unwrap(),
+            organization: OrganizationId::parse("2f1c0d6e-8f0a-4b7e-9c53-0a1b2c3d4e5f").unwrap(),
+            service_account: ServiceAccountId::parse("svac_01AbC").unwrap(),
+            workspace: None,
+            issuer: None,
+            token_lifetime: None,
+        },
         version: 2,
         created_at: NOW,
         updated_at: NOW,
@@ -33,7 +36,7 @@ pub(crate) async fn an_agent_has_at_most_one_claude_link(store: &Store) {
             .unwrap()
     );
     let mut second = link("mailer");
-    second.rule = RuleId::parse("fdrl_02").unwrap();
+    second.objects.rule = RuleId::parse("fdrl_02").unwrap();
     assert!(!tx.insert_claude_link(&home(), &second).await.unwrap());
     tx.commit().await.unwrap();
     assert_eq!(
@@ -67,7 +70,7 @@ pub(crate) async fn a_claude_links_change_on_a_stale_version_changes_nothing(sto
             .unwrap()
     );
     let mut changed = link("mailer");
-    changed.rule = RuleId::parse("fdrl_02").unwrap();
+    changed.objects.rule = RuleId::parse("fdrl_02").unwrap();
     changed.version = 3;
     let id = agent("mailer").id;
     assert!(!tx.update_claude_link(&home(), &changed, 3).await.unwrap());
@@ -99,12 +102,14 @@ pub(crate) async fn claude_links_read_back_whole_by_the_agents_name(store: &Stor
         );
     }
     let whole = ClaudeLink {
-        rule: RuleId::parse("fdrl_02").unwrap(),
-        organization: OrganizationId::parse("00000000-0000-4000-8000-000000000000").unwrap(),
-        service_account: ServiceAccountId::parse("svac_02").unwrap(),
-        workspace: Some(WorkspaceId::parse("default").unwrap()),
-        issuer: Some(IssuerObjectId::parse("fdis_02").unwrap()),
-        token_lifetime: Some(600),
+        objects: ClaudeObjects {
+            rule: RuleId::parse("fdrl_02").unwrap(),
+            organization: OrganizationId::parse("00000000-0000-4000-8000-000000000000").unwrap(),
+            service_account: ServiceAccountId::parse("svac_02").unwrap(),
+            workspace: Some(WorkspaceId::parse("default").unwrap()),
+            issuer: Some(IssuerObjectId::parse("fdis_02").unwrap()),
+            token_lifetime: Some(600),
+        },
         version: 3,
         updated_at: NOW.plus(5),
         ..link("mailer")
