@@ -12,8 +12,6 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// A discovery document with its key set.
 pub(super) struct Published {
-    /// Where the discovery document was found.
-    pub(super) url: Url,
     /// The document.
     pub(super) metadata: Map<String, Value>,
     /// The key set, byte for byte.
@@ -27,60 +25,51 @@ impl Published {
     /// What `issuer` publishes, found at `from` when its own URL cannot be reached from here. The
     /// document must be its own (§4.3).
     pub(super) async fn of(issuer: &str, from: Option<&str>) -> Result<Self, CliError> {
-        let at = from.unwrap_or(issuer);
-        let published = Self::fetch(at, |jwks_uri| match (from, jwks_uri.strip_prefix(issuer)) {
-            (Some(from), Some(path)) => format!("{}{path}", from.trim_end_matches('/')),
-            (Some(_) | None, _) => jwks_uri.to_owned(),
-        })
-        .await?;
-        let stated = published.issuer();
+        let (url, metadata, content_type) = document(from.unwrap_or(issuer)).await?;
+        let stated = member(&metadata, "issuer");
         if stated != issuer {
             return Err(CliError::failed(
                 "discovery",
                 format!(
-                    "{} is of the issuer {stated:?}, not of {issuer:?}: both must be the same, byte for byte",
-                    published.url
+                    "{url} is of the issuer {stated:?}, not of {issuer:?}: both must be the same, byte for byte"
                 ),
             ));
         }
-        Ok(published)
+        let jwks_uri = member(&metadata, "jwks_uri");
+        let jwks_uri = match (from, jwks_uri.strip_prefix(issuer)) {
+            (Some(from), Some(path)) => format!("{}{path}", from.trim_end_matches('/')),
+            (Some(_) | None, _) => jwks_uri.to_owned(),
+        };
+        Self::with_keys(metadata, content_type, &jwks_uri).await
     }
 
     /// What is published at `base`, whoever it is of.
     pub(super) async fn at(base: &str) -> Result<Self, CliError> {
-        Self::fetch(base, str::to_owned).await
+        let (_, metadata, content_type) = document(base).await?;
+        let jwks_uri = member(&metadata, "jwks_uri").to_owned();
+        Self::with_keys(metadata, content_type, &jwks_uri).await
     }
 
-    async fn fetch(base: &str, locate: impl Fn(&str) -> String) -> Result<Self, CliError> {
-        http::parse_url(base, "the issuer's URL")?;
-        let url = http::parse_url(
-            &format!("{}{DISCOVERY}", base.trim_end_matches('/')),
-            "the issuer's URL",
-        )?;
-        let document = get(&url).await?;
-        let metadata: Map<String, Value> = serde_json::from_slice(&document.body)
-            .map_err(|_| CliError::failed("discovery", format!("{url} is not a JSON object")))?;
-        let jwks_uri = metadata.get("jwks_uri").and_then(Value::as_str);
-        let jwks_uri = jwks_uri.ok_or_else(|| {
-            CliError::failed("discovery", format!("{url} has no member jwks_uri"))
-        })?;
-        let jwks_uri = http::parse_url(&locate(jwks_uri), "jwks_uri")?;
+    async fn with_keys(
+        metadata: Map<String, Value>,
+        content_type: Option<String>,
+        jwks_uri: &str,
+    ) -> Result<Self, CliError> {
+        let jwks_uri = http::parse_url(jwks_uri, "the document's jwks_uri")?;
         let key_set = get(&jwks_uri).await?;
         let keys = PublicJwkSet::parse_published(&key_set.body)
             .map_err(|problem| CliError::failed("jwks", format!("{jwks_uri}: {problem}")))?;
         Ok(Self {
-            url,
             metadata,
             key_set: key_set.body,
-            content_types: [document.content_type, key_set.content_type],
+            content_types: [content_type, key_set.content_type],
             keys,
         })
     }
 
     /// Whose document it says it is.
     pub(super) fn issuer(&self) -> &str {
-        let issuer = self.metadata.get("issuer").and_then(Value::as_str);
-        issuer.unwrap_or_default()
+        member(&self.metadata, "issuer")
     }
 
     /// The keys, each with its key id.
@@ -99,6 +88,22 @@ impl Published {
         let set: Value = serde_json::from_slice(&self.key_set).unwrap_or_default();
         set["keys"].as_array().cloned().unwrap_or_default()
     }
+}
+
+/// The discovery document below `base`, with where it was found and what it was served as.
+async fn document(base: &str) -> Result<(Url, Map<String, Value>, Option<String>), CliError> {
+    http::parse_url(base, "the address")?;
+    let url = format!("{}{DISCOVERY}", base.trim_end_matches('/'));
+    let url = http::parse_url(&url, "the address")?;
+    let answer = get(&url).await?;
+    let metadata = serde_json::from_slice(&answer.body)
+        .map_err(|_| CliError::failed("discovery", format!("{url} is not a JSON object")))?;
+    Ok((url, metadata, answer.content_type))
+}
+
+fn member<'m>(metadata: &'m Map<String, Value>, name: &str) -> &'m str {
+    let value = metadata.get(name).and_then(Value::as_str);
+    value.unwrap_or_default()
 }
 
 async fn get(url: &Url) -> Result<http::Answer, CliError> {

@@ -5,8 +5,9 @@
 use serde_json::{Value, json};
 
 use super::super::Session;
-use super::super::client::AdminClient;
+use super::super::client::{AdminClient, Query};
 use super::super::error::CliError;
+use super::super::print::items;
 use super::admin_api::{ClaudeAdmin, Kind};
 use super::plan::{Plan, Present, Step, Wanted, plan};
 
@@ -38,17 +39,20 @@ pub(super) struct KeyCopy {
 }
 
 impl KeyCopy {
-    /// Registers the copy, so that no new key signs before the copy has it. Once is enough.
+    /// Registers the copy, so that no new key signs before the copy has it. Only an owner may, so that
+    /// one that is registered is left alone.
     pub(super) async fn record(&self, firman: &AdminClient) -> Result<(), CliError> {
+        let known = firman.get(&["key-consumers"], &Query::default()).await?;
+        let is_known = |consumer: &Value| consumer["name"] == json!(self.consumer);
+        if items(&known, "items").iter().any(is_known) {
+            return Ok(());
+        }
         let body = json!({
             "name": self.consumer,
             "description": "Inline keys of the issuer at Claude; they do not follow a rotation",
         });
-        match firman.post(&["key-consumers"], Some(&body)).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.status() == Some(409) => Ok(()),
-            Err(error) => Err(error),
-        }
+        firman.post(&["key-consumers"], Some(&body)).await?;
+        Ok(())
     }
 
     /// Says that the copy has these keys.
@@ -250,6 +254,7 @@ fn link(order: &Order<'_>, [account, issuer, rule]: [&str; 3]) -> Value {
         "organization_id": order.organization,
         "service_account_id": account,
         "issuer_id": issuer,
+        "token_lifetime": order.wanted.rule["token_lifetime_seconds"],
     });
     if let Some(workspace) = order.workspace {
         link["workspace_id"] = json!(workspace);
@@ -265,6 +270,7 @@ fn holds(stored: &Value, link: &Value) -> bool {
         "service_account_id",
         "issuer_id",
         "workspace_id",
+        "token_lifetime",
     ];
     members.iter().all(|name| stored[*name] == link[*name])
 }

@@ -45,7 +45,12 @@ fn answer(mut stream: TcpStream, directory: &Path, content_type: &str) {
 #[test]
 fn a_private_issuer_needs_the_address_where_the_copy_will_be() {
     let live = Live::start();
-    assert_snapshot!(live.run("publish-static public"), @"");
+    assert_snapshot!(live.run("publish-static public"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: --base is missing: the address where the directory will be on the web. It cannot be the issuer's own, [ISSUER]: issuer_url: url must use https scheme
+    ");
     assert!(!live.path("public").exists());
 }
 
@@ -67,11 +72,24 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 fn the_copy_points_to_itself_and_keeps_the_issuers_name() {
     let live = Live::start();
-    assert_snapshot!(live.run("publish-static public --base https://keys.example.com/"), @"");
+    assert_snapshot!(live.run("publish-static public --base https://keys.example.com/"), @r"
+    exit code 0
+    ----- stdout
+    issuer          [ISSUER]
+    discovery base  https://keys.example.com
+    keys            [KEY], [KEY]
+    written         oauth2/jwks
+    written         .well-known/openid-configuration
+    ----- stderr
+    Serve both as application/json, without a redirect: neither name has an ending, so that a web host would guess.
+    A copy does not follow the issuer. Publish again after each `firman key rotate` (within 15 minutes, before the
+    new key signs) and `firman key revoke`: firman publish-static public --base https://keys.example.com
+    Next: firman publish-static --check https://keys.example.com
+    ");
     let file = |name: &str| std::fs::read(live.path("public").join(name)).expect(name);
-    let document: Value = serde_json::from_slice(&file(".well-known/openid-configuration"))
-        .expect("a JSON document");
-    assert_eq!(document["issuer"], live.issuer());
+    let document: Value =
+        serde_json::from_slice(&file(".well-known/openid-configuration")).expect("a JSON document");
+    assert_eq!(document["issuer"], live.public());
     assert_eq!(document["jwks_uri"], "https://keys.example.com/oauth2/jwks");
     let keys: Value = serde_json::from_slice(&file("oauth2/jwks")).expect("a key set");
     assert_eq!(keys["keys"].as_array().map(Vec::len), Some(2));
@@ -82,7 +100,10 @@ fn the_copy_points_to_itself_and_keeps_the_issuers_name() {
 
     let again = live.json("publish-static public --base https://keys.example.com");
     let changed = again["files"].as_array().expect("files").iter();
-    assert!(changed.clone().all(|file| file["changed"] == false), "{again}");
+    assert!(
+        changed.clone().all(|file| file["changed"] == false),
+        "{again}"
+    );
     assert_eq!(again["content_type"], "application/json");
 }
 
@@ -95,8 +116,16 @@ fn an_issuer_that_answers_elsewhere_is_published_under_its_own_name() {
     let document = std::fs::read(live.path("public/.well-known/openid-configuration"));
     let document: Value = serde_json::from_slice(&document.expect("it")).expect("JSON");
     assert_eq!(document["jwks_uri"], "https://id.example.com/oauth2/jwks");
-    let other = format!("publish-static other --from {} --issuer https://else.example.com", live.public());
-    assert_snapshot!(live.run(&other), @"");
+    let other = format!(
+        "publish-static other --from {} --issuer https://else.example.com",
+        live.public()
+    );
+    assert_snapshot!(live.run(&other), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot reach https://id.example.com/oauth2/jwks from here (failed to lookup address information: Name or service not known)
+    ");
 }
 
 #[test]
@@ -110,7 +139,17 @@ fn a_copy_is_current_until_a_key_is_made_or_withdrawn() {
     assert_eq!(current["current"], true, "{current}");
 
     live.run("key rotate");
-    assert_snapshot!(live.run(&check).replace(&host, "[COPY]"), @"");
+    assert_snapshot!(live.run(&check).replace(&host, "[COPY]"), @r"
+    exit code 1
+    ----- stdout
+    copy     [COPY]
+    issuer   [ISSUER]
+    status   stale
+    keys     [KEY], [KEY]
+    missing  [KEY], [KEY]
+    ----- stderr
+    error: the copy at [COPY] is stale: it lacks keys whose tokens are refused there. Publish again: firman publish-static DIR --base [COPY]
+    ");
     live.run(&publish);
     assert_eq!(live.json(&check)["current"], true);
 }
@@ -122,10 +161,19 @@ fn a_copy_of_another_issuer_or_under_another_content_type_is_stale() {
     live.run(&format!("publish-static public --base {host}"));
     let other = live.path("public/.well-known/openid-configuration");
     let document = std::fs::read_to_string(&other).expect("the document");
-    let slashed = document.replace(&live.issuer(), &format!("{}/", live.issuer()));
+    let slashed = document.replace(&live.public(), &format!("{}/", live.public()));
     std::fs::write(&other, slashed).expect("it is changed");
     let outcome = live.run(&format!("publish-static --check {host}"));
-    assert_snapshot!(outcome.replace(&host, "[COPY]"), @"");
+    assert_snapshot!(outcome.replace(&host, "[COPY]"), @r#"
+    exit code 1
+    ----- stdout
+    copy    [COPY]
+    issuer  [ISSUER]
+    status  stale
+    keys    [KEY], [KEY]
+    ----- stderr
+    error: the copy at [COPY] is stale: its issuer is "[ISSUER]/", not "[ISSUER]"; .well-known/openid-configuration is served as application/octet-stream, not as application/json; oauth2/jwks is served as application/octet-stream, not as application/json. Publish again: firman publish-static DIR --base [COPY]
+    "#);
 }
 
 #[test]
@@ -133,5 +181,10 @@ fn a_copy_that_is_not_there_is_said_so() {
     let live = Live::start();
     let host = web_host(live.path("nowhere"), "application/json");
     let outcome = live.run(&format!("publish-static --check {host}"));
-    assert_snapshot!(outcome.replace(&host, "[COPY]"), @"");
+    assert_snapshot!(outcome.replace(&host, "[COPY]"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: [COPY]/.well-known/openid-configuration answered with status 404: it must be 200, without a redirect
+    ");
 }
