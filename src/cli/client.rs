@@ -85,13 +85,19 @@ impl AdminClient {
         object(&answer.body)
     }
 
-    /// `PUT`, which makes the resource what `body` says.
+    /// `PUT` with a JSON body: what is there is replaced.
     pub(super) async fn put(&self, path: &[&str], body: &Value) -> Result<Value, CliError> {
-        let call = Call {
-            body: Some(body),
-            ..Call::default()
-        };
-        object(&self.call(Method::PUT, path, call).await?.body)
+        let answer = self
+            .call(
+                Method::PUT,
+                path,
+                Call {
+                    body: Some(body),
+                    ..Call::default()
+                },
+            )
+            .await?;
+        object(&answer.body)
     }
 
     /// `DELETE`, whose answer is empty.

@@ -101,7 +101,8 @@ async fn publish(
     session.printer.hint(&format!(
         "Serve both as {CONTENT_TYPE}, without a redirect: neither name has an ending, so that a web host would guess.\n\
          A copy does not follow the issuer. Publish again after each `firman key rotate` (within 15 minutes, before the\n\
-         new key signs) and `firman key revoke`: {again}"
+         new key signs) and `firman key revoke`: {again}\n\
+         New keys wait for the copy if you register it: firman key consumer add static-copy"
     ));
     if let Err(invalid) = check_dialled_url("discovery_base", &base, false) {
         session.printer.warn(&format!(

@@ -4,6 +4,7 @@
 mod admin_api;
 mod apply;
 mod connect;
+mod link;
 mod plan;
 mod set_up;
 mod show;
@@ -17,10 +18,19 @@ use super::error::CliError;
 pub(super) enum Command {
     /// Print what makes Claude trust an agent, or set it up there with --apply
     Connect(connect::ConnectArgs),
+    /// Note which rule and service account at Claude belong to an agent, so that other commands need no flags
+    Link(link::LinkArgs),
+    /// List which agents are linked to what at Claude
+    Links(link::LinksArgs),
+    /// Forget what belongs to an agent at Claude; there everything stays as it is
+    Unlink(link::UnlinkArgs),
 }
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
         Command::Connect(args) => connect::run(args, session).await,
+        Command::Link(args) => link::link(args, session).await,
+        Command::Links(args) => link::links(&args, session).await,
+        Command::Unlink(args) => link::unlink(&args, session).await,
     }
 }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use insta::assert_snapshot;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Live;
 
@@ -84,6 +84,7 @@ fn the_copy_points_to_itself_and_keeps_the_issuers_name() {
     Serve both as application/json, without a redirect: neither name has an ending, so that a web host would guess.
     A copy does not follow the issuer. Publish again after each `firman key rotate` (within 15 minutes, before the
     new key signs) and `firman key revoke`: firman publish-static public --base https://keys.example.com
+    New keys wait for the copy if you register it: firman key consumer add static-copy
     Next: firman publish-static --check https://keys.example.com
     ");
     let file = |name: &str| std::fs::read(live.path("public").join(name)).expect(name);
@@ -124,7 +125,7 @@ fn an_issuer_that_answers_elsewhere_is_published_under_its_own_name() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot reach https://id.example.com/oauth2/jwks from here (failed to lookup address information: Name or service not known)
+    error: [ISSUER]/.well-known/openid-configuration is of the issuer "https://id.example.com", not of "https://else.example.com": both must be the same, byte for byte
     ");
 }
 
@@ -152,6 +153,14 @@ fn a_copy_is_current_until_a_key_is_made_or_withdrawn() {
     ");
     live.run(&publish);
     assert_eq!(live.json(&check)["current"], true);
+
+    let keys = live.json("key list");
+    let kid = keys["items"][0]["kid"].as_str().expect("a key");
+    live.run(&format!("key revoke {kid} --reason leaked --yes"));
+    let stale = live.outcome(&format!("{check} --output json"));
+    let stale: Value = serde_json::from_str(&stale.stdout).expect("JSON");
+    assert_eq!(stale["extra_kids"], json!([kid]));
+    assert_eq!(stale["current"], false);
 }
 
 #[test]
