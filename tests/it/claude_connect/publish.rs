@@ -121,12 +121,12 @@ fn an_issuer_that_answers_elsewhere_is_published_under_its_own_name() {
         "publish-static other --from {} --issuer https://else.example.com",
         live.public()
     );
-    assert_snapshot!(live.run(&other), @r"
+    assert_snapshot!(live.run(&other), @r#"
     exit code 1
     ----- stdout
     ----- stderr
     error: [ISSUER]/.well-known/openid-configuration is of the issuer "https://id.example.com", not of "https://else.example.com": both must be the same, byte for byte
-    ");
+    "#);
 }
 
 #[test]
