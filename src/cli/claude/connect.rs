@@ -115,7 +115,7 @@ pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<
     };
     match copy.record(&admin).await {
         Ok(()) => session.printer.hint(&format!(
-            "Claude cannot fetch the keys of this issuer. It now keeps account of the copy as the key consumer {consumer}: a new key\n\
+            "Claude never fetches inline keys again. The issuer keeps account of that copy as the key consumer {consumer}: a new key\n\
              signs only after you have registered the keys there again and said so: firman key consumer ack {consumer}",
             consumer = copy.consumer
         )),
@@ -294,11 +294,11 @@ async fn agent_warnings(
             ),
         });
     }
-    if args.act_for.is_some() && resource["allow_delegation"] == false {
+    if args.act_for.is_some() && resource["allow_delegation"] != true {
         found.push(Warning {
             code: "no_delegation",
             text: format!(
-                "the resource {} takes no exchanged tokens (allow_delegation is off), so that no token will carry act",
+                "the resource {} does not allow delegation, so that no token for it carries act and this rule takes none yet",
                 args.resource
             ),
         });

@@ -1,11 +1,13 @@
 //! `claude connect --apply`.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use super::claude::{Claude, Fault};
 use super::{Live, ORGANIZATION, PRIVATE_ISSUER, PUBLIC_ISSUER};
-use crate::process::Site;
 
 const TOKEN: (&str, &str) = ("ANTHROPIC_ADMIN_TOKEN", "sk-ant-oat01-good");
 const FAMILIES: [&str; 3] = ["service_accounts", "federation_issuers", "federation_rules"];
@@ -55,12 +57,22 @@ fn an_api_key_is_refused_and_never_sent_nor_shown() {
 fn without_a_token_an_organization_or_a_terminal_nothing_is_sent() {
     let claude = Claude::start();
     let live = Live::with_mailer(PUBLIC_ISSUER);
-    assert_snapshot!(applied(&live, &claude, ""), @"");
+    assert_snapshot!(applied(&live, &claude, ""), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: --apply needs ANTHROPIC_ADMIN_TOKEN or ANTHROPIC_ADMIN_TOKEN_FILE: an OAuth token with the scope org:admin, not an API key; get one with: ant auth login --scope org:admin
+    ");
     drop(live);
 
     let both = [TOKEN, ("ANTHROPIC_ADMIN_TOKEN_FILE", "token")];
     let live = Live::with_mailer_and(PUBLIC_ISSUER, &both);
-    assert_snapshot!(applied(&live, &claude, ""), @"");
+    assert_snapshot!(applied(&live, &claude, ""), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: environment variable ANTHROPIC_ADMIN_TOKEN and environment variable ANTHROPIC_ADMIN_TOKEN_FILE both set ANTHROPIC_ADMIN_TOKEN. Remove one of them.
+    ");
     drop(live);
 
     let live = Live::with_mailer_and(PUBLIC_ISSUER, &[TOKEN]);
@@ -68,13 +80,37 @@ fn without_a_token_an_organization_or_a_terminal_nothing_is_sent() {
         "claude connect --agent mailer --apply --base-url {}",
         claude.url
     );
-    assert_snapshot!(live.run(&unasked), @"");
-    assert_snapshot!(applied(&live, &claude, " --scope workspace:manage_tunnels"), @"");
-    assert_snapshot!(live.run("claude connect --agent mailer --apply --base-url http://10.0.0.5"), @"");
+    assert_snapshot!(live.run(&unasked), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: --apply needs --organization: the bare UUID in the Console under Settings, Organization, which must be the token's own
+    ");
+    assert_snapshot!(applied(&live, &claude, " --scope workspace:manage_tunnels"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: Claude lets no OAuth token make a rule of the scope workspace:manage_tunnels; make it in the Console: leave out --apply to see what to enter
+    ");
+    assert_snapshot!(live.run("claude connect --agent mailer --apply --base-url http://10.0.0.5"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: --base-url http://10.0.0.5 is plain HTTP to another machine, where anybody on the way reads the token; use https
+    ");
     assert_eq!(claude.asked(), Vec::<String>::new());
 
     let asks = format!("{unasked} --organization {ORGANIZATION}");
-    assert_snapshot!(live.run(&asks).replace(&claude.url, "[CLAUDE]"), @"");
+    assert_snapshot!(live.run(&asks).replace(&claude.url, "[CLAUDE]"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
+      create  service account agent-mailer-6894ea70
+      create  issuer firman-id-example-com-de96f5b6
+      create  rule agent-mailer-6894ea70
+    error: Make these 3 changes? There is no terminal to confirm this on; add --yes if you are sure
+    ");
     assert_eq!(claude.changes(), Vec::<String>::new());
     assert_eq!(link(&live), Value::Null);
 }
@@ -86,7 +122,12 @@ fn a_token_that_claude_does_not_take_is_said_so() {
         PUBLIC_ISSUER,
         &[("ANTHROPIC_ADMIN_TOKEN", "sk-ant-oat01-old")],
     );
-    assert_snapshot!(applied(&live, &claude, ""), @"");
+    assert_snapshot!(applied(&live, &claude, ""), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot list the service accounts: Claude answered 401 authentication_error: Authentication failed. Is the token still good, and an OAuth token with the scope org:admin? get one with: ant auth login --scope org:admin (request req_01)
+    ");
 }
 
 #[test]
@@ -94,8 +135,34 @@ fn applying_makes_three_objects_and_stores_their_ids_and_again_does_nothing() {
     let claude = Claude::start();
     let live = Live::with_mailer_and(PUBLIC_ISSUER, &[("ANTHROPIC_ADMIN_TOKEN_FILE", "token")]);
     live.site.write("token", "sk-ant-oat01-good\n");
-    assert_snapshot!(applied(&live, &claude, ""), @"");
-    assert_snapshot!(claude.changes().join("\n"), @"");
+    assert_snapshot!(applied(&live, &claude, ""), @r"
+    exit code 0
+    ----- stdout
+    rule             fdrl_01
+    service account  svac_01
+    issuer           fdis_01
+
+    export ANTHROPIC_FEDERATION_RULE_ID=fdrl_01
+    export ANTHROPIC_ORGANIZATION_ID=00000000-0000-4000-8000-000000000001
+    export ANTHROPIC_SERVICE_ACCOUNT_ID=svac_01
+    export ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
+    export ANTHROPIC_BASE_URL=[CLAUDE]
+    ----- stderr
+    At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
+      create  service account agent-mailer-6894ea70
+      create  issuer firman-id-example-com-de96f5b6
+      create  rule agent-mailer-6894ea70
+    created the service account agent-mailer-6894ea70 (svac_01)
+    created the issuer firman-id-example-com-de96f5b6 (fdis_01)
+    created the rule agent-mailer-6894ea70 (fdrl_01)
+    stored the ids with the agent mailer
+    Next: firman claude verify --agent mailer
+    ");
+    assert_snapshot!(claude.changes().join("\n"), @r#"
+    POST /v1/organizations/service_accounts {"name":"agent-mailer-6894ea70"}
+    POST /v1/organizations/federation_issuers {"check_jti":true,"issuer_url":"https://id.example.com","jwks":{"type":"discovery"},"max_jwt_lifetime_seconds":3600,"name":"firman-id-example-com-de96f5b6"}
+    POST /v1/organizations/federation_rules {"issuer_id":"fdis_01","match":{"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"},"name":"agent-mailer-6894ea70","oauth_scope":"workspace:developer","target":{"service_account_id":"svac_01","type":"service_account"},"token_lifetime_seconds":600,"workspace_id":"default"}
+    "#);
     let link = link(&live);
     let ids = [
         "rule_id",
@@ -115,7 +182,26 @@ fn applying_makes_three_objects_and_stores_their_ids_and_again_does_nothing() {
         ]
     );
 
-    assert_snapshot!(applied(&live, &claude, ""), @"");
+    assert_snapshot!(applied(&live, &claude, ""), @r"
+    exit code 0
+    ----- stdout
+    rule             fdrl_01
+    service account  svac_01
+    issuer           fdis_01
+
+    export ANTHROPIC_FEDERATION_RULE_ID=fdrl_01
+    export ANTHROPIC_ORGANIZATION_ID=00000000-0000-4000-8000-000000000001
+    export ANTHROPIC_SERVICE_ACCOUNT_ID=svac_01
+    export ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
+    export ANTHROPIC_BASE_URL=[CLAUDE]
+    ----- stderr
+    At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
+      keep    service account agent-mailer-6894ea70 (svac_01)
+      keep    issuer firman-id-example-com-de96f5b6 (fdis_01)
+      keep    rule agent-mailer-6894ea70 (fdrl_01)
+    Nothing to change there.
+    Next: firman claude verify --agent mailer
+    ");
     assert_eq!(claude.changes(), Vec::<String>::new());
     assert_eq!(self::link(&live), link);
 
@@ -140,7 +226,7 @@ fn whichever_step_fails_the_same_command_again_completes_it() {
     let stored = link(&live);
     for fault in [Fault::Refused, Fault::AnswerLost] {
         for number in 1..=steps {
-            live.json("claude unlink mailer --yes");
+            live.json("claude unlink mailer");
             let claude = Claude::start();
             claude.fail_at(number, fault);
             let failed = applied(&live, &claude, &options);
@@ -183,26 +269,29 @@ fn a_failure_half_way_says_what_was_done() {
     let claude = Claude::start();
     let live = Live::with_mailer_and(PUBLIC_ISSUER, &[TOKEN]);
     claude.fail_at(3, Fault::Refused);
-    assert_snapshot!(applied(&live, &claude, ""), @"");
+    assert_snapshot!(applied(&live, &claude, ""), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
+      create  service account agent-mailer-6894ea70
+      create  issuer firman-id-example-com-de96f5b6
+      create  rule agent-mailer-6894ea70
+    created the service account agent-mailer-6894ea70 (svac_01)
+    created the issuer firman-id-example-com-de96f5b6 (fdis_01)
+    error: cannot create the rule agent-mailer-6894ea70: Claude answered 529 overloaded_error: Overloaded (request req_01). Done before that: created the service account agent-mailer-6894ea70 (svac_01), created the issuer firman-id-example-com-de96f5b6 (fdis_01). Run the same command again; it goes on from there
+    ");
 }
 
 #[test]
 fn ids_that_could_not_be_stored_are_stored_the_next_time() {
     let claude = Claude::start();
-    let live = Live::on(Site::new().with(TOKEN.0, TOKEN.1));
-    live.register_mailer();
-    let viewer = viewer_token(&live);
-    // Claude would fetch the keys there, so that the issuer need not keep account of a copy.
-    let line = format!(
-        "{} --discovery-base https://keys.example.com",
-        line(&claude)
-    );
-    let words: Vec<&str> = line.split(' ').collect();
-    let variables = [("FIRMAN_ADMIN_TOKEN", viewer.as_str())];
-    let outcome = live.site.run_with(&words, &variables);
+    let live = Live::with_mailer_and(PUBLIC_ISSUER, &[TOKEN]);
+    let front = front_without_put(live.server.private);
+    let line = line(&claude);
+    let outcome = live.outcome(&format!("{line} --url {front}"));
     assert_eq!(outcome.code, Some(1), "{outcome}");
-    let goes_on = outcome.stderr.contains("Run the same command again");
-    assert!(goes_on, "{outcome}");
+    assert_snapshot!(outcome.stderr.lines().last().expect("an error"), @"error: the server answered with status 503 and no explanation; is the URL that of firman's private listener?. Done before that: created the service account agent-mailer-6894ea70 (svac_01), created the issuer firman-id-example-com-de96f5b6 (fdis_01), created the rule agent-mailer-6894ea70 (fdrl_01). Run the same command again; it goes on from there");
     assert_eq!(claude.changes().len(), 3);
     assert_eq!(link(&live), Value::Null);
 
@@ -212,18 +301,30 @@ fn ids_that_could_not_be_stored_are_stored_the_next_time() {
     assert_eq!(link(&live)["rule_id"], "fdrl_01");
 }
 
-/// A token of an agent that may only look.
-fn viewer_token(live: &Live) -> String {
-    live.json("resource add admin --identifier urn:firman:admin --scope viewer");
-    live.json("role add looker --grant admin");
-    let agent = live.json("agent add looker --owner ops --role looker --secret");
-    live.site
-        .write("secret", agent["client_secret"].as_str().expect("a secret"));
-    let line = format!(
-        "token get --issuer {} --client-id looker --secret-file secret --resource urn:firman:admin --scope viewer",
-        live.public()
-    );
-    live.outcome(&line).stdout.trim().to_owned()
+/// The address of something in front of `server` that answers each PUT with 503.
+fn front_without_put(server: SocketAddr) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut client = stream.expect("a connection");
+            let mut request = BufReader::new(client.try_clone().expect("a second handle"));
+            let mut first = String::new();
+            request.read_line(&mut first).expect("the request line");
+            if first.starts_with("PUT") {
+                let refused = b"HTTP/1.1 503 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                client.write_all(refused).expect("the answer");
+                continue;
+            }
+            let mut upstream = TcpStream::connect(server).expect("the server");
+            // One request a connection, so that each is looked at.
+            write!(upstream, "{first}connection: close\r\n").expect("the request");
+            let mut sent = upstream.try_clone().expect("a second handle");
+            std::thread::spawn(move || std::io::copy(&mut request, &mut sent));
+            std::io::copy(&mut upstream, &mut client).expect("the answer");
+        }
+    });
+    url
 }
 
 #[test]
@@ -232,7 +333,7 @@ fn objects_of_somebody_else_are_left_alone() {
     let rule = |edit: fn(&mut Value)| {
         let claude = Claude::start();
         applied(&live, &claude, "");
-        live.json("claude unlink mailer --yes");
+        live.json("claude unlink mailer");
         claude.edit("federation_rules", edit);
         claude.asked();
         let outcome = applied(&live, &claude, "");
@@ -240,8 +341,18 @@ fn objects_of_somebody_else_are_left_alone() {
         assert_eq!(link(&live), Value::Null);
         outcome
     };
-    assert_snapshot!(rule(|rule| rule["match"]["subject_prefix"] = json!("agent:other")), @"");
-    assert_snapshot!(rule(|rule| rule["issuer_id"] = json!("fdis_99")), @"");
+    assert_snapshot!(rule(|rule| rule["match"]["subject_prefix"] = json!("agent:other")), @r#"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is a rule agent-mailer-6894ea70 at Claude already (fdrl_01), but its subject is "agent:other", not "agent:mailer". It stays as it is; archive it or give it another name in the Console
+    "#);
+    assert_snapshot!(rule(|rule| rule["issuer_id"] = json!("fdis_99")), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is a rule agent-mailer-6894ea70 at Claude already (fdrl_01), but its issuer is fdis_99, not fdis_01. It stays as it is; archive it or give it another name in the Console
+    ");
 
     let claude = Claude::start();
     applied(&live, &claude, "");
@@ -249,7 +360,12 @@ fn objects_of_somebody_else_are_left_alone() {
         issuer["issuer_url"] = json!("https://other.example.com")
     });
     claude.asked();
-    assert_snapshot!(applied(&live, &claude, ""), @"");
+    assert_snapshot!(applied(&live, &claude, ""), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is an issuer firman-id-example-com-de96f5b6 at Claude already (fdis_01), but for https://other.example.com, not for https://id.example.com. It is somebody else's and stays as it is; give it another name in the Console
+    ");
     assert_eq!(claude.changes(), Vec::<String>::new());
 }
 
@@ -263,7 +379,26 @@ fn a_rule_that_somebody_widened_is_narrowed_again() {
         rule["match"] = json!({ "subject_prefix": "agent:mailer" })
     });
     claude.asked();
-    assert_snapshot!(applied(&live, &claude, ""), @"");
+    assert_snapshot!(applied(&live, &claude, ""), @r#"
+    exit code 0
+    ----- stdout
+    rule             fdrl_01
+    service account  svac_01
+    issuer           fdis_01
+
+    export ANTHROPIC_FEDERATION_RULE_ID=fdrl_01
+    export ANTHROPIC_ORGANIZATION_ID=00000000-0000-4000-8000-000000000001
+    export ANTHROPIC_SERVICE_ACCOUNT_ID=svac_01
+    export ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
+    export ANTHROPIC_BASE_URL=[CLAUDE]
+    ----- stderr
+    At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
+      keep    service account agent-mailer-6894ea70 (svac_01)
+      keep    issuer firman-id-example-com-de96f5b6 (fdis_01)
+      change  rule agent-mailer-6894ea70 (fdrl_01): match {"subject_prefix":"agent:mailer"}, now {"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"}
+    changed the rule agent-mailer-6894ea70 (fdrl_01)
+    Next: firman claude verify --agent mailer
+    "#);
     assert_eq!(claude.objects("federation_rules"), rules);
 }
 
@@ -280,8 +415,34 @@ fn what_somebody_made_by_hand_is_used() {
         "federation_issuers",
         json!({ "id": "fdis_91", "name": "by-hand", "issuer_url": PUBLIC_ISSUER, "jwks": { "type": "discovery" }, "max_jwt_lifetime_seconds": 300 }),
     );
-    assert_snapshot!(applied(&live, &claude, " --service-account account-3"), @"");
-    assert_snapshot!(applied(&live, &claude, " --service-account svac_91"), @"");
+    assert_snapshot!(applied(&live, &claude, " --service-account account-3"), @r"
+    exit code 0
+    ----- stdout
+    rule             fdrl_01
+    service account  svac_93
+    issuer           fdis_91
+
+    export ANTHROPIC_FEDERATION_RULE_ID=fdrl_01
+    export ANTHROPIC_ORGANIZATION_ID=00000000-0000-4000-8000-000000000001
+    export ANTHROPIC_SERVICE_ACCOUNT_ID=svac_93
+    export ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
+    export ANTHROPIC_BASE_URL=[CLAUDE]
+    ----- stderr
+    At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
+      keep    service account account-3 (svac_93)
+      change  issuer by-hand (fdis_91): longest identity token 300 s, now 3600 s
+      create  rule agent-mailer-6894ea70
+    changed the issuer by-hand (fdis_91)
+    created the rule agent-mailer-6894ea70 (fdrl_01)
+    stored the ids with the agent mailer
+    Next: firman claude verify --agent mailer
+    ");
+    assert_snapshot!(applied(&live, &claude, " --service-account svac_91"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the rule agent-mailer-6894ea70 at Claude gives tokens of the service account svac_93, not of svac_91 (account-1). Archive that rule in the Console if it is no longer wanted, or name its account with --service-account
+    ");
     let names = claude.objects("service_accounts").len();
     assert_eq!(names, 3);
 }
@@ -298,7 +459,27 @@ fn inline_keys_are_registered_again_after_a_rotation_and_acknowledged() {
     live.json("key rotate");
     assert_eq!(missing().as_array().map(Vec::len), Some(2));
     claude.asked();
-    assert_snapshot!(applied(&live, &claude, &options), @"");
+    assert_snapshot!(applied(&live, &claude, &options), @r"
+    exit code 0
+    ----- stdout
+    rule             fdrl_01
+    service account  svac_01
+    issuer           fdis_01
+
+    export ANTHROPIC_FEDERATION_RULE_ID=fdrl_01
+    export ANTHROPIC_ORGANIZATION_ID=00000000-0000-4000-8000-000000000001
+    export ANTHROPIC_SERVICE_ACCOUNT_ID=svac_01
+    export ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
+    export ANTHROPIC_BASE_URL=[CLAUDE]
+    ----- stderr
+    warning: inline keys are never fetched again: register the new key there before it signs, and remove retired ones (firman key consumer add claude)
+    At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
+      keep    service account agent-mailer-6894ea70 (svac_01)
+      change  issuer firman-id-corp-internal-1250e5fc (fdis_01): inline keys: adds [KEY], [KEY], removes none
+      keep    rule agent-mailer-6894ea70 (fdrl_01)
+    changed the issuer firman-id-corp-internal-1250e5fc (fdis_01)
+    Next: firman claude verify --agent mailer
+    ");
     assert_eq!(missing(), json!([]));
     let keys = claude.objects("federation_issuers")[0]["jwks"]["keys"].clone();
     assert_eq!(keys.as_array().map(Vec::len), Some(4));
@@ -310,7 +491,25 @@ fn the_rule_of_a_pair_leaves_the_agents_own_ids_alone() {
     let live = Live::with_mailer_and(PUBLIC_ISSUER, &[TOKEN]);
     applied(&live, &claude, "");
     let own = link(&live);
-    assert_snapshot!(applied(&live, &claude, " --act-for user:ada --format env"), @"");
+    assert_snapshot!(applied(&live, &claude, " --act-for user:ada --format env"), @r"
+    exit code 0
+    ----- stdout
+    ANTHROPIC_FEDERATION_RULE_ID=fdrl_02
+    ANTHROPIC_ORGANIZATION_ID=00000000-0000-4000-8000-000000000001
+    ANTHROPIC_SERVICE_ACCOUNT_ID=svac_02
+    ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
+    ANTHROPIC_BASE_URL=[CLAUDE]
+    ----- stderr
+    warning: the resource claude does not allow delegation, so that no token for it carries act and this rule takes none yet
+    At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
+      create  service account agent-mailer-for-user-ada-43b7c870
+      keep    issuer firman-id-example-com-de96f5b6 (fdis_01)
+      create  rule agent-mailer-for-user-ada-43b7c870
+    created the service account agent-mailer-for-user-ada-43b7c870 (svac_02)
+    created the rule agent-mailer-for-user-ada-43b7c870 (fdrl_02)
+    warning: the resource claude does not allow delegation, so that no token for it carries act and this rule takes none yet
+    The ids are not stored with the agent mailer: its own rule is for tokens without act.
+    ");
     assert_eq!(link(&live), own);
     assert_eq!(claude.objects("federation_rules").len(), 2);
 }

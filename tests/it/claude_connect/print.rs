@@ -43,9 +43,24 @@ fn a_resource_that_is_not_for_claude_is_refused() {
     let live = Live::start();
     live.json("agent add mailer --owner ops --secret");
     live.json("resource add mail --identifier https://mail.example.com");
-    assert_snapshot!(live.run("claude connect --agent nobody"), @"");
-    assert_snapshot!(live.run("claude connect --agent mailer"), @"");
-    assert_snapshot!(live.run("claude connect --agent mailer --resource mail"), @"");
+    assert_snapshot!(live.run("claude connect --agent nobody"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no agent 'nobody'
+    ");
+    assert_snapshot!(live.run("claude connect --agent mailer"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no resource 'claude'. Register it: firman resource add claude --profile claude
+    ");
+    assert_snapshot!(live.run("claude connect --agent mailer --resource mail"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the resource mail has the profile generic, whose tokens are not made for Claude; name one of the profile claude with --resource, or make it: firman resource add claude --profile claude
+    ");
 }
 
 #[test]
@@ -59,7 +74,173 @@ fn a_private_issuer_whose_keys_cannot_be_had_is_told_how() {
 #[test]
 fn a_public_issuer_is_connected_by_discovery() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
-    assert_snapshot!(live.run("claude connect --agent mailer"), @"");
+    assert_snapshot!(live.run("claude connect --agent mailer"), @r#"
+    exit code 0
+    ----- stdout
+    # In Claude's Console: Settings, Workload identity, Connect workload, Custom OIDC
+
+    Issuer name                      firman-id-example-com-de96f5b6
+    Issuer URL                       https://id.example.com
+    JWKS source                      Discovery
+    Maximum identity-token lifetime  3600 s
+    Service account                  agent-mailer-6894ea70
+    Rule name                        agent-mailer-6894ea70
+    Match type                       Static
+    Subject prefix                   agent:mailer
+    Claims                           acting_agent = agent:mailer
+    or Match type CEL                claims.sub == "agent:mailer" && claims.acting_agent == "agent:mailer" && !has(claims.act)
+    Audience                         https://api.anthropic.com
+    OAuth scope                      workspace:developer
+    Workspace                        default
+    Token lifetime                   600 s
+
+    # Or by Claude's Admin API (--apply sends these)
+
+    POST /v1/organizations/service_accounts
+    {
+      "name": "agent-mailer-6894ea70"
+    }
+    POST /v1/organizations/federation_issuers
+    {
+      "check_jti": true,
+      "issuer_url": "https://id.example.com",
+      "jwks": {
+        "type": "discovery"
+      },
+      "max_jwt_lifetime_seconds": 3600,
+      "name": "firman-id-example-com-de96f5b6"
+    }
+    POST /v1/organizations/federation_rules
+    {
+      "issuer_id": "fdis_…",
+      "match": {
+        "audience": "https://api.anthropic.com",
+        "claims": {
+          "acting_agent": "agent:mailer"
+        },
+        "subject_prefix": "agent:mailer"
+      },
+      "name": "agent-mailer-6894ea70",
+      "oauth_scope": "workspace:developer",
+      "target": {
+        "service_account_id": "svac_…",
+        "type": "service_account"
+      },
+      "token_lifetime_seconds": 600,
+      "workspace_id": "default"
+    }
+    # The same rule by a CEL condition, which also refuses tokens with act; use one of the two
+    POST /v1/organizations/federation_rules
+    {
+      "issuer_id": "fdis_…",
+      "match": {
+        "audience": "https://api.anthropic.com",
+        "condition": "claims.sub == \"agent:mailer\" && claims.acting_agent == \"agent:mailer\" && !has(claims.act)"
+      },
+      "name": "agent-mailer-6894ea70",
+      "oauth_scope": "workspace:developer",
+      "target": {
+        "service_account_id": "svac_…",
+        "type": "service_account"
+      },
+      "token_lifetime_seconds": 600,
+      "workspace_id": "default"
+    }
+
+    # The agent's environment, without ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN, which would win
+
+    export ANTHROPIC_FEDERATION_RULE_ID='fdrl_…'
+    export ANTHROPIC_ORGANIZATION_ID='<organization UUID>'
+    export ANTHROPIC_SERVICE_ACCOUNT_ID='svac_…'
+    export ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
+
+    # Or a profile: ~/.config/anthropic/configs/mailer.json, writable by its owner alone, and ANTHROPIC_PROFILE=mailer
+
+    {
+      "authentication": {
+        "federation_rule_id": "fdrl_…",
+        "identity_token": {
+          "path": "/run/firman/claude-token",
+          "source": "file"
+        },
+        "service_account_id": "svac_…",
+        "type": "oidc_federation"
+      },
+      "base_url": "https://api.anthropic.com",
+      "organization_id": "<organization UUID>",
+      "version": "1.0"
+    }
+
+    # systemd: one unit keeps the token file, the agent's unit reads it; both run as the same user
+
+    # firman-claude-token.service
+    [Service]
+    Type=notify
+    ExecStart="firman" "token" "get" "--issuer" "https://id.example.com" "--client-id" "mailer" "--key" %d/agent-key "--resource" "https://api.anthropic.com" "--out" "/run/firman/claude-token" "--watch"
+    LoadCredential=agent-key:/etc/firman/mailer.pem
+    RuntimeDirectory=firman
+    Restart=always
+
+    # in the agent's own unit
+    [Unit]
+    Requires=firman-claude-token.service
+    After=firman-claude-token.service
+
+    [Service]
+    UnsetEnvironment=ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN
+    Environment="ANTHROPIC_FEDERATION_RULE_ID=fdrl_…"
+    Environment="ANTHROPIC_ORGANIZATION_ID=<organization UUID>"
+    Environment="ANTHROPIC_SERVICE_ACCOUNT_ID=svac_…"
+    Environment="ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token"
+
+    # Kubernetes: part of a pod's spec: a sidecar keeps the token file, the agent reads it; both containers run as the same user
+
+    spec:
+      initContainers:
+        - name: claude-token
+          image: firman
+          restartPolicy: Always
+          command: ["firman", "token", "get", "--issuer", "https://id.example.com", "--client-id", "mailer", "--key", "/var/run/firman-key/agent.pem", "--resource", "https://api.anthropic.com", "--out", "/var/run/firman/claude-token", "--watch"]
+          startupProbe:
+            exec: { command: ["test", "-s", "/var/run/firman/claude-token"] }
+          volumeMounts:
+            - { name: claude-token, mountPath: /var/run/firman }
+            - { name: agent-key, mountPath: /var/run/firman-key, readOnly: true }
+      containers:
+        - name: agent
+          env:
+            - { name: ANTHROPIC_FEDERATION_RULE_ID, value: "fdrl_…" }
+            - { name: ANTHROPIC_ORGANIZATION_ID, value: "<organization UUID>" }
+            - { name: ANTHROPIC_SERVICE_ACCOUNT_ID, value: "svac_…" }
+            - { name: ANTHROPIC_IDENTITY_TOKEN_FILE, value: "/var/run/firman/claude-token" }
+          volumeMounts:
+            - { name: claude-token, mountPath: /var/run/firman, readOnly: true }
+      volumes:
+        - name: claude-token
+          emptyDir: { medium: Memory }
+        - name: agent-key
+          secret: { secretName: "mailer-key", defaultMode: 0400 }
+
+    # GitHub Actions: one exchange per token: a job of several processes, or longer than the access token lives, runs `firman exec` instead
+
+    steps:
+      - name: Token for Claude
+        env:
+          AGENT_KEY: ${{ secrets.FIRMAN_AGENT_KEY }}
+        run: |
+          umask 077
+          printf '%s' "$AGENT_KEY" > "$RUNNER_TEMP/agent.pem"
+          firman token get --issuer 'https://id.example.com' --client-id 'mailer' --key "$RUNNER_TEMP/agent.pem" --resource 'https://api.anthropic.com' --out "$RUNNER_TEMP/claude-token"
+          rm "$RUNNER_TEMP/agent.pem"
+      - name: The agent
+        env:
+          ANTHROPIC_FEDERATION_RULE_ID: "fdrl_…"
+          ANTHROPIC_ORGANIZATION_ID: "<organization UUID>"
+          ANTHROPIC_SERVICE_ACCOUNT_ID: "svac_…"
+          ANTHROPIC_IDENTITY_TOKEN_FILE: "${{ runner.temp }}/claude-token"
+        run: ./agent
+    ----- stderr
+    "#);
 }
 
 #[test]
@@ -70,9 +251,104 @@ fn a_private_issuers_keys_are_given_inline_and_kept_account_of() {
     let (console, _) = outcome
         .split_once("\n# The agent's environment")
         .expect("sections");
-    assert_snapshot!(console, @"");
+    assert_snapshot!(console, @r#"
+    exit code 0
+    ----- stdout
+    # In Claude's Console: Settings, Workload identity, Connect workload, Custom OIDC
+
+    Issuer name                      firman-id-corp-internal-1250e5fc
+    Issuer URL                       https://id.corp.internal
+    JWKS source                      Inline (the bare array of keys)
+    JWKS                             [{"alg":"RS256","e":"AQAB","kid":"[KEY]","kty":"RSA","n":"[KEY]","use":"sig"},{"alg":"ES256","crv":"P-256","kid":"[KEY]","kty":"EC","use":"sig","x":"[KEY]","y":"[KEY]"}]
+    Maximum identity-token lifetime  3600 s
+    Service account                  agent-mailer-6894ea70
+    Rule name                        agent-mailer-6894ea70
+    Match type                       Static
+    Subject prefix                   agent:mailer
+    Claims                           acting_agent = agent:mailer
+    or Match type CEL                claims.sub == "agent:mailer" && claims.acting_agent == "agent:mailer" && !has(claims.act)
+    Audience                         https://api.anthropic.com
+    OAuth scope                      workspace:developer
+    Workspace                        default
+    Token lifetime                   600 s
+
+    # Or by Claude's Admin API (--apply sends these)
+
+    POST /v1/organizations/service_accounts
+    {
+      "name": "agent-mailer-6894ea70"
+    }
+    POST /v1/organizations/federation_issuers
+    {
+      "check_jti": true,
+      "issuer_url": "https://id.corp.internal",
+      "jwks": {
+        "keys": [
+          {
+            "alg": "RS256",
+            "e": "AQAB",
+            "kid": "[KEY]",
+            "kty": "RSA",
+            "n": "[KEY]",
+            "use": "sig"
+          },
+          {
+            "alg": "ES256",
+            "crv": "P-256",
+            "kid": "[KEY]",
+            "kty": "EC",
+            "use": "sig",
+            "x": "[KEY]",
+            "y": "[KEY]"
+          }
+        ],
+        "type": "inline"
+      },
+      "max_jwt_lifetime_seconds": 3600,
+      "name": "firman-id-corp-internal-1250e5fc"
+    }
+    POST /v1/organizations/federation_rules
+    {
+      "issuer_id": "fdis_…",
+      "match": {
+        "audience": "https://api.anthropic.com",
+        "claims": {
+          "acting_agent": "agent:mailer"
+        },
+        "subject_prefix": "agent:mailer"
+      },
+      "name": "agent-mailer-6894ea70",
+      "oauth_scope": "workspace:developer",
+      "target": {
+        "service_account_id": "svac_…",
+        "type": "service_account"
+      },
+      "token_lifetime_seconds": 600,
+      "workspace_id": "default"
+    }
+    # The same rule by a CEL condition, which also refuses tokens with act; use one of the two
+    POST /v1/organizations/federation_rules
+    {
+      "issuer_id": "fdis_…",
+      "match": {
+        "audience": "https://api.anthropic.com",
+        "condition": "claims.sub == \"agent:mailer\" && claims.acting_agent == \"agent:mailer\" && !has(claims.act)"
+      },
+      "name": "agent-mailer-6894ea70",
+      "oauth_scope": "workspace:developer",
+      "target": {
+        "service_account_id": "svac_…",
+        "type": "service_account"
+      },
+      "token_lifetime_seconds": 600,
+      "workspace_id": "default"
+    }
+    "#);
     let (_, said) = outcome.split_once("----- stderr\n").expect("stderr");
-    assert_snapshot!(said, @"");
+    assert_snapshot!(said, @r"
+    Claude never fetches inline keys again. The issuer keeps account of that copy as the key consumer claude-default: a new key
+    signs only after you have registered the keys there again and said so: firman key consumer ack claude-default
+    ");
 
     let printed = live.json(&line);
     assert_eq!(printed["key_consumer"], "claude-default");
@@ -90,8 +366,32 @@ fn a_private_issuers_keys_are_given_inline_and_kept_account_of() {
 fn the_rule_of_a_pair_pins_both_and_stands_beside_its_condition() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
     let printed = live.json("claude connect --agent mailer --act-for user:okta:ada");
-    assert_snapshot!(format!("{:#}", printed["rule"]), @"");
-    assert_snapshot!(format!("{:#}", printed["rule_by_condition"]["match"]), @"");
+    assert_snapshot!(format!("{:#}", printed["rule"]), @r#"
+    {
+      "issuer_id": "fdis_…",
+      "match": {
+        "audience": "https://api.anthropic.com",
+        "claims": {
+          "acting_agent": "agent:mailer"
+        },
+        "subject_prefix": "user:okta:ada"
+      },
+      "name": "agent-mailer-for-user-okta-ada-28fb4c83",
+      "oauth_scope": "workspace:developer",
+      "target": {
+        "service_account_id": "svac_…",
+        "type": "service_account"
+      },
+      "token_lifetime_seconds": 600,
+      "workspace_id": "default"
+    }
+    "#);
+    assert_snapshot!(format!("{:#}", printed["rule_by_condition"]["match"]), @r#"
+    {
+      "audience": "https://api.anthropic.com",
+      "condition": "claims.sub == \"user:okta:ada\" && has(claims.act) && claims.act.sub == \"agent:mailer\" && !has(claims.act.act)"
+    }
+    "#);
 }
 
 #[test]
@@ -113,23 +413,63 @@ fn json_has_the_same_parts() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
     let printed = live.json("claude connect --agent mailer");
     let names: Vec<&String> = printed.as_object().expect("an object").keys().collect();
-    assert_snapshot!(format!("{names:?}"), @"");
-    assert_snapshot!(format!("{:#}", printed["environment"]), @"");
+    assert_snapshot!(format!("{names:?}"), @r#"["act_for", "agent", "console", "environment", "issuer", "key_consumer", "profile", "rule", "rule_by_condition", "service_account", "snippets", "subject", "warnings"]"#);
+    assert_snapshot!(format!("{:#}", printed["environment"]), @r#"
+    {
+      "ANTHROPIC_FEDERATION_RULE_ID": "fdrl_…",
+      "ANTHROPIC_IDENTITY_TOKEN_FILE": "/run/firman/claude-token",
+      "ANTHROPIC_ORGANIZATION_ID": "<organization UUID>",
+      "ANTHROPIC_SERVICE_ACCOUNT_ID": "svac_…"
+    }
+    "#);
     assert_eq!(printed["warnings"], json!([]));
 }
 
 #[test]
 fn values_for_other_tools_are_printed_alone() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
-    assert_snapshot!(live.run("claude connect --agent mailer --format terraform-vars"), @"");
-    assert_snapshot!(live.run(&format!("claude connect --agent mailer --format env --organization {ORGANIZATION} --service-account svac_01 --token-file /run/mailer/jwt")), @"");
+    assert_snapshot!(live.run("claude connect --agent mailer --format terraform-vars"), @r#"
+    exit code 0
+    ----- stdout
+    claude_issuer_name = "firman-id-example-com-de96f5b6"
+    claude_issuer_url = "https://id.example.com"
+    claude_jwks_json = "{\"type\":\"discovery\"}"
+    claude_rule_name = "agent-mailer-6894ea70"
+    claude_subject = "agent:mailer"
+    claude_acting_agent = "agent:mailer"
+    claude_audience = "https://api.anthropic.com"
+    claude_oauth_scope = "workspace:developer"
+    claude_workspace_id = "default"
+    claude_max_jwt_lifetime_seconds = 3600
+    claude_token_lifetime_seconds = 600
+    ----- stderr
+    "#);
+    assert_snapshot!(live.run(&format!("claude connect --agent mailer --format env --organization {ORGANIZATION} --service-account svac_01 --token-file /run/mailer/jwt")), @r"
+    exit code 0
+    ----- stdout
+    ANTHROPIC_FEDERATION_RULE_ID='fdrl_…'
+    ANTHROPIC_ORGANIZATION_ID=00000000-0000-4000-8000-000000000001
+    ANTHROPIC_SERVICE_ACCOUNT_ID=svac_01
+    ANTHROPIC_IDENTITY_TOKEN_FILE=/run/mailer/jwt
+    ----- stderr
+    warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console
+    ");
 }
 
 #[test]
 fn linked_ids_stand_where_they_belong_unless_others_are_named() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
     live.json(&format!("claude link mailer --rule fdrl_01 --organization {ORGANIZATION} --service-account svac_01 --workspace wrkspc_01"));
-    assert_snapshot!(live.run("claude connect --agent mailer --format env"), @"");
+    assert_snapshot!(live.run("claude connect --agent mailer --format env"), @r"
+    exit code 0
+    ----- stdout
+    ANTHROPIC_FEDERATION_RULE_ID=fdrl_01
+    ANTHROPIC_ORGANIZATION_ID=00000000-0000-4000-8000-000000000001
+    ANTHROPIC_SERVICE_ACCOUNT_ID=svac_01
+    ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
+    ANTHROPIC_WORKSPACE_ID=wrkspc_01
+    ----- stderr
+    ");
     let other = "00000000-0000-4000-8000-000000000002";
     let printed = live.json(&format!(
         "claude connect --agent mailer --organization {other}"
@@ -165,6 +505,6 @@ fn everything_too_wide_or_in_the_way_is_warned_about() {
     assert_eq!(warned(" --act-for user:ada"), ["no_delegation"]);
     live.json("role edit claude-user --revoke-grant claude");
     assert_eq!(warned(""), ["not_granted"]);
-    live.json("agent suspend mailer --yes");
+    live.json("agent suspend mailer");
     assert_eq!(warned(""), ["agent_inactive"]);
 }
