@@ -135,7 +135,12 @@ impl CliError {
     pub(super) fn and(mut self, sentence: &str) -> Self {
         match &mut self {
             Self::Usage(fault) | Self::Failed(fault) => {
-                fault.detail = format!("{}. {sentence}", fault.detail)
+                let end = if fault.detail.ends_with(['.', '?']) {
+                    ""
+                } else {
+                    "."
+                };
+                fault.detail = format!("{}{end} {sentence}", fault.detail);
             }
             Self::ClosedPipe => {}
         }

@@ -465,3 +465,30 @@ fn every_setting_has_variables_of_its_own() {
     names.dedup();
     assert_eq!(names.len(), total);
 }
+
+#[test]
+fn the_token_for_claude_comes_from_its_variable_or_its_file_but_not_from_both() {
+    use secrecy::ExposeSecret;
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "from-file\n").unwrap();
+    let file = file.to_str().unwrap();
+    let token = |variables: &[(&str, &str)]| {
+        let variables = variables.iter();
+        let environment: BTreeMap<String, String> = variables
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        claude_admin_token(&environment)
+    };
+    let (plain, of_file) = ("ANTHROPIC_ADMIN_TOKEN", "ANTHROPIC_ADMIN_TOKEN_FILE");
+    assert!(token(&[(plain, "a"), (of_file, file)]).is_err());
+    assert!(token(&[(of_file, "no-such-file")]).is_err());
+    assert!(token(&[(plain, "")]).unwrap().is_none());
+    let text = |variables: &[(&str, &str)]| {
+        let found = token(variables).unwrap().unwrap();
+        found.expose_secret().to_owned()
+    };
+    assert_eq!(text(&[(plain, "a"), (of_file, "")]), "a");
+    assert_eq!(text(&[(of_file, file)]), "from-file");
+}

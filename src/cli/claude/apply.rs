@@ -212,7 +212,7 @@ async fn carry_out(
         }
     };
     if let Some((agent, stored)) = order.link {
-        let link = link(order, [&account, &issuer, &rule]);
+        let link = link(order, &plan.token_lifetime, [&account, &issuer, &rule]);
         if !holds(stored, &link) {
             order
                 .firman
@@ -248,13 +248,13 @@ async fn take(
 }
 
 /// What is stored with the agent.
-fn link(order: &Order<'_>, [account, issuer, rule]: [&str; 3]) -> Value {
+fn link(order: &Order<'_>, token_lifetime: &Value, [account, issuer, rule]: [&str; 3]) -> Value {
     let mut link = json!({
         "rule_id": rule,
         "organization_id": order.organization,
         "service_account_id": account,
         "issuer_id": issuer,
-        "token_lifetime": order.wanted.rule["token_lifetime_seconds"],
+        "token_lifetime": token_lifetime,
     });
     if let Some(workspace) = order.workspace {
         link["workspace_id"] = json!(workspace);

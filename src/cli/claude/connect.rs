@@ -29,12 +29,12 @@ pub(in crate::cli) struct ConnectArgs {
     /// For tokens in which the agent acts for this subject, instead of for itself
     #[arg(long, value_name = "SUBJECT", value_parser = parse_subject)]
     pub(super) act_for: Option<String>,
-    /// What the agent may do at Claude
-    #[arg(long, value_name = "SCOPE", default_value = "workspace:developer", value_parser = OAUTH_SCOPES)]
-    pub(super) scope: String,
-    /// How long Claude's own tokens live
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
-    token_lifetime: u64,
+    /// What the agent may do at Claude [default: workspace:developer]
+    #[arg(long, value_name = "SCOPE", value_parser = OAUTH_SCOPES)]
+    pub(super) scope: Option<String>,
+    /// How long Claude's own tokens live [default: 10m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(super) token_lifetime: Option<u64>,
     /// Claude's organization [default: the one linked with the agent]
     #[arg(long, value_name = "UUID", value_parser = parse_organization)]
     organization: Option<OrganizationId>,
@@ -142,8 +142,12 @@ impl Connection {
         setup.act_for = args.act_for.clone();
         setup.audience = text(&resource, "identifier");
         setup.identity_token_seconds = resource["token_lifetime"].as_i64().unwrap_or_default();
-        setup.token_lifetime_seconds = token_lifetime(args.token_lifetime)?;
-        setup.oauth_scope = args.scope.clone();
+        if let Some(seconds) = args.token_lifetime {
+            setup.token_lifetime_seconds = token_lifetime(seconds)?;
+        }
+        if let Some(scope) = &args.scope {
+            setup.oauth_scope = scope.clone();
+        }
         setup.ids = linked_ids(&stored, args);
         setup.workspace_id = args.workspace.clone().or_else(|| {
             let linked = setup.ids.as_ref();

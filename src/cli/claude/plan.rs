@@ -22,6 +22,8 @@ pub(super) struct Wanted {
     pub(super) workspace: Option<String>,
     /// Seconds that the identity tokens live.
     pub(super) assertion_lifetime: i64,
+    /// Members of the rule that a person named; where others differ there, they stay.
+    pub(super) chosen: Vec<&'static str>,
 }
 
 /// Whose identity the agent gets.
@@ -102,6 +104,8 @@ pub(super) struct Plan {
     pub(super) rule: Step,
     /// What is not as firman would have it, and is left as it is.
     pub(super) notes: Vec<String>,
+    /// Seconds that Claude's tokens live by the rule.
+    pub(super) token_lifetime: Value,
 }
 
 impl Plan {
@@ -140,9 +144,18 @@ pub(super) fn plan(wanted: &Wanted, present: &Present) -> Result<Plan, CliError>
         None => Step::Create {
             body: wanted.rule.clone(),
         },
-        Some(there) => rule_step(&wanted.rule, there, &issuer, &account)?,
+        Some(there) => {
+            check_rule(&wanted.rule, there, &issuer, &account)?;
+            rule_step(wanted, there, &mut notes)
+        }
+    };
+    let lifetime = "token_lifetime_seconds";
+    let token_lifetime = match rule_there {
+        Some(there) if !wanted.chosen.contains(&lifetime) => there[lifetime].clone(),
+        Some(_) | None => wanted.rule[lifetime].clone(),
     };
     Ok(Plan {
+        token_lifetime,
         account,
         issuer,
         rule,
@@ -316,44 +329,78 @@ fn account_step(
     }
 }
 
-fn rule_step(
+/// Refuses what cannot be made right by a change.
+fn check_rule(
     wanted: &Value,
     there: &Value,
     issuer: &Step,
     account: &Step,
-) -> Result<Step, CliError> {
+) -> Result<(), CliError> {
     check_rule_is_ours(wanted, there, issuer)?;
-    let name = text(there, "name");
     if Some(target(there)) != account.id() {
         return Err(refused(format!(
-            "the rule {name} at Claude gives tokens of the service account {}, not of {} ({}). Archive that rule in the Console if it is no longer wanted, or name its account with --service-account",
+            "the rule {} at Claude gives tokens of the service account {}, not of {} ({}). Archive that rule in the Console if it is no longer wanted, or name its account with --service-account",
+            text(there, "name"),
             target(there),
             account.id().unwrap_or("a new one"),
             account.name()
         )));
     }
-    check_workspace(wanted, there)?;
+    check_workspace(wanted, there)
+}
+
+/// Makes a rule take no more than is wanted. What somebody added to take less, stays.
+fn rule_step(wanted: &Wanted, there: &Value, notes: &mut Vec<String>) -> Step {
+    let name = text(there, "name");
     let mut body = Map::new();
     let mut changes = Vec::new();
-    let matches = |of: &Value| {
-        ["subject_prefix", "audience", "claims", "condition"]
-            .map(|member| of["match"][member].clone())
-    };
-    if matches(wanted) != matches(there) {
+    let (rule, rule_there) = (&wanted.rule["match"], without_nulls(&there["match"]));
+    let narrowed = narrowed(rule, &rule_there);
+    if narrowed != rule_there {
+        changes.push(format!("match {rule_there}, now {narrowed}"));
         // An update replaces the whole object.
-        body.insert("match".to_owned(), wanted["match"].clone());
-        changes.push(format!("match {}, now {}", there["match"], wanted["match"]));
+        body.insert("match".to_owned(), narrowed);
+    } else if rule_there != *rule {
+        notes.push(format!(
+            "the rule {name} demands more than firman asks for, and stays as it is: {rule_there}"
+        ));
     }
     for member in ["oauth_scope", "token_lifetime_seconds"] {
-        if !wanted[member].is_null() && wanted[member] != there[member] {
-            body.insert(member.to_owned(), wanted[member].clone());
-            changes.push(format!(
-                "{member} {}, now {}",
-                there[member], wanted[member]
+        let (new, old) = (&wanted.rule[member], &there[member]);
+        if new == old {
+            continue;
+        }
+        if wanted.chosen.contains(&member) {
+            body.insert(member.to_owned(), new.clone());
+            changes.push(format!("{member} {old}, now {new}"));
+        } else {
+            notes.push(format!(
+                "the rule {name} has {member} {old}, not {new}; it stays, unless you name one"
             ));
         }
     }
-    Ok(step(there, body, changes))
+    step(there, body, changes)
+}
+
+/// The object without members that are not set.
+fn without_nulls(object: &Value) -> Value {
+    let members = object.as_object().into_iter().flatten();
+    let set = members.filter(|(_, value)| !value.is_null());
+    let set: Map<String, Value> = set
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    Value::Object(set)
+}
+
+/// The match that is there with everything that is wanted of it.
+fn narrowed(wanted: &Value, there: &Value) -> Value {
+    let mut narrowed = there.clone();
+    narrowed["audience"] = wanted["audience"].clone();
+    let claims = wanted["claims"].as_object().into_iter().flatten();
+    for (name, value) in claims {
+        narrowed["claims"][name.as_str()] = value.clone();
+    }
+    narrowed
 }
 
 /// A rule made for one workspace does not hold in another. The default one has an id of its own besides
@@ -461,6 +508,7 @@ mod tests {
             }),
             workspace: None,
             assertion_lifetime: 600,
+            chosen: vec!["oauth_scope"],
         }
     }
 
@@ -551,7 +599,11 @@ mod tests {
     #[test]
     fn what_is_as_it_should_be_is_kept_whatever_a_person_called_it() {
         let plan_of = |present: &Present| plan(&wanted(), present).ok().unwrap();
-        assert_eq!(plan_of(&present()).changes(), 0);
+        let mut spelt_out = present();
+        spelt_out.rules[0]["match"]["condition"] = Value::Null;
+        spelt_out.issuers[0]["jwks"]["discovery_base"] = Value::Null;
+        let kept = plan_of(&spelt_out);
+        assert_eq!((kept.changes(), kept.notes), (0, Vec::new()));
         let mut renamed = present();
         renamed.issuers[0]["name"] = json!("made-by-hand");
         renamed.accounts[0]["name"] = json!("made-by-hand");
@@ -573,9 +625,17 @@ mod tests {
         let rule = &mut present.rules[0];
         rule["match"] = json!({ "subject_prefix": "agent:mailer" });
         rule["oauth_scope"] = json!("workspace:inference");
+        rule["token_lifetime_seconds"] = json!(1200);
         let plan = plan(&wanted(), &present).ok().unwrap();
-        insta::assert_snapshot!(plan.lines().join("\n"), @"");
-        insta::assert_snapshot!(plan.notes.join("\n"), @"the issuer firman takes a token more than once (check_jti is off); firman's tokens need no such leave, but it stays as it is");
+        insta::assert_snapshot!(plan.lines().join("\n"), @r#"
+        keep    service account mailer (svac_1)
+        change  issuer firman (fdis_1): longest identity token 300 s, now 3600 s; fetching its keys was paused after failures and begins again
+        change  rule agent-mailer (fdrl_1): match {"subject_prefix":"agent:mailer"}, now {"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"}; oauth_scope "workspace:inference", now "workspace:developer"
+        "#);
+        insta::assert_snapshot!(plan.notes.join("\n"), @r"
+        the issuer firman takes a token more than once (check_jti is off); firman's tokens need no such leave, but it stays as it is
+        the rule agent-mailer has token_lifetime_seconds 1200, not 600; it stays, unless you name one
+        ");
         let Step::Change { body, .. } = &plan.rule else {
             panic!("{:?}", plan.rule);
         };

@@ -33,7 +33,7 @@ pub(super) async fn run(
     let workspace = setup.workspace_id.as_ref().map(WorkspaceId::as_str);
     let own = (args.agent.as_str(), &connection.stored);
     let order = Order {
-        wanted: wanted(&connection),
+        wanted: wanted(&connection, args),
         claude,
         base_url: &args.base_url,
         yes: args.yes,
@@ -50,10 +50,10 @@ pub(super) async fn run(
 
 /// A client for Claude's Admin API, once everything that can be wrong before the first request is right.
 fn claude(args: &ConnectArgs, session: &Session<'_>) -> Result<ClaudeAdmin, CliError> {
-    if !MANAGEABLE_SCOPES.contains(&args.scope.as_str()) {
+    let unmanageable = args.scope.as_deref();
+    if let Some(scope) = unmanageable.filter(|scope| !MANAGEABLE_SCOPES.contains(scope)) {
         return Err(CliError::usage(format!(
-            "Claude lets no OAuth token make a rule of the scope {}; make it in the Console: leave out --apply to see what to enter",
-            args.scope
+            "Claude lets no OAuth token make a rule of the scope {scope}; make it in the Console: leave out --apply to see what to enter"
         )));
     }
     let token = claude_admin_token(session.environment)
@@ -69,7 +69,7 @@ fn organization(connection: &Connection) -> Result<OrganizationId, CliError> {
     })
 }
 
-fn wanted(connection: &Connection) -> Wanted {
+fn wanted(connection: &Connection, args: &ConnectArgs) -> Wanted {
     let setup = &connection.setup;
     let account = match &connection.account {
         Some(account) if ServiceAccountId::parse(account).is_ok() => {
@@ -95,6 +95,15 @@ fn wanted(connection: &Connection) -> Wanted {
         rule: setup.rule_json(),
         workspace: workspace.map(ToString::to_string),
         assertion_lifetime: setup.identity_token_seconds,
+        chosen: [
+            args.scope.is_some().then_some("oauth_scope"),
+            args.token_lifetime
+                .is_some()
+                .then_some("token_lifetime_seconds"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     }
 }
 
