@@ -132,12 +132,12 @@ enum Command {
     /// The issuer's signing keys
     #[command(subcommand)]
     Key(key::Command),
-    /// Claude: set up, check and try the federation
-    #[command(subcommand)]
-    Claude(claude::Command),
     /// The record of everything that happened
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Claude: set up, check and try the federation
+    #[command(subcommand)]
+    Claude(claude::Command),
     /// The issuer's settings
     #[command(subcommand)]
     Issuer(issuer::Command),
@@ -250,8 +250,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
         Command::Role(command) => role::run(command, session).await,
         Command::Token(command) => token::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,
-        Command::Claude(command) => claude::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
+        Command::Claude(command) => claude::run(command, session).await,
         Command::Issuer(command) => issuer::run(command, session).await,
         Command::Administrator(command) => administrator::run(command, session).await,
         Command::PublishStatic(args) => publish_static::run(args, session).await,

@@ -8,6 +8,7 @@ mod link;
 mod plan;
 mod set_up;
 mod show;
+mod simulate;
 
 use clap::Subcommand;
 
@@ -24,6 +25,8 @@ pub(super) enum Command {
     Links(link::LinksArgs),
     /// Forget what belongs to an agent at Claude; there everything stays as it is
     Unlink(link::UnlinkArgs),
+    /// Run a local stand-in for Claude that takes this issuer's tokens and says why not
+    Simulate(simulate::SimulateArgs),
 }
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -32,5 +35,6 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
         Command::Link(args) => link::link(args, session).await,
         Command::Links(args) => link::links(&args, session).await,
         Command::Unlink(args) => link::unlink(&args, session).await,
+        Command::Simulate(args) => simulate::run(args, session).await,
     }
 }
