@@ -213,6 +213,7 @@ impl Host {
             sealing: Arc::new(sealing),
             secrets,
             renewals: crate::issuer::change::Renewals::default(),
+            held_up: crate::issuer::rotation::HeldUp::default(),
         });
         let host = Self {
             store,

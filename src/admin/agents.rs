@@ -90,6 +90,19 @@ impl From<AgentView> for AgentBody {
     }
 }
 
+/// An agent that was switched off, and what it may still do at Claude.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SuspendedAgent)]
+pub(super) struct SuspendedBody {
+    #[serde(flatten)]
+    agent: AgentBody,
+    /// Until when, at most, Claude may honour tokens that it gives or gave for the agent's last ones;
+    /// `null`: it got none that matters.
+    claude_access_until_at_most: Option<i64>,
+    /// The rule at Claude that is to be archived to end exchanges at once; `null`: the agent is not linked.
+    claude_rule_id: Option<String>,
+}
+
 fn tagged(detail: AgentDetail, issuer: &Issuer) -> Tagged<AgentBody> {
     Tagged {
         version: detail.view.agent.version,
@@ -310,17 +323,24 @@ pub(super) async fn edit(
 
 /// Switches an agent off: it gets no further token.
 #[utoipa::path(post, path = "/agents/{name}/suspend", tag = "agents", params(("name" = String, Path), IfMatchHeader),
-    security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
+    security(("administrator_token" = [])), responses((status = 200, body = SuspendedBody), Problems))]
 pub(super) async fn suspend(
     Operator(caller): Operator,
     State(issuer): State<Arc<Issuer>>,
     Named(name): Named<String>,
     IfMatch(expected): IfMatch,
-) -> Result<Tagged<AgentBody>, Problem> {
-    Ok(tagged(
-        issuer.suspend_agent(&caller, &name, expected).await?,
-        &issuer,
-    ))
+) -> Result<Tagged<SuspendedBody>, Problem> {
+    let detail = issuer.suspend_agent(&caller, &name, expected).await?;
+    let access = issuer.claude_access(&name).await?;
+    let Tagged { version, body } = tagged(detail, &issuer);
+    Ok(Tagged {
+        version,
+        body: SuspendedBody {
+            agent: body,
+            claude_access_until_at_most: access.until_at_most.map(|at| at.0),
+            claude_rule_id: access.link.map(|link| link.objects.rule.to_string()),
+        },
+    })
 }
 
 /// Switches an agent on again.

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::name::Name;
 use crate::domain::signing_key::KeyState;
 use crate::issuer::Issuer;
 use crate::issuer::rotation::KeyView;
@@ -36,10 +37,14 @@ pub(super) struct KeyBody {
     #[schema(nullable = false)]
     until: Option<i64>,
     created_at: i64,
-    /// When a prepared key begins to sign.
+    /// When a prepared key begins to sign, if it waits for nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     activates_at: Option<i64>,
+    /// Names of the key consumers that a prepared key waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    waiting_for: Option<Vec<String>>,
 }
 
 impl From<KeyView> for KeyBody {
@@ -59,6 +64,7 @@ impl From<KeyView> for KeyBody {
             until,
             created_at: record.created_at.0,
             activates_at: view.activates_at.map(|at| at.0),
+            waiting_for: view.activates_at.map(|_| names(&view.waiting_for)),
         }
     }
 }
@@ -88,6 +94,22 @@ pub(super) struct RevocationBody {
 pub(super) struct RevokedBody {
     revoked: KeyBody,
     active: KeyBody,
+    /// Names of key consumers whose copy is wrong now: it still has the revoked key, or lacks the active
+    /// one.
+    stale_consumers: Vec<String>,
+}
+
+/// How to activate a key.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = KeyActivation)]
+pub(super) struct ActivationBody {
+    /// Do not wait for key consumers that have not acknowledged the key.
+    override_consumers: Option<bool>,
+}
+
+pub(super) fn names(names: &[Name]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
 }
 
 /// Lists all signing keys, the newest last.
@@ -134,9 +156,27 @@ pub(super) async fn revoke(
     Named(kid): Named<String>,
     Json(body): Json<RevocationBody>,
 ) -> Result<axum::Json<RevokedBody>, Problem> {
-    let (revoked, active) = issuer.revoke_key(&caller, &kid, &body.reason).await?;
+    let revocation = issuer.revoke_key(&caller, &kid, &body.reason).await?;
     Ok(axum::Json(RevokedBody {
-        revoked: revoked.into(),
-        active: active.into(),
+        revoked: revocation.revoked.into(),
+        active: revocation.active.into(),
+        stale_consumers: names(&revocation.stale_consumers),
     }))
+}
+
+/// Lets a prepared key sign now, once it has been published for long enough. It does so by itself when
+/// every key consumer has acknowledged it; `override_consumers` does not wait for them.
+#[utoipa::path(post, path = "/keys/{kid}/activate", tag = "keys", params(("kid" = String, Path)), request_body = Option<ActivationBody>,
+    security(("administrator_token" = [])), responses((status = 200, body = KeyBody), Problems))]
+pub(super) async fn activate(
+    Owner(caller): Owner,
+    State(issuer): State<Arc<Issuer>>,
+    Named(kid): Named<String>,
+    OptionalJson(body): OptionalJson<ActivationBody>,
+) -> Result<axum::Json<KeyBody>, Problem> {
+    let override_consumers = body.override_consumers.unwrap_or(false);
+    let active = issuer
+        .activate_key(&caller, &kid, override_consumers)
+        .await?;
+    Ok(axum::Json(active.into()))
 }

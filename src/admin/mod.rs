@@ -6,11 +6,13 @@ mod administrators;
 mod agents;
 mod audit;
 mod caller;
+mod claude_links;
 mod credentials;
 mod etag;
 mod groups;
 mod issuer;
 mod json;
+mod key_consumers;
 mod keys;
 mod openapi;
 mod page;
@@ -56,6 +58,12 @@ fn table() -> OpenApiRouter<Arc<Issuer>> {
         .routes(routes!(agents::suspend))
         .routes(routes!(agents::resume))
         .routes(routes!(agents::explain))
+        .routes(routes!(
+            claude_links::show,
+            claude_links::put,
+            claude_links::remove
+        ))
+        .routes(routes!(claude_links::list))
         .routes(routes!(credentials::list, credentials::add))
         .routes(routes!(credentials::rotate))
         .routes(routes!(credentials::revoke))
@@ -68,6 +76,10 @@ fn table() -> OpenApiRouter<Arc<Issuer>> {
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
+        .routes(routes!(keys::activate))
+        .routes(routes!(key_consumers::list, key_consumers::add))
+        .routes(routes!(key_consumers::acknowledge))
+        .routes(routes!(key_consumers::remove))
         .routes(routes!(audit::list))
         .routes(routes!(audit::verify))
         .routes(routes!(issuer::show, issuer::edit))

@@ -67,6 +67,7 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
         let operations = [
             &mut item.get,
             &mut item.post,
+            &mut item.put,
             &mut item.patch,
             &mut item.delete,
         ];

@@ -64,6 +64,16 @@ pub enum AuditEvent {
     KeyRetired,
     /// A signing key was withdrawn at once.
     KeyRevoked,
+    /// One that holds a copy of the keys was made known.
+    KeyConsumerAdded,
+    /// One that held a copy of the keys was removed.
+    KeyConsumerRemoved,
+    /// One that holds a copy of the keys has confirmed to hold some.
+    KeyAcknowledged,
+    /// An agent was linked to its objects at Claude, or the link was changed.
+    ClaudeLinked,
+    /// The link of an agent to its objects at Claude was removed.
+    ClaudeUnlinked,
     /// An access token was issued.
     TokenIssued,
     /// An ID token was issued.
@@ -76,7 +86,7 @@ pub enum AuditEvent {
 
 impl AuditEvent {
     /// All events.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 35] = [
         Self::IssuerCreated,
         Self::IssuerChanged,
         Self::AdministratorCreated,
@@ -103,6 +113,11 @@ impl AuditEvent {
         Self::KeyActivated,
         Self::KeyRetired,
         Self::KeyRevoked,
+        Self::KeyConsumerAdded,
+        Self::KeyConsumerRemoved,
+        Self::KeyAcknowledged,
+        Self::ClaudeLinked,
+        Self::ClaudeUnlinked,
         Self::TokenIssued,
         Self::IdTokenIssued,
         Self::TokenRefused,
@@ -139,6 +154,11 @@ impl AuditEvent {
             Self::KeyActivated => "key.activated",
             Self::KeyRetired => "key.retired",
             Self::KeyRevoked => "key.revoked",
+            Self::KeyConsumerAdded => "key_consumer.added",
+            Self::KeyConsumerRemoved => "key_consumer.removed",
+            Self::KeyAcknowledged => "key.acknowledged",
+            Self::ClaudeLinked => "claude.linked",
+            Self::ClaudeUnlinked => "claude.unlinked",
             Self::TokenIssued => "token.issued",
             Self::IdTokenIssued => "id_token.issued",
             Self::TokenRefused => "token.refused",

@@ -434,6 +434,7 @@ impl Issuer {
         after.groups = Vec::new();
         after.roles = Vec::new();
         self.write_agent(&mut change, &before, &mut after).await?;
+        self.drop_claude_link(&mut change, &before).await?;
         let detail = json!({
             "subject": before.subject,
             "owner": before.owner,

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::domain::group::Group;
 use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId};
+use crate::domain::key_consumer::KeyConsumer;
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::settings::IssuerSettings;
@@ -46,6 +47,8 @@ pub struct Policy {
     /// Assertions made at or before this second are refused: a restored database cannot know which of
     /// them were used after its backup.
     pub assertions_not_before: UnixTime,
+    /// Those who hold copies of the keys, and which.
+    pub key_consumers: Vec<KeyConsumer>,
     /// The signing keys, parsed.
     pub keyring: Keyring,
 }
@@ -86,6 +89,7 @@ impl Policy {
             .map(|resource| (resource.id.clone(), resource))
             .collect();
         let assertions_not_before = tx.assertions_not_before(issuer).await?;
+        let key_consumers = tx.key_consumers(issuer).await?;
         let keys = tx.keys(issuer).await?;
         let keyring = Keyring::open(issuer, keys, sealing, previous)
             .map_err(|error| StoreError::corrupt(error.to_string()))?;
@@ -95,6 +99,7 @@ impl Policy {
             roles,
             resources,
             assertions_not_before,
+            key_consumers,
             keyring,
         })
     }

@@ -8,10 +8,12 @@ pub mod authenticate;
 pub mod authorize;
 pub mod cache;
 pub mod change;
+pub mod claude_links;
 pub mod credentials;
 pub(crate) mod directory;
 pub mod explain;
 pub mod groups;
+pub mod key_consumers;
 pub mod keyring;
 pub mod ledger;
 pub mod mint;
@@ -58,6 +60,7 @@ pub struct Issuer {
     pub(crate) sealing: Arc<Sealing>,
     pub(crate) secrets: Secrets,
     pub(crate) renewals: change::Renewals,
+    pub(crate) held_up: rotation::HeldUp,
 }
 
 impl fmt::Debug for Issuer {

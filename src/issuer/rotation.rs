@@ -1,11 +1,15 @@
 //! The life of signing keys: `prepared → active → retiring → retired`, decided from durable times
-//! by one pure function and carried out by compare-and-set, so that two replicas rotate once.
+//! by one pure function and carried out by compare-and-set, so that two replicas rotate once. A prepared
+//! key waits for those who hold copies of the keys: what it signed would fail at each that lacks it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
 use crate::domain::audit::AuditEvent;
+use crate::domain::key_consumer::{KeyConsumer, waiting_for};
+use crate::domain::name::Name;
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::domain::signing_key::{KeyState, SigningKeyRecord};
 use crate::jose::algorithm::SigningAlgorithm;
@@ -23,11 +27,14 @@ pub const PUBLISH_AHEAD_SECONDS: i64 = 900;
 /// How long a key stays published after its last signature, in seconds: no token lives longer than
 /// the ceiling, whatever the settings were when it was minted.
 pub const RETENTION_SECONDS: i64 = LIFETIME_CEILING_SECONDS + SKEW_SECONDS;
+/// How often the log says that a key is held up, in seconds.
+const HELD_UP_SAID_SECONDS: i64 = 3600;
 
 /// A step in a key's life that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RotationStep {
-    /// The prepared key has been published for long enough: it signs from now on, the active one retires.
+    /// The prepared key has been published for long enough and every consumer holds it: it signs from now
+    /// on, the active one retires.
     Activate {
         /// The prepared key.
         kid: String,
@@ -44,12 +51,16 @@ pub enum RotationStep {
 pub fn plan_rotation(
     now: UnixTime,
     keys: &[SigningKeyRecord],
+    consumers: &[KeyConsumer],
     publish_ahead: i64,
 ) -> Vec<RotationStep> {
     let mut steps = Vec::new();
     for key in keys {
         match key.state {
-            KeyState::Prepared if activates_at(key, publish_ahead) <= now => {
+            KeyState::Prepared
+                if activates_at(key, publish_ahead) <= now
+                    && waiting_for(&key.kid, consumers).is_empty() =>
+            {
                 steps.push(RotationStep::Activate {
                     kid: key.kid.clone(),
                 });
@@ -76,18 +87,80 @@ fn activates_at(key: &SigningKeyRecord, publish_ahead: i64) -> UnixTime {
 pub struct KeyView {
     /// The key without its private half.
     pub record: SigningKeyRecord,
-    /// When a prepared key begins to sign.
+    /// When a prepared key begins to sign, if it waits for nobody.
     pub activates_at: Option<UnixTime>,
+    /// The key consumers that a prepared key waits for.
+    pub waiting_for: Vec<Name>,
 }
 
-impl From<SigningKeyRecord> for KeyView {
-    fn from(record: SigningKeyRecord) -> Self {
-        let prepared = matches!(record.state, KeyState::Prepared);
+impl KeyView {
+    fn of(record: SigningKeyRecord, consumers: &[KeyConsumer]) -> Self {
+        if !matches!(record.state, KeyState::Prepared) {
+            return Self {
+                record,
+                activates_at: None,
+                waiting_for: Vec::new(),
+            };
+        }
         Self {
-            activates_at: prepared.then(|| activates_at(&record, PUBLISH_AHEAD_SECONDS)),
+            activates_at: Some(activates_at(&record, PUBLISH_AHEAD_SECONDS)),
+            waiting_for: waiting_for(&record.kid, consumers),
             record,
         }
     }
+}
+
+/// A withdrawn key and what follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// The withdrawn key.
+    pub revoked: KeyView,
+    /// The key that signs now.
+    pub active: KeyView,
+    /// Key consumers whose copy is wrong now: it still has the withdrawn key, or lacks the one that signs.
+    pub stale_consumers: Vec<Name>,
+}
+
+/// Which keys the log has said to be held up, and when.
+#[derive(Debug, Default)]
+pub(crate) struct HeldUp(Mutex<HashMap<String, UnixTime>>);
+
+impl HeldUp {
+    /// Says which keys could sign and wait for a consumer, each at most once an hour.
+    fn say(&self, now: UnixTime, keys: &[SigningKeyRecord], consumers: &[KeyConsumer]) {
+        let held_up = keys.iter().filter(|key| {
+            matches!(key.state, KeyState::Prepared)
+                && activates_at(key, PUBLISH_AHEAD_SECONDS) <= now
+        });
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut still = HashMap::new();
+        for key in held_up {
+            let names = waiting_for(&key.kid, consumers);
+            if names.is_empty() {
+                continue;
+            }
+            let last = said.get(&key.kid).copied();
+            let is_due = last.is_none_or(|last| now.since(last) >= HELD_UP_SAID_SECONDS);
+            if is_due {
+                let (kid, waiting_for) = (&key.kid, listed(&names));
+                tracing::warn!(
+                    kid,
+                    waiting_for,
+                    "the new signing key does not sign yet: not every key consumer has acknowledged it; give them the key set, then: firman key consumer ack NAME"
+                );
+            }
+            let at = last.filter(|_| !is_due).unwrap_or(now);
+            still.insert(key.kid.clone(), at);
+        }
+        *said = still;
+    }
+}
+
+/// Why a key begins to sign, for the audit.
+struct Reason<'r> {
+    why: &'static str,
+    /// Consumers that had not acknowledged it.
+    overridden: &'r [Name],
 }
 
 impl Issuer {
@@ -98,12 +171,16 @@ impl Issuer {
     pub async fn keys(&self) -> Result<Vec<KeyView>, IssuerError> {
         let mut tx = self.store.read().await?;
         let keys = tx.keys(&self.id).await?;
+        let consumers = tx.key_consumers(&self.id).await?;
         tx.rollback().await?;
-        Ok(keys.into_iter().map(|key| key.record.into()).collect())
+        let views = keys
+            .into_iter()
+            .map(|key| KeyView::of(key.record, &consumers));
+        Ok(views.collect())
     }
 
     /// Prepares a new key for `algorithm`, or for each algorithm. It is published at once and signs
-    /// after [`PUBLISH_AHEAD_SECONDS`].
+    /// after [`PUBLISH_AHEAD_SECONDS`], and not before every key consumer has acknowledged it.
     ///
     /// # Errors
     /// [`IssuerError::Conflict`] when one is prepared already, [`IssuerError::Unavailable`] when the
@@ -130,6 +207,7 @@ impl Issuer {
             made.push(generate(algorithm).await?);
         }
         let mut change = self.begin(caller, Touches::Policy).await?;
+        let consumers = change.tx.key_consumers(&self.id).await?;
         let mut views = Vec::new();
         for key in made {
             let inserted = self
@@ -137,16 +215,17 @@ impl Issuer {
                 .await?;
             let Some(record) = inserted else {
                 let keys = change.tx.keys(&self.id).await?;
-                return Err(already_prepared(key.algorithm(), &keys));
+                return Err(already_prepared(key.algorithm(), &keys, &consumers));
             };
-            views.push(record.into());
+            views.push(KeyView::of(record, &consumers));
         }
         self.finish(change).await?;
         Ok(views)
     }
 
     /// Withdraws a key at once: out of the JWKS, its private half erased. If it was signing, its
-    /// replacement (the prepared key, or a new one) signs at once. Tokens it signed stop verifying.
+    /// replacement (the prepared key, or a new one) signs at once, whoever lacks it. Tokens it signed stop
+    /// verifying.
     ///
     /// # Errors
     /// When there is no such published key, or the database does not take it.
@@ -155,7 +234,7 @@ impl Issuer {
         caller: &Caller,
         kid: &str,
         reason: &str,
-    ) -> Result<(KeyView, KeyView), IssuerError> {
+    ) -> Result<Revocation, IssuerError> {
         let reason = crate::domain::text::filled_line("reason", reason, 256)?;
         let known = self
             .keys()
@@ -165,10 +244,10 @@ impl Issuer {
             .ok_or_else(|| IssuerError::not_found("key", kid))?;
         let spare = generate(known.record.algorithm).await?;
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let keys = change.tx.keys(&self.id).await?;
-        let record = keys
+        let records = self.records(&mut change).await?;
+        let consumers = change.tx.key_consumers(&self.id).await?;
+        let record = records
             .iter()
-            .map(|key| &key.record)
             .find(|record| record.kid == kid && record.state.is_published())
             .ok_or_else(|| {
                 IssuerError::Conflict(format!("key {kid} is already out of the JWKS"))
@@ -179,34 +258,86 @@ impl Issuer {
             .await?;
         let target = format!("key:{kid}");
         change.audit(AuditEvent::KeyRevoked, target, None, &json!({ "algorithm": record.algorithm, "was": record.state.as_str(), "reason": reason }));
-        let peers = || {
-            keys.iter()
-                .map(|key| &key.record)
-                .filter(|peer| peer.algorithm == record.algorithm && peer.kid != record.kid)
-        };
-        let active = peers().find(|peer| matches!(peer.state, KeyState::Active { .. }));
-        let prepared = peers().find(|peer| matches!(peer.state, KeyState::Prepared));
-        let active = match (active, prepared) {
-            (Some(active), _) => active.clone(),
+        let peers: Vec<_> = records
+            .iter()
+            .filter(|peer| peer.algorithm == record.algorithm && peer.kid != record.kid)
+            .collect();
+        let active = self.successor(&mut change, &peers, &spare).await?;
+        self.finish(change).await?;
+        let is_stale =
+            |consumer: &&KeyConsumer| consumer.holds(kid) || !consumer.holds(&active.kid);
+        let stale = consumers.iter().filter(is_stale);
+        Ok(Revocation {
+            stale_consumers: stale.map(|consumer| consumer.name.clone()).collect(),
+            revoked: KeyView::of(revoked, &consumers),
+            active: KeyView::of(active, &consumers),
+        })
+    }
+
+    /// The key that signs once another is withdrawn: the one that does, the prepared one, or the spare.
+    async fn successor(
+        &self,
+        change: &mut Change,
+        peers: &[&SigningKeyRecord],
+        spare: &SigningKey,
+    ) -> Result<SigningKeyRecord, IssuerError> {
+        let active = peers.iter().find(|peer| is_active(peer));
+        let prepared = peers
+            .iter()
+            .find(|peer| matches!(peer.state, KeyState::Prepared));
+        match (active, prepared) {
+            (Some(active), _) => Ok((*active).clone()),
             (None, Some(prepared)) => {
-                self.activate(&mut change, prepared, "replaces a revoked key")
-                    .await?
+                let reason = Reason {
+                    why: "replaces a revoked key",
+                    overridden: &[],
+                };
+                self.activate(change, prepared, &reason).await
             }
             (None, None) => {
-                let state = KeyState::Active {
-                    since: change.now(),
-                };
-                let inserted = self.insert_key(&mut change, &spare, state).await?;
+                let since = change.now();
+                let inserted = self
+                    .insert_key(change, spare, KeyState::Active { since })
+                    .await?;
                 inserted.ok_or_else(|| {
                     IssuerError::Conflict(
                         "another administrator is changing the keys; look at them and try again"
                             .to_owned(),
                     )
-                })?
+                })
             }
+        }
+    }
+
+    /// Lets a prepared key sign now. With `override_consumers` it does not wait for key consumers that have
+    /// not acknowledged it: what it signs fails there until they have got it. The time for which a key is
+    /// published before it signs holds always.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`], or [`IssuerError::Conflict`] when it is not prepared, was not published
+    /// for long enough, or waits for a consumer that is not overridden.
+    pub async fn activate_key(
+        self: &Arc<Self>,
+        caller: &Caller,
+        kid: &str,
+        override_consumers: bool,
+    ) -> Result<KeyView, IssuerError> {
+        let mut change = self.begin(caller, Touches::Policy).await?;
+        let records = self.records(&mut change).await?;
+        let consumers = change.tx.key_consumers(&self.id).await?;
+        let record = records
+            .iter()
+            .find(|record| record.kid == kid)
+            .ok_or_else(|| IssuerError::not_found("key", kid))?;
+        let waiting = waiting_for(kid, &consumers);
+        check_may_sign(record, change.now(), &waiting, override_consumers)?;
+        let reason = Reason {
+            why: "was activated by an administrator",
+            overridden: &waiting,
         };
+        let active = self.promote(&mut change, &records, record, &reason).await?;
         self.finish(change).await?;
-        Ok((revoked.into(), active.into()))
+        Ok(KeyView::of(active, &consumers))
     }
 
     /// Carries out what is due. Cheap when nothing is: it looks at the keys in memory.
@@ -215,25 +346,17 @@ impl Issuer {
     /// When the database does not take a step.
     pub async fn rotate_due(self: &Arc<Self>) -> Result<(), IssuerError> {
         let now = self.ports.clock.now();
-        if plan_rotation(
-            now,
-            self.registry.policy().keyring.records(),
-            PUBLISH_AHEAD_SECONDS,
-        )
-        .is_empty()
-        {
+        let policy = self.registry.policy();
+        let (known, consumers) = (policy.keyring.records(), &policy.key_consumers);
+        self.held_up.say(now, known, consumers);
+        if plan_rotation(now, known, consumers, PUBLISH_AHEAD_SECONDS).is_empty() {
             return Ok(());
         }
         let mut change = self.begin(&Caller::system(), Touches::Policy).await?;
-        let records: Vec<_> = change
-            .tx
-            .keys(&self.id)
-            .await?
-            .into_iter()
-            .map(|key| key.record)
-            .collect();
+        let records = self.records(&mut change).await?;
+        let consumers = change.tx.key_consumers(&self.id).await?;
         // Decided again on the rows under the lock: another replica may have been first.
-        let steps = plan_rotation(now, &records, PUBLISH_AHEAD_SECONDS);
+        let steps = plan_rotation(now, &records, &consumers, PUBLISH_AHEAD_SECONDS);
         if steps.is_empty() {
             change.tx.rollback().await?;
             return Ok(self.catch_up().await?);
@@ -247,17 +370,11 @@ impl Issuer {
             };
             match step {
                 RotationStep::Activate { .. } => {
-                    let active = records.iter().find(|peer| {
-                        peer.algorithm == record.algorithm
-                            && matches!(peer.state, KeyState::Active { .. })
-                    });
-                    if let Some(active) = active {
-                        let until = change.now().plus(RETENTION_SECONDS);
-                        self.move_key(&mut change, active, KeyState::Retiring { until })
-                            .await?;
-                    }
-                    self.activate(&mut change, record, "was published long enough")
-                        .await?;
+                    let reason = Reason {
+                        why: "was published long enough",
+                        overridden: &[],
+                    };
+                    self.promote(&mut change, &records, record, &reason).await?;
                 }
                 RotationStep::Retire { .. } => {
                     let at = change.now();
@@ -273,6 +390,31 @@ impl Issuer {
             }
         }
         self.finish(change).await
+    }
+
+    /// Lets a prepared key sign and the one that does retire.
+    async fn promote(
+        &self,
+        change: &mut Change,
+        records: &[SigningKeyRecord],
+        record: &SigningKeyRecord,
+        reason: &Reason<'_>,
+    ) -> Result<SigningKeyRecord, IssuerError> {
+        let active = records
+            .iter()
+            .find(|peer| peer.algorithm == record.algorithm && is_active(peer));
+        if let Some(active) = active {
+            let until = change.now().plus(RETENTION_SECONDS);
+            self.move_key(change, active, KeyState::Retiring { until })
+                .await?;
+        }
+        self.activate(change, record, reason).await
+    }
+
+    /// The keys as a change sees them.
+    async fn records(&self, change: &mut Change) -> Result<Vec<SigningKeyRecord>, IssuerError> {
+        let keys = change.tx.keys(&self.id).await?;
+        Ok(keys.into_iter().map(|key| key.record).collect())
     }
 
     /// Makes the first key of each algorithm, already signing.
@@ -343,17 +485,21 @@ impl Issuer {
         &self,
         change: &mut Change,
         record: &SigningKeyRecord,
-        why: &str,
+        reason: &Reason<'_>,
     ) -> Result<SigningKeyRecord, IssuerError> {
         let since = change.now();
         let active = self
             .move_key(change, record, KeyState::Active { since })
             .await?;
+        let mut detail = json!({ "algorithm": record.algorithm, "why": reason.why });
+        if !reason.overridden.is_empty() {
+            detail["overridden_consumers"] = json!(reason.overridden);
+        }
         change.audit(
             AuditEvent::KeyActivated,
             format!("key:{}", record.kid),
             None,
-            &json!({ "algorithm": record.algorithm, "why": why }),
+            &detail,
         );
         Ok(active)
     }
@@ -394,16 +540,73 @@ pub async fn generate(algorithm: SigningAlgorithm) -> Result<SigningKey, IssuerE
     }
 }
 
-fn already_prepared(algorithm: SigningAlgorithm, keys: &[StoredKey]) -> IssuerError {
+fn is_active(record: &SigningKeyRecord) -> bool {
+    matches!(record.state, KeyState::Active { .. })
+}
+
+fn listed(names: &[Name]) -> String {
+    names
+        .iter()
+        .map(Name::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Refuses to let a key sign that is not prepared, or before its time.
+fn check_may_sign(
+    record: &SigningKeyRecord,
+    now: UnixTime,
+    waiting: &[Name],
+    override_consumers: bool,
+) -> Result<(), IssuerError> {
+    let kid = &record.kid;
+    if !matches!(record.state, KeyState::Prepared) {
+        return Err(IssuerError::Conflict(format!(
+            "key {kid} is {}; only a prepared key can be activated",
+            record.state.as_str()
+        )));
+    }
+    let from = activates_at(record, PUBLISH_AHEAD_SECONDS);
+    if now < from {
+        return Err(IssuerError::Conflict(format!(
+            "key {kid} may sign from {from} on, when whoever fetches the key set can have seen it; that cannot be overridden, so try again then"
+        )));
+    }
+    if waiting.is_empty() || override_consumers {
+        return Ok(());
+    }
+    Err(IssuerError::Conflict(format!(
+        "key {kid} waits for {}: give them the key set and run 'firman key consumer ack NAME' for each, or override them with: firman key activate {kid} --override-consumers",
+        listed(waiting)
+    )))
+}
+
+fn already_prepared(
+    algorithm: SigningAlgorithm,
+    keys: &[StoredKey],
+    consumers: &[KeyConsumer],
+) -> IssuerError {
     let prepared = keys
         .iter()
-        .map(|key| KeyView::from(key.record.clone()))
+        .map(|key| KeyView::of(key.record.clone(), consumers))
         .find(|key| key.record.algorithm == algorithm && key.activates_at.is_some());
+    let waiting = prepared
+        .as_ref()
+        .map_or(&[][..], |key| key.waiting_for.as_slice());
     let when = prepared
+        .as_ref()
         .and_then(|key| key.activates_at)
         .map_or_else(|| "soon".to_owned(), |at| format!("from {at} on"));
+    let what_to_do = if waiting.is_empty() {
+        "nothing needs to be done, look at it with: firman key list".to_owned()
+    } else {
+        format!(
+            "it waits for {}: give them the key set, then: firman key consumer ack NAME",
+            listed(waiting)
+        )
+    };
     IssuerError::Conflict(format!(
-        "a new {algorithm} key is prepared already and will sign {when}; nothing needs to be done, look at it with: firman key list"
+        "a new {algorithm} key is prepared already and will sign {when}; {what_to_do}"
     ))
 }
 
@@ -436,16 +639,16 @@ mod tests {
             key("gone", KeyState::Retired { at: UnixTime(1) }, 0),
             key("bad", KeyState::Revoked { at: UnixTime(1) }, 0),
         ];
-        assert_eq!(plan_rotation(UnixTime(1899), &keys, 900), []);
+        assert_eq!(plan_rotation(UnixTime(1899), &keys, &[], 900), []);
         let activate = RotationStep::Activate {
             kid: "new".to_owned(),
         };
         assert_eq!(
-            plan_rotation(UnixTime(1900), &keys, 900),
+            plan_rotation(UnixTime(1900), &keys, &[], 900),
             std::slice::from_ref(&activate)
         );
         assert_eq!(
-            plan_rotation(UnixTime(2000), &keys, 900),
+            plan_rotation(UnixTime(2000), &keys, &[], 900),
             [
                 activate,
                 RotationStep::Retire {
@@ -453,6 +656,72 @@ mod tests {
                 }
             ]
         );
+    }
+
+    #[test]
+    fn a_prepared_key_waits_for_each_consumer_however_long_it_was_published() {
+        let consumer = |name: &str, kids: &[&str]| KeyConsumer {
+            name: Name::parse(name).expect("a good name"),
+            description: String::new(),
+            created_at: UnixTime(0),
+            acknowledged: kids.iter().map(ToString::to_string).collect(),
+        };
+        let keys = [
+            key("new", KeyState::Prepared, 1000),
+            key(
+                "old",
+                KeyState::Retiring {
+                    until: UnixTime(2000),
+                },
+                0,
+            ),
+        ];
+        let retire = RotationStep::Retire {
+            kid: "old".to_owned(),
+        };
+        let consumers = [
+            consumer("a", &["new"]),
+            consumer("b", &["now"]),
+            consumer("c", &[]),
+        ];
+        assert_eq!(
+            plan_rotation(UnixTime(1_000_000), &keys, &consumers, 900),
+            std::slice::from_ref(&retire)
+        );
+        let view = KeyView::of(keys[0].clone(), &consumers);
+        assert_eq!(listed(&view.waiting_for), "b, c");
+        let activate = RotationStep::Activate {
+            kid: "new".to_owned(),
+        };
+        assert_eq!(
+            plan_rotation(UnixTime(2000), &keys, &consumers[..1], 900),
+            [activate, retire]
+        );
+        assert_eq!(
+            plan_rotation(UnixTime(1899), &keys, &consumers[..1], 900),
+            []
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_held_up_is_said_once_an_hour_until_it_is_not() {
+        let keys = [key("new", KeyState::Prepared, 0)];
+        let consumers = [KeyConsumer {
+            name: Name::parse("claude").expect("a good name"),
+            description: String::new(),
+            created_at: UnixTime(0),
+            acknowledged: std::collections::BTreeSet::new(),
+        }];
+        let held_up = HeldUp::default();
+        let said_at = |now: i64, consumers: &[KeyConsumer]| {
+            held_up.say(UnixTime(now), &keys, consumers);
+            held_up.0.lock().expect("no panic").get("new").copied()
+        };
+        assert_eq!(said_at(899, &consumers), None, "it may not sign yet");
+        assert_eq!(said_at(900, &consumers), Some(UnixTime(900)));
+        assert_eq!(said_at(4499, &consumers), Some(UnixTime(900)));
+        assert_eq!(said_at(4500, &consumers), Some(UnixTime(4500)));
+        assert_eq!(said_at(4501, &[]), None);
     }
 
     #[test]

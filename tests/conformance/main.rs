@@ -7,9 +7,11 @@ mod administrators;
 mod agents;
 mod assertions;
 mod audit;
+mod claude_links;
 mod credentials;
 mod groups;
 mod issuers;
+mod key_consumers;
 mod keys;
 mod opening;
 mod resources;
@@ -94,6 +96,15 @@ conformance! {
         a_key_does_not_move_where_another_is,
         a_retired_key_loses_its_private_half,
         a_sealed_secret_is_never_replaced;
+    key_consumers:
+        a_key_consumers_name_is_one_consumers_until_it_is_removed,
+        a_key_is_acknowledged_once_by_a_consumer_that_is_there,
+        a_key_that_is_not_there_is_not_acknowledged;
+    claude_links:
+        an_agent_has_at_most_one_claude_link,
+        a_claude_link_needs_its_agent,
+        a_claude_links_change_on_a_stale_version_changes_nothing,
+        claude_links_read_back_whole_by_the_agents_name;
     administrators:
         an_administrators_name_and_token_are_never_given_out_twice,
         an_administrator_is_revoked_once,

@@ -1,0 +1,127 @@
+//! `/key-consumers`: those who hold copies of the signing keys.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::issuer::Issuer;
+use crate::issuer::key_consumers::KeyConsumerView;
+
+use super::caller::{Operator, Owner, Viewer};
+use super::etag::Created;
+use super::json::{Json, OptionalJson};
+use super::openapi::Problems;
+use super::page::List;
+use super::path::Named;
+use super::problem::Problem;
+
+/// One that holds a copy of the signing keys and does not fetch the JWKS.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KeyConsumer)]
+pub(super) struct KeyConsumerBody {
+    name: String,
+    description: String,
+    created_at: i64,
+    /// Ids of published keys that it has confirmed to hold.
+    acknowledged: Vec<String>,
+    /// Ids of published keys that it has not confirmed to hold.
+    missing: Vec<String>,
+    /// Ids of revoked keys that it has confirmed to hold, and may still trust.
+    revoked: Vec<String>,
+}
+
+impl From<KeyConsumerView> for KeyConsumerBody {
+    fn from(view: KeyConsumerView) -> Self {
+        Self {
+            name: view.consumer.name.to_string(),
+            description: view.consumer.description,
+            created_at: view.consumer.created_at.0,
+            acknowledged: view.acknowledged,
+            missing: view.missing,
+            revoked: view.revoked,
+        }
+    }
+}
+
+/// A key consumer to be made known.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewKeyConsumer)]
+pub(super) struct NewKeyConsumerBody {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
+    name: String,
+    /// Who it is, and where its copy lies.
+    #[schema(max_length = 1024)]
+    description: Option<String>,
+}
+
+/// What a key consumer confirms.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = KeyAcknowledgement)]
+pub(super) struct AcknowledgementBody {
+    /// Ids of published keys; left out: all that are published now.
+    #[schema(min_items = 1, max_items = 64)]
+    kids: Option<Vec<String>>,
+}
+
+/// Lists key consumers by name.
+#[utoipa::path(get, path = "/key-consumers", tag = "key-consumers", security(("administrator_token" = [])),
+    responses((status = 200, body = List<KeyConsumerBody>), Problems))]
+pub(super) async fn list(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+) -> Result<axum::Json<List<KeyConsumerBody>>, Problem> {
+    let all = issuer.key_consumers().await?;
+    Ok(axum::Json(List::whole(
+        all.into_iter().map(KeyConsumerBody::from).collect(),
+    )))
+}
+
+/// Makes a key consumer known: from then on no new key signs before it has acknowledged it.
+#[utoipa::path(post, path = "/key-consumers", tag = "key-consumers", request_body = NewKeyConsumerBody, security(("administrator_token" = [])),
+    responses((status = 201, body = KeyConsumerBody), Problems))]
+pub(super) async fn add(
+    Owner(caller): Owner,
+    State(issuer): State<Arc<Issuer>>,
+    Json(body): Json<NewKeyConsumerBody>,
+) -> Result<Created<KeyConsumerBody>, Problem> {
+    let description = body.description.unwrap_or_default();
+    let view = issuer
+        .add_key_consumer(&caller, &body.name, &description)
+        .await?;
+    Ok(Created {
+        version: None,
+        location: format!("/key-consumers/{}", view.consumer.name),
+        body: view.into(),
+    })
+}
+
+/// Notes that a key consumer holds keys.
+#[utoipa::path(post, path = "/key-consumers/{name}/ack", tag = "key-consumers", params(("name" = String, Path)),
+    request_body = Option<AcknowledgementBody>, security(("administrator_token" = [])),
+    responses((status = 200, body = KeyConsumerBody), Problems))]
+pub(super) async fn acknowledge(
+    Operator(caller): Operator,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+    OptionalJson(body): OptionalJson<AcknowledgementBody>,
+) -> Result<axum::Json<KeyConsumerBody>, Problem> {
+    let view = issuer.acknowledge_keys(&caller, &name, body.kids).await?;
+    Ok(axum::Json(view.into()))
+}
+
+/// Removes a key consumer: new keys do not wait for it any more.
+#[utoipa::path(delete, path = "/key-consumers/{name}", tag = "key-consumers", params(("name" = String, Path)),
+    security(("administrator_token" = [])), responses((status = 204), Problems))]
+pub(super) async fn remove(
+    Owner(caller): Owner,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+) -> Result<StatusCode, Problem> {
+    issuer.remove_key_consumer(&caller, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,323 @@
+//! Claude links: which objects at Claude belong to an agent, and how long Claude may go on honouring
+//! what the agent already has.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::domain::Invalid;
+use crate::domain::agent::Agent;
+use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::domain::claude_link::{
+    ClaudeLink, ClaudeObjects, IssuerObjectId, OrganizationId, RuleId, ServiceAccountId,
+    WorkspaceId, access_until_at_most, check_token_lifetime,
+};
+use crate::domain::name::Name;
+use crate::domain::profile::Profile;
+use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
+use crate::ports::time::UnixTime;
+use crate::store::{AuditFilter, StoreError, Tx};
+
+use super::agents::target;
+use super::change::{Change, Touches};
+use super::directory::known_name;
+use super::page::Page;
+use super::{Caller, Issuer, IssuerError, check_version};
+
+/// Tokens of an agent that are looked at for what Claude may still do with them: more than an agent that
+/// behaves gets while any of them matters. Those before are taken to have lived as long as any can.
+const TOKENS_LOOKED_AT: i64 = 256;
+
+/// The objects at Claude that an agent is to be linked to.
+#[derive(Debug, Default)]
+pub struct NewClaudeLink {
+    /// `fdrl_…`.
+    pub rule_id: String,
+    /// A bare UUID.
+    pub organization_id: String,
+    /// `svac_…`.
+    pub service_account_id: String,
+    /// `wrkspc_…` or `default`.
+    pub workspace_id: Option<String>,
+    /// `fdis_…`.
+    pub issuer_id: Option<String>,
+    /// The rule's token lifetime in seconds, if it is known.
+    pub token_lifetime: Option<i64>,
+}
+
+/// A link as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaudeLinkView {
+    /// The agent's name.
+    pub agent: Name,
+    /// The link.
+    pub link: ClaudeLink,
+}
+
+/// What Claude may still do for an agent that gets no more tokens here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaudeAccess {
+    /// Until when, at most; `None`: nothing that it was given is good for anything there.
+    pub until_at_most: Option<UnixTime>,
+    /// Its objects there, as far as they are known here.
+    pub link: Option<ClaudeLink>,
+}
+
+impl Issuer {
+    /// Links an agent, or changes the link that it has; true when it is new. Its members are replaced as
+    /// a whole.
+    ///
+    /// # Errors
+    /// [`IssuerError::Invalid`] for an id that is none, [`IssuerError::NotFound`], [`IssuerError::Stale`]
+    /// when the link is not at version `expected`, and [`IssuerError::Conflict`] when the agent was
+    /// removed.
+    pub async fn link_claude(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        new: NewClaudeLink,
+        expected: Option<i64>,
+    ) -> Result<(ClaudeLinkView, bool), IssuerError> {
+        let objects = parse(&new)?;
+        let mut change = self.begin(caller, Touches::Agent).await?;
+        let agent = self.live_agent(&mut change, name, None).await?;
+        let before = change.tx.claude_link(&self.id, &agent.id).await?;
+        check_version(
+            "Claude link",
+            before.as_ref().map_or(0, |link| link.version),
+            expected,
+        )?;
+        let link = ClaudeLink {
+            agent: agent.id.clone(),
+            objects,
+            version: change.version,
+            created_at: before
+                .as_ref()
+                .map_or(change.now(), |before| before.created_at),
+            updated_at: change.now(),
+        };
+        let is_new = before.is_none();
+        let written = match &before {
+            Some(before) if before.objects == link.objects => {
+                self.abandon(change).await;
+                let view = ClaudeLinkView {
+                    agent: agent.name,
+                    link: before.clone(),
+                };
+                return Ok((view, false));
+            }
+            Some(before) => {
+                let expected = before.version;
+                change
+                    .tx
+                    .update_claude_link(&self.id, &link, expected)
+                    .await?
+            }
+            None => change.tx.insert_claude_link(&self.id, &link).await?,
+        };
+        if !written {
+            return Err(changed_meanwhile(&agent));
+        }
+        let mut detail = json!(link.objects);
+        if let Some(before) = before {
+            detail["before"] = json!(before.objects);
+        }
+        let event = AuditEvent::ClaudeLinked;
+        change.audit(event, target(&agent), Some(&agent.id), &detail);
+        self.finish(change).await?;
+        let agent = agent.name;
+        Ok((ClaudeLinkView { agent, link }, is_new))
+    }
+
+    /// The link of an agent.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`] when there is no such agent, or it has no link.
+    pub async fn claude_link(&self, name: &str) -> Result<ClaudeLinkView, IssuerError> {
+        let name = known_name("agent", name)?;
+        let mut tx = self.store.read().await?;
+        let agent = tx
+            .agent_by_name(&self.id, name.as_str())
+            .await?
+            .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        let link = tx.claude_link(&self.id, &agent.id).await?;
+        tx.rollback().await?;
+        let link = link.ok_or_else(|| not_linked(&agent))?;
+        Ok(ClaudeLinkView { agent: name, link })
+    }
+
+    /// Links by the agent's name, those after `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn claude_links(
+        &self,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Page<ClaudeLinkView>, IssuerError> {
+        let mut tx = self.store.read().await?;
+        let links = tx.claude_links_page(&self.id, after, limit + 1).await?;
+        tx.rollback().await?;
+        let views = links
+            .into_iter()
+            .map(|(agent, link)| ClaudeLinkView { agent, link });
+        Ok(Page::cut(views.collect(), limit))
+    }
+
+    /// Removes the link of an agent; what is at Claude stays as it is.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`] when there is no such agent, or it has no link, [`IssuerError::Stale`].
+    pub async fn unlink_claude(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<(), IssuerError> {
+        let name = known_name("agent", name)?;
+        let mut change = self.begin(caller, Touches::Agent).await?;
+        let agent = change
+            .tx
+            .agent_by_name(&self.id, name.as_str())
+            .await?
+            .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        let link = change
+            .tx
+            .claude_link(&self.id, &agent.id)
+            .await?
+            .ok_or_else(|| not_linked(&agent))?;
+        check_version("Claude link", link.version, expected)?;
+        self.drop_claude_link(&mut change, &agent).await?;
+        self.finish(change).await
+    }
+
+    /// Takes the link of an agent away, with its audit entry; does nothing when there is none.
+    pub(super) async fn drop_claude_link(
+        &self,
+        change: &mut Change,
+        agent: &Agent,
+    ) -> Result<(), IssuerError> {
+        let Some(link) = change.tx.claude_link(&self.id, &agent.id).await? else {
+            return Ok(());
+        };
+        if !change
+            .tx
+            .delete_claude_link(&self.id, &agent.id, link.version)
+            .await?
+        {
+            return Err(changed_meanwhile(agent));
+        }
+        change.audit(
+            AuditEvent::ClaudeUnlinked,
+            target(agent),
+            Some(&agent.id),
+            &json!(link.objects),
+        );
+        Ok(())
+    }
+
+    /// How long Claude may go on honouring what an agent was given until now, for one that was switched
+    /// off.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`], or when the database cannot be read.
+    pub async fn claude_access(&self, name: &str) -> Result<ClaudeAccess, IssuerError> {
+        let now = self.ports.clock.now();
+        let name = known_name("agent", name)?;
+        let mut tx = self.store.read().await?;
+        let agent = tx
+            .agent_by_name(&self.id, name.as_str())
+            .await?
+            .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        let link = tx.claude_link(&self.id, &agent.id).await?;
+        let rule = link.as_ref().and_then(|link| link.objects.token_lifetime);
+        let until = self.claude_tokens_end(&mut tx, &agent, rule).await?;
+        tx.rollback().await?;
+        Ok(ClaudeAccess {
+            until_at_most: until.filter(|until| *until > now),
+            link,
+        })
+    }
+
+    /// The latest end of what Claude may give for the tokens that the agent got, by the audit. Not only
+    /// the last token counts: one before it may have had a longer life.
+    async fn claude_tokens_end(
+        &self,
+        tx: &mut Tx,
+        agent: &Agent,
+        rule: Option<i64>,
+    ) -> Result<Option<UnixTime>, StoreError> {
+        let demands = Profile::Claude.demands();
+        let mut audiences: Vec<String> = tx
+            .resources(&self.id)
+            .await?
+            .into_iter()
+            .filter(|resource| resource.profile == Profile::Claude)
+            .map(|resource| resource.identifier.as_str().to_owned())
+            .collect();
+        // A resource that was removed since: the audit does not say what its profile was.
+        audiences.extend(demands.default_identifier.map(str::to_owned));
+        let filter = AuditFilter {
+            event: Some(AuditEvent::TokenIssued),
+            agent: Some(agent.id.clone()),
+            ..AuditFilter::default()
+        };
+        let entries = tx
+            .audit_page(&self.id, &filter, None, TOKENS_LOOKED_AT)
+            .await?;
+        let mut ends: Vec<UnixTime> = entries
+            .iter()
+            .filter_map(|entry| end_of(&entry.draft, &audiences, rule))
+            .collect();
+        if let Some(oldest) = entries
+            .last()
+            .filter(|_| entries.len() as i64 >= TOKENS_LOOKED_AT)
+        {
+            let at = oldest.draft.at.seconds();
+            let expires_at = at.plus(demands.max_lifetime.unwrap_or(LIFETIME_CEILING_SECONDS));
+            ends.push(access_until_at_most(at, expires_at, rule, SKEW_SECONDS));
+        }
+        Ok(ends.into_iter().max())
+    }
+}
+
+/// When the latest Claude token for one of our tokens ends; `None` when it was not for Claude.
+fn end_of(draft: &AuditDraft, audiences: &[String], rule: Option<i64>) -> Option<UnixTime> {
+    let detail: Value = serde_json::from_str(&draft.detail).ok()?;
+    let audience = detail["aud"].as_str()?;
+    if !audiences.iter().any(|known| known == audience) {
+        return None;
+    }
+    let expires_at = UnixTime(detail["exp"].as_i64()?);
+    let issued_at = draft.at.seconds();
+    Some(access_until_at_most(
+        issued_at,
+        expires_at,
+        rule,
+        SKEW_SECONDS,
+    ))
+}
+
+fn parse(new: &NewClaudeLink) -> Result<ClaudeObjects, Invalid> {
+    let workspace = new.workspace_id.as_deref().map(WorkspaceId::parse);
+    let issuer = new.issuer_id.as_deref().map(IssuerObjectId::parse);
+    Ok(ClaudeObjects {
+        rule: RuleId::parse(&new.rule_id)?,
+        organization: OrganizationId::parse(&new.organization_id)?,
+        service_account: ServiceAccountId::parse(&new.service_account_id)?,
+        workspace: workspace.transpose()?,
+        issuer: issuer.transpose()?,
+        token_lifetime: new.token_lifetime.map(check_token_lifetime).transpose()?,
+    })
+}
+
+fn not_linked(agent: &Agent) -> IssuerError {
+    IssuerError::not_found("Claude link of the agent", agent.name.as_str())
+}
+
+fn changed_meanwhile(agent: &Agent) -> IssuerError {
+    IssuerError::Conflict(format!(
+        "the Claude link of the agent '{}' was changed meanwhile; look at it and try again",
+        agent.name
+    ))
+}

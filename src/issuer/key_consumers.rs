@@ -1,0 +1,244 @@
+//! Key consumers: those who were given the keys themselves. Adding and removing them, and noting which
+//! keys each has confirmed to hold; what follows for rotation is decided in `rotation.rs`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::domain::Invalid;
+use crate::domain::agent::DESCRIPTION_MAX_CHARS;
+use crate::domain::audit::AuditEvent;
+use crate::domain::key_consumer::{ACKNOWLEDGED_MAX, KEY_CONSUMERS_MAX, KeyConsumer};
+use crate::domain::name::Name;
+use crate::domain::signing_key::KeyState;
+use crate::domain::text;
+use crate::store::{StoreError, StoredKey, Tx};
+
+use super::change::{Change, Touches};
+use super::directory::known_name;
+use super::{Caller, Issuer, IssuerError};
+
+/// A key consumer as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyConsumerView {
+    /// The consumer.
+    pub consumer: KeyConsumer,
+    /// Published keys that it has confirmed to hold, the newest last.
+    pub acknowledged: Vec<String>,
+    /// Published keys that it has not confirmed, the newest last.
+    pub missing: Vec<String>,
+    /// Keys that it has confirmed and that were revoked since: it goes on trusting them.
+    pub revoked: Vec<String>,
+}
+
+impl Issuer {
+    /// All key consumers, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn key_consumers(&self) -> Result<Vec<KeyConsumerView>, IssuerError> {
+        let mut tx = self.store.read().await?;
+        let consumers = tx.key_consumers(&self.id).await?;
+        let keys = tx.keys(&self.id).await?;
+        tx.rollback().await?;
+        let views = consumers.into_iter().map(|consumer| view(consumer, &keys));
+        Ok(views.collect())
+    }
+
+    /// Makes a key consumer known. It has confirmed nothing yet: no new key signs before it has.
+    ///
+    /// # Errors
+    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] when there is one of that name or there are
+    /// too many.
+    pub async fn add_key_consumer(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        description: &str,
+    ) -> Result<KeyConsumerView, IssuerError> {
+        let name = Name::parse(name)?;
+        let description = text::line("description", description, DESCRIPTION_MAX_CHARS)?;
+        let mut change = self.begin(caller, Touches::Policy).await?;
+        let consumer = KeyConsumer {
+            name,
+            description,
+            created_at: change.now(),
+            acknowledged: BTreeSet::new(),
+        };
+        if change.tx.key_consumers(&self.id).await?.len() >= KEY_CONSUMERS_MAX {
+            return Err(IssuerError::Conflict(format!(
+                "there are {KEY_CONSUMERS_MAX} key consumers already; remove one that is gone"
+            )));
+        }
+        if !change.tx.insert_key_consumer(&self.id, &consumer).await? {
+            return Err(IssuerError::Conflict(format!(
+                "there is a key consumer '{}' already; choose another name",
+                consumer.name
+            )));
+        }
+        let keys = change.tx.keys(&self.id).await?;
+        change.audit(
+            AuditEvent::KeyConsumerAdded,
+            target(&consumer),
+            None,
+            &json!({ "description": consumer.description }),
+        );
+        self.finish(change).await?;
+        Ok(view(consumer, &keys))
+    }
+
+    /// Notes that a consumer holds keys: those named, or without names all that are published now. Names
+    /// that were noted before change nothing.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`], or [`IssuerError::Invalid`] for a key that is not published.
+    pub async fn acknowledge_keys(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        kids: Option<Vec<String>>,
+    ) -> Result<KeyConsumerView, IssuerError> {
+        let mut change = self.begin(caller, Touches::Policy).await?;
+        let mut consumer = self.known_consumer(&mut change.tx, name).await?;
+        let keys = change.tx.keys(&self.id).await?;
+        let kids = match kids {
+            Some(kids) => check_published(kids, &keys)?,
+            None => published(&keys).map(str::to_owned).collect(),
+        };
+        let added = self
+            .note_acknowledged(&mut change, &mut consumer, kids)
+            .await?;
+        if added.is_empty() {
+            self.abandon(change).await;
+        } else {
+            change.audit(
+                AuditEvent::KeyAcknowledged,
+                target(&consumer),
+                None,
+                &json!({ "kids": added }),
+            );
+            self.finish(change).await?;
+        }
+        Ok(view(consumer, &keys))
+    }
+
+    async fn note_acknowledged(
+        &self,
+        change: &mut Change,
+        consumer: &mut KeyConsumer,
+        kids: Vec<String>,
+    ) -> Result<Vec<String>, StoreError> {
+        let now = change.now();
+        let mut added = Vec::new();
+        for kid in kids {
+            if change
+                .tx
+                .acknowledge_key(&self.id, consumer.name.as_str(), &kid, now)
+                .await?
+            {
+                consumer.acknowledged.insert(kid.clone());
+                added.push(kid);
+            }
+        }
+        Ok(added)
+    }
+
+    /// Removes a key consumer: rotation does not wait for it any more.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`].
+    pub async fn remove_key_consumer(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<(), IssuerError> {
+        let mut change = self.begin(caller, Touches::Policy).await?;
+        let consumer = self.known_consumer(&mut change.tx, name).await?;
+        let now = change.now();
+        change
+            .tx
+            .remove_key_consumer(&self.id, consumer.name.as_str(), now)
+            .await?;
+        let keys = change.tx.keys(&self.id).await?;
+        let shown = view(consumer, &keys);
+        change.audit(
+            AuditEvent::KeyConsumerRemoved,
+            target(&shown.consumer),
+            None,
+            &json!({ "acknowledged": shown.acknowledged, "missing": shown.missing }),
+        );
+        self.finish(change).await
+    }
+
+    async fn known_consumer(&self, tx: &mut Tx, name: &str) -> Result<KeyConsumer, IssuerError> {
+        let name = known_name("key consumer", name)?;
+        let consumers = tx.key_consumers(&self.id).await?;
+        consumers
+            .into_iter()
+            .find(|consumer| consumer.name == name)
+            .ok_or_else(|| IssuerError::not_found("key consumer", name.as_str()))
+    }
+}
+
+fn target(consumer: &KeyConsumer) -> String {
+    format!("key-consumer:{}", consumer.name)
+}
+
+fn published(keys: &[StoredKey]) -> impl Iterator<Item = &str> {
+    keys.iter()
+        .filter(|key| key.record.state.is_published())
+        .map(|key| key.record.kid.as_str())
+}
+
+fn view(consumer: KeyConsumer, keys: &[StoredKey]) -> KeyConsumerView {
+    let (acknowledged, missing) = published(keys)
+        .map(str::to_owned)
+        .partition(|kid| consumer.holds(kid));
+    let revoked = keys
+        .iter()
+        .map(|key| &key.record)
+        .filter(|record| matches!(record.state, KeyState::Revoked { .. }))
+        .filter(|record| consumer.holds(&record.kid))
+        .map(|record| record.kid.clone())
+        .collect();
+    KeyConsumerView {
+        consumer,
+        acknowledged,
+        missing,
+        revoked,
+    }
+}
+
+fn check_published(kids: Vec<String>, keys: &[StoredKey]) -> Result<Vec<String>, Invalid> {
+    if kids.is_empty() {
+        return Err(Invalid::new(
+            "kids",
+            "is empty; leave it out for all keys that are published now",
+        ));
+    }
+    if kids.len() > ACKNOWLEDGED_MAX {
+        return Err(Invalid::new(
+            "kids",
+            format!("holds more than {ACKNOWLEDGED_MAX} ids"),
+        ));
+    }
+    let unknown = kids
+        .iter()
+        .find(|kid| !published(keys).any(|known| known == *kid));
+    match unknown {
+        None => Ok(kids),
+        Some(kid) => {
+            let shown: String = kid
+                .chars()
+                .filter(char::is_ascii_graphic)
+                .take(64)
+                .collect();
+            let known = published(keys).collect::<Vec<_>>().join(", ");
+            Err(Invalid::new(
+                "kids",
+                format!("holds '{shown}', which is no published key; published: {known}"),
+            ))
+        }
+    }
+}
