@@ -115,6 +115,14 @@ impl CliError {
         }
     }
 
+    /// True for what is not there.
+    pub(super) fn is_not_found(&self) -> bool {
+        match self {
+            Self::Failed(fault) => fault.status == Some(404),
+            Self::Usage(_) | Self::ClosedPipe => false,
+        }
+    }
+
     /// The same with another sentence after the detail.
     pub(super) fn and(mut self, sentence: &str) -> Self {
         match &mut self {

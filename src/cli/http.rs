@@ -85,7 +85,8 @@ pub(super) fn check_transport(url: &Url, insecure_http: bool) -> Result<(), CliE
     ))
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether `url` is this machine by its own text.
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -136,7 +137,7 @@ pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<A
 }
 
 /// The error at the bottom, which names the cause; those above name the layers it passed.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

@@ -8,6 +8,7 @@
 mod administrator;
 mod agent;
 mod audit;
+mod claude;
 mod client;
 mod completions;
 mod config;
@@ -131,6 +132,9 @@ enum Command {
     /// The record of everything that happened
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Claude: set up, check and try the federation
+    #[command(subcommand)]
+    Claude(claude::Command),
     /// The issuer's settings
     #[command(subcommand)]
     Issuer(issuer::Command),
@@ -242,6 +246,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
         Command::Token(command) => token::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
+        Command::Claude(command) => claude::run(command, session).await,
         Command::Issuer(command) => issuer::run(command, session).await,
         Command::Administrator(command) => administrator::run(command, session).await,
         Command::Healthcheck => healthcheck::run(session).await,
