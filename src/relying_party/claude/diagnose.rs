@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use super::checks::{Expected, KeyConsumer, KeyState, Link, difference, short};
 use super::{
-    ALGORITHMS, ASSERTION_MAX_BYTES, Denial, JWKS_CACHE_SECONDS, SKEW_SECONDS, evaluate_condition,
+    ALGORITHMS, ASSERTION_MAX_BYTES, Denial, EXPECTED_AUDIENCE, JWKS_CACHE_SECONDS, SKEW_SECONDS,
+    evaluate_condition,
 };
 use crate::ports::time::UnixTime;
 
@@ -174,7 +175,12 @@ pub fn rank(evidence: &Evidence) -> Vec<Cause> {
     let mut causes = Vec::new();
     causes.extend(origin(evidence));
     causes.extend(shape(evidence));
-    causes.extend(key(evidence));
+    // Of another issuer's token, our keys say nothing.
+    if evidence.issuance != Issuance::Unknown
+        || evidence.token.text("iss") == Some(&evidence.issuer)
+    {
+        causes.extend(key(evidence));
+    }
     causes.extend(times(evidence));
     causes.extend(demands(evidence));
     causes.extend(environment(evidence));
@@ -459,9 +465,12 @@ fn demands(evidence: &Evidence) -> Vec<Cause> {
         ));
     }
     let audiences = token.audiences();
-    if let Some(wanted) = &expected.rule.audience
-        && !audiences.contains(&wanted.as_str())
-    {
+    let wanted = expected
+        .rule
+        .audience
+        .as_deref()
+        .unwrap_or(EXPECTED_AUDIENCE);
+    if !audiences.contains(&wanted) {
         causes.push(of(
             Denial::Audience,
             likelihood,
@@ -663,4 +672,300 @@ fn list(names: &BTreeSet<&str>) -> String {
         .map(|name| or_unknown(name))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::RuleMatch;
+    use super::*;
+
+    const ISSUER: &str = "https://id.example.com";
+    const NOW: i64 = 1_795_253_400;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    fn fetch(jti: &str, at: i64, address: &str) -> Fetch {
+        Fetch {
+            jti: jti.to_owned(),
+            agent: "mailer".to_owned(),
+            at: UnixTime(at),
+            address: address.to_owned(),
+        }
+    }
+
+    /// A token with which nothing is wrong that can be seen from here.
+    fn sound() -> Evidence {
+        Evidence {
+            now: UnixTime(NOW),
+            refused_at: Some(UnixTime(NOW)),
+            token: Token {
+                header: object(json!({"alg": "ES256", "kid": "key-1", "typ": "JWT"})),
+                claims: object(json!({
+                    "iss": ISSUER, "sub": "agent:mailer", "aud": EXPECTED_AUDIENCE, "iat": NOW - 10,
+                    "nbf": NOW - 10, "exp": NOW + 590, "jti": "jti-1", "acting_agent": "agent:mailer",
+                    "roles": ["claude-user"],
+                })),
+                bytes: Some(700),
+                fault: None,
+            },
+            signature: Signature::Sound,
+            issuance: Issuance::Issued(fetch("jti-1", NOW - 10, "192.0.2.1")),
+            fetches: vec![fetch("jti-1", NOW - 10, "192.0.2.1")],
+            issuer: ISSUER.to_owned(),
+            keys: vec![KeyState {
+                kid: "key-1".to_owned(),
+                state: "active".to_owned(),
+                activates_at: None,
+                since: Some(UnixTime(NOW - 100_000)),
+            }],
+            consumers: Vec::new(),
+            link: Some(Link {
+                rule: "fdrl_01".to_owned(),
+                organization: "00000000-0000-4000-8000-000000000000".to_owned(),
+                service_account: "svac_01".to_owned(),
+                workspace: Some("wrkspc_01".to_owned()),
+            }),
+            expected: Expected {
+                rule: RuleMatch {
+                    subject_prefix: Some("agent:mailer".to_owned()),
+                    audience: Some(EXPECTED_AUDIENCE.to_owned()),
+                    claims: [("acting_agent".to_owned(), "agent:mailer".to_owned())].into(),
+                    condition: Some("'claude-user' in claims.roles".to_owned()),
+                },
+                is_given: true,
+                max_lifetime: 3600,
+                issuer: ISSUER.to_owned(),
+                is_inline: false,
+            },
+            environment: BTreeMap::new(),
+        }
+    }
+
+    fn claim(evidence: &mut Evidence, name: &str, value: Value) {
+        evidence.token.claims.insert(name.to_owned(), value);
+    }
+
+    fn no_jti(evidence: &mut Evidence) {
+        evidence.token.claims.remove("jti");
+        evidence.issuance = Issuance::Unasked;
+    }
+
+    fn variable(evidence: &mut Evidence, name: &str, value: &str) {
+        evidence
+            .environment
+            .insert(name.to_owned(), value.to_owned());
+    }
+
+    /// A cause, how sure it is to be, and what is wrong.
+    type Case = (&'static str, Likelihood, fn(&mut Evidence));
+
+    use Likelihood::{Certain, Likely, Possible};
+
+    /// Each cause, with what shows it.
+    const CASES: &[Case] = &[
+        ("malformed", Certain, |e| {
+            e.token.fault = Some("this is not a JWT".to_owned())
+        }),
+        ("too_large", Certain, |e| e.token.bytes = Some(16_385)),
+        ("algorithm", Certain, |e| {
+            e.token.header.insert("alg".to_owned(), json!("EdDSA"));
+        }),
+        ("algorithm", Certain, |e| {
+            e.token.header.remove("alg");
+        }),
+        ("kid_missing", Certain, |e| {
+            e.token.header.remove("kid");
+        }),
+        ("issuer_mismatch", Certain, |e| {
+            claim(e, "iss", json!("https://id.example.com/"))
+        }),
+        ("issuer_mismatch", Certain, |e| {
+            e.expected.issuer = "https://id.example.com/".to_owned();
+        }),
+        ("not_issued_here", Certain, |e| {
+            e.issuance = Issuance::Unknown
+        }),
+        ("signature", Certain, |e| e.signature = Signature::Broken),
+        ("jwks_unavailable", Likely, |e| {
+            e.signature = Signature::NoKeySet("connection refused".to_owned());
+        }),
+        ("unknown_kid", Certain, |e| e.keys.clear()),
+        ("unknown_kid", Certain, |e| {
+            e.keys[0].state = "revoked".to_owned()
+        }),
+        ("unknown_kid", Certain, |e| {
+            e.keys[0].state = "retired".to_owned()
+        }),
+        ("unknown_kid", Likely, |e| {
+            e.consumers = vec![KeyConsumer {
+                name: "claude".to_owned(),
+                acknowledged: vec!["key-0".to_owned()],
+                revoked: Vec::new(),
+            }];
+        }),
+        ("unknown_kid", Possible, |e| {
+            e.keys[0].since = Some(UnixTime(NOW - 20))
+        }),
+        ("unknown_kid", Possible, |e| e.expected.is_inline = true),
+        ("sub_missing", Certain, |e| {
+            e.token.claims.remove("sub");
+        }),
+        ("exp_missing", Certain, |e| {
+            e.token.claims.remove("exp");
+        }),
+        ("iat_missing", Certain, |e| {
+            e.token.claims.remove("iat");
+        }),
+        ("expired", Certain, |e| claim(e, "exp", json!(NOW - 30))),
+        ("expired", Likely, |e| claim(e, "exp", json!(NOW + 29))),
+        ("expired", Possible, |e| {
+            e.refused_at = None;
+            claim(e, "exp", json!(NOW - 300));
+        }),
+        ("not_yet_valid", Certain, |e| {
+            claim(e, "nbf", json!(NOW + 31))
+        }),
+        ("issued_in_future", Certain, |e| {
+            claim(e, "iat", json!(NOW + 31))
+        }),
+        ("lifetime", Certain, |e| {
+            claim(e, "exp", json!(NOW - 10 + 3601))
+        }),
+        ("audience", Certain, |e| claim(e, "aud", json!(["mailer"]))),
+        ("audience", Likely, |e| {
+            e.expected.is_given = false;
+            claim(e, "aud", json!("mailer"));
+        }),
+        ("match_subject_prefix", Certain, |e| {
+            claim(e, "sub", json!("Agent:mailer"))
+        }),
+        ("match_claims", Certain, |e| {
+            claim(e, "acting_agent", json!("agent:other"))
+        }),
+        ("match_claims", Certain, |e| {
+            claim(e, "acting_agent", json!(["agent:mailer"]))
+        }),
+        ("match_condition", Certain, |e| claim(e, "roles", json!([]))),
+        ("match_condition", Certain, |e| {
+            e.token.claims.remove("roles");
+        }),
+        ("api_key_shadows_federation", Likely, |e| {
+            variable(e, "ANTHROPIC_API_KEY", "")
+        }),
+        ("api_key_shadows_federation", Likely, |e| {
+            variable(e, "ANTHROPIC_AUTH_TOKEN", "x")
+        }),
+        ("rule_unknown", Likely, |e| {
+            variable(e, "ANTHROPIC_FEDERATION_RULE_ID", "fdrl_02")
+        }),
+        ("rule_unknown", Likely, |e| {
+            variable(e, "ANTHROPIC_ORGANIZATION_ID", "other")
+        }),
+        ("service_account_mismatch", Likely, |e| {
+            variable(e, "ANTHROPIC_SERVICE_ACCOUNT_ID", "svac_02");
+        }),
+        ("workspace_not_allowed", Likely, |e| {
+            variable(e, "ANTHROPIC_WORKSPACE_ID", "default")
+        }),
+        ("jti_reused", Likely, |e| {
+            // It was fetched long before, and none since.
+            e.issuance = Issuance::Issued(fetch("jti-1", NOW - 500, "192.0.2.1"));
+            e.fetches = vec![fetch("jti-1", NOW - 500, "192.0.2.1")];
+        }),
+        ("jti_reused", Likely, |e| {
+            e.fetches.push(fetch("jti-2", NOW - 8, "192.0.2.2"));
+        }),
+        ("jti_reused", Possible, |_| {}),
+        ("rule_archived", Possible, no_jti),
+        ("rule_unknown", Possible, |e| {
+            no_jti(e);
+            e.link = None;
+        }),
+        ("workspace_id_required", Possible, |e| {
+            no_jti(e);
+            e.link.as_mut().unwrap().workspace = None;
+        }),
+    ];
+
+    #[test]
+    fn each_cause_comes_first_when_the_evidence_shows_it() {
+        for (index, (cause, likelihood, spoil)) in CASES.iter().enumerate() {
+            let mut evidence = sound();
+            spoil(&mut evidence);
+            let causes = rank(&evidence);
+            let first = &causes[0];
+            assert_eq!(
+                (first.cause, first.likelihood),
+                (*cause, *likelihood),
+                "case {index}: {causes:#?}"
+            );
+            assert!(!first.evidence.is_empty() && !first.advice.is_empty());
+            assert!(causes.is_sorted_by_key(|cause| cause.likelihood));
+        }
+    }
+
+    #[test]
+    fn every_denial_is_a_case() {
+        for denial in Denial::ALL {
+            assert!(
+                CASES.iter().any(|(cause, ..)| *cause == denial.as_str()),
+                "{denial}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_audit_does_not_keep_is_not_missed() {
+        let mut evidence = sound();
+        evidence.token.bytes = None;
+        evidence.token.header.remove("alg");
+        evidence
+            .token
+            .claims
+            .retain(|name, _| ["iss", "sub", "aud", "iat", "exp", "jti"].contains(&name.as_str()));
+        let causes: Vec<&str> = rank(&evidence).iter().map(|cause| cause.cause).collect();
+        assert_eq!(causes, ["jti_reused", "rule_archived"]);
+    }
+
+    #[test]
+    fn another_issuers_token_is_not_compared_with_our_keys() {
+        let mut evidence = sound();
+        claim(&mut evidence, "iss", json!("https://other.example.org"));
+        evidence.issuance = Issuance::Unknown;
+        evidence.keys.clear();
+        let causes: Vec<&str> = rank(&evidence).iter().map(|cause| cause.cause).collect();
+        assert_eq!(
+            causes,
+            [
+                "issuer_mismatch",
+                "not_issued_here",
+                "jti_reused",
+                "rule_archived"
+            ]
+        );
+    }
+
+    #[test]
+    fn several_faults_are_all_told() {
+        let mut evidence = sound();
+        claim(&mut evidence, "exp", json!(NOW - 10 + 7200));
+        claim(&mut evidence, "aud", json!("https://api.anthropic.com/"));
+        variable(&mut evidence, "ANTHROPIC_API_KEY", "sk-x");
+        let causes: Vec<&str> = rank(&evidence).iter().map(|cause| cause.cause).collect();
+        assert_eq!(
+            causes,
+            [
+                "lifetime",
+                "audience",
+                "api_key_shadows_federation",
+                "jti_reused",
+                "rule_archived"
+            ]
+        );
+        assert!(!format!("{:?}", rank(&evidence)).contains("sk-x"));
+    }
 }

@@ -217,3 +217,159 @@ fn published(entries: &[&Map<String, Value>]) -> Result<Vec<PublishedKey>, Strin
     }
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ISSUER: &str = "https://id.example.com";
+
+    fn url() -> Url {
+        Url::parse("https://id.example.com/document").unwrap()
+    }
+
+    fn answer(body: &Value) -> Fetched {
+        Fetched {
+            status: 200,
+            content_type: Some("application/json; charset=utf-8".to_owned()),
+            body: body.to_string().into_bytes(),
+            ..Fetched::default()
+        }
+    }
+
+    fn metadata() -> Value {
+        json!({"issuer": ISSUER, "jwks_uri": "https://id.example.com/oauth2/jwks"})
+    }
+
+    fn key(kid: &str) -> Value {
+        json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": kid, "x": "AA", "y": "AA"})
+    }
+
+    #[test]
+    fn a_document_that_is_not_plainly_there_fails() {
+        let good = answer(&metadata());
+        for (bad, seen) in [
+            (
+                Fetched {
+                    status: 301,
+                    location: Some("https://www.example.com/".to_owned()),
+                    ..good.clone()
+                },
+                "https://id.example.com/document answers 301 and redirects to https://www.example.com/",
+            ),
+            (
+                Fetched {
+                    status: 403,
+                    ..good.clone()
+                },
+                "https://id.example.com/document answers 403",
+            ),
+            (
+                Fetched {
+                    is_cut: true,
+                    ..good.clone()
+                },
+                "https://id.example.com/document is larger than 65536 bytes",
+            ),
+            (
+                Fetched {
+                    body: b"<html>".to_vec(),
+                    ..good.clone()
+                },
+                "https://id.example.com/document is not valid JSON",
+            ),
+        ] {
+            let check = discovery(ISSUER, &url(), &bad).unwrap_err();
+            assert_eq!((check.status, check.seen.as_str()), (Status::Fail, seen));
+        }
+    }
+
+    #[test]
+    fn the_issuer_must_be_equal_byte_for_byte() {
+        for (stated, how) in [
+            ("https://id.example.com/", "a trailing slash"),
+            ("https://ID.example.com", "upper and lower case"),
+            ("http://id.example.com", "the scheme"),
+            ("https://id.example.com:8443", "the port"),
+            ("https://id.example.com/a", "the path"),
+            ("https://id.example.org", "different issuers"),
+        ] {
+            let mut document = metadata();
+            document["issuer"] = json!(stated);
+            let check = discovery(ISSUER, &url(), &answer(&document)).unwrap_err();
+            assert!(check.seen.contains(how), "{}", check.seen);
+        }
+        let (check, jwks_uri) = discovery(ISSUER, &url(), &answer(&metadata())).unwrap();
+        assert_eq!(
+            (check.status, jwks_uri.path()),
+            (Status::Ok, "/oauth2/jwks")
+        );
+    }
+
+    #[test]
+    fn another_content_type_is_a_warning() {
+        let html = Fetched {
+            content_type: Some("text/html".to_owned()),
+            ..answer(&metadata())
+        };
+        let none = Fetched {
+            content_type: None,
+            ..answer(&metadata())
+        };
+        for odd in [html, none] {
+            assert_eq!(
+                discovery(ISSUER, &url(), &odd).unwrap().0.status,
+                Status::Warn
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_set_that_claude_cannot_use_fails() {
+        let with = |name: &str, value: Value| {
+            let mut key = key("b");
+            key[name] = value;
+            json!({"keys": [self::key("a"), key]})
+        };
+        for (set, seen) in [
+            (json!({}), "has no list of keys"),
+            (json!({"keys": [1]}), "has no list of keys"),
+            (json!({"keys": []}), "holds no key"),
+            (
+                with("d", json!("AA")),
+                "publishes private key material (the member \"d\")",
+            ),
+            (
+                with("k", json!("AA")),
+                "publishes private key material (the member \"k\")",
+            ),
+            (with("kid", json!("")), "a key has no kid"),
+            (with("kid", json!("a")), "two keys have the kid a"),
+            (
+                json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "a", "x": "AA"}]}),
+                "EdDSA a",
+            ),
+        ] {
+            let check = key_set(&url(), &answer(&set)).unwrap_err();
+            assert!(check.seen.contains(seen), "{}", check.seen);
+        }
+    }
+
+    #[test]
+    fn a_key_set_is_told_by_its_kids() {
+        let set = json!({"keys": [key("a"), {"kty": "RSA", "kid": "a-very-long-key-id", "n": "AA", "e": "AQAB"}]});
+        let (check, keys) = key_set(&url(), &answer(&set)).unwrap();
+        assert_eq!(check.status, Status::Ok);
+        assert!(
+            check.seen.ends_with("ES256 a, RS256 a-very-long-…"),
+            "{}",
+            check.seen
+        );
+        assert_eq!(keys.len(), 2);
+        let many: Vec<Value> = (0..17).map(|index| key(&index.to_string())).collect();
+        let (check, _) = key_set(&url(), &answer(&json!({"keys": many}))).unwrap();
+        assert_eq!(check.status, Status::Warn);
+    }
+}

@@ -171,3 +171,90 @@ pub fn certificate(host: &str, outcome: Result<(), &str>) -> Check {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+
+    fn status(of: &str) -> Status {
+        address("address", &Url::parse(of).unwrap()).status
+    }
+
+    #[test]
+    fn claude_dials_https_on_port_443_by_name_only() {
+        for url in [
+            "http://id.example.com",
+            "https://id.example.com:8443",
+            "https://192.0.2.1",
+            "https://[2001:db8::1]",
+            "https://localhost",
+            "https://issuer",
+        ] {
+            assert_eq!(status(url), Status::Fail, "{url}");
+        }
+        assert_eq!(status("https://id.example.com"), Status::Ok);
+        assert_eq!(status("https://id.example.com:443/issuers/a"), Status::Ok);
+    }
+
+    #[test]
+    fn addresses_that_the_internet_does_not_route_are_not_public() {
+        for text in [
+            "10.1.2.3",
+            "127.0.0.1",
+            "169.254.1.1",
+            "192.168.0.1",
+            "172.16.0.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "192.0.2.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "2001:db8::1",
+            "::ffff:10.0.0.1",
+            "ff02::1",
+        ] {
+            assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+        for text in [
+            "1.1.1.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+        ] {
+            assert!(is_public(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_must_have_public_addresses_only() {
+        let of = |texts: &[&str]| {
+            let parsed: Vec<IpAddr> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            addresses("id.example.com", &parsed).status
+        };
+        assert_eq!(of(&[]), Status::Fail);
+        assert_eq!(of(&["10.0.0.1"]), Status::Fail);
+        assert_eq!(of(&["10.0.0.1", "1.1.1.1"]), Status::Warn);
+        assert_eq!(of(&["1.1.1.1"]), Status::Ok);
+    }
+
+    #[test]
+    fn an_issuer_that_is_easily_registered_wrong_is_pointed_out() {
+        for (issuer, expected) in [
+            ("id.example.com", Status::Fail),
+            ("https://id.example.com/", Status::Warn),
+            ("https://ID.example.com", Status::Warn),
+            ("https://id.example.com:443", Status::Warn),
+            ("https://id.example.com", Status::Ok),
+            ("https://id.example.com/issuers/a", Status::Ok),
+        ] {
+            assert_eq!(spelling(issuer).status, expected, "{issuer}");
+        }
+    }
+}

@@ -157,3 +157,86 @@ pub fn clock(whose: &str, theirs: Option<UnixTime>, ours: UnixTime) -> Check {
         Check::ok(NAME, seen)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+
+    fn key(kid: &str, state: &str) -> KeyState {
+        KeyState {
+            kid: kid.to_owned(),
+            state: state.to_owned(),
+            activates_at: None,
+            since: None,
+        }
+    }
+
+    fn consumer(acknowledged: &[&str], revoked: &[&str]) -> KeyConsumer {
+        let owned = |kids: &[&str]| kids.iter().map(|kid| (*kid).to_owned()).collect();
+        KeyConsumer {
+            name: "claude".to_owned(),
+            acknowledged: owned(acknowledged),
+            revoked: owned(revoked),
+        }
+    }
+
+    #[test]
+    fn a_copy_that_is_or_will_be_stale_is_told() {
+        let keys = [
+            key("now", "active"),
+            key("next", "prepared"),
+            key("old", "retired"),
+        ];
+        let by_claude = Dialled::ByClaude;
+        for (keys, consumers, dialled, expected) in [
+            (&keys[1..], vec![], by_claude, Status::Fail),
+            (
+                &keys[..],
+                vec![consumer(&["next"], &[])],
+                by_claude,
+                Status::Fail,
+            ),
+            (
+                &keys[..],
+                vec![consumer(&["now"], &[])],
+                by_claude,
+                Status::Warn,
+            ),
+            (
+                &keys[..],
+                vec![consumer(&["now", "next"], &["old"])],
+                by_claude,
+                Status::Warn,
+            ),
+            (&keys[..], vec![], Dialled::ByNobody, Status::Warn),
+            (&keys[..], vec![], by_claude, Status::Ok),
+            (
+                &keys[..],
+                vec![consumer(&["now", "next"], &[])],
+                Dialled::ByNobody,
+                Status::Ok,
+            ),
+        ] {
+            let check = key_state(keys, &consumers, dialled);
+            assert_eq!(check.status, expected, "{check:?}");
+        }
+    }
+
+    #[test]
+    fn clocks_may_differ_by_half_a_minute() {
+        let now = UnixTime(1_795_253_400);
+        for (offset, expected) in [
+            (31, Status::Fail),
+            (-31, Status::Fail),
+            (30, Status::Warn),
+            (-6, Status::Warn),
+            (5, Status::Ok),
+            (0, Status::Ok),
+        ] {
+            let check = clock("id.example.com", Some(now.plus(offset)), now);
+            assert_eq!(check.status, expected, "{check:?}");
+        }
+        assert_eq!(clock("id.example.com", None, now).status, Status::Warn);
+    }
+}

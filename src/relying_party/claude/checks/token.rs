@@ -215,3 +215,57 @@ pub fn exchange(base: &str, jti: Option<&str>, answer: &Fetched) -> Check {
     };
     Check::fail(NAME, seen, advice)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Status;
+    use super::*;
+
+    fn answered(status: u16, body: &Value) -> Check {
+        let answer = Fetched {
+            status,
+            request_id: Some("req_01".to_owned()),
+            body: body.to_string().into_bytes(),
+            ..Fetched::default()
+        };
+        exchange("https://api.anthropic.com", Some("jti-1"), &answer)
+    }
+
+    #[test]
+    fn an_exchange_is_told_without_its_token() {
+        let denied = json!({"type": "error", "error": {"type": "authentication_error", "message": "Authentication failed"}});
+        let check = answered(401, &denied);
+        assert_eq!(check.status, Status::Fail);
+        assert_eq!(
+            check.seen,
+            "https://api.anthropic.com answered 401: Authentication failed, request id req_01"
+        );
+        assert!(
+            check
+                .advice
+                .unwrap()
+                .ends_with("firman claude diagnose --jti jti-1")
+        );
+        assert_eq!(answered(200, &json!({})).status, Status::Fail);
+        let granted = json!({"access_token": "sk-ant-oat01-x", "expires_in": 600, "scope": "workspace:developer"});
+        let check = answered(200, &granted);
+        assert_eq!(
+            (check.status, check.seen.as_str()),
+            (
+                Status::Ok,
+                "https://api.anthropic.com gave an access token for 600 s, scope workspace:developer, request id req_01"
+            )
+        );
+    }
+
+    #[test]
+    fn an_id_of_another_kind_is_refused_before_it_is_sent() {
+        let link = Link {
+            rule: "svac_01".to_owned(),
+            ..Link::default()
+        };
+        assert_eq!(request(&link).unwrap_err().field, "federation_rule_id");
+    }
+}
