@@ -17,13 +17,16 @@ use crate::domain::Invalid;
 pub const CONDITION_MAX_BYTES: usize = 4 * 1024;
 /// How deep brackets may nest, and how many conditionals there may be: the parser recurses over both.
 const NESTING_MAX: usize = 32;
+/// How many signs that make a chain (`.`, `[`, `-`, …) there may be: the evaluator recurses along chains.
+const CHAIN_MAX: usize = 256;
 /// How often `+` may stand: each can double the length of a text or list.
 const ADDITIONS_MAX: usize = 8;
 /// How many steps loops (`all`, `exists`, `map`, …) may take, counted as if each went over all claims.
 const STEPS_MAX: usize = 1_000_000;
 /// What a regular expression costs, in such steps.
 const MATCH_STEPS: usize = 100;
-/// Room for the parser's frames at the deepest nesting.
+/// Room for the frames of parser and evaluator at the deepest nesting and the longest chain; measured: a
+/// quarter of it is enough for an unoptimised build.
 const STACK_BYTES: usize = 32 * 1024 * 1024;
 /// Names of types, which are values in CEL.
 const TYPES: [&str; 12] = [
@@ -113,8 +116,8 @@ fn check_text(condition: &str) -> Result<(), Invalid> {
             "is longer than {CONDITION_MAX_BYTES} bytes"
         )));
     }
-    // Strings are not told apart: one with that many brackets is no loss.
-    let (mut depth, mut deepest, mut conditionals) = (0_usize, 0, 0);
+    // Strings are not told apart: one with that many signs is no loss.
+    let (mut depth, mut deepest, mut conditionals, mut chain) = (0_usize, 0, 0, 0);
     for byte in condition.bytes() {
         match byte {
             b'(' | b'[' | b'{' => depth += 1,
@@ -122,11 +125,17 @@ fn check_text(condition: &str) -> Result<(), Invalid> {
             b'?' => conditionals += 1,
             _ => {}
         }
+        chain += usize::from(b".([{-+*/%".contains(&byte));
         deepest = deepest.max(depth);
     }
     if deepest > NESTING_MAX || conditionals > NESTING_MAX {
         return Err(refused(format!(
             "is nested deeper than {NESTING_MAX} levels"
+        )));
+    }
+    if chain > CHAIN_MAX {
+        return Err(refused(format!(
+            "has more than {CHAIN_MAX} operators and calls"
         )));
     }
     Ok(())
@@ -396,10 +405,15 @@ mod tests {
     fn long_chains_neither_overflow_nor_hang() {
         for condition in [
             format!("{}claims.active", "!".repeat(3000)),
-            format!("claims{}", ".a".repeat(2000)),
-            format!("claims.level{} == 3", " - 1".repeat(900)),
+            format!("claims{}", ".a".repeat(CHAIN_MAX)),
+            format!("claims.level{} == 3", " - 1".repeat(CHAIN_MAX - 1)),
             format!("claims.active{}", " && claims.active".repeat(230)),
-            format!("{}1", "-".repeat(4000)),
+            format!("claims.active{}", " == claims.active".repeat(230)),
+            format!("{}1", "-".repeat(CHAIN_MAX)),
+            format!("claims{}", "[0]".repeat(CHAIN_MAX)),
+            format!("claims{}", ".a()".repeat(CHAIN_MAX / 2)),
+            format!("1{}", " in [1]".repeat(CHAIN_MAX)),
+            format!("claims.level{} == 3", " - 1".repeat(1000)),
             format!("claims{}", "[0]".repeat(1300)),
             "'".repeat(4000),
             "\\".repeat(4000),

@@ -395,18 +395,18 @@ mod tests {
 
     #[test]
     fn the_rule_pins_the_subject_and_who_acts() {
-        insta::assert_snapshot!(linked().rule_json(), @"");
+        insta::assert_snapshot!(linked().rule_json(), @r#"{"issuer_id":"fdis_01","match":{"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"},"name":"agent-mailer-6894ea70","oauth_scope":"workspace:developer","target":{"service_account_id":"svac_01","type":"service_account"},"token_lifetime_seconds":600,"workspace_id":"default"}"#);
         let pair = Setup {
             act_for: Some("user:ada".to_owned()),
             ..linked()
         };
-        insta::assert_snapshot!(pair.rule_json_by_condition(), @"");
+        insta::assert_snapshot!(pair.rule_json_by_condition(), @r#"{"issuer_id":"fdis_01","match":{"audience":"https://api.anthropic.com","condition":"claims.sub == \"user:ada\" && has(claims.act) && claims.act.sub == \"agent:mailer\" && !has(claims.act.act)"},"name":"agent-mailer-for-user-ada-43b7c870","oauth_scope":"workspace:developer","target":{"service_account_id":"svac_01","type":"service_account"},"token_lifetime_seconds":600,"workspace_id":"default"}"#);
     }
 
     #[test]
     fn the_issuer_and_the_account_are_the_documented_bodies() {
-        insta::assert_snapshot!(linked().issuer_json(), @"");
-        insta::assert_snapshot!(linked().service_account_json(), @"");
+        insta::assert_snapshot!(linked().issuer_json(), @r#"{"check_jti":true,"issuer_url":"https://id.example.com","jwks":{"type":"discovery"},"max_jwt_lifetime_seconds":3600,"name":"firman-id-example-com-de96f5b6"}"#);
+        insta::assert_snapshot!(linked().service_account_json(), @r#"{"name":"agent-mailer-6894ea70"}"#);
         let inline = Setup {
             jwks: JwksSource::Inline {
                 keys: vec![json!({"kty": "EC"})],
@@ -421,14 +421,111 @@ mod tests {
 
     #[test]
     fn environment_and_profile_name_the_same_things() {
-        insta::assert_debug_snapshot!(linked().environment(), @"");
-        insta::assert_snapshot!(linked().profile_json(), @"");
-        insta::assert_debug_snapshot!(setup().environment(), @"");
+        insta::assert_debug_snapshot!(linked().environment(), @r#"
+        [
+            (
+                "ANTHROPIC_FEDERATION_RULE_ID",
+                "fdrl_01",
+            ),
+            (
+                "ANTHROPIC_ORGANIZATION_ID",
+                "550e8400-e29b-41d4-a716-446655440000",
+            ),
+            (
+                "ANTHROPIC_SERVICE_ACCOUNT_ID",
+                "svac_01",
+            ),
+            (
+                "ANTHROPIC_IDENTITY_TOKEN_FILE",
+                "/run/firman/claude-token",
+            ),
+        ]
+        "#);
+        insta::assert_snapshot!(linked().profile_json(), @r#"{"authentication":{"federation_rule_id":"fdrl_01","identity_token":{"path":"/run/firman/claude-token","source":"file"},"service_account_id":"svac_01","type":"oidc_federation"},"base_url":"https://api.anthropic.com","organization_id":"550e8400-e29b-41d4-a716-446655440000","version":"1.0"}"#);
+        insta::assert_debug_snapshot!(setup().environment(), @r#"
+        [
+            (
+                "ANTHROPIC_FEDERATION_RULE_ID",
+                "fdrl_…",
+            ),
+            (
+                "ANTHROPIC_ORGANIZATION_ID",
+                "<organization UUID>",
+            ),
+            (
+                "ANTHROPIC_SERVICE_ACCOUNT_ID",
+                "svac_…",
+            ),
+            (
+                "ANTHROPIC_IDENTITY_TOKEN_FILE",
+                "/run/firman/claude-token",
+            ),
+        ]
+        "#);
     }
 
     #[test]
     fn the_console_fields_come_in_its_order() {
-        insta::assert_debug_snapshot!(setup().console_fields(), @"");
+        insta::assert_debug_snapshot!(setup().console_fields(), @r#"
+        [
+            (
+                "Issuer name",
+                "firman-id-example-com-de96f5b6",
+            ),
+            (
+                "Issuer URL",
+                "https://id.example.com",
+            ),
+            (
+                "JWKS source",
+                "Discovery",
+            ),
+            (
+                "Maximum identity-token lifetime",
+                "3600 s",
+            ),
+            (
+                "Service account",
+                "agent-mailer-6894ea70",
+            ),
+            (
+                "Rule name",
+                "agent-mailer-6894ea70",
+            ),
+            (
+                "Match type",
+                "Static",
+            ),
+            (
+                "Subject prefix",
+                "agent:mailer",
+            ),
+            (
+                "Claims",
+                "acting_agent = agent:mailer",
+            ),
+            (
+                "or Match type CEL",
+                "claims.sub == \"agent:mailer\" && claims.acting_agent == \"agent:mailer\" && !has(claims.act)",
+            ),
+            (
+                "Audience",
+                "https://api.anthropic.com",
+            ),
+            (
+                "OAuth scope",
+                "workspace:developer",
+            ),
+            (
+                "Workspace",
+                "default",
+            ),
+            (
+                "Token lifetime",
+                "600 s",
+            ),
+        ]
+        "#);
     }
 
     #[test]
@@ -437,6 +534,18 @@ mod tests {
             act_for: Some("user:${ada}%{x}\"".to_owned()),
             ..setup()
         };
-        insta::assert_snapshot!(setup.terraform_vars(), @"");
+        insta::assert_snapshot!(setup.terraform_vars(), @r#"
+        claude_issuer_name = "firman-id-example-com-de96f5b6"
+        claude_issuer_url = "https://id.example.com"
+        claude_jwks_json = "{\"type\":\"discovery\"}"
+        claude_rule_name = "agent-mailer-for-user-ada-x-de8355bd"
+        claude_subject = "user:$${ada}%%{x}\""
+        claude_acting_agent = "agent:mailer"
+        claude_audience = "https://api.anthropic.com"
+        claude_oauth_scope = "workspace:developer"
+        claude_workspace_id = "default"
+        claude_max_jwt_lifetime_seconds = 3600
+        claude_token_lifetime_seconds = 600
+        "#);
     }
 }

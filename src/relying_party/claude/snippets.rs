@@ -54,7 +54,8 @@ impl Setup {
                 )
             })
             .collect();
-        let key = "${CREDENTIALS_DIRECTORY}/agent-key";
+        // `%d` is the folder that systemd puts the credential in.
+        let key = "%d/agent-key";
         let command: Vec<String> = self
             .watch_command(key, &self.token_file)
             .iter()
@@ -165,9 +166,72 @@ mod tests {
                 assert!(snippet.text.contains("https://id.example.com"), "{}", snippet.text);
             }
         }
-        insta::assert_snapshot!(setup.snippets()[0].text, @"");
-        insta::assert_snapshot!(setup.snippets()[1].text, @"");
-        insta::assert_snapshot!(setup.snippets()[2].text, @"");
+        insta::assert_snapshot!(setup.snippets()[0].text, @r#"
+        # firman-claude-token.service
+        [Service]
+        Type=notify
+        ExecStart="firman" "token" "get" "--issuer" "https://id.example.com" "--client-id" "mailer" "--key" %d/agent-key "--resource" "https://api.anthropic.com" "--out" "/run/firman/claude-token" "--watch"
+        LoadCredential=agent-key:/etc/firman/mailer.pem
+        RuntimeDirectory=firman
+        Restart=always
+
+        # in the agent's own unit
+        [Unit]
+        Requires=firman-claude-token.service
+        After=firman-claude-token.service
+
+        [Service]
+        UnsetEnvironment=ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN
+        Environment="ANTHROPIC_FEDERATION_RULE_ID=fdrl_…"
+        Environment="ANTHROPIC_ORGANIZATION_ID=<organization UUID>"
+        Environment="ANTHROPIC_SERVICE_ACCOUNT_ID=svac_…"
+        Environment="ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token"
+        "#);
+        insta::assert_snapshot!(setup.snippets()[1].text, @r#"
+        spec:
+          initContainers:
+            - name: claude-token
+              image: firman
+              restartPolicy: Always
+              command: ["firman", "token", "get", "--issuer", "https://id.example.com", "--client-id", "mailer", "--key", "/var/run/firman-key/agent.pem", "--resource", "https://api.anthropic.com", "--out", "/var/run/firman/claude-token", "--watch"]
+              startupProbe:
+                exec: { command: ["test", "-s", "/var/run/firman/claude-token"] }
+              volumeMounts:
+                - { name: claude-token, mountPath: /var/run/firman }
+                - { name: agent-key, mountPath: /var/run/firman-key, readOnly: true }
+          containers:
+            - name: agent
+              env:
+                - { name: ANTHROPIC_FEDERATION_RULE_ID, value: "fdrl_…" }
+                - { name: ANTHROPIC_ORGANIZATION_ID, value: "<organization UUID>" }
+                - { name: ANTHROPIC_SERVICE_ACCOUNT_ID, value: "svac_…" }
+                - { name: ANTHROPIC_IDENTITY_TOKEN_FILE, value: "/var/run/firman/claude-token" }
+              volumeMounts:
+                - { name: claude-token, mountPath: /var/run/firman, readOnly: true }
+          volumes:
+            - name: claude-token
+              emptyDir: { medium: Memory }
+            - name: agent-key
+              secret: { secretName: "mailer-key", defaultMode: 0400 }
+        "#);
+        insta::assert_snapshot!(setup.snippets()[2].text, @r#"
+        steps:
+          - name: Token for Claude
+            env:
+              AGENT_KEY: ${{ secrets.FIRMAN_AGENT_KEY }}
+            run: |
+              umask 077
+              printf '%s' "$AGENT_KEY" > "$RUNNER_TEMP/agent.pem"
+              firman token get --issuer 'https://id.example.com' --client-id 'mailer' --key "$RUNNER_TEMP/agent.pem" --resource 'https://api.anthropic.com' --out "$RUNNER_TEMP/claude-token"
+              rm "$RUNNER_TEMP/agent.pem"
+          - name: The agent
+            env:
+              ANTHROPIC_FEDERATION_RULE_ID: "fdrl_…"
+              ANTHROPIC_ORGANIZATION_ID: "<organization UUID>"
+              ANTHROPIC_SERVICE_ACCOUNT_ID: "svac_…"
+              ANTHROPIC_IDENTITY_TOKEN_FILE: "${{ runner.temp }}/claude-token"
+            run: ./agent
+        "#);
     }
 
     #[test]
