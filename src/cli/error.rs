@@ -117,10 +117,7 @@ impl CliError {
 
     /// True for what is not there.
     pub(super) fn is_not_found(&self) -> bool {
-        match self {
-            Self::Failed(fault) => fault.status == Some(404),
-            Self::Usage(_) | Self::ClosedPipe => false,
-        }
+        matches!(self, Self::Failed(fault) if fault.status == Some(404))
     }
 
     /// The same with another sentence after the detail.

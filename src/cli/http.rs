@@ -85,7 +85,7 @@ pub(super) fn check_transport(url: &Url, insecure_http: bool) -> Result<(), CliE
     ))
 }
 
-/// Whether `url` is this machine by its own text.
+/// True for a host that is this machine by its name or address.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

@@ -128,7 +128,7 @@ fn key_state(key: &Value) -> KeyState {
     KeyState {
         kid: text(key, "kid"),
         state: text(key, "state"),
-        activates_at: time("activates_at"),
+        created_at: time("created_at"),
         since: time("since"),
     }
 }

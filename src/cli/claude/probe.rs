@@ -79,10 +79,7 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Fetched, Unreached> 
         location: header("location"),
         date: header("date").as_deref().and_then(http_date),
         request_id: header("request-id"),
-        is_simulation: response
-            .headers()
-            .keys()
-            .any(|name| name.as_str().contains("simulat")),
+        is_simulation: header("x-simulation").is_some(),
         ..Fetched::default()
     };
     while let Some(chunk) = response.chunk().await.map_err(|error| unreached(&error))? {

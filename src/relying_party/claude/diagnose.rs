@@ -346,15 +346,14 @@ fn key(evidence: &Evidence) -> Vec<Cause> {
         }];
     }
     let at = evidence.refused_at.unwrap_or(evidence.now);
-    if let Some(since) = key
-        .since
-        .filter(|since| key.state == "active" && at.since(*since) < JWKS_CACHE_SECONDS)
-    {
+    // A rotation publishes long before; a first key and one that replaces a revoked one sign at once.
+    let is_new = |created: &UnixTime| at.since(*created) < JWKS_CACHE_SECONDS;
+    if let Some(created) = key.created_at.filter(is_new) {
         return vec![of(
             Denial::UnknownKid,
             Likelihood::Possible,
             format!(
-                "its key {shown} signs only since {since}; Claude may take up to {JWKS_CACHE_SECONDS} s to see a new key"
+                "its key {shown} is published only since {created}; Claude may take up to {JWKS_CACHE_SECONDS} s to see a new key"
             ),
         )];
     }
@@ -719,7 +718,7 @@ mod tests {
             keys: vec![KeyState {
                 kid: "key-1".to_owned(),
                 state: "active".to_owned(),
-                activates_at: None,
+                created_at: Some(UnixTime(NOW - 100_000)),
                 since: Some(UnixTime(NOW - 100_000)),
             }],
             consumers: Vec::new(),
@@ -808,7 +807,7 @@ mod tests {
             }];
         }),
         ("unknown_kid", Possible, |e| {
-            e.keys[0].since = Some(UnixTime(NOW - 20))
+            e.keys[0].created_at = Some(UnixTime(NOW - 20))
         }),
         ("unknown_kid", Possible, |e| e.expected.is_inline = true),
         ("sub_missing", Certain, |e| {

@@ -16,8 +16,8 @@ pub struct KeyState {
     pub kid: String,
     /// `prepared`, `active`, `retiring`, `retired` or `revoked`.
     pub state: String,
-    /// When it signs, for a prepared one.
-    pub activates_at: Option<UnixTime>,
+    /// When it was made, and with that published.
+    pub created_at: Option<UnixTime>,
     /// Since when it is as it is, if that is known.
     pub since: Option<UnixTime>,
 }
@@ -167,7 +167,7 @@ mod tests {
         KeyState {
             kid: kid.to_owned(),
             state: state.to_owned(),
-            activates_at: None,
+            created_at: None,
             since: None,
         }
     }
