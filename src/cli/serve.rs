@@ -179,7 +179,8 @@ pub(super) struct StopSignals {
 }
 
 impl StopSignals {
-    fn catch() -> Result<Self, CliError> {
+    /// From now on they are waited for.
+    pub(super) fn catch() -> Result<Self, CliError> {
         let failed = |error: std::io::Error| CliError::failed("signal", error.to_string());
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(failed)?,

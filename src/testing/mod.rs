@@ -3,11 +3,13 @@
 //! tests are written with.
 
 mod assertion;
+mod claude_simulator;
 mod clock;
 mod keys;
 mod random;
 
 pub use assertion::AssertionBuilder;
+pub use claude_simulator::{ClaudeSimulator, ClaudeSimulatorOptions, SIMULATED_ORGANIZATION};
 pub use clock::ManualClock;
 pub use keys::TestKey;
 pub use random::SeededRandom;

@@ -1,9 +1,10 @@
-//! `firman claude`: setting up, checking and trying the federation with Claude. Calls what is known of
-//! Claude in `relying_party::claude`; everything outbound is here.
+//! `firman claude`: setting up, checking and trying the federation with Claude. What Claude demands is
+//! `relying_party::claude`'s to know; here it is asked for, sent and printed.
 
 mod diagnose;
 mod facts;
 mod probe;
+mod simulate;
 mod verify;
 
 use clap::Subcommand;
@@ -17,11 +18,14 @@ pub(super) enum Command {
     Verify(verify::VerifyArgs),
     /// Why Claude refused a token: the likely causes, the likeliest first
     Diagnose(diagnose::DiagnoseArgs),
+    /// Run a local stand-in for Claude that takes this issuer's tokens and says why not
+    Simulate(simulate::SimulateArgs),
 }
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
         Command::Verify(args) => verify::run(args, session).await,
         Command::Diagnose(args) => diagnose::run(args, session).await,
+        Command::Simulate(args) => simulate::run(args, session).await,
     }
 }

@@ -1,0 +1,141 @@
+//! Answers in Claude's form: `{"type":"error","error":{"type","message"},"request_id"}`, the header
+//! `request-id`, and the header that says that this is a simulation.
+
+use axum::extract::Request;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::domain::Invalid;
+use crate::ports::request::RequestId;
+use crate::relying_party::claude::Denied;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const X_SIMULATION: HeaderName = HeaderName::from_static("x-simulation");
+
+/// The id of a request as Claude's look, made from the server's own.
+pub(super) fn request_id(id: &RequestId) -> String {
+    let letters: String = id.0.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("req_{letters}")
+}
+
+/// A JSON answer.
+pub(super) fn ok(value: &Value) -> Response {
+    json_response(StatusCode::OK, value)
+}
+
+fn json_response(status: StatusCode, value: &Value) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (status, headers, value.to_string()).into_response()
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    kind: &'static str,
+    message: String,
+    /// What a real answer does not have: the reason of a denial, with `--explain`.
+    explanation: Option<Value>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind,
+            message: message.into(),
+            explanation: None,
+        }
+    }
+
+    /// 400.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    /// 401.
+    pub(super) fn authentication(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", message)
+    }
+
+    /// 403.
+    pub(super) fn permission(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_error", message)
+    }
+
+    /// 404.
+    pub(super) fn not_found(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found_error",
+            format!("{what} not found"),
+        )
+    }
+
+    /// 409. Not documented: the type that goes with it.
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "invalid_request_error", message)
+    }
+
+    /// The one opaque answer to every denial, with its reason only where that was asked for.
+    pub(super) fn denied(denied: &Denied, explain: bool) -> Self {
+        let mut error = Self::authentication("Authentication failed");
+        error.explanation = explain.then(|| {
+            json!({
+                "reason": denied.denial.as_str(),
+                "detail": denied.detail,
+                "what_to_do": denied.denial.explain(),
+            })
+        });
+        error
+    }
+
+    /// The answer to the request of that id.
+    pub(super) fn response(&self, id: &RequestId) -> Response {
+        let mut body = json!({
+            "type": "error",
+            "error": { "type": self.kind, "message": self.message },
+            "request_id": request_id(id),
+        });
+        if let Some(explanation) = &self.explanation {
+            body["simulation"] = explanation.clone();
+        }
+        json_response(self.status, &body)
+    }
+}
+
+impl From<Invalid> for ApiError {
+    /// Malformed ids are told as Claude tells them: `federation_rule_id is not a well-formed …`; the other
+    /// faults with the field as prefix.
+    fn from(invalid: Invalid) -> Self {
+        let Invalid { field, problem } = &invalid;
+        if problem.starts_with("is ") {
+            Self::invalid(format!("{field} {problem}"))
+        } else {
+            Self::invalid(format!("{field}: {problem}"))
+        }
+    }
+}
+
+/// The answer to a request, or the refusal in Claude's form.
+pub(super) fn respond(outcome: Result<Response, ApiError>, id: &RequestId) -> Response {
+    outcome.unwrap_or_else(|error| error.response(id))
+}
+
+/// Puts on every answer which request it belongs to and that nothing here is real.
+pub(super) async fn mark(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().map(request_id);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(X_SIMULATION, HeaderValue::from_static("firman"));
+    if let Some(id) = id.and_then(|id| HeaderValue::try_from(id).ok()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    response
+}

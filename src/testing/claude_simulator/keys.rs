@@ -1,0 +1,136 @@
+//! The keys of issuers, fetched as Claude would: no redirect, a bounded answer, https on port 443, with plain
+//! HTTP on loopback let through, since this is a simulation. Kept for a minute.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::jose::PublicJwkSet;
+use crate::jose::jwk_set::MAX_KEY_SET_BYTES;
+use crate::ports::time::UnixTime;
+use crate::relying_party::claude::{
+    Denial, Denied, FederationIssuer, IssuerObjectId, JWKS_CACHE_SECONDS, JwksSource,
+    check_dialled_url,
+};
+
+/// Not documented: how long an issuer may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The keys of issuers by the issuer's id.
+#[derive(Debug, Default)]
+pub(super) struct KeyCache {
+    kept: Mutex<HashMap<IssuerObjectId, Kept>>,
+}
+
+/// A key set, from where, and when it was fetched.
+#[derive(Clone, Debug)]
+struct Kept {
+    source: JwksSource,
+    issuer_url: String,
+    keys: Arc<PublicJwkSet>,
+    fetched_at: UnixTime,
+}
+
+impl KeyCache {
+    /// The keys of an issuer. Within a minute the same ones, so that a key that has just been published may be
+    /// unknown. Not documented: what a failed fetch does to older keys; here they are no longer used.
+    pub(super) async fn keys(
+        &self,
+        issuer: &FederationIssuer,
+        now: UnixTime,
+    ) -> Result<Arc<PublicJwkSet>, Denied> {
+        let unavailable = |problem: String| Denial::JwksUnavailable.because(problem);
+        if let Some(set) = issuer.jwks.inline_set() {
+            return set
+                .map(Arc::new)
+                .map_err(|error| unavailable(format!("the inline keys: {error}")));
+        }
+        if let Some(keys) = self.kept(issuer, now) {
+            return Ok(keys);
+        }
+        let keys = Arc::new(fetch(issuer).await.map_err(unavailable)?);
+        let kept = Kept {
+            source: issuer.jwks.clone(),
+            issuer_url: issuer.issuer_url.clone(),
+            keys: Arc::clone(&keys),
+            fetched_at: now,
+        };
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(issuer.id.clone(), kept);
+        Ok(keys)
+    }
+
+    fn kept(&self, issuer: &FederationIssuer, now: UnixTime) -> Option<Arc<PublicJwkSet>> {
+        let all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = all.get(&issuer.id)?;
+        let is_fresh = kept.source == issuer.jwks
+            && kept.issuer_url == issuer.issuer_url
+            && (0..JWKS_CACHE_SECONDS).contains(&now.since(kept.fetched_at));
+        is_fresh.then(|| Arc::clone(&kept.keys))
+    }
+}
+
+async fn fetch(issuer: &FederationIssuer) -> Result<PublicJwkSet, String> {
+    let (field, url) = issuer
+        .jwks
+        .dialled_url(&issuer.issuer_url)
+        .ok_or("the keys are inline")?;
+    let jwks_uri = match issuer.jwks {
+        JwksSource::Discovery { .. } => {
+            let metadata: Value = serde_json::from_slice(&get(field, &url).await?)
+                .map_err(|_| format!("{url} is not JSON"))?;
+            // Not documented: whether this is compared. OpenID Connect Discovery §4.3 demands it.
+            if metadata["issuer"] != issuer.issuer_url.as_str() {
+                return Err(format!(
+                    "the discovery document at {url} names the issuer {}, registered is {:?}",
+                    metadata["issuer"], issuer.issuer_url
+                ));
+            }
+            metadata["jwks_uri"]
+                .as_str()
+                .ok_or_else(|| format!("the discovery document at {url} has no jwks_uri"))?
+                .to_owned()
+        }
+        JwksSource::ExplicitUrl { .. } | JwksSource::Inline { .. } => url,
+    };
+    let body = get("jwks_uri", &jwks_uri).await?;
+    PublicJwkSet::parse_published(&body).map_err(|error| format!("the keys at {jwks_uri}: {error}"))
+}
+
+async fn get(field: &'static str, url: &str) -> Result<Vec<u8>, String> {
+    check_dialled_url(field, url, true).map_err(|error| error.to_string())?;
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(TIMEOUT);
+    // Certificates are loaded only for https: a slim container has none.
+    let builder = if url.starts_with("https:") {
+        builder
+    } else {
+        builder.tls_certs_only([])
+    };
+    let failed = |error: reqwest::Error| format!("{url} cannot be fetched: {}", innermost(&error));
+    let client = builder.build().map_err(failed)?;
+    let mut response = client.get(url).send().await.map_err(failed)?;
+    if response.status() != 200 {
+        return Err(format!("{url} answered with status {}", response.status()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_KEY_SET_BYTES {
+            return Err(format!("{url} is longer than {MAX_KEY_SET_BYTES} bytes"));
+        }
+    }
+    Ok(body)
+}
+
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

@@ -1,0 +1,161 @@
+//! `POST /v1/messages` and `GET /v1/models`, for tokens that were issued here. The answer is fixed text that
+//! names the service account: what is proved is who was let in, not what a model says.
+
+use axum::body::Bytes;
+use axum::extract::{Extension, Path, State};
+use axum::http::HeaderMap;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::Shared;
+use super::answer::{ApiError, ok, respond};
+use super::caller::{check_version, messenger};
+use super::exchange::json_object;
+use crate::ports::request::RequestId;
+
+/// The one model that is listed. Requests may name any.
+const MODEL: &str = "claude-simulated";
+
+pub(super) async fn messages(
+    State(shared): State<Shared>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    respond(answer(&shared, &headers, &body), &id)
+}
+
+fn answer(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Result<Response, ApiError> {
+    let grant = messenger(shared, headers)?;
+    check_version(headers)?;
+    let body = json_object(body)?;
+    let model = check_request(&body)?;
+    let text = format!("simulated answer for {}", grant.service_account_id);
+    let workspace = grant.workspace_id.map(|workspace| workspace.to_string());
+    let message = json!({
+        "id": shared.stamp().id("msg_"),
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [{ "type": "text", "text": text }],
+        "stop_reason": "end_turn",
+        "stop_sequence": null,
+        "usage": { "input_tokens": 1, "output_tokens": 4 },
+    });
+    let mut response = if body.get("stream") == Some(&Value::Bool(true)) {
+        streamed(&message)
+    } else {
+        ok(&message)
+    };
+    if let Some(workspace) = workspace.and_then(|id| id.parse().ok()) {
+        response
+            .headers_mut()
+            .insert("x-simulation-workspace", workspace);
+    }
+    Ok(response)
+}
+
+/// The members that a request must have; returns the model.
+fn check_request(body: &Map<String, Value>) -> Result<&str, ApiError> {
+    let required = |field: &str| ApiError::invalid(format!("{field}: Field required"));
+    let model = body
+        .get("model")
+        .and_then(Value::as_str)
+        .ok_or_else(|| required("model"))?;
+    let max_tokens = body
+        .get("max_tokens")
+        .ok_or_else(|| required("max_tokens"))?;
+    if max_tokens.as_u64().is_none_or(|tokens| tokens == 0) {
+        return Err(ApiError::invalid(
+            "max_tokens: must be a whole number of at least 1",
+        ));
+    }
+    let messages = body.get("messages").ok_or_else(|| required("messages"))?;
+    if messages.as_array().is_none_or(Vec::is_empty) {
+        return Err(ApiError::invalid(
+            "messages: at least one message is required",
+        ));
+    }
+    Ok(model)
+}
+
+/// The same message as server-sent events.
+fn streamed(message: &Value) -> Response {
+    let mut start = message.clone();
+    start["content"] = json!([]);
+    start["stop_reason"] = Value::Null;
+    let events = [
+        json!({"type": "message_start", "message": start}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        json!({
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": message["content"][0]["text"]},
+        }),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": null},
+            "usage": {"output_tokens": 4},
+        }),
+        json!({"type": "message_stop"}),
+    ];
+    let text: String = events
+        .iter()
+        .map(|event| {
+            let name = event["type"].as_str().unwrap_or_default();
+            format!("event: {name}\ndata: {event}\n\n")
+        })
+        .collect();
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, text).into_response()
+}
+
+fn model_value() -> Value {
+    json!({
+        "type": "model",
+        "id": MODEL,
+        "display_name": "Simulated",
+        "created_at": "2026-01-01T00:00:00Z",
+    })
+}
+
+pub(super) async fn models(
+    State(shared): State<Shared>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Response {
+    let list = || {
+        messenger(&shared, &headers)?;
+        check_version(&headers)?;
+        Ok(ok(&json!({
+            "data": [model_value()],
+            "has_more": false,
+            "first_id": MODEL,
+            "last_id": MODEL,
+        })))
+    };
+    respond(list(), &id)
+}
+
+pub(super) async fn model(
+    State(shared): State<Shared>,
+    Extension(id): Extension<RequestId>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let show = || {
+        messenger(&shared, &headers)?;
+        check_version(&headers)?;
+        if name == MODEL {
+            Ok(ok(&model_value()))
+        } else {
+            Err(ApiError::not_found("model"))
+        }
+    };
+    respond(show(), &id)
+}

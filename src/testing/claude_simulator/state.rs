@@ -1,0 +1,169 @@
+//! What the simulation remembers besides its objects: access tokens, used `jti`s, the history. All bounded:
+//! what ends first goes first.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use serde_json::{Value, json};
+
+use crate::jose::digest::{base64url, sha256};
+use crate::ports::random::{Random, random_bytes};
+use crate::ports::time::UnixTime;
+use crate::relying_party::claude::{Denied, IssuerObjectId, RuleId, ServiceAccountId, WorkspaceId};
+
+/// Attempts that the history keeps.
+const HISTORY_MAX: usize = 1000;
+/// Access tokens that are remembered at once.
+const TOKENS_MAX: usize = 10_000;
+/// Used `jti`s that are remembered at once.
+const JTIS_MAX: usize = 100_000;
+
+/// A new access token, of the real ones' look.
+pub(super) fn new_token(random: &dyn Random) -> String {
+    let bytes: [u8; 48] = random_bytes(random);
+    format!("sk-ant-oat01-{}", base64url(&bytes))
+}
+
+/// What an access token stands for.
+#[derive(Clone, Debug)]
+pub(super) struct Grant {
+    pub(super) service_account_id: ServiceAccountId,
+    pub(super) scope: String,
+    pub(super) workspace_id: Option<WorkspaceId>,
+    pub(super) expires_at: UnixTime,
+}
+
+/// One attempt to exchange a token.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    pub(super) at: UnixTime,
+    pub(super) request_id: String,
+    pub(super) rule_id: RuleId,
+    pub(super) issuer_id: Option<IssuerObjectId>,
+    pub(super) service_account_id: ServiceAccountId,
+    /// The claims of the token, verified or not; null when they cannot be read.
+    pub(super) claims: Value,
+    pub(super) denied: Option<Denied>,
+}
+
+impl Attempt {
+    /// In the shape of the Compliance API's `platform_federated_authentication`.
+    fn to_value(&self) -> Value {
+        let status = match &self.denied {
+            None => json!({"outcome": "success", "reason": null, "detail": null}),
+            Some(denied) => json!({
+                "outcome": "denied",
+                "reason": denied.denial.as_str(),
+                "detail": denied.detail,
+            }),
+        };
+        json!({
+            "type": "platform_federated_authentication",
+            "created_at": self.at.to_string(),
+            "request_id": self.request_id,
+            "event_data": {
+                "federation_rule_id": self.rule_id,
+                "issuer_id": self.issuer_id,
+                "oidc_token": { "claims": self.claims, "jti": self.claims["jti"] },
+                "requested_service_account_id": self.service_account_id,
+            },
+            "status": status,
+            // The real history usually has no entry where the rule was not recognised.
+            "in_console": self.issuer_id.is_some(),
+        })
+    }
+}
+
+/// The memory of the simulation.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    history: VecDeque<Attempt>,
+    /// By digest, with the grants.
+    tokens: HashMap<[u8; 32], Grant>,
+    /// Per issuer and `jti`: until when it is remembered.
+    jtis: HashMap<(IssuerObjectId, [u8; 32]), UnixTime>,
+    /// The same by end, to forget what ended.
+    ends: BTreeMap<(UnixTime, u64), (IssuerObjectId, [u8; 32])>,
+    counter: u64,
+}
+
+impl Memory {
+    /// Takes `jti` for an issuer; false when it was taken before.
+    pub(super) fn take_jti(
+        &mut self,
+        issuer: &IssuerObjectId,
+        jti: &str,
+        (until, now): (UnixTime, UnixTime),
+    ) -> bool {
+        while let Some((&(end, number), _)) = self.ends.first_key_value() {
+            if end > now && self.jtis.len() < JTIS_MAX {
+                break;
+            }
+            if let Some(key) = self.ends.remove(&(end, number)) {
+                self.jtis.remove(&key);
+            }
+        }
+        let key = (issuer.clone(), sha256(jti.as_bytes()));
+        if self.jtis.contains_key(&key) {
+            return false;
+        }
+        self.counter += 1;
+        self.ends.insert((until, self.counter), key.clone());
+        self.jtis.insert(key, until);
+        true
+    }
+
+    /// Remembers an access token.
+    pub(super) fn grant(&mut self, token: &str, grant: Grant, now: UnixTime) {
+        if self.tokens.len() >= TOKENS_MAX {
+            self.tokens.retain(|_, grant| grant.expires_at > now);
+        }
+        if self.tokens.len() >= TOKENS_MAX
+            && let Some(first) = self
+                .tokens
+                .iter()
+                .min_by_key(|(_, grant)| grant.expires_at)
+                .map(|(key, _)| *key)
+        {
+            self.tokens.remove(&first);
+        }
+        self.tokens.insert(sha256(token.as_bytes()), grant);
+    }
+
+    /// What `token` stands for, expired or not.
+    pub(super) fn granted(&self, token: &str) -> Option<&Grant> {
+        self.tokens.get(&sha256(token.as_bytes()))
+    }
+
+    /// Records an attempt.
+    pub(super) fn record(&mut self, attempt: Attempt) {
+        if self.history.len() >= HISTORY_MAX {
+            self.history.pop_back();
+        }
+        self.history.push_front(attempt);
+    }
+
+    /// The attempts, newest first.
+    pub(super) fn history(&self) -> Vec<Value> {
+        self.history.iter().map(Attempt::to_value).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jti_is_taken_once_per_issuer_until_its_end() {
+        let mut memory = Memory::default();
+        let (one, two) = (
+            IssuerObjectId::parse("fdis_1").unwrap(),
+            IssuerObjectId::parse("fdis_2").unwrap(),
+        );
+        let (now, until) = (UnixTime(100), UnixTime(200));
+        assert!(memory.take_jti(&one, "a", (until, now)));
+        assert!(!memory.take_jti(&one, "a", (until, UnixTime(199))));
+        assert!(memory.take_jti(&two, "a", (until, now)));
+        assert!(memory.take_jti(&one, "b", (until, now)));
+        assert!(memory.take_jti(&one, "a", (UnixTime(300), UnixTime(200))));
+    }
+}
