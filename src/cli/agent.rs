@@ -12,6 +12,7 @@ use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
 use super::error::CliError;
 use super::print::{Table, date, date_and_distance, items, names, text, texts};
 use super::{Session, edited_list, nothing_to_change, parse_name, parse_pair};
+use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -163,6 +164,10 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 .await?;
             print(&agent, session)?;
             session.printer.hint("Suspended: its next token request is refused. Tokens already issued last until they expire.");
+            let now = session.now();
+            if let Some(text) = at_claude(&agent, now) {
+                session.printer.hint(&text);
+            }
             session.printer.next(&format!("firman agent resume {name}"));
             Ok(())
         }
@@ -197,6 +202,24 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             explain(&answer, session)
         }
     }
+}
+
+/// What a suspended agent may still do at Claude, and what ends it; nothing when it never was there.
+fn at_claude(agent: &Value, now: UnixTime) -> Option<String> {
+    let rule = text(agent, "claude_rule_id");
+    let until = date_and_distance(agent, "claude_access_until_at_most", now);
+    if until.is_empty() {
+        return (!rule.is_empty())
+            .then(|| "No token of it is good for anything at Claude any more.".to_owned());
+    }
+    let rule = if rule.is_empty() {
+        "its rule".to_owned()
+    } else {
+        format!("the rule {rule}")
+    };
+    Some(format!(
+        "Claude access may outlive this until {until} at most. Archive {rule} at Claude to end exchanges at once; what Claude gave before lasts until then."
+    ))
 }
 
 /// Says that something is gone. The API's answer is empty, so that JSON readers get an object of ours.

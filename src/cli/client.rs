@@ -85,6 +85,21 @@ impl AdminClient {
         object(&answer.body)
     }
 
+    /// `PUT` with a JSON body: what is there is replaced.
+    pub(super) async fn put(&self, path: &[&str], body: &Value) -> Result<Value, CliError> {
+        let answer = self
+            .call(
+                Method::PUT,
+                path,
+                Call {
+                    body: Some(body),
+                    ..Call::default()
+                },
+            )
+            .await?;
+        object(&answer.body)
+    }
+
     /// `DELETE`, whose answer is empty.
     pub(super) async fn delete(&self, path: &[&str], query: &Query) -> Result<(), CliError> {
         self.call(

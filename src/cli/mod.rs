@@ -20,6 +20,7 @@ mod healthcheck;
 mod http;
 mod issuer;
 mod key;
+mod key_consumer;
 mod keyfile;
 mod print;
 mod quickstart;
@@ -129,6 +130,9 @@ enum Command {
     /// The issuer's signing keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Claude: set up, check and try the federation
+    #[command(subcommand)]
+    Claude(claude::Command),
     /// The record of everything that happened
     #[command(subcommand)]
     Audit(audit::Command),
@@ -245,6 +249,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
         Command::Role(command) => role::run(command, session).await,
         Command::Token(command) => token::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,
+        Command::Claude(command) => claude::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
         Command::Claude(command) => claude::run(command, session).await,
         Command::Issuer(command) => issuer::run(command, session).await,
@@ -417,6 +422,10 @@ mod tests {
             "firman token verify x.y.z --issuer https://x",
             "firman token verify x.y.z --audience https://x",
             "firman key revoke abc",
+            "firman key activate",
+            "firman key consumer ack",
+            "firman key consumer add A",
+            "firman claude link mailer --rule fdrl_1 --organization x",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

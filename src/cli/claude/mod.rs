@@ -3,6 +3,7 @@
 
 mod diagnose;
 mod facts;
+mod link;
 mod probe;
 mod simulate;
 mod verify;
@@ -14,6 +15,12 @@ use super::error::CliError;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Note which rule and service account at Claude belong to an agent, so that other commands need no flags
+    Link(link::LinkArgs),
+    /// List which agents are linked to what at Claude
+    Links(link::LinksArgs),
+    /// Forget what belongs to an agent at Claude; there everything stays as it is
+    Unlink(link::UnlinkArgs),
     /// Go round from the outside as Claude would: one line per check, exit code 1 when one fails
     Verify(verify::VerifyArgs),
     /// Why Claude refused a token: the likely causes, the likeliest first
@@ -24,6 +31,9 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
+        Command::Link(args) => link::link(args, session).await,
+        Command::Links(args) => link::links(&args, session).await,
+        Command::Unlink(args) => link::unlink(&args, session).await,
         Command::Verify(args) => verify::run(args, session).await,
         Command::Diagnose(args) => diagnose::run(args, session).await,
         Command::Simulate(args) => simulate::run(args, session).await,

@@ -181,6 +181,8 @@ async fn ad_006_a_viewer_reads_and_changes_nothing() {
         "/roles",
         "/resources",
         "/keys",
+        "/key-consumers",
+        "/claude-links",
         "/audit",
         "/audit/verify",
         "/issuer",
@@ -235,6 +237,23 @@ async fn ad_006_a_viewer_reads_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn ad_006_a_viewer_neither_links_nor_acknowledges() {
+    let issuer = TestIssuer::start().await;
+    issuer.agent("mailer").with_secret().await;
+    let viewer = administrator(&issuer, "vera", AdministratorRole::Viewer, None).await;
+    let viewer = [("authorization", viewer.as_str())];
+    let detail = "this takes an administrator with the role operator; 'vera' is viewer";
+    for (method, path) in [
+        (Method::PUT, "/agents/mailer/claude-link"),
+        (Method::DELETE, "/agents/mailer/claude-link"),
+        (Method::POST, "/key-consumers/claude/ack"),
+    ] {
+        let answer = call_with(&issuer, (method, path), &viewer, Some(&json!({}))).await;
+        assert_problem(&answer, 403, "forbidden", detail);
+    }
+}
+
+#[tokio::test]
 async fn ad_007_an_operator_does_not_reach_what_only_owners_may() {
     let issuer = TestIssuer::start().await;
     let operator = administrator(&issuer, "olga", AdministratorRole::Operator, None).await;
@@ -245,10 +264,19 @@ async fn ad_007_an_operator_does_not_reach_what_only_owners_may() {
         .to_owned();
     let reason = json!({ "reason": "test" });
     let settings = json!({ "max_lifetime": 43200 });
+    let consumer = json!({ "name": "claude" });
+    let activation = json!({ "override_consumers": true });
     let detail = "this takes an administrator with the role owner; 'olga' is operator";
     for (method, path, body) in [
         (Method::POST, "/keys/rotate".to_owned(), None),
         (Method::POST, format!("/keys/{kid}/revoke"), Some(&reason)),
+        (
+            Method::POST,
+            format!("/keys/{kid}/activate"),
+            Some(&activation),
+        ),
+        (Method::POST, "/key-consumers".to_owned(), Some(&consumer)),
+        (Method::DELETE, "/key-consumers/claude".to_owned(), None),
         (Method::PATCH, "/issuer".to_owned(), Some(&settings)),
         (
             Method::POST,

@@ -13,6 +13,11 @@ fn making() -> Vec<Step> {
     let api = json!({ "name": "api", "identifier": "https://api.example", "scopes": ["read"] });
     let agent =
         json!({ "name": "a.b", "owner": "Équipe \u{1f600}", "groups": ["ops"], "credential": key });
+    let link = json!({
+        "rule_id": "fdrl_1", "organization_id": "2f1c0d6e-8f0a-4b7e-9c53-0a1b2c3d4e5f", "service_account_id": "svac_1",
+        "workspace_id": "default", "token_lifetime": 600
+    });
+    let consumer = json!({ "name": "claude", "description": "Équipe \u{1f600}" });
     vec![
         (Method::POST, "/resources", api.clone()),
         (Method::POST, "/resources", api),
@@ -44,6 +49,19 @@ fn making() -> Vec<Step> {
             Value::Null,
         ),
         (Method::GET, "/agents/%00", Value::Null),
+        (Method::PUT, "/agents/a.b/claude-link", link.clone()),
+        (Method::PUT, "/agents/a.b/claude-link", link),
+        (Method::GET, "/claude-links", Value::Null),
+        (Method::GET, "/agents/%00/claude-link", Value::Null),
+        (Method::POST, "/key-consumers", consumer.clone()),
+        (Method::POST, "/key-consumers", consumer),
+        (Method::POST, "/key-consumers/%00/ack", json!({})),
+        (
+            Method::POST,
+            "/key-consumers/claude/ack",
+            json!({ "kids": ["a\0b"] }),
+        ),
+        (Method::POST, "/key-consumers/claude/ack", json!({})),
         (Method::GET, "/agents/a.b/explain", Value::Null),
         (Method::POST, "/agents/a.b/suspend", Value::Null),
         (Method::POST, "/agents/a.b/resume", Value::Null),
@@ -64,7 +82,11 @@ fn removing() -> Vec<Step> {
             "/keys/rotate",
             json!({ "algorithm": "ES256" }),
         ),
+        (Method::DELETE, "/key-consumers/claude", Value::Null),
+        (Method::DELETE, "/key-consumers/claude", Value::Null),
+        (Method::POST, "/key-consumers", json!({ "name": "claude" })),
         (Method::DELETE, "/agents/a.b", Value::Null),
+        (Method::GET, "/claude-links", Value::Null),
         (
             Method::POST,
             "/agents",
@@ -81,7 +103,8 @@ async fn whole_round(issuer: &TestIssuer) -> Vec<String> {
         let body = (!body.is_null()).then_some(&body);
         let answer = issuer.admin(method.clone(), path, body).await;
         // The refusal of a third secret names the ids of this run.
-        let names_ids = answer.status == 409 && path.ends_with("/credentials");
+        let names_ids = answer.status == 409 && path.ends_with("/credentials")
+            || path.starts_with("/key-consumers") && answer.status != 404;
         let shown = if names_ids {
             Value::Null
         } else {

@@ -4,10 +4,12 @@
 mod agents;
 mod audit;
 mod callers;
+mod claude;
 mod credentials;
 mod engines;
 mod groups_and_roles;
 mod inputs;
+mod key_consumers;
 mod keys_and_settings;
 mod openapi;
 mod resources;

@@ -774,8 +774,8 @@ fn signing_keys_are_listed_rotated_and_revoked() {
     assert_snapshot!(live.run("key rotate --algorithm ES256"), @r"
     exit code 0
     ----- stdout
-    KID                                          ALGORITHM  STATE     SINCE  UNTIL  ACTIVATES             CREATED
-    [KEY]  ES256      prepared  -      -      [TIME]  [TIME]
+    KID                                          ALGORITHM  STATE     SINCE  UNTIL  ACTIVATES             WAITING FOR  CREATED
+    [KEY]  ES256      prepared  -      -      [TIME]  -            [TIME]
     ----- stderr
     Published now; each signs from the time it activates. Nothing else needs to be done.
     ");
@@ -815,9 +815,9 @@ fn signing_keys_are_listed_rotated_and_revoked() {
     assert_snapshot!(live.run(&format!("key revoke {kid} --reason 'laptop stolen' --yes")), @r"
     exit code 0
     ----- stdout
-    KID                                          ALGORITHM  STATE    SINCE                 UNTIL  ACTIVATES  CREATED
-    [KEY]  ES256      revoked  [TIME]  -      -          [TIME]
-    [KEY]  ES256      active   [TIME]  -      -          [TIME]
+    KID                                          ALGORITHM  STATE    SINCE                 UNTIL  ACTIVATES  WAITING FOR  CREATED
+    [KEY]  ES256      revoked  [TIME]  -      -          -            [TIME]
+    [KEY]  ES256      active   [TIME]  -      -          -            [TIME]
     ----- stderr
     ");
     assert_eq!(
@@ -834,6 +834,68 @@ fn signing_keys_are_listed_rotated_and_revoked() {
     ----- stderr
     error: there is no key 'nonesuch'
     ");
+}
+
+#[test]
+fn a_new_key_waits_for_its_consumers_and_says_so() {
+    let live = Live::start();
+    assert_snapshot!(live.run("key consumer list"), @"");
+    assert_snapshot!(live.run("key consumer add claude --description 'inline at Claude'"), @"");
+    assert_snapshot!(live.run("key consumer add claude"), @"");
+    assert_snapshot!(live.run("key consumer list"), @"");
+    assert_snapshot!(live.run("key rotate --algorithm ES256"), @"");
+    let keys = live.json("key list");
+    let keys = keys["items"].as_array().unwrap();
+    let key = |state: &str| {
+        let found = keys
+            .iter()
+            .find(|key| key["algorithm"] == "ES256" && key["state"] == state);
+        found.unwrap()["kid"].as_str().unwrap()
+    };
+    assert_snapshot!(live.run(&format!("key activate {}", key("prepared"))), @"");
+    assert_snapshot!(live.run(&format!("key consumer ack claude --kid {}", key("active"))), @"");
+    assert_snapshot!(live.run("key consumer ack claude --kid nonesuch"), @"");
+    assert_snapshot!(live.run(&format!("key revoke {} --reason leaked --yes", key("active"))), @"");
+    assert_snapshot!(live.run("key consumer ack claude"), @"");
+    assert_snapshot!(live.run("key consumer remove claude"), @"");
+    assert_snapshot!(live.run("key consumer remove claude --yes"), @"");
+    assert_eq!(live.json("key consumer list")["items"], json!([]));
+}
+
+#[test]
+fn agents_are_linked_to_what_is_theirs_at_claude() {
+    let live = Live::with_mail();
+    live.json("agent add mailer --owner ops --role reader --secret");
+    assert_snapshot!(live.run("claude links"), @"");
+    let ids = "--organization 00000000-0000-4000-8000-000000000000 --service-account svac_01";
+    assert_snapshot!(live.run(&format!("claude link mailer --rule fdrl/1 {ids}")), @"");
+    assert_snapshot!(live.run(&format!("claude link mailer --rule fdrl_01 {ids} --token-lifetime 10m")), @"");
+    assert_snapshot!(live.run("claude links"), @"");
+    assert_snapshot!(live.run("claude unlink mailer"), @"");
+    assert_snapshot!(live.run("claude unlink mailer"), @"");
+}
+
+#[test]
+fn a_suspension_says_what_may_go_on_at_claude() {
+    let live = Live::start();
+    live.json("resource add claude --profile claude");
+    live.json("role add claude-user --grant claude");
+    live.json("agent add mailer --owner ops --role claude-user --generate-key mailer.pem");
+    live.json(&format!(
+        "token get --issuer {} --client-id mailer --key mailer.pem",
+        live.issuer()
+    ));
+    let last_lines = |text: String| {
+        let lines = text.split_once("----- stderr\n").unwrap().1;
+        lines.to_owned()
+    };
+    assert_snapshot!(last_lines(live.run("agent suspend mailer")), @"");
+    let ids = "--organization 00000000-0000-4000-8000-000000000000 --service-account svac_01";
+    live.json(&format!("claude link mailer --rule fdrl_01 {ids}"));
+    assert_snapshot!(last_lines(live.run("agent suspend mailer")), @"");
+    live.json("agent add other --owner ops --secret");
+    live.json(&format!("claude link other --rule fdrl_02 {ids}"));
+    assert_snapshot!(last_lines(live.run("agent suspend other")), @"");
 }
 
 #[test]
