@@ -12,7 +12,7 @@ use crate::cli::print::{items, text, texts};
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::checks::{Expected, KeyConsumer, KeyState, Link};
 use crate::relying_party::claude::{
-    DEFAULT_MAX_JWT_LIFETIME_SECONDS, EXPECTED_AUDIENCE, RuleMatch,
+    DEFAULT_MAX_JWT_LIFETIME_SECONDS, EXPECTED_AUDIENCE, RuleMatch, Setup,
 };
 
 /// The rule at Claude, and its issuer there, as far as they differ from what `connect` prints.
@@ -67,7 +67,12 @@ impl RuleArgs {
                 condition: self.condition.clone(),
             }
         } else {
-            usual_rule(subject, audience.unwrap_or(EXPECTED_AUDIENCE))
+            let usual = Setup::new("", subject, &facts.issuer);
+            Setup {
+                audience: audience.unwrap_or(EXPECTED_AUDIENCE).to_owned(),
+                ..usual
+            }
+            .rule_match()
         };
         Expected {
             rule,
@@ -83,16 +88,6 @@ impl RuleArgs {
                 .unwrap_or_else(|| facts.issuer.clone()),
             is_inline: self.inline,
         }
-    }
-}
-
-/// The rule that `firman claude connect` prints: the subject and, beside it, who acted.
-fn usual_rule(subject: &str, audience: &str) -> RuleMatch {
-    RuleMatch {
-        subject_prefix: Some(subject.to_owned()),
-        audience: Some(audience.to_owned()),
-        claims: [("acting_agent".to_owned(), subject.to_owned())].into(),
-        condition: None,
     }
 }
 

@@ -2,6 +2,7 @@
 //! that publish what no issuer should.
 
 mod diagnose;
+mod exchange;
 mod round;
 mod web;
 
