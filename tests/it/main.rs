@@ -2,6 +2,7 @@
 
 mod admin;
 mod claude_verify;
+mod claude;
 mod cli;
 mod embedding;
 mod house_rules;

@@ -20,6 +20,8 @@ use crate::relying_party::claude::{
 const OBJECTS_MAX: usize = 1000;
 /// Workspaces of an account or a rule.
 const WORKSPACES_MAX: usize = 100;
+/// The scope of administrators.
+const ADMIN_SCOPE: &str = OAUTH_SCOPES[3];
 /// The scopes that may be managed through the API; the others are given out in the Console.
 const MANAGED_SCOPES: [&str; 2] = [OAUTH_SCOPES[0], OAUTH_SCOPES[1]];
 /// A made id has the right form.
@@ -282,7 +284,7 @@ impl Registry {
             ));
         }
         live(&mut self.issuers, new.issuer_id.as_str(), Family::Issuers)?;
-        self.check_target(&new.target)?;
+        self.check_target(&new.target, &new.oauth_scope)?;
         let rule = FederationRule {
             id: RuleId::parse(&stamp.id("fdrl_")).expect(OUR_ID),
             name: new.name,
@@ -304,17 +306,16 @@ impl Registry {
         Ok(answer)
     }
 
-    fn check_target(&mut self, target: &RuleTarget) -> Result<(), ApiError> {
-        match target {
-            RuleTarget::ServiceAccount { service_account_id } => {
-                live(
-                    &mut self.accounts,
-                    service_account_id.as_str(),
-                    Family::Accounts,
-                )?;
-                Ok(())
-            }
+    fn check_target(&mut self, target: &RuleTarget, scope: &str) -> Result<(), ApiError> {
+        let RuleTarget::ServiceAccount { service_account_id } = target;
+        let id = service_account_id.as_str();
+        let account = live(&mut self.accounts, id, Family::Accounts)?;
+        if scope == ADMIN_SCOPE && account.role.as_deref() != Some("admin") {
+            return Err(ApiError::invalid(
+                "oauth_scope: org:admin needs a service account with the role admin",
+            ));
         }
+        Ok(())
     }
 
     pub(super) fn update(
@@ -412,7 +413,7 @@ impl Registry {
             .map_or(Ok(()), check_token_lifetime)?;
         change.oauth_scope.as_deref().map_or(Ok(()), check_scope)?;
         if let Some(target) = &change.target {
-            self.check_target(target)?;
+            self.check_target(target, change.oauth_scope.as_deref().unwrap_or_default())?;
         }
         let rule = live(&mut self.rules, id, Family::Rules)?;
         if change
@@ -591,7 +592,11 @@ impl Registry {
         let account = match self.accounts.iter().find(|a| a.name == setup.name()) {
             Some(account) => account.id.to_string(),
             None => {
-                let new = read(object(setup.service_account_json()))?;
+                let mut body = setup.service_account_json();
+                if setup.oauth_scope == ADMIN_SCOPE {
+                    body["role"] = json!("admin");
+                }
+                let new = read(object(body))?;
                 named(self.create_account(new, Administrator::Person, stamp)?)
             }
         };

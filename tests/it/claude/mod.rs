@@ -1,0 +1,4 @@
+//! Claude as a relying party: its rules as `relying_party::claude` knows them, and the simulation of it.
+
+mod rules;
+mod simulator;
