@@ -63,7 +63,7 @@ pub(super) struct NewKeyConsumerBody {
 #[serde(deny_unknown_fields)]
 #[schema(as = KeyAcknowledgement)]
 pub(super) struct AcknowledgementBody {
-    /// Ids of published keys; left out: all that are published now.
+    /// Ids of published keys that it holds as well; left out: its copy is the key set as it is published now.
     #[schema(min_items = 1, max_items = 64)]
     kids: Option<Vec<String>>,
 }

@@ -22,12 +22,12 @@ pub(super) enum Command {
     },
     /// List them, and which published keys each lacks
     List,
-    /// Note that one holds all keys that are published now, once it was given them
+    /// Note that one was given the key set as it is published now
     Ack {
         /// The consumer's name
         #[arg(value_parser = parse_name)]
         name: String,
-        /// Only this key; may be repeated
+        /// Note only that it holds this key as well; may be repeated
         #[arg(long = "kid", value_name = "KID", value_parser = parse_id, allow_hyphen_values = true)]
         kids: Vec<String>,
     },

@@ -126,7 +126,7 @@ fn organization(text: &str) -> Result<String, String> {
     }
     Err(format!(
         "must be the bare UUID that Claude's Console shows, such as 00000000-0000-4000-8000-000000000000{}",
-        mistaken(text)
+        mistaken(text, "")
     ))
 }
 
@@ -140,15 +140,15 @@ fn tagged(text: &str, prefix: &str) -> Result<String, String> {
     }
     Err(format!(
         "must be an id of letters and digits that starts with '{prefix}'{}",
-        mistaken(text)
+        mistaken(text, prefix)
     ))
 }
 
-/// What the text is an id of instead, if it is one.
-fn mistaken(text: &str) -> String {
+/// What the text is an id of instead of `wanted`, if it is one.
+fn mistaken(text: &str, wanted: &str) -> String {
     KINDS
         .iter()
-        .find(|(prefix, _)| text.starts_with(prefix))
+        .find(|(prefix, _)| text.starts_with(prefix) && *prefix != wanted)
         .map_or_else(String::new, |(prefix, kind)| {
             format!(" (the one given starts with '{prefix}', which is {kind})")
         })

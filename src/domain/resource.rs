@@ -93,6 +93,43 @@ impl Identifier {
     }
 }
 
+/// Checks a resource's identifier against the audiences that belong to relying parties: each is compared
+/// byte for byte there, and takes only tokens of its own profile.
+///
+/// # Errors
+/// When it is the audience of another profile, or differs from one only in case or by a slash at its end.
+pub fn check_audience(identifier: &Identifier, profile: Profile) -> Result<(), Invalid> {
+    let plain = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
+    let text = identifier.as_str();
+    for owner in Profile::ALL {
+        let Some(audience) = owner.demands().default_identifier else {
+            continue;
+        };
+        if plain(text) != plain(audience) {
+            continue;
+        }
+        if text != audience {
+            return Err(Invalid::new(
+                "identifier",
+                format!(
+                    "is not {audience}, which the relying party of profile {} compares byte for byte; leave the identifier out to get that",
+                    owner.as_str()
+                ),
+            ));
+        }
+        if profile != owner {
+            return Err(Invalid::new(
+                "identifier",
+                format!(
+                    "belongs to the relying party of profile {0}, which refuses tokens made otherwise; make the resource with profile {0}",
+                    owner.as_str()
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Checks a resource's own lifetime against its profile's and the issuer's limits.
 ///
 /// # Errors
@@ -168,6 +205,34 @@ mod tests {
             "https://api.example/",
         ] {
             assert_eq!(Identifier::parse(good).expect("good").as_str(), good);
+        }
+    }
+
+    #[test]
+    fn the_audience_of_a_relying_party_is_its_profiles_and_exact() {
+        let check = |text: &str, profile| {
+            let identifier = Identifier::parse(text).expect("a good identifier");
+            check_audience(&identifier, profile).map_err(|invalid| invalid.to_string())
+        };
+        assert_eq!(
+            check("https://api.anthropic.com", Profile::Generic).expect_err("refused"),
+            "identifier: belongs to the relying party of profile claude, which refuses tokens made otherwise; make the resource with profile claude"
+        );
+        for bad in ["https://api.anthropic.com/", "https://API.anthropic.com"] {
+            for profile in Profile::ALL {
+                assert_eq!(
+                    check(bad, profile).expect_err("refused"),
+                    "identifier: is not https://api.anthropic.com, which the relying party of profile claude compares byte for byte; leave the identifier out to get that"
+                );
+            }
+        }
+        // A rule may name another audience; that is Claude's to compare.
+        for (good, profile) in [
+            ("https://api.anthropic.com", Profile::Claude),
+            ("api://claude", Profile::Claude),
+            ("https://api.anthropic.com/v1", Profile::Generic),
+        ] {
+            assert_eq!(check(good, profile), Ok(()));
         }
     }
 

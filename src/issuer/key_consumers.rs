@@ -88,8 +88,8 @@ impl Issuer {
         Ok(view(consumer, &keys))
     }
 
-    /// Notes that a consumer holds keys: those named, or without names all that are published now. Names
-    /// that were noted before change nothing.
+    /// Notes that a consumer holds keys: those named besides what it holds; or without names, that its copy
+    /// is the key set as it is published now, so that it has lost what was revoked.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], or [`IssuerError::Invalid`] for a key that is not published.
@@ -100,23 +100,33 @@ impl Issuer {
         kids: Option<Vec<String>>,
     ) -> Result<KeyConsumerView, IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let mut consumer = self.known_consumer(&mut change.tx, name).await?;
+        let consumer = self.known_consumer(&mut change.tx, name).await?;
         let keys = change.tx.keys(&self.id).await?;
-        let kids = match kids {
-            Some(kids) => check_published(kids, &keys)?,
-            None => published(&keys).map(str::to_owned).collect(),
+        let before = view(consumer, &keys);
+        let (added, lost) = match kids {
+            Some(kids) => (check_published(kids, &keys)?, Vec::new()),
+            None => (before.missing.clone(), before.revoked.clone()),
         };
+        let mut consumer = before.consumer;
         let added = self
-            .note_acknowledged(&mut change, &mut consumer, kids)
+            .note_acknowledged(&mut change, &mut consumer, added)
             .await?;
-        if added.is_empty() {
+        for kid in &lost {
+            let name = consumer.name.as_str();
+            change
+                .tx
+                .forget_acknowledgement(&self.id, name, kid)
+                .await?;
+            consumer.acknowledged.remove(kid);
+        }
+        if added.is_empty() && lost.is_empty() {
             self.abandon(change).await;
         } else {
             change.audit(
                 AuditEvent::KeyAcknowledged,
                 target(&consumer),
                 None,
-                &json!({ "kids": added }),
+                &json!({ "kids": added, "lost": lost }),
             );
             self.finish(change).await?;
         }
@@ -132,11 +142,8 @@ impl Issuer {
         let now = change.now();
         let mut added = Vec::new();
         for kid in kids {
-            if change
-                .tx
-                .acknowledge_key(&self.id, consumer.name.as_str(), &kid, now)
-                .await?
-            {
+            let name = consumer.name.as_str();
+            if change.tx.acknowledge_key(&self.id, name, &kid, now).await? {
                 consumer.acknowledged.insert(kid.clone());
                 added.push(kid);
             }

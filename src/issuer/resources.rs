@@ -10,7 +10,9 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::id::ResourceId;
 use crate::domain::name::Name;
 use crate::domain::profile::Profile;
-use crate::domain::resource::{Identifier, Resource, check_algorithm, check_lifetime};
+use crate::domain::resource::{
+    Identifier, Resource, check_algorithm, check_audience, check_lifetime,
+};
 use crate::domain::scope::{SCOPES_MAX, Scope, Scopes};
 use crate::domain::settings::IssuerSettings;
 use crate::domain::text;
@@ -84,6 +86,7 @@ impl Issuer {
             .as_deref()
             .map_or(Ok(Profile::Generic), parse_profile)?;
         let identifier = parse_identifier(new.identifier.as_deref(), profile)?;
+        check_audience(&identifier, profile)?;
         let scopes = parse_scope_names(&new.scopes)?;
         let algorithm = new
             .algorithm

@@ -37,6 +37,8 @@ const INSERT: &str = "INSERT INTO key_consumers (issuer_id, name, description, c
      WHERE key_consumers.removed_at IS NOT NULL";
 const REMOVE: &str = "UPDATE key_consumers SET removed_at = $3 WHERE issuer_id = $1 AND name = $2 AND removed_at IS NULL";
 const FORGET: &str = "DELETE FROM key_acknowledgements WHERE issuer_id = $1 AND consumer = $2";
+const FORGET_ONE: &str =
+    "DELETE FROM key_acknowledgements WHERE issuer_id = $1 AND consumer = $2 AND kid = $3";
 const LIVE: &str = "SELECT name, description, created_at FROM key_consumers \
      WHERE issuer_id = $1 AND removed_at IS NULL ORDER BY name";
 const ACKNOWLEDGED: &str = "SELECT consumer, kid FROM key_acknowledgements WHERE issuer_id = $1";
@@ -113,6 +115,26 @@ impl Tx {
                 .bind(now.0)
         )?;
         Ok(inserted == 1)
+    }
+
+    /// Notes that a consumer does not hold a key any more. False when it was not noted that it does.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn forget_acknowledgement(
+        &mut self,
+        issuer: &IssuerId,
+        consumer: &str,
+        kid: &str,
+    ) -> Result<bool, StoreError> {
+        let deleted = execute!(
+            self,
+            sqlx::query(FORGET_ONE)
+                .bind(issuer.as_str())
+                .bind(key(consumer))
+                .bind(key(kid))
+        )?;
+        Ok(deleted == 1)
     }
 
     /// All key consumers by name, with what each has confirmed.

@@ -101,6 +101,31 @@ pub(crate) async fn a_key_is_acknowledged_once_by_a_consumer_that_is_there(store
     );
 }
 
+pub(crate) async fn an_acknowledgement_is_taken_back_alone(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    key(&mut tx, "k1").await;
+    key(&mut tx, "k2").await;
+    for consumer_name in ["a", "b"] {
+        let made = consumer(consumer_name, &[]);
+        assert!(tx.insert_key_consumer(&home(), &made).await.unwrap());
+        for kid in ["k1", "k2"] {
+            let noted = tx.acknowledge_key(&home(), consumer_name, kid, NOW).await;
+            assert!(noted.unwrap());
+        }
+    }
+    for (issuer, kid) in [(home(), "K1"), (home(), "k1\0"), (other(), "k1")] {
+        let forgotten = tx.forget_acknowledgement(&issuer, "a", kid).await;
+        assert!(!forgotten.unwrap(), "{kid:?}");
+    }
+    assert!(tx.forget_acknowledgement(&home(), "a", "k1").await.unwrap());
+    assert!(!tx.forget_acknowledgement(&home(), "a", "k1").await.unwrap());
+    assert_eq!(
+        tx.key_consumers(&home()).await.unwrap(),
+        [consumer("a", &["k2"]), consumer("b", &["k1", "k2"])]
+    );
+}
+
 pub(crate) async fn a_key_that_is_not_there_is_not_acknowledged(store: &Store) {
     issuers(store).await;
     let mut tx = write(store).await;

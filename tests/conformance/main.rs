@@ -99,6 +99,7 @@ conformance! {
     key_consumers:
         a_key_consumers_name_is_one_consumers_until_it_is_removed,
         a_key_is_acknowledged_once_by_a_consumer_that_is_there,
+        an_acknowledgement_is_taken_back_alone,
         a_key_that_is_not_there_is_not_acknowledged;
     claude_links:
         an_agent_has_at_most_one_claude_link,

@@ -129,7 +129,7 @@ async fn a_new_key_does_not_sign_before_its_consumer_has_acknowledged_it() {
         (&entry["target"], &entry["detail"]),
         (
             &json!("key-consumer:claude"),
-            &json!({ "kids": kids(&issuer, "ES256", "active").await })
+            &json!({ "kids": kids(&issuer, "ES256", "active").await, "lost": [] })
         )
     );
 }
@@ -261,6 +261,16 @@ async fn an_emergency_waits_for_nobody_and_tells_whose_copy_is_wrong() {
         (&claude["name"], &claude["missing"], &claude["revoked"]),
         (&json!("claude"), &json!([new]), &json!([leaked]))
     );
+    let path = "/key-consumers/claude/ack";
+    let added = post(&issuer, path, json!({ "kids": [new] })).await.json();
+    assert_eq!(
+        (&added["missing"], &added["revoked"]),
+        (&json!([]), &json!([leaked]))
+    );
+    let replaced = post(&issuer, path, json!({})).await.json();
+    assert_eq!(replaced["revoked"], json!([]));
+    let entry = audited(&issuer, "&event=key.acknowledged", |_| true).await;
+    assert_eq!(entry["detail"], json!({ "kids": [], "lost": [leaked] }));
 }
 
 #[tokio::test]

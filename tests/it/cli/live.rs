@@ -837,13 +837,71 @@ fn signing_keys_are_listed_rotated_and_revoked() {
 }
 
 #[test]
+fn key_consumers_are_added_listed_and_removed() {
+    let live = Live::start();
+    assert_snapshot!(live.run("key consumer list"), @r"
+    exit code 0
+    ----- stdout
+    ----- stderr
+    No key consumers: everybody fetches the key set.
+    ");
+    assert_snapshot!(live.run("key consumer add claude --description 'inline at Claude'"), @r"
+    exit code 0
+    ----- stdout
+    name         claude
+    description  inline at Claude
+    lacks        [KEY], [KEY]
+    created      [TIME]
+    ----- stderr
+    Give it the key set of the issuer, then note that it has it.
+    Next: firman key consumer ack claude
+    ");
+    assert_snapshot!(live.run("key consumer add claude"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is a key consumer 'claude' already; choose another name
+    ");
+    assert_snapshot!(live.run("key consumer list"), @r"
+    exit code 0
+    ----- stdout
+    NAME    HOLDS  LACKS   DESCRIPTION       CREATED
+    claude  -      2 keys  inline at Claude  [TIME]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("key consumer ack claude --kid nonesuch"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: kids: holds 'nonesuch', which is no published key; published: [KEY], [KEY]
+    ");
+    assert_snapshot!(live.run("key consumer remove claude"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: Remove key consumer claude? New keys sign without it; what they sign fails there if it lacks them. There is no terminal to confirm this on; add --yes if you are sure
+    ");
+    assert_snapshot!(live.run("key consumer remove claude --yes"), @r"
+    exit code 0
+    ----- stdout
+    ----- stderr
+    Removed claude.
+    ");
+    assert_eq!(live.json("key consumer list")["items"], json!([]));
+}
+
+#[test]
 fn a_new_key_waits_for_its_consumers_and_says_so() {
     let live = Live::start();
-    assert_snapshot!(live.run("key consumer list"), @"");
-    assert_snapshot!(live.run("key consumer add claude --description 'inline at Claude'"), @"");
-    assert_snapshot!(live.run("key consumer add claude"), @"");
-    assert_snapshot!(live.run("key consumer list"), @"");
-    assert_snapshot!(live.run("key rotate --algorithm ES256"), @"");
+    live.json("key consumer add claude --description 'inline at Claude'");
+    assert_snapshot!(live.run("key rotate --algorithm ES256"), @r"
+    exit code 0
+    ----- stdout
+    KID                                          ALGORITHM  STATE     SINCE  UNTIL  ACTIVATES             WAITING FOR  CREATED
+    [KEY]  ES256      prepared  -      -      [TIME]  claude       [TIME]
+    ----- stderr
+    Published now; each waits for claude as well. Give them the key set, then: firman key consumer ack NAME
+    ");
     let keys = live.json("key list");
     let keys = keys["items"].as_array().unwrap();
     let key = |state: &str| {
@@ -852,27 +910,89 @@ fn a_new_key_waits_for_its_consumers_and_says_so() {
             .find(|key| key["algorithm"] == "ES256" && key["state"] == state);
         found.unwrap()["kid"].as_str().unwrap()
     };
-    assert_snapshot!(live.run(&format!("key activate {}", key("prepared"))), @"");
-    assert_snapshot!(live.run(&format!("key consumer ack claude --kid {}", key("active"))), @"");
-    assert_snapshot!(live.run("key consumer ack claude --kid nonesuch"), @"");
-    assert_snapshot!(live.run(&format!("key revoke {} --reason leaked --yes", key("active"))), @"");
-    assert_snapshot!(live.run("key consumer ack claude"), @"");
-    assert_snapshot!(live.run("key consumer remove claude"), @"");
-    assert_snapshot!(live.run("key consumer remove claude --yes"), @"");
-    assert_eq!(live.json("key consumer list")["items"], json!([]));
+    assert_snapshot!(live.run(&format!("key activate {}", key("prepared"))), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: key [KEY] may sign from [TIME] on, when whoever fetches the key set can have seen it; that cannot be overridden, so try again then
+    ");
+    assert_snapshot!(live.run(&format!("key consumer ack claude --kid {}", key("active"))), @r"
+    exit code 0
+    ----- stdout
+    name         claude
+    description  inline at Claude
+    holds        [KEY]
+    lacks        [KEY], [KEY]
+    created      [TIME]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run(&format!("key revoke {} --reason leaked --yes", key("active"))), @r"
+    exit code 0
+    ----- stdout
+    KID                                          ALGORITHM  STATE    SINCE                 UNTIL  ACTIVATES  WAITING FOR  CREATED
+    [KEY]  ES256      revoked  [TIME]  -      -          -            [TIME]
+    [KEY]  ES256      active   [TIME]  -      -          -            [TIME]
+    ----- stderr
+    The copies of these key consumers are wrong now: claude. Give them the key set, then: firman key consumer ack NAME
+    ");
+    assert_snapshot!(live.run("key consumer ack claude"), @r"
+    exit code 0
+    ----- stdout
+    name         claude
+    description  inline at Claude
+    holds        [KEY], [KEY]
+    created      [TIME]
+    ----- stderr
+    ");
 }
 
 #[test]
 fn agents_are_linked_to_what_is_theirs_at_claude() {
     let live = Live::with_mail();
     live.json("agent add mailer --owner ops --role reader --secret");
-    assert_snapshot!(live.run("claude links"), @"");
+    assert_snapshot!(live.run("claude links"), @r"
+    exit code 0
+    ----- stdout
+    ----- stderr
+    No links. Next: firman claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…
+    ");
     let ids = "--organization 00000000-0000-4000-8000-000000000000 --service-account svac_01";
-    assert_snapshot!(live.run(&format!("claude link mailer --rule fdrl/1 {ids}")), @"");
-    assert_snapshot!(live.run(&format!("claude link mailer --rule fdrl_01 {ids} --token-lifetime 10m")), @"");
-    assert_snapshot!(live.run("claude links"), @"");
-    assert_snapshot!(live.run("claude unlink mailer"), @"");
-    assert_snapshot!(live.run("claude unlink mailer"), @"");
+    assert_snapshot!(live.run(&format!("claude link mailer --rule fdrl/1 {ids}")), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: rule_id: must be an id of letters and digits that starts with 'fdrl_'
+    ");
+    assert_snapshot!(live.run(&format!("claude link mailer --rule fdrl_01 {ids} --token-lifetime 10m")), @r"
+    exit code 0
+    ----- stdout
+    agent            mailer
+    rule             fdrl_01
+    organization     [ID]
+    service account  svac_01
+    token lifetime   600 s
+    created          [TIME]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("claude links"), @r"
+    exit code 0
+    ----- stdout
+    AGENT   RULE     SERVICE ACCOUNT  WORKSPACE  ORGANIZATION                          ISSUER
+    mailer  fdrl_01  svac_01          -          [ID]  -
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("claude unlink mailer"), @r"
+    exit code 0
+    ----- stdout
+    ----- stderr
+    Removed the Claude link of mailer.
+    ");
+    assert_snapshot!(live.run("claude unlink mailer"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no Claude link of the agent 'mailer'
+    ");
 }
 
 #[test]
@@ -887,15 +1007,28 @@ fn a_suspension_says_what_may_go_on_at_claude() {
     ));
     let last_lines = |text: String| {
         let lines = text.split_once("----- stderr\n").unwrap().1;
-        lines.to_owned()
+        // A second may have passed.
+        lines.replace("(in 19 min)", "(in 20 min)")
     };
-    assert_snapshot!(last_lines(live.run("agent suspend mailer")), @"");
+    assert_snapshot!(last_lines(live.run("agent suspend mailer")), @r"
+    Suspended: its next token request is refused. Tokens already issued last until they expire.
+    Claude access may outlive this until [TIME] (in 20 min) at most. Archive its rule at Claude to end exchanges at once; what Claude gave before lasts until then.
+    Next: firman agent resume mailer
+    ");
     let ids = "--organization 00000000-0000-4000-8000-000000000000 --service-account svac_01";
     live.json(&format!("claude link mailer --rule fdrl_01 {ids}"));
-    assert_snapshot!(last_lines(live.run("agent suspend mailer")), @"");
+    assert_snapshot!(last_lines(live.run("agent suspend mailer")), @r"
+    Suspended: its next token request is refused. Tokens already issued last until they expire.
+    Claude access may outlive this until [TIME] (in 20 min) at most. Archive the rule fdrl_01 at Claude to end exchanges at once; what Claude gave before lasts until then.
+    Next: firman agent resume mailer
+    ");
     live.json("agent add other --owner ops --secret");
     live.json(&format!("claude link other --rule fdrl_02 {ids}"));
-    assert_snapshot!(last_lines(live.run("agent suspend other")), @"");
+    assert_snapshot!(last_lines(live.run("agent suspend other")), @r"
+    Suspended: its next token request is refused. Tokens already issued last until they expire.
+    No token of it is good for anything at Claude any more.
+    Next: firman agent resume other
+    ");
 }
 
 #[test]
