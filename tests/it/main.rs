@@ -1,8 +1,8 @@
 //! The integration tests: one binary, whose tree mirrors the program's rooms and URLs.
 
 mod admin;
-mod claude_verify;
 mod claude;
+mod claude_verify;
 mod cli;
 mod embedding;
 mod house_rules;
