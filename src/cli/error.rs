@@ -131,6 +131,11 @@ impl CliError {
         }
     }
 
+    /// True for what is not there.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Failed(fault) if fault.status == Some(404))
+    }
+
     /// The same with another sentence after the detail.
     pub(super) fn and(mut self, sentence: &str) -> Self {
         match &mut self {

@@ -144,7 +144,7 @@ pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<A
 }
 
 /// The error at the bottom, which names the cause; those above name the layers it passed.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

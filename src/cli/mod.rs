@@ -135,9 +135,6 @@ enum Command {
     /// The record of everything that happened
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Claude: set up, check and try the federation
-    #[command(subcommand)]
-    Claude(claude::Command),
     /// The issuer's settings
     #[command(subcommand)]
     Issuer(issuer::Command),
@@ -251,7 +248,6 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
         Command::Token(command) => token::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
-        Command::Claude(command) => claude::run(command, session).await,
         Command::Issuer(command) => issuer::run(command, session).await,
         Command::Administrator(command) => administrator::run(command, session).await,
         Command::PublishStatic(args) => publish_static::run(args, session).await,

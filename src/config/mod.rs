@@ -156,6 +156,20 @@ pub fn claude_admin_token(
     sources::secret(environment, "ANTHROPIC_ADMIN_TOKEN")
 }
 
+/// Every variable of the environment that Claude's SDKs read, for telling what they would do here.
+#[must_use]
+pub fn claude_environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let name = name
+                .into_string()
+                .ok()
+                .filter(|name| name.starts_with("ANTHROPIC_"))?;
+            Some((name, value.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
+
 /// One line of `firman config show`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Shown {

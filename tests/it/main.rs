@@ -3,6 +3,7 @@
 mod admin;
 mod claude;
 mod claude_connect;
+mod claude_verify;
 mod cli;
 mod embedding;
 mod house_rules;

@@ -4,11 +4,15 @@
 mod admin_api;
 mod apply;
 mod connect;
+mod diagnose;
+mod facts;
 mod link;
 mod plan;
+mod probe;
 mod set_up;
 mod show;
 mod simulate;
+mod verify;
 
 use clap::Subcommand;
 
@@ -25,6 +29,10 @@ pub(super) enum Command {
     Links(link::LinksArgs),
     /// Forget what belongs to an agent at Claude; there everything stays as it is
     Unlink(link::UnlinkArgs),
+    /// Go round from the outside as Claude would: one line per check, exit code 1 when one fails
+    Verify(verify::VerifyArgs),
+    /// Why Claude refused a token: the likely causes, the likeliest first
+    Diagnose(diagnose::DiagnoseArgs),
     /// Run a local stand-in for Claude that takes this issuer's tokens and says why not
     Simulate(simulate::SimulateArgs),
 }
@@ -35,6 +43,8 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
         Command::Link(args) => link::link(args, session).await,
         Command::Links(args) => link::links(&args, session).await,
         Command::Unlink(args) => link::unlink(&args, session).await,
+        Command::Verify(args) => verify::run(args, session).await,
+        Command::Diagnose(args) => diagnose::run(args, session).await,
         Command::Simulate(args) => simulate::run(args, session).await,
     }
 }

@@ -19,11 +19,11 @@ pub(super) fn run(token: &SecretString, session: &mut Session<'_>) -> Result<(),
 }
 
 /// The members of a JSON object.
-type Members = Map<String, Value>;
+pub(in crate::cli) type Members = Map<String, Value>;
 
 /// Header and payload, with no regard to what the header asks for: a token that is refused elsewhere
 /// is what people look at here.
-pub(super) fn decode(token: &str) -> Result<(Members, Members), CliError> {
+pub(in crate::cli) fn decode(token: &str) -> Result<(Members, Members), CliError> {
     let parts: Vec<&str> = token.split('.').collect();
     let [header, payload, _signature] = parts.as_slice() else {
         let problem = match parts.len() {

@@ -8,7 +8,8 @@ mod verify;
 
 pub(super) use discovery::Issuer;
 pub(super) use get::{GetArgs, Proof, request};
-pub(super) use verify::verify;
+pub(super) use inspect::decode;
+pub(super) use verify::{fetch_keys, verify};
 
 use std::path::Path;
 
@@ -46,7 +47,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 
 /// The token on the command line, or on stdin for `-`, where other users do not see it in the list
 /// of processes.
-fn read_token(argument: &str) -> Result<SecretString, CliError> {
+pub(super) fn read_token(argument: &str) -> Result<SecretString, CliError> {
     if argument == "-" {
         return keyfile::read_line(Path::new("-"), "token");
     }

@@ -59,7 +59,8 @@ pub(in crate::cli) async fn verify(
     Ok((header, claims))
 }
 
-async fn fetch_keys(issuer: &Issuer) -> Result<PublicJwkSet, CliError> {
+/// The issuer's published keys.
+pub(in crate::cli) async fn fetch_keys(issuer: &Issuer) -> Result<PublicJwkSet, CliError> {
     let url = issuer.endpoint("jwks_uri")?;
     let answer = http::send(
         http::client(&url)?.get(url.clone()),

@@ -4,7 +4,9 @@
 //! so that what passes here passes there.
 
 mod cel;
+pub mod checks;
 mod denial;
+pub mod diagnose;
 mod exchange;
 mod jwks_source;
 mod objects;

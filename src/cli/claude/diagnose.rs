@@ -1,0 +1,353 @@
+//! `firman claude diagnose`: gathers what bears on a refused token (the token, the audit, the keys, the
+//! link, the environment) and prints the likely causes. Reads only; never prints a token.
+
+use clap::{ArgGroup, Args};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+
+use super::facts::{self, Facts, RuleArgs};
+use super::probe::told;
+use crate::cli::client::{AdminClient, Query};
+use crate::cli::duration::{Instant, parse_instant};
+use crate::cli::error::CliError;
+use crate::cli::print::{harmless, items, text};
+use crate::cli::token::{self, decode, read_token};
+use crate::cli::{Session, parse_name};
+use crate::config;
+use crate::jose::{PublicJwkSet, UnverifiedJws};
+use crate::ports::time::UnixTime;
+use crate::relying_party::claude::EXPECTED_AUDIENCE;
+use crate::relying_party::claude::diagnose::{
+    BURST_SECONDS, Cause, Evidence, Fetch, Issuance, Signature, Token, rank,
+};
+
+/// The longest token that is read: more than Claude takes, so that it can be said.
+const TOKEN_MAX_BYTES: usize = 64 * 1024;
+/// How long before a refusal its token may have been issued: the longest life of the profile.
+const LOOK_BACK_SECONDS: i64 = 3600;
+/// So many issuances of an agent are looked at.
+const FETCHES_MAX: u32 = 200;
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["token", "jti", "request_id"]).required(true))]
+pub(in crate::cli) struct DiagnoseArgs {
+    /// The token that was refused; `-` reads it from stdin
+    #[arg(value_name = "JWT")]
+    token: Option<String>,
+    /// The token's id, as Claude's authentication history has it
+    #[arg(long, value_name = "JTI", allow_hyphen_values = true)]
+    jti: Option<String>,
+    /// The id of the refused request, when there is nothing else; the time finds the token
+    #[arg(long, value_name = "ID", requires = "at")]
+    request_id: Option<String>,
+    /// When it was refused: 2026-11-21T09:30:00Z, or 10m for that long ago
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
+    at: Option<Instant>,
+    /// Only tokens of this agent
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    agent: Option<String>,
+    #[command(flatten)]
+    rule: RuleArgs,
+}
+
+/// The token in question and what the audit says of it.
+struct Found {
+    token: Token,
+    issuance: Issuance,
+    /// The token itself, while its signature is to be checked.
+    jws: Option<String>,
+    /// What else is to be said about how it was found.
+    remark: Option<String>,
+}
+
+pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let now = session.now();
+    let refused_at = args.at.map(|at| at.resolve(now));
+    let admin = session.admin()?;
+    let facts = Facts::load(&admin).await?;
+    let found = match (&args.token, &args.jti, refused_at) {
+        (Some(argument), _, _) => by_token(&admin, argument).await?,
+        (None, Some(jti), _) => by_jti(&admin, &facts, jti).await?,
+        (None, None, Some(at)) => by_time(&admin, &facts, &args, at).await?,
+        (None, None, None) => return Err(CliError::usage("--request-id needs --at TIME")),
+    };
+    let agent = agent_of(&found, &args);
+    let link = match &agent {
+        Some(agent) => facts::link(&admin, agent).await?,
+        None => None,
+    };
+    let subject = match &agent {
+        Some(agent) => text(
+            &admin.get(&["agents", agent], &Query::default()).await?,
+            "subject",
+        ),
+        None => String::new(),
+    };
+    let audience = match facts::claude_resources(&admin).await?.as_slice() {
+        [only] => text(only, "identifier"),
+        _ => EXPECTED_AUDIENCE.to_owned(),
+    };
+    let fetches = match &found.issuance {
+        Issuance::Issued(fetch) => around(&admin, fetch, refused_at.unwrap_or(now)).await?,
+        Issuance::Unknown | Issuance::Unasked => Vec::new(),
+    };
+    let mut expected = args.rule.expected(&facts, &subject, Some(&audience));
+    if subject.is_empty() && !expected.is_given {
+        // Of a token that is nobody's here, no subject can be expected.
+        expected.rule.subject_prefix = None;
+        expected.rule.claims.clear();
+    }
+    let signature = match &found.jws {
+        Some(jws) if !args.rule.is_inline() => signature(jws, &facts, session).await,
+        Some(_) | None => Signature::Unchecked,
+    };
+    let evidence = Evidence {
+        now,
+        refused_at,
+        token: found.token,
+        signature,
+        issuance: found.issuance,
+        fetches,
+        issuer: facts.issuer,
+        keys: facts.keys,
+        consumers: facts.consumers,
+        link,
+        expected,
+        environment: config::claude_environment(),
+    };
+    if let Some(remark) = &found.remark {
+        session.printer.hint(remark);
+    }
+    report(&evidence, agent.as_deref(), session)
+}
+
+/// The agent whose token it is: by the audit, else by what was said.
+fn agent_of(found: &Found, args: &DiagnoseArgs) -> Option<String> {
+    match &found.issuance {
+        Issuance::Issued(fetch) => Some(fetch.agent.clone()),
+        Issuance::Unknown | Issuance::Unasked => args.agent.clone(),
+    }
+}
+
+async fn by_token(admin: &AdminClient, argument: &str) -> Result<Found, CliError> {
+    let secret = read_token(argument)?;
+    let text = secret.expose_secret();
+    if text.len() > TOKEN_MAX_BYTES {
+        return Err(CliError::failed(
+            "token",
+            format!("that is no token: it has {} bytes", text.len()),
+        ));
+    }
+    let bytes = Some(text.len());
+    let (token, jws) = match decode(text) {
+        Ok((header, claims)) => (
+            Token {
+                header,
+                claims,
+                bytes,
+                fault: None,
+            },
+            Some(text.to_owned()),
+        ),
+        Err(error) => (
+            Token {
+                bytes,
+                fault: Some(told(&error)),
+                ..Token::default()
+            },
+            None,
+        ),
+    };
+    let issuance = match token.claims.get("jti").and_then(Value::as_str) {
+        Some(jti) => entry(admin, jti)
+            .await?
+            .as_ref()
+            .map_or(Issuance::Unknown, issued),
+        None => Issuance::Unasked,
+    };
+    Ok(Found {
+        token,
+        issuance,
+        jws,
+        remark: None,
+    })
+}
+
+async fn by_jti(admin: &AdminClient, facts: &Facts, jti: &str) -> Result<Found, CliError> {
+    match entry(admin, jti).await? {
+        Some(entry) => Ok(remembered(&entry, facts)),
+        None => Err(CliError::failed(
+            "not_found",
+            format!(
+                "no token with the jti {jti:?} was ever issued by {}; is it another issuer's?",
+                facts.issuer
+            ),
+        )),
+    }
+}
+
+/// The newest token for Claude that was issued before the refusal and could be the one.
+async fn by_time(
+    admin: &AdminClient,
+    facts: &Facts,
+    args: &DiagnoseArgs,
+    at: UnixTime,
+) -> Result<Found, CliError> {
+    let query = Query::default()
+        .with("event", Some("token.issued"))
+        .with("agent", args.agent.as_deref())
+        .with("since", Some(at.plus(-LOOK_BACK_SECONDS).0))
+        .with("until", Some(at.plus(1).0))
+        .with("limit", Some(FETCHES_MAX));
+    let page = admin.get(&["audit"], &query).await?;
+    let audiences: Vec<String> = facts::claude_resources(admin)
+        .await?
+        .iter()
+        .map(|resource| text(resource, "identifier"))
+        .collect();
+    let request_id = args.request_id.as_deref().unwrap_or_default();
+    let candidates: Vec<&Value> = items(&page, "items")
+        .iter()
+        .filter(|entry| audiences.contains(&text(&entry["detail"], "aud")))
+        .collect();
+    let ours = candidates
+        .iter()
+        .find(|entry| entry["request_id"] == request_id);
+    let Some(newest) = ours.or_else(|| candidates.first()) else {
+        return Err(CliError::failed(
+            "not_found",
+            format!(
+                "no token for Claude was issued in the hour before {at}{}; nothing could be exchanged, or the file held an old one",
+                args.agent
+                    .as_ref()
+                    .map_or(String::new(), |agent| format!(" to {agent}"))
+            ),
+        ));
+    };
+    let others = candidates.len() - 1;
+    let mut found = remembered(newest, facts);
+    found.remark = Some(format!(
+        "Looked at: the token that {} got last before {at}, jti {}; {others} other in the hour before{}.",
+        text(newest, "actor"),
+        text(newest, "token_id"),
+        if others > 0 && args.agent.is_none() {
+            " (name the agent with --agent)"
+        } else {
+            ""
+        },
+    ));
+    Ok(found)
+}
+
+/// The audit entry of an issuance.
+async fn entry(admin: &AdminClient, jti: &str) -> Result<Option<Value>, CliError> {
+    let query = Query::default().with("token_id", Some(jti));
+    let page = admin.get(&["audit"], &query).await?;
+    let issued = items(&page, "items")
+        .iter()
+        .find(|entry| entry["event"] == "token.issued" || entry["event"] == "id_token.issued");
+    Ok(issued.cloned())
+}
+
+fn fetch_of(entry: &Value) -> Fetch {
+    let actor = text(entry, "actor");
+    Fetch {
+        jti: text(entry, "token_id"),
+        agent: actor.strip_prefix("agent:").unwrap_or(&actor).to_owned(),
+        at: UnixTime(entry["at_ms"].as_i64().unwrap_or_default().div_euclid(1000)),
+        address: text(entry, "address"),
+    }
+}
+
+fn issued(entry: &Value) -> Issuance {
+    Issuance::Issued(fetch_of(entry))
+}
+
+/// A token as far as the audit remembers it.
+fn remembered(entry: &Value, facts: &Facts) -> Found {
+    let detail = &entry["detail"];
+    let fetch = fetch_of(entry);
+    let claims = json!({
+        "iss": facts.issuer,
+        "sub": entry["target"],
+        "aud": detail["aud"],
+        "iat": fetch.at.0,
+        "exp": detail["exp"],
+        "jti": fetch.jti,
+    });
+    Found {
+        token: Token {
+            header: Map::from_iter([("kid".to_owned(), detail["kid"].clone())]),
+            claims: facts::members(&claims),
+            ..Token::default()
+        },
+        issuance: Issuance::Issued(fetch),
+        jws: None,
+        remark: None,
+    }
+}
+
+/// What the same agent fetched around that time for Claude, oldest first.
+async fn around(
+    admin: &AdminClient,
+    fetch: &Fetch,
+    until: UnixTime,
+) -> Result<Vec<Fetch>, CliError> {
+    let query = Query::default()
+        .with("event", Some("token.issued"))
+        .with("agent", Some(&fetch.agent))
+        .with("since", Some(fetch.at.plus(-BURST_SECONDS).0))
+        .with("until", Some(until.max(fetch.at).plus(1).0))
+        .with("limit", Some(FETCHES_MAX));
+    let page = admin.get(&["audit"], &query).await?;
+    let mut fetches: Vec<Fetch> = items(&page, "items").iter().map(fetch_of).collect();
+    fetches.reverse();
+    Ok(fetches)
+}
+
+/// Whether the key that the token names signed it, with the key set fetched as Claude would.
+async fn signature(jws: &str, facts: &Facts, session: &Session<'_>) -> Signature {
+    let fetched = async {
+        let issuer = token::Issuer::discover(&facts.issuer, session.globals.insecure_http).await?;
+        token::fetch_keys(&issuer).await
+    };
+    let keys: PublicJwkSet = match fetched.await {
+        Ok(keys) => keys,
+        Err(error) => return Signature::NoKeySet(told(&error)),
+    };
+    let Ok(unverified) = UnverifiedJws::parse(jws, TOKEN_MAX_BYTES) else {
+        return Signature::Unchecked;
+    };
+    let named = |kid: Option<&str>| kid.is_some() && kid == unverified.unverified_kid();
+    match keys.keys().iter().find(|key| named(key.kid())) {
+        Some(key) if unverified.verify(key).is_err() => Signature::Broken,
+        Some(_) | None => Signature::Sound,
+    }
+}
+
+fn report(
+    evidence: &Evidence,
+    agent: Option<&str>,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
+    let causes = rank(evidence);
+    if session.printer.is_json() {
+        let jti = evidence.token.claims.get("jti");
+        return session
+            .printer
+            .json(&json!({ "agent": agent, "jti": jti, "causes": causes }));
+    }
+    let lines: String = causes.iter().enumerate().map(lines).collect();
+    session.printer.write(&lines)
+}
+
+fn lines((index, cause): (usize, &Cause)) -> String {
+    format!(
+        "{}. {} ({})\n   seen: {}\n   do:   {}\n",
+        index + 1,
+        cause.cause,
+        cause.likelihood.as_str(),
+        harmless(&cause.evidence),
+        harmless(&cause.advice),
+    )
+}

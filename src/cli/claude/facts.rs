@@ -1,0 +1,171 @@
+//! What `verify` and `diagnose` know before they look: the issuer, the agent, its link with Claude, the
+//! keys and who holds copies of them; and the rule, as it was said or as `connect` prints it.
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use crate::cli::client::{AdminClient, Query};
+use crate::cli::duration::parse_duration;
+use crate::cli::error::CliError;
+use crate::cli::parse_pair;
+use crate::cli::print::{items, text, texts};
+use crate::ports::time::UnixTime;
+use crate::relying_party::claude::checks::{Expected, KeyConsumer, KeyState, Link};
+use crate::relying_party::claude::{
+    DEFAULT_MAX_JWT_LIFETIME_SECONDS, EXPECTED_AUDIENCE, RuleMatch, Setup,
+};
+
+/// The rule at Claude, and its issuer there, as far as they differ from what `connect` prints.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "The rule at Claude")]
+pub(super) struct RuleArgs {
+    /// Its subject: exact, or a prefix when it ends in `*`
+    #[arg(long, value_name = "SUBJECT")]
+    subject_prefix: Option<String>,
+    /// Its audience
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Option<String>,
+    /// A claim it pins; may be repeated
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    claims: Vec<(String, String)>,
+    /// Its CEL condition
+    #[arg(long, value_name = "CEL", allow_hyphen_values = true)]
+    condition: Option<String>,
+    /// The longest life of a token that its issuer is registered with [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    max_lifetime: Option<u64>,
+    /// The issuer URL as it is registered at Claude [default: this issuer's]
+    #[arg(long, value_name = "URL")]
+    registered_issuer: Option<String>,
+    /// The keys are registered inline, so that Claude fetches nothing
+    #[arg(long)]
+    inline: bool,
+}
+
+impl RuleArgs {
+    /// Whether Claude has the keys and fetches none.
+    pub(super) fn is_inline(&self) -> bool {
+        self.inline
+    }
+
+    /// What Claude demands of a token about `subject`.
+    pub(super) fn expected(
+        &self,
+        facts: &Facts,
+        subject: &str,
+        audience: Option<&str>,
+    ) -> Expected {
+        let is_given = self.subject_prefix.is_some()
+            || self.audience.is_some()
+            || !self.claims.is_empty()
+            || self.condition.is_some();
+        let rule = if is_given {
+            RuleMatch {
+                subject_prefix: self.subject_prefix.clone(),
+                audience: self.audience.clone(),
+                claims: self.claims.iter().cloned().collect(),
+                condition: self.condition.clone(),
+            }
+        } else {
+            let usual = Setup::new("", subject, &facts.issuer);
+            Setup {
+                audience: audience.unwrap_or(EXPECTED_AUDIENCE).to_owned(),
+                ..usual
+            }
+            .rule_match()
+        };
+        Expected {
+            rule,
+            is_given,
+            max_lifetime: self
+                .max_lifetime
+                .map_or(DEFAULT_MAX_JWT_LIFETIME_SECONDS, |seconds| {
+                    i64::try_from(seconds).unwrap_or(i64::MAX)
+                }),
+            issuer: self
+                .registered_issuer
+                .clone()
+                .unwrap_or_else(|| facts.issuer.clone()),
+            is_inline: self.inline,
+        }
+    }
+}
+
+/// What the admin API says, whichever the agent.
+pub(super) struct Facts {
+    /// The issuer's URL.
+    pub(super) issuer: String,
+    /// All its keys.
+    pub(super) keys: Vec<KeyState>,
+    /// Who holds copies of them.
+    pub(super) consumers: Vec<KeyConsumer>,
+}
+
+impl Facts {
+    /// Asks the admin API.
+    pub(super) async fn load(admin: &AdminClient) -> Result<Self, CliError> {
+        let issuer = admin.get(&["issuer"], &Query::default()).await?;
+        let keys = admin.get(&["keys"], &Query::default()).await?;
+        let consumers = admin.get(&["key-consumers"], &Query::default()).await?;
+        Ok(Self {
+            issuer: text(&issuer, "url"),
+            keys: items(&keys, "items").iter().map(key_state).collect(),
+            consumers: items(&consumers, "items")
+                .iter()
+                .map(key_consumer)
+                .collect(),
+        })
+    }
+}
+
+fn key_state(key: &Value) -> KeyState {
+    let time = |name: &str| key[name].as_i64().map(UnixTime);
+    KeyState {
+        kid: text(key, "kid"),
+        state: text(key, "state"),
+        created_at: time("created_at"),
+        since: time("since"),
+    }
+}
+
+fn key_consumer(consumer: &Value) -> KeyConsumer {
+    KeyConsumer {
+        name: text(consumer, "name"),
+        acknowledged: texts(consumer, "acknowledged"),
+        revoked: texts(consumer, "revoked"),
+    }
+}
+
+/// The agent's link with Claude, if it has one.
+pub(super) async fn link(admin: &AdminClient, agent: &str) -> Result<Option<Link>, CliError> {
+    match admin
+        .get(&["agents", agent, "claude-link"], &Query::default())
+        .await
+    {
+        Ok(link) => Ok(Some(Link {
+            rule: text(&link, "rule_id"),
+            organization: text(&link, "organization_id"),
+            service_account: text(&link, "service_account_id"),
+            workspace: link["workspace_id"].as_str().map(str::to_owned),
+        })),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Every resource with profile `claude`.
+pub(super) async fn claude_resources(admin: &AdminClient) -> Result<Vec<Value>, CliError> {
+    let mut resources = Vec::new();
+    admin
+        .each_page(&["resources"], Query::default(), |page| {
+            resources.extend(page.into_iter().filter(|one| one["profile"] == "claude"));
+            Ok(())
+        })
+        .await?;
+    Ok(resources)
+}
+
+/// The members of an object; none of anything else.
+pub(super) fn members(value: &Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}

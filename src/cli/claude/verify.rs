@@ -1,0 +1,563 @@
+//! `firman claude verify`: goes round from the outside as Claude would, from the name in the DNS to the
+//! exchange, and says one line per check. Never prints a token.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::facts::{self, Facts, RuleArgs};
+use super::probe::{self, Unreached, told};
+use crate::cli::client::{AdminClient, Query};
+use crate::cli::error::CliError;
+use crate::cli::print::{harmless, text};
+use crate::cli::token::{self, GetArgs, Proof};
+use crate::cli::{Session, http, keyfile, parse_name};
+use crate::jose::{PublicJwkSet, SigningAlgorithm, SigningKey, UnverifiedJws};
+use crate::ports::time::UnixTime;
+use crate::relying_party::claude::checks::{self, Check, Dialled, Fetched, Link, Status};
+use crate::relying_party::claude::{
+    API_VERSION, ASSERTION_MAX_BYTES, BASE_URL, check_rule, rule_warnings,
+};
+
+/// What the SDKs say with an exchange.
+const EXCHANGE_BETA: &str = "oauth-2025-04-20,oidc-federation-2026-04-01";
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("proof").args(["secret_file", "key"]))]
+pub(in crate::cli) struct VerifyArgs {
+    /// The agent
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    agent: String,
+    /// The file with its private key, to get a token as the agent does (`-` is stdin)
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The file with its client secret, to get a token as the agent does (`-` is stdin)
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// The resource that stands for Claude, when there are several with that profile
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    resource: Option<String>,
+    #[command(flatten)]
+    rule: RuleArgs,
+    /// Where Claude looks for discovery, when the issuer is published elsewhere
+    #[arg(long, value_name = "URL", conflicts_with = "inline")]
+    discovery_base: Option<String>,
+    /// Try the exchange too, with a fresh token
+    #[arg(long, requires = "proof")]
+    exchange: bool,
+    /// Where the exchange is
+    #[arg(long, value_name = "URL", default_value = BASE_URL)]
+    base_url: String,
+    #[command(flatten)]
+    link: LinkArgs,
+}
+
+/// Ids at Claude, where they are not linked or others are meant.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Ids at Claude [default: those of firman claude link]")]
+struct LinkArgs {
+    /// The federation rule, fdrl_…
+    #[arg(long, value_name = "ID")]
+    rule: Option<String>,
+    /// The organization's UUID
+    #[arg(long, value_name = "UUID")]
+    organization: Option<String>,
+    /// The service account, svac_…
+    #[arg(long, value_name = "ID")]
+    service_account: Option<String>,
+    /// The workspace, wrkspc_… or default
+    #[arg(long, value_name = "ID")]
+    workspace: Option<String>,
+}
+
+impl LinkArgs {
+    /// What is linked, with what was said instead; `None` when an id is missing.
+    fn over(&self, linked: Option<Link>) -> Option<Link> {
+        let linked = linked.unwrap_or_default();
+        let link = Link {
+            rule: self.rule.clone().unwrap_or(linked.rule),
+            organization: self.organization.clone().unwrap_or(linked.organization),
+            service_account: self
+                .service_account
+                .clone()
+                .unwrap_or(linked.service_account),
+            workspace: self.workspace.clone().or(linked.workspace),
+        };
+        let is_whole = [&link.rule, &link.organization, &link.service_account]
+            .iter()
+            .all(|id| !id.is_empty());
+        is_whole.then_some(link)
+    }
+}
+
+/// The round: what was seen so far.
+struct Round {
+    checks: Vec<Check>,
+    dialled: Dialled,
+    now: UnixTime,
+}
+
+impl Round {
+    fn add(&mut self, check: Check) {
+        self.checks.push(check);
+    }
+
+    /// Adds a check of something that is fetched, which is no matter when nobody fetches.
+    fn add_document(&mut self, check: Check) {
+        let check = self.dialled.document(check);
+        self.add(check);
+    }
+
+    /// Adds a check of whether the public internet reaches something.
+    fn add_reach(&mut self, check: Check) {
+        let check = self.dialled.reach(check);
+        self.add(check);
+    }
+
+    fn count(&self, status: Status) -> usize {
+        let of = self.checks.iter().filter(|check| check.status == status);
+        of.count()
+    }
+}
+
+/// What the round rests on, whatever it sees.
+struct Ground {
+    facts: Facts,
+    link: Option<Link>,
+    base_url: Url,
+}
+
+/// What the agent's tokens are to be, by the admin API.
+struct Sample {
+    subject: String,
+    identifier: String,
+    algorithm: String,
+    lifetime: i64,
+    claims: Value,
+}
+
+pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let base_url = http::parse_url(&args.base_url, "--base-url")?;
+    http::check_transport(&base_url, session.globals.insecure_http)?;
+    let admin = session.admin()?;
+    let linked = facts::link(&admin, &args.agent).await?;
+    let ground = Ground {
+        facts: Facts::load(&admin).await?,
+        link: args.link.over(linked),
+        base_url,
+    };
+    let mut round = Round {
+        checks: Vec::new(),
+        dialled: if args.rule.is_inline() {
+            Dialled::ByNobody
+        } else if http::is_loopback(&ground.base_url) {
+            Dialled::ByStandIn
+        } else {
+            Dialled::ByClaude
+        },
+        now: session.now(),
+    };
+    let published = look_from_outside(&args, &ground, &mut round).await?;
+    let facts = &ground.facts;
+    round.add(checks::key_state(
+        &facts.keys,
+        &facts.consumers,
+        round.dialled,
+    ));
+    let mut fresh = None;
+    if let Some(sample) = agent(&args, &admin, &mut round).await? {
+        match token_of(&args, &sample, &ground, session).await {
+            Ok(token) => {
+                judge(
+                    &args,
+                    (&sample, &token),
+                    &ground,
+                    published.as_deref(),
+                    &mut round,
+                );
+                fresh = Some(token);
+            }
+            Err(error) => round.add(Check::fail(
+                "token",
+                told(&error),
+                "This is between the agent and this issuer; Claude was not asked.",
+            )),
+        }
+    }
+    if args.exchange {
+        exchange(&ground, fresh.as_ref(), &mut round).await?;
+    }
+    report(&args.agent, &round, session)
+}
+
+/// Name, address, port, certificate, discovery, keys: the body of the key set, when there is one.
+async fn look_from_outside(
+    args: &VerifyArgs,
+    ground: &Ground,
+    round: &mut Round,
+) -> Result<Option<Vec<u8>>, CliError> {
+    let issuer = &ground.facts.issuer;
+    round.add(checks::spelling(issuer));
+    let base = http::parse_url(
+        args.discovery_base.as_deref().unwrap_or(issuer),
+        "--discovery-base",
+    )?;
+    round.add_reach(checks::address("address", &base));
+    let host = base.host_str().unwrap_or_default().to_owned();
+    let addresses = probe::resolve(&base).await;
+    round.add_reach(checks::addresses(&host, &addresses));
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    let port = base.port_or_known_default().unwrap_or(443);
+    let connected = probe::connect(&addresses, port).await;
+    let outcome = connected
+        .as_ref()
+        .map_or_else(|reason| Err(reason.as_str()), |()| Ok(()));
+    round.add_document(checks::port(&host, port, outcome));
+    if connected.is_err() {
+        return Ok(None);
+    }
+    let metadata = format!(
+        "{}/.well-known/openid-configuration",
+        base.as_str().trim_end_matches('/')
+    );
+    let metadata = http::parse_url(&metadata, "--discovery-base")?;
+    let Some(answer) = fetch("discovery", &metadata, round).await else {
+        return Ok(None);
+    };
+    round.add_document(checks::clock(&host, answer.date, round.now));
+    match checks::discovery(issuer, &metadata, &answer) {
+        Ok((check, jwks_uri)) => {
+            round.add(check);
+            Ok(key_set(&jwks_uri, &base, round).await)
+        }
+        Err(check) => {
+            round.add_document(check);
+            Ok(None)
+        }
+    }
+}
+
+/// The key set where discovery says it is.
+async fn key_set(jwks_uri: &Url, base: &Url, round: &mut Round) -> Option<Vec<u8>> {
+    if jwks_uri.origin() != base.origin() {
+        round.add_reach(checks::address("jwks_uri", jwks_uri));
+    }
+    if !matches!(jwks_uri.scheme(), "http" | "https") {
+        return None;
+    }
+    let answer = fetch("jwks", jwks_uri, round).await?;
+    match checks::key_set(jwks_uri, &answer) {
+        Ok((check, _)) => {
+            round.add(check);
+            Some(answer.body)
+        }
+        Err(check) => {
+            round.add_document(check);
+            None
+        }
+    }
+}
+
+/// Fetches a document; the certificate is told once for each host that is asked by https.
+async fn fetch(check: &'static str, url: &Url, round: &mut Round) -> Option<Fetched> {
+    let host = url.host_str().unwrap_or_default();
+    match probe::get(url).await {
+        Ok(answer) => {
+            let told = checks::certificate(host, Ok(()));
+            if url.scheme() == "https" && !round.checks.contains(&told) {
+                round.add(told);
+            }
+            Some(answer)
+        }
+        Err(Unreached::Certificate(reason)) => {
+            round.add_document(checks::certificate(host, Err(&reason)));
+            None
+        }
+        Err(Unreached::Other(reason)) => {
+            round.add_document(Check::fail(
+                check,
+                format!("{url} gives no answer: {reason}"),
+                "Is the issuer, or the proxy in front of it, well?",
+            ));
+            None
+        }
+    }
+}
+
+/// Whether the agent may have a token for Claude, and what it would say.
+async fn agent(
+    args: &VerifyArgs,
+    admin: &AdminClient,
+    round: &mut Round,
+) -> Result<Option<Sample>, CliError> {
+    let name = args.agent.as_str();
+    let agent = admin.get(&["agents", name], &Query::default()).await?;
+    let resources = facts::claude_resources(admin).await?;
+    let named = |one: &&Value| {
+        args.resource
+            .as_ref()
+            .is_none_or(|name| one["name"] == name.as_str())
+    };
+    let candidates: Vec<&Value> = resources.iter().filter(named).collect();
+    let mut refusal = None;
+    for resource in &candidates {
+        let query = Query::default().with("resource", resource["name"].as_str());
+        let explained = admin.get(&["agents", name, "explain"], &query).await?;
+        if explained["claims"].is_null() {
+            refusal = Some(text(&explained["refusal"], "error_description"));
+            continue;
+        }
+        let identifier = text(resource, "identifier");
+        round.add(Check::ok(
+            "agent",
+            format!(
+                "{name} may have tokens for {identifier} ({})",
+                text(resource, "name")
+            ),
+        ));
+        return Ok(Some(Sample {
+            subject: text(&agent, "subject"),
+            identifier,
+            algorithm: text(resource, "token_algorithm"),
+            lifetime: resource["token_lifetime"].as_i64().unwrap_or_default(),
+            claims: explained["claims"].clone(),
+        }));
+    }
+    round.add(match refusal {
+        Some(why) => Check::fail(
+            "agent",
+            format!("{name} would be refused: {why}"),
+            format!("Look at: firman agent explain {name}"),
+        ),
+        None => Check::fail(
+            "agent",
+            "there is no such resource with profile claude",
+            "Add one and grant it: firman resource add claude --profile claude",
+        ),
+    });
+    Ok(None)
+}
+
+/// A token to look at: one that the agent gets, or one with the claims it would get, signed by nobody.
+struct Candidate {
+    token: SecretString,
+    /// The key of a token that was signed for this look only.
+    own_key: Option<SigningKey>,
+}
+
+async fn token_of(
+    args: &VerifyArgs,
+    sample: &Sample,
+    ground: &Ground,
+    session: &Session<'_>,
+) -> Result<Candidate, CliError> {
+    let proof = match (&args.secret_file, &args.key) {
+        (Some(path), _) => Proof::Secret(keyfile::read_line(path, "client secret")?),
+        (None, Some(path)) => Proof::Key(keyfile::read_private(path)?),
+        (None, None) => return unsigned(sample, session.now()),
+    };
+    let issuer = &ground.facts.issuer;
+    let discovered = token::Issuer::discover(issuer, session.globals.insecure_http).await?;
+    let request = GetArgs::for_resource(issuer, &args.agent, &sample.identifier);
+    let answer = token::request(&request, &proof, &discovered, session.now()).await?;
+    let token = answer["access_token"].as_str().unwrap_or_default();
+    Ok(Candidate {
+        token: token.to_owned().into(),
+        own_key: None,
+    })
+}
+
+/// The claims that `explain` tells, with times, under a key made for the occasion: the rules are judged
+/// by the same code, whoever signed.
+fn unsigned(sample: &Sample, now: UnixTime) -> Result<Candidate, CliError> {
+    let failed = |problem: String| CliError::failed("token", problem);
+    let algorithm = SigningAlgorithm::parse(&sample.algorithm)
+        .ok_or_else(|| failed(format!("{} is no algorithm", sample.algorithm)))?;
+    let key = SigningKey::generate(algorithm).map_err(|error| failed(error.to_string()))?;
+    let mut claims = sample.claims.clone();
+    claims["iat"] = json!(now.0);
+    claims["nbf"] = json!(now.0);
+    claims["exp"] = json!(now.plus(sample.lifetime).0);
+    // A real one gets its own; which it is does not matter to a rule.
+    claims["jti"] = json!("not-issued");
+    let token = key
+        .sign_compact("JWT", claims.to_string().as_bytes())
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(Candidate {
+        token: token.into(),
+        own_key: Some(key),
+    })
+}
+
+/// Judges the token by the rule, as Claude would.
+fn judge(
+    args: &VerifyArgs,
+    (sample, candidate): (&Sample, &Candidate),
+    ground: &Ground,
+    published: Option<&[u8]>,
+    round: &mut Round,
+) {
+    let expected = args
+        .rule
+        .expected(&ground.facts, &sample.subject, Some(&sample.identifier));
+    if let Err(invalid) = check_rule(&expected.rule) {
+        round.add(Check::fail(
+            "rule",
+            format!(
+                "Claude refuses this rule: {} {}",
+                invalid.field, invalid.problem
+            ),
+            "firman claude connect prints one that it takes.",
+        ));
+        return;
+    }
+    for warning in rule_warnings(&expected.rule, sample.claims.as_object()) {
+        round.add(Check::warn("rule", warning.code, warning.text));
+    }
+    let keys = match (&candidate.own_key, published) {
+        (Some(key), _) => PublicJwkSet::of(vec![key.public_jwk().clone()]),
+        (None, Some(body)) => PublicJwkSet::parse_published(body),
+        (None, None) => {
+            round.add(Check::warn(
+                "token",
+                "the agent got a token; its signature could not be checked without the key set",
+                "Repair what failed above first.",
+            ));
+            return;
+        }
+    };
+    let keys = match keys {
+        Ok(keys) => keys,
+        Err(problem) => {
+            round.add(Check::fail(
+                "token",
+                format!("the key set is not acceptable: {problem}"),
+                "Serve the issuer's own key set.",
+            ));
+            return;
+        }
+    };
+    let what = if candidate.own_key.is_some() {
+        "a token as firman agent explain tells it"
+    } else {
+        "the token that the agent got"
+    };
+    let judged = checks::judge(candidate.token.expose_secret(), &expected, &keys, round.now);
+    round.add(checks::sample(what, &expected, &judged));
+}
+
+/// The real exchange: what only Claude can say. The access token is dropped unseen.
+async fn exchange(
+    ground: &Ground,
+    candidate: Option<&Candidate>,
+    round: &mut Round,
+) -> Result<(), CliError> {
+    const NAME: &str = "exchange";
+    let Some(link) = &ground.link else {
+        round.add(Check::fail(
+            NAME,
+            "rule, organization or service account is not known",
+            "Record them: firman claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…",
+        ));
+        return Ok(());
+    };
+    let Some(candidate) = candidate else {
+        round.add(Check::fail(
+            NAME,
+            "there is no token to exchange",
+            "Repair what failed above first.",
+        ));
+        return Ok(());
+    };
+    let request = match checks::request(link) {
+        Ok(request) => request,
+        Err(invalid) => {
+            round.add(Check::fail(
+                NAME,
+                format!("{} {}", invalid.field, invalid.problem),
+                "Correct it with: firman claude link",
+            ));
+            return Ok(());
+        }
+    };
+    let token = candidate.token.expose_secret();
+    let mut url = ground.base_url.clone();
+    url.path_segments_mut()
+        .map_err(|()| CliError::usage("--base-url cannot be the URL of a server"))?
+        .pop_if_empty()
+        .extend(["v1", "oauth", "token"]);
+    let call = http::client(&url)?
+        .post(url.clone())
+        .header("anthropic-version", API_VERSION)
+        .header("anthropic-beta", EXCHANGE_BETA)
+        .json(&request.to_body(token));
+    let base = ground.base_url.as_str().trim_end_matches('/');
+    match probe::send(call).await {
+        Ok(answer) => {
+            round.add(checks::clock(base, answer.date, round.now));
+            let jti = unverified_jti(token);
+            round.add(checks::exchange(base, jti.as_deref(), &answer));
+        }
+        Err(Unreached::Certificate(reason) | Unreached::Other(reason)) => round.add(Check::fail(
+            NAME,
+            format!("{base} gives no answer: {reason}"),
+            "Is --base-url right, and may this machine reach it?",
+        )),
+    }
+    Ok(())
+}
+
+/// The token's own id, to find it in the audit.
+fn unverified_jti(token: &str) -> Option<String> {
+    let jws = UnverifiedJws::parse(token, ASSERTION_MAX_BYTES).ok()?;
+    let claims = jws.unverified_claims().ok()?;
+    claims["jti"].as_str().map(str::to_owned)
+}
+
+/// One line per check, or the list of them; an error when one failed.
+fn report(agent: &str, round: &Round, session: &mut Session<'_>) -> Result<(), CliError> {
+    let failed = round.count(Status::Fail);
+    if session.printer.is_json() {
+        session
+            .printer
+            .json(&json!({ "agent": agent, "ok": failed == 0, "checks": round.checks }))?;
+    } else {
+        let lines: String = round.checks.iter().map(line).collect();
+        session.printer.write(&lines)?;
+    }
+    if failed > 0 {
+        return Err(CliError::failed(
+            "verify",
+            format!("{failed} of {} checks failed", round.checks.len()),
+        ));
+    }
+    match round.count(Status::Warn) {
+        0 => session.printer.hint("Claude can work with this."),
+        warned => session
+            .printer
+            .hint(&format!("Nothing failed; {warned} to look at.")),
+    }
+    Ok(())
+}
+
+fn line(check: &Check) -> String {
+    let Check {
+        check,
+        status,
+        seen,
+        advice,
+    } = check;
+    let advice = advice
+        .as_ref()
+        .map_or(String::new(), |advice| format!(" → {advice}"));
+    format!(
+        "{:4}  {check:9}  {}\n",
+        status.as_str(),
+        harmless(&format!("{seen}{advice}"))
+    )
+}

@@ -1,0 +1,260 @@
+//! The way to the issuer: its URL, its name, its addresses, its port and its certificate.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::Check;
+
+/// A URL that Claude is to dial: https, port 443, a public host name, no IP literal.
+#[must_use]
+pub fn address(check: &'static str, url: &Url) -> Check {
+    let fail = |problem: &str, advice: &str| Check::fail(check, format!("{url} {problem}"), advice);
+    if url.scheme() != "https" {
+        return fail(
+            "is not https",
+            "Claude dials https only. Put a TLS proxy in front and start firman with --issuer-url https://…, or register the keys inline.",
+        );
+    }
+    if url.port_or_known_default() != Some(443) {
+        return fail(
+            &format!("is on port {}", url.port_or_known_default().unwrap_or(0)),
+            "Claude dials port 443 only; serve it there, or register the keys inline.",
+        );
+    }
+    match url.host() {
+        Some(Host::Domain(name)) if name == "localhost" || !name.contains('.') => fail(
+            "has a host name that is not public",
+            "Use a name in the public DNS, or register the keys inline.",
+        ),
+        Some(Host::Domain(_)) => Check::ok(check, format!("{url}: https, port 443, a host name")),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => fail(
+            "has an IP address for a host",
+            "Claude dials host names only; give the issuer a name in the public DNS.",
+        ),
+    }
+}
+
+/// The issuer's spelling, which Claude compares byte for byte with `iss`.
+#[must_use]
+pub fn spelling(issuer: &str) -> Check {
+    let parsed = Url::parse(issuer);
+    let normal = parsed.as_ref().map(|url| {
+        let text = url.as_str();
+        // A URL without a path is normalised to one with `/`.
+        text.strip_suffix('/').unwrap_or(text).to_owned()
+    });
+    if issuer.ends_with('/') {
+        return Check::warn(
+            "issuer",
+            format!("{issuer} ends with a slash"),
+            "The most frequent slip: register exactly this, slash included. An issuer without one is safer.",
+        );
+    }
+    match normal {
+        Ok(normal) if normal == issuer => Check::ok(
+            "issuer",
+            format!(
+                "{issuer}: register exactly these {} characters",
+                issuer.len()
+            ),
+        ),
+        Ok(normal) => Check::warn(
+            "issuer",
+            format!("{issuer} is not in its usual spelling, {normal}"),
+            "Register it exactly as it is here: Claude compares byte for byte.",
+        ),
+        Err(error) => Check::fail(
+            "issuer",
+            format!("{issuer:?} is not a URL ({error})"),
+            "Start firman with --issuer-url https://….",
+        ),
+    }
+}
+
+/// What the name resolves to.
+#[must_use]
+pub fn addresses(host: &str, addresses: &[IpAddr]) -> Check {
+    let list = |of: &[IpAddr]| {
+        of.iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (public, private): (Vec<IpAddr>, Vec<IpAddr>) = addresses
+        .iter()
+        .copied()
+        .partition(|address| is_public(*address));
+    if addresses.is_empty() {
+        Check::fail(
+            "dns",
+            format!("{host} does not resolve"),
+            "Put it into the public DNS, or register the keys inline.",
+        )
+    } else if public.is_empty() {
+        Check::fail(
+            "dns",
+            format!("{host} is {} here, which is not public", list(&private)),
+            "Claude needs a public address. If the name resolves otherwise outside, run this from outside; else register the keys inline.",
+        )
+    } else if private.is_empty() {
+        Check::ok("dns", format!("{host} is {}", list(&public)))
+    } else {
+        Check::warn(
+            "dns",
+            format!(
+                "{host} is {}, of which not public: {}",
+                list(addresses),
+                list(&private)
+            ),
+            "Take the private addresses out of the public DNS: Claude may dial any of them.",
+        )
+    }
+}
+
+/// Whether `address` is one that the public internet routes (IANA special-purpose registries, RFC 6890).
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_broadcast()
+                || v4.is_documentation()
+                || v4.is_multicast()
+                || a == 0
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 192 && b == 0 && c == 0)
+                || (a == 198 && (b == 18 || b == 19))
+                || a >= 240)
+        }
+        IpAddr::V6(v6) => {
+            if let Some(v4) = v6.to_ipv4_mapped() {
+                return is_public(IpAddr::V4(v4));
+            }
+            let [a, b, ..] = v6.segments();
+            // Only 2000::/3 is handed out; within it, documentation, benchmarking and ORCHID are not routed.
+            (a & 0xe000) == 0x2000
+                && !(a == 0x2001 && (b == 0x0db8 || b == 2 || (0x10..0x30).contains(&b)))
+                && a != 0x3fff
+        }
+    }
+}
+
+/// Whether the port answers.
+#[must_use]
+pub fn port(host: &str, port: u16, outcome: Result<(), &str>) -> Check {
+    match outcome {
+        Ok(()) => Check::ok("port", format!("{host} answers on port {port}")),
+        Err(reason) => Check::fail(
+            "port",
+            format!("{host} does not answer on port {port} ({reason})"),
+            "Is the issuer or the proxy in front of it running, and does a firewall let Claude in?",
+        ),
+    }
+}
+
+/// What the TLS client's own verification said of the certificate and its name.
+#[must_use]
+pub fn certificate(host: &str, outcome: Result<(), &str>) -> Check {
+    match outcome {
+        Ok(()) => Check::ok(
+            "tls",
+            format!("the certificate chain and the name {host} verify"),
+        ),
+        Err(reason) => Check::fail(
+            "tls",
+            format!("no trusted connection to {host}: {reason}"),
+            "Serve the whole chain of a public CA for this name, or register the private CA with the issuer at Claude (ca_cert_pem).",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+
+    fn status(of: &str) -> Status {
+        address("address", &Url::parse(of).unwrap()).status
+    }
+
+    #[test]
+    fn claude_dials_https_on_port_443_by_name_only() {
+        for url in [
+            "http://id.example.com",
+            "https://id.example.com:8443",
+            "https://192.0.2.1",
+            "https://[2001:db8::1]",
+            "https://localhost",
+            "https://issuer",
+        ] {
+            assert_eq!(status(url), Status::Fail, "{url}");
+        }
+        assert_eq!(status("https://id.example.com"), Status::Ok);
+        assert_eq!(status("https://id.example.com:443/issuers/a"), Status::Ok);
+    }
+
+    #[test]
+    fn addresses_that_the_internet_does_not_route_are_not_public() {
+        for text in [
+            "10.1.2.3",
+            "127.0.0.1",
+            "169.254.1.1",
+            "192.168.0.1",
+            "172.16.0.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "192.0.2.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "2001:db8::1",
+            "::ffff:10.0.0.1",
+            "ff02::1",
+        ] {
+            assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+        for text in [
+            "1.1.1.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+        ] {
+            assert!(is_public(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_must_have_public_addresses_only() {
+        let of = |texts: &[&str]| {
+            let parsed: Vec<IpAddr> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            addresses("id.example.com", &parsed).status
+        };
+        assert_eq!(of(&[]), Status::Fail);
+        assert_eq!(of(&["10.0.0.1"]), Status::Fail);
+        assert_eq!(of(&["10.0.0.1", "1.1.1.1"]), Status::Warn);
+        assert_eq!(of(&["1.1.1.1"]), Status::Ok);
+    }
+
+    #[test]
+    fn an_issuer_that_is_easily_registered_wrong_is_pointed_out() {
+        for (issuer, expected) in [
+            ("id.example.com", Status::Fail),
+            ("https://id.example.com/", Status::Warn),
+            ("https://ID.example.com", Status::Warn),
+            ("https://id.example.com:443", Status::Warn),
+            ("https://id.example.com", Status::Ok),
+            ("https://id.example.com/issuers/a", Status::Ok),
+        ] {
+            assert_eq!(spelling(issuer).status, expected, "{issuer}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A sample token against the rule, and the exchange itself.
+
+use serde_json::Value;
+
+use super::super::{
+    Accepted, DEFAULT_TOKEN_LIFETIME_SECONDS, Denied, Evaluation, ExchangeRequest,
+    FederationIssuer, FederationRule, IssuerObjectId, JwksSource, OrganizationId, RuleId,
+    RuleMatch, RuleTarget, ServiceAccountId, WorkspaceId, evaluate,
+};
+use super::{Check, Fetched};
+use crate::domain::Invalid;
+use crate::jose::PublicJwkSet;
+use crate::ports::time::UnixTime;
+
+/// What is recorded of the agent's rule at Claude.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// `fdrl_…`.
+    pub rule: String,
+    /// The organization's UUID.
+    pub organization: String,
+    /// `svac_…`.
+    pub service_account: String,
+    /// `wrkspc_…`, when one is set.
+    pub workspace: Option<String>,
+}
+
+/// The rule as it is at Claude, or as `firman claude connect` would have made it.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// What it demands.
+    pub rule: RuleMatch,
+    /// Whether somebody said so, rather than it being the usual one.
+    pub is_given: bool,
+    /// The issuer's registered `max_jwt_lifetime_seconds`.
+    pub max_lifetime: i64,
+    /// The registered `issuer_url`.
+    pub issuer: String,
+    /// Whether the keys are registered inline.
+    pub is_inline: bool,
+}
+
+/// What an exchange asks for, with the ids that are linked.
+///
+/// # Errors
+/// When one is not of its form.
+pub fn request(link: &Link) -> Result<ExchangeRequest, Invalid> {
+    Ok(ExchangeRequest {
+        federation_rule_id: RuleId::parse(&link.rule)?,
+        organization_id: OrganizationId::parse(&link.organization)?,
+        service_account_id: ServiceAccountId::parse(&link.service_account)?,
+        workspace_id: link
+            .workspace
+            .as_deref()
+            .map(WorkspaceId::parse)
+            .transpose()?,
+    })
+}
+
+/// Judges a token by what Claude is thought to demand, as Claude would: everything but the ids and the
+/// single use, which only Claude knows.
+///
+/// # Errors
+/// With the denial.
+pub fn judge(
+    token: &str,
+    expected: &Expected,
+    keys: &PublicJwkSet,
+    now: UnixTime,
+) -> Result<Accepted, Denied> {
+    // Ids that stand for those at Claude: here they only have to agree with each other.
+    let invariant = "a well-formed id";
+    let (rule_id, account) = (
+        RuleId::parse("fdrl_0").expect(invariant),
+        ServiceAccountId::parse("svac_0").expect(invariant),
+    );
+    let issuer = FederationIssuer {
+        id: IssuerObjectId::parse("fdis_0").expect(invariant),
+        name: "issuer".to_owned(),
+        issuer_url: expected.issuer.clone(),
+        jwks: JwksSource::discovery(),
+        check_jti: true,
+        max_jwt_lifetime_seconds: expected.max_lifetime,
+        jwks_polling_disabled_at: None,
+        archived_at: None,
+        created_at: None,
+        updated_at: None,
+    };
+    let rule = FederationRule {
+        id: rule_id.clone(),
+        name: "rule".to_owned(),
+        description: None,
+        issuer_id: issuer.id.clone(),
+        match_: expected.rule.clone(),
+        target: RuleTarget::ServiceAccount {
+            service_account_id: account.clone(),
+        },
+        oauth_scope: "workspace:developer".to_owned(),
+        token_lifetime_seconds: DEFAULT_TOKEN_LIFETIME_SECONDS,
+        workspace_id: None,
+        applies_to_all_workspaces: false,
+        workspaces: Vec::new(),
+        archived_at: None,
+        created_at: None,
+        updated_at: None,
+    };
+    let request = ExchangeRequest {
+        federation_rule_id: rule_id,
+        organization_id: OrganizationId::parse("00000000-0000-4000-8000-000000000000")
+            .expect(invariant),
+        service_account_id: account,
+        workspace_id: None,
+    };
+    evaluate(&Evaluation {
+        token,
+        issuer: &issuer,
+        rule: &rule,
+        service_account: None,
+        keys,
+        now,
+        request: &request,
+    })
+}
+
+/// How a sample token fared.
+#[must_use]
+pub fn sample(what: &str, expected: &Expected, judged: &Result<Accepted, Denied>) -> Check {
+    const NAME: &str = "token";
+    match judged {
+        Err(denied) => Check::fail(
+            NAME,
+            format!(
+                "{what} would be denied ({}): {}",
+                denied.denial, denied.detail
+            ),
+            denied.denial.explain(),
+        ),
+        Ok(accepted) => {
+            let text = |name: &str| {
+                accepted
+                    .claims
+                    .get(name)
+                    .and_then(Value::as_str)
+                    .unwrap_or("none")
+            };
+            let by = if expected.is_given {
+                "the given rule"
+            } else {
+                "the rule of firman claude connect"
+            };
+            let seen = format!(
+                "{what} fits {by}: sub {}, Claude's token would live at most {} s",
+                text("sub"),
+                accepted.access_lifetime
+            );
+            if accepted.claims.contains_key("jti") {
+                Check::ok(NAME, seen)
+            } else {
+                Check::warn(
+                    NAME,
+                    seen,
+                    "It has no jti, so that Claude would take it any number of times.",
+                )
+            }
+        }
+    }
+}
+
+/// The real exchange.
+#[must_use]
+pub fn exchange(base: &str, jti: Option<&str>, answer: &Fetched) -> Check {
+    const NAME: &str = "exchange";
+    let by = if answer.is_simulation {
+        format!("the stand-in at {base}")
+    } else {
+        base.to_owned()
+    };
+    let id = answer
+        .request_id
+        .as_deref()
+        .map_or(String::new(), |id| format!(", request id {id}"));
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.status == 200 {
+        let lifetime = body["expires_in"].as_i64();
+        let has_token = body["access_token"]
+            .as_str()
+            .is_some_and(|token| !token.is_empty());
+        let scope = body["scope"].as_str().unwrap_or("none");
+        return match lifetime {
+            Some(lifetime) if has_token => Check::ok(
+                NAME,
+                format!("{by} gave an access token for {lifetime} s, scope {scope}{id}"),
+            ),
+            Some(_) | None => Check::fail(
+                NAME,
+                format!("{by} answered 200 without a token{id}"),
+                "Is --base-url the API itself?",
+            ),
+        };
+    }
+    let message = body["error"]["message"].as_str().unwrap_or("no message");
+    let seen = format!("{by} answered {}: {message}{id}", answer.status);
+    let advice = match answer.status {
+        401 => match jti {
+            Some(jti) => format!(
+                "The reason stands only in the Console: Workload identity, authentication history; no entry there means that the rule id is unknown. Ours: firman claude diagnose --jti {jti}"
+            ),
+            None => {
+                "The reason stands only in the Console: Workload identity, authentication history."
+                    .to_owned()
+            }
+        },
+        400 => "An id is malformed or missing; correct it with: firman claude link".to_owned(),
+        _ => "This is not about the token; try again later, or check --base-url.".to_owned(),
+    };
+    Check::fail(NAME, seen, advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Status;
+    use super::*;
+
+    fn answered(status: u16, body: &Value) -> Check {
+        let answer = Fetched {
+            status,
+            request_id: Some("req_01".to_owned()),
+            body: body.to_string().into_bytes(),
+            ..Fetched::default()
+        };
+        exchange("https://api.anthropic.com", Some("jti-1"), &answer)
+    }
+
+    #[test]
+    fn an_exchange_is_told_without_its_token() {
+        let denied = json!({"type": "error", "error": {"type": "authentication_error", "message": "Authentication failed"}});
+        let check = answered(401, &denied);
+        assert_eq!(check.status, Status::Fail);
+        assert_eq!(
+            check.seen,
+            "https://api.anthropic.com answered 401: Authentication failed, request id req_01"
+        );
+        assert!(
+            check
+                .advice
+                .unwrap()
+                .ends_with("firman claude diagnose --jti jti-1")
+        );
+        assert_eq!(answered(200, &json!({})).status, Status::Fail);
+        let granted = json!({"access_token": "sk-ant-oat01-x", "expires_in": 600, "scope": "workspace:developer"});
+        let check = answered(200, &granted);
+        assert_eq!(
+            (check.status, check.seen.as_str()),
+            (
+                Status::Ok,
+                "https://api.anthropic.com gave an access token for 600 s, scope workspace:developer, request id req_01"
+            )
+        );
+    }
+
+    #[test]
+    fn an_id_of_another_kind_is_refused_before_it_is_sent() {
+        let link = Link {
+            rule: "svac_01".to_owned(),
+            ..Link::default()
+        };
+        assert_eq!(request(&link).unwrap_err().field, "federation_rule_id");
+    }
+}
