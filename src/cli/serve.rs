@@ -179,7 +179,7 @@ pub(super) struct StopSignals {
 }
 
 impl StopSignals {
-    fn catch() -> Result<Self, CliError> {
+    pub(super) fn catch() -> Result<Self, CliError> {
         let failed = |error: std::io::Error| CliError::failed("signal", error.to_string());
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(failed)?,

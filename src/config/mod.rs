@@ -119,7 +119,19 @@ impl Overrides {
     }
 }
 
-/// Every variable of the environment whose name begins with `FIRMAN_`: the one place that reads it.
+/// The variables of others that the program looks at: systemd's way to be told of a start, and what would
+/// win over the federation that `firman exec` sets up.
+const OTHERS: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_IDENTITY_TOKEN",
+    "ANTHROPIC_PROFILE",
+    "ANTHROPIC_WORKSPACE_ID",
+];
+
+/// Every variable of the environment whose name begins with `FIRMAN_`, and a few of others that are listed
+/// here: the one place that reads it.
 #[must_use]
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
@@ -127,11 +139,17 @@ pub fn environment() -> BTreeMap<String, String> {
             let name = name
                 .into_string()
                 .ok()
-                .filter(|name| name.starts_with("FIRMAN_"))?;
+                .filter(|name| is_ours(name) || OTHERS.contains(&name.as_str()))?;
             // What is not UTF-8 becomes a value that its parser refuses and quotes.
             Some((name, value.to_string_lossy().into_owned()))
         })
         .collect()
+}
+
+/// True for the name of a variable that can only be meant for this program.
+#[must_use]
+pub fn is_ours(variable: &str) -> bool {
+    variable.starts_with("FIRMAN_")
 }
 
 /// One line of `firman config show`.

@@ -52,7 +52,8 @@ pub(super) fn from_environment(
 ) -> Result<Found, ConfigError> {
     let known = known_variables();
     let mut found = Found::new();
-    for (variable, text) in environment {
+    let ours = environment.iter().filter(|(name, _)| super::is_ours(name));
+    for (variable, text) in ours {
         match known.get(variable.as_str()) {
             Some(_) if text.is_empty() => {}
             Some((setting, is_file)) => {
