@@ -150,11 +150,12 @@ fn write(minted: &Minted, path: &Path, session: &mut Session<'_>) -> Result<(), 
         shown["out"] = json!(path.display().to_string());
         return session.printer.json(&shown);
     }
-    session.printer.hint(&format!(
-        "Wrote the token into {}, good until {}",
-        path.display(),
-        minted.expires_at
-    ));
+    let until = minted
+        .expires_at()
+        .map_or(String::new(), |time| format!(", good until {time}"));
+    session
+        .printer
+        .hint(&format!("Wrote the token into {}{until}", path.display()));
     Ok(())
 }
 

@@ -20,14 +20,22 @@ use crate::cli::print::Printer;
 use crate::ports::random::{SystemRandom, random_bytes};
 use crate::ports::time::{Clock as _, SystemClock, UnixTime};
 
-/// A token on its way, with when it was asked for.
-type Minting<'a> = Pin<Box<dyn Future<Output = Result<Minted, CliError>> + 'a>>;
+/// A token on its way.
+type Minting<'a> = Pin<Box<dyn Future<Output = Result<Timed, CliError>> + 'a>>;
+
+/// A token whose end is known.
+struct Timed {
+    text: SecretString,
+    seconds: u64,
+    expires_at: UnixTime,
+}
 
 /// What the token endpoint answered.
 pub(super) struct Minted {
     pub(super) text: SecretString,
-    pub(super) seconds: u64,
-    pub(super) expires_at: UnixTime,
+    /// How many seconds it lives from when it was asked for, when anybody says so.
+    pub(super) seconds: Option<u64>,
+    asked_at: UnixTime,
     pub(super) answer: Value,
 }
 
@@ -50,15 +58,19 @@ impl Minted {
         };
         let seconds = told
             .or_else(claimed)
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .filter(|seconds| *seconds > 0)
-            .ok_or_else(|| failed("the issuer does not say how long its token lives"))?;
+            .and_then(|seconds| u64::try_from(seconds).ok());
         Ok(Self {
             text: text.to_owned().into(),
             seconds,
-            expires_at: now.plus(i64::try_from(seconds).unwrap_or(i64::MAX)),
+            asked_at: now,
             answer,
         })
+    }
+
+    /// The second in which it ends.
+    pub(super) fn expires_at(&self) -> Option<UnixTime> {
+        let seconds = i64::try_from(self.seconds?).ok()?;
+        Some(self.asked_at.plus(seconds))
     }
 }
 
@@ -82,7 +94,7 @@ impl Source {
         })
     }
 
-    async fn mint(&self) -> Result<Minted, CliError> {
+    async fn mint(&self) -> Result<Timed, CliError> {
         let from_file;
         let proof = match &self.from_stdin {
             Some(proof) => proof,
@@ -91,7 +103,19 @@ impl Source {
                 &from_file
             }
         };
-        mint(&self.args, proof, self.insecure_http).await
+        let minted = mint(&self.args, proof, self.insecure_http).await?;
+        let times = minted.seconds.zip(minted.expires_at());
+        let Some((seconds, expires_at)) = times.filter(|(seconds, _)| *seconds > 0) else {
+            return Err(CliError::failed(
+                "token",
+                "the issuer does not say how long its token lives, so nobody knows when to replace it",
+            ));
+        };
+        Ok(Timed {
+            text: minted.text,
+            seconds,
+            expires_at,
+        })
     }
 }
 
@@ -285,7 +309,7 @@ impl<'a> Watch<'a> {
 
     fn take_in(
         &mut self,
-        minted: Result<Minted, CliError>,
+        minted: Result<Timed, CliError>,
         printer: &mut Printer,
     ) -> Result<(), CliError> {
         let now = self.now();
@@ -294,11 +318,10 @@ impl<'a> Watch<'a> {
                 if self.mint_retry.succeeded() {
                     printer.hint("The issuer gives tokens again");
                 }
-                let Minted {
+                let Timed {
                     text,
                     seconds,
                     expires_at,
-                    ..
                 } = minted;
                 let token = Token::new(text, expires_at, self.asked_at, seconds, jitter());
                 self.shelf.stock(token, now);
@@ -387,7 +410,7 @@ pub(super) fn facts(minted: &Minted) -> Value {
     json!({
         "token_type": minted.answer["token_type"],
         "expires_in": minted.seconds,
-        "expires_at": minted.expires_at.0,
+        "expires_at": minted.expires_at().map(|time| time.0),
         "scope": minted.answer["scope"],
     })
 }
@@ -399,7 +422,7 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_795_253_400);
 
     #[test]
-    fn an_answer_without_a_token_or_its_life_is_refused() {
+    fn an_answer_without_a_token_is_refused() {
         for (answer, problem) in [
             (
                 json!({"expires_in": 600}),
@@ -409,14 +432,6 @@ mod tests {
                 json!({"access_token": "a b", "expires_in": 600}),
                 "error: the token holds characters that no token holds",
             ),
-            (
-                json!({"access_token": "opaque"}),
-                "error: the issuer does not say how long its token lives",
-            ),
-            (
-                json!({"access_token": "opaque", "expires_in": 0}),
-                "error: the issuer does not say how long its token lives",
-            ),
         ] {
             let error = Minted::read(answer, NOW).err().unwrap();
             assert_eq!(error.text().unwrap(), problem);
@@ -425,12 +440,23 @@ mod tests {
 
     #[test]
     fn the_life_is_what_the_answer_says_or_else_the_token() {
-        let told = json!({"access_token": "opaque", "expires_in": 600});
-        let minted = Minted::read(told, NOW).unwrap();
-        assert_eq!((minted.seconds, minted.expires_at), (600, NOW.plus(600)));
         // {"alg":"none"}.{"exp":1795253700}
-        let claimed = json!({"access_token": "eyJhbGciOiJub25lIn0.eyJleHAiOjE3OTUyNTM3MDB9."});
-        assert_eq!(Minted::read(claimed, NOW).unwrap().seconds, 300);
+        let jwt = "eyJhbGciOiJub25lIn0.eyJleHAiOjE3OTUyNTM3MDB9.";
+        for (answer, seconds) in [
+            (
+                json!({"access_token": "opaque", "expires_in": 600}),
+                Some(600),
+            ),
+            (json!({"access_token": jwt, "expires_in": 600}), Some(600)),
+            (json!({"access_token": jwt}), Some(300)),
+            (json!({"access_token": "opaque"}), None),
+            (json!({"access_token": "opaque", "expires_in": -1}), None),
+        ] {
+            let minted = Minted::read(answer.clone(), NOW).unwrap();
+            assert_eq!(minted.seconds, seconds, "{answer}");
+            let end = seconds.and_then(|seconds| i64::try_from(seconds).ok());
+            assert_eq!(minted.expires_at(), end.map(|end| NOW.plus(end)));
+        }
     }
 
     #[test]
