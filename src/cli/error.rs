@@ -17,6 +17,8 @@ pub(super) enum CliError {
     Failed(Fault),
     /// Whoever read our output has read enough (`firman agent list | head`): no error at all.
     ClosedPipe,
+    /// A command that this one ran ended with that exit code, and spoke for itself.
+    Ended(u8),
 }
 
 /// What happened, why, and what to do next.
@@ -119,7 +121,28 @@ impl CliError {
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Failed(fault) => fault.status,
-            Self::Usage(_) | Self::ClosedPipe => None,
+            Self::Usage(_) | Self::ClosedPipe | Self::Ended(_) => None,
+        }
+    }
+
+    /// The same with the status of the answer that was the reason.
+    pub(super) fn with_status(mut self, status: u16) -> Self {
+        match &mut self {
+            Self::Usage(fault) | Self::Failed(fault) => fault.status = Some(status),
+            Self::ClosedPipe | Self::Ended(_) => {}
+        }
+        self
+    }
+
+    /// True when the same request may succeed later without anybody changing anything: nobody answered,
+    /// or the answer was one of trouble or of too many requests.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Failed(fault) => match fault.status {
+                Some(status) => status >= 500 || matches!(status, 408 | 429),
+                None => matches!(fault.kind.as_str(), UNREACHABLE | "timeout" | "http"),
+            },
+            Self::Usage(_) | Self::ClosedPipe | Self::Ended(_) => false,
         }
     }
 
@@ -127,7 +150,7 @@ impl CliError {
     pub(super) fn is_precondition_failed(&self) -> bool {
         match self {
             Self::Failed(fault) => fault.status == Some(412),
-            Self::Usage(_) | Self::ClosedPipe => false,
+            Self::Usage(_) | Self::ClosedPipe | Self::Ended(_) => false,
         }
     }
 
@@ -147,7 +170,7 @@ impl CliError {
                 };
                 fault.detail = format!("{}{end} {sentence}", fault.detail);
             }
-            Self::ClosedPipe => {}
+            Self::ClosedPipe | Self::Ended(_) => {}
         }
         self
     }
@@ -157,7 +180,7 @@ impl CliError {
     pub(super) fn is_certain(&self) -> bool {
         match self {
             Self::Failed(fault) => fault.status.is_some() || fault.kind == UNREACHABLE,
-            Self::Usage(_) | Self::ClosedPipe => true,
+            Self::Usage(_) | Self::ClosedPipe | Self::Ended(_) => true,
         }
     }
 
@@ -172,6 +195,7 @@ impl CliError {
             Self::ClosedPipe => 0,
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
+            Self::Ended(code) => *code,
         }
     }
 
@@ -214,7 +238,7 @@ impl CliError {
     fn fault(&self) -> Option<&Fault> {
         match self {
             Self::Usage(fault) | Self::Failed(fault) => Some(fault),
-            Self::ClosedPipe => None,
+            Self::ClosedPipe | Self::Ended(_) => None,
         }
     }
 }
@@ -275,6 +299,36 @@ mod tests {
         let error = CliError::oauth(400, body);
         insta::assert_snapshot!(error.text().unwrap(), @"error: the issuer refused: scope 'write' is not granted; granted: read (invalid_scope)");
         insta::assert_snapshot!(error.json().unwrap(), @r#"{"error":{"detail":"the issuer refused: scope 'write' is not granted; granted: read (invalid_scope)","kind":"invalid_scope","status":400}}"#);
+    }
+
+    #[test]
+    fn only_what_may_pass_by_itself_is_worth_another_try() {
+        let refused = |status| CliError::oauth(status, br#"{"error":"invalid_client"}"#);
+        let discovery = || CliError::failed("discovery", "it calls itself otherwise");
+        for (error, is_passing) in [
+            (CliError::unreachable("nobody there".to_owned()), true),
+            (CliError::failed("timeout", "no answer"), true),
+            (CliError::failed("http", "the answer broke off"), true),
+            (refused(503), true),
+            (refused(429), true),
+            (discovery().with_status(502), true),
+            (refused(401), false),
+            (refused(400), false),
+            (discovery(), false),
+            (discovery().with_status(404), false),
+            (CliError::failed("file", "no such file"), false),
+            (CliError::usage("what?"), false),
+            (CliError::ClosedPipe, false),
+            (CliError::Ended(3), false),
+        ] {
+            assert_eq!(error.is_passing(), is_passing, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_exit_code_of_a_command_that_was_run_is_passed_on_without_a_word() {
+        assert_eq!(CliError::Ended(143).exit_code(), 143);
+        assert_eq!(CliError::Ended(143).text(), None);
     }
 
     #[test]

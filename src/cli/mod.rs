@@ -15,6 +15,7 @@ mod config;
 mod credential;
 mod duration;
 mod error;
+mod exec;
 mod group;
 mod healthcheck;
 mod http;
@@ -22,6 +23,7 @@ mod issuer;
 mod key;
 mod key_consumer;
 mod keyfile;
+mod notify;
 mod print;
 mod publish_static;
 mod published;
@@ -129,6 +131,11 @@ enum Command {
     /// Get a token as an agent, or look into one
     #[command(subcommand)]
     Token(token::Command),
+    /// Claude: set up, check and try the federation
+    #[command(subcommand)]
+    Claude(claude::Command),
+    /// Run a command that finds a fresh token where Claude's SDKs look for one
+    Exec(exec::ExecArgs),
     /// The issuer's signing keys
     #[command(subcommand)]
     Key(key::Command),
@@ -246,6 +253,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
         Command::Resource(command) => resource::run(command, session).await,
         Command::Role(command) => role::run(command, session).await,
         Command::Token(command) => token::run(command, session).await,
+        Command::Claude(command) => claude::run(command, session).await,
+        Command::Exec(args) => exec::run(args, session).await,
         Command::Key(command) => key::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
         Command::Issuer(command) => issuer::run(command, session).await,
@@ -416,6 +425,13 @@ mod tests {
             "firman credential rotate mailer a/b",
             "firman agent show ..",
             "firman token get --issuer https://x --client-id a",
+            "firman token get --issuer https://x --client-id a --key k.pem --watch",
+            "firman exec --agent a -- true",
+            "firman exec --agent a --key k.pem",
+            "firman exec --agent a --key k.pem --secret-file s -- true",
+            "firman exec --agent a --key k.pem --rule svac_x -- true",
+            "firman exec --agent a --key k.pem --organization acme -- true",
+            "firman exec --agent a --key k.pem --workspace main -- true",
             "firman token verify x.y.z --issuer https://x",
             "firman token verify x.y.z --audience https://x",
             "firman key revoke abc",

@@ -119,8 +119,18 @@ impl Overrides {
     }
 }
 
-/// The variables of others that the program looks at: the OAuth token for Claude's Admin API.
-const OTHERS: [&str; 2] = ["ANTHROPIC_ADMIN_TOKEN", "ANTHROPIC_ADMIN_TOKEN_FILE"];
+/// The variables of others that the program looks at: systemd's way to be told of a start, and what would
+/// win over the federation that `firman exec` sets up, and the OAuth token for Claude's Admin API.
+const OTHERS: [&str; 8] = [
+    "NOTIFY_SOCKET",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_IDENTITY_TOKEN",
+    "ANTHROPIC_PROFILE",
+    "ANTHROPIC_WORKSPACE_ID",
+    "ANTHROPIC_ADMIN_TOKEN",
+    "ANTHROPIC_ADMIN_TOKEN_FILE",
+];
 
 /// Every variable of the environment whose name begins with `FIRMAN_`, and a few of others that are listed
 /// here: the one place that reads it.

@@ -39,7 +39,8 @@ impl Issuer {
                     "{address} answered with status {}; is {issuer} an issuer?",
                     answer.status
                 ),
-            ));
+            )
+            .with_status(answer.status));
         }
         let metadata: Value = serde_json::from_slice(&answer.body).map_err(|_| {
             CliError::failed(

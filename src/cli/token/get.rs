@@ -1,7 +1,7 @@
 //! `firman token get`: a `client_credentials` grant (RFC 6749 §4.4) with `client_secret_basic` or
-//! `private_key_jwt` (OpenID Connect Core §9, RFC 7523).
+//! `private_key_jwt` (OpenID Connect Core §9, RFC 7523), once or again and again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use secrecy::SecretString;
@@ -11,8 +11,11 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::discovery::Issuer;
 use super::expose;
+use super::watch::{Minted, Source, Watch, facts, mint};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
+use crate::cli::notify::Supervisor;
+use crate::cli::serve::StopSignals;
 use crate::cli::{Session, http, keyfile, parse_name};
 use crate::jose::{SigningAlgorithm, SigningKey};
 use crate::ports::time::UnixTime;
@@ -22,35 +25,45 @@ const ASSERTION_SECONDS: i64 = 60;
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct GetCommand {
+    #[command(flatten)]
+    args: GetArgs,
+    /// Write it into this file (mode 0600, replaced as a whole) instead of printing it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Go on: keep a fresh and unused token in the file, until told to stop
+    #[arg(long, requires = "out")]
+    watch: bool,
+}
+
+/// What is asked for, of whom, and as whom.
+#[derive(Debug, Args)]
 #[command(group = ArgGroup::new("proof").args(["secret_file", "key"]).required(true))]
 pub(in crate::cli) struct GetArgs {
     /// The issuer's URL, exactly as it calls itself
     #[arg(long, value_name = "URL")]
-    issuer: String,
+    pub(in crate::cli) issuer: String,
     /// The agent's name
     #[arg(long, value_name = "AGENT", value_parser = parse_name)]
-    client_id: String,
+    pub(in crate::cli) client_id: String,
     /// The file with its client secret (`-` is stdin)
     #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    pub(in crate::cli) secret_file: Option<PathBuf>,
     /// The file with its private key, PEM or JWK (`-` is stdin)
     #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    pub(in crate::cli) key: Option<PathBuf>,
     /// The id under which the key is registered; its thumbprint when left out
     #[arg(long, value_name = "KID", requires = "key", allow_hyphen_values = true)]
-    kid: Option<String>,
+    pub(in crate::cli) kid: Option<String>,
     /// What the token is for: a resource's identifier
     #[arg(long, value_name = "RESOURCE")]
-    resource: Option<String>,
+    pub(in crate::cli) resource: Option<String>,
     /// Scopes, separated by spaces; all that are granted when left out
     #[arg(long, value_name = "SCOPES")]
-    scope: Option<String>,
+    pub(in crate::cli) scope: Option<String>,
     /// How long it is to live (90s, 15m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    expires_in: Option<u64>,
-    /// Write it into this file (mode 0600, replaced as a whole) instead of printing it
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    pub(in crate::cli) expires_in: Option<u64>,
 }
 
 /// How the agent proves itself.
@@ -71,58 +84,93 @@ impl GetArgs {
             resource: Some(resource.to_owned()),
             scope: None,
             expires_in: None,
-            out: None,
+        }
+    }
+
+    /// The credential in the file that was named.
+    pub(in crate::cli) fn proof(&self) -> Result<Proof, CliError> {
+        match (&self.secret_file, &self.key) {
+            (Some(path), _) => Ok(Proof::Secret(keyfile::read_line(path, "client secret")?)),
+            (None, Some(path)) => Ok(Proof::Key(keyfile::read_private(path)?)),
+            (None, None) => Err(CliError::usage("name --secret-file FILE or --key FILE")),
+        }
+    }
+
+    /// Whether the credential comes from stdin, which can be read but once.
+    pub(in crate::cli) fn is_proof_on_stdin(&self) -> bool {
+        let file = self.secret_file.as_deref().or(self.key.as_deref());
+        file == Some(Path::new("-"))
+    }
+}
+
+pub(super) async fn run(command: GetCommand, session: &mut Session<'_>) -> Result<(), CliError> {
+    let GetCommand { args, out, watch } = command;
+    let insecure_http = session.globals.insecure_http;
+    match out {
+        Some(path) if watch => {
+            let source = Source::new(args, insecure_http)?;
+            keep(&source, &path, session).await
+        }
+        out => {
+            let minted = mint(&args, &args.proof()?, insecure_http).await?;
+            match out {
+                Some(path) => write(&minted, &path, session),
+                None => print(&minted, session),
+            }
         }
     }
 }
 
-pub(super) async fn run(args: GetArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    let proof = match (&args.secret_file, &args.key) {
-        (Some(path), _) => Proof::Secret(keyfile::read_line(path, "client secret")?),
-        (None, Some(path)) => Proof::Key(keyfile::read_private(path)?),
-        (None, None) => return Err(CliError::usage("name --secret-file FILE or --key FILE")),
+/// Keeps a token in the file until a signal comes.
+async fn keep(source: &Source, path: &Path, session: &mut Session<'_>) -> Result<(), CliError> {
+    let stop = StopSignals::catch()?;
+    let supervisor = Supervisor::find(session.environment);
+    let printer = &mut session.printer;
+    let mut watch = Watch::new(source, path, supervisor, printer);
+    let ended = tokio::select! {
+        () = stop.received() => None,
+        error = async {
+            match watch.start(printer).await {
+                Ok(()) => {
+                    watch.announce(printer);
+                    watch.keep(printer).await
+                }
+                Err(error) => error,
+            }
+        } => Some(error),
     };
-    let issuer = Issuer::discover(&args.issuer, session.globals.insecure_http).await?;
-    let now = session.now();
-    let answer = request(&args, &proof, &issuer, now).await?;
-    let token = answer["access_token"].as_str().ok_or_else(|| {
-        CliError::failed("http", "the token endpoint's answer holds no access_token")
-    })?;
-    let expires_at = answer["expires_in"]
-        .as_i64()
-        .map(|seconds| now.plus(seconds));
-    let mut shown = json!({
-        "token_type": answer["token_type"],
-        "expires_in": answer["expires_in"],
-        "expires_at": expires_at.map(|time| time.0),
-        "scope": answer["scope"],
-    });
-    if let Some(path) = &args.out {
-        keyfile::write_atomically(path, format!("{token}\n").as_bytes())?;
-        shown["out"] = json!(path.display().to_string());
-        if session.printer.is_json() {
-            return session.printer.json(&shown);
-        }
-        let until = expires_at.map_or(String::new(), |time| format!(", good until {time}"));
-        session
-            .printer
-            .hint(&format!("Wrote the token into {}{until}", path.display()));
-        return Ok(());
-    }
+    watch.stop(printer);
+    ended.map_or(Ok(()), Err)
+}
+
+fn write(minted: &Minted, path: &Path, session: &mut Session<'_>) -> Result<(), CliError> {
+    keyfile::write_atomically(path, format!("{}\n", expose(&minted.text)).as_bytes())?;
     if session.printer.is_json() {
-        shown["access_token"] = json!(token);
-        if let Some(id_token) = answer["id_token"].as_str() {
-            shown["id_token"] = json!(id_token);
-        }
+        let mut shown = facts(minted);
+        shown["out"] = json!(path.display().to_string());
         return session.printer.json(&shown);
     }
-    if !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(CliError::failed(
-            "http",
-            "the token holds characters that no token holds",
-        ));
+    let until = minted
+        .expires_at()
+        .map_or(String::new(), |time| format!(", good until {time}"));
+    session
+        .printer
+        .hint(&format!("Wrote the token into {}{until}", path.display()));
+    Ok(())
+}
+
+fn print(minted: &Minted, session: &mut Session<'_>) -> Result<(), CliError> {
+    if !session.printer.is_json() {
+        return session
+            .printer
+            .write(&format!("{}\n", expose(&minted.text)));
     }
-    session.printer.write(&format!("{token}\n"))
+    let mut shown = facts(minted);
+    shown["access_token"] = json!(expose(&minted.text));
+    if let Some(id_token) = minted.answer["id_token"].as_str() {
+        shown["id_token"] = json!(id_token);
+    }
+    session.printer.json(&shown)
 }
 
 /// Asks the token endpoint.
@@ -239,7 +287,6 @@ mod tests {
             resource: None,
             scope: None,
             expires_in: None,
-            out: None,
         }
     }
 

@@ -4,12 +4,16 @@
 mod discovery;
 mod get;
 mod inspect;
+mod pace;
+mod reads;
 mod verify;
+mod watch;
 
 pub(super) use discovery::Issuer;
 pub(super) use get::{GetArgs, Proof, request};
 pub(super) use inspect::decode;
 pub(super) use verify::{fetch_keys, verify};
+pub(super) use watch::{Source, Watch};
 
 use std::path::Path;
 
@@ -25,8 +29,8 @@ use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Get a token and print it
-    Get(get::GetArgs),
+    /// Get a token and print it, or keep a fresh one in a file
+    Get(get::GetCommand),
     /// Show what a token says, without checking anything
     Inspect {
         /// The token; `-` reads it from stdin
@@ -39,7 +43,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
-        Command::Get(args) => get::run(args, session).await,
+        Command::Get(command) => get::run(command, session).await,
         Command::Inspect { token } => inspect::run(&read_token(&token)?, session),
         Command::Verify(args) => verify::run(args, session).await,
     }

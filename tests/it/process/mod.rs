@@ -8,8 +8,10 @@
 
 mod bad_start;
 mod crash;
+mod exec;
 mod log;
 mod stop;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use firman::ports::time::{Clock as _, SystemClock};
 use firman::testing::TestKey;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -35,13 +38,9 @@ const ISSUER: &str = "https://id.example.com";
 const MAIL: &str = "https://mail.example.com";
 /// The agent of [`Server::register_mailer`].
 const MAILER: &str = "mailer";
-const SERVE_ON_FREE_PORTS: [&str; 5] = [
-    "serve",
-    "--listen",
-    "127.0.0.1:0",
-    "--admin-listen",
-    "127.0.0.1:0",
-];
+const FREE_PORT: &str = "127.0.0.1:0";
+const SERVE_ON_FREE_PORTS: [&str; 5] =
+    ["serve", "--listen", FREE_PORT, "--admin-listen", FREE_PORT];
 const ASSERTION_TYPE: &str = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
 
 /// A directory to run the program in, and the environment it gets: data and keys are below it.
@@ -118,7 +117,13 @@ impl Site {
 
     /// Starts an issuer on free ports and waits until it answers.
     pub(crate) fn start(&self) -> Server {
-        let mut command = self.command(Path::new(program()), &SERVE_ON_FREE_PORTS);
+        self.start_on(FREE_PORT)
+    }
+
+    /// The same with the public listener at an address.
+    fn start_on(&self, public: &str) -> Server {
+        let args = ["serve", "--listen", public, "--admin-listen", FREE_PORT];
+        let mut command = self.command(Path::new(program()), &args);
         let mut child = Running(command.spawn().unwrap());
         let stdout = collect(child.0.stdout.take().unwrap());
         let (says_ready, ready) = mpsc::channel();
@@ -199,6 +204,82 @@ fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
         stream.read_to_string(&mut text).unwrap();
         text
     })
+}
+
+/// A command that runs on beside the test, with what it has written so far.
+struct Background {
+    child: Running,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    readers: [JoinHandle<()>; 2],
+}
+
+impl Background {
+    fn start(mut command: Command) -> Self {
+        let mut child = Running(command.spawn().unwrap());
+        let (stdout, stdout_reader) = gather(child.0.stdout.take().unwrap());
+        let (stderr, stderr_reader) = gather(child.0.stderr.take().unwrap());
+        Self {
+            child,
+            stdout,
+            stderr,
+            readers: [stdout_reader, stderr_reader],
+        }
+    }
+
+    fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    fn stdout(&self) -> String {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    /// Waits until `condition` holds while the command runs.
+    fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !condition(self) {
+            let ended = self.child.0.try_wait().unwrap();
+            let is_in_time = Instant::now() < deadline && ended.is_none();
+            assert!(is_in_time, "{what}: {ended:?}: {}", self.stderr());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child.0)
+    }
+
+    /// Waits for the end.
+    fn ended(mut self) -> Outcome {
+        let status = self.child.wait();
+        for reader in self.readers {
+            reader.join().unwrap();
+        }
+        let text = |text: &Mutex<String>| text.lock().unwrap().clone();
+        Outcome {
+            code: status.code(),
+            stdout: text(&self.stdout),
+            stderr: text(&self.stderr),
+        }
+    }
+}
+
+/// Reads line by line into a text that can be looked at meanwhile.
+fn gather(stream: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
+    let text = Arc::new(Mutex::new(String::new()));
+    let written = Arc::clone(&text);
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            let line = line.unwrap();
+            written.lock().unwrap().push_str(&format!("{line}\n"));
+        }
+    });
+    (text, reader)
 }
 
 /// A child that does not outlive its test.

@@ -1,0 +1,473 @@
+//! `firman exec`: runs a command that finds a fresh token where Claude's SDKs look for one, and
+//! nothing that would win over it. Looks on while the command runs; its input and output, its
+//! signals and its exit code are the command's.
+
+use std::ffi::OsString;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use clap::{ArgGroup, Args};
+use rustix::process::{Pid, Signal as Number, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use uuid::Uuid;
+
+use super::client::Query;
+use super::duration::parse_duration;
+use super::error::CliError;
+use super::notify::Supervisor;
+use super::token::{GetArgs, Source, Watch};
+use super::{Session, parse_name};
+use crate::config;
+
+/// The audience that Claude expects, unless the rule says otherwise.
+const CLAUDE: &str = "https://api.anthropic.com";
+/// Claude's SDKs ask these before the federation's own variables, some also when they are empty; or
+/// they belong to another federation.
+const IN_THE_WAY: [&str; 5] = [
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_IDENTITY_TOKEN",
+    "ANTHROPIC_PROFILE",
+    "ANTHROPIC_WORKSPACE_ID",
+];
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("credential").args(["secret_file", "key"]).required(true))]
+pub(super) struct ExecArgs {
+    /// The issuer's URL, exactly as it calls itself; when left out, the admin API is asked
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// The agent's name
+    #[arg(long, visible_alias = "agent", value_name = "AGENT", value_parser = parse_name)]
+    client_id: String,
+    /// The file with its client secret
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// The file with its private key, PEM or JWK
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The id under which the key is registered; its thumbprint when left out
+    #[arg(long, value_name = "KID", requires = "key", allow_hyphen_values = true)]
+    kid: Option<String>,
+    /// What the tokens are for: a resource's identifier
+    #[arg(long, value_name = "RESOURCE", default_value = CLAUDE)]
+    resource: String,
+    /// How long each is to live (90s, 15m)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    expires_in: Option<u64>,
+    #[command(flatten)]
+    federation: FederationArgs,
+    /// The command and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Whom the token is exchanged for at Claude. What is left out comes from the agent's link, by the
+/// admin API.
+#[derive(Debug, Args)]
+struct FederationArgs {
+    /// The federation rule (fdrl_…)
+    #[arg(long, value_name = "ID", value_parser = |id: &str| parse_tagged("fdrl_", id))]
+    rule: Option<String>,
+    /// The organization, a UUID
+    #[arg(long, value_name = "UUID", value_parser = parse_organization)]
+    organization: Option<String>,
+    /// The service account (svac_…)
+    #[arg(long, value_name = "ID", value_parser = |id: &str| parse_tagged("svac_", id))]
+    service_account: Option<String>,
+    /// The workspace (wrkspc_… or `default`), when the rule is for several
+    #[arg(long, value_name = "ID", value_parser = parse_workspace)]
+    workspace: Option<String>,
+    /// Where Claude is, for the SDKs
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+}
+
+/// Whom the token is exchanged for.
+#[derive(Debug, PartialEq, Eq)]
+struct Federation {
+    rule: String,
+    organization: String,
+    service_account: String,
+    workspace: Option<String>,
+    base_url: Option<String>,
+}
+
+pub(super) async fn run(args: ExecArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let (request, federation, command) = settle(args, session).await?;
+    let source = Source::new(request, session.globals.insecure_http)?;
+    let directory = private_directory()?;
+    let token_file = directory.path().join("identity-token");
+    let mut signals = Signals::catch()?;
+    let printer = &mut session.printer;
+    let mut watch = Watch::new(&source, &token_file, Supervisor::nobody(), printer);
+    tokio::select! {
+        started = watch.start(printer) => started?,
+        signal = signals.next() => return Err(CliError::Ended(by_signal(signal))),
+    }
+    let mut command = prepare(command, &federation, &token_file);
+    for variable in clean(&mut command, session) {
+        session.printer.warn(&format!(
+            "firman: removed {variable} from the command's environment: it would win over the federation, or belong to another"
+        ));
+    }
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            let name = Path::new(command.as_std().get_program());
+            session.printer.error(&CliError::file(name, "run", &error));
+            return Err(CliError::Ended(unable(&error)));
+        }
+    };
+    let ended = tokio::select! {
+        ended = attend(&mut child, &mut signals) => ended,
+        error = watch.keep(&mut session.printer) => Err(error),
+    };
+    drop(watch);
+    if let Err(error) = directory.close() {
+        let failed = CliError::file(&token_file, "remove", &error);
+        session.printer.error(&failed);
+    }
+    match exit_code(ended?) {
+        0 => Ok(()),
+        code => Err(CliError::Ended(code)),
+    }
+}
+
+/// Finds what the command line left out.
+async fn settle(
+    args: ExecArgs,
+    session: &Session<'_>,
+) -> Result<(GetArgs, Federation, Vec<OsString>), CliError> {
+    let federation = match args.federation.complete() {
+        Some(federation) => federation,
+        None => linked(&args.client_id, args.federation, session).await?,
+    };
+    let issuer = match args.issuer {
+        Some(issuer) => issuer,
+        None => {
+            let answer = session.admin()?.get(&["issuer"], &Query::default()).await;
+            let answer = answer.map_err(|error| error.and("Or name the issuer with --issuer"))?;
+            text(&answer, "url").ok_or_else(|| {
+                CliError::failed(
+                    "http",
+                    "the admin API does not tell the issuer's URL; name it with --issuer",
+                )
+            })?
+        }
+    };
+    let request = GetArgs {
+        issuer,
+        client_id: args.client_id,
+        secret_file: args.secret_file,
+        key: args.key,
+        kid: args.kid,
+        resource: Some(args.resource),
+        scope: None,
+        expires_in: args.expires_in,
+    };
+    if request.is_proof_on_stdin() {
+        return Err(CliError::usage(
+            "stdin belongs to the command; name a file with the credential",
+        ));
+    }
+    Ok((request, federation, args.command))
+}
+
+impl FederationArgs {
+    /// The whole of it, when nothing needs to be looked up.
+    fn complete(&self) -> Option<Federation> {
+        Some(Federation {
+            rule: self.rule.clone()?,
+            organization: self.organization.clone()?,
+            service_account: self.service_account.clone()?,
+            workspace: self.workspace.clone(),
+            base_url: self.base_url.clone(),
+        })
+    }
+
+    /// With the agent's link for what was left out.
+    fn with_link(self, link: &Value) -> Option<Federation> {
+        Self {
+            rule: self.rule.or_else(|| text(link, "rule_id")),
+            organization: self.organization.or_else(|| text(link, "organization_id")),
+            service_account: self
+                .service_account
+                .or_else(|| text(link, "service_account_id")),
+            workspace: self.workspace.or_else(|| text(link, "workspace_id")),
+            base_url: self.base_url,
+        }
+        .complete()
+    }
+}
+
+fn text(object: &Value, member: &str) -> Option<String> {
+    object[member].as_str().map(str::to_owned)
+}
+
+async fn linked(
+    agent: &str,
+    given: FederationArgs,
+    session: &Session<'_>,
+) -> Result<Federation, CliError> {
+    let hint = format!(
+        "Name --rule, --organization and --service-account, or run this where the admin API is, once the ids are recorded with: firman claude link {agent}"
+    );
+    let admin = session.admin().map_err(|error| error.and(&hint))?;
+    let link = admin
+        .get(&["agents", agent, "claude-link"], &Query::default())
+        .await
+        .map_err(|error| error.and(&hint))?;
+    given
+        .with_link(&link)
+        .ok_or_else(|| CliError::failed("link", "the agent's link is not complete").and(&hint))
+}
+
+/// A directory for the token, its owner's alone; removed when dropped.
+fn private_directory() -> Result<TempDir, CliError> {
+    tempfile::Builder::new()
+        .prefix("firman-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+        .map_err(|error| {
+            CliError::failed(
+                "file",
+                format!(
+                    "cannot make a temporary directory: {}",
+                    super::error::reason(&error)
+                ),
+            )
+        })
+}
+
+/// The command with what the SDKs look for.
+fn prepare(words: Vec<OsString>, federation: &Federation, token_file: &Path) -> Command {
+    let mut words = words.into_iter();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
+    for variable in IN_THE_WAY {
+        command.env_remove(variable);
+    }
+    command
+        .env("ANTHROPIC_FEDERATION_RULE_ID", &federation.rule)
+        .env("ANTHROPIC_ORGANIZATION_ID", &federation.organization)
+        .env("ANTHROPIC_SERVICE_ACCOUNT_ID", &federation.service_account)
+        .env("ANTHROPIC_IDENTITY_TOKEN_FILE", token_file);
+    if let Some(workspace) = &federation.workspace {
+        command.env("ANTHROPIC_WORKSPACE_ID", workspace);
+    }
+    if let Some(base_url) = &federation.base_url {
+        command.env("ANTHROPIC_BASE_URL", base_url);
+    }
+    command
+}
+
+/// Keeps firman's own settings, some of which are secrets, from the command. The variables in the way
+/// that it would have inherited.
+fn clean(command: &mut Command, session: &Session<'_>) -> Vec<&'static str> {
+    for variable in session
+        .environment
+        .keys()
+        .filter(|name| config::is_ours(name))
+    {
+        command.env_remove(variable);
+    }
+    IN_THE_WAY
+        .into_iter()
+        .filter(|variable| session.environment.contains_key(*variable))
+        .collect()
+}
+
+/// Passes signals on until the command has ended.
+async fn attend(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus, CliError> {
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
+    loop {
+        tokio::select! {
+            // An id is free for others once its process was waited for.
+            biased;
+            status = child.wait() => {
+                return status.map_err(|error| CliError::failed("wait", super::error::reason(&error)));
+            }
+            number = signals.next() => {
+                if let Some(pid) = pid && !came_from_the_terminal(number) {
+                    // It may have ended this instant.
+                    let _ = kill_process(pid, number);
+                }
+            }
+        }
+    }
+}
+
+/// What a person types at a terminal (Ctrl-C) goes to every process in its foreground: the command has
+/// it already, and twice means something else to many.
+fn came_from_the_terminal(number: Number) -> bool {
+    let is_typed = number == Number::INT || number == Number::QUIT;
+    is_typed
+        && File::open("/dev/tty")
+            .ok()
+            .and_then(|terminal| rustix::termios::tcgetpgrp(terminal).ok())
+            .is_some_and(|foreground| foreground == rustix::process::getpgrp())
+}
+
+/// The signals that are the command's, caught from now on.
+struct Signals([(Number, Signal); 6]);
+
+impl Signals {
+    fn catch() -> Result<Self, CliError> {
+        let catch = |kind, number| {
+            let caught =
+                signal(kind).map_err(|error| CliError::failed("signal", error.to_string()));
+            caught.map(|caught| (number, caught))
+        };
+        Ok(Self([
+            catch(SignalKind::terminate(), Number::TERM)?,
+            catch(SignalKind::interrupt(), Number::INT)?,
+            catch(SignalKind::hangup(), Number::HUP)?,
+            catch(SignalKind::quit(), Number::QUIT)?,
+            catch(SignalKind::user_defined1(), Number::USR1)?,
+            catch(SignalKind::user_defined2(), Number::USR2)?,
+        ]))
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) -> Number {
+        std::future::poll_fn(|context| {
+            for (number, caught) in &mut self.0 {
+                if caught.poll_recv(context).is_ready() {
+                    return std::task::Poll::Ready(*number);
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+}
+
+/// The command's own exit code, or what a shell says of one that a signal ended.
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|number| 128 + number));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+fn by_signal(number: Number) -> u8 {
+    u8::try_from(128 + number.as_raw()).unwrap_or(1)
+}
+
+/// What shells and env(1) say of a command that is not there (127) or cannot be run (126).
+fn unable(error: &std::io::Error) -> u8 {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    }
+}
+
+/// An id of Claude's of one kind.
+fn parse_tagged(tag: &str, id: &str) -> Result<String, String> {
+    let rest = id.strip_prefix(tag).unwrap_or_default();
+    if !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        Ok(id.to_owned())
+    } else {
+        Err(format!(
+            "expected {tag} and letters or digits, as the Claude Console shows it"
+        ))
+    }
+}
+
+fn parse_organization(id: &str) -> Result<String, String> {
+    match Uuid::try_parse(id) {
+        Ok(uuid) if uuid.hyphenated().to_string() == id.to_ascii_lowercase() => Ok(id.to_owned()),
+        Ok(_) | Err(_) => Err("expected a bare UUID, as the Claude Console shows it".to_owned()),
+    }
+}
+
+fn parse_workspace(id: &str) -> Result<String, String> {
+    if id == "default" {
+        return Ok(id.to_owned());
+    }
+    parse_tagged("wrkspc_", id).map_err(|problem| format!("{problem}; or default"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn given() -> FederationArgs {
+        FederationArgs {
+            rule: None,
+            organization: None,
+            service_account: None,
+            workspace: None,
+            base_url: None,
+        }
+    }
+
+    #[test]
+    fn ids_of_another_kind_are_refused() {
+        for id in [
+            "", "fdrl_", "svac_1", "fdrl_a b", "fdrl_a/b", "FDRL_a", "fdrl_…",
+        ] {
+            assert!(parse_tagged("fdrl_", id).is_err(), "{id:?}");
+        }
+        for id in [
+            "",
+            "acme",
+            "org_1",
+            "00000000000040008000000000000001",
+            "{00000000-0000-4000-8000-000000000001}",
+        ] {
+            assert!(parse_organization(id).is_err(), "{id:?}");
+        }
+        for id in ["", "main", "wrkspc_", "Default"] {
+            assert!(parse_workspace(id).is_err(), "{id:?}");
+        }
+        assert!(parse_tagged("fdrl_", "fdrl_01AbC").is_ok());
+        assert!(parse_organization("00000000-0000-4000-8000-000000000001").is_ok());
+        assert!(parse_workspace("default").is_ok());
+        assert!(parse_workspace("wrkspc_01AbC").is_ok());
+    }
+
+    #[test]
+    fn what_the_flags_leave_out_comes_from_the_link() {
+        let link = json!({
+            "rule_id": "fdrl_1", "organization_id": "o", "service_account_id": "svac_1", "workspace_id": null
+        });
+        let flags = FederationArgs {
+            rule: Some("fdrl_2".to_owned()),
+            base_url: Some("http://127.0.0.1:9".to_owned()),
+            ..given()
+        };
+        assert_eq!(flags.complete(), None);
+        let expected = Federation {
+            rule: "fdrl_2".to_owned(),
+            organization: "o".to_owned(),
+            service_account: "svac_1".to_owned(),
+            workspace: None,
+            base_url: Some("http://127.0.0.1:9".to_owned()),
+        };
+        assert_eq!(flags.with_link(&link), Some(expected));
+        assert_eq!(given().with_link(&json!({"rule_id": "fdrl_1"})), None);
+    }
+
+    #[test]
+    fn an_exit_code_is_the_commands_own_or_tells_its_signal() {
+        assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
+        assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), 7);
+        assert_eq!(exit_code(ExitStatus::from_raw(255 << 8)), 255);
+        assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
+        assert_eq!(by_signal(Number::INT), 130);
+    }
+}

@@ -1,0 +1,468 @@
+//! Keeps an unused token in a file: `token get --watch`, and what `exec` gives its command.
+//!
+//! [`pace`](super::pace) says when, [`reads`](super::reads) sees the consumers; here are the network,
+//! the file and what is said about them. The old file stays until a whole new one takes its place.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::pace::{Retry, Shelf, Stopwatch, Token};
+use super::reads::{Notice, Reads};
+use super::{GetArgs, Issuer, Proof, expose, inspect, request};
+use crate::cli::error::{CliError, reason};
+use crate::cli::keyfile;
+use crate::cli::notify::Supervisor;
+use crate::cli::print::Printer;
+use crate::ports::random::{SystemRandom, random_bytes};
+use crate::ports::time::{Clock as _, SystemClock, UnixTime};
+
+/// A token on its way.
+type Minting<'a> = Pin<Box<dyn Future<Output = Result<Timed, CliError>> + 'a>>;
+
+/// A token whose end is known.
+struct Timed {
+    text: SecretString,
+    seconds: u64,
+    expires_at: UnixTime,
+}
+
+/// What the token endpoint answered.
+pub(super) struct Minted {
+    pub(super) text: SecretString,
+    /// How many seconds it lives from when it was asked for, when anybody says so.
+    pub(super) seconds: Option<u64>,
+    asked_at: UnixTime,
+    pub(super) answer: Value,
+}
+
+impl Minted {
+    /// Reads an answer to what was asked at `now`.
+    fn read(answer: Value, now: UnixTime) -> Result<Self, CliError> {
+        let failed = |problem: &str| CliError::failed("http", problem);
+        let text = answer["access_token"].as_str().unwrap_or_default();
+        if text.is_empty() {
+            return Err(failed("the token endpoint's answer holds no access_token"));
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(failed("the token holds characters that no token holds"));
+        }
+        // RFC 6749 §5.1 only recommends `expires_in`; a JWT tells the same itself.
+        let told = answer["expires_in"].as_i64();
+        let claimed = || {
+            let (_, claims) = inspect::decode(text).ok()?;
+            Some(claims.get("exp")?.as_i64()?.saturating_sub(now.0))
+        };
+        let seconds = told
+            .or_else(claimed)
+            .and_then(|seconds| u64::try_from(seconds).ok());
+        Ok(Self {
+            text: text.to_owned().into(),
+            seconds,
+            asked_at: now,
+            answer,
+        })
+    }
+
+    /// The second in which it ends.
+    pub(super) fn expires_at(&self) -> Option<UnixTime> {
+        let seconds = i64::try_from(self.seconds?).ok()?;
+        Some(self.asked_at.plus(seconds))
+    }
+}
+
+/// Asks for tokens, as often as they are wanted.
+pub(in crate::cli) struct Source {
+    args: GetArgs,
+    /// A credential that can be read but once.
+    from_stdin: Option<Proof>,
+    insecure_http: bool,
+}
+
+impl Source {
+    /// Reads the credential, which must be good by now. One in a file is read again for each token, so
+    /// that it may be rotated meanwhile.
+    pub(in crate::cli) fn new(args: GetArgs, insecure_http: bool) -> Result<Self, CliError> {
+        let proof = args.proof()?;
+        Ok(Self {
+            from_stdin: args.is_proof_on_stdin().then_some(proof),
+            args,
+            insecure_http,
+        })
+    }
+
+    async fn mint(&self) -> Result<Timed, CliError> {
+        let from_file;
+        let proof = match &self.from_stdin {
+            Some(proof) => proof,
+            None => {
+                from_file = self.args.proof()?;
+                &from_file
+            }
+        };
+        let minted = mint(&self.args, proof, self.insecure_http).await?;
+        let times = minted.seconds.zip(minted.expires_at());
+        let Some((seconds, expires_at)) = times.filter(|(seconds, _)| *seconds > 0) else {
+            return Err(CliError::failed(
+                "token",
+                "the issuer does not say how long its token lives, so nobody knows when to replace it",
+            ));
+        };
+        Ok(Timed {
+            text: minted.text,
+            seconds,
+            expires_at,
+        })
+    }
+}
+
+/// Gets a token, from discovery on.
+pub(super) async fn mint(
+    args: &GetArgs,
+    proof: &Proof,
+    insecure_http: bool,
+) -> Result<Minted, CliError> {
+    let issuer = Issuer::discover(&args.issuer, insecure_http).await?;
+    let now = SystemClock.now();
+    Minted::read(request(args, proof, &issuer, now).await?, now)
+}
+
+/// A file that always holds an unused token.
+pub(in crate::cli) struct Watch<'a> {
+    source: &'a Source,
+    path: PathBuf,
+    supervisor: Supervisor,
+    shelf: Shelf,
+    reads: Option<Reads>,
+    stopwatch: Stopwatch,
+    minting: Option<Minting<'a>>,
+    asked_at: Duration,
+    mint_retry: Retry,
+    place_retry: Retry,
+    /// Whether it was said of the token in the file that two have read it.
+    said_shared: bool,
+}
+
+impl<'a> Watch<'a> {
+    /// Prepares to keep a token in `path`; nothing is written yet.
+    pub(in crate::cli) fn new(
+        source: &'a Source,
+        path: &Path,
+        supervisor: Supervisor,
+        printer: &mut Printer,
+    ) -> Self {
+        let reads = Reads::watch(path);
+        if let Err(error) = &reads {
+            printer.warn(&format!(
+                "warning: cannot see when {} is read ({}): its token is replaced by time alone, so let only one process read it",
+                path.display(),
+                reason(error)
+            ));
+        }
+        Self {
+            source,
+            path: path.to_owned(),
+            supervisor,
+            shelf: Shelf::new(reads.is_ok()),
+            reads: reads.ok(),
+            stopwatch: Stopwatch::start(Instant::now(), SystemClock.now()),
+            minting: None,
+            asked_at: Duration::ZERO,
+            mint_retry: Retry::default(),
+            place_retry: Retry::default(),
+            said_shared: false,
+        }
+    }
+
+    /// Puts the first token in place, however long the issuer is away.
+    ///
+    /// # Errors
+    /// A refusal, or a file that cannot be written: what waiting does not mend.
+    pub(in crate::cli) async fn start(&mut self, printer: &mut Printer) -> Result<(), CliError> {
+        while self.shelf.placed_until().is_none() {
+            self.turn(printer).await?;
+        }
+        Ok(())
+    }
+
+    /// Says what will happen from now on.
+    pub(in crate::cli) fn announce(&self, printer: &mut Printer) {
+        let Some(until) = self.shelf.placed_until() else {
+            return;
+        };
+        let when_read = match self.reads {
+            Some(_) => ", and whenever it was read",
+            None => "",
+        };
+        printer.hint(&format!(
+            "{} holds a token, good until {until}; another takes its place before half of that time is gone{when_read}",
+            self.path.display()
+        ));
+    }
+
+    /// Keeps it fresh and unused after [`Watch::start`], until it is dropped.
+    pub(in crate::cli) async fn keep(&mut self, printer: &mut Printer) -> CliError {
+        loop {
+            if let Err(error) = self.turn(printer).await {
+                return error;
+            }
+        }
+    }
+
+    /// Tells the supervisor that this ends, and what stays behind.
+    pub(in crate::cli) fn stop(&self, printer: &mut Printer) {
+        self.tell(self.supervisor.stopping(), printer);
+        if let Some(until) = self.shelf.placed_until() {
+            printer.hint(&format!(
+                "Stopped; {} keeps its last token, good until {until}",
+                self.path.display()
+            ));
+        }
+    }
+
+    /// Does what is due, then waits for the next thing to happen. An error only before the first token
+    /// is in place.
+    async fn turn(&mut self, printer: &mut Printer) -> Result<(), CliError> {
+        let now = self.now();
+        let decision = self.shelf.decide(now);
+        let mut wake = decision.wake;
+        if decision.place {
+            match self.place_retry.wait(now) {
+                Duration::ZERO => return self.place(now, printer),
+                wait => wake = wake.min(wait),
+            }
+        }
+        if decision.mint && self.minting.is_none() {
+            match self.mint_retry.wait(now) {
+                Duration::ZERO => {
+                    self.asked_at = now;
+                    self.minting = Some(Box::pin(self.source.mint()));
+                }
+                wait => wake = wake.min(wait),
+            }
+        }
+        let Self { minting, reads, .. } = self;
+        let minted = async {
+            match minting {
+                Some(minting) => minting.await,
+                None => std::future::pending().await,
+            }
+        };
+        let seen = async {
+            match reads {
+                Some(reads) => reads.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // Who has read comes first: the next reader must not get the same.
+            biased;
+            seen = seen => {
+                self.heed(seen, printer);
+                Ok(())
+            }
+            minted = minted => {
+                self.minting = None;
+                self.take_in(minted, printer)
+            }
+            () = tokio::time::sleep(wake) => Ok(()),
+        }
+    }
+
+    fn now(&mut self) -> Duration {
+        self.stopwatch.read(Instant::now(), SystemClock.now())
+    }
+
+    fn heed(&mut self, seen: std::io::Result<Vec<super::reads::Seen>>, printer: &mut Printer) {
+        let (Some(reads), Ok(seen)) = (&mut self.reads, seen) else {
+            // The queue is broken: go on by time alone.
+            self.reads = None;
+            self.shelf.used();
+            printer.warn(&format!(
+                "warning: can no longer see when {} is read: its token is replaced by time alone",
+                self.path.display()
+            ));
+            return;
+        };
+        let notices: Vec<Notice> = seen
+            .into_iter()
+            .filter_map(|seen| reads.readers.see(seen))
+            .collect();
+        for notice in notices {
+            match notice {
+                Notice::Used => self.shelf.used(),
+                Notice::ReadAgain => {
+                    self.shelf.shared();
+                    if !std::mem::replace(&mut self.said_shared, true) {
+                        printer.warn(&format!(
+                            "warning: {} was read twice before another token could take its place: two readers hold the same one, and who takes each token but once (Claude) refuses the second until it reads again. Give each process a file of its own if this happens often",
+                            self.path.display()
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_in(
+        &mut self,
+        minted: Result<Timed, CliError>,
+        printer: &mut Printer,
+    ) -> Result<(), CliError> {
+        let now = self.now();
+        match minted {
+            Ok(minted) => {
+                if self.mint_retry.succeeded() {
+                    printer.hint("The issuer gives tokens again");
+                }
+                let Timed {
+                    text,
+                    seconds,
+                    expires_at,
+                } = minted;
+                let token = Token::new(text, expires_at, self.asked_at, seconds, jitter());
+                self.shelf.stock(token, now);
+                Ok(())
+            }
+            Err(error) if self.shelf.placed_until().is_none() && !error.is_passing() => Err(error),
+            Err(error) => {
+                let pause = self.mint_retry.failed(now, jitter());
+                self.say_failed(error, pause, printer);
+                Ok(())
+            }
+        }
+    }
+
+    fn place(&mut self, now: Duration, printer: &mut Printer) -> Result<(), CliError> {
+        let Some(token) = self.shelf.take() else {
+            return Ok(());
+        };
+        let line = format!("{}\n", expose(&token.text));
+        if let Err(error) = keyfile::write_atomically(&self.path, line.as_bytes()) {
+            self.shelf.put_back(token);
+            if self.shelf.placed_until().is_none() {
+                return Err(error);
+            }
+            let pause = self.place_retry.failed(now, jitter());
+            self.say_failed(error, pause, printer);
+            return Ok(());
+        }
+        let is_first = self.shelf.placed_until().is_none();
+        self.shelf.placed(&token, now);
+        self.said_shared = false;
+        if self.place_retry.succeeded() {
+            printer.hint(&format!("{} can be written again", self.path.display()));
+        }
+        if let Some(Err(error)) = self.reads.as_mut().map(Reads::renew) {
+            self.heed(Err(error), printer);
+        }
+        self.tell_placed(&token, is_first, printer);
+        Ok(())
+    }
+
+    fn tell_placed(&self, token: &Token, is_first: bool, printer: &mut Printer) {
+        let (path, until) = (self.path.display(), token.expires_at);
+        let status = format!("{path} holds a token that is good until {until}");
+        let told = if is_first {
+            self.supervisor.ready(&status)
+        } else {
+            self.supervisor.status(&status)
+        };
+        self.tell(told, printer);
+    }
+
+    /// Says what failed, what it means for who reads the file, and what happens next.
+    fn say_failed(&self, error: CliError, pause: Duration, printer: &mut Printer) {
+        let path = self.path.display();
+        let meanwhile = match self.shelf.placed_until() {
+            None => format!("There is no token in {path} yet"),
+            Some(until) if until > SystemClock.now() => {
+                format!("{path} keeps its token, good until {until}")
+            }
+            Some(until) => format!("The token in {path} has EXPIRED at {until}"),
+        };
+        let pause = pause.as_secs_f64().ceil();
+        let sentence = format!("{meanwhile}; trying again in {pause} s");
+        self.tell(self.supervisor.status(&sentence), printer);
+        printer.error(&error.and(&sentence));
+    }
+
+    fn tell(&self, told: std::io::Result<()>, printer: &mut Printer) {
+        if let Err(error) = told {
+            printer.warn(&format!(
+                "warning: cannot tell the service manager at NOTIFY_SOCKET: {}",
+                reason(&error)
+            ));
+        }
+    }
+}
+
+/// A number between 0 and 1 by chance.
+fn jitter() -> f64 {
+    f64::from(u32::from_le_bytes(random_bytes(&SystemRandom))) / f64::from(u32::MAX)
+}
+
+/// The facts of a token for programs, without itself.
+pub(super) fn facts(minted: &Minted) -> Value {
+    json!({
+        "token_type": minted.answer["token_type"],
+        "expires_in": minted.seconds,
+        "expires_at": minted.expires_at().map(|time| time.0),
+        "scope": minted.answer["scope"],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_795_253_400);
+
+    #[test]
+    fn an_answer_without_a_token_is_refused() {
+        for (answer, problem) in [
+            (
+                json!({"expires_in": 600}),
+                "error: the token endpoint's answer holds no access_token",
+            ),
+            (
+                json!({"access_token": "a b", "expires_in": 600}),
+                "error: the token holds characters that no token holds",
+            ),
+        ] {
+            let error = Minted::read(answer, NOW).err().unwrap();
+            assert_eq!(error.text().unwrap(), problem);
+        }
+    }
+
+    #[test]
+    fn the_life_is_what_the_answer_says_or_else_the_token() {
+        // {"alg":"none"}.{"exp":1795253700}
+        let jwt = "eyJhbGciOiJub25lIn0.eyJleHAiOjE3OTUyNTM3MDB9.";
+        for (answer, seconds) in [
+            (
+                json!({"access_token": "opaque", "expires_in": 600}),
+                Some(600),
+            ),
+            (json!({"access_token": jwt, "expires_in": 600}), Some(600)),
+            (json!({"access_token": jwt}), Some(300)),
+            (json!({"access_token": "opaque"}), None),
+            (json!({"access_token": "opaque", "expires_in": -1}), None),
+        ] {
+            let minted = Minted::read(answer.clone(), NOW).unwrap();
+            assert_eq!(minted.seconds, seconds, "{answer}");
+            let end = seconds.and_then(|seconds| i64::try_from(seconds).ok());
+            assert_eq!(minted.expires_at(), end.map(|end| NOW.plus(end)));
+        }
+    }
+
+    #[test]
+    fn chance_stays_between_nothing_and_one() {
+        for _ in 0..100 {
+            assert!((0.0..=1.0).contains(&jitter()));
+        }
+    }
+}

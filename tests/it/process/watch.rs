@@ -1,0 +1,356 @@
+//! `firman token get --watch`: the file always holds a whole, unused token, whatever happens to the
+//! issuer, the agent or the disk meanwhile.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+
+use firman::testing::decoded_part;
+use rustix::process::{Resource, Rlimit, prlimit};
+
+use super::*;
+
+/// A site with an issuer, and an agent with a secret at a resource.
+struct Watched {
+    site: Site,
+    server: Server,
+}
+
+impl Watched {
+    fn start() -> Self {
+        Self::at(Site::new())
+    }
+
+    fn at(site: Site) -> Self {
+        let server = site.start();
+        let resource = json!({"name": "claude", "profile": "claude"});
+        server.create("/resources", &resource);
+        let role = json!({"name": "claude-user", "grants": [{"resource": "claude"}]});
+        server.create("/roles", &role);
+        let jwk = TestKey::Es256.signing_key().public_jwk().to_value();
+        let agent = json!({
+            "name": MAILER, "owner": "ops", "roles": ["claude-user"],
+            "credential": {"kind": "public_key", "jwk": jwk}
+        });
+        server.create("/agents", &agent);
+        site.write(
+            "mailer.pem",
+            TestKey::Es256
+                .signing_key()
+                .to_pkcs8_pem()
+                .unwrap()
+                .as_bytes(),
+        );
+        Self { site, server }
+    }
+
+    fn args(&self) -> Vec<String> {
+        let issuer = format!("http://{}", self.server.public);
+        [
+            "token",
+            "get",
+            "--issuer",
+            &issuer,
+            "--client-id",
+            MAILER,
+            "--key",
+            "mailer.pem",
+            "--out",
+            "token.jwt",
+            "--watch",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    fn watch(&self) -> Background {
+        Background::start(self.site.command(Path::new(program()), &self.args()))
+    }
+
+    /// Starts to watch, and waits until it says that the token is there.
+    fn watch_until_ready(&self) -> Background {
+        let mut watch = self.watch();
+        watch.wait_until("it is ready", |watch| {
+            watch.stderr().contains("holds a token")
+        });
+        watch
+    }
+
+    fn file(&self) -> PathBuf {
+        self.site.path("token.jwt")
+    }
+
+    fn inode(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata(self.file()).map_or(0, |file| file.ino())
+    }
+
+    /// Reads the file as a consumer does: its token's id.
+    fn read(&self) -> String {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        let token = text.strip_suffix('\n').unwrap();
+        decoded_part(token, 1)["jti"].as_str().unwrap().to_owned()
+    }
+
+    /// Reads the file, and waits until something else takes its place.
+    fn read_and_wait(&self, watch: &mut Background) -> String {
+        let before = self.inode();
+        let read = self.read();
+        watch.wait_until("another token", |_| self.inode() != before);
+        read
+    }
+}
+
+#[test]
+fn after_a_read_another_token_is_in_place() {
+    let watched = Watched::start();
+    let mut watch = watched.watch_until_ready();
+    let mode = std::fs::metadata(watched.file())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut read: Vec<String> = (0..4).map(|_| watched.read_and_wait(&mut watch)).collect();
+    read.sort();
+    read.dedup();
+    assert_eq!(read.len(), 4, "{}", watch.stderr());
+
+    watch.signal(Signal::TERM);
+    let outcome = watch.ended();
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(0), ""),
+        "{outcome}"
+    );
+    let lines: Vec<&str> = outcome.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{outcome}");
+    assert!(
+        lines[0].starts_with("token.jwt holds a token, good until "),
+        "{outcome}"
+    );
+    assert!(lines[0].ends_with("and whenever it was read"), "{outcome}");
+    assert!(
+        lines[1].starts_with("Stopped; token.jwt keeps its last token, good until "),
+        "{outcome}"
+    );
+    // Nothing but the token stays behind.
+    let names = std::fs::read_dir(watched.file().parent().unwrap()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(
+        !names.into_iter().any(|name| name.starts_with('.')),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn somebody_who_reads_in_a_loop_is_slowed_down_and_told() {
+    let watched = Watched::start();
+    let mut watch = watched.watch_until_ready();
+    watch.wait_until("a warning", |watch| {
+        watched.read();
+        watch
+            .stderr()
+            .contains("was read twice before another token could take its place")
+    });
+    watch.signal(Signal::INT);
+    assert_eq!(watch.ended().code, Some(0));
+}
+
+#[test]
+fn a_file_that_somebody_removed_is_put_back() {
+    let watched = Watched::start();
+    let mut watch = watched.watch_until_ready();
+    std::fs::remove_file(watched.file()).unwrap();
+    watch.wait_until("the file", |_| watched.file().exists());
+    watched.read();
+}
+
+#[test]
+fn an_issuer_that_is_away_keeps_the_file_and_is_found_again() {
+    let watched = Watched::start();
+    let mut watch = watched.watch_until_ready();
+    let public = watched.server.public.to_string();
+    let Watched { site, server } = watched;
+    server.stop();
+    let inode = || {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata(site.path("token.jwt")).unwrap().ino()
+    };
+    // The spare takes the place of the first; then there is none.
+    let mut read = Vec::new();
+    watch.wait_until("it says so", |watch| {
+        read.push((inode(), std::fs::read(site.path("token.jwt")).unwrap()));
+        watch.stderr().contains("error: cannot reach the issuer at")
+    });
+    let said = watch.stderr();
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.contains(". token.jwt keeps its token, good until "),
+        "{said}"
+    );
+    assert!(last.contains("; trying again in "), "{said}");
+
+    let (used, token) = read.pop().unwrap();
+    let server = site.start_on(&public);
+    watch.wait_until("another token", |_| {
+        inode() != used && std::fs::read(site.path("token.jwt")).unwrap() != token
+    });
+    watch.wait_until("it says so", |watch| {
+        watch.stderr().contains("The issuer gives tokens again")
+    });
+    server.stop();
+}
+
+#[test]
+fn it_starts_before_its_issuer_does() {
+    let watched = Watched::start();
+    let args = watched.args();
+    let public = watched.server.public.to_string();
+    let Watched { site, server } = watched;
+    server.stop();
+    let mut watch = Background::start(site.command(Path::new(program()), &args));
+    watch.wait_until("it waits", |watch| {
+        watch
+            .stderr()
+            .contains("There is no token in token.jwt yet; trying again in 1 s")
+    });
+    assert!(!site.path("token.jwt").exists());
+    let server = site.start_on(&public);
+    watch.wait_until("a token", |watch| watch.stderr().contains("holds a token"));
+    server.stop();
+}
+
+#[test]
+fn an_agent_that_is_refused_at_the_start_ends_it() {
+    let watched = Watched::start();
+    suspend(&watched.server, true);
+    let outcome = watched.watch().ended();
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (Some(1), ""),
+        "{outcome}"
+    );
+    assert!(
+        outcome.stderr.starts_with("error: the issuer refused: "),
+        "{outcome}"
+    );
+    assert!(outcome.stderr.contains("(invalid_client)"), "{outcome}");
+    assert!(!watched.file().exists());
+}
+
+#[test]
+fn an_agent_that_is_suspended_later_keeps_trying_loudly() {
+    let watched = Watched::start();
+    let mut watch = watched.watch_until_ready();
+    suspend(&watched.server, true);
+    let refusals = |watch: &Background| watch.stderr().matches("(invalid_client)").count();
+    watch.wait_until("it says so each time", |watch| {
+        watched.read();
+        refusals(watch) >= 2
+    });
+    suspend(&watched.server, false);
+    watch.wait_until("it says so", |watch| {
+        watch.stderr().contains("The issuer gives tokens again")
+    });
+    watched.read_and_wait(&mut watch);
+}
+
+fn suspend(server: &Server, is_suspended: bool) {
+    let verb = if is_suspended { "suspend" } else { "resume" };
+    let path = format!("/agents/{MAILER}/{verb}");
+    let reply = server.admin("POST", &path, &Value::Null).unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.body);
+}
+
+/// A limit on the size of files stands for a full disk: a write fails, and who runs the test need not
+/// be root. A shell makes the program ignore the signal that comes with it.
+#[test]
+fn a_full_disk_keeps_the_old_token_and_is_survived() {
+    let watched = Watched::start();
+    let mut args = vec![
+        "-c".to_owned(),
+        "trap '' XFSZ; exec \"$0\" \"$@\"".to_owned(),
+    ];
+    args.push(program().to_owned());
+    args.extend(watched.args());
+    let mut watch = Background::start(watched.site.command(Path::new("/bin/sh"), &args));
+    watch.wait_until("it is ready", |watch| {
+        watch.stderr().contains("holds a token")
+    });
+
+    let limit = |bytes| {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(Some(watch.pid()), Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(16));
+    let old = watched.read();
+    watch.wait_until("it says so", |watch| {
+        watch.stderr().contains("error: cannot write token.jwt: ")
+    });
+    assert!(
+        watch
+            .stderr()
+            .contains("token.jwt keeps its token, good until")
+    );
+    assert_eq!(watched.read(), old);
+
+    prlimit(
+        Some(watch.pid()),
+        Resource::Fsize,
+        Rlimit {
+            current: None,
+            maximum: None,
+        },
+    )
+    .unwrap();
+    watch.wait_until("it says so", |watch| {
+        watch.stderr().contains("token.jwt can be written again")
+    });
+    assert_ne!(watched.read(), old);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_ends_it_at_the_start() {
+    let watched = Watched::start();
+    let mut args = watched.args();
+    let out = args.iter().position(|arg| arg == "token.jwt").unwrap();
+    args[out] = "nowhere/token.jwt".to_owned();
+    let outcome = watched.site.run(&args);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(
+        outcome
+            .stderr
+            .ends_with("error: cannot write nowhere/token.jwt: no such file or directory\n"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn the_service_manager_is_told_when_the_token_is_there_and_when_it_ends() {
+    let site = Site::new();
+    let socket = UnixDatagram::bind(site.path("notify")).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let address = site.path("notify").to_str().unwrap().to_owned();
+    let watched = Watched::at(site.with("NOTIFY_SOCKET", &address));
+    let told = || {
+        let mut buffer = [0; 4096];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let watch = watched.watch();
+    let ready = told();
+    assert!(
+        ready.starts_with("READY=1\nSTATUS=token.jwt holds a token that is good until "),
+        "{ready}"
+    );
+    watched.read();
+    watch.signal(Signal::TERM);
+    assert_eq!(watch.ended().code, Some(0));
+    let mut last = told();
+    while last.starts_with("STATUS=") {
+        last = told();
+    }
+    assert_eq!(last, "STOPPING=1");
+}
