@@ -34,11 +34,11 @@ const NOT_RUN: [(&str, &str); 13] = [
     ("README.md", "docker build -t firman ."),
     (
         "docs/guides/claude.md",
-        "export ANTHROPIC_IDENTITY_TOKEN_FILE=$PWD/claude.jwt",
+        "export ANTHROPIC_ADMIN_TOKEN_FILE=$HOME/claude-admin-token",
     ),
     (
         "docs/guides/claude.md",
-        "export ANTHROPIC_ADMIN_TOKEN_FILE=$HOME/claude-admin-token",
+        "export ANTHROPIC_IDENTITY_TOKEN_FILE=$PWD/claude.jwt",
     ),
     (
         "docs/guides/claude.md",

@@ -5,6 +5,7 @@ mod apply;
 mod claude;
 mod print;
 mod publish;
+mod simulator;
 
 use std::path::{Path, PathBuf};
 
@@ -58,10 +59,11 @@ impl Live {
         Self { site, server }
     }
 
-    fn register_mailer(&self) {
+    /// The agent as it was made, with its client secret.
+    fn register_mailer(&self) -> Value {
         self.json("resource add claude --profile claude");
         self.json("role add claude-user --grant claude");
-        self.json("agent add mailer --owner ops --role claude-user --secret");
+        self.json("agent add mailer --owner ops --role claude-user --secret")
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -96,13 +96,6 @@ impl Site {
         self.outcome(self.command(Path::new(program()), args))
     }
 
-    /// The same with further variables of the environment.
-    pub(crate) fn run_with(&self, args: &[impl AsRef<str>], variables: &[(&str, &str)]) -> Outcome {
-        let mut command = self.command(Path::new(program()), args);
-        command.envs(variables.iter().copied());
-        self.outcome(command)
-    }
-
     fn outcome(&self, mut command: Command) -> Outcome {
         let mut child = Running(command.spawn().unwrap());
         let stdout = collect(child.0.stdout.take().unwrap());

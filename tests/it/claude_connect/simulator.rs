@@ -1,0 +1,145 @@
+//! What `--apply` sets up, tried: against the simulation of Claude, which evaluates rules as documented.
+
+use std::sync::Mutex;
+
+use firman::testing::{ClaudeSimulator, ClaudeSimulatorOptions};
+use serde_json::{Value, json};
+
+use super::Live;
+use crate::process::Site;
+
+/// The actions of an applied plan.
+fn actions(printed: &Value) -> Vec<String> {
+    let steps = printed["applied"].as_array().expect("steps").iter();
+    steps
+        .map(|step| step["action"].as_str().expect("an action").to_owned())
+        .collect()
+}
+
+/// Posts JSON and tells status and answer.
+async fn post(url: String, bearer: &str, body: &Value) -> (u16, Value) {
+    let client = reqwest::Client::builder().no_proxy().build();
+    let request = client.expect("a client").post(url).json(body);
+    let request = request.header("anthropic-version", "2023-06-01");
+    let answer = request.bearer_auth(bearer).send().await.expect("an answer");
+    let status = answer.status().as_u16();
+    (status, answer.json().await.expect("JSON"))
+}
+
+/// An issuer on loopback whose mailer is to get into a simulation.
+struct Scene {
+    live: Live,
+    claude: ClaudeSimulator,
+    line: String,
+    /// The environment that was printed last.
+    environment: Mutex<Value>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let options = ClaudeSimulatorOptions {
+            admin_token: Some("sk-ant-oat01-good".to_owned()),
+            ..ClaudeSimulatorOptions::default()
+        };
+        let claude = ClaudeSimulator::start(options).await.expect("it starts");
+        let live = Live::on(Site::new().with("ANTHROPIC_ADMIN_TOKEN", "sk-ant-oat01-good"));
+        let mailer = live.register_mailer();
+        let secret = mailer["client_secret"].as_str().expect("a secret");
+        live.site.write("secret", secret);
+        let line = format!(
+            "claude connect --agent mailer --apply --yes --organization {} --base-url {}",
+            claude.organization_id, claude.url
+        );
+        Self {
+            live,
+            claude,
+            line,
+            environment: Mutex::default(),
+        }
+    }
+
+    /// Applies and tells the actions. Warnings on stderr are expected here.
+    fn apply(&self, options: &str) -> Vec<String> {
+        let line = format!("{}{options} --output json", self.line);
+        let outcome = self.live.outcome(&line);
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        let printed: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+        *self.environment.lock().expect("it") = printed["environment"].clone();
+        actions(&printed)
+    }
+
+    /// Gets a token as the mailer, exchanges it and sends a message: the message's status.
+    async fn message(&self) -> u16 {
+        let line = format!(
+            "token get --issuer {} --client-id mailer --secret-file secret --resource https://api.anthropic.com",
+            self.live.public()
+        );
+        let token = self.live.outcome(&line).stdout.trim().to_owned();
+        let variable = |name: &str| self.environment.lock().expect("it")[name].clone();
+        let body = json!({
+            "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "assertion": token,
+            "federation_rule_id": variable("ANTHROPIC_FEDERATION_RULE_ID"),
+            "organization_id": variable("ANTHROPIC_ORGANIZATION_ID"),
+            "service_account_id": variable("ANTHROPIC_SERVICE_ACCOUNT_ID"),
+        });
+        let (status, exchanged) =
+            post(format!("{}/v1/oauth/token", self.claude.url), "", &body).await;
+        if status != 200 {
+            return status;
+        }
+        let access = exchanged["access_token"].as_str().expect("a token");
+        let message = json!({ "model": "claude-sonnet-4-5", "max_tokens": 16, "messages": [{ "role": "user", "content": "hi" }] });
+        let (status, answer) =
+            post(format!("{}/v1/messages", self.claude.url), access, &message).await;
+        assert_eq!(status, 200, "{answer}");
+        status
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_was_connected_gets_its_message_answered() {
+    let scene = Scene::new().await;
+    assert_eq!(scene.apply(""), ["create", "create", "create"]);
+    assert_eq!(scene.message().await, 200);
+    assert_eq!(scene.apply(""), ["keep", "keep", "keep"]);
+
+    // The same issuer by discovery instead of inline keys.
+    let by_discovery = format!(" --discovery-base {}", scene.live.public());
+    assert_eq!(scene.apply(&by_discovery), ["keep", "change", "keep"]);
+    assert_eq!(scene.message().await, 200);
+    assert_eq!(scene.apply(&by_discovery), ["keep", "keep", "keep"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inline_keys_that_were_applied_again_outlive_a_rotation() {
+    let scene = Scene::new().await;
+    scene.apply("");
+    scene.live.json("key rotate --algorithm ES256");
+    assert_eq!(scene.apply(""), ["keep", "change", "keep"]);
+    let keys = scene.live.json("key list");
+    let prepared = keys["items"].as_array().expect("keys").iter();
+    let mut prepared = prepared.filter(|key| key["state"] == "prepared");
+    let kid = prepared.next().expect("a new key")["kid"].as_str();
+    scene
+        .live
+        .run(&format!("key activate {}", kid.expect("its id")));
+    assert_eq!(scene.message().await, 200);
+    assert_eq!(scene.apply(""), ["keep", "keep", "keep"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workspace_is_joined_and_named() {
+    let scene = Scene::new().await;
+    assert_eq!(
+        scene.apply(" --workspace wrkspc_01"),
+        ["create", "create", "create"]
+    );
+    let workspace = scene.environment.lock().expect("it")["ANTHROPIC_WORKSPACE_ID"].clone();
+    assert_eq!(workspace, "wrkspc_01");
+    assert_eq!(
+        scene.apply(" --workspace wrkspc_01"),
+        ["keep", "keep", "keep"]
+    );
+    assert_eq!(scene.message().await, 200);
+}
