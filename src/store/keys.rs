@@ -69,7 +69,7 @@ impl KeyRow {
 const INSERT: &str = "INSERT INTO signing_keys (issuer_id, kid, algorithm, state, state_at, public_jwk, sealed, \
      created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
 const ALL: &str = "SELECT kid, algorithm, state, state_at, public_jwk, sealed, created_at, version FROM signing_keys \
-     WHERE issuer_id = $1 ORDER BY created_at, kid";
+     WHERE issuer_id = $1 ORDER BY created_at, algorithm, kid";
 // The unique indexes hold "one active, one prepared"; under the issuer's lock the NOT EXISTS turns a
 // violation, which would end the transaction, into an answer.
 const MOVE: &str = "UPDATE signing_keys SET state = $5, state_at = $6, version = $7, \
