@@ -260,7 +260,7 @@ fn a_private_issuers_keys_are_given_inline_and_kept_account_of() {
     Issuer name                      firman-id-corp-internal-1250e5fc
     Issuer URL                       https://id.corp.internal
     JWKS source                      Inline (the bare array of keys)
-    JWKS                             [{"alg":"RS256","e":"AQAB","kid":"[KEY]","kty":"RSA","n":"[KEY]","use":"sig"},{"alg":"ES256","crv":"P-256","kid":"[KEY]","kty":"EC","use":"sig","x":"[KEY]","y":"[KEY]"}]
+    JWKS                             [{"alg":"ES256","crv":"P-256","kid":"[KEY]","kty":"EC","use":"sig","x":"[KEY]","y":"[KEY]"},{"alg":"RS256","e":"AQAB","kid":"[KEY]","kty":"RSA","n":"[KEY]","use":"sig"}]
     Maximum identity-token lifetime  3600 s
     Service account                  agent-mailer-6894ea70
     Rule name                        agent-mailer-6894ea70
