@@ -27,7 +27,7 @@ pub(super) async fn run(
     let mut connection = Connection::gather(args, firman).await?;
     let organization = organization(&connection)?;
     for warning in &connection.warnings {
-        session.printer.warn(&format!("warning: {}", warning.text));
+        session.printer.hint(&format!("warning: {}", warning.text));
     }
     let setup = &connection.setup;
     let workspace = setup.workspace_id.as_ref().map(WorkspaceId::as_str);

@@ -58,12 +58,9 @@ impl Scene {
         }
     }
 
-    /// Applies and tells the actions. Warnings on stderr are expected here.
+    /// Applies and tells the actions.
     fn apply(&self, options: &str) -> Vec<String> {
-        let line = format!("{}{options} --output json", self.line);
-        let outcome = self.live.outcome(&line);
-        assert_eq!(outcome.code, Some(0), "{outcome}");
-        let printed: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+        let printed = self.live.json(&format!("{}{options}", self.line));
         *self.environment.lock().expect("it") = printed["environment"].clone();
         actions(&printed)
     }
