@@ -131,7 +131,6 @@ fn a_token_that_claude_does_not_take_is_said_so() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a page is pinned whole")]
 fn applying_makes_three_objects_and_stores_their_ids_and_again_does_nothing() {
     let claude = Claude::start();
     let live = Live::with_mailer_and(PUBLIC_ISSUER, &[("ANTHROPIC_ADMIN_TOKEN_FILE", "token")]);

@@ -73,7 +73,6 @@ fn a_private_issuer_whose_keys_cannot_be_had_is_told_how() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "the page is shown whole, once")]
-#[expect(clippy::too_many_lines, reason = "a page is pinned whole")]
 fn a_public_issuer_is_connected_by_discovery() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
     assert_snapshot!(live.run("claude connect --agent mailer"), @r#"
@@ -246,7 +245,6 @@ fn a_public_issuer_is_connected_by_discovery() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a page is pinned whole")]
 fn a_private_issuers_keys_are_given_inline_and_kept_account_of() {
     let live = Live::with_mailer(PRIVATE_ISSUER);
     let line = format!("claude connect --agent mailer --from {}", live.public());
