@@ -20,7 +20,7 @@ FROM ${RUNTIME_IMAGE}
 LABEL org.opencontainers.image.title="firman" \
       org.opencontainers.image.description="Identity provider for AI agents" \
       org.opencontainers.image.licenses="Apache-2.0"
-# ca-certificates: what firman fetches (a client's jwks_uri, say) is checked against the system's roots.
+# ca-certificates: what its commands fetch over https is checked against the system's roots.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
