@@ -48,7 +48,9 @@ pub(super) struct CredentialBody {
 impl CredentialBody {
     pub(super) fn of(credential: &Credential, now: UnixTime) -> Self {
         let (kid, jwk, thumbprint) = match &credential.kind {
-            CredentialKind::ClientSecret { .. } => (None, None, None),
+            CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => {
+                (None, None, None)
+            }
             CredentialKind::PublicKey { jwk } => {
                 let kid = jwk.kid().unwrap_or(jwk.thumbprint());
                 (

@@ -45,6 +45,8 @@ pub struct Agent {
     pub status: AgentStatus,
     /// When it stops getting tokens by itself, if ever.
     pub expires_at: Option<UnixTime>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: bool,
     /// The groups it is in, sorted by id.
     pub groups: Vec<GroupId>,
     /// The roles given to it directly, sorted by id.

@@ -4,7 +4,7 @@ use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
 
 use super::Invalid;
-use super::id::ResourceId;
+use super::id::{AgentId, ResourceId};
 use super::name::Name;
 use super::profile::Profile;
 use super::scope::Scopes;
@@ -34,6 +34,13 @@ pub struct Resource {
     pub lifetime: Option<i64>,
     /// The algorithm of its tokens; `None`: the issuer's default if the profile takes it, else the profile's first.
     pub algorithm: Option<SigningAlgorithm>,
+    /// Whether its tokens may be made by token exchange; `None`: as its profile has it.
+    pub allow_delegation: Option<bool>,
+    /// The agent that is the resource server: it may introspect tokens for this resource, and exchange
+    /// those that it received.
+    pub server: Option<AgentId>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: bool,
     /// The issuer's registry version at its last change.
     pub version: i64,
     /// When it was made.
@@ -42,6 +49,15 @@ pub struct Resource {
     pub updated_at: UnixTime,
     /// When it was removed, if it was.
     pub removed_at: Option<UnixTime>,
+}
+
+impl Resource {
+    /// Whether its tokens may be made by token exchange.
+    #[must_use]
+    pub fn allows_delegation(&self) -> bool {
+        self.allow_delegation
+            .unwrap_or(self.profile.demands().allow_delegation)
+    }
 }
 
 /// A resource identifier (RFC 8707 §2): an absolute URI without a fragment, kept byte for byte.

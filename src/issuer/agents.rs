@@ -155,6 +155,7 @@ impl Issuer {
             attributes,
             status: AgentStatus::Active,
             expires_at: expires_in.map(|seconds| change.now().plus(seconds)),
+            dpop_required: false,
             groups: directory.group_ids(&new.groups)?,
             roles: directory.role_ids(&new.roles)?,
             version: change.version,

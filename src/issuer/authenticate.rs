@@ -456,7 +456,7 @@ fn verify_signature<'c>(
         .filter(|credential| credential.is_live(now))
         .filter_map(|credential| match &credential.kind {
             CredentialKind::PublicKey { jwk } => Some((credential, jwk)),
-            CredentialKind::ClientSecret { .. } => None,
+            CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => None,
         })
         .filter(|(_, jwk)| unverified.may_be_signed_by(jwk))
         .filter(|(_, jwk)| {

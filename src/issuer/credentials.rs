@@ -359,6 +359,12 @@ fn check_replacement(
             )
             .into())
         }
+        (CredentialKind::Federated { .. }, _) | (_, CredentialKind::Federated { .. }) => {
+            Err(IssuerError::Conflict(
+                "a federated credential holds nothing to rotate: its keys are the trusted issuer's; add another and revoke this one"
+                    .to_owned(),
+            ))
+        }
     }
 }
 
@@ -396,7 +402,7 @@ fn check_room(
 
 fn already_registered(kind: &CredentialKind) -> String {
     match kind {
-        CredentialKind::ClientSecret { .. } => {
+        CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => {
             "a credential with this id exists already; try again".to_owned()
         }
         CredentialKind::PublicKey { jwk } => format!(
@@ -410,7 +416,7 @@ fn already_registered(kind: &CredentialKind) -> String {
 /// The facts of a credential for the audit: never the secret or its hash.
 fn facts(credential: &Credential) -> Value {
     let thumbprint = match &credential.kind {
-        CredentialKind::ClientSecret { .. } => None,
+        CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => None,
         CredentialKind::PublicKey { jwk } => Some(jwk.thumbprint().to_owned()),
     };
     json!({

@@ -108,6 +108,9 @@ impl Issuer {
                 .map(|seconds| check_lifetime(seconds, profile, settings.max_lifetime))
                 .transpose()?,
             algorithm,
+            allow_delegation: None,
+            server: None,
+            dpop_required: false,
             version: change.version,
             created_at: change.now(),
             updated_at: change.now(),

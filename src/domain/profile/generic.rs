@@ -10,4 +10,5 @@ pub(super) const DEMANDS: Demands = Demands {
     default_lifetime: None,
     max_lifetime: None,
     default_identifier: None,
+    allow_delegation: true,
 };

@@ -29,6 +29,8 @@ pub struct Demands {
     pub max_lifetime: Option<i64>,
     /// The audience when none is given; `None`: one must be given.
     pub default_identifier: Option<&'static str>,
+    /// Whether it takes tokens made by token exchange when the resource does not say.
+    pub allow_delegation: bool,
 }
 
 impl Profile {
