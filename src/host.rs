@@ -214,6 +214,7 @@ impl Host {
             secrets,
             renewals: crate::issuer::change::Renewals::default(),
             held_up: crate::issuer::rotation::HeldUp::default(),
+            trusted_keys: crate::issuer::trusted_keys::TrustedKeys,
         });
         let host = Self {
             store,

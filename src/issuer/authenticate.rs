@@ -153,6 +153,26 @@ pub struct SpentAssertion {
     pub expires_at: UnixTime,
 }
 
+impl SpentAssertion {
+    /// The mark of what `principal` (a kind and an id, neither with a NUL) numbered `jti`, which expires
+    /// at `expires_at`.
+    pub(super) fn of(principal: [&str; 2], jti: &str, expires_at: UnixTime) -> Self {
+        let mut marked = Vec::with_capacity(jti.len() + 64);
+        for part in principal {
+            marked.extend_from_slice(part.as_bytes());
+            marked.push(0);
+        }
+        marked.extend_from_slice(jti.as_bytes());
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&sha256(&marked)[..16]);
+        // Kept past exp by the skew: until then it would still be taken.
+        Self {
+            digest,
+            expires_at: expires_at.plus(SKEW_SECONDS + 1),
+        }
+    }
+}
+
 impl AuthenticatedClient {
     /// The agent.
     #[must_use]
@@ -399,18 +419,8 @@ impl Issuer {
                 "jti must be there, with 1 to {JTI_MAX_BYTES} bytes, and new in each assertion"
             ));
         }
-        let mut marked = Vec::with_capacity(jti.len() + 64);
-        marked.extend_from_slice(b"private_key_jwt\0");
-        marked.extend_from_slice(aggregate.agent.id.as_str().as_bytes());
-        marked.push(0);
-        marked.extend_from_slice(jti.as_bytes());
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&sha256(&marked)[..16]);
-        // Kept past exp by the skew: until then the assertion would still be taken.
-        Ok(SpentAssertion {
-            digest,
-            expires_at: expires_at.plus(SKEW_SECONDS + 1),
-        })
+        let principal = ["private_key_jwt", aggregate.agent.id.as_str()];
+        Ok(SpentAssertion::of(principal, jti, expires_at))
     }
 
     /// After a restore: an assertion that may have been used already is refused, also one that does not

@@ -11,6 +11,7 @@ use crate::domain::id::IssuerId;
 use crate::domain::signing_key::{KeyState, SigningKeyRecord};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::digest::{base64url, sha256};
+use crate::jose::jwk::PublicJwk;
 use crate::jose::key::SigningKey;
 use crate::store::StoredKey;
 
@@ -121,6 +122,12 @@ impl Keyring {
     #[must_use]
     pub fn active(&self, algorithm: SigningAlgorithm) -> Option<&Arc<SigningKey>> {
         self.active.get(&algorithm)
+    }
+
+    /// The public half of a published key, to verify what it signed.
+    #[must_use]
+    pub fn verifying(&self, kid: &str) -> Option<&PublicJwk> {
+        self.parsed.get(kid).map(|key| key.public_jwk())
     }
 
     /// The records of all keys, the newest last.

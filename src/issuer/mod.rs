@@ -12,11 +12,13 @@ pub mod claude_links;
 pub mod credentials;
 pub(crate) mod directory;
 pub mod explain;
+pub mod external_token;
 pub mod groups;
 pub mod key_consumers;
 pub mod keyring;
 pub mod ledger;
 pub mod mint;
+pub mod own_token;
 pub mod page;
 pub mod resources;
 pub mod roles;
@@ -24,6 +26,7 @@ pub mod rotation;
 pub mod sealing;
 pub mod secrets;
 pub mod settings;
+pub(crate) mod trusted_keys;
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,6 +64,7 @@ pub struct Issuer {
     pub(crate) secrets: Secrets,
     pub(crate) renewals: change::Renewals,
     pub(crate) held_up: rotation::HeldUp,
+    pub(crate) trusted_keys: trusted_keys::TrustedKeys,
 }
 
 impl fmt::Debug for Issuer {
