@@ -181,6 +181,9 @@ impl From<AuthorizationError> for Refusal {
             AuthorizationError::InvalidRequest(description) => ("invalid_request", description),
             AuthorizationError::InvalidScope(description) => ("invalid_scope", description),
             AuthorizationError::InvalidTarget(description) => ("invalid_target", description),
+            AuthorizationError::UnauthorizedClient(description) => {
+                ("unauthorized_client", description)
+            }
         };
         Self { error, description }
     }

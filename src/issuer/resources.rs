@@ -18,7 +18,7 @@ use crate::domain::settings::IssuerSettings;
 use crate::domain::text;
 use crate::jose::algorithm::SigningAlgorithm;
 
-use super::authorize::client_credentials::{algorithm, max_lifetime};
+use super::authorize::client_credentials::{algorithm, default_lifetime};
 use super::change::{Change, Touches};
 use super::directory::{Difference, Directory, known_name};
 use super::groups::Removal;
@@ -341,12 +341,8 @@ impl Issuer {
 
 impl ResourceView {
     fn of(resource: Resource, settings: &IssuerSettings) -> Self {
-        let default = resource
-            .lifetime
-            .or(resource.profile.demands().default_lifetime)
-            .unwrap_or(settings.default_lifetime);
         Self {
-            token_lifetime: default.min(max_lifetime(&resource, settings)),
+            token_lifetime: default_lifetime(&resource, settings),
             token_algorithm: algorithm(&resource, settings),
             resource,
         }

@@ -24,6 +24,8 @@ pub enum ErrorCode {
     InvalidScope,
     /// The audience is not granted (RFC 8707 §2).
     InvalidTarget,
+    /// The client may not use that grant type.
+    UnauthorizedClient,
     /// A fault of ours.
     ServerError,
     /// Too much at once; try again.
@@ -40,6 +42,7 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::UnauthorizedClient => "unauthorized_client",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -175,6 +178,7 @@ impl From<AuthorizationError> for OAuthError {
             AuthorizationError::InvalidRequest(_) => ErrorCode::InvalidRequest,
             AuthorizationError::InvalidScope(_) => ErrorCode::InvalidScope,
             AuthorizationError::InvalidTarget(_) => ErrorCode::InvalidTarget,
+            AuthorizationError::UnauthorizedClient(_) => ErrorCode::UnauthorizedClient,
         };
         Self::new(code, StatusCode::BAD_REQUEST, description)
     }

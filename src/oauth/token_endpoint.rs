@@ -12,15 +12,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::domain::audit::{AuditDraft, AuditEvent};
 use crate::issuer::authenticate::{AuthenticatedClient, AuthenticationError, PresentedCredential};
+use crate::issuer::authorize::token_exchange::{ExchangeError, TokenType};
 use crate::issuer::authorize::{Authorization, AuthorizationError, client_credentials};
 use crate::issuer::ledger::Outcome;
 use crate::issuer::mint::{IssuedToken, MintError};
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
+use crate::ports::time::UnixTime;
 use crate::store::AgentAggregate;
 
 use super::error::OAuthError;
@@ -87,23 +89,25 @@ async fn answer(
     for _ in 0..ATTEMPTS {
         let now = issuer.ports().clock.now_millis();
         let mut client = authenticate(shared, &presented, caller).await?;
-        let mut decision = decide(issuer, &client, &request);
+        let mut decision = decide(issuer, &client, &request, now.seconds()).await?;
         if decision.is_err() && renewed(issuer, client.basis()).await? {
             // A refusal is decided once more on fresh rows before it is given.
             client = authenticate(shared, &presented, caller).await?;
-            decision = decide(issuer, &client, &request);
+            decision = decide(issuer, &client, &request, now.seconds()).await?;
         }
-        let authorization = decision.map_err(|error| {
-            let answer = OAuthError::from(error.clone());
+        let authorization = decision.map_err(|refused| {
+            let reason = refused.error.to_string();
+            let answer = OAuthError::from(refused.error);
+            let facts = refused.facts;
             refuse(
                 issuer,
                 client.aggregate(),
                 caller,
-                answer.code().as_str(),
-                &error.to_string(),
+                (&answer, &reason, facts),
             );
             answer
         })?;
+        let parent = parent(&authorization);
         let minted = issuer.mint(authorization, caller, now).map_err(|error| {
             let reason = error.to_string();
             let answer = not_minted(error);
@@ -111,8 +115,7 @@ async fn answer(
                 issuer,
                 client.aggregate(),
                 caller,
-                answer.code().as_str(),
-                &reason,
+                (&answer, &reason, Value::Null),
             );
             answer
         })?;
@@ -120,16 +123,28 @@ async fn answer(
             Outcome::Recorded(issued) => return Ok(issued),
             Outcome::Stale => {}
             Outcome::Replayed => {
+                let answer = OAuthError::invalid_assertion(
+                    "jti was used before; each assertion is accepted once",
+                );
+                let reason = "the assertion was used before";
                 refuse(
                     issuer,
                     client.aggregate(),
                     caller,
-                    "invalid_client",
-                    "the assertion was used before",
+                    (&answer, reason, Value::Null),
                 );
-                return Err(OAuthError::invalid_assertion(
-                    "jti was used before; each assertion is accepted once",
-                ));
+                return Err(answer);
+            }
+            Outcome::Revoked => {
+                let answer = OAuthError::invalid_request("subject_token: it was revoked");
+                let reason = "the subject token was revoked";
+                refuse(
+                    issuer,
+                    client.aggregate(),
+                    caller,
+                    (&answer, reason, parent),
+                );
+                return Err(answer);
             }
             Outcome::Unavailable => {
                 return Err(
@@ -179,8 +194,9 @@ async fn authenticate(
             Err(OAuthError::invalid_client().because(reason))
         }
         Err(AuthenticationError::Assertion { problem, client }) => {
-            refuse(issuer, &client, caller, "invalid_client", &problem);
-            Err(OAuthError::invalid_assertion(problem))
+            let answer = OAuthError::invalid_assertion(problem.clone());
+            refuse(issuer, &client, caller, (&answer, &problem, Value::Null));
+            Err(answer)
         }
         Err(AuthenticationError::Unavailable(source)) => {
             Err(OAuthError::unavailable().because(source))
@@ -188,15 +204,51 @@ async fn authenticate(
     }
 }
 
-fn decide(
+/// A refusal, with what the audit should know besides.
+struct Refused {
+    error: AuthorizationError,
+    facts: Value,
+}
+
+/// Decides; the outer error is a fault that no newer row would change.
+async fn decide(
     issuer: &Issuer,
     client: &AuthenticatedClient,
     request: &GrantRequest,
-) -> Result<Authorization, AuthorizationError> {
+    now: UnixTime,
+) -> Result<Result<Authorization, Refused>, OAuthError> {
     match request {
-        GrantRequest::ClientCredentials(request) => {
-            client_credentials::authorize(client, request, &issuer.policy())
+        GrantRequest::ClientCredentials(request) => Ok(client_credentials::authorize(
+            client,
+            request,
+            &issuer.policy(),
+        )
+        .map_err(|error| Refused {
+            error,
+            facts: Value::Null,
+        })),
+        GrantRequest::TokenExchange(request) => {
+            match issuer.exchange(client, request, None, now).await {
+                Ok(authorization) => Ok(Ok(authorization)),
+                Err(ExchangeError::Refused { error, facts }) => Ok(Err(Refused { error, facts })),
+                Err(ExchangeError::Unavailable(source)) => {
+                    Err(OAuthError::unavailable().because(source))
+                }
+            }
         }
+    }
+}
+
+/// What the audit should know of a delegated token that is refused after all.
+fn parent(authorization: &Authorization) -> Value {
+    match authorization.delegated() {
+        None => Value::Null,
+        Some(delegated) => json!({
+            "subject": delegated.subject,
+            "subject_token": delegated.parent.id,
+            "act": delegated.actors,
+            "aud": authorization.target().audience,
+        }),
     }
 }
 
@@ -219,14 +271,18 @@ async fn renewed(issuer: &Issuer, basis: i64) -> Result<bool, OAuthError> {
         .map_err(|error| OAuthError::unavailable().because(error))
 }
 
-/// Audits a refusal of an agent that proved itself.
+/// Audits a refusal of an agent that proved itself: the answer, why, and further facts (an object, or
+/// null).
 fn refuse(
     issuer: &Arc<Issuer>,
     client: &AgentAggregate,
     caller: &Caller,
-    error: &str,
-    reason: &str,
+    (answer, reason, facts): (&OAuthError, &str, Value),
 ) {
+    let mut detail = json!({ "error": answer.code().as_str(), "reason": reason });
+    if let (Some(detail), Value::Object(facts)) = (detail.as_object_mut(), facts) {
+        detail.extend(facts);
+    }
     issuer.note_refusal(AuditDraft {
         at: issuer.ports().clock.now_millis(),
         event: AuditEvent::TokenRefused,
@@ -236,13 +292,21 @@ fn refuse(
         token_id: None,
         request_id: caller.request_id.clone(),
         address: caller.address.clone(),
-        detail: json!({ "error": error, "reason": reason }).to_string(),
+        detail: detail.to_string(),
     });
 }
 
-/// RFC 6749 §5.1.
+/// RFC 6749 §5.1, RFC 8693 §2.2.1.
 fn issued_response(issued: &IssuedToken) -> Response {
-    let mut body = json!({ "access_token": issued.access_token, "token_type": "Bearer", "expires_in": issued.expires_in });
+    // RFC 8693 §2.2.1: what is no access token is used in no such way.
+    let token_type = match issued.issued_token_type {
+        Some(TokenType::IdToken) => "N_A",
+        Some(TokenType::AccessToken | TokenType::Jwt) | None => "Bearer",
+    };
+    let mut body = json!({ "access_token": issued.access_token, "token_type": token_type, "expires_in": issued.expires_in });
+    if let Some(issued_token_type) = issued.issued_token_type {
+        body["issued_token_type"] = json!(issued_token_type.as_str());
+    }
     if !issued.scope.is_empty() {
         body["scope"] = json!(issued.scope);
     }

@@ -10,7 +10,7 @@ use crate::domain::scope::{OPENID, Scope, Scopes, join_scopes};
 use crate::domain::settings::{IssuerSettings, LIFETIME_FLOOR_SECONDS};
 use crate::jose::algorithm::SigningAlgorithm;
 
-use super::{Authorization, AuthorizationError, Basis, GrantType, Target, reach};
+use super::{Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, reach};
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::cache::Policy;
 
@@ -53,16 +53,17 @@ pub fn authorize(
         aggregate: std::sync::Arc::clone(client.aggregate()),
         basis: Basis {
             version: client.basis(),
-            client_id: agent.name.as_str().to_owned(),
+            agents: vec![ConcernedAgent::of(agent)],
         },
         grant_type: GrantType::ClientCredentials,
         method: client.method(),
         credential: client.credential().clone(),
-        spends: client.spends(),
+        spends: client.spends().into_iter().collect(),
         target: decision.target,
         scopes: decision.scopes,
         lifetime: decision.lifetime,
         with_id_token: decision.with_id_token,
+        delegated: None,
     })
 }
 
@@ -121,10 +122,7 @@ pub fn decide(
     let mut scopes = grant_scopes(&wanted, granted, resource, !request.scopes.is_empty())?;
     scopes.extend(identity);
     let demands = resource.profile.demands();
-    let default = resource
-        .lifetime
-        .or(demands.default_lifetime)
-        .unwrap_or(settings.default_lifetime);
+    let default = default_lifetime(resource, settings);
     let cap = max_lifetime(resource, settings);
     Ok(Decision {
         target: Target {
@@ -133,9 +131,19 @@ pub fn decide(
             algorithm: algorithm(resource, settings),
         },
         scopes,
-        lifetime: lifetime(request.expires_in, default.min(cap), cap)?,
+        lifetime: lifetime(request.expires_in, default, cap)?,
         with_id_token,
     })
+}
+
+/// The life in seconds of a token for `resource` whose request does not say.
+#[must_use]
+pub fn default_lifetime(resource: &Resource, settings: &IssuerSettings) -> i64 {
+    resource
+        .lifetime
+        .or(resource.profile.demands().default_lifetime)
+        .unwrap_or(settings.default_lifetime)
+        .min(max_lifetime(resource, settings))
 }
 
 /// The longest life of a token for `resource`, in seconds.
@@ -214,7 +222,10 @@ fn identifiers(reachable: &[(&Resource, &Scopes)]) -> String {
     names.join(" ")
 }
 
-fn not_granted(audience: &str, reachable: &[(&Resource, &Scopes)]) -> AuthorizationError {
+pub(super) fn not_granted(
+    audience: &str,
+    reachable: &[(&Resource, &Scopes)],
+) -> AuthorizationError {
     // Replaced instead of left out: what is left would read like an audience that is granted.
     let shown: String = audience
         .chars()

@@ -2,13 +2,14 @@
 //! [`Authorization`], which carries the basis of its decision and cannot sign. One file per grant.
 
 pub mod client_credentials;
+pub mod token_exchange;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::agent::Agent;
 use crate::domain::group::Group;
-use crate::domain::id::{CredentialId, ResourceId};
+use crate::domain::id::{AgentId, CredentialId, ResourceId};
 use crate::domain::name::Name;
 use crate::domain::role::{GrantedScopes, Role};
 use crate::domain::scope::Scopes;
@@ -17,23 +18,27 @@ use crate::store::AgentAggregate;
 
 use super::authenticate::{ClientAuthMethod, SpentAssertion};
 use super::cache::Policy;
+use token_exchange::Delegated;
 
 /// The `grant_type` values of the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantType {
     /// RFC 6749 §4.4.
     ClientCredentials,
+    /// RFC 8693.
+    TokenExchange,
 }
 
 impl GrantType {
     /// All grant types, as discovery lists them.
-    pub const ALL: [Self; 1] = [Self::ClientCredentials];
+    pub const ALL: [Self; 2] = [Self::ClientCredentials, Self::TokenExchange];
 
     /// The registered value.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
         }
     }
 
@@ -58,6 +63,9 @@ pub enum AuthorizationError {
     /// RFC 8707 §2 `invalid_target`.
     #[error("{0}")]
     InvalidTarget(String),
+    /// RFC 6749 §5.2 `unauthorized_client`.
+    #[error("{0}")]
+    UnauthorizedClient(String),
 }
 
 /// What a decision rests on: the registry version it was made at, and the agents concerned.
@@ -65,8 +73,26 @@ pub enum AuthorizationError {
 pub struct Basis {
     /// Everything the decision read is at least as new as this registry version.
     pub version: i64,
-    /// The agent whose change makes the decision stale.
-    pub client_id: String,
+    /// The agents whose change makes the decision stale; first the one that gets the token.
+    pub agents: Vec<ConcernedAgent>,
+}
+
+/// An agent that a decision rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConcernedAgent {
+    /// Its id.
+    pub id: AgentId,
+    /// Its `client_id`.
+    pub name: String,
+}
+
+impl ConcernedAgent {
+    pub(super) fn of(agent: &Agent) -> Self {
+        Self {
+            id: agent.id.clone(),
+            name: agent.name.as_str().to_owned(),
+        }
+    }
 }
 
 /// A decision to issue, complete but for time, number and signature. Made in this room only.
@@ -77,11 +103,12 @@ pub struct Authorization {
     grant_type: GrantType,
     method: ClientAuthMethod,
     credential: CredentialId,
-    spends: Option<SpentAssertion>,
+    spends: Vec<SpentAssertion>,
     target: Target,
     scopes: Scopes,
     lifetime: i64,
     with_id_token: bool,
+    delegated: Option<Box<Delegated>>,
 }
 
 /// What the token is for, and how it must look for it.
@@ -126,10 +153,25 @@ impl Authorization {
         &self.credential
     }
 
-    /// The assertion that is used up by issuing.
+    /// The assertions that are used up by issuing.
     #[must_use]
-    pub fn spends(&self) -> Option<SpentAssertion> {
-        self.spends
+    pub fn spends(&self) -> &[SpentAssertion] {
+        &self.spends
+    }
+
+    /// For whom the agent acts, if for somebody else.
+    #[must_use]
+    pub fn delegated(&self) -> Option<&Delegated> {
+        self.delegated.as_deref()
+    }
+
+    /// Whom the token is about.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        match &self.delegated {
+            Some(delegated) => &delegated.subject,
+            None => self.aggregate.agent.subject.as_str(),
+        }
     }
 
     /// What the token is for.
