@@ -1,5 +1,5 @@
-"""An agent as anybody would write it: `Anthropic()`, told nothing. Sends one message for each line that it reads
-and prints what came of it; the line `another client` makes a new one first."""
+"""An agent as anybody would write it: `Anthropic()`, told nothing. Sends one message for each line that it
+reads and prints what came of it; the line `another client` makes a new one first."""
 
 import json
 import os
@@ -20,7 +20,13 @@ def message(client):
 
 
 def main():
-    tell(environment={name: value for name, value in os.environ.items() if name.startswith(("ANTHROPIC_", "FIRMAN_"))})
+    tell(
+        environment={
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("ANTHROPIC_", "FIRMAN_"))
+        }
+    )
     client = anthropic.Anthropic()
     for line in sys.stdin:
         if line.strip() == "another client":

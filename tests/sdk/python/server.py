@@ -107,13 +107,13 @@ class Firman:
     def _log_text(self):
         return (self.directory / "log").read_text(errors="replace")[-4000:]
 
-    def run(self, *arguments, environment=None, stdin=subprocess.DEVNULL):
+    def run(self, *arguments, environment=None):
         """Runs one firman command to its end, whatever that is."""
         return subprocess.run(
             [BINARY, *arguments],
             cwd=self.directory,
             env={**self.environment, **(environment or {})},
-            stdin=stdin,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=COMMAND_DEADLINE_SECONDS,
@@ -123,7 +123,9 @@ class Firman:
         """Runs one firman command and returns what it printed."""
         done = self.run(*arguments, environment=environment)
         if done.returncode != 0:
-            raise AssertionError(f"firman {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
+            raise AssertionError(
+                f"firman {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+            )
         return done.stdout
 
     def command(self, *arguments, environment=None):
@@ -163,7 +165,14 @@ class ClaudeSimulator:
 
     def _start(self):
         self.process = self.firman.start(
-            "claude", "simulate", "--listen", self.listen, "--admin-token", ADMIN_TOKEN, "--output", "json",
+            "claude",
+            "simulate",
+            "--listen",
+            self.listen,
+            "--admin-token",
+            ADMIN_TOKEN,
+            "--output",
+            "json",
             stdout=subprocess.PIPE,
         )
         # One line, or the end of the file when it could not start.
@@ -183,10 +192,19 @@ class ClaudeSimulator:
     def connect(self, agent, *options):
         """`firman claude connect --apply`: account, issuer and rule are made and linked. What it printed."""
         return self.firman.command(
-            "claude", "connect", "--agent", agent, "--apply", "--yes",
-            "--organization", self.organization, "--base-url", self.url, *options,
+            "claude",
+            "connect",
+            "--agent",
+            agent,
+            "--apply",
+            "--yes",
+            "--organization",
+            self.organization,
+            "--base-url",
+            self.url,
+            *options,
             environment={"ANTHROPIC_ADMIN_TOKEN": ADMIN_TOKEN},
-        )  # fmt: skip
+        )
 
     def archive_rule(self, rule):
         """What a person does in an emergency."""

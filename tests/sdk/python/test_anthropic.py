@@ -1,5 +1,5 @@
 """Claude's own Python SDK, which knows nothing of firman, gets its messages answered with tokens of the real
-binary: by each way in which it takes an identity token. Claude is `firman claude simulate`; what it answers names
+binary, by each way in which it takes an identity token. Claude is `firman claude simulate`, whose answer names
 the service account that the message was answered for."""
 
 import asyncio
@@ -52,7 +52,9 @@ class Agent:
         self.connect()
 
     def connect(self):
-        self.printed = self.claude.connect(self.name, "--token-file", str(self.token_file), *self.options)
+        self.printed = self.claude.connect(
+            self.name, "--token-file", str(self.token_file), *self.options
+        )
         environment = self.printed["environment"]
         self.rule = environment["ANTHROPIC_FEDERATION_RULE_ID"]
         self.service_account = environment["ANTHROPIC_SERVICE_ACCOUNT_ID"]
@@ -60,16 +62,31 @@ class Agent:
     def printed_as(self, *options):
         """What `claude connect` prints for a person."""
         return self.firman.text(
-            "claude", "connect", "--agent", self.name, "--base-url", self.claude.url,
-            "--token-file", str(self.token_file), *self.options, *options,
-        )  # fmt: skip
+            "claude",
+            "connect",
+            "--agent",
+            self.name,
+            "--base-url",
+            self.claude.url,
+            "--token-file",
+            str(self.token_file),
+            *self.options,
+            *options,
+        )
 
     @property
     def token_get(self):
         return (
-            "token", "get", "--issuer", self.firman.issuer, "--client-id", self.name, *self.credential,
-            "--resource", CLAUDE,
-        )  # fmt: skip
+            "token",
+            "get",
+            "--issuer",
+            self.firman.issuer,
+            "--client-id",
+            self.name,
+            *self.credential,
+            "--resource",
+            CLAUDE,
+        )
 
     def token(self):
         """A function for the SDK that gives an identity token: it runs `firman token get`."""
@@ -93,7 +110,7 @@ class Agent:
         return status.st_ino, status.st_mtime_ns
 
     def await_other_file_than(self, before):
-        eventually("another token took the place of the one that was read", lambda: self.file_is() != before)
+        eventually("another token took the read one's place", lambda: self.file_is() != before)
 
     @property
     def environment(self):
@@ -116,7 +133,9 @@ class Agent:
     def install_profile(self):
         """Puts the profile that firman prints where it says, and returns the variable that chooses it."""
         page = self.printed_as()
-        title = re.search(r"^# Or a profile: ~/(\S+), .* and (ANTHROPIC_PROFILE)=(\S+)$", page, re.MULTILINE)
+        title = re.search(
+            r"^# Or a profile: ~/(\S+), .* and (ANTHROPIC_PROFILE)=(\S+)$", page, re.MULTILINE
+        )
         profile, _ = json.JSONDecoder().raw_decode(page[title.end() :].lstrip())
         assert profile == self.printed["profile"], page
         path = self.directory / title[1]
@@ -131,7 +150,7 @@ def client(environment, **arguments):
     sent = []
 
     def note(request):
-        sent.append(request.headers["authorization"].removeprefix("Bearer "))
+        sent.append(request.headers.get("authorization", "").removeprefix("Bearer "))
 
     with unittest.mock.patch.dict(os.environ, environment, clear=True):
         made = anthropic.Anthropic(
@@ -233,7 +252,8 @@ class Table(unittest.TextTestResult):
 
     def note(self, test, result):
         name = f"{type(test).__name__}.{getattr(test, '_testMethodName', test)}"
-        self.rows.append((WAYS.get(name, "set-up"), result, name.split(".")[-1].removeprefix("test_").replace("_", " ")))
+        sentence = name.split(".")[-1].removeprefix("test_").replace("_", " ")
+        self.rows.append((WAYS.get(name, "set-up"), result, sentence))
 
     def addSuccess(self, test):
         super().addSuccess(test)
@@ -272,8 +292,13 @@ class ClaudeTest(unittest.TestCase):
 
     def entries(self, agent, since=0):
         """What the authentication history says of an agent's rule, oldest first: outcome, reason, jti."""
-        about = [e for e in agent.claude.history() if e["event_data"]["federation_rule_id"] == agent.rule]
-        return [(e["status"]["outcome"], e["status"]["reason"], e["event_data"]["oidc_token"]["jti"]) for e in about][since:]
+        about = [
+            e for e in agent.claude.history() if e["event_data"]["federation_rule_id"] == agent.rule
+        ]
+        return [
+            (e["status"]["outcome"], e["status"]["reason"], e["event_data"]["oidc_token"]["jti"])
+            for e in about
+        ][since:]
 
     def mark(self, agent):
         """From here on, what [`assert_exchanges`] counts."""
@@ -309,7 +334,9 @@ class HandOverTest(ClaudeTest):
     @way("01 function")
     def test_a_function_that_runs_token_get_lets_the_agent_in(self):
         self.mark(mailer)
-        made, _ = client({"HOME": str(mailer.directory)}, base_url=claude.url, credentials=mailer.credentials())
+        made, _ = client(
+            {"HOME": str(mailer.directory)}, base_url=claude.url, credentials=mailer.credentials()
+        )
         self.assert_answered(mailer, message(made))
         self.assert_answered(mailer, message(made))
         self.assert_exchanges(mailer, None)
@@ -317,9 +344,13 @@ class HandOverTest(ClaudeTest):
     @way("01 function, asynchronous and streamed")
     def test_the_asynchronous_client_streams_an_answer_too(self):
         async def stream():
-            async with anthropic.AsyncAnthropic(base_url=claude.url, credentials=mailer.credentials()) as made:
+            async with anthropic.AsyncAnthropic(
+                base_url=claude.url, credentials=mailer.credentials()
+            ) as made:
                 request = {"model": "claude-simulated", "max_tokens": 16}
-                async with made.messages.stream(**request, messages=[{"role": "user", "content": "hi"}]) as answer:
+                async with made.messages.stream(
+                    **request, messages=[{"role": "user", "content": "hi"}]
+                ) as answer:
                     return await answer.get_final_text()
 
         self.mark(mailer)
@@ -404,7 +435,16 @@ class HandOverTest(ClaudeTest):
         self.mark(mailer)
         leftover = {"ANTHROPIC_API_KEY": "sk-ant-api03-leftover", "ANTHROPIC_AUTH_TOKEN": "leftover"}
         started = self.process(
-            command=(BINARY, "exec", "--agent", mailer.name, *mailer.credential, "--base-url", claude.url, "--"),
+            command=(
+                BINARY,
+                "exec",
+                "--agent",
+                mailer.name,
+                *mailer.credential,
+                "--base-url",
+                claude.url,
+                "--",
+            ),
             environment={**firman.environment, "HOME": str(mailer.directory), **leftover},
         )
         token_file = pathlib.Path(started.environment["ANTHROPIC_IDENTITY_TOKEN_FILE"])
@@ -417,12 +457,25 @@ class HandOverTest(ClaudeTest):
         self.assert_answered(mailer, started.message().get("text"))
         eventually(
             "another token took the place of the one that was read",
-            lambda: (now := token_file.stat()) and (now.st_ino, now.st_mtime_ns) != (first.st_ino, first.st_mtime_ns),
+            lambda: (
+                (now := token_file.stat())
+                and (now.st_ino, now.st_mtime_ns) != (first.st_ino, first.st_mtime_ns)
+            ),
         )
         self.assert_answered(mailer, started.message("another client").get("text"))
         self.assert_exchanges(mailer, None, None)
         self.assertEqual(started.end(), 0)
         self.assertFalse(token_file.exists())
+
+    @way("10 without exec, a leftover key")
+    def test_elsewhere_a_leftover_key_wins_and_no_token_is_exchanged(self):
+        self.mark(mailer)
+        mailer.write_token_file()
+        made, _ = client({**mailer.environment, "ANTHROPIC_API_KEY": "sk-ant-api03-leftover"})
+        with self.assertRaises(anthropic.AuthenticationError) as refusal:
+            message(made)
+        self.assertEqual(refusal.exception.status_code, 401)
+        self.assert_exchanges(mailer)
 
 
 class SharingTest(ClaudeTest):
@@ -431,7 +484,11 @@ class SharingTest(ClaudeTest):
         sharer = Agent("sharer", firman=firman, claude=claude)
         self.mark(sharer)
         sharer.write_token_file()
-        environment = {"PATH": os.environ["PATH"], "HOME": str(sharer.directory), **sharer.install_profile()}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(sharer.directory),
+            **sharer.install_profile(),
+        }
         one, two = self.process(environment=environment), self.process(environment=environment)
         for started in (one, two, one, two):
             self.assert_answered(sharer, started.message().get("text"))
@@ -442,7 +499,10 @@ class SharingTest(ClaudeTest):
         self.mark(mailer)
         mailer.token_file.unlink(missing_ok=True)
         mailer.keep_token_file(self)
-        one, two = self.process(environment=mailer.environment), self.process(environment=mailer.environment)
+        one, two = (
+            self.process(environment=mailer.environment),
+            self.process(environment=mailer.environment),
+        )
         for line in ("message", "another client"):
             for started in (one, two):
                 before = mailer.file_is()
@@ -476,24 +536,40 @@ class SharingTest(ClaudeTest):
 class RefusalTest(ClaudeTest):
     @way("08 suspended agent")
     def test_a_suspended_agent_gets_no_token_by_any_way(self):
+        def refuse(asked):
+            asked.append("token")
+            raise anthropic.CredentialsError(firman.run(*suspect.token_get).stderr)
+
+        bare = {"HOME": "/nonexistent"}
         self.mark(suspect)
         suspect.write_token_file()
         in_time, _ = client(suspect.environment)
         self.assert_answered(suspect, message(in_time))
         firman.command("agent", "suspend", suspect.name)
 
-        # A function: what it raises comes out of the SDK, and Claude is not even asked.
-        made, _ = client({"HOME": "/nonexistent"}, base_url=claude.url, credentials=suspect.credentials())
-        with self.assertRaises(subprocess.CalledProcessError) as refusal:
+        # A function. Claude is not even asked; what the function raises is the cause of what the SDK raises.
+        made, _ = client(bare, base_url=claude.url, credentials=suspect.credentials(), max_retries=0)
+        with self.assertRaises(anthropic.APIConnectionError) as wrapped:
             message(made)
-        self.assertEqual((refusal.exception.returncode, refusal.exception.stdout), (1, ""))
-        refused = json.loads(firman.run(*suspect.token_get, "--output", "json").stderr)
-        self.assertEqual((refused["error"]["kind"], refused["error"]["status"]), ("oauth", 401), refused)
+        cause = wrapped.exception.__cause__
+        self.assertIsInstance(cause, subprocess.CalledProcessError)
+        self.assertEqual((cause.returncode, cause.stdout), (1, ""))
+        self.assertIn("invalid_client", cause.stderr)
+        # An error of the SDK's own kind comes out as it is, and nothing is tried again.
+        asked = []
+        made, _ = client(
+            bare, base_url=claude.url, credentials=suspect.credentials(lambda: refuse(asked))
+        )
+        with self.assertRaisesRegex(anthropic.CredentialsError, "invalid_client"):
+            message(made)
+        self.assertEqual(len(asked), 1)
         # A file: the token there was used, and there is no other.
         made, _ = client(suspect.environment)
         self.assert_denied(made)
         # exec: the command is not run.
-        below = firman.run("exec", "--agent", suspect.name, *suspect.credential, "--", "/bin/echo", "it runs")
+        below = firman.run(
+            "exec", "--agent", suspect.name, *suspect.credential, "--", "/bin/echo", "it runs"
+        )
         self.assertEqual((below.returncode, below.stdout), (1, ""))
         # The access token that it had is Claude's to end.
         self.assert_answered(suspect, message(in_time))
@@ -526,7 +602,9 @@ class RefusalTest(ClaudeTest):
     def test_a_service_account_of_another_rule_is_refused_and_only_the_history_says_why(self):
         self.mark(mailer)
         mailer.write_token_file()
-        made, _ = client({**mailer.environment, "ANTHROPIC_SERVICE_ACCOUNT_ID": by_secret.service_account})
+        made, _ = client(
+            {**mailer.environment, "ANTHROPIC_SERVICE_ACCOUNT_ID": by_secret.service_account}
+        )
         self.assert_opaque(self.assert_denied(made), "service_account_mismatch")
         self.assert_exchanges(mailer, "service_account_mismatch", "service_account_mismatch")
 
@@ -552,7 +630,9 @@ class RefusalTest(ClaudeTest):
     def assert_opaque(self, error, reason):
         """Neither the reason nor anything of the body; but the request, by which the history is searched."""
         self.assertNotIn(reason, f"{error} {error.body}")
-        self.assertEqual(error.body, {"error": {"type": "authentication_error", "message": "Authentication failed"}})
+        self.assertEqual(
+            error.body, {"error": {"type": "authentication_error", "message": "Authentication failed"}}
+        )
         latest = claude.history()[-1]
         self.assertEqual((latest["request_id"], latest["status"]["reason"]), (error.request_id, reason))
 
@@ -576,6 +656,9 @@ class RetryTest(ClaudeTest):
         returner.write_token_file()
         returner.install_profile()
         self.mark(returner)
+        # A program that has run since then knows only the old rule.
+        self.assert_denied(made)
+        self.assertEqual(forgetful.history()[-1]["status"]["reason"], "rule_unknown")
         # A new process of the agent finds the old access token beside the profile: it looks good.
         made, sent = client(environment)
         self.assert_answered(returner, message(made))
@@ -651,7 +734,9 @@ class SlowTest(ClaudeTest):
         made, signed_by = cls.client_of_rotated()
         cls.exchanged.append((message(made), signed_by))
 
-        withdrawn = cls.rotating.command("key", "revoke", cls.kids[1], "--reason", "it leaked too", "--yes")
+        withdrawn = cls.rotating.command(
+            "key", "revoke", cls.kids[1], "--reason", "it leaked too", "--yes"
+        )
         cls.kids.append(withdrawn["active"]["kid"])
         made, _ = cls.client_of_rotated()
         with unittest.TestCase().assertRaises(anthropic.WorkloadIdentityError) as refusal:
@@ -710,7 +795,9 @@ class SlowTest(ClaudeTest):
                 self.assertEqual(refusal.status_code, 401)
 
         self.assertEqual(self.too_early.status_code, 401)
-        text = eventually("Claude has fetched the keys again", answered, A_MINUTE_DEADLINE_SECONDS, pause=1)
+        text = eventually(
+            "Claude has fetched the keys again", answered, A_MINUTE_DEADLINE_SECONDS, pause=1
+        )
         self.assert_answered(self.rotated, text)
         self.assertEqual(answered_by, [self.kids[2]])
         # What the withdrawn key had signed is worth nothing from now on.
