@@ -82,6 +82,8 @@ pub(super) enum Content {
     TerraformVars,
     /// The variables of the agent's environment
     Env,
+    /// A profile file of Claude's SDKs, which several processes share
+    Profile,
 }
 
 /// One agent's way into Claude, and what is known around it.
@@ -101,7 +103,7 @@ pub(super) struct Connection {
 pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if session.printer.is_json() && args.format != Content::Text {
         return Err(CliError::usage(
-            "--format terraform-vars and --format env are no JSON; leave out --output json",
+            "--output json prints everything as one object, the profile too; leave out --format",
         ));
     }
     let admin = session.admin()?;
@@ -110,7 +112,12 @@ pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<
     }
     let connection = Connection::gather(&args, &admin).await?;
     show::all(&connection, args.format, session)?;
-    let Some(copy) = &connection.copy else {
+    // The agent's side alone holds no keys that anybody could take to Claude.
+    let copy = match args.format {
+        Content::Text | Content::TerraformVars => connection.copy.as_ref(),
+        Content::Env | Content::Profile => None,
+    };
+    let Some(copy) = copy else {
         return Ok(());
     };
     match copy.record(&admin).await {

@@ -468,7 +468,7 @@ fn inline_keys_are_registered_again_after_a_rotation_and_acknowledged() {
       change  issuer firman-id-corp-internal-1250e5fc (fdis_01): inline keys: adds [KEY], [KEY], removes none
       keep    rule agent-mailer-6894ea70 (fdrl_01)
     changed the issuer firman-id-corp-internal-1250e5fc (fdis_01)
-    Next: firman claude verify --agent mailer
+    Next: firman claude verify --agent mailer --inline
     ");
     assert_eq!(missing(), json!([]));
     let keys = claude.objects("federation_issuers")[0]["jwks"]["keys"].clone();

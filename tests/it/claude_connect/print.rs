@@ -386,6 +386,43 @@ fn values_for_other_tools_are_printed_alone() {
 }
 
 #[test]
+fn who_prints_the_agents_side_alone_has_taken_no_copy_of_the_keys() {
+    let live = Live::with_mailer(PRIVATE_ISSUER);
+    let consumers = || {
+        live.json("key consumer list")["items"]
+            .as_array()
+            .map(Vec::len)
+    };
+    for format in ["env", "profile"] {
+        let line = format!(
+            "claude connect --agent mailer --from {} --format {format}",
+            live.public()
+        );
+        assert_eq!(live.outcome(&line).code, Some(0));
+        assert_eq!(consumers(), Some(0), "{format}");
+    }
+    live.json(&format!(
+        "claude connect --agent mailer --from {}",
+        live.public()
+    ));
+    assert_eq!(consumers(), Some(1));
+}
+
+#[test]
+fn the_account_that_was_chosen_stands_among_the_fields_of_the_console() {
+    let live = Live::with_mailer(PUBLIC_ISSUER);
+    for account in ["svac_01", "robots"] {
+        let line = format!("claude connect --agent mailer --service-account {account}");
+        let fields = live.json(&line)["console"].clone();
+        let field = json!({ "field": "Service account", "value": account });
+        assert!(
+            fields.as_array().expect("fields").contains(&field),
+            "{fields}"
+        );
+    }
+}
+
+#[test]
 fn linked_ids_stand_where_they_belong_unless_others_are_named() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
     live.json(&format!("claude link mailer --rule fdrl_01 --organization {ORGANIZATION} --service-account svac_01 --workspace wrkspc_01"));
@@ -399,6 +436,26 @@ fn linked_ids_stand_where_they_belong_unless_others_are_named() {
     ANTHROPIC_WORKSPACE_ID=wrkspc_01
     ----- stderr
     ");
+    assert_snapshot!(live.run("claude connect --agent mailer --format profile --token-file /run/mailer/jwt"), @r#"
+    exit code 0
+    ----- stdout
+    {
+      "authentication": {
+        "federation_rule_id": "fdrl_01",
+        "identity_token": {
+          "path": "/run/mailer/jwt",
+          "source": "file"
+        },
+        "service_account_id": "svac_01",
+        "type": "oidc_federation"
+      },
+      "base_url": "https://api.anthropic.com",
+      "organization_id": "00000000-0000-4000-8000-000000000001",
+      "version": "1.0",
+      "workspace_id": "wrkspc_01"
+    }
+    ----- stderr
+    "#);
     let other = "00000000-0000-4000-8000-000000000002";
     let printed = live.json(&format!(
         "claude connect --agent mailer --organization {other}"
