@@ -36,6 +36,8 @@ const IN_THE_WAY: [&str; 5] = [
     "ANTHROPIC_PROFILE",
     "ANTHROPIC_WORKSPACE_ID",
 ];
+/// An administrator's: with them the command could give itself another rule.
+const OF_THE_ADMINISTRATOR: [&str; 2] = ["ANTHROPIC_ADMIN_TOKEN", "ANTHROPIC_ADMIN_TOKEN_FILE"];
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("credential").args(["secret_file", "key"]).required(true))]
@@ -276,6 +278,9 @@ fn clean(command: &mut Command, session: &Session<'_>) -> Vec<&'static str> {
         .keys()
         .filter(|name| config::is_ours(name))
     {
+        command.env_remove(variable);
+    }
+    for variable in OF_THE_ADMINISTRATOR {
         command.env_remove(variable);
     }
     IN_THE_WAY

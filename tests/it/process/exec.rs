@@ -102,6 +102,8 @@ fn what_would_win_over_the_federation_is_removed_and_said() {
         .with("ANTHROPIC_AUTH_TOKEN", "")
         .with("ANTHROPIC_PROFILE", "work")
         .with("FIRMAN_ADMIN_TOKEN", "secret")
+        .with("ANTHROPIC_ADMIN_TOKEN", "sk-ant-oat01-admin")
+        .with("ANTHROPIC_ADMIN_TOKEN_FILE", "claude-admin-token")
         .with("UNRELATED", "stays");
     let outcome = Ready::at(site).run(&[], "export -p");
     assert_eq!(outcome.code, Some(0), "{outcome}");
@@ -120,6 +122,8 @@ fn what_would_win_over_the_federation_is_removed_and_said() {
         "AUTH_TOKEN",
         "PROFILE",
         "FIRMAN_",
+        "ADMIN_TOKEN",
+        "sk-ant-oat01-admin",
         "leftover-key",
     ] {
         assert!(!outcome.stdout.contains(gone), "{gone}: {outcome}");
