@@ -4,15 +4,13 @@
 use serde_json::{Map, Value, json};
 
 use super::denial::{Denial, Denied};
-use super::objects::{
-    FederationIssuer, FederationRule, OrganizationId, RuleId, ServiceAccount, ServiceAccountId,
-    WorkspaceId,
-};
+use super::objects::{FederationIssuer, FederationRule, ServiceAccount, malformed_id};
 use super::{
     ALGORITHMS, ASSERTION_MAX_BYTES, EXPECTED_AUDIENCE, MIN_TOKEN_LIFETIME_SECONDS, SKEW_SECONDS,
     cel, takes,
 };
 use crate::domain::Invalid;
+use crate::domain::claude_link::{OrganizationId, RuleId, ServiceAccountId, WorkspaceId};
 use crate::jose::digest::decode_base64url;
 use crate::jose::json::parse_object;
 use crate::jose::jwt::ClaimError;
@@ -47,13 +45,15 @@ impl ExchangeRequest {
             return Err(Invalid::new("grant_type", format!("must be {JWT_BEARER}")));
         }
         let assertion = text(body, "assertion")?.to_owned();
-        let federation_rule_id = RuleId::parse(text(body, "federation_rule_id")?)?;
-        let organization_id = OrganizationId::parse(text(body, "organization_id")?)?;
+        let federation_rule_id = RuleId::parse(text(body, "federation_rule_id")?).map_err(malformed_id)?;
+        let organization_id = OrganizationId::parse(text(body, "organization_id")?).map_err(malformed_id)?;
         // The reference says required, comments in the SDKs say optional: the stricter of the two.
-        let service_account_id = ServiceAccountId::parse(text(body, "service_account_id")?)?;
+        let service_account_id = ServiceAccountId::parse(text(body, "service_account_id")?).map_err(malformed_id)?;
         let workspace_id = match body.get("workspace_id") {
             None | Some(Value::Null) => None,
-            Some(_) => Some(WorkspaceId::parse(text(body, "workspace_id")?)?),
+            Some(_) => {
+                Some(WorkspaceId::parse(text(body, "workspace_id")?).map_err(malformed_id)?)
+            }
         };
         let request = Self {
             federation_rule_id,

@@ -22,8 +22,7 @@ pub use exchange::{
 };
 pub use jwks_source::{JwksSource, check_dialled_url};
 pub use objects::{
-    FederationIssuer, FederationRule, IssuerObjectId, OrganizationId, RuleId, RuleTarget,
-    ServiceAccount, ServiceAccountId, WorkspaceId, WorkspaceMembership,
+    FederationIssuer, FederationRule, RuleTarget, ServiceAccount, WorkspaceMembership, malformed_id,
 };
 pub use rule::{
     OAUTH_SCOPES, RuleMatch, check_issuer, check_name, check_rule, check_token_lifetime, pair_name,
@@ -33,6 +32,9 @@ pub use setup::{LinkedIds, Setup};
 pub use snippets::Snippet;
 pub use warnings::{Warning, rule_warnings};
 
+pub use crate::domain::claude_link::{
+    IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
+};
 use crate::jose::SigningAlgorithm;
 
 /// Where the SDKs and the exchange go unless told otherwise.

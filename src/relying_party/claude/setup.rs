@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::objects::{IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId};
 use super::rule::{RuleMatch, pair_name, rule_name};
 use super::{BASE_URL, DEFAULT_MAX_JWT_LIFETIME_SECONDS, EXPECTED_AUDIENCE, JwksSource};
+use crate::domain::claude_link::{
+    IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
+};
 
 /// The life that the Console's wizard proposes for access tokens.
 const PROPOSED_TOKEN_LIFETIME_SECONDS: i64 = 600;

@@ -13,7 +13,7 @@ use crate::relying_party::claude::{
     DEFAULT_MAX_JWT_LIFETIME_SECONDS, DEFAULT_TOKEN_LIFETIME_SECONDS, FederationIssuer,
     FederationRule, IssuerObjectId, JwksSource, LinkedIds, OAUTH_SCOPES, OrganizationId, RuleId,
     RuleTarget, ServiceAccount, ServiceAccountId, Setup, WorkspaceId, WorkspaceMembership,
-    check_issuer, check_name, check_rule, check_token_lifetime,
+    check_issuer, check_name, check_rule, check_token_lifetime, malformed_id,
 };
 
 /// Objects of a family. Not documented: the real limit.
@@ -57,11 +57,11 @@ impl Family {
     /// Refuses an id that is not of this family's form.
     fn check_id(self, id: &str) -> Result<(), ApiError> {
         match self {
-            Self::Accounts => ServiceAccountId::parse(id).map(|_| ())?,
-            Self::Issuers => IssuerObjectId::parse(id).map(|_| ())?,
-            Self::Rules => RuleId::parse(id).map(|_| ())?,
+            Self::Accounts => ServiceAccountId::parse(id).map(drop),
+            Self::Issuers => IssuerObjectId::parse(id).map(drop),
+            Self::Rules => RuleId::parse(id).map(drop),
         }
-        Ok(())
+        .map_err(|refused| malformed_id(refused).into())
     }
 }
 
@@ -544,7 +544,7 @@ impl Registry {
         workspace: &str,
     ) -> Result<Value, ApiError> {
         family.check_id(id)?;
-        let workspace = WorkspaceId::parse(workspace)?;
+        let workspace = WorkspaceId::parse(workspace).map_err(malformed_id)?;
         let removed = match family {
             Family::Accounts => {
                 let account = live(&mut self.accounts, id, family)?;
