@@ -262,10 +262,17 @@ async fn key_source(
         keys: published.key_array(),
     };
     let consumer = args.key_consumer.clone();
+    let consumer = consumer.unwrap_or_else(|| key_consumer_name(slug));
+    setup.key_consumer = Some(consumer.clone());
     Ok(Some(KeyCopy {
-        consumer: consumer.unwrap_or_else(|| format!("claude-{slug}")),
+        consumer,
         kids: published.kids(),
     }))
+}
+
+/// Under which name the issuer `slug` keeps account of the copy of its keys at Claude.
+pub(super) fn key_consumer_name(slug: &str) -> String {
+    format!("claude-{slug}")
 }
 
 /// Why no token would come, or none that the rule takes.

@@ -4,6 +4,7 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
+use super::connect::key_consumer_name;
 use crate::cli::client::{AdminClient, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
@@ -95,6 +96,8 @@ impl RuleArgs {
 pub(super) struct Facts {
     /// The issuer's URL.
     pub(super) issuer: String,
+    /// Under which name it keeps account of inline keys at Claude, unless another was chosen.
+    pub(super) key_consumer: String,
     /// All its keys.
     pub(super) keys: Vec<KeyState>,
     /// Who holds copies of them.
@@ -109,6 +112,7 @@ impl Facts {
         let consumers = admin.get(&["key-consumers"], &Query::default()).await?;
         Ok(Self {
             issuer: text(&issuer, "url"),
+            key_consumer: key_consumer_name(&text(&issuer, "slug")),
             keys: items(&keys, "items").iter().map(key_state).collect(),
             consumers: items(&consumers, "items")
                 .iter()

@@ -165,6 +165,7 @@ pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(
     round.add(checks::key_state(
         &facts.keys,
         &facts.consumers,
+        &facts.key_consumer,
         round.dialled,
     ));
     let mut fresh = None;

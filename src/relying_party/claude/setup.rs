@@ -58,6 +58,8 @@ pub struct Setup {
     pub workspace_id: Option<WorkspaceId>,
     /// Where Claude takes the keys from.
     pub jwks: JwksSource,
+    /// Under which name the issuer keeps account of inline keys; `None`: it keeps none.
+    pub key_consumer: Option<String>,
     /// The ids at Claude, once they are known.
     pub ids: Option<LinkedIds>,
     /// Where the SDKs are sent; `None`: to Claude.
@@ -82,6 +84,7 @@ impl Setup {
             oauth_scope: PROPOSED_SCOPE.to_owned(),
             workspace_id: None,
             jwks: JwksSource::discovery(),
+            key_consumer: None,
             ids: None,
             base_url: None,
             token_file: TOKEN_FILE.to_owned(),
