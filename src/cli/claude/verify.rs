@@ -15,7 +15,7 @@ use crate::cli::error::CliError;
 use crate::cli::print::{harmless, text};
 use crate::cli::token::{self, GetArgs, Proof};
 use crate::cli::{Session, http, keyfile, parse_name};
-use crate::jose::{PublicJwkSet, SigningAlgorithm, SigningKey, UnverifiedJws};
+use crate::jose::{ForeignKeySet, SigningAlgorithm, SigningKey, UnverifiedJws};
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::checks::{self, Check, Dialled, Fetched, Link, Status};
 use crate::relying_party::claude::{
@@ -421,8 +421,11 @@ fn judge(
         round.add(Check::warn("rule", warning.code, warning.text));
     }
     let keys = match (&candidate.own_key, published) {
-        (Some(key), _) => PublicJwkSet::of(vec![key.public_jwk().clone()]),
-        (None, Some(body)) => PublicJwkSet::parse_published(body),
+        (Some(key), _) => {
+            let own = json!({ "keys": [key.public_jwk().to_value()] }).to_string();
+            ForeignKeySet::parse_published(own.as_bytes())
+        }
+        (None, Some(body)) => ForeignKeySet::parse_published(body),
         (None, None) => {
             round.add(Check::warn(
                 "token",

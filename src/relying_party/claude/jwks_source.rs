@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use url::{Host, Url};
 
 use crate::domain::Invalid;
-use crate::jose::{JwkError, PublicJwkSet};
+use crate::jose::{ForeignKeySet, JwkError};
 
 /// The member `jwks` of a federation issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,11 +65,11 @@ impl JwksSource {
 
     /// The inline keys as a set that tokens can be checked with; `None` when the keys are elsewhere.
     #[must_use]
-    pub fn inline_set(&self) -> Option<Result<PublicJwkSet, JwkError>> {
+    pub fn inline_set(&self) -> Option<Result<ForeignKeySet, JwkError>> {
         match self {
             Self::Inline { keys } => {
                 let set = json!({ "keys": keys }).to_string();
-                Some(PublicJwkSet::parse_published(set.as_bytes()))
+                Some(ForeignKeySet::parse_published(set.as_bytes()))
             }
             Self::Discovery { .. } | Self::ExplicitUrl { .. } => None,
         }

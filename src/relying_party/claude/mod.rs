@@ -35,7 +35,6 @@ pub use warnings::{Warning, rule_warnings};
 pub use crate::domain::claude_link::{
     IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
 };
-use crate::jose::SigningAlgorithm;
 
 /// Where the SDKs and the exchange go unless told otherwise.
 pub const BASE_URL: &str = "https://api.anthropic.com";
@@ -62,13 +61,8 @@ pub const MIN_TOKEN_LIFETIME_SECONDS: i64 = 60;
 pub const MAX_TOKEN_LIFETIME_SECONDS: i64 = 86_400;
 /// The longest name of a service account, issuer or rule.
 pub const NAME_MAX_BYTES: usize = 255;
-/// The signature algorithms that Claude takes. EdDSA is not among them, nor any HMAC.
+/// The signature algorithms that Claude takes, which are those of [`crate::jose::ForeignAlgorithm`]. EdDSA is
+/// not among them, nor any HMAC.
 pub const ALGORITHMS: [&str; 9] = [
     "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
 ];
-
-/// Whether Claude takes tokens signed with `algorithm`.
-#[must_use]
-pub fn takes(algorithm: SigningAlgorithm) -> bool {
-    ALGORITHMS.contains(&algorithm.as_str())
-}

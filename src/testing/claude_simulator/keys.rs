@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::jose::PublicJwkSet;
+use crate::jose::ForeignKeySet;
 use crate::jose::jwk_set::MAX_KEY_SET_BYTES;
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::{
@@ -29,7 +29,7 @@ pub(super) struct KeyCache {
 struct Kept {
     source: JwksSource,
     issuer_url: String,
-    keys: Arc<PublicJwkSet>,
+    keys: Arc<ForeignKeySet>,
     fetched_at: UnixTime,
 }
 
@@ -40,7 +40,7 @@ impl KeyCache {
         &self,
         issuer: &FederationIssuer,
         now: UnixTime,
-    ) -> Result<Arc<PublicJwkSet>, Denied> {
+    ) -> Result<Arc<ForeignKeySet>, Denied> {
         let unavailable = |problem: String| Denial::JwksUnavailable.because(problem);
         if let Some(set) = issuer.jwks.inline_set() {
             return set
@@ -62,7 +62,7 @@ impl KeyCache {
         Ok(keys)
     }
 
-    fn kept(&self, issuer: &FederationIssuer, now: UnixTime) -> Option<Arc<PublicJwkSet>> {
+    fn kept(&self, issuer: &FederationIssuer, now: UnixTime) -> Option<Arc<ForeignKeySet>> {
         let all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = all.get(&issuer.id)?;
         let is_fresh = kept.source == issuer.jwks
@@ -72,7 +72,7 @@ impl KeyCache {
     }
 }
 
-async fn fetch(issuer: &FederationIssuer) -> Result<PublicJwkSet, String> {
+async fn fetch(issuer: &FederationIssuer) -> Result<ForeignKeySet, String> {
     let (field, url) = issuer
         .jwks
         .dialled_url(&issuer.issuer_url)
@@ -96,7 +96,8 @@ async fn fetch(issuer: &FederationIssuer) -> Result<PublicJwkSet, String> {
         JwksSource::ExplicitUrl { .. } | JwksSource::Inline { .. } => url,
     };
     let body = get("jwks_uri", &jwks_uri).await?;
-    PublicJwkSet::parse_published(&body).map_err(|error| format!("the keys at {jwks_uri}: {error}"))
+    ForeignKeySet::parse_published(&body)
+        .map_err(|error| format!("the keys at {jwks_uri}: {error}"))
 }
 
 async fn get(field: &'static str, url: &str) -> Result<Vec<u8>, String> {

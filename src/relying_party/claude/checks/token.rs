@@ -9,7 +9,7 @@ use super::super::{
 };
 use super::{Check, Fetched};
 use crate::domain::Invalid;
-use crate::jose::PublicJwkSet;
+use crate::jose::ForeignKeySet;
 use crate::ports::time::UnixTime;
 
 /// What is recorded of the agent's rule at Claude.
@@ -65,7 +65,7 @@ pub fn request(link: &Link) -> Result<ExchangeRequest, Invalid> {
 pub fn judge(
     token: &str,
     expected: &Expected,
-    keys: &PublicJwkSet,
+    keys: &ForeignKeySet,
     now: UnixTime,
 ) -> Result<Accepted, Denied> {
     // Ids that stand for those at Claude: here they only have to agree with each other.
@@ -266,6 +266,6 @@ mod tests {
             rule: "svac_01".to_owned(),
             ..Link::default()
         };
-        assert_eq!(request(&link).unwrap_err().field, "federation_rule_id");
+        assert_eq!(request(&link).unwrap_err().field, "rule_id");
     }
 }
