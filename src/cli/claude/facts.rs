@@ -44,6 +44,21 @@ pub(super) struct RuleArgs {
 }
 
 impl RuleArgs {
+    /// Whether anything was said of it, so that it is not to be read back.
+    pub(super) fn is_said(&self) -> bool {
+        self.is_rule_said()
+            || self.max_lifetime.is_some()
+            || self.registered_issuer.is_some()
+            || self.inline
+    }
+
+    fn is_rule_said(&self) -> bool {
+        self.subject_prefix.is_some()
+            || self.audience.is_some()
+            || !self.claims.is_empty()
+            || self.condition.is_some()
+    }
+
     /// Whether Claude has the keys and fetches none.
     pub(super) fn is_inline(&self) -> bool {
         self.inline
@@ -56,10 +71,7 @@ impl RuleArgs {
         subject: &str,
         audience: Option<&str>,
     ) -> Expected {
-        let is_given = self.subject_prefix.is_some()
-            || self.audience.is_some()
-            || !self.claims.is_empty()
-            || self.condition.is_some();
+        let is_given = self.is_rule_said();
         let rule = if is_given {
             RuleMatch {
                 subject_prefix: self.subject_prefix.clone(),
@@ -151,6 +163,7 @@ pub(super) async fn link(admin: &AdminClient, agent: &str) -> Result<Option<Link
             organization: text(&link, "organization_id"),
             service_account: text(&link, "service_account_id"),
             workspace: link["workspace_id"].as_str().map(str::to_owned),
+            token_lifetime: link["token_lifetime"].as_i64(),
         })),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),

@@ -727,6 +727,7 @@ mod tests {
                 organization: "00000000-0000-4000-8000-000000000000".to_owned(),
                 service_account: "svac_01".to_owned(),
                 workspace: Some("wrkspc_01".to_owned()),
+                token_lifetime: None,
             }),
             expected: Expected {
                 rule: RuleMatch {

@@ -20,9 +20,10 @@ pub use denial::{Denial, Denied};
 pub use exchange::{
     Accepted, Evaluation, ExchangeRequest, JWT_BEARER, access_token_lifetime, evaluate,
 };
-pub use jwks_source::{JwksSource, check_dialled_url};
+pub use jwks_source::{JwksSource, check_ca_cert, check_dialled_url};
 pub use objects::{
-    FederationIssuer, FederationRule, RuleTarget, ServiceAccount, WorkspaceMembership, malformed_id,
+    FederationIssuer, FederationRule, PollStatus, RuleTarget, ServiceAccount, WorkspaceMembership,
+    malformed_id,
 };
 pub use rule::{
     OAUTH_SCOPES, RuleMatch, check_issuer, check_name, check_rule, check_token_lifetime, pair_name,

@@ -73,6 +73,20 @@ impl ServiceAccount {
     }
 }
 
+/// How the fetching of an issuer's keys goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PollStatus {
+    /// How many fetches failed since the last one that did not.
+    #[serde(default)]
+    pub consecutive_failures: u32,
+    /// When keys were fetched last, RFC 3339.
+    #[serde(default)]
+    pub last_fetched_at: Option<String>,
+    /// When they will be fetched next, RFC 3339.
+    #[serde(default)]
+    pub next_poll_at: Option<String>,
+}
+
 /// Whose tokens Claude trusts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FederationIssuer {
@@ -91,6 +105,9 @@ pub struct FederationIssuer {
     /// The longest `exp - iat`.
     #[serde(default = "default_max_jwt_lifetime")]
     pub max_jwt_lifetime_seconds: i64,
+    /// How the fetching of its keys goes; none for inline keys.
+    #[serde(default)]
+    pub poll_status: Option<PollStatus>,
     /// Since when its keys are no longer fetched, RFC 3339.
     #[serde(default)]
     pub jwks_polling_disabled_at: Option<String>,

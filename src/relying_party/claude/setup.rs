@@ -171,6 +171,8 @@ impl Setup {
             JwksSource::ExplicitUrl { url, .. } => fields.push(("JWKS URL", url.clone())),
             JwksSource::Inline { keys } => fields.push(("JWKS", json!(keys).to_string())),
         }
+        let ca_cert_pem = self.jwks.ca_cert_pem();
+        fields.extend(ca_cert_pem.map(|pem| ("CA certificate", pem.trim_end().to_owned())));
         fields.extend([
             (
                 "Maximum identity-token lifetime",
