@@ -345,6 +345,29 @@ fn a_refused_exchange_leads_to_its_diagnosis() {
 }
 
 #[test]
+fn with_an_admin_token_a_refusal_is_judged_by_the_real_rule() {
+    let (live, stand_in) = linked();
+    let token = live.token();
+    let diagnose = || live.diagnose(&format!("{token} --base-url {}", stand_in.simulator.url));
+    let path = format!("federation_rules/{}", stand_in.ids.rule_id);
+    let other = json!({ "match": { "subject_prefix": "agent:other", "audience": "https://api.anthropic.com" } });
+    stand_in.administer(&path, &other);
+    let causes = diagnose();
+    assert_eq!(causes[0]["cause"], "match_subject_prefix", "{causes:#?}");
+    assert_eq!(causes[0]["likelihood"], "certain", "{causes:#?}");
+    stand_in.administer(&format!("{path}/archive"), &json!({}));
+    let causes = diagnose();
+    let archived = causes
+        .iter()
+        .find(|cause| cause["cause"] == "rule_archived");
+    assert_eq!(
+        archived.expect("the cause")["likelihood"],
+        "certain",
+        "{causes:#?}"
+    );
+}
+
+#[test]
 fn a_token_that_was_presented_twice_is_told_as_a_replay() {
     let live = Live::start();
     let stand_in = StandIn::for_mailer(&live);

@@ -5,7 +5,7 @@ use super::super::{
     Accepted, Denied, Evaluation, ExchangeRequest, FederationIssuer, FederationRule, JwksSource,
     ServiceAccount, evaluate,
 };
-use super::{Check, KeyState, Link, difference, short, shorts};
+use super::{Check, Expected, KeyState, Link, difference, short, shorts};
 use crate::jose::ForeignKeySet;
 use crate::ports::time::UnixTime;
 
@@ -37,6 +37,18 @@ pub struct Ours<'a> {
 }
 
 impl Registered {
+    /// What they demand of a token.
+    #[must_use]
+    pub fn expected(&self) -> Expected {
+        Expected {
+            rule: self.rule.match_.clone(),
+            is_given: true,
+            max_lifetime: self.issuer.max_jwt_lifetime_seconds,
+            issuer: self.issuer.issuer_url.clone(),
+            is_inline: matches!(self.issuer.jwks, JwksSource::Inline { .. }),
+        }
+    }
+
     /// Judges a token by them, as Claude would but for the single use. Without a request's ids all that
     /// is asked for is what the rule gives.
     ///
