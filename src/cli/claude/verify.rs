@@ -52,7 +52,7 @@ pub(in crate::cli) struct VerifyArgs {
     /// Try the exchange too, with a fresh token
     #[arg(long, requires = "proof")]
     exchange: bool,
-    /// Where the exchange is
+    /// Where the exchange is, and the Admin API, from which the rule is read back with ANTHROPIC_ADMIN_TOKEN
     #[arg(long, value_name = "URL", default_value = BASE_URL)]
     base_url: String,
     #[command(flatten)]
