@@ -191,7 +191,13 @@ impl Page {
         let width = fields.iter().map(|(label, _)| label.len()).max();
         let width = width.unwrap_or_default();
         for (label, value) in fields {
-            self.0.push_str(&format!("{label:width$}  {value}\n"));
+            // A text of several lines stands on its own, so that it can be taken as it is.
+            let line = if value.contains('\n') {
+                format!("{label}\n{value}\n")
+            } else {
+                format!("{label:width$}  {value}\n")
+            };
+            self.0.push_str(&line);
         }
     }
 

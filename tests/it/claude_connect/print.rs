@@ -494,3 +494,58 @@ fn everything_too_wide_or_in_the_way_is_warned_about() {
     live.json("agent suspend mailer");
     assert_eq!(warned(""), ["agent_inactive"]);
 }
+
+/// A certificate as far as its text goes.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+#[test]
+fn a_private_authority_that_is_none_or_has_no_use_is_refused() {
+    let live = Live::with_mailer(PUBLIC_ISSUER);
+    let key = CERTIFICATE.replace("CERTIFICATE", "EC PRIVATE KEY");
+    live.site.write("both.pem", format!("{CERTIFICATE}{key}"));
+    live.site.write("text.pem", "no certificate");
+    live.site.write("ca.pem", CERTIFICATE);
+    assert_snapshot!(live.run("claude connect --agent mailer --ca-cert both.pem"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: both.pem must hold certificates alone, and holds a private key: never give that away
+    ");
+    assert_snapshot!(live.run("claude connect --agent mailer --ca-cert text.pem"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: text.pem must be certificates in PEM, and holds no PEM block (a line starting with -----BEGIN)
+    ");
+    let inline = live.outcome("claude connect --agent mailer --inline-keys --ca-cert ca.pem");
+    assert_eq!(inline.code, Some(2), "{inline}");
+    drop(live);
+    let live = Live::with_mailer(PRIVATE_ISSUER);
+    live.site.write("ca.pem", CERTIFICATE);
+    assert_snapshot!(live.run("claude connect --agent mailer --ca-cert ca.pem"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: --ca-cert is for keys that Claude fetches, and https://id.corp.internal is none that it can reach; name the address of a copy with --discovery-base, or leave --ca-cert out
+    ");
+}
+
+#[test]
+fn a_private_authority_goes_into_the_console_and_the_requests() {
+    let live = Live::with_mailer(PUBLIC_ISSUER);
+    live.site.write("ca.pem", CERTIFICATE);
+    let printed = live.json("claude connect --agent mailer --ca-cert ca.pem");
+    assert_eq!(
+        printed["issuer"]["jwks"],
+        json!({ "type": "discovery", "ca_cert_pem": CERTIFICATE })
+    );
+    let copy = "--discovery-base https://keys.example.com --ca-cert ca.pem";
+    let printed = live.json(&format!("claude connect --agent mailer {copy}"));
+    assert_eq!(
+        printed["issuer"]["jwks"],
+        json!({ "type": "discovery", "discovery_base": "https://keys.example.com", "ca_cert_pem": CERTIFICATE })
+    );
+    let page = live.outcome("claude connect --agent mailer --ca-cert ca.pem");
+    let field = format!("\nCA certificate\n{CERTIFICATE}Maximum identity-token lifetime");
+    assert!(page.stdout.contains(&field), "{page}");
+}
