@@ -250,7 +250,7 @@ fn refusal(what: &str, answer: &http::Answer) -> CliError {
         401 => format!(". Is the token still good, and an OAuth token with the scope org:admin? {GET_A_TOKEN}"),
         403 => format!(". The token lacks the scope org:admin, or may not do this; {GET_A_TOKEN}"),
         404 => ". Is --base-url right?".to_owned(),
-        409 => ". The name is taken, perhaps by an object that was archived; give that one another name in the Console".to_owned(),
+        409 => ". The name is taken: by an object that was made just now (then run the same command again), or by one that was archived (give that one another name in the Console)".to_owned(),
         _ => String::new(),
     };
     detail.push_str(&hint);
