@@ -61,19 +61,20 @@ pub enum JwsError {
     Signature,
 }
 
-/// The protected header, as far as this house uses it; other members are ignored (RFC 7515 §4.2).
+/// The protected header, as far as this house uses it; other members are ignored (RFC 7515 §4.2). `A` is
+/// the list of algorithms that are read: ours, unless it is said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JwsHeader {
+pub struct JwsHeader<A = SigningAlgorithm> {
     /// `alg`.
-    pub algorithm: SigningAlgorithm,
+    pub algorithm: A,
     /// `kid`.
     pub kid: Option<String>,
     /// `typ`, as it was spelled.
     pub typ: Option<String>,
 }
 
-impl JwsHeader {
-    fn parse(bytes: &[u8]) -> Result<Self, JwsError> {
+impl<A> JwsHeader<A> {
+    fn parse(bytes: &[u8], algorithm: fn(&str) -> Option<A>) -> Result<Self, JwsError> {
         let mut members = json::parse_object(bytes).map_err(JwsError::Header)?;
         if let Some(member) = REFUSED_MEMBERS
             .into_iter()
@@ -84,7 +85,7 @@ impl JwsHeader {
         let algorithm = members
             .get("alg")
             .and_then(Value::as_str)
-            .and_then(SigningAlgorithm::parse)
+            .and_then(algorithm)
             .ok_or(JwsError::Algorithm)?;
         let kid = match members.remove("kid") {
             None => None,
@@ -120,9 +121,9 @@ impl JwsHeader {
 
 /// A well-formed compact JWS whose signature nobody has checked yet. Its content may be used to find
 /// the key to check it with, and for nothing else.
-pub struct UnverifiedJws<'t> {
+pub struct UnverifiedJws<'t, A = SigningAlgorithm> {
     signing_input: &'t str,
-    header: JwsHeader,
+    header: JwsHeader<A>,
     payload: Vec<u8>,
     signature: Vec<u8>,
 }
@@ -134,54 +135,7 @@ impl<'t> UnverifiedJws<'t> {
     /// When it is longer, is not a compact JWS in its one canonical spelling, or its header asks for
     /// something this house does not do.
     pub fn parse(token: &'t str, max_bytes: usize) -> Result<Self, JwsError> {
-        if token.len() > max_bytes {
-            return Err(JwsError::TooLarge(max_bytes));
-        }
-        let (signing_input, signature) = token.rsplit_once('.').ok_or(JwsError::Parts)?;
-        let (header, payload) = signing_input.split_once('.').ok_or(JwsError::Parts)?;
-        if payload.contains('.') {
-            return Err(JwsError::Parts);
-        }
-        let decode =
-            |part, text| decode_base64url(text).map_err(|error| JwsError::Encoding(part, error));
-        Ok(Self {
-            header: JwsHeader::parse(&decode("header", header)?)?,
-            payload: decode("payload", payload)?,
-            signature: decode("signature", signature)?,
-            signing_input,
-        })
-    }
-
-    /// `alg`, as claimed.
-    #[must_use]
-    pub fn unverified_alg(&self) -> SigningAlgorithm {
-        self.header.algorithm
-    }
-
-    /// `kid`, as claimed.
-    #[must_use]
-    pub fn unverified_kid(&self) -> Option<&str> {
-        self.header.kid.as_deref()
-    }
-
-    /// `typ`, as claimed.
-    #[must_use]
-    pub fn unverified_typ(&self) -> Option<&str> {
-        self.header.typ.as_deref()
-    }
-
-    /// The header, as claimed.
-    #[must_use]
-    pub fn unverified_header(&self) -> &JwsHeader {
-        &self.header
-    }
-
-    /// The claims anybody may have written: to look up whose keys to try, and for nothing else.
-    ///
-    /// # Errors
-    /// When the payload is not a JSON object, or an ambiguous one.
-    pub fn unverified_claims(&self) -> Result<Map<String, Value>, JwsError> {
-        json::parse_object(&self.payload).map_err(JwsError::Payload)
+        Self::read(token, max_bytes, SigningAlgorithm::parse)
     }
 
     /// Whether `key` is worth trying: it may verify the claimed algorithm and answers to the claimed
@@ -206,8 +160,76 @@ impl<'t> UnverifiedJws<'t> {
         if !self.may_be_signed_by(key) {
             return Err(JwsError::OtherKey);
         }
+        self.verified_if(|algorithm, message, signature| {
+            key.verifies(algorithm, message, signature)
+        })
+    }
+}
+
+impl<'t, A: Copy> UnverifiedJws<'t, A> {
+    /// Reads `token`, whose `alg` must be one that `algorithm` knows.
+    pub(super) fn read(
+        token: &'t str,
+        max_bytes: usize,
+        algorithm: fn(&str) -> Option<A>,
+    ) -> Result<Self, JwsError> {
+        if token.len() > max_bytes {
+            return Err(JwsError::TooLarge(max_bytes));
+        }
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(JwsError::Parts)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(JwsError::Parts)?;
+        if payload.contains('.') {
+            return Err(JwsError::Parts);
+        }
+        let decode =
+            |part, text| decode_base64url(text).map_err(|error| JwsError::Encoding(part, error));
+        Ok(Self {
+            header: JwsHeader::parse(&decode("header", header)?, algorithm)?,
+            payload: decode("payload", payload)?,
+            signature: decode("signature", signature)?,
+            signing_input,
+        })
+    }
+
+    /// `alg`, as claimed.
+    #[must_use]
+    pub fn unverified_alg(&self) -> A {
+        self.header.algorithm
+    }
+
+    /// `kid`, as claimed.
+    #[must_use]
+    pub fn unverified_kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// `typ`, as claimed.
+    #[must_use]
+    pub fn unverified_typ(&self) -> Option<&str> {
+        self.header.typ.as_deref()
+    }
+
+    /// The header, as claimed.
+    #[must_use]
+    pub fn unverified_header(&self) -> &JwsHeader<A> {
+        &self.header
+    }
+
+    /// The claims anybody may have written: to look up whose keys to try, and for nothing else.
+    ///
+    /// # Errors
+    /// When the payload is not a JSON object, or an ambiguous one.
+    pub fn unverified_claims(&self) -> Result<Map<String, Value>, JwsError> {
+        json::parse_object(&self.payload).map_err(JwsError::Payload)
+    }
+
+    /// The token as verified, if `is_valid` says so of algorithm, message and signature.
+    pub(super) fn verified_if(
+        &self,
+        is_valid: impl FnOnce(A, &[u8], &[u8]) -> bool,
+    ) -> Result<VerifiedJws<A>, JwsError> {
         let message = self.signing_input.as_bytes();
-        if !key.verifies(self.header.algorithm, message, &self.signature) {
+        if !is_valid(self.header.algorithm, message, &self.signature) {
             return Err(JwsError::Signature);
         }
         Ok(VerifiedJws {
@@ -217,7 +239,7 @@ impl<'t> UnverifiedJws<'t> {
     }
 }
 
-impl fmt::Debug for UnverifiedJws<'_> {
+impl<A: fmt::Display> fmt::Debug for UnverifiedJws<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "UnverifiedJws({})", self.header.algorithm)
     }
@@ -226,15 +248,15 @@ impl fmt::Debug for UnverifiedJws<'_> {
 /// A JWS whose signature was checked: header and payload are what the key's holder signed. Whether they
 /// say something acceptable is another question; see [`super::jwt::Claims`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct VerifiedJws {
-    header: JwsHeader,
+pub struct VerifiedJws<A = SigningAlgorithm> {
+    header: JwsHeader<A>,
     payload: Vec<u8>,
 }
 
-impl VerifiedJws {
+impl<A> VerifiedJws<A> {
     /// The signed header.
     #[must_use]
-    pub fn header(&self) -> &JwsHeader {
+    pub fn header(&self) -> &JwsHeader<A> {
         &self.header
     }
 
@@ -245,7 +267,7 @@ impl VerifiedJws {
     }
 }
 
-impl fmt::Debug for VerifiedJws {
+impl<A: fmt::Display> fmt::Debug for VerifiedJws<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VerifiedJws({})", self.header.algorithm)
     }

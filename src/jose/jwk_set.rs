@@ -90,7 +90,7 @@ impl PublicJwkSet {
     }
 }
 
-fn entries(json: &[u8], limit: usize) -> Result<Vec<Value>, JwkError> {
+pub(super) fn entries(json: &[u8], limit: usize) -> Result<Vec<Value>, JwkError> {
     if json.len() > MAX_KEY_SET_BYTES {
         return Err(JwkError::TooLarge);
     }
@@ -110,7 +110,7 @@ fn entries(json: &[u8], limit: usize) -> Result<Vec<Value>, JwkError> {
     Ok(entries)
 }
 
-fn without_certificates(entry: Value) -> Value {
+pub(super) fn without_certificates(entry: Value) -> Value {
     match entry {
         Value::Object(members) => Value::Object(
             members
