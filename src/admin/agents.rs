@@ -15,9 +15,11 @@ use crate::issuer::agents::{
     AgentChanges, AgentDetail, AgentQuery, AgentView, CreatedAgent, NewAgent,
 };
 use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Through};
+use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
 use super::credentials::{CredentialBody, NewCredentialBody};
+use super::delegations::DelegationBody;
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
@@ -395,6 +397,8 @@ pub(super) struct ExplanationBody {
     claims: Option<Value>,
     /// Why no token would be given; `null` when one would.
     refusal: Option<RefusalBody>,
+    /// The delegations that hold now: for whom it may act by token exchange.
+    delegations: Vec<DelegationBody>,
 }
 
 /// One resource as an agent may reach it.
@@ -447,11 +451,13 @@ pub(super) async fn explain(
         resource: params.resource,
         scope: params.scope,
     };
-    Ok(axum::Json(issuer.explain(&name, &query).await?.into()))
+    let explanation = issuer.explain(&name, &query).await?;
+    let now = issuer.ports().clock.now();
+    Ok(axum::Json(ExplanationBody::of(explanation, now)))
 }
 
-impl From<Explanation> for ExplanationBody {
-    fn from(explanation: Explanation) -> Self {
+impl ExplanationBody {
+    fn of(explanation: Explanation, now: UnixTime) -> Self {
         Self {
             agent: explanation.agent.to_string(),
             active: explanation.is_active,
@@ -465,6 +471,11 @@ impl From<Explanation> for ExplanationBody {
                 error: refusal.error.to_owned(),
                 error_description: refusal.description,
             }),
+            delegations: explanation
+                .delegations
+                .into_iter()
+                .map(|view| DelegationBody::of(view, now))
+                .collect(),
         }
     }
 }

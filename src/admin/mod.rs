@@ -8,6 +8,7 @@ mod audit;
 mod caller;
 mod claude_links;
 mod credentials;
+mod delegations;
 mod etag;
 mod groups;
 mod issuer;
@@ -67,6 +68,11 @@ fn table() -> OpenApiRouter<Arc<Issuer>> {
         .routes(routes!(credentials::list, credentials::add))
         .routes(routes!(credentials::rotate))
         .routes(routes!(credentials::revoke))
+        .routes(routes!(delegations::list, delegations::add))
+        .routes(routes!(delegations::show, delegations::edit))
+        .routes(routes!(delegations::suspend))
+        .routes(routes!(delegations::resume))
+        .routes(routes!(delegations::revoke))
         .routes(routes!(groups::list, groups::create))
         .routes(routes!(groups::show, groups::edit, groups::remove))
         .routes(routes!(roles::list, roles::create))

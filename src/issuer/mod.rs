@@ -10,6 +10,7 @@ pub mod cache;
 pub mod change;
 pub mod claude_links;
 pub mod credentials;
+pub mod delegations;
 pub(crate) mod directory;
 pub mod explain;
 pub mod external_token;

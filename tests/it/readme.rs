@@ -386,6 +386,11 @@ fn the_guide_to_ci_jobs_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_delegation_does_what_it_says() {
+    run("docs/guides/delegation.md", None);
+}
+
+#[test]
 fn the_guide_to_rotation_does_what_it_says() {
     run("docs/guides/rotate.md", None);
 }
@@ -420,6 +425,7 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
         "docs/guides/claude-agent.md",
         "docs/guides/claude-code.md",
         "docs/guides/claude.md",
+        "docs/guides/delegation.md",
         "docs/guides/integration-tests.md",
         "docs/guides/moving-to-firman.md",
         "docs/guides/postgresql.md",
