@@ -311,7 +311,7 @@ struct Entry<'e> {
 
 impl Entry<'_> {
     fn draft(&self, event: AuditEvent, claims: &TokenClaims) -> AuditDraft {
-        let detail = json!({
+        let mut detail = json!({
             "aud": claims.audience,
             "scope": claims.scope,
             "exp": claims.expires_at.0,
@@ -320,6 +320,9 @@ impl Entry<'_> {
             "method": self.authorization.method().as_str(),
             "credential": self.authorization.credential().as_str(),
         });
+        if let Some(external) = self.authorization.external() {
+            detail["external"] = json!(external);
+        }
         AuditDraft {
             at: self.now,
             event,

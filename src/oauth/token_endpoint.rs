@@ -157,6 +157,9 @@ async fn authenticate(
         Err(AuthenticationError::Refused {
             rests_on_state: true,
             ..
+        } | AuthenticationError::External {
+            rests_on_state: true,
+            ..
         })
     ) && renewed(issuer, basis).await?
     {
@@ -180,6 +183,16 @@ async fn authenticate(
         }
         Err(AuthenticationError::Assertion { problem, client }) => {
             refuse(issuer, &client, caller, "invalid_client", &problem);
+            Err(OAuthError::invalid_assertion(problem))
+        }
+        Err(AuthenticationError::External {
+            problem, claimed, ..
+        }) => {
+            let reason = "a token of a trusted issuer proves no agent";
+            issuer.note_unproven(reason, &claimed, caller);
+            if shared.refusals.is_exceeded(&caller.address, &claimed) {
+                return Err(OAuthError::slow_down());
+            }
             Err(OAuthError::invalid_assertion(problem))
         }
         Err(AuthenticationError::Unavailable(source)) => {

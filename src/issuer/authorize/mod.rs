@@ -17,6 +17,7 @@ use crate::store::AgentAggregate;
 
 use super::authenticate::{ClientAuthMethod, SpentAssertion};
 use super::cache::Policy;
+use super::federated::ExternalIdentity;
 
 /// The `grant_type` values of the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,7 @@ pub struct Authorization {
     grant_type: GrantType,
     method: ClientAuthMethod,
     credential: CredentialId,
+    external: Option<Arc<ExternalIdentity>>,
     spends: Option<SpentAssertion>,
     target: Target,
     scopes: Scopes,
@@ -124,6 +126,12 @@ impl Authorization {
     #[must_use]
     pub fn credential(&self) -> &CredentialId {
         &self.credential
+    }
+
+    /// Who the client is elsewhere, when a trusted issuer's token proved it.
+    #[must_use]
+    pub fn external(&self) -> Option<&ExternalIdentity> {
+        self.external.as_deref()
     }
 
     /// The assertion that is used up by issuing.

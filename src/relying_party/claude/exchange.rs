@@ -10,7 +10,7 @@ use super::objects::{
 };
 use super::{
     ALGORITHMS, ASSERTION_MAX_BYTES, EXPECTED_AUDIENCE, MIN_TOKEN_LIFETIME_SECONDS, SKEW_SECONDS,
-    cel, takes,
+    evaluate_condition, takes,
 };
 use crate::domain::Invalid;
 use crate::jose::digest::decode_base64url;
@@ -335,7 +335,7 @@ fn check_match(
     }
     match &rule.match_.condition {
         None => Ok(()),
-        Some(condition) => match cel::evaluate_condition(condition, all) {
+        Some(condition) => match evaluate_condition(condition, all) {
             Ok(true) => Ok(()),
             Ok(false) => {
                 Err(Denial::MatchCondition.because(format!("{} is false", shown(condition))))
