@@ -113,13 +113,12 @@ fn tagged(detail: AgentDetail, issuer: &Issuer) -> Tagged<AgentBody> {
 }
 
 fn detailed(detail: AgentDetail, issuer: &Issuer) -> AgentBody {
-    let now = issuer.ports().clock.now();
     AgentBody {
         credentials: Some(
             detail
                 .credentials
                 .iter()
-                .map(|credential| CredentialBody::of(credential, now))
+                .map(|credential| CredentialBody::of(credential, issuer))
                 .collect(),
         ),
         last_token_at: Some(detail.last_token_at.map(|at| at.seconds().0)),
@@ -274,8 +273,7 @@ pub(super) async fn create(
             agent: detailed(agent, &issuer),
             client_id,
             client_secret: secret.map(|secret| secret.expose_secret().to_owned()),
-            credential: credential
-                .map(|credential| CredentialBody::of(&credential, issuer.ports().clock.now())),
+            credential: credential.map(|credential| CredentialBody::of(&credential, &issuer)),
         },
     })
 }

@@ -22,6 +22,7 @@ mod problem;
 mod readiness;
 mod resources;
 mod roles;
+mod trusted_issuers;
 
 use std::sync::Arc;
 
@@ -79,6 +80,12 @@ fn table() -> OpenApiRouter<Arc<Issuer>> {
         .routes(routes!(roles::show, roles::edit, roles::remove))
         .routes(routes!(resources::list, resources::create))
         .routes(routes!(resources::show, resources::edit, resources::remove))
+        .routes(routes!(trusted_issuers::list, trusted_issuers::add))
+        .routes(routes!(
+            trusted_issuers::show,
+            trusted_issuers::edit,
+            trusted_issuers::remove
+        ))
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))

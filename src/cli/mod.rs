@@ -25,6 +25,7 @@ mod key;
 mod key_consumer;
 mod keyfile;
 mod notify;
+mod platform;
 mod print;
 mod publish_static;
 mod published;
@@ -33,6 +34,7 @@ mod resource;
 mod role;
 mod serve;
 mod token;
+mod trusted_issuer;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -117,12 +119,15 @@ enum Command {
     /// Agents: who may get tokens
     #[command(subcommand)]
     Agent(agent::Command),
-    /// How an agent proves itself: client secrets and public keys
+    /// How an agent proves itself: client secrets, public keys and tokens of trusted issuers
     #[command(subcommand)]
     Credential(credential::Command),
     /// Delegations: which agents may act for whom
     #[command(subcommand)]
     Delegation(delegation::Command),
+    /// Trusted issuers: others whose tokens are believed, and for what
+    #[command(subcommand)]
+    TrustedIssuer(trusted_issuer::Command),
     /// Groups of agents, which share roles
     #[command(subcommand)]
     Group(group::Command),
@@ -254,6 +259,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
         Command::Agent(command) => agent::run(command, session).await,
         Command::Credential(command) => credential::run(command, session).await,
         Command::Delegation(command) => delegation::run(command, session).await,
+        Command::TrustedIssuer(command) => trusted_issuer::run(command, session).await,
         Command::Group(command) => group::run(command, session).await,
         Command::Resource(command) => resource::run(command, session).await,
         Command::Role(command) => role::run(command, session).await,

@@ -402,6 +402,9 @@ impl Entry<'_> {
             detail["delegation"] = json!(delegated.delegation);
             detail["act"] = json!(claims.actors);
         }
+        if let Some(external) = self.authorization.external() {
+            detail["external"] = json!(external);
+        }
         AuditDraft {
             at: self.now,
             event,

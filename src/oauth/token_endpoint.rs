@@ -172,6 +172,9 @@ async fn authenticate(
         Err(AuthenticationError::Refused {
             rests_on_state: true,
             ..
+        } | AuthenticationError::External {
+            rests_on_state: true,
+            ..
         })
     ) && renewed(issuer, basis).await?
     {
@@ -197,6 +200,16 @@ async fn authenticate(
             let answer = OAuthError::invalid_assertion(problem.clone());
             refuse(issuer, &client, caller, (&answer, &problem, Value::Null));
             Err(answer)
+        }
+        Err(AuthenticationError::External {
+            problem, claimed, ..
+        }) => {
+            let reason = "a token of a trusted issuer proves no agent";
+            issuer.note_unproven(reason, &claimed, caller);
+            if shared.refusals.is_exceeded(&caller.address, &claimed) {
+                return Err(OAuthError::slow_down());
+            }
+            Err(OAuthError::invalid_assertion(problem))
         }
         Err(AuthenticationError::Unavailable(source)) => {
             Err(OAuthError::unavailable().because(source))

@@ -172,6 +172,10 @@ const OF_RESOURCE: &str = select_delegations!(
 const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM delegations WHERE issuer_id = $1 AND trusted_issuer_id = $2 \
      AND status <> 'revoked' AND expires_at > $3";
 
+const OF_TRUSTED_ISSUER: &str = select_delegations!(
+    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND status <> 'revoked' ORDER BY id LIMIT $3"
+);
+
 impl Tx {
     /// Makes a delegation. False when its id is taken.
     ///
@@ -336,6 +340,26 @@ impl Tx {
             .bind(issuer.as_str())
             .bind(key(resource.as_str()))
             .bind(now.0)
+            .fetch_all(connection))?
+        .into_iter()
+        .map(DelegationRow::delegation)
+        .collect()
+    }
+
+    /// The first `limit` delegations that name a trusted issuer and are not revoked.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn delegations_of_trusted_issuer(
+        &mut self,
+        issuer: &IssuerId,
+        trusted: &TrustedIssuerId,
+        limit: i64,
+    ) -> Result<Vec<Delegation>, StoreError> {
+        on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(OF_TRUSTED_ISSUER)
+            .bind(issuer.as_str())
+            .bind(key(trusted.as_str()))
+            .bind(limit)
             .fetch_all(connection))?
         .into_iter()
         .map(DelegationRow::delegation)

@@ -133,6 +133,12 @@ pub(crate) async fn delegations_read_back_whole_with_their_actor(store: &Store) 
         page(&mut tx, None, Some("user:okta:alice"), None, 9).await,
         ["2", "3"]
     );
+    let mut resting = tx
+        .delegations_of_trusted_issuer(&home(), &trusted("okta").id, 9)
+        .await
+        .unwrap();
+    resting.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(resting, [exact.clone(), others.clone()]);
     assert_eq!(
         tx.delegations_of_resource(&home(), &resource("api").id, NOW)
             .await

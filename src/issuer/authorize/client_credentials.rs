@@ -58,6 +58,7 @@ pub fn authorize(
         grant_type: GrantType::ClientCredentials,
         method: client.method(),
         credential: client.credential().clone(),
+        external: client.external().cloned(),
         spends: client.spends().into_iter().collect(),
         target: decision.target,
         scopes: decision.scopes,

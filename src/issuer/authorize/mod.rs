@@ -18,6 +18,7 @@ use crate::store::AgentAggregate;
 
 use super::authenticate::{ClientAuthMethod, SpentAssertion};
 use super::cache::Policy;
+use super::federated::ExternalIdentity;
 use token_exchange::Delegated;
 
 /// The `grant_type` values of the token endpoint.
@@ -103,6 +104,7 @@ pub struct Authorization {
     grant_type: GrantType,
     method: ClientAuthMethod,
     credential: CredentialId,
+    external: Option<Arc<ExternalIdentity>>,
     spends: Vec<SpentAssertion>,
     target: Target,
     scopes: Scopes,
@@ -151,6 +153,12 @@ impl Authorization {
     #[must_use]
     pub fn credential(&self) -> &CredentialId {
         &self.credential
+    }
+
+    /// Who the client is elsewhere, when a trusted issuer's token proved it.
+    #[must_use]
+    pub fn external(&self) -> Option<&ExternalIdentity> {
+        self.external.as_deref()
     }
 
     /// The assertions that are used up by issuing.

@@ -808,6 +808,7 @@ fn bind(
         grant_type: GrantType::TokenExchange,
         method: client.method(),
         credential: client.credential().clone(),
+        external: client.external().cloned(),
         spends: client.spends().into_iter().chain(subject.spends).collect(),
         target: parts.target,
         scopes: parts.scopes,
