@@ -11,6 +11,7 @@ pub mod change;
 pub mod claude_links;
 pub mod credentials;
 pub(crate) mod directory;
+pub mod dpop;
 pub mod explain;
 pub mod external_token;
 pub mod groups;

@@ -16,7 +16,7 @@ use super::jwk_error::MAX_KEY_ID_BYTES;
 /// Header members that are refused for being there. `crit` names extensions that must be understood and
 /// we understand none (RFC 7515 §4.1.11); `b64` changes what is signed (RFC 7797 §7); `zip` and `enc`
 /// belong to JWE, `cty` to nested tokens; the rest bring or point to a key, which must come from what is
-/// registered (RFC 8725 §3.10).
+/// registered (RFC 8725 §3.10). A DPoP proof alone may bring one, see [`UnverifiedJws::parse_with_jwk`].
 const REFUSED_MEMBERS: [&str; 9] = [
     "crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5c", "x5u",
 ];
@@ -73,8 +73,7 @@ pub struct JwsHeader {
 }
 
 impl JwsHeader {
-    fn parse(bytes: &[u8]) -> Result<Self, JwsError> {
-        let mut members = json::parse_object(bytes).map_err(JwsError::Header)?;
+    fn from_members(mut members: Map<String, Value>) -> Result<Self, JwsError> {
         if let Some(member) = REFUSED_MEMBERS
             .into_iter()
             .find(|&member| members.contains_key(member))
@@ -134,6 +133,29 @@ impl<'t> UnverifiedJws<'t> {
     /// When it is longer, is not a compact JWS in its one canonical spelling, or its header asks for
     /// something this house does not do.
     pub fn parse(token: &'t str, max_bytes: usize) -> Result<Self, JwsError> {
+        Self::parse_less(token, max_bytes, |_| ())
+    }
+
+    /// Reads a token that brings the key it is signed with, and that header member beside it: proves that
+    /// somebody holds a key, and nothing about who. For DPoP proofs (RFC 9449 §4.2) and nothing else.
+    ///
+    /// # Errors
+    /// As [`UnverifiedJws::parse`], but for the member `jwk`.
+    pub(super) fn parse_with_jwk(
+        token: &'t str,
+        max_bytes: usize,
+    ) -> Result<(Self, Option<Value>), JwsError> {
+        let mut jwk = None;
+        let jws = Self::parse_less(token, max_bytes, |members| jwk = members.remove("jwk"))?;
+        Ok((jws, jwk))
+    }
+
+    /// Reads `token`; `take` takes out of its header what the common rules do not judge.
+    fn parse_less(
+        token: &'t str,
+        max_bytes: usize,
+        take: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<Self, JwsError> {
         if token.len() > max_bytes {
             return Err(JwsError::TooLarge(max_bytes));
         }
@@ -144,8 +166,11 @@ impl<'t> UnverifiedJws<'t> {
         }
         let decode =
             |part, text| decode_base64url(text).map_err(|error| JwsError::Encoding(part, error));
+        let mut members =
+            json::parse_object(&decode("header", header)?).map_err(JwsError::Header)?;
+        take(&mut members);
         Ok(Self {
-            header: JwsHeader::parse(&decode("header", header)?)?,
+            header: JwsHeader::from_members(members)?,
             payload: decode("payload", payload)?,
             signature: decode("signature", signature)?,
             signing_input,
