@@ -185,11 +185,26 @@ pub struct SpentAssertion {
     pub digest: [u8; 16],
     /// Until when a replay must be recognised.
     pub expires_at: UnixTime,
+    /// What it marks.
+    pub what: Spent,
+}
+
+/// What is taken only once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spent {
+    /// What a client proved itself with.
+    ClientAssertion,
+    /// A subject token of a trusted issuer.
+    SubjectToken,
+    /// An actor token of a trusted issuer.
+    ActorToken,
+    /// A proof of holding a key (RFC 9449 §11.1).
+    DpopProof,
 }
 
 impl SpentAssertion {
     /// The mark of what `principal` (a kind and an id, neither with a NUL) numbered `jti`, which expires
-    /// at `expires_at`.
+    /// at `expires_at`; of a client assertion until [`SpentAssertion::as_of`] says otherwise.
     pub(super) fn of(principal: [&str; 2], jti: &str, expires_at: UnixTime) -> Self {
         let mut marked = Vec::with_capacity(jti.len() + 64);
         for part in principal {
@@ -203,7 +218,13 @@ impl SpentAssertion {
         Self {
             digest,
             expires_at: expires_at.plus(SKEW_SECONDS + 1),
+            what: Spent::ClientAssertion,
         }
+    }
+
+    /// The same mark, of something else.
+    pub(super) fn as_of(self, what: Spent) -> Self {
+        Self { what, ..self }
     }
 }
 

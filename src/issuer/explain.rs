@@ -201,6 +201,7 @@ impl From<AuthorizationError> for Refusal {
             AuthorizationError::UnauthorizedClient(description) => {
                 ("unauthorized_client", description)
             }
+            AuthorizationError::NoProof(description) => ("invalid_dpop_proof", description),
         };
         Self { error, description }
     }

@@ -24,6 +24,7 @@ use crate::ports::time::UnixMillis;
 use crate::store::UsedAssertion;
 use crate::store::{Head, StoreError, Tx};
 
+use super::authenticate::Spent;
 use super::authorize::Basis;
 use super::mint::{IssuedToken, Minted};
 use super::secrets::is_well_formed;
@@ -50,8 +51,8 @@ pub enum Outcome {
     Recorded(IssuedToken),
     /// What it was decided on has changed: decide again.
     Stale,
-    /// Its assertion was used before.
-    Replayed,
+    /// Something that is taken once was used before.
+    Replayed(Spent),
     /// The token that it is made from was revoked.
     Revoked,
     /// It could not be recorded: nothing leaves.
@@ -352,7 +353,7 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
             let outcome = match verdict {
                 Verdict::Recorded => Outcome::Recorded(issuance.minted.issued),
                 Verdict::Stale => Outcome::Stale,
-                Verdict::Replayed => Outcome::Replayed,
+                Verdict::Replayed(what) => Outcome::Replayed(what),
                 Verdict::Revoked => Outcome::Revoked,
                 Verdict::Unavailable => Outcome::Unavailable,
             };
@@ -366,7 +367,7 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
 enum Verdict {
     Recorded,
     Stale,
-    Replayed,
+    Replayed(Spent),
     Revoked,
     Unavailable,
 }
@@ -495,8 +496,8 @@ impl Issuer {
                 continue;
             }
             let spends = issuance.minted.authorization.spends();
-            if spends.iter().any(|spent| in_batch.contains(&spent.digest)) {
-                *verdict = Verdict::Replayed;
+            if let Some(spent) = spends.iter().find(|spent| in_batch.contains(&spent.digest)) {
+                *verdict = Verdict::Replayed(spent.what);
                 continue;
             }
             for spent in spends {
@@ -518,22 +519,18 @@ impl Issuer {
         }
         let digests: Vec<[u8; 16]> = marks.iter().map(|mark| mark.digest).collect();
         let token_ids: Vec<String> = marks.into_iter().map(|mark| mark.token_id).collect();
-        let mut needed: HashMap<&str, usize> = HashMap::new();
-        for token_id in &token_ids {
-            *needed.entry(token_id).or_default() += 1;
-        }
-        let mut won: HashMap<String, usize> = HashMap::new();
-        for winner in tx
+        let won: HashSet<[u8; 16]> = tx
             .used_assertion_winners(&self.id, &token_ids, &digests)
             .await?
-        {
-            *won.entry(winner).or_default() += 1;
-        }
+            .into_iter()
+            .collect();
         for (issuance, verdict) in issuances.iter().zip(verdicts.iter_mut()) {
-            let token_id = issuance.minted.token_id.as_str();
+            let spends = issuance.minted.authorization.spends();
             // One that won a mark and lost another leaves the first used: its bearer showed it.
-            if *verdict == Verdict::Recorded && won.get(token_id) != needed.get(token_id) {
-                *verdict = Verdict::Replayed;
+            if *verdict == Verdict::Recorded
+                && let Some(lost) = spends.iter().find(|spent| !won.contains(&spent.digest))
+            {
+                *verdict = Verdict::Replayed(lost.what);
             }
         }
         Ok(())

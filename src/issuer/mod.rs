@@ -12,6 +12,7 @@ pub mod claude_links;
 pub mod credentials;
 pub mod delegations;
 pub(crate) mod directory;
+pub mod dpop;
 pub mod explain;
 pub mod external_token;
 pub mod federated;
