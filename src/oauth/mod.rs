@@ -1,6 +1,7 @@
 //! The public protocol surface: parses requests, calls the issuer, renders answers. Decides nothing.
 //! The table of contents of the public listener is [`router`].
 
+mod authenticated;
 mod client_auth;
 mod discovery;
 mod error;
@@ -24,7 +25,7 @@ use crate::issuer::keyring::Rendered;
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     issuer: Arc<Issuer>,
-    refusals: Arc<token_endpoint::RefusalLimiter>,
+    refusals: Arc<authenticated::RefusalLimiter>,
     /// The discovery document: it says nothing that changes while the process runs.
     metadata: Arc<Rendered>,
 }
@@ -33,7 +34,7 @@ pub(crate) struct Shared {
 pub fn router(issuer: &Arc<Issuer>) -> Router {
     let shared = Shared {
         issuer: Arc::clone(issuer),
-        refusals: Arc::new(token_endpoint::RefusalLimiter::new()),
+        refusals: Arc::new(authenticated::RefusalLimiter::new()),
         metadata: Arc::new(Rendered::json(&discovery::metadata(issuer.url()))),
     };
     let path = discovery::issuer_path(issuer.url());

@@ -1,8 +1,5 @@
 //! `POST /oauth2/token`: parse → authenticate → authorize → mint → record → answer.
 
-use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -11,18 +8,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::json;
 
-use crate::domain::audit::{AuditDraft, AuditEvent};
-use crate::issuer::authenticate::{AuthenticatedClient, AuthenticationError, PresentedCredential};
+use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::authorize::{Authorization, AuthorizationError, client_credentials};
 use crate::issuer::ledger::Outcome;
 use crate::issuer::mint::{IssuedToken, MintError};
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
-use crate::store::AgentAggregate;
 
+use super::authenticated::{authenticate, refuse, renewed};
 use super::error::OAuthError;
 use super::form::Form;
 use super::grant::GrantRequest;
@@ -141,53 +136,6 @@ async fn answer(
     Err(OAuthError::unavailable().because("the registry changed under the request twice"))
 }
 
-/// Authenticates; a refusal that a newer row could change is decided once more on fresh rows.
-async fn authenticate(
-    shared: &Shared,
-    presented: &PresentedCredential,
-    caller: &Caller,
-) -> Result<AuthenticatedClient, OAuthError> {
-    let issuer = &shared.issuer;
-    let basis = issuer.registry_version();
-    let mut result = issuer
-        .authenticate(presented, issuer.ports().clock.now())
-        .await;
-    if matches!(
-        result,
-        Err(AuthenticationError::Refused {
-            rests_on_state: true,
-            ..
-        })
-    ) && renewed(issuer, basis).await?
-    {
-        result = issuer
-            .authenticate(presented, issuer.ports().clock.now())
-            .await;
-    }
-    match result {
-        Ok(client) => Ok(client),
-        Err(AuthenticationError::Refused {
-            reason,
-            unverified_client_id,
-            ..
-        }) => {
-            let claimed = unverified_client_id.unwrap_or_default();
-            issuer.note_unproven(reason, &claimed, caller);
-            if shared.refusals.is_exceeded(&caller.address, &claimed) {
-                return Err(OAuthError::slow_down());
-            }
-            Err(OAuthError::invalid_client().because(reason))
-        }
-        Err(AuthenticationError::Assertion { problem, client }) => {
-            refuse(issuer, &client, caller, "invalid_client", &problem);
-            Err(OAuthError::invalid_assertion(problem))
-        }
-        Err(AuthenticationError::Unavailable(source)) => {
-            Err(OAuthError::unavailable().because(source))
-        }
-    }
-}
-
 fn decide(
     issuer: &Issuer,
     client: &AuthenticatedClient,
@@ -211,35 +159,6 @@ fn not_minted(error: MintError) -> OAuthError {
     }
 }
 
-/// Brings the cache up to the database; true when it is newer than the refusal's basis.
-async fn renewed(issuer: &Issuer, basis: i64) -> Result<bool, OAuthError> {
-    issuer
-        .renew(basis)
-        .await
-        .map_err(|error| OAuthError::unavailable().because(error))
-}
-
-/// Audits a refusal of an agent that proved itself.
-fn refuse(
-    issuer: &Arc<Issuer>,
-    client: &AgentAggregate,
-    caller: &Caller,
-    error: &str,
-    reason: &str,
-) {
-    issuer.note_refusal(AuditDraft {
-        at: issuer.ports().clock.now_millis(),
-        event: AuditEvent::TokenRefused,
-        actor: format!("agent:{}", client.agent.name),
-        target: client.agent.subject.as_str().to_owned(),
-        agent: Some(client.agent.id.clone()),
-        token_id: None,
-        request_id: caller.request_id.clone(),
-        address: caller.address.clone(),
-        detail: json!({ "error": error, "reason": reason }).to_string(),
-    });
-}
-
 /// RFC 6749 §5.1.
 fn issued_response(issued: &IssuedToken) -> Response {
     let mut body = json!({ "access_token": issued.access_token, "token_type": "Bearer", "expires_in": issued.expires_in });
@@ -254,39 +173,4 @@ fn issued_response(issued: &IssuedToken) -> Response {
         (header::PRAGMA, "no-cache"),
     ];
     (no_store, Json(body)).into_response()
-}
-
-/// Refusals a second that one address gets for one client before it is told to slow down, after a
-/// burst. A right credential is never held back, so that nobody can lock an agent out.
-const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("20 is not 0");
-const REFUSAL_BURST: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
-
-/// Counts refusals per address and claimed client, in a fixed number of cells.
-pub(crate) struct RefusalLimiter {
-    hasher: RandomState,
-    cells: DefaultKeyedRateLimiter<u16>,
-}
-
-impl std::fmt::Debug for RefusalLimiter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RefusalLimiter")
-    }
-}
-
-impl RefusalLimiter {
-    pub(super) fn new() -> Self {
-        let quota = Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST);
-        Self {
-            hasher: RandomState::new(),
-            cells: RateLimiter::keyed(quota),
-        }
-    }
-
-    /// Counts one refusal; true when there were too many.
-    fn is_exceeded(&self, address: &str, claimed: &str) -> bool {
-        let [low, high, ..] = self.hasher.hash_one((address, claimed)).to_le_bytes();
-        self.cells
-            .check_key(&u16::from_le_bytes([low, high]))
-            .is_err()
-    }
 }
