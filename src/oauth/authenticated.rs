@@ -4,17 +4,79 @@
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Json;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::json;
 
 use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::issuer::admission::Admission;
 use crate::issuer::authenticate::{AuthenticatedClient, AuthenticationError, PresentedCredential};
 use crate::issuer::{Caller, Issuer};
 use crate::store::AgentAggregate;
 
-use super::Shared;
 use super::error::OAuthError;
+use super::form::Form;
+use super::{Shared, client_auth};
+
+/// Longest wait for an answer: past it the database is away, and clients have better things to do than
+/// to wait. What is under way then is dropped: the ledger records nothing nobody waits for.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// A proof that went stale is looked at once more on fresh rows, then given up.
+const ATTEMPTS: u32 = 2;
+
+/// The client of a request that mints nothing, let in: authenticated as at the token endpoint (RFC 7662
+/// §2.1, RFC 7009 §2.1), its assertion used up.
+pub(super) async fn admitted(
+    shared: &Shared,
+    caller: &Caller,
+    headers: &HeaderMap,
+    form: &Form,
+) -> Result<AuthenticatedClient, OAuthError> {
+    let presented = client_auth::parse(headers, form)?;
+    for _ in 0..ATTEMPTS {
+        let client = authenticate(shared, &presented, caller).await?;
+        let admission = shared.issuer.admit(&client).await;
+        match admission.map_err(|error| OAuthError::unavailable().because(error))? {
+            Admission::Admitted => return Ok(client),
+            Admission::Stale => {}
+            Admission::Replayed => {
+                return Err(replayed(&shared.issuer, client.aggregate(), caller));
+            }
+        }
+    }
+    Err(OAuthError::unavailable().because("the registry changed under the request twice"))
+}
+
+/// The answer to an assertion that was used before, audited.
+pub(super) fn replayed(
+    issuer: &Arc<Issuer>,
+    client: &AgentAggregate,
+    caller: &Caller,
+) -> OAuthError {
+    refuse(
+        issuer,
+        client,
+        caller,
+        "invalid_client",
+        "the assertion was used before",
+    );
+    OAuthError::invalid_assertion("jti was used before; each assertion is accepted once")
+}
+
+/// Another method than POST at an endpoint for clients.
+pub(super) fn post_only(endpoint: &str) -> Response {
+    let body = json!({ "error": "invalid_request", "error_description": format!("the {endpoint} takes POST") });
+    (
+        StatusCode::METHOD_NOT_ALLOWED,
+        [(header::ALLOW, "POST"), (header::CACHE_CONTROL, "no-store")],
+        Json(body),
+    )
+        .into_response()
+}
 
 /// Authenticates; a refusal that a newer row could change is decided once more on fresh rows.
 pub(super) async fn authenticate(

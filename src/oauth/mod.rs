@@ -8,7 +8,10 @@ mod error;
 mod form;
 mod grant;
 mod health;
+mod introspect_endpoint;
 mod jwks;
+mod revocations;
+mod revoke_endpoint;
 mod token_endpoint;
 
 pub use error::{ErrorCode, OAuthError};
@@ -56,6 +59,15 @@ pub fn router(issuer: &Arc<Issuer>) -> Router {
             &format!("{path}/oauth2/jwks"),
             get(jwks::jwks).fallback(discovery::read_only),
         )
+        .route(
+            &format!("{path}/oauth2/revocations"),
+            get(revocations::revocations).fallback(discovery::read_only),
+        )
+        .route(
+            &format!("{path}/oauth2/introspect"),
+            introspect_endpoint::route(),
+        )
+        .route(&format!("{path}/oauth2/revoke"), revoke_endpoint::route())
         .route(&format!("{path}/oauth2/token"), token_endpoint::route());
     if !path.is_empty() {
         // RFC 8414 §3.1 puts the well-known part between host and path.

@@ -1,10 +1,8 @@
 //! `POST /oauth2/token`: parse → authenticate → authorize → mint → record → answer.
 
-use std::time::Duration;
-
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
@@ -17,7 +15,7 @@ use crate::issuer::mint::{IssuedToken, MintError};
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
 
-use super::authenticated::{authenticate, refuse, renewed};
+use super::authenticated::{ANSWER_WITHIN, authenticate, post_only, refuse, renewed, replayed};
 use super::error::OAuthError;
 use super::form::Form;
 use super::grant::GrantRequest;
@@ -25,24 +23,10 @@ use super::{Shared, client_auth, grant};
 
 /// A decision that went stale is made once more on fresh rows, then given up.
 const ATTEMPTS: u32 = 2;
-/// Longest wait for an answer: past it the database is away, and clients have better things to do than
-/// to wait. What is under way then is dropped: the ledger records nothing nobody waits for.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The endpoint with its one method.
 pub(super) fn route() -> MethodRouter<Shared> {
-    post(token).fallback(post_only)
-}
-
-async fn post_only() -> Response {
-    let body =
-        json!({ "error": "invalid_request", "error_description": "the token endpoint takes POST" });
-    (
-        StatusCode::METHOD_NOT_ALLOWED,
-        [(header::ALLOW, "POST"), (header::CACHE_CONTROL, "no-store")],
-        Json(body),
-    )
-        .into_response()
+    post(token).fallback(async || post_only("token endpoint"))
 }
 
 async fn token(
@@ -115,16 +99,7 @@ async fn answer(
             Outcome::Recorded(issued) => return Ok(issued),
             Outcome::Stale => {}
             Outcome::Replayed => {
-                refuse(
-                    issuer,
-                    client.aggregate(),
-                    caller,
-                    "invalid_client",
-                    "the assertion was used before",
-                );
-                return Err(OAuthError::invalid_assertion(
-                    "jti was used before; each assertion is accepted once",
-                ));
+                return Err(replayed(issuer, client.aggregate(), caller));
             }
             Outcome::Unavailable => {
                 return Err(
