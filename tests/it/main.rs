@@ -15,5 +15,6 @@ mod process;
 mod readme;
 mod relying_party;
 mod review_token;
+mod revocation;
 mod rotation;
 mod well_known;

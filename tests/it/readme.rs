@@ -337,6 +337,11 @@ fn the_guide_to_rotation_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_revocation_does_what_it_says() {
+    run("docs/guides/revocation.md", None);
+}
+
+#[test]
 fn the_guide_to_integration_tests_does_what_it_says() {
     run("docs/guides/integration-tests.md", None);
 }
@@ -366,6 +371,7 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
         "docs/guides/integration-tests.md",
         "docs/guides/postgresql.md",
         "docs/guides/register-an-agent.md",
+        "docs/guides/revocation.md",
         "docs/guides/rotate.md",
     ];
     let mut with_commands = Vec::new();

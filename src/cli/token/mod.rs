@@ -7,6 +7,7 @@ mod get;
 mod inspect;
 mod pace;
 mod reads;
+mod revocation_list;
 mod revoke;
 mod trace;
 mod verify;
