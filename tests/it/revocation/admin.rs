@@ -215,7 +215,7 @@ async fn what_was_made_from_a_token_from_outside_ends_by_the_name_that_stands_fo
 
 #[tokio::test]
 async fn the_list_has_tokens_then_subjects_in_pages_and_entries_leave_in_time() {
-    let (issuer, mailer, printer) = two_agents().await;
+    let (issuer, mailer, _) = two_agents().await;
     for _ in 0..3 {
         let token = token_of(&issuer, &mailer).await;
         assert_eq!(
@@ -249,5 +249,4 @@ async fn the_list_has_tokens_then_subjects_in_pages_and_entries_leave_in_time() 
     issuer.host().maintain().await;
     issuer.clock.advance(-86_401 - 43_230);
     assert_eq!(listed(&issuer, 50).await, Vec::<Value>::new());
-    let _ = printer;
 }

@@ -68,13 +68,15 @@ async fn a_request_that_is_not_one_is_refused() {
     a stranger: 401 {"error":"invalid_client","error_description":"client authentication failed"}
     a bearer token: 401 {"error":"invalid_client","error_description":"client authentication failed"}
     "#);
+    let mut seen = Distinct::default();
     for method in [Method::GET, Method::PUT, Method::DELETE] {
         let answer = issuer
             .send(method, "/oauth2/introspect?token=a", &[proof], "")
             .await;
         assert_eq!(answer.header("allow"), "POST");
-        assert_snapshot!(refusal(&answer), @r#"405 {"error":"invalid_request","error_description":"the introspection endpoint takes POST"}"#);
+        seen.add(refusal(&answer));
     }
+    assert_snapshot!(seen, @r#"405 {"error":"invalid_request","error_description":"the introspection endpoint takes POST"}"#);
     let huge = format!("token={}", "a".repeat(70_000));
     let answer = issuer
         .send(Method::POST, "/oauth2/introspect", &[proof, FORM], huge)
