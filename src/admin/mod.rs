@@ -21,7 +21,9 @@ mod path;
 mod problem;
 mod readiness;
 mod resources;
+mod revocations;
 mod roles;
+mod trace;
 mod trusted_issuers;
 
 use std::sync::Arc;
@@ -93,6 +95,8 @@ fn table() -> OpenApiRouter<Arc<Issuer>> {
         .routes(routes!(key_consumers::list, key_consumers::add))
         .routes(routes!(key_consumers::acknowledge))
         .routes(routes!(key_consumers::remove))
+        .routes(routes!(revocations::list, revocations::create))
+        .routes(routes!(trace::show))
         .routes(routes!(audit::list))
         .routes(routes!(audit::verify))
         .routes(routes!(issuer::show, issuer::edit))

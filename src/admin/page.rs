@@ -20,8 +20,8 @@ use super::problem::{Kind, Problem};
 const LIMIT_DEFAULT: i64 = 50;
 /// Most items of a page: some 200 KiB of agents.
 const LIMIT_MAX: i64 = 200;
-/// Longest cursor that is looked at, in bytes: a list's name and the longest name.
-const CURSOR_MAX_BYTES: usize = 256;
+/// Longest cursor that is looked at, in bytes: a list's name and the longest subject.
+const CURSOR_MAX_BYTES: usize = 512;
 
 /// The parameters of a query; one that is not known, or given twice, is refused.
 pub(super) struct Params<T>(pub(super) T);
@@ -141,6 +141,11 @@ pub(super) fn before_number(list: &str, cursor: Option<&str>) -> Result<Option<i
         .ok_or_else(forged)
 }
 
+/// The text that a cursor of `list` stands for.
+pub(super) fn after_text(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
+    key_of(list, cursor)
+}
+
 fn key_of(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(cursor) = cursor else {
         return Ok(None);
@@ -159,7 +164,8 @@ fn key_of(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
     Ok(Some(key.to_owned()))
 }
 
-fn forged() -> Problem {
+/// A cursor that no list gave.
+pub(super) fn forged() -> Problem {
     Problem::invalid(
         "cursor",
         "is not one that this list gave; send next_cursor as it was, or leave it out to begin anew",

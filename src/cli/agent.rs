@@ -164,7 +164,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 .post(&["agents", &name, "suspend"], None)
                 .await?;
             print(&agent, session)?;
-            session.printer.hint("Suspended: its next token request is refused. Tokens already issued last until they expire.");
+            session.printer.hint("Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.");
             let now = session.now();
             if let Some(text) = at_claude(&agent, now) {
                 session.printer.hint(&text);

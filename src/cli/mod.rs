@@ -137,7 +137,7 @@ enum Command {
     /// Roles: which scopes at which resources
     #[command(subcommand)]
     Role(role::Command),
-    /// Get a token as an agent, or look into one
+    /// Get a token as an agent, look into one, or end one before its time
     #[command(subcommand)]
     Token(token::Command),
     /// Claude: set up, check and try the federation

@@ -341,7 +341,8 @@ impl Issuer {
         self.agent(after.name.as_str()).await
     }
 
-    /// Switches an agent off; it gets no token from the commit on. Does nothing to one that is.
+    /// Switches an agent off; it gets no token from the commit on, and those that it has, or acts in,
+    /// are good no longer. Does nothing to one that is.
     ///
     /// # Errors
     /// As [`Issuer::edit_agent`].
@@ -357,6 +358,8 @@ impl Issuer {
             let mut after = before.clone();
             after.status = AgentStatus::Suspended { at: change.now() };
             self.write_agent(&mut change, &before, &mut after).await?;
+            self.end_tokens_of(&mut change, after.subject.as_str())
+                .await?;
             change.audit(
                 AuditEvent::AgentSuspended,
                 target(&after),
@@ -370,7 +373,7 @@ impl Issuer {
         self.agent(before.name.as_str()).await
     }
 
-    /// Switches an agent on again. Does nothing to one that is.
+    /// Switches an agent on again; tokens from before its suspension stay ended. Does nothing to one that is.
     ///
     /// # Errors
     /// As [`Issuer::edit_agent`].
@@ -399,8 +402,8 @@ impl Issuer {
         self.agent(before.name.as_str()).await
     }
 
-    /// Removes an agent for good: its credentials and delegations are revoked, it leaves its groups and
-    /// roles, and its name and subject are never given out again. Does nothing to one that is removed.
+    /// Removes an agent for good: its credentials, delegations and tokens are revoked, it leaves its groups
+    /// and roles, and its name and subject are never given out again. Does nothing to one that is removed.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -435,6 +438,8 @@ impl Issuer {
         after.groups = Vec::new();
         after.roles = Vec::new();
         self.write_agent(&mut change, &before, &mut after).await?;
+        self.end_tokens_of(&mut change, after.subject.as_str())
+            .await?;
         self.drop_claude_link(&mut change, &before).await?;
         self.revoke_delegations_of(&mut change, &before).await?;
         let detail = json!({

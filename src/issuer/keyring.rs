@@ -53,7 +53,12 @@ impl Rendered {
     /// Renders a JSON document.
     #[must_use]
     pub fn json(document: &serde_json::Value) -> Self {
-        let body = bytes::Bytes::from(document.to_string());
+        Self::of(bytes::Bytes::from(document.to_string()))
+    }
+
+    /// A document that is rendered already.
+    #[must_use]
+    pub fn of(body: bytes::Bytes) -> Self {
         let etag = format!("\"{}\"", &base64url(&sha256(&body))[..22]);
         Self { body, etag }
     }

@@ -2,6 +2,7 @@
 //! the admin API, the CLI and the token endpoint call nothing else. No HTTP here, and no SQL.
 
 pub mod administrators;
+pub mod admission;
 pub mod agents;
 pub mod audit_log;
 pub mod authenticate;
@@ -17,6 +18,7 @@ pub mod explain;
 pub mod external_token;
 pub mod federated;
 pub mod groups;
+pub mod introspect;
 pub mod key_consumers;
 pub mod keyring;
 pub mod ledger;
@@ -24,11 +26,14 @@ pub mod mint;
 pub mod own_token;
 pub mod page;
 pub mod resources;
+pub mod revocation_list;
+pub mod revocations;
 pub mod roles;
 pub mod rotation;
 pub mod sealing;
 pub mod secrets;
 pub mod settings;
+pub mod trace;
 pub mod trusted_issuers;
 pub(crate) mod trusted_keys;
 
@@ -72,6 +77,7 @@ pub struct Issuer {
     pub(crate) renewals: change::Renewals,
     pub(crate) held_up: rotation::HeldUp,
     pub(crate) trusted_keys: trusted_keys::TrustedKeys,
+    pub(crate) kept_list: revocation_list::KeptList,
 }
 
 impl fmt::Debug for Issuer {

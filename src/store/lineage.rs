@@ -113,9 +113,9 @@ const MARK: &str = "INSERT INTO subject_marks (issuer_id, subject, not_before, e
 const IS_MARKED: &str =
     "SELECT COUNT(*) FROM subject_marks WHERE issuer_id = $1 AND subject = $2 AND not_before >= $3";
 const REVOKED: &str = "SELECT token_id, revoked_at, expires_at FROM revoked_tokens \
-     WHERE issuer_id = $1 AND expires_at > $2 ORDER BY token_id";
+     WHERE issuer_id = $1 AND expires_at > $2 AND token_id > $3 ORDER BY token_id LIMIT $4";
 const MARKS: &str = "SELECT subject, not_before, expires_at FROM subject_marks \
-     WHERE issuer_id = $1 AND expires_at > $2 ORDER BY subject";
+     WHERE issuer_id = $1 AND expires_at > $2 AND subject > $3 ORDER BY subject LIMIT $4";
 const PURGE_REVOKED: &str = "DELETE FROM revoked_tokens WHERE issuer_id = $1 AND token_id IN \
      (SELECT token_id FROM revoked_tokens WHERE issuer_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)";
 const PURGE_MARKS: &str = "DELETE FROM subject_marks WHERE issuer_id = $1 AND subject IN \
@@ -284,7 +284,7 @@ impl Tx {
         Ok(false)
     }
 
-    /// The revoked tokens that would not have expired by `now`, by jti.
+    /// The first `limit` revoked tokens after `after` that would not have expired by `now`, by jti.
     ///
     /// # Errors
     /// Any [`StoreError`]; the transaction is over then.
@@ -292,10 +292,12 @@ impl Tx {
         &mut self,
         issuer: &IssuerId,
         now: UnixTime,
+        after: Option<&str>,
+        limit: i64,
     ) -> Result<Vec<RevokedToken>, StoreError> {
         let rows = on_engine!(self, connection => sqlx::query_as::<_, (String, i64, i64)>(REVOKED)
             .bind(issuer.as_str())
-            .bind(now.0)
+            .bind(now.0).bind(key(after.unwrap_or_default())).bind(limit)
             .fetch_all(connection))?;
         Ok(rows
             .into_iter()
@@ -307,7 +309,7 @@ impl Tx {
             .collect())
     }
 
-    /// The marks that still end tokens at `now`, by subject.
+    /// The first `limit` marks after `after` that still end tokens at `now`, by subject.
     ///
     /// # Errors
     /// Any [`StoreError`]; the transaction is over then.
@@ -315,10 +317,12 @@ impl Tx {
         &mut self,
         issuer: &IssuerId,
         now: UnixTime,
+        after: Option<&str>,
+        limit: i64,
     ) -> Result<Vec<SubjectMark>, StoreError> {
         let rows = on_engine!(self, connection => sqlx::query_as::<_, (String, i64, i64)>(MARKS)
             .bind(issuer.as_str())
-            .bind(now.0)
+            .bind(now.0).bind(key(after.unwrap_or_default())).bind(limit)
             .fetch_all(connection))?;
         Ok(rows
             .into_iter()

@@ -43,7 +43,7 @@ async fn tree(tx: &mut Tx) {
 }
 
 async fn dead(tx: &mut Tx) -> Vec<String> {
-    let revoked = tx.revoked_tokens(&home(), NOW).await.unwrap();
+    let revoked = tx.revoked_tokens(&home(), NOW, None, 100).await.unwrap();
     revoked.into_iter().map(|token| token.token_id).collect()
 }
 
@@ -106,7 +106,10 @@ pub(crate) async fn a_mark_ends_earlier_tokens_and_only_moves_forward(store: &St
     };
     tx.mark_subject(&home(), &mark(NOW)).await.unwrap();
     tx.mark_subject(&home(), &mark(NOW.plus(-5))).await.unwrap();
-    assert_eq!(tx.subject_marks(&home(), NOW).await.unwrap(), [mark(NOW)]);
+    assert_eq!(
+        tx.subject_marks(&home(), NOW, None, 100).await.unwrap(),
+        [mark(NOW)]
+    );
     let subjects = ["user:x".to_owned(), "agent:a".to_owned()];
     assert!(
         tx.is_token_revoked(&home(), "t", &subjects, NOW)
@@ -148,13 +151,13 @@ pub(crate) async fn revocations_go_when_the_tokens_would_have_expired(store: &St
     .await
     .unwrap();
     assert!(
-        tx.revoked_tokens(&home(), NOW.plus(600))
+        tx.revoked_tokens(&home(), NOW.plus(600), None, 100)
             .await
             .unwrap()
             .is_empty()
     );
     assert!(
-        tx.subject_marks(&home(), NOW.plus(600))
+        tx.subject_marks(&home(), NOW.plus(600), None, 100)
             .await
             .unwrap()
             .is_empty()
@@ -171,6 +174,34 @@ pub(crate) async fn revocations_go_when_the_tokens_would_have_expired(store: &St
             .unwrap(),
         2
     );
+    tx.commit().await.unwrap();
+}
+
+pub(crate) async fn revocations_and_marks_are_read_in_pages(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    for name in ["a", "b", "c"] {
+        tx.revoke_token(&home(), &revoked(name), NOW).await.unwrap();
+        let mark = SubjectMark {
+            subject: name.to_owned(),
+            not_before: NOW,
+            expires_at: NOW.plus(600),
+        };
+        tx.mark_subject(&home(), &mark).await.unwrap();
+    }
+    for (after, expected) in [
+        (None, &["a", "b"][..]),
+        (Some("a"), &["b", "c"]),
+        (Some("c"), &[]),
+        (Some("\0"), &["a", "b"]),
+    ] {
+        let tokens = tx.revoked_tokens(&home(), NOW, after, 2).await.unwrap();
+        let tokens: Vec<String> = tokens.into_iter().map(|token| token.token_id).collect();
+        assert_eq!(tokens, expected, "{after:?}");
+        let marks = tx.subject_marks(&home(), NOW, after, 2).await.unwrap();
+        let marks: Vec<String> = marks.into_iter().map(|mark| mark.subject).collect();
+        assert_eq!(marks, expected, "{after:?}");
+    }
     tx.commit().await.unwrap();
 }
 

@@ -125,6 +125,7 @@ conformance! {
         a_revoked_delegation_takes_its_tokens_and_those_below,
         a_mark_ends_earlier_tokens_and_only_moves_forward,
         revocations_go_when_the_tokens_would_have_expired,
+        revocations_and_marks_are_read_in_pages,
         lineage_reads_back_whole;
     administrators:
         an_administrators_name_and_token_are_never_given_out_twice,

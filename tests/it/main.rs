@@ -17,6 +17,7 @@ mod process;
 mod readme;
 mod relying_party;
 mod review_token;
+mod revocation;
 mod rotation;
 mod trusted_issuers;
 mod well_known;

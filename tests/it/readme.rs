@@ -396,6 +396,11 @@ fn the_guide_to_rotation_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_revocation_does_what_it_says() {
+    run("docs/guides/revocation.md", None);
+}
+
+#[test]
 fn the_guide_to_integration_tests_does_what_it_says() {
     run("docs/guides/integration-tests.md", None);
 }
@@ -430,6 +435,7 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
         "docs/guides/moving-to-firman.md",
         "docs/guides/postgresql.md",
         "docs/guides/register-an-agent.md",
+        "docs/guides/revocation.md",
         "docs/guides/rotate.md",
         "docs/guides/try-claude-locally.md",
     ];

@@ -94,7 +94,10 @@ async fn tokens_under(issuer: &TestIssuer, path: &str, tokens: &[(&str, &str, i6
 /// The ids of the revoked tokens.
 async fn revoked_tokens(issuer: &TestIssuer) -> Vec<String> {
     let (mut tx, id) = write(issuer).await;
-    let revoked = tx.revoked_tokens(&id, UnixTime(0)).await.expect("a store");
+    let revoked = tx
+        .revoked_tokens(&id, UnixTime(0), None, 1000)
+        .await
+        .expect("a store");
     tx.rollback().await.expect("a store");
     revoked.into_iter().map(|token| token.token_id).collect()
 }
