@@ -47,6 +47,8 @@ pub(super) struct AgentBody {
     status_since: Option<i64>,
     /// When it stops getting tokens by itself.
     expires_at: Option<i64>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
+    dpop_required: bool,
     /// Names of its groups.
     groups: Vec<String>,
     /// Names of the roles given to it directly.
@@ -81,6 +83,7 @@ impl From<AgentView> for AgentBody {
             description: agent.description,
             attributes: agent.attributes,
             expires_at: agent.expires_at.map(|at| at.0),
+            dpop_required: agent.dpop_required,
             groups: groups.iter().map(ToString::to_string).collect(),
             roles: roles.iter().map(ToString::to_string).collect(),
             credentials: None,
@@ -149,6 +152,8 @@ pub(super) struct NewAgentBody {
     /// Seconds until the agent stops getting tokens.
     #[schema(minimum = 1, maximum = 315_360_000)]
     expires_in: Option<i64>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); left out: no.
+    dpop_required: Option<bool>,
     /// Its first credential.
     credential: Option<NewCredentialBody>,
 }
@@ -193,6 +198,10 @@ pub(super) struct AgentEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 315_360_000)]
     expires_in: Option<Option<i64>>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
+    dpop_required: Option<bool>,
 }
 
 /// Which agents to list.
@@ -258,6 +267,7 @@ pub(super) async fn create(
         groups: body.groups.unwrap_or_default(),
         roles: body.roles.unwrap_or_default(),
         expires_in: body.expires_in,
+        dpop_required: body.dpop_required.unwrap_or(false),
         credential: body.credential.map(TryInto::try_into).transpose()?,
     };
     let CreatedAgent {
@@ -306,6 +316,7 @@ pub(super) async fn edit(
         groups,
         roles,
         expires_in,
+        dpop_required,
     } = body;
     let changes = AgentChanges {
         owner,
@@ -314,6 +325,7 @@ pub(super) async fn edit(
         groups,
         roles,
         expires_in,
+        dpop_required,
     };
     Ok(tagged(
         issuer.edit_agent(&caller, &name, changes, expected).await?,

@@ -45,6 +45,8 @@ pub(super) struct ResourceBody {
     delegation_allowed: bool,
     /// Name of the agent that is the resource server; `null`: none is known.
     server: Option<String>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
+    dpop_required: bool,
     created_at: i64,
     updated_at: i64,
     version: i64,
@@ -62,6 +64,7 @@ impl From<ResourceView> for ResourceBody {
             allow_delegation: resource.allow_delegation,
             delegation_allowed: resource.allows_delegation(),
             server: server.map(|server| server.to_string()),
+            dpop_required: resource.dpop_required,
             id: resource.id.to_string(),
             name: resource.name.to_string(),
             identifier: resource.identifier.as_str().to_owned(),
@@ -114,6 +117,8 @@ pub(super) struct NewResourceBody {
     /// Name of the agent that is the resource server: it may introspect tokens for the resource, and
     /// exchange those that it received.
     server: Option<String>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); left out: no.
+    dpop_required: Option<bool>,
 }
 
 /// An edit of a resource; what is left out stays.
@@ -143,6 +148,10 @@ pub(super) struct ResourceEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     server: Option<Option<String>>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
+    dpop_required: Option<bool>,
 }
 
 /// Lists resources by name.
@@ -183,6 +192,7 @@ pub(super) async fn create(
         algorithm: body.algorithm,
         allow_delegation: body.allow_delegation,
         server: body.server,
+        dpop_required: body.dpop_required.unwrap_or(false),
     };
     let view = issuer.create_resource(&caller, new).await?;
     Ok(Created {
@@ -220,6 +230,7 @@ pub(super) async fn edit(
         algorithm,
         allow_delegation,
         server,
+        dpop_required,
     } = body;
     let changes = ResourceChanges {
         description,
@@ -228,6 +239,7 @@ pub(super) async fn edit(
         algorithm,
         allow_delegation,
         server,
+        dpop_required,
     };
     Ok(tagged(
         issuer

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::agent::removed;
+use super::agent::{dpop, removed};
 use super::client::{Page, Query};
 use super::duration::{DurationOr, parse_duration, parse_duration_or_default};
 use super::error::CliError;
@@ -66,6 +66,9 @@ pub(super) struct AddArgs {
     server: Option<String>,
     #[command(flatten)]
     delegation: DelegationArgs,
+    /// Take only tokens that are bound to a key of their holder (DPoP, RFC 9449)
+    #[arg(long)]
+    dpop_required: bool,
 }
 
 /// Whether agents may act for others there.
@@ -117,6 +120,12 @@ pub(super) struct EditArgs {
     /// Take tokens that somebody acts in, or not, as the profile has it
     #[arg(long, conflicts_with_all = ["allow_delegation", "no_allow_delegation"])]
     default_delegation: bool,
+    /// Take only tokens that are bound to a key of their holder (DPoP, RFC 9449)
+    #[arg(long, conflicts_with = "no_dpop_required")]
+    dpop_required: bool,
+    /// Take tokens that are bound to no key as well
+    #[arg(long)]
+    no_dpop_required: bool,
 }
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -187,6 +196,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
             "allow_delegation",
             args.delegation.allowed().map(Value::from),
         ),
+        ("dpop_required", args.dpop_required.then_some(true.into())),
     ];
     for (name, value) in optional {
         if let Some(value) = value {
@@ -206,12 +216,14 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
 
 async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let edits_scopes = !(args.add_scope.is_empty() && args.remove_scope.is_empty());
+    let edits_dpop = args.dpop_required || args.no_dpop_required;
     if args.description.is_none()
         && args.lifetime.is_none()
         && args.algorithm.is_none()
         && args.server.is_none()
         && args.delegation.allowed().is_none()
         && !args.default_delegation
+        && !edits_dpop
         && !edits_scopes
     {
         return Err(nothing_to_change());
@@ -244,6 +256,9 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         if args.default_delegation || args.delegation.allowed().is_some() {
             let allowed = args.delegation.allowed();
             body.insert("allow_delegation".to_owned(), json!(allowed));
+        }
+        if edits_dpop {
+            body.insert("dpop_required".to_owned(), json!(args.dpop_required));
         }
         Ok(body)
     };
@@ -285,6 +300,7 @@ fn print(resource: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ("algorithm", text(resource, "token_algorithm")),
         ("server", text(resource, "server")),
         ("delegation", delegation(resource).to_owned()),
+        ("dpop", dpop(resource).to_owned()),
         ("created", date(resource, "created_at")),
         ("id", text(resource, "id")),
     ])

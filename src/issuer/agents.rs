@@ -47,6 +47,8 @@ pub struct NewAgent {
     pub roles: Vec<String>,
     /// Seconds until it stops getting tokens by itself.
     pub expires_in: Option<i64>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: bool,
     /// Its first credential.
     pub credential: Option<NewCredential>,
 }
@@ -66,6 +68,8 @@ pub struct AgentChanges {
     pub roles: Option<Vec<String>>,
     /// Seconds from now until it stops getting tokens; `Some(None)`: never.
     pub expires_in: Option<Option<i64>>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: Option<bool>,
 }
 
 /// Which agents a list shows.
@@ -155,7 +159,7 @@ impl Issuer {
             attributes,
             status: AgentStatus::Active,
             expires_at: expires_in.map(|seconds| change.now().plus(seconds)),
-            dpop_required: false,
+            dpop_required: new.dpop_required,
             groups: directory.group_ids(&new.groups)?,
             roles: directory.role_ids(&new.roles)?,
             version: change.version,
@@ -321,6 +325,9 @@ impl Issuer {
         }
         if let Some(seconds) = expires_in {
             after.expires_at = seconds.map(|seconds| change.now().plus(seconds));
+        }
+        if let Some(dpop_required) = changes.dpop_required {
+            after.dpop_required = dpop_required;
         }
         let settings = self.settings_in(&mut change.tx).await?;
         directory.check_token_size(&after, &settings)?;
@@ -532,6 +539,7 @@ fn audit_created(change: &mut Change, view: &AgentView) {
         "groups": view.groups,
         "roles": view.roles,
         "expires_at": agent.expires_at.map(|at| at.0),
+        "dpop_required": agent.dpop_required.then_some(true),
     });
     change.audit(
         AuditEvent::AgentCreated,
@@ -561,6 +569,7 @@ fn difference(before: &Agent, after: &Agent, directory: &Directory) -> Differenc
         &before.expires_at.map(|at| at.0),
         &after.expires_at.map(|at| at.0),
     );
+    difference.note("dpop_required", &before.dpop_required, &after.dpop_required);
     difference
 }
 

@@ -51,6 +51,8 @@ pub struct NewResource {
     pub allow_delegation: Option<bool>,
     /// Name of the agent that is the resource server.
     pub server: Option<String>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: bool,
 }
 
 /// An edit of a resource; `None` leaves a member as it is.
@@ -68,6 +70,8 @@ pub struct ResourceChanges {
     pub allow_delegation: Option<Option<bool>>,
     /// Name of the agent that is the resource server; `Some(None)`: none.
     pub server: Option<Option<String>>,
+    /// Whether its tokens must be bound to a key.
+    pub dpop_required: Option<bool>,
 }
 
 /// A resource as it is shown.
@@ -125,7 +129,7 @@ impl Issuer {
             algorithm,
             allow_delegation: new.allow_delegation,
             server: server.as_ref().map(|server| server.id.clone()),
-            dpop_required: false,
+            dpop_required: new.dpop_required,
             version: change.version,
             created_at: change.now(),
             updated_at: change.now(),
@@ -143,6 +147,7 @@ impl Issuer {
             "algorithm": resource.algorithm,
             "allow_delegation": resource.allow_delegation,
             "server": server.as_ref().map(|server| &server.name),
+            "dpop_required": resource.dpop_required.then_some(true),
         });
         change.audit(
             AuditEvent::ResourceCreated,
@@ -422,6 +427,9 @@ fn apply(
     if let Some(allow_delegation) = changes.allow_delegation {
         resource.allow_delegation = allow_delegation;
     }
+    if let Some(dpop_required) = changes.dpop_required {
+        resource.dpop_required = dpop_required;
+    }
     Ok(())
 }
 
@@ -436,6 +444,7 @@ fn difference(before: &Resource, after: &Resource) -> Difference {
         &before.allow_delegation,
         &after.allow_delegation,
     );
+    difference.note("dpop_required", &before.dpop_required, &after.dpop_required);
     difference
 }
 

@@ -17,8 +17,6 @@ fn making() -> Vec<Step> {
         "rule_id": "fdrl_1", "organization_id": "2f1c0d6e-8f0a-4b7e-9c53-0a1b2c3d4e5f", "service_account_id": "svac_1",
         "workspace_id": "default", "token_lifetime": 600
     });
-    let delegation =
-        json!({ "actor": "a.b", "subject": "agent:x.*", "resource": "api", "expires_in": 3600 });
     let consumer = json!({ "name": "claude", "description": "Équipe \u{1f600}" });
     vec![
         (Method::POST, "/resources", api.clone()),
@@ -65,6 +63,17 @@ fn making() -> Vec<Step> {
         ),
         (Method::POST, "/key-consumers/claude/ack", json!({})),
         (Method::GET, "/agents/a.b/explain", Value::Null),
+        (Method::POST, "/agents/a.b/suspend", Value::Null),
+        (Method::POST, "/agents/a.b/resume", Value::Null),
+        (Method::POST, "/agents/a.b/credentials", key.clone()),
+        (Method::POST, "/agents/a.b/credentials", key),
+    ]
+}
+
+fn delegating() -> Vec<Step> {
+    let delegation =
+        json!({ "actor": "a.b", "subject": "agent:x.*", "resource": "api", "expires_in": 3600 });
+    vec![
         (Method::PATCH, "/resources/api", json!({ "server": "a.b" })),
         (Method::POST, "/delegations", delegation.clone()),
         (Method::POST, "/delegations", delegation),
@@ -75,10 +84,6 @@ fn making() -> Vec<Step> {
         ),
         (Method::GET, "/delegations?subject=agent:*", Value::Null),
         (Method::GET, "/delegations/%00", Value::Null),
-        (Method::POST, "/agents/a.b/suspend", Value::Null),
-        (Method::POST, "/agents/a.b/resume", Value::Null),
-        (Method::POST, "/agents/a.b/credentials", key.clone()),
-        (Method::POST, "/agents/a.b/credentials", key),
     ]
 }
 
@@ -113,7 +118,7 @@ fn removing() -> Vec<Step> {
 
 async fn whole_round(issuer: &TestIssuer) -> Vec<String> {
     let mut answers = Vec::new();
-    for (method, path, body) in making().into_iter().chain(removing()) {
+    for (method, path, body) in [making(), delegating(), removing()].concat() {
         let body = (!body.is_null()).then_some(&body);
         let answer = issuer.admin(method.clone(), path, body).await;
         // The refusal of a third secret names the ids of this run.

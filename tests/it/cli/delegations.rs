@@ -306,3 +306,41 @@ fn a_resource_says_who_it_is_and_whether_it_takes_delegated_tokens() {
     Removed disk.
     ");
 }
+
+#[test]
+fn a_key_can_be_demanded_of_an_agent_and_for_a_resource() {
+    let live = with_agents();
+    live.json("resource edit mail --dpop-required");
+    assert_snapshot!(live.run("resource show mail"), @"
+    exit code 0
+    ----- stdout
+    name        mail
+    identifier  https://mail.example.com
+    profile     generic
+    scopes      read, send
+    lifetime    900 s
+    algorithm   ES256
+    delegation  allowed
+    dpop        required
+    created     [TIME]
+    id          [ID]
+    ----- stderr
+    ");
+    live.json("agent edit triage --dpop-required");
+    assert_snapshot!(live.run("agent show triage"), @"
+    exit code 0
+    ----- stdout
+    name     triage
+    subject  agent:triage
+    status   active
+    owner    ops
+    groups   ops
+    dpop     required
+    created  [TIME]
+    id       [ID]
+    ----- stderr
+    ");
+    live.json("agent edit triage --no-dpop-required");
+    let back = live.json("resource edit mail --no-dpop-required");
+    assert_eq!(back["dpop_required"], false);
+}

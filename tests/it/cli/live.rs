@@ -1173,6 +1173,7 @@ fn what_is_created_is_one_json_object_on_stdout() {
       "created_at": [SECONDS],
       "delegation_allowed": true,
       "description": "",
+      "dpop_required": false,
       "id": "[ID]",
       "identifier": "https://mail.example.com",
       "lifetime": null,
@@ -1244,6 +1245,7 @@ fn a_registered_agent_is_one_json_object_on_stdout() {
           }
         ],
         "description": "",
+        "dpop_required": false,
         "expires_at": null,
         "groups": [
           "ops"
@@ -1343,6 +1345,7 @@ fn a_shown_agent_is_one_json_object_on_stdout() {
         }
       ],
       "description": "",
+      "dpop_required": false,
       "expires_at": null,
       "groups": [],
       "id": "[ID]",

@@ -25,6 +25,36 @@ async fn a_resource_server_must_be_an_agent_that_is_there() {
 }
 
 #[tokio::test]
+async fn a_key_can_be_demanded_of_an_agent_and_for_a_resource() {
+    let issuer = with_agents().await;
+    for (path, new, event) in [
+        (
+            "/agents",
+            json!({ "name": "bound", "owner": "ops", "dpop_required": true }),
+            "agent.changed",
+        ),
+        (
+            "/resources",
+            json!({ "name": "bound", "identifier": "urn:x:bound", "dpop_required": true }),
+            "resource.changed",
+        ),
+    ] {
+        assert_eq!(post(&issuer, path, new).await.status, 201);
+        let path = format!("{path}/bound");
+        assert_eq!(get(&issuer, &path).await.json()["dpop_required"], true);
+        let edited = patch(&issuer, &path, json!({ "dpop_required": false })).await;
+        assert_eq!(edited.json()["dpop_required"], false);
+        let entry = audited(&issuer, &format!("&event={event}"), |_| true).await;
+        assert_eq!(
+            entry["detail"],
+            json!({ "dpop_required": { "from": true, "to": false } })
+        );
+        let null = patch(&issuer, &path, json!({ "dpop_required": null })).await;
+        assert_problem(&null, 400, "invalid", "dpop_required: must be a boolean");
+    }
+}
+
+#[tokio::test]
 async fn a_resource_has_a_server_and_says_whether_it_takes_delegated_tokens() {
     let issuer = with_agents().await;
     let new = json!({ "name": "disk", "identifier": "https://disk.example", "server": "triage", "allow_delegation": false });
@@ -34,7 +64,7 @@ async fn a_resource_has_a_server_and_says_whether_it_takes_delegated_tokens() {
         json!({
             "id": "…", "name": "disk", "identifier": "https://disk.example", "description": "", "profile": "generic",
             "scopes": [], "lifetime": null, "algorithm": null, "token_lifetime": 900, "token_algorithm": "ES256",
-            "allow_delegation": false, "delegation_allowed": false, "server": "triage",
+            "allow_delegation": false, "delegation_allowed": false, "server": "triage", "dpop_required": false,
             "created_at": START, "updated_at": START, "version": "…"
         })
     );
