@@ -24,6 +24,7 @@ use crate::ports::time::UnixMillis;
 use crate::store::UsedAssertion;
 use crate::store::{Head, StoreError, Tx};
 
+use super::authenticate::SpentAssertion;
 use super::authorize::Basis;
 use super::mint::{IssuedToken, Minted};
 use super::secrets::is_well_formed;
@@ -50,8 +51,11 @@ pub enum Outcome {
     Recorded(IssuedToken),
     /// What it was decided on has changed: decide again.
     Stale,
-    /// Its assertion was used before.
-    Replayed,
+    /// An assertion or a single-use token that pays for it was used before.
+    Replayed {
+        /// Its mark.
+        digest: [u8; 16],
+    },
     /// The token that it is made from was revoked.
     Revoked,
     /// It could not be recorded: nothing leaves.
@@ -352,7 +356,7 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
             let outcome = match verdict {
                 Verdict::Recorded => Outcome::Recorded(issuance.minted.issued),
                 Verdict::Stale => Outcome::Stale,
-                Verdict::Replayed => Outcome::Replayed,
+                Verdict::Replayed { digest } => Outcome::Replayed { digest },
                 Verdict::Revoked => Outcome::Revoked,
                 Verdict::Unavailable => Outcome::Unavailable,
             };
@@ -366,7 +370,7 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
 enum Verdict {
     Recorded,
     Stale,
-    Replayed,
+    Replayed { digest: [u8; 16] },
     Revoked,
     Unavailable,
 }
@@ -495,8 +499,9 @@ impl Issuer {
                 continue;
             }
             let spends = issuance.minted.authorization.spends();
-            if spends.iter().any(|spent| in_batch.contains(&spent.digest)) {
-                *verdict = Verdict::Replayed;
+            let used = spends.iter().find(|spent| in_batch.contains(&spent.digest));
+            if let Some(SpentAssertion { digest, .. }) = used {
+                *verdict = Verdict::Replayed { digest: *digest };
                 continue;
             }
             for spent in spends {
@@ -533,9 +538,31 @@ impl Issuer {
             let token_id = issuance.minted.token_id.as_str();
             // One that won a mark and lost another leaves the first used: its bearer showed it.
             if *verdict == Verdict::Recorded && won.get(token_id) != needed.get(token_id) {
-                *verdict = Verdict::Replayed;
+                let digest = self.lost_mark(tx, issuance).await?;
+                *verdict = Verdict::Replayed { digest };
             }
         }
         Ok(())
+    }
+
+    /// Which mark of an issuance was set before, so that its client is told which token was used.
+    async fn lost_mark(&self, tx: &mut Tx, issuance: &Issuance) -> Result<[u8; 16], StoreError> {
+        let spends = issuance.minted.authorization.spends();
+        if let [only] = spends {
+            return Ok(only.digest);
+        }
+        let token_id = std::slice::from_ref(&issuance.minted.token_id);
+        for SpentAssertion { digest, .. } in spends {
+            if tx
+                .used_assertion_winners(&self.id, token_id, &[*digest])
+                .await?
+                .is_empty()
+            {
+                return Ok(*digest);
+            }
+        }
+        Err(StoreError::corrupt(
+            "marks of assertions went missing while they were set",
+        ))
     }
 }

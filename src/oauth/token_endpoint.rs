@@ -111,27 +111,25 @@ async fn answer(
         let minted = issuer.mint(authorization, caller, now).map_err(|error| {
             let reason = error.to_string();
             let answer = not_minted(error);
+            let facts = parent.clone();
             refuse(
                 issuer,
                 client.aggregate(),
                 caller,
-                (&answer, &reason, Value::Null),
+                (&answer, &reason, facts),
             );
             answer
         })?;
         match issuer.record(minted).await {
             Outcome::Recorded(issued) => return Ok(issued),
             Outcome::Stale => {}
-            Outcome::Replayed => {
-                let answer = OAuthError::invalid_assertion(
-                    "jti was used before; each assertion is accepted once",
-                );
-                let reason = "the assertion was used before";
+            Outcome::Replayed { digest } => {
+                let (answer, reason) = replayed(&client, digest);
                 refuse(
                     issuer,
                     client.aggregate(),
                     caller,
-                    (&answer, reason, Value::Null),
+                    (&answer, reason, parent),
                 );
                 return Err(answer);
             }
@@ -249,6 +247,24 @@ fn parent(authorization: &Authorization) -> Value {
             "act": delegated.actors,
             "aud": authorization.target().audience,
         }),
+    }
+}
+
+/// What the client is told of a replay: a client assertion that was used proves nobody; a subject or actor
+/// token that was used is a bad request of a client that is proven (RFC 8693 §2.2.2).
+fn replayed(client: &AuthenticatedClient, digest: [u8; 16]) -> (OAuthError, &'static str) {
+    if client.spends().is_some_and(|spent| spent.digest == digest) {
+        let problem = "jti was used before; each assertion is accepted once";
+        (
+            OAuthError::invalid_assertion(problem),
+            "the assertion was used before",
+        )
+    } else {
+        let problem = "subject_token or actor_token: its jti was used before; each token of its issuer is accepted once";
+        (
+            OAuthError::invalid_request(problem),
+            "the subject token or the actor token was used before",
+        )
     }
 }
 
