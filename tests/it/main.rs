@@ -16,4 +16,5 @@ mod readme;
 mod relying_party;
 mod review_token;
 mod rotation;
+mod token_exchange;
 mod well_known;
