@@ -46,7 +46,7 @@ pub(super) async fn admitted(
             Admission::Admitted => return Ok(client),
             Admission::Stale => {}
             Admission::Replayed => {
-                let used = Spent::ClientAssertion;
+                let used = (Spent::ClientAssertion, Value::Null);
                 return Err(replayed(&shared.issuer, client.aggregate(), caller, used));
             }
         }
@@ -59,7 +59,7 @@ pub(super) fn replayed(
     issuer: &Arc<Issuer>,
     client: &AgentAggregate,
     caller: &Caller,
-    what: Spent,
+    (what, facts): (Spent, Value),
 ) -> OAuthError {
     let (answer, reason) = match what {
         Spent::ClientAssertion => (
@@ -67,11 +67,15 @@ pub(super) fn replayed(
             "the assertion was used before",
         ),
         Spent::SubjectToken => (
-            OAuthError::invalid_request("subject_token: it was used before and is accepted once"),
+            OAuthError::invalid_request(
+                "subject_token: its jti was used before; each token of its issuer is accepted once",
+            ),
             "the subject token was used before",
         ),
         Spent::ActorToken => (
-            OAuthError::invalid_request("actor_token: it was used before and is accepted once"),
+            OAuthError::invalid_request(
+                "actor_token: its jti was used before; each token of its issuer is accepted once",
+            ),
             "the actor token was used before",
         ),
         Spent::DpopProof => (
@@ -79,7 +83,7 @@ pub(super) fn replayed(
             "the proof was used before",
         ),
     };
-    refuse(issuer, client, caller, (&answer, reason, Value::Null));
+    refuse(issuer, client, caller, (&answer, reason, facts));
     answer
 }
 

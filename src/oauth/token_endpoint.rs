@@ -97,11 +97,12 @@ async fn answer(
         let minted = issuer.mint(authorization, caller, now).map_err(|error| {
             let reason = error.to_string();
             let answer = not_minted(error);
+            let facts = parent.clone();
             refuse(
                 issuer,
                 client.aggregate(),
                 caller,
-                (&answer, &reason, Value::Null),
+                (&answer, &reason, facts),
             );
             answer
         })?;
@@ -109,7 +110,7 @@ async fn answer(
             Outcome::Recorded(issued) => return Ok(issued),
             Outcome::Stale => {}
             Outcome::Replayed(what) => {
-                return Err(replayed(issuer, client.aggregate(), caller, what));
+                return Err(replayed(issuer, client.aggregate(), caller, (what, parent)));
             }
             Outcome::Revoked => {
                 let answer = OAuthError::invalid_request("subject_token: it was revoked");

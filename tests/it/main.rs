@@ -19,5 +19,6 @@ mod relying_party;
 mod review_token;
 mod revocation;
 mod rotation;
+mod token_exchange;
 mod trusted_issuers;
 mod well_known;

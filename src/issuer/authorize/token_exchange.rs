@@ -181,15 +181,15 @@ impl Issuer {
             let error = AuthorizationError::UnauthorizedClient(
                 "this agent may not act for anybody: it has no delegation".to_owned(),
             );
-            return Err(refused(error, json!({})));
+            return Err(refused(error, facts(request, None)));
         }
         let subject = self.subject_token(client, request, &policy, now).await?;
-        let facts = json!({
-            "subject": subject.subject,
-            "subject_token": subject.parent.id,
-            "act": subject.actors,
-            "aud": request.audience,
-        });
+        let known = (
+            subject.subject.as_str(),
+            subject.parent.id.as_str(),
+            &subject.actors,
+        );
+        let facts = facts(request, Some(known));
         let actor_spends = self
             .actor_token(client, request, (proven, now))
             .await
@@ -211,29 +211,39 @@ impl Issuer {
         policy: &Policy,
         now: UnixTime,
     ) -> Result<VerifiedSubject, ExchangeError> {
-        let refused = |problem: String| ExchangeError::Refused {
+        let unproven = |problem: String| ExchangeError::Refused {
             error: AuthorizationError::InvalidRequest(problem),
-            facts: json!({}),
+            facts: facts(request, None),
         };
         let unverified = request.unverified_subject_token.as_str();
         if !self.claims_to_be_ours(unverified) {
             let token = self
                 .verify_external(unverified, TrustedFor::Subject, now)
                 .await
-                .map_err(|error| external_fault("subject_token", error))?;
-            return outside_subject(token, now).map_err(refused);
+                .map_err(|error| external_fault("subject_token", error, facts(request, None)))?;
+            return outside_subject(token).map_err(unproven);
         }
         let token = self
             .verify_own(unverified, now)
-            .map_err(|error| refused(format!("subject_token: {error}")))?;
+            .map_err(|error| unproven(format!("subject_token: {error}")))?;
+        let proven = (
+            token.subject.as_str(),
+            token.token_id.as_str(),
+            &token.actors,
+        );
+        let refused = |problem: String| ExchangeError::Refused {
+            error: AuthorizationError::InvalidRequest(problem),
+            facts: facts(request, Some(proven)),
+        };
         check_presentable(&token, client, request, policy, &self.url).map_err(refused)?;
         let mut concerned = Vec::new();
         let mut subject_agent = None;
         for principal in token.principals(&self.url) {
+            // Somebody from outside is no agent, whatever agents are called.
+            if principal == token.subject && token.subject_profile == USER {
+                continue;
+            }
             let Some(agent) = self.agent_by_subject(&principal).await? else {
-                if principal == token.subject && token.subject_profile == USER {
-                    continue;
-                }
                 return Err(refused(format!(
                     "subject_token: {principal} is no agent of this issuer any more"
                 )));
@@ -260,7 +270,7 @@ impl Issuer {
     ) -> Result<Option<SpentAssertion>, ExchangeError> {
         let refused = |problem: &str| ExchangeError::Refused {
             error: AuthorizationError::InvalidRequest(format!("actor_token: {problem}")),
-            facts: json!({}),
+            facts: Value::Null,
         };
         let Some(unverified) = request.unverified_actor_token.as_deref() else {
             return Ok(None);
@@ -270,7 +280,11 @@ impl Issuer {
             let token = self
                 .verify_external(unverified, TrustedFor::Actor, now)
                 .await
-                .map_err(|error| external_fault("actor_token", error))?;
+                .map_err(|error| external_fault("actor_token", error, Value::Null))?;
+            let jkt = confirmation(&token.claims.other).map_err(|problem| refused(&problem))?;
+            if !is_held(jkt, proven) {
+                return Err(refused(BOUND));
+            }
             if token.claims.other.contains_key("act") {
                 return Err(refused(
                     "an actor token must not be a delegated one: leave out act",
@@ -300,7 +314,20 @@ impl Issuer {
         if !is_held(token.jkt.as_deref(), proven) {
             return Err(refused(BOUND));
         }
+        if self.is_revoked(&token).await? {
+            return Err(refused("it was revoked"));
+        }
         Ok(None)
+    }
+
+    async fn is_revoked(&self, token: &OwnToken) -> Result<bool, StoreError> {
+        let mut tx = self.store.read().await?;
+        let principals = token.principals(&self.url);
+        let is_revoked = tx
+            .is_token_revoked(&self.id, &token.token_id, &principals, token.issued_at)
+            .await?;
+        tx.rollback().await?;
+        Ok(is_revoked)
     }
 
     /// The agent with that subject, removed ones too.
@@ -326,15 +353,43 @@ fn is_held(jkt: Option<&str>, proven: Option<&ProvenKey>) -> bool {
     jkt.is_none_or(|jkt| proven.map(ProvenKey::jkt) == Some(jkt))
 }
 
-fn external_fault(what: &str, error: ExternalTokenError) -> ExchangeError {
+/// What the audit should know of a refused exchange: what was asked for and, once the subject token is
+/// proven, its subject, its number and its chain.
+fn facts(request: &TokenExchangeRequest, proven: Option<(&str, &str, &ActorChain)>) -> Value {
+    match proven {
+        None => json!({ "aud": request.audience }),
+        Some((subject, token_id, actors)) => json!({
+            "subject": subject,
+            "subject_token": token_id,
+            "act": actors,
+            "aud": request.audience,
+        }),
+    }
+}
+
+/// `cnf.jkt` of a token: the thumbprint of the key that it is bound to (RFC 9449 §6.1).
+///
+/// # Errors
+/// When it is bound in another way: whoever does not understand a binding cannot say that it holds.
+fn confirmation(claims: &Map<String, Value>) -> Result<Option<&str>, String> {
+    match claims.get("cnf") {
+        None => Ok(None),
+        Some(cnf) => match cnf.get("jkt").and_then(Value::as_str) {
+            Some(jkt) => Ok(Some(jkt)),
+            None => Err("it is bound (cnf) in a way that is not supported".to_owned()),
+        },
+    }
+}
+
+fn external_fault(what: &str, error: ExternalTokenError, facts: Value) -> ExchangeError {
     match error {
         ExternalTokenError::Unproven(reason) => ExchangeError::Refused {
             error: AuthorizationError::InvalidRequest(format!("{what}: {reason}")),
-            facts: json!({}),
+            facts,
         },
         ExternalTokenError::Fault(problem) => ExchangeError::Refused {
             error: AuthorizationError::InvalidRequest(format!("{what}: {problem}")),
-            facts: json!({}),
+            facts,
         },
         ExternalTokenError::KeysUnavailable { .. } => ExchangeError::Unavailable(Box::new(error)),
     }
@@ -354,6 +409,11 @@ fn check_presentable(
     let is_id_token = token.audience == agent.name.as_str();
     if request.subject_token_type == TokenType::IdToken && !is_id_token {
         return Err("subject_token: it is no ID token for this client".to_owned());
+    }
+    if request.subject_token_type == TokenType::AccessToken && is_id_token {
+        return Err(
+            "subject_token: it is an ID token; name that as its subject_token_type".to_owned(),
+        );
     }
     let serves = policy.resources.values().any(|resource| {
         resource.identifier.as_str() == token.audience
@@ -408,7 +468,7 @@ fn own_subject(
 
 /// A foreign `act` is not read: its actors are not ours to vouch for. The audit of the foreign issuer has
 /// them; ours has the number of the token.
-fn outside_subject(token: ExternalToken, now: UnixTime) -> Result<VerifiedSubject, String> {
+fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
     let subject = user_subject(&token.trusted.name, &token.subject)
         .map_err(|invalid| format!("subject_token: {} {}", invalid.field, invalid.problem))?;
     let attributes = token
@@ -416,22 +476,15 @@ fn outside_subject(token: ExternalToken, now: UnixTime) -> Result<VerifiedSubjec
         .definition
         .claims
         .iter()
+        .filter(|(attribute, _)| !is_reserved_claim(attribute))
         .filter_map(|(attribute, claim)| {
             let value = token.claims.other.get(claim)?.as_str()?;
             Some((attribute.clone(), value.to_owned()))
         })
         .collect();
-    let jkt = match token.claims.other.get("cnf") {
-        None => None,
-        Some(confirmation) => match confirmation.get("jkt").and_then(Value::as_str) {
-            Some(jkt) => Some(jkt.to_owned()),
-            None => {
-                return Err(
-                    "subject_token: it is bound (cnf) in a way that is not supported".to_owned(),
-                );
-            }
-        },
-    };
+    let jkt = confirmation(&token.claims.other)
+        .map_err(|problem| format!("subject_token: {problem}"))?
+        .map(str::to_owned);
     Ok(VerifiedSubject {
         profile: USER.to_owned(),
         agent: None,
@@ -442,7 +495,8 @@ fn outside_subject(token: ExternalToken, now: UnixTime) -> Result<VerifiedSubjec
         own: None,
         parent: ParentToken {
             id: token.reference,
-            issued_at: token.claims.issued_at.unwrap_or(now),
+            // One that does not say when it was made cannot be shown to be newer than a revocation.
+            issued_at: token.claims.issued_at.unwrap_or_default(),
             principals: vec![subject.clone()],
         },
         expires_at: token.expires_at,
@@ -555,31 +609,29 @@ fn access(
     }
     let ceiling = ceiling(subject, resource, policy)?;
     let mut first_refusal = None;
+    let bounds = (
+        default_lifetime(resource, &policy.settings),
+        max_lifetime(resource, &policy.settings),
+    );
+    // The oldest delegation that permits all that is asked for, whatever an older one refuses.
     for held in matching.iter().filter(|held| held.resource == resource.id) {
-        match under(held, (resource, granted), &ceiling, request, subject) {
-            Ok(scopes) => {
-                let cap = max_lifetime(resource, &policy.settings);
-                let default = default_lifetime(resource, &policy.settings);
-                return parts(held, agent, subject, policy).and_then(|actors| {
-                    Ok(Parts {
-                        target: Target {
-                            audience: resource.identifier.as_str().to_owned(),
-                            typ: resource.profile.demands().typ,
-                            algorithm: algorithm(resource, &policy.settings),
-                            binding: resource.binding(),
-                        },
-                        scopes,
-                        lifetime: lifetime(
-                            request.expires_in,
-                            (default, cap),
-                            (subject, held),
-                            now,
-                        )?,
-                        actors,
-                        delegation: held.id.clone(),
-                    })
-                });
-            }
+        let permitted =
+            under(held, (resource, granted), &ceiling, request, subject).and_then(|scopes| {
+                Ok(Parts {
+                    target: Target {
+                        audience: resource.identifier.as_str().to_owned(),
+                        typ: resource.profile.demands().typ,
+                        algorithm: algorithm(resource, &policy.settings),
+                        binding: resource.binding(),
+                    },
+                    scopes,
+                    lifetime: lifetime(request.expires_in, bounds, (subject, held), now)?,
+                    actors: chain(held, agent, subject, policy)?,
+                    delegation: held.id.clone(),
+                })
+            });
+        match permitted {
+            Ok(parts) => return Ok(parts),
             Err(error) => {
                 first_refusal.get_or_insert(error);
             }
@@ -612,25 +664,30 @@ fn identity(
             "an ID token has no scope; leave it out".to_owned(),
         ));
     }
-    let held = matching[0];
     let settings = &policy.settings;
     let bounds = (settings.default_lifetime, settings.max_lifetime);
-    Ok(Parts {
-        target: Target {
-            audience: name.to_owned(),
-            typ: "JWT",
-            algorithm: settings.default_algorithm,
-            binding: Binding::Offered,
-        },
-        scopes: Scopes::new(),
-        lifetime: lifetime(request.expires_in, bounds, (subject, held), now)?,
-        actors: parts(held, agent, subject, policy)?,
-        delegation: held.id.clone(),
+    let under = |held: &Delegation| {
+        Ok(Parts {
+            target: Target {
+                audience: name.to_owned(),
+                typ: "JWT",
+                algorithm: settings.default_algorithm,
+                binding: Binding::Offered,
+            },
+            scopes: Scopes::new(),
+            lifetime: lifetime(request.expires_in, bounds, (subject, held), now)?,
+            actors: chain(held, agent, subject, policy)?,
+            delegation: held.id.clone(),
+        })
+    };
+    let first = under(matching[0]);
+    matching[1..].iter().fold(first, |found, held| {
+        found.or_else(|refusal| under(held).or(Err(refusal)))
     })
 }
 
 /// The chain with the presenter at its outside.
-fn parts(
+fn chain(
     held: &Delegation,
     agent: &Agent,
     subject: &VerifiedSubject,
