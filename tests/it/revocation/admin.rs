@@ -97,6 +97,11 @@ async fn a_wish_that_names_nothing_or_too_much_ends_nothing() {
     ");
     assert!(is_active(&issuer, &mailer, &token).await);
     assert_eq!(listed(&issuer, 50).await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_page_that_the_list_never_gave_is_refused() {
+    let issuer = mail_issuer().await;
     let forged = base64url(b"revocations:neither");
     for query in [
         "?cursor=x",

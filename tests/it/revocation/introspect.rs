@@ -68,6 +68,13 @@ async fn a_request_that_is_not_one_is_refused() {
     a stranger: 401 {"error":"invalid_client","error_description":"client authentication failed"}
     a bearer token: 401 {"error":"invalid_client","error_description":"client authentication failed"}
     "#);
+}
+
+#[tokio::test]
+async fn another_method_and_a_body_that_is_too_large_are_refused() {
+    let (issuer, mailer, _) = two_agents().await;
+    let authorization = basic("mailer", mailer.secret());
+    let proof = ("authorization", authorization.as_str());
     let mut seen = Distinct::default();
     for method in [Method::GET, Method::PUT, Method::DELETE] {
         let answer = issuer
