@@ -130,14 +130,7 @@ async fn answer(
             Outcome::Recorded(issued) => return Ok(issued),
             Outcome::Stale => {}
             Outcome::Replayed(what) => {
-                let (answer, reason) = replayed(what);
-                refuse(
-                    issuer,
-                    client.aggregate(),
-                    caller,
-                    (&answer, reason, Value::Null),
-                );
-                return Err(answer);
+                return Err(replayed(issuer, client.aggregate(), caller, (what, parent)));
             }
             Outcome::Revoked => {
                 let answer = OAuthError::invalid_request("subject_token: it was revoked");
@@ -208,26 +201,37 @@ async fn authenticate(
     }
 }
 
-/// What is said of something that is taken once and was used before; and what the audit says.
-fn replayed(what: Spent) -> (OAuthError, &'static str) {
-    match what {
+/// The answer to something that is taken once and was used before, audited.
+fn replayed(
+    issuer: &Arc<Issuer>,
+    client: &AgentAggregate,
+    caller: &Caller,
+    (what, facts): (Spent, Value),
+) -> OAuthError {
+    let (answer, reason) = match what {
         Spent::ClientAssertion => (
             OAuthError::invalid_assertion("jti was used before; each assertion is accepted once"),
             "the assertion was used before",
         ),
         Spent::SubjectToken => (
-            OAuthError::invalid_request("subject_token: it was used before and is accepted once"),
+            OAuthError::invalid_request(
+                "subject_token: its jti was used before; each token of its issuer is accepted once",
+            ),
             "the subject token was used before",
         ),
         Spent::ActorToken => (
-            OAuthError::invalid_request("actor_token: it was used before and is accepted once"),
+            OAuthError::invalid_request(
+                "actor_token: its jti was used before; each token of its issuer is accepted once",
+            ),
             "the actor token was used before",
         ),
         Spent::DpopProof => (
             OAuthError::invalid_dpop_proof("jti was used before; each proof is accepted once"),
             "the proof was used before",
         ),
-    }
+    };
+    refuse(issuer, client, caller, (&answer, reason, facts));
+    answer
 }
 
 /// The key that the request proves to hold, if it brings a proof. That a nonce is asked for is no

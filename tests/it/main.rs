@@ -5,6 +5,7 @@ mod claude;
 mod claude_connect;
 mod claude_verify;
 mod cli;
+mod dpop;
 mod embedding;
 mod house_rules;
 mod http;
