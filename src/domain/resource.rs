@@ -79,8 +79,11 @@ pub enum Binding {
     Offered,
     /// All are: without a proof there is none.
     Required,
-    /// None is: who takes them does not look at the binding, so that it would only seem to protect.
+    /// None is, and a proof is refused: who takes them does not look at the binding, so that it would only
+    /// seem to protect.
     Impossible,
+    /// None is, with or without a proof: an ID token is for the agent itself.
+    None,
 }
 
 /// A resource identifier (RFC 8707 §2): an absolute URI without a fragment, kept byte for byte.

@@ -34,11 +34,11 @@ pub enum ProofError {
     /// The key is no public key of ours.
     #[error("the header member `jwk`: {0}")]
     Key(#[from] JwkError),
-    /// A registered claim is of a wrong type.
+    /// A claim is of a wrong type.
     #[error("{0}")]
     Claims(#[from] ClaimError),
-    /// A claim is missing or is not a string.
-    #[error("`{0}` must be there, as a string")]
+    /// A claim is missing.
+    #[error("`{0}` is missing; state for which request the proof is")]
     Missing(&'static str),
     /// No `iat`.
     #[error("`iat` must be there, in whole seconds since 1970")]
@@ -48,7 +48,8 @@ pub enum ProofError {
     Number,
 }
 
-/// A proof whose signature is that of the key it brings.
+/// A proof whose signature is that of the key it brings. `ath` is not read: it belongs to requests that
+/// come with an access token (RFC 9449 §4.2), and those come to resource servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DpopProof {
     /// The RFC 7638 thumbprint of the key.
@@ -120,13 +121,13 @@ impl DpopProof {
 fn text_of(
     claims: &mut Map<String, Value>,
     name: &'static str,
-) -> Result<Option<String>, ProofError> {
+) -> Result<Option<String>, ClaimError> {
     match claims.remove(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_),
-        ) => Err(ProofError::Missing(name)),
+        ) => Err(ClaimError::NotAString(name)),
     }
 }
 
@@ -249,36 +250,37 @@ mod tests {
     #[test]
     fn claims_that_are_missing_or_of_another_type_are_refused() {
         let key = key();
-        for (name, values, expected) in [
-            ("jti", ["", "\"\""], ProofError::Number),
-            ("htm", ["", "7"], ProofError::Missing("htm")),
-            (
-                "htu",
-                ["", "[\"https://a.example\"]"],
-                ProofError::Missing("htu"),
-            ),
-            ("iat", ["", ""], ProofError::NoTime),
+        let typed = |name| ProofError::Claims(ClaimError::NotAString(name));
+        for (name, value, expected) in [
+            ("jti", "", ProofError::Number),
+            ("jti", "\"\"", ProofError::Number),
+            ("jti", "7", typed("jti")),
+            ("jti", "null", typed("jti")),
+            ("htm", "", ProofError::Missing("htm")),
+            ("htm", "7", typed("htm")),
+            ("htu", "", ProofError::Missing("htu")),
+            ("htu", "[\"https://a.example\"]", typed("htu")),
+            ("iat", "", ProofError::NoTime),
             (
                 "iat",
-                ["\"1800000000\"", "1.5"],
+                "\"1800000000\"",
                 ProofError::Claims(ClaimError::NotASecond("iat")),
             ),
             (
-                "jti",
-                ["7", "null"],
-                ProofError::Claims(ClaimError::NotAString("jti")),
+                "iat",
+                "1.5",
+                ProofError::Claims(ClaimError::NotASecond("iat")),
             ),
-            ("nonce", ["7", "null"], ProofError::Missing("nonce")),
+            ("nonce", "7", typed("nonce")),
+            ("nonce", "null", typed("nonce")),
         ] {
-            for value in values {
-                let mut claims: Map<String, Value> = serde_json::from_str(CLAIMS).unwrap();
-                claims.remove(name);
-                if !value.is_empty() {
-                    claims.insert(name.to_owned(), serde_json::from_str(value).unwrap());
-                }
-                let claims = Value::Object(claims).to_string();
-                assert_eq!(refusal(&key, &header(&key), &claims), expected, "{claims}");
+            let mut claims: Map<String, Value> = serde_json::from_str(CLAIMS).unwrap();
+            claims.remove(name);
+            if !value.is_empty() {
+                claims.insert(name.to_owned(), serde_json::from_str(value).unwrap());
             }
+            let claims = Value::Object(claims).to_string();
+            assert_eq!(refusal(&key, &header(&key), &claims), expected, "{claims}");
         }
         let jti = "j".repeat(PROOF_JTI_MAX_BYTES + 1);
         let claims = CLAIMS.replace(r#""jti":"1""#, &format!(r#""jti":"{jti}""#));

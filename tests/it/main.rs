@@ -6,6 +6,7 @@ mod claude_connect;
 mod claude_verify;
 mod cli;
 mod delegations;
+mod dpop;
 mod embedding;
 mod federated;
 mod house_rules;

@@ -405,6 +405,11 @@ fn the_guide_to_revocation_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_bound_tokens_does_what_it_says() {
+    run("docs/guides/dpop.md", None);
+}
+
+#[test]
 fn the_guide_to_integration_tests_does_what_it_says() {
     run("docs/guides/integration-tests.md", None);
 }
@@ -435,6 +440,7 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
         "docs/guides/claude-code.md",
         "docs/guides/claude.md",
         "docs/guides/delegation.md",
+        "docs/guides/dpop.md",
         "docs/guides/integration-tests.md",
         "docs/guides/moving-to-firman.md",
         "docs/guides/postgresql.md",

@@ -10,9 +10,7 @@ use crate::domain::scope::{OPENID, Scope, Scopes, join_scopes};
 use crate::domain::settings::{IssuerSettings, LIFETIME_FLOOR_SECONDS};
 use crate::jose::algorithm::SigningAlgorithm;
 
-use super::{
-    Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, bound_to, reach,
-};
+use super::{Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, reach};
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::cache::Policy;
 use crate::issuer::dpop::ProvenKey;
@@ -53,9 +51,7 @@ pub fn authorize(
 ) -> Result<Authorization, AuthorizationError> {
     let agent = &client.aggregate().agent;
     let decision = decide(agent, request, policy)?;
-    let jkt = bound_to(agent, &decision.target, proven)?;
-    let proof = proven.map(ProvenKey::spends);
-    Ok(Authorization {
+    let authorization = Authorization {
         aggregate: std::sync::Arc::clone(client.aggregate()),
         basis: Basis {
             version: client.basis(),
@@ -65,14 +61,15 @@ pub fn authorize(
         method: client.method(),
         credential: client.credential().clone(),
         external: client.external().cloned(),
-        spends: client.spends().into_iter().chain(proof).collect(),
+        spends: client.spends().into_iter().collect(),
         target: decision.target,
         scopes: decision.scopes,
         lifetime: decision.lifetime,
         with_id_token: decision.with_id_token,
-        jkt,
+        jkt: None,
         delegated: None,
-    })
+    };
+    authorization.bound_to(proven)
 }
 
 /// Decides what `agent` would get.
@@ -130,16 +127,10 @@ pub fn decide(
     };
     let mut scopes = grant_scopes(&wanted, granted, resource, !request.scopes.is_empty())?;
     scopes.extend(identity);
-    let demands = resource.profile.demands();
     let default = default_lifetime(resource, settings);
     let cap = max_lifetime(resource, settings);
     Ok(Decision {
-        target: Target {
-            audience: resource.identifier.as_str().to_owned(),
-            typ: demands.typ,
-            algorithm: algorithm(resource, settings),
-            binding: resource.binding(),
-        },
+        target: target(resource, settings),
         scopes,
         lifetime: lifetime(request.expires_in, default, cap)?,
         with_id_token,
@@ -178,6 +169,16 @@ pub fn algorithm(resource: &Resource, settings: &IssuerSettings) -> SigningAlgor
             taken.first().copied().unwrap_or(settings.default_algorithm)
         }
     })
+}
+
+/// What a token for `resource` is for, and how it must look.
+pub(super) fn target(resource: &Resource, settings: &IssuerSettings) -> Target {
+    Target {
+        audience: resource.identifier.as_str().to_owned(),
+        typ: resource.profile.demands().typ,
+        algorithm: algorithm(resource, settings),
+        binding: resource.binding(),
+    }
 }
 
 fn lifetime(asked: Option<i64>, default: i64, cap: i64) -> Result<i64, AuthorizationError> {

@@ -181,6 +181,42 @@ impl Authorization {
         self.jkt.as_deref()
     }
 
+    /// The same, bound to the key that was proven. Where a key is owed there is nothing without it, and where
+    /// a binding would protect nothing there is nothing with it. Every grant ends here.
+    fn bound_to(mut self, proven: Option<&ProvenKey>) -> Result<Self, AuthorizationError> {
+        const OWED: &str =
+            "must be bound to a key: send a proof of holding it in the header DPoP (RFC 9449)";
+        let audience = &self.target.audience;
+        let is_owed_by_agent = self.agent().dpop_required;
+        self.jkt = match (self.target.binding, proven) {
+            (Binding::Impossible, _) if is_owed_by_agent => {
+                return Err(AuthorizationError::InvalidTarget(format!(
+                    "{audience} takes bearer tokens only, and tokens of this agent must be bound to a key"
+                )));
+            }
+            (Binding::Impossible, Some(_)) => {
+                return Err(AuthorizationError::InvalidTarget(format!(
+                    "{audience} takes bearer tokens only: leave the header DPoP out"
+                )));
+            }
+            (Binding::Required, None) => {
+                return Err(AuthorizationError::NoProof(format!(
+                    "tokens for {audience} {OWED}"
+                )));
+            }
+            (Binding::Offered | Binding::None, None) if is_owed_by_agent => {
+                return Err(AuthorizationError::NoProof(format!(
+                    "tokens of this agent {OWED}"
+                )));
+            }
+            (Binding::Offered | Binding::Required, Some(proven)) => Some(proven.jkt().to_owned()),
+            (Binding::None, Some(_))
+            | (Binding::Offered | Binding::None | Binding::Impossible, None) => None,
+        };
+        self.spends.extend(proven.map(ProvenKey::spends));
+        Ok(self)
+    }
+
     /// For whom the agent acts, if for somebody else.
     #[must_use]
     pub fn delegated(&self) -> Option<&Delegated> {
@@ -218,37 +254,6 @@ impl Authorization {
     #[must_use]
     pub fn with_id_token(&self) -> bool {
         self.with_id_token
-    }
-}
-
-/// The key that a token of `agent` for `target` is bound to: that of the proof. Where one is owed there is
-/// no token without it, and where a binding would protect nothing there is none with it.
-fn bound_to(
-    agent: &Agent,
-    target: &Target,
-    proven: Option<&ProvenKey>,
-) -> Result<Option<String>, AuthorizationError> {
-    let audience = &target.audience;
-    match (proven, target.binding) {
-        (Some(_), Binding::Impossible) => Err(AuthorizationError::InvalidTarget(format!(
-            "{audience} takes bearer tokens only: leave the header DPoP out"
-        ))),
-        (None, Binding::Impossible) if agent.dpop_required => {
-            Err(AuthorizationError::InvalidTarget(format!(
-                "{audience} takes bearer tokens only, and tokens of this agent must be bound to a key"
-            )))
-        }
-        (Some(proven), Binding::Offered | Binding::Required) => Ok(Some(proven.jkt().to_owned())),
-        (None, Binding::Required) => Err(AuthorizationError::NoProof(format!(
-            "tokens for {audience} must be bound to a key: send a proof in the header DPoP (RFC 9449)"
-        ))),
-        (None, Binding::Offered) if agent.dpop_required => {
-            Err(AuthorizationError::NoProof(
-                "tokens of this agent must be bound to a key: send a proof in the header DPoP (RFC 9449)"
-                    .to_owned(),
-            ))
-        }
-        (None, Binding::Offered | Binding::Impossible) => Ok(None),
     }
 }
 

@@ -27,10 +27,9 @@ use crate::issuer::own_token::OwnToken;
 use crate::ports::time::UnixTime;
 use crate::store::{AgentAggregate, StoreError};
 
-use super::client_credentials::{algorithm, default_lifetime, max_lifetime, not_granted};
+use super::client_credentials::{default_lifetime, max_lifetime, not_granted, target};
 use super::{
-    Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, available,
-    bound_to, reach,
+    Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, available, reach,
 };
 
 /// A parsed request of this grant (RFC 8693 §2.1).
@@ -170,6 +169,7 @@ impl Issuer {
         proven: Option<&ProvenKey>,
         now: UnixTime,
     ) -> Result<Authorization, ExchangeError> {
+        let proven_jkt = proven.map(ProvenKey::jkt);
         let refused = |error, facts: Value| ExchangeError::Refused { error, facts };
         let policy = self.policy();
         if !client
@@ -191,16 +191,18 @@ impl Issuer {
         );
         let facts = facts(request, Some(known));
         let actor_spends = self
-            .actor_token(client, request, (proven, now))
+            .actor_token(client, request, (proven_jkt, now))
             .await
             .map_err(|error| match error {
                 ExchangeError::Refused { error, .. } => refused(error, facts.clone()),
                 ExchangeError::Unavailable(source) => ExchangeError::Unavailable(source),
             })?;
-        let mut authorization = decide(client, request, &subject, (proven, now), &policy)
+        let mut authorization = decide(client, request, &subject, (proven_jkt, now), &policy)
+            .and_then(|authorization| authorization.bound_to(proven))
             .map_err(|error| refused(error, facts))?;
-        let actor_spends = actor_spends.map(|spent| spent.as_of(Spent::ActorToken));
-        authorization.spends.extend(actor_spends);
+        authorization
+            .spends
+            .extend(actor_spends.map(|spent| spent.as_of(Spent::ActorToken)));
         Ok(authorization)
     }
 
@@ -266,7 +268,7 @@ impl Issuer {
         &self,
         client: &AuthenticatedClient,
         request: &TokenExchangeRequest,
-        (proven, now): (Option<&ProvenKey>, UnixTime),
+        (proven_jkt, now): (Option<&str>, UnixTime),
     ) -> Result<Option<SpentAssertion>, ExchangeError> {
         let refused = |problem: &str| ExchangeError::Refused {
             error: AuthorizationError::InvalidRequest(format!("actor_token: {problem}")),
@@ -282,7 +284,7 @@ impl Issuer {
                 .await
                 .map_err(|error| external_fault("actor_token", error, Value::Null))?;
             let jkt = confirmation(&token.claims.other).map_err(|problem| refused(&problem))?;
-            if !is_held(jkt, proven) {
+            if !is_held(jkt, proven_jkt) {
                 return Err(refused(BOUND));
             }
             if token.claims.other.contains_key("act") {
@@ -311,7 +313,7 @@ impl Issuer {
                 "it belongs to another agent than the one that presents it",
             ));
         }
-        if !is_held(token.jkt.as_deref(), proven) {
+        if !is_held(token.jkt.as_deref(), proven_jkt) {
             return Err(refused(BOUND));
         }
         if self.is_revoked(&token).await? {
@@ -349,8 +351,8 @@ impl Issuer {
 const BOUND: &str = "it is bound to a key (cnf.jkt); send a DPoP proof made with that key";
 
 /// Whether a token is not bound, or the request proved to hold the key that it is bound to.
-fn is_held(jkt: Option<&str>, proven: Option<&ProvenKey>) -> bool {
-    jkt.is_none_or(|jkt| proven.map(ProvenKey::jkt) == Some(jkt))
+fn is_held(jkt: Option<&str>, proven_jkt: Option<&str>) -> bool {
+    jkt.is_none_or(|jkt| proven_jkt == Some(jkt))
 }
 
 /// What the audit should know of a refused exchange: what was asked for and, once the subject token is
@@ -512,7 +514,7 @@ fn decide(
     client: &AuthenticatedClient,
     request: &TokenExchangeRequest,
     subject: &VerifiedSubject,
-    (proven, now): (Option<&ProvenKey>, UnixTime),
+    (proven_jkt, now): (Option<&str>, UnixTime),
     policy: &Policy,
 ) -> Result<Authorization, AuthorizationError> {
     let agent = &client.aggregate().agent;
@@ -521,10 +523,15 @@ fn decide(
             "subject_token: it is about this agent itself; an agent that acts for nobody else uses grant_type=client_credentials".to_owned(),
         ));
     }
-    if !is_held(subject.jkt.as_deref(), proven) {
-        return Err(AuthorizationError::InvalidRequest(format!(
-            "subject_token: {BOUND}"
-        )));
+    if subject
+        .jkt
+        .as_deref()
+        .is_some_and(|jkt| proven_jkt != Some(jkt))
+    {
+        return Err(AuthorizationError::InvalidRequest(
+            "subject_token: it is bound to a key (cnf.jkt); send a DPoP proof made with that key"
+                .to_owned(),
+        ));
     }
     check_may_act(&subject.claims, agent, &policy.settings.url)?;
     let matching: Vec<&Delegation> = client
@@ -551,7 +558,7 @@ fn decide(
     } else {
         access(agent, request, subject, &matching, (policy, now))?
     };
-    bind(client, request, subject, (parts, proven))
+    Ok(bind(client, request, subject, parts))
 }
 
 /// What an exchange comes to.
@@ -618,12 +625,7 @@ fn access(
         let permitted =
             under(held, (resource, granted), &ceiling, request, subject).and_then(|scopes| {
                 Ok(Parts {
-                    target: Target {
-                        audience: resource.identifier.as_str().to_owned(),
-                        typ: resource.profile.demands().typ,
-                        algorithm: algorithm(resource, &policy.settings),
-                        binding: resource.binding(),
-                    },
+                    target: target(resource, &policy.settings),
                     scopes,
                     lifetime: lifetime(request.expires_in, bounds, (subject, held), now)?,
                     actors: chain(held, agent, subject, policy)?,
@@ -672,7 +674,8 @@ fn identity(
                 audience: name.to_owned(),
                 typ: "JWT",
                 algorithm: settings.default_algorithm,
-                binding: Binding::Offered,
+                // It says who somebody is and opens nothing: nobody would ask for the key.
+                binding: Binding::None,
             },
             scopes: Scopes::new(),
             lifetime: lifetime(request.expires_in, bounds, (subject, held), now)?,
@@ -845,22 +848,13 @@ fn bind(
     client: &AuthenticatedClient,
     request: &TokenExchangeRequest,
     subject: &VerifiedSubject,
-    (parts, proven): (Parts, Option<&ProvenKey>),
-) -> Result<Authorization, AuthorizationError> {
-    let jkt = bound_to(&client.aggregate().agent, &parts.target, proven)?
-        // An ID token says who somebody is; it opens nothing, and nobody would ask for the key.
-        .filter(|_| request.requested_token_type != TokenType::IdToken);
-    let subject_spends = subject.spends.map(|spent| spent.as_of(Spent::SubjectToken));
-    let spends = [
-        client.spends(),
-        subject_spends,
-        proven.map(ProvenKey::spends),
-    ];
+    parts: Parts,
+) -> Authorization {
     let agents = std::iter::once(client.aggregate())
         .chain(&subject.concerned)
         .map(|aggregate| ConcernedAgent::of(&aggregate.agent))
         .collect();
-    Ok(Authorization {
+    Authorization {
         aggregate: Arc::clone(client.aggregate()),
         basis: Basis {
             version: client.basis(),
@@ -870,12 +864,16 @@ fn bind(
         method: client.method(),
         credential: client.credential().clone(),
         external: client.external().cloned(),
-        spends: spends.into_iter().flatten().collect(),
+        spends: client
+            .spends()
+            .into_iter()
+            .chain(subject.spends.map(|spent| spent.as_of(Spent::SubjectToken)))
+            .collect(),
         target: parts.target,
         scopes: parts.scopes,
         lifetime: parts.lifetime,
         with_id_token: false,
-        jkt,
+        jkt: None,
         delegated: Some(Box::new(Delegated {
             subject: subject.subject.clone(),
             subject_profile: subject.profile.clone(),
@@ -886,5 +884,5 @@ fn bind(
             delegation: parts.delegation,
             token_type: request.requested_token_type,
         })),
-    })
+    }
 }

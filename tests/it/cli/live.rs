@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 
-use firman::testing::TestKey;
+use firman::testing::{TestKey, decoded_part};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -1161,6 +1161,41 @@ fn a_token_had_by_key_is_verified_and_refused_for_another_audience() {
     ----- stderr
     error: not valid: the signature is not valid
     ");
+}
+
+#[test]
+fn a_token_is_bound_to_a_key_in_a_file_and_says_so() {
+    let live = Live::with_mail();
+    let issuer = live.issuer();
+    live.json("agent add mailer --owner ops --group ops --generate-key mailer.pem");
+    let get = format!("token get --issuer {issuer} --client-id mailer --key mailer.pem");
+    assert_snapshot!(live.run(&format!("{get} --dpop-key -")), @"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: --dpop-key must be a file
+    ");
+    assert_snapshot!(live.run(&format!("{get} --dpop-key nowhere.pem")), @"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot read nowhere.pem: no such file or directory
+    ");
+    assert_snapshot!(live.created(&format!("{get} --dpop-key mailer.pem")), @r#"
+    {
+      "access_token": "[JWT]",
+      "expires_at": [SECONDS],
+      "expires_in": 900,
+      "scope": "read",
+      "token_type": "DPoP"
+    }
+    "#);
+    let shown = live.json(&format!("{get} --dpop-key mailer.pem"));
+    let token = shown["access_token"].as_str().unwrap();
+    let agent = live.json("agent show mailer");
+    let claims = decoded_part(token, 1);
+    // A key without a name is registered under its thumbprint.
+    assert_eq!(claims["cnf"]["jkt"], agent["credentials"][0]["kid"]);
 }
 
 #[test]
