@@ -126,7 +126,7 @@ async fn a_key_that_cannot_be_trusted_is_refused_with_the_reason() {
         ),
         (
             json!({ "kind": "password" }),
-            "kind: must be client_secret or public_key",
+            "kind: must be client_secret, public_key or federated",
         ),
         (
             json!({ "kind": "client_secret", "pem": "x" }),
