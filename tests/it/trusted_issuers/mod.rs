@@ -99,7 +99,7 @@ async fn a_definition_that_cannot_be_meant_is_refused_and_says_why() {
     no URL: 400 "url: must be an https URL without query, fragment and user, exactly as in `iss`, or spiffe:// and a trust domain"
     a query: 400 "url: must be an https URL without query, fragment and user, exactly as in `iss`, or spiffe:// and a trust domain"
     a user: 400 "url: must be an https URL without query, fragment and user, exactly as in `iss`, or spiffe:// and a trust domain"
-    http elsewhere: 400 "url: must not be fetched: it is not an https URL; keys come from public https addresses only, else give them with --jwks"
+    http elsewhere: 400 "url: must begin with https://"
     a control character: 400 "url: is longer than 512 bytes, or holds a character that is not printable ASCII"
     a trust domain with a path: 400 "url: must be spiffe:// and a trust domain alone, such as spiffe://example.org"
     a trust domain for subjects: 400 "trust: a SPIFFE trust domain can only be trusted with client_auth: its tokens are about workloads"

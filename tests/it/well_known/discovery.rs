@@ -108,7 +108,7 @@ async fn dj_003_the_document_advertises_what_works_and_nothing_else() {
     let issuer = TestIssuer::start().await;
     let answer = issuer.get(DISCOVERY).await;
     assert_document_headers(&answer);
-    assert_snapshot!(answer.to_string().replace(&issuer.url, "ISSUER"), @r#"200 {"claims_supported":["iss","sub","aud","exp","iat","nbf","jti","client_id","scope","groups","roles","owner","sub_profile","acting_agent"],"grant_types_supported":["client_credentials"],"id_token_signing_alg_values_supported":["ES256","RS256"],"issuer":"ISSUER","jwks_uri":"ISSUER/oauth2/jwks","response_types_supported":["id_token"],"scopes_supported":["openid","profile"],"subject_types_supported":["public"],"token_endpoint":"ISSUER/oauth2/token","token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"token_endpoint_auth_signing_alg_values_supported":["ES256","ES384","RS256","PS256","EdDSA","Ed25519"]}"#);
+    assert_snapshot!(answer.to_string().replace(&issuer.url, "ISSUER"), @r#"200 {"claims_supported":["iss","sub","aud","exp","iat","nbf","jti","client_id","scope","groups","roles","owner","sub_profile","acting_agent"],"grant_types_supported":["client_credentials"],"id_token_signing_alg_values_supported":["ES256","RS256"],"issuer":"ISSUER","jwks_uri":"ISSUER/oauth2/jwks","response_types_supported":["id_token"],"scopes_supported":["openid","profile"],"subject_types_supported":["public"],"token_endpoint":"ISSUER/oauth2/token","token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt","spiffe_jwt"],"token_endpoint_auth_signing_alg_values_supported":["ES256","ES384","RS256","PS256","EdDSA","Ed25519"]}"#);
 }
 
 #[tokio::test]
