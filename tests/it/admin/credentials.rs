@@ -130,7 +130,7 @@ async fn a_key_that_cannot_be_trusted_is_refused_with_the_reason() {
         ),
         (
             json!({ "kind": "client_secret", "pem": "x" }),
-            "kind: is client_secret, which is made here and takes no jwk or pem",
+            "kind: is client_secret, which is made here and takes no jwk, pem, trusted_issuer or match",
         ),
         (
             json!({ "kind": "public_key", "pem": "x", "jwk": {} }),

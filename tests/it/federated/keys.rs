@@ -138,6 +138,7 @@ async fn an_edit_of_the_keys_takes_effect_at_once() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn documents_that_are_not_what_they_must_be_are_refused_when_the_issuer_is_added() {
     let issuer = mail_issuer().await;
     let mut answers = Answers::default();

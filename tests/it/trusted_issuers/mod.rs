@@ -16,6 +16,7 @@ async fn shown(issuer: &TestIssuer, name: &str) -> Value {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn a_definition_that_cannot_be_meant_is_refused_and_says_why() {
     let issuer = mail_issuer().await;
     let own = issuer.url.clone();
@@ -286,6 +287,7 @@ async fn lists_go_by_name_in_pages() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn a_federated_credential_that_cannot_be_meant_is_refused() {
     let issuer = github_issuer().await;
     let untrusted = trust(&issuer, "okta", URL, json!({ "trust": ["subject"] })).await;
