@@ -19,7 +19,7 @@ use crate::jose::PublicJwk;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Give an agent another credential
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     /// List an agent's credentials
     List {
         /// The agent's name
@@ -245,7 +245,7 @@ impl Proof {
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
-        Command::Add(args) => add(args, session).await,
+        Command::Add(args) => add(*args, session).await,
         Command::List { agent } => {
             let answer = session
                 .admin()?

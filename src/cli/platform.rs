@@ -515,6 +515,18 @@ mod tests {
             assert!(text.contains("id.example.com"), "{text}");
             assert!(text.contains("client_id=mailer"), "{text}");
         }
-        insta::assert_snapshot!(snippet(Some(Platform::Github), &here), @"");
+        insta::assert_snapshot!(snippet(Some(Platform::Github), &here), @r#"
+        In the workflow:
+
+        permissions:
+          id-token: write
+        steps:
+          - run: |
+              JWT=$(curl -sS -H "Authorization: bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" \
+                "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=https%3A%2F%2Fid.example.com" | jq -r .value)
+              curl -sS https://id.example.com/oauth2/token -d grant_type=client_credentials -d client_id=mailer \
+                -d client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer \
+                --data-urlencode "client_assertion=$JWT"
+        "#);
     }
 }

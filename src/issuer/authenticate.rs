@@ -414,21 +414,10 @@ impl Issuer {
             .get("sub")
             .and_then(|value| value.as_str());
         let (Some(client_id), true) = (issuer, issuer == subject) else {
-            // Whose iss is no URL is no trusted issuer.
-            if !issuer.is_some_and(|issuer| issuer.contains("://")) {
-                return Err(refused(
-                    "iss and sub of the assertion are not the same string",
-                    claimed,
-                    false,
-                ));
-            }
-            let presented = ExternalProof {
-                claimed,
-                unverified_token: unverified_assertion,
-                used: TrustedFor::ClientAuth,
-                method: ClientAuthMethod::PrivateKeyJwt,
-            };
-            return self.authenticate_external(presented, basis, now).await;
+            let presented = (claimed, unverified_assertion);
+            return self
+                .authenticate_foreign(presented, issuer, basis, now)
+                .await;
         };
         if claimed.is_some_and(|claimed| claimed != client_id) {
             return Err(refused(
@@ -472,6 +461,31 @@ impl Issuer {
             },
             now,
         )
+    }
+
+    /// An assertion that the client did not make itself.
+    async fn authenticate_foreign(
+        &self,
+        (claimed, unverified_token): (Option<&str>, &str),
+        unverified_issuer: Option<&str>,
+        basis: i64,
+        now: UnixTime,
+    ) -> Result<AuthenticatedClient, AuthenticationError> {
+        // Whose iss is no URL is no trusted issuer.
+        if !unverified_issuer.is_some_and(|issuer| issuer.contains("://")) {
+            return Err(refused(
+                "iss and sub of the assertion are not the same string",
+                claimed,
+                false,
+            ));
+        }
+        let presented = ExternalProof {
+            claimed,
+            unverified_token,
+            used: TrustedFor::ClientAuth,
+            method: ClientAuthMethod::PrivateKeyJwt,
+        };
+        self.authenticate_external(presented, basis, now).await
     }
 
     /// A token of a trusted issuer, and which agent it proves (RFC 7523 §3: `iss` need not be the client).

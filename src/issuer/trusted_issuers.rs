@@ -425,12 +425,14 @@ impl Issuer {
             );
         }
         match &definition.keys {
-            // Nothing is fetched: an address that only its own network reaches is as good as any.
-            KeySource::Inline { .. } | KeySource::JwksUri { .. } if url.starts_with("https://") => {
-                Ok(())
-            }
-            KeySource::Inline { .. } | KeySource::JwksUri { .. } | KeySource::Discovery => {
-                self.check_fetched("url", url)
+            KeySource::Discovery => self.check_fetched("url", url),
+            // It is a name then: one that only its own network reaches is as good as any.
+            KeySource::Inline { .. } | KeySource::JwksUri { .. } => {
+                if url.starts_with("https://") || self.ports.fetcher.check(url).is_ok() {
+                    Ok(())
+                } else {
+                    refused("must begin with https://")
+                }
             }
         }
     }

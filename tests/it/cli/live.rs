@@ -1473,27 +1473,28 @@ fn the_issuers_settings_are_shown() {
 fn the_configuration_is_shown_with_where_each_value_is_from_and_checked() {
     let site = Site::new().with("FIRMAN_ISSUER_URL", "https://id.example.com");
     site.write("firman.toml", "[server]\nlisten = \"0.0.0.0:8080\"\n");
-    assert_snapshot!(site.run(&["config", "show", "--config", "firman.toml"]), @r"
+    assert_snapshot!(site.run(&["config", "show", "--config", "firman.toml"]), @"
     exit code 0
     ----- stdout
-    KEY                       VALUE                   ORIGIN
-    issuer.url                https://id.example.com  environment variable FIRMAN_ISSUER_URL
-    server.listen             0.0.0.0:8080            firman.toml:2
-    server.max_connections    800                     default
-    server.drain_seconds      10                      default
-    admin.listen              127.0.0.1:8081          default
-    admin.hosts               -                       default
-    database.url              sqlite:data/firman.db   default
-    data.dir                  data                    default
-    keys.dir                  keys                    default
-    keys.kek                  (not set)               default
-    tokens.default_lifetime   900                     default
-    tokens.max_lifetime       3600                    default
-    tokens.default_algorithm  ES256                   default
-    log.level                 info                    default
-    log.format                json                    default
-    client.url                http://127.0.0.1:8081   default
-    client.admin_token        (not set)               default
+    KEY                             VALUE                   ORIGIN
+    issuer.url                      https://id.example.com  environment variable FIRMAN_ISSUER_URL
+    server.listen                   0.0.0.0:8080            firman.toml:2
+    server.max_connections          800                     default
+    server.drain_seconds            10                      default
+    server.insecure_loopback_fetch  0                       default
+    admin.listen                    127.0.0.1:8081          default
+    admin.hosts                     -                       default
+    database.url                    sqlite:data/firman.db   default
+    data.dir                        data                    default
+    keys.dir                        keys                    default
+    keys.kek                        (not set)               default
+    tokens.default_lifetime         900                     default
+    tokens.max_lifetime             3600                    default
+    tokens.default_algorithm        ES256                   default
+    log.level                       info                    default
+    log.format                      json                    default
+    client.url                      http://127.0.0.1:8081   default
+    client.admin_token              (not set)               default
     ----- stderr
     ");
     assert_snapshot!(site.run(&["config", "check", "--config", "firman.toml"]), @r"

@@ -72,7 +72,7 @@ async fn an_issuer_that_is_down_is_believed_for_a_day() {
     let token = stand_in.token(&issuer, TestKey::Es256, START + 86_400);
     let answer = present(&issuer, None, &token).await;
     assert_eq!(answer.header("retry-after"), "1");
-    assert_snapshot!(answer, @"");
+    assert_snapshot!(answer, @r#"503 {"error":"temporarily_unavailable","error_description":"the issuer cannot answer at present; try again"}"#);
     // It comes back: once the back-off is over all is well.
     stand_in.publishes(&[TestKey::Es256]);
     let discovery = json!({ "issuer": stand_in.url, "jwks_uri": format!("{}/jwks", stand_in.url) });
@@ -138,6 +138,7 @@ async fn an_edit_of_the_keys_takes_effect_at_once() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn documents_that_are_not_what_they_must_be_are_refused_when_the_issuer_is_added() {
     let issuer = mail_issuer().await;
     let mut answers = Answers::default();
@@ -212,7 +213,17 @@ async fn documents_that_are_not_what_they_must_be_are_refused_when_the_issuer_is
         let said = format!("{} {}", answer.status, answer.json()["detail"]);
         answers.add(case, &issuer, &said.replace(&stand_in.url, "PLATFORM"));
     }
-    assert_snapshot!(answers, @"");
+    assert_snapshot!(answers, @r#"
+    another issuer's: 400 "url: does not do: the discovery document PLATFORM/.well-known/openid-configuration does not name the issuer PLATFORM, byte for byte"
+    no JSON: 400 "url: does not do: the discovery document PLATFORM/.well-known/openid-configuration is not valid JSON"
+    a redirect: 400 "url: does not do: the discovery document PLATFORM/.well-known/openid-configuration is answered with a redirect (302), which is not followed; name the address it leads to"
+    a key set without keys: 400 "url: does not do: the key set PLATFORM/jwks: the key set has no usable key; put at least one public signature key in `keys`"
+    a huge key set: 201 ["the key set PLATFORM/jwks cannot be fetched: the answer is longer than 65536 bytes; it is tried again when a token comes"]
+    a key set that is not there: 201 ["the key set PLATFORM/jwks cannot be fetched: the answer has the status 404; it is tried again when a token comes"]
+    a key set on a private address: 400 "url: does not do: the key set https://10.0.0.1/jwks must not be fetched: its host is not a public address"
+    a key set of the machine's own cloud: 400 "url: does not do: the key set https://169.254.169.254/latest/meta-data/ must not be fetched: its host is not a public address"
+    a key set over http elsewhere: 400 "url: does not do: the key set http://keys.example.com/jwks must not be fetched: it is not an https URL"
+    "#);
 }
 
 #[tokio::test]
@@ -246,7 +257,15 @@ async fn without_the_switch_for_laboratories_nothing_on_this_machine_is_fetched(
         answers.add(&case, &issuer, &said);
     }
     assert_eq!(stand_in.key_set_requests(), 0);
-    assert_snapshot!(answers, @"");
+    assert_snapshot!(answers, @r#"
+    PLATFORM {"type":"discovery"}: 400 "url: must not be fetched: it is not an https URL; keys come from public https addresses only, else give them with --jwks"
+    https://127.0.0.1 {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys come from public https addresses only, else give them with --jwks"
+    https://localhost {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys come from public https addresses only, else give them with --jwks"
+    https://169.254.169.254 {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys come from public https addresses only, else give them with --jwks"
+    https://[fd00::1] {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys come from public https addresses only, else give them with --jwks"
+    https://id.example.com {"type":"jwks_uri","url":"https://192.168.0.1/jwks"}: 400 "jwks_uri: must not be fetched: its host is not a public address; keys come from public https addresses only, else give them with --jwks"
+    https://id.example.com {"type":"jwks_uri","url":"http://keys.example.com/jwks"}: 400 "jwks_uri: must not be fetched: it is not an https URL; keys come from public https addresses only, else give them with --jwks"
+    "#);
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn a_workflow_of_github_gets_a_token_and_the_audit_says_whose_run_it_was()
     let token = signed(TestKey::Rs256, Some("JWT"), &github_claims(&issuer.url));
     let answer = present(&issuer, None, &token).await;
     assert_eq!(answer.claims()["sub"], "agent:deployer");
-    assert_snapshot!(issued_detail(&issuer).await, @"");
+    assert_snapshot!(issued_detail(&issuer).await, @r#"{"aud":"https://mail.example","credential":"[credential]","exp":"[exp]","external":{"reference":"[reference]","subject":"repo:octo-org/octo-repo:environment:prod","trusted_issuer":"github"},"grant_type":"client_credentials","kid":"[kid]","method":"private_key_jwt","scope":"read send"}"#);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_pod_uses_one_projected_token_a_hundred_times_in_its_hour() {
         issuer.clock.advance(35);
     }
     issuer.clock.advance(200);
-    assert_snapshot!(refusal(&present(&issuer, Some("mailer"), &token).await), @"");
+    assert_snapshot!(refusal(&present(&issuer, Some("mailer"), &token).await), @r#"401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}"#);
 }
 
 #[tokio::test]
@@ -120,8 +120,8 @@ async fn the_pod_of_another_service_account_is_nobody_here() {
         json!({ "sub": "system:serviceaccount:prod:mailer2" }),
     );
     let token = signed(TestKey::Rs256, None, &claims);
-    assert_snapshot!(refusal(&present(&issuer, None, &token).await), @"");
-    assert_snapshot!(refusal(&present(&issuer, Some("mailer"), &token).await), @"");
+    assert_snapshot!(refusal(&present(&issuer, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer2"}"#);
+    assert_snapshot!(refusal(&present(&issuer, Some("mailer"), &token).await), @r#"401 {"error":"invalid_client","error_description":"no live federated credential of the client that client_id names matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer2"}"#);
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn an_agent_of_another_firman_is_an_agent_here() {
         .assert_issued();
     let answer = present(&here, None, &token).await;
     assert_eq!(answer.claims()["sub"], "agent:guest");
-    assert_snapshot!(refusal(&present(&here, None, &token).await), @"");
+    assert_snapshot!(refusal(&present(&here, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
 }
 
 /// github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md §3: `sub`, `aud`, `exp` and nothing else.
@@ -286,7 +286,7 @@ async fn a_jwt_svid_proves_its_workload() {
         let answer = present_as(&issuer, JWT_SPIFFE, client_id, &token).await;
         assert_eq!(answer.claims()["sub"], "agent:mailer");
     }
-    assert_snapshot!(issued_detail(&issuer).await, @"");
+    assert_snapshot!(issued_detail(&issuer).await, @r#"{"aud":"https://mail.example","credential":"[credential]","exp":"[exp]","external":{"reference":"[reference]","subject":"spiffe://example.org/ns/prod/mailer","trusted_issuer":"mesh"},"grant_type":"client_credentials","kid":"[kid]","method":"spiffe_jwt","scope":"read send"}"#);
 }
 
 #[tokio::test]
