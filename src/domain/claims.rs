@@ -87,8 +87,16 @@ pub struct TokenClaims {
     pub subject_profile: String,
     /// `acting_agent`: the subject of the agent that presented itself, always.
     pub acting_agent: String,
+    /// `cnf.jkt`: the thumbprint of the key that the token is bound to; `None`: a bearer token (RFC 9449 §6).
+    pub bound_to: Option<String>,
     /// `act`: who acts for the subject, left out when nobody does (RFC 8693 §4.1).
     pub actors: ActorChain,
+}
+
+/// `cnf` (RFC 7800 §3.1).
+#[derive(Serialize)]
+struct Confirmation<'c> {
+    jkt: &'c str,
 }
 
 /// The `sub_profile` of an agent.
@@ -117,6 +125,9 @@ impl Serialize for TokenClaims {
         }
         map.serialize_entry("sub_profile", &self.subject_profile)?;
         map.serialize_entry("acting_agent", &self.acting_agent)?;
+        if let Some(jkt) = &self.bound_to {
+            map.serialize_entry("cnf", &Confirmation { jkt })?;
+        }
         if !self.actors.is_empty() {
             map.serialize_entry("act", &self.actors)?;
         }

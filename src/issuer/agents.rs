@@ -399,8 +399,8 @@ impl Issuer {
         self.agent(before.name.as_str()).await
     }
 
-    /// Removes an agent for good: its credentials are revoked, it leaves its groups and roles, and its
-    /// name and subject are never given out again. Does nothing to one that is removed.
+    /// Removes an agent for good: its credentials and delegations are revoked, it leaves its groups and
+    /// roles, and its name and subject are never given out again. Does nothing to one that is removed.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -436,6 +436,7 @@ impl Issuer {
         after.roles = Vec::new();
         self.write_agent(&mut change, &before, &mut after).await?;
         self.drop_claude_link(&mut change, &before).await?;
+        self.revoke_delegations_of(&mut change, &before).await?;
         let detail = json!({
             "subject": before.subject,
             "owner": before.owner,

@@ -24,7 +24,7 @@ use crate::ports::time::UnixMillis;
 use crate::store::UsedAssertion;
 use crate::store::{Head, StoreError, Tx};
 
-use super::authenticate::SpentAssertion;
+use super::authenticate::Spent;
 use super::authorize::Basis;
 use super::mint::{IssuedToken, Minted};
 use super::secrets::is_well_formed;
@@ -51,11 +51,8 @@ pub enum Outcome {
     Recorded(IssuedToken),
     /// What it was decided on has changed: decide again.
     Stale,
-    /// An assertion or a single-use token that pays for it was used before.
-    Replayed {
-        /// Its mark.
-        digest: [u8; 16],
-    },
+    /// Something that is taken once was used before.
+    Replayed(Spent),
     /// The token that it is made from was revoked.
     Revoked,
     /// It could not be recorded: nothing leaves.
@@ -356,7 +353,7 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
             let outcome = match verdict {
                 Verdict::Recorded => Outcome::Recorded(issuance.minted.issued),
                 Verdict::Stale => Outcome::Stale,
-                Verdict::Replayed { digest } => Outcome::Replayed { digest },
+                Verdict::Replayed(what) => Outcome::Replayed(what),
                 Verdict::Revoked => Outcome::Revoked,
                 Verdict::Unavailable => Outcome::Unavailable,
             };
@@ -370,7 +367,7 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
 enum Verdict {
     Recorded,
     Stale,
-    Replayed { digest: [u8; 16] },
+    Replayed(Spent),
     Revoked,
     Unavailable,
 }
@@ -499,9 +496,8 @@ impl Issuer {
                 continue;
             }
             let spends = issuance.minted.authorization.spends();
-            let used = spends.iter().find(|spent| in_batch.contains(&spent.digest));
-            if let Some(SpentAssertion { digest, .. }) = used {
-                *verdict = Verdict::Replayed { digest: *digest };
+            if let Some(spent) = spends.iter().find(|spent| in_batch.contains(&spent.digest)) {
+                *verdict = Verdict::Replayed(spent.what);
                 continue;
             }
             for spent in spends {
@@ -523,46 +519,20 @@ impl Issuer {
         }
         let digests: Vec<[u8; 16]> = marks.iter().map(|mark| mark.digest).collect();
         let token_ids: Vec<String> = marks.into_iter().map(|mark| mark.token_id).collect();
-        let mut needed: HashMap<&str, usize> = HashMap::new();
-        for token_id in &token_ids {
-            *needed.entry(token_id).or_default() += 1;
-        }
-        let mut won: HashMap<String, usize> = HashMap::new();
-        for winner in tx
+        let won: HashSet<[u8; 16]> = tx
             .used_assertion_winners(&self.id, &token_ids, &digests)
             .await?
-        {
-            *won.entry(winner).or_default() += 1;
-        }
+            .into_iter()
+            .collect();
         for (issuance, verdict) in issuances.iter().zip(verdicts.iter_mut()) {
-            let token_id = issuance.minted.token_id.as_str();
+            let spends = issuance.minted.authorization.spends();
             // One that won a mark and lost another leaves the first used: its bearer showed it.
-            if *verdict == Verdict::Recorded && won.get(token_id) != needed.get(token_id) {
-                let digest = self.lost_mark(tx, issuance).await?;
-                *verdict = Verdict::Replayed { digest };
+            if *verdict == Verdict::Recorded
+                && let Some(lost) = spends.iter().find(|spent| !won.contains(&spent.digest))
+            {
+                *verdict = Verdict::Replayed(lost.what);
             }
         }
         Ok(())
-    }
-
-    /// Which mark of an issuance was set before, so that its client is told which token was used.
-    async fn lost_mark(&self, tx: &mut Tx, issuance: &Issuance) -> Result<[u8; 16], StoreError> {
-        let spends = issuance.minted.authorization.spends();
-        if let [only] = spends {
-            return Ok(only.digest);
-        }
-        let token_id = std::slice::from_ref(&issuance.minted.token_id);
-        for SpentAssertion { digest, .. } in spends {
-            if tx
-                .used_assertion_winners(&self.id, token_id, &[*digest])
-                .await?
-                .is_empty()
-            {
-                return Ok(*digest);
-            }
-        }
-        Err(StoreError::corrupt(
-            "marks of assertions went missing while they were set",
-        ))
     }
 }

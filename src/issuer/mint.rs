@@ -94,6 +94,8 @@ pub struct IssuedToken {
     pub scope: String,
     /// What the token is, when it was asked for as a type (RFC 8693 §2.2.1).
     pub issued_token_type: Option<TokenType>,
+    /// True when the access token is bound to a key (RFC 9449 §5).
+    pub is_bound: bool,
 }
 
 impl fmt::Debug for IssuedToken {
@@ -149,6 +151,7 @@ impl Issuer {
                 audience: claims.client_id.clone(),
                 token_id: token_id(now, random),
                 scope: String::new(),
+                bound_to: None,
                 ..claims.clone()
             };
             drafts.push(entry.draft(AuditEvent::IdTokenIssued, &id_claims));
@@ -162,6 +165,7 @@ impl Issuer {
             expires_in: authorization.lifetime(),
             scope: claims.scope,
             issued_token_type,
+            is_bound: claims.bound_to.is_some(),
         };
         Ok(Minted {
             token_id: claims.token_id,
@@ -214,6 +218,7 @@ pub fn agent_claims(
         attributes,
         subject_profile: AI_AGENT.to_owned(),
         acting_agent: agent.subject.as_str().to_owned(),
+        bound_to: None,
         actors: ActorChain::default(),
     }
 }
@@ -279,6 +284,7 @@ fn access_token_claims(
         issued_at,
         expires_at: issued_at.plus(authorization.lifetime()),
         token_id,
+        bound_to: authorization.jkt().map(str::to_owned),
         ..claims
     }
 }
@@ -348,6 +354,8 @@ fn sign(
 fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(), MintError> {
     let presenter = authorization.agent().subject.as_str();
     let newest = claims.actors.actors().first();
+    let is_id_token = claims.audience == claims.client_id;
+    let key = authorization.jkt().filter(|_| !is_id_token);
     let fault = if claims.subject != authorization.subject() || claims.acting_agent != presenter {
         "sub is not whom the token is about, or acting_agent is not the agent that presented itself"
     } else if authorization.delegated().is_some() != newest.is_some() {
@@ -356,10 +364,10 @@ fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(),
         .is_some_and(|actor| actor.subject != presenter || actor.issuer != claims.issuer)
     {
         "the outermost act is not the agent that presented itself"
-    } else if claims.audience != authorization.target().audience
-        && claims.audience != claims.client_id
-    {
+    } else if claims.audience != authorization.target().audience && !is_id_token {
         "aud is neither the resource nor the client"
+    } else if claims.bound_to.as_deref() != key {
+        "cnf is not the key that was proven"
     } else if claims.expires_at.since(claims.issued_at) != authorization.lifetime()
         || authorization.lifetime() <= 0
     {
@@ -397,10 +405,16 @@ impl Entry<'_> {
             "method": self.authorization.method().as_str(),
             "credential": self.authorization.credential().as_str(),
         });
+        if let Some(jkt) = &claims.bound_to {
+            detail["jkt"] = json!(jkt);
+        }
         if let Some(delegated) = self.authorization.delegated() {
             detail["subject_token"] = json!(delegated.parent.id);
             detail["delegation"] = json!(delegated.delegation);
             detail["act"] = json!(claims.actors);
+        }
+        if let Some(external) = self.authorization.external() {
+            detail["external"] = json!(external);
         }
         AuditDraft {
             at: self.now,

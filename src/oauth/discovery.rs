@@ -32,6 +32,7 @@ pub(super) fn metadata(issuer: &str) -> Value {
         "grant_types_supported": GrantType::ALL.map(GrantType::as_str),
         "token_endpoint_auth_methods_supported": ClientAuthMethod::ALL.map(ClientAuthMethod::as_str),
         "token_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
+        "dpop_signing_alg_values_supported": assertion_algorithms(),
         "scopes_supported": [OPENID, PROFILE],
         // Client libraries insist on the next three; an ID token comes from the token endpoint here.
         "response_types_supported": ["id_token"],
@@ -43,7 +44,7 @@ pub(super) fn metadata(issuer: &str) -> Value {
     })
 }
 
-/// What assertions may be signed with; Ed25519 under both of its names (RFC 9864).
+/// What assertions and DPoP proofs may be signed with; Ed25519 under both of its names (RFC 9864).
 fn assertion_algorithms() -> Vec<&'static str> {
     SigningAlgorithm::ALL
         .iter()

@@ -26,6 +26,10 @@ pub enum ErrorCode {
     InvalidTarget,
     /// The client may not use that grant type.
     UnauthorizedClient,
+    /// The proof of a key is not good, or is owed (RFC 9449 §5).
+    InvalidDpopProof,
+    /// The proof needs the nonce that the answer brings (RFC 9449 §8).
+    UseDpopNonce,
     /// A fault of ours.
     ServerError,
     /// Too much at once; try again.
@@ -43,6 +47,8 @@ impl ErrorCode {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::UnauthorizedClient => "unauthorized_client",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -105,6 +111,25 @@ impl OAuthError {
             ErrorCode::UnsupportedGrantType,
             StatusCode::BAD_REQUEST,
             format!("grant_type must be one of: {supported}"),
+        )
+    }
+
+    /// 400: the proof of a key is not good; the fault is named.
+    pub fn invalid_dpop_proof(problem: impl Into<String>) -> Self {
+        Self::new(
+            ErrorCode::InvalidDpopProof,
+            StatusCode::BAD_REQUEST,
+            problem,
+        )
+    }
+
+    /// 400: the same again, with the nonce that the header `DPoP-Nonce` gives.
+    #[must_use]
+    pub fn use_dpop_nonce() -> Self {
+        Self::new(
+            ErrorCode::UseDpopNonce,
+            StatusCode::BAD_REQUEST,
+            "make a new proof with the nonce of the header DPoP-Nonce",
         )
     }
 
@@ -179,6 +204,7 @@ impl From<AuthorizationError> for OAuthError {
             AuthorizationError::InvalidScope(_) => ErrorCode::InvalidScope,
             AuthorizationError::InvalidTarget(_) => ErrorCode::InvalidTarget,
             AuthorizationError::UnauthorizedClient(_) => ErrorCode::UnauthorizedClient,
+            AuthorizationError::NoProof(_) => ErrorCode::InvalidDpopProof,
         };
         Self::new(code, StatusCode::BAD_REQUEST, description)
     }

@@ -3,6 +3,7 @@
 
 mod client_auth;
 mod discovery;
+mod dpop;
 mod error;
 mod form;
 mod grant;

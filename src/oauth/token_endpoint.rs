@@ -15,9 +15,12 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Value, json};
 
 use crate::domain::audit::{AuditDraft, AuditEvent};
-use crate::issuer::authenticate::{AuthenticatedClient, AuthenticationError, PresentedCredential};
+use crate::issuer::authenticate::{
+    AuthenticatedClient, AuthenticationError, PresentedCredential, Spent,
+};
 use crate::issuer::authorize::token_exchange::{ExchangeError, TokenType};
 use crate::issuer::authorize::{Authorization, AuthorizationError, client_credentials};
+use crate::issuer::dpop::{ProofRefused, ProvenKey};
 use crate::issuer::ledger::Outcome;
 use crate::issuer::mint::{IssuedToken, MintError};
 use crate::issuer::{Caller, Issuer};
@@ -28,7 +31,7 @@ use crate::store::AgentAggregate;
 use super::error::OAuthError;
 use super::form::Form;
 use super::grant::GrantRequest;
-use super::{Shared, client_auth, grant};
+use super::{Shared, client_auth, dpop, grant};
 
 /// A decision that went stale is made once more on fresh rows, then given up.
 const ATTEMPTS: u32 = 2;
@@ -65,7 +68,7 @@ async fn token(
         address: peer.ip().to_string(),
     };
     let answered = tokio::time::timeout(ANSWER_WITHIN, answer(&shared, &caller, &headers, &body));
-    match answered
+    let answer = match answered
         .await
         .unwrap_or_else(|elapsed| Err(OAuthError::unavailable().because(elapsed)))
     {
@@ -73,7 +76,8 @@ async fn token(
         Err(error) => error
             .challenging(client_auth::uses_authorization_header(&headers))
             .into_response(),
-    }
+    };
+    dpop::with_nonce(answer, &headers, &shared.issuer)
 }
 
 async fn answer(
@@ -86,14 +90,17 @@ async fn answer(
     let form = Form::parse(headers, body)?;
     let request = grant::parse(&form)?;
     let presented = client_auth::parse(headers, &form)?;
+    let unverified_proof = dpop::unverified_proof(headers)?;
     for _ in 0..ATTEMPTS {
         let now = issuer.ports().clock.now_millis();
         let mut client = authenticate(shared, &presented, caller).await?;
-        let mut decision = decide(issuer, &client, &request, now.seconds()).await?;
+        let proven = prove(issuer, &client, unverified_proof, caller, now.seconds())?;
+        let asked = (&request, proven.as_ref());
+        let mut decision = decide(issuer, &client, asked, now.seconds()).await?;
         if decision.is_err() && renewed(issuer, client.basis()).await? {
             // A refusal is decided once more on fresh rows before it is given.
             client = authenticate(shared, &presented, caller).await?;
-            decision = decide(issuer, &client, &request, now.seconds()).await?;
+            decision = decide(issuer, &client, asked, now.seconds()).await?;
         }
         let authorization = decision.map_err(|refused| {
             let reason = refused.error.to_string();
@@ -123,8 +130,8 @@ async fn answer(
         match issuer.record(minted).await {
             Outcome::Recorded(issued) => return Ok(issued),
             Outcome::Stale => {}
-            Outcome::Replayed { digest } => {
-                let (answer, reason) = replayed(&client, digest);
+            Outcome::Replayed(what) => {
+                let (answer, reason) = replayed(what);
                 refuse(
                     issuer,
                     client.aggregate(),
@@ -170,6 +177,9 @@ async fn authenticate(
         Err(AuthenticationError::Refused {
             rests_on_state: true,
             ..
+        } | AuthenticationError::External {
+            rests_on_state: true,
+            ..
         })
     ) && renewed(issuer, basis).await?
     {
@@ -196,8 +206,69 @@ async fn authenticate(
             refuse(issuer, &client, caller, (&answer, &problem, Value::Null));
             Err(answer)
         }
+        Err(AuthenticationError::External {
+            problem, claimed, ..
+        }) => {
+            let reason = "a token of a trusted issuer proves no agent";
+            issuer.note_unproven(reason, &claimed, caller);
+            if shared.refusals.is_exceeded(&caller.address, &claimed) {
+                return Err(OAuthError::slow_down());
+            }
+            Err(OAuthError::invalid_assertion(problem))
+        }
         Err(AuthenticationError::Unavailable(source)) => {
             Err(OAuthError::unavailable().because(source))
+        }
+    }
+}
+
+/// What is said of something that is taken once and was used before; and what the audit says.
+fn replayed(what: Spent) -> (OAuthError, &'static str) {
+    match what {
+        Spent::ClientAssertion => (
+            OAuthError::invalid_assertion("jti was used before; each assertion is accepted once"),
+            "the assertion was used before",
+        ),
+        Spent::SubjectToken => (
+            OAuthError::invalid_request("subject_token: it was used before and is accepted once"),
+            "the subject token was used before",
+        ),
+        Spent::ActorToken => (
+            OAuthError::invalid_request("actor_token: it was used before and is accepted once"),
+            "the actor token was used before",
+        ),
+        Spent::DpopProof => (
+            OAuthError::invalid_dpop_proof("jti was used before; each proof is accepted once"),
+            "the proof was used before",
+        ),
+    }
+}
+
+/// The key that the request proves to hold, if it brings a proof. That a nonce is asked for is no
+/// refusal, and no entry of the audit: every client begins with that.
+fn prove(
+    issuer: &Arc<Issuer>,
+    client: &AuthenticatedClient,
+    unverified_proof: Option<&str>,
+    caller: &Caller,
+    now: UnixTime,
+) -> Result<Option<ProvenKey>, OAuthError> {
+    let Some(unverified_proof) = unverified_proof else {
+        return Ok(None);
+    };
+    let endpoint = format!("{}/oauth2/token", issuer.url());
+    match issuer.check_proof(unverified_proof, ("POST", &endpoint), now) {
+        Ok(proven) => Ok(Some(proven)),
+        Err(ProofRefused::Nonce) => Err(OAuthError::use_dpop_nonce()),
+        Err(ProofRefused::Fault(problem)) => {
+            let answer = OAuthError::invalid_dpop_proof(problem.clone());
+            refuse(
+                issuer,
+                client.aggregate(),
+                caller,
+                (&answer, &problem, Value::Null),
+            );
+            Err(answer)
         }
     }
 }
@@ -212,21 +283,22 @@ struct Refused {
 async fn decide(
     issuer: &Issuer,
     client: &AuthenticatedClient,
-    request: &GrantRequest,
+    (request, proven): (&GrantRequest, Option<&ProvenKey>),
     now: UnixTime,
 ) -> Result<Result<Authorization, Refused>, OAuthError> {
     match request {
-        GrantRequest::ClientCredentials(request) => Ok(client_credentials::authorize(
-            client,
-            request,
-            &issuer.policy(),
-        )
-        .map_err(|error| Refused {
-            error,
-            facts: Value::Null,
-        })),
+        GrantRequest::ClientCredentials(request) => {
+            Ok(
+                client_credentials::authorize(client, request, proven, &issuer.policy()).map_err(
+                    |error| Refused {
+                        error,
+                        facts: Value::Null,
+                    },
+                ),
+            )
+        }
         GrantRequest::TokenExchange(request) => {
-            match issuer.exchange(client, request, None, now).await {
+            match issuer.exchange(client, request, proven, now).await {
                 Ok(authorization) => Ok(Ok(authorization)),
                 Err(ExchangeError::Refused { error, facts }) => Ok(Err(Refused { error, facts })),
                 Err(ExchangeError::Unavailable(source)) => {
@@ -247,24 +319,6 @@ fn parent(authorization: &Authorization) -> Value {
             "act": delegated.actors,
             "aud": authorization.target().audience,
         }),
-    }
-}
-
-/// What the client is told of a replay: a client assertion that was used proves nobody; a subject or actor
-/// token that was used is a bad request of a client that is proven (RFC 8693 §2.2.2).
-fn replayed(client: &AuthenticatedClient, digest: [u8; 16]) -> (OAuthError, &'static str) {
-    if client.spends().is_some_and(|spent| spent.digest == digest) {
-        let problem = "jti was used before; each assertion is accepted once";
-        (
-            OAuthError::invalid_assertion(problem),
-            "the assertion was used before",
-        )
-    } else {
-        let problem = "subject_token or actor_token: its jti was used before; each token of its issuer is accepted once";
-        (
-            OAuthError::invalid_request(problem),
-            "the subject token or the actor token was used before",
-        )
     }
 }
 
@@ -312,11 +366,12 @@ fn refuse(
     });
 }
 
-/// RFC 6749 §5.1, RFC 8693 §2.2.1.
+/// RFC 6749 §5.1, RFC 8693 §2.2.1, RFC 9449 §5.
 fn issued_response(issued: &IssuedToken) -> Response {
     // RFC 8693 §2.2.1: what is no access token is used in no such way.
     let token_type = match issued.issued_token_type {
         Some(TokenType::IdToken) => "N_A",
+        Some(TokenType::AccessToken | TokenType::Jwt) | None if issued.is_bound => "DPoP",
         Some(TokenType::AccessToken | TokenType::Jwt) | None => "Bearer",
     };
     let mut body = json!({ "access_token": issued.access_token, "token_type": token_type, "expires_in": issued.expires_in });

@@ -5,14 +5,17 @@
 //! silently.
 
 use crate::domain::profile::Profile;
-use crate::domain::resource::Resource;
+use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{OPENID, Scope, Scopes, join_scopes};
 use crate::domain::settings::{IssuerSettings, LIFETIME_FLOOR_SECONDS};
 use crate::jose::algorithm::SigningAlgorithm;
 
-use super::{Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, reach};
+use super::{
+    Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, bound_to, reach,
+};
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::cache::Policy;
+use crate::issuer::dpop::ProvenKey;
 
 /// A parsed request of this grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,17 +41,20 @@ pub struct Decision {
     pub with_id_token: bool,
 }
 
-/// Decides a request of a proven client.
+/// Decides a request of a proven client; `proven` is the key that it proved to hold.
 ///
 /// # Errors
 /// [`AuthorizationError`], naming what is granted.
 pub fn authorize(
     client: &AuthenticatedClient,
     request: &ClientCredentialsRequest,
+    proven: Option<&ProvenKey>,
     policy: &Policy,
 ) -> Result<Authorization, AuthorizationError> {
     let agent = &client.aggregate().agent;
     let decision = decide(agent, request, policy)?;
+    let jkt = bound_to(agent, &decision.target, proven)?;
+    let proof = proven.map(ProvenKey::spends);
     Ok(Authorization {
         aggregate: std::sync::Arc::clone(client.aggregate()),
         basis: Basis {
@@ -58,11 +64,13 @@ pub fn authorize(
         grant_type: GrantType::ClientCredentials,
         method: client.method(),
         credential: client.credential().clone(),
-        spends: client.spends().into_iter().collect(),
+        external: client.external().cloned(),
+        spends: client.spends().into_iter().chain(proof).collect(),
         target: decision.target,
         scopes: decision.scopes,
         lifetime: decision.lifetime,
         with_id_token: decision.with_id_token,
+        jkt,
         delegated: None,
     })
 }
@@ -106,6 +114,7 @@ pub fn decide(
             audience: settings.url.clone(),
             typ: Profile::Generic.demands().typ,
             algorithm: settings.default_algorithm,
+            binding: Binding::Offered,
         };
         let lifetime = lifetime(
             request.expires_in,
@@ -129,6 +138,7 @@ pub fn decide(
             audience: resource.identifier.as_str().to_owned(),
             typ: demands.typ,
             algorithm: algorithm(resource, settings),
+            binding: resource.binding(),
         },
         scopes,
         lifetime: lifetime(request.expires_in, default, cap)?,

@@ -11,6 +11,7 @@ use crate::domain::agent::Agent;
 use crate::domain::group::Group;
 use crate::domain::id::{AgentId, CredentialId, ResourceId};
 use crate::domain::name::Name;
+use crate::domain::resource::Binding;
 use crate::domain::role::{GrantedScopes, Role};
 use crate::domain::scope::Scopes;
 use crate::jose::algorithm::SigningAlgorithm;
@@ -18,6 +19,8 @@ use crate::store::AgentAggregate;
 
 use super::authenticate::{ClientAuthMethod, SpentAssertion};
 use super::cache::Policy;
+use super::dpop::ProvenKey;
+use super::federated::ExternalIdentity;
 use token_exchange::Delegated;
 
 /// The `grant_type` values of the token endpoint.
@@ -66,6 +69,9 @@ pub enum AuthorizationError {
     /// RFC 6749 §5.2 `unauthorized_client`.
     #[error("{0}")]
     UnauthorizedClient(String),
+    /// RFC 9449 §5 `invalid_dpop_proof`: a proof is owed.
+    #[error("{0}")]
+    NoProof(String),
 }
 
 /// What a decision rests on: the registry version it was made at, and the agents concerned.
@@ -103,11 +109,13 @@ pub struct Authorization {
     grant_type: GrantType,
     method: ClientAuthMethod,
     credential: CredentialId,
+    external: Option<Arc<ExternalIdentity>>,
     spends: Vec<SpentAssertion>,
     target: Target,
     scopes: Scopes,
     lifetime: i64,
     with_id_token: bool,
+    jkt: Option<String>,
     delegated: Option<Box<Delegated>>,
 }
 
@@ -120,6 +128,8 @@ pub struct Target {
     pub typ: &'static str,
     /// The algorithm that signs.
     pub algorithm: SigningAlgorithm,
+    /// Whether the token is bound to a key.
+    pub binding: Binding,
 }
 
 impl Authorization {
@@ -153,10 +163,22 @@ impl Authorization {
         &self.credential
     }
 
-    /// The assertions that are used up by issuing.
+    /// Who the client is elsewhere, when a trusted issuer's token proved it.
+    #[must_use]
+    pub fn external(&self) -> Option<&ExternalIdentity> {
+        self.external.as_deref()
+    }
+
+    /// The assertions and proofs that are used up by issuing.
     #[must_use]
     pub fn spends(&self) -> &[SpentAssertion] {
         &self.spends
+    }
+
+    /// The thumbprint of the key that the access token is bound to, if it is.
+    #[must_use]
+    pub fn jkt(&self) -> Option<&str> {
+        self.jkt.as_deref()
     }
 
     /// For whom the agent acts, if for somebody else.
@@ -196,6 +218,37 @@ impl Authorization {
     #[must_use]
     pub fn with_id_token(&self) -> bool {
         self.with_id_token
+    }
+}
+
+/// The key that a token of `agent` for `target` is bound to: that of the proof. Where one is owed there is
+/// no token without it, and where a binding would protect nothing there is none with it.
+fn bound_to(
+    agent: &Agent,
+    target: &Target,
+    proven: Option<&ProvenKey>,
+) -> Result<Option<String>, AuthorizationError> {
+    let audience = &target.audience;
+    match (proven, target.binding) {
+        (Some(_), Binding::Impossible) => Err(AuthorizationError::InvalidTarget(format!(
+            "{audience} takes bearer tokens only: leave the header DPoP out"
+        ))),
+        (None, Binding::Impossible) if agent.dpop_required => {
+            Err(AuthorizationError::InvalidTarget(format!(
+                "{audience} takes bearer tokens only, and tokens of this agent must be bound to a key"
+            )))
+        }
+        (Some(proven), Binding::Offered | Binding::Required) => Ok(Some(proven.jkt().to_owned())),
+        (None, Binding::Required) => Err(AuthorizationError::NoProof(format!(
+            "tokens for {audience} must be bound to a key: send a proof in the header DPoP (RFC 9449)"
+        ))),
+        (None, Binding::Offered) if agent.dpop_required => {
+            Err(AuthorizationError::NoProof(
+                "tokens of this agent must be bound to a key: send a proof in the header DPoP (RFC 9449)"
+                    .to_owned(),
+            ))
+        }
+        (None, Binding::Offered | Binding::Impossible) => Ok(None),
     }
 }
 

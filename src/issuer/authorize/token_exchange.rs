@@ -12,23 +12,25 @@ use serde_json::{Map, Value, json};
 use crate::domain::actor::{ACTORS_MAX, Actor, ActorChain};
 use crate::domain::agent::Agent;
 use crate::domain::claims::{AI_AGENT, USER, is_reserved_claim};
-use crate::domain::credential::CredentialKind;
 use crate::domain::delegation::{Delegation, PresentedSubject};
 use crate::domain::id::{DelegationId, TrustedIssuerId};
-use crate::domain::resource::Resource;
+use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{Scopes, join_scopes};
 use crate::domain::trusted_issuer::user_subject;
 use crate::issuer::Issuer;
-use crate::issuer::authenticate::{AuthenticatedClient, SpentAssertion};
+use crate::issuer::authenticate::{AuthenticatedClient, Spent, SpentAssertion};
 use crate::issuer::cache::Policy;
+use crate::issuer::dpop::ProvenKey;
 use crate::issuer::external_token::{ExternalToken, ExternalTokenError, TrustedFor};
+use crate::issuer::federated::NoAgent;
 use crate::issuer::own_token::OwnToken;
 use crate::ports::time::UnixTime;
 use crate::store::{AgentAggregate, StoreError};
 
 use super::client_credentials::{algorithm, default_lifetime, max_lifetime, not_granted};
 use super::{
-    Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, available, reach,
+    Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, available,
+    bound_to, reach,
 };
 
 /// A parsed request of this grant (RFC 8693 §2.1).
@@ -156,8 +158,8 @@ struct VerifiedSubject {
 }
 
 impl Issuer {
-    /// Verifies the tokens of an exchange and decides it. `proven_jkt` is the thumbprint of the key that
-    /// the request proved to hold (RFC 9449).
+    /// Verifies the tokens of an exchange and decides it. `proven` is the key that the request proved to
+    /// hold (RFC 9449).
     ///
     /// # Errors
     /// [`ExchangeError`], with the reason.
@@ -165,7 +167,7 @@ impl Issuer {
         &self,
         client: &AuthenticatedClient,
         request: &TokenExchangeRequest,
-        proven_jkt: Option<&str>,
+        proven: Option<&ProvenKey>,
         now: UnixTime,
     ) -> Result<Authorization, ExchangeError> {
         let refused = |error, facts: Value| ExchangeError::Refused { error, facts };
@@ -182,21 +184,22 @@ impl Issuer {
             return Err(refused(error, facts(request, None)));
         }
         let subject = self.subject_token(client, request, &policy, now).await?;
-        let proven = (
+        let known = (
             subject.subject.as_str(),
             subject.parent.id.as_str(),
             &subject.actors,
         );
-        let facts = facts(request, Some(proven));
+        let facts = facts(request, Some(known));
         let actor_spends = self
-            .actor_token(client, request, proven_jkt, now)
+            .actor_token(client, request, (proven, now))
             .await
             .map_err(|error| match error {
                 ExchangeError::Refused { error, .. } => refused(error, facts.clone()),
                 ExchangeError::Unavailable(source) => ExchangeError::Unavailable(source),
             })?;
-        let mut authorization = decide(client, request, &subject, (proven_jkt, now), &policy)
+        let mut authorization = decide(client, request, &subject, (proven, now), &policy)
             .map_err(|error| refused(error, facts))?;
+        let actor_spends = actor_spends.map(|spent| spent.as_of(Spent::ActorToken));
         authorization.spends.extend(actor_spends);
         Ok(authorization)
     }
@@ -263,8 +266,7 @@ impl Issuer {
         &self,
         client: &AuthenticatedClient,
         request: &TokenExchangeRequest,
-        proven_jkt: Option<&str>,
-        now: UnixTime,
+        (proven, now): (Option<&ProvenKey>, UnixTime),
     ) -> Result<Option<SpentAssertion>, ExchangeError> {
         let refused = |problem: &str| ExchangeError::Refused {
             error: AuthorizationError::InvalidRequest(format!("actor_token: {problem}")),
@@ -279,8 +281,8 @@ impl Issuer {
                 .verify_external(unverified, TrustedFor::Actor, now)
                 .await
                 .map_err(|error| external_fault("actor_token", error, Value::Null))?;
-            let jkt = bound_to(&token.claims.other).map_err(|problem| refused(&problem))?;
-            if jkt.is_some_and(|jkt| proven_jkt != Some(jkt)) {
+            let jkt = binding_of(&token.claims.other).map_err(|problem| refused(&problem))?;
+            if !is_held(jkt, proven) {
                 return Err(refused(BOUND));
             }
             if token.claims.other.contains_key("act") {
@@ -288,9 +290,12 @@ impl Issuer {
                     "an actor token must not be a delegated one: leave out act",
                 ));
             }
-            if !is_proven_by(client.aggregate(), &token, now) {
-                return Err(refused("no federated credential of this agent matches it"));
-            }
+            self.federated_agent(&token, Some(agent.name.as_str()), now)
+                .await
+                .map_err(|error| match error {
+                    NoAgent::Told(problem) => refused(&problem),
+                    NoAgent::Store(error) => error.into(),
+                })?;
             return Ok(token.spends);
         }
         let token = self
@@ -306,11 +311,7 @@ impl Issuer {
                 "it belongs to another agent than the one that presents it",
             ));
         }
-        if token
-            .jkt
-            .as_deref()
-            .is_some_and(|jkt| proven_jkt != Some(jkt))
-        {
+        if !is_held(token.jkt.as_deref(), proven) {
             return Err(refused(BOUND));
         }
         if self.is_revoked(&token).await? {
@@ -344,23 +345,12 @@ impl Issuer {
     }
 }
 
-/// Whether a federated credential of the agent takes the token.
-fn is_proven_by(aggregate: &AgentAggregate, token: &ExternalToken, now: UnixTime) -> bool {
-    aggregate
-        .credentials
-        .iter()
-        .filter(|credential| credential.is_live(now))
-        .any(|credential| match &credential.kind {
-            CredentialKind::Federated {
-                trusted_issuer,
-                matching,
-            } => {
-                *trusted_issuer == token.trusted.id
-                    && matching.condition.is_none()
-                    && matching.matches(&token.subject, &token.claims.other)
-            }
-            CredentialKind::ClientSecret { .. } | CredentialKind::PublicKey { .. } => false,
-        })
+/// What is said of a bound token that comes without a proof of its key.
+const BOUND: &str = "it is bound to a key (cnf.jkt); send a DPoP proof made with that key";
+
+/// Whether a token is not bound, or the request proved to hold the key that it is bound to.
+fn is_held(jkt: Option<&str>, proven: Option<&ProvenKey>) -> bool {
+    jkt.is_none_or(|jkt| proven.map(ProvenKey::jkt) == Some(jkt))
 }
 
 /// What the audit should know of a refused exchange: what was asked for and, once the subject token is
@@ -377,13 +367,11 @@ fn facts(request: &TokenExchangeRequest, proven: Option<(&str, &str, &ActorChain
     }
 }
 
-const BOUND: &str = "it is bound to a key (cnf.jkt); send a DPoP proof made with that key";
-
 /// `cnf.jkt` of a token: the thumbprint of the key that it is bound to (RFC 9449 §6.1).
 ///
 /// # Errors
 /// When it is bound in another way: whoever does not understand a binding cannot say that it holds.
-fn bound_to(claims: &Map<String, Value>) -> Result<Option<&str>, String> {
+fn binding_of(claims: &Map<String, Value>) -> Result<Option<&str>, String> {
     match claims.get("cnf") {
         None => Ok(None),
         Some(confirmation) => match confirmation.get("jkt").and_then(Value::as_str) {
@@ -494,7 +482,7 @@ fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
             Some((attribute.clone(), value.to_owned()))
         })
         .collect();
-    let jkt = bound_to(&token.claims.other)
+    let jkt = binding_of(&token.claims.other)
         .map_err(|problem| format!("subject_token: {problem}"))?
         .map(str::to_owned);
     Ok(VerifiedSubject {
@@ -524,7 +512,7 @@ fn decide(
     client: &AuthenticatedClient,
     request: &TokenExchangeRequest,
     subject: &VerifiedSubject,
-    (proven_jkt, now): (Option<&str>, UnixTime),
+    (proven, now): (Option<&ProvenKey>, UnixTime),
     policy: &Policy,
 ) -> Result<Authorization, AuthorizationError> {
     let agent = &client.aggregate().agent;
@@ -533,11 +521,7 @@ fn decide(
             "subject_token: it is about this agent itself; an agent that acts for nobody else uses grant_type=client_credentials".to_owned(),
         ));
     }
-    if subject
-        .jkt
-        .as_deref()
-        .is_some_and(|jkt| proven_jkt != Some(jkt))
-    {
+    if !is_held(subject.jkt.as_deref(), proven) {
         return Err(AuthorizationError::InvalidRequest(format!(
             "subject_token: {BOUND}"
         )));
@@ -567,7 +551,7 @@ fn decide(
     } else {
         access(agent, request, subject, &matching, (policy, now))?
     };
-    Ok(bind(client, request, subject, parts))
+    bind(client, request, subject, (parts, proven))
 }
 
 /// What an exchange comes to.
@@ -638,6 +622,7 @@ fn access(
                         audience: resource.identifier.as_str().to_owned(),
                         typ: resource.profile.demands().typ,
                         algorithm: algorithm(resource, &policy.settings),
+                        binding: resource.binding(),
                     },
                     scopes,
                     lifetime: lifetime(request.expires_in, bounds, (subject, held), now)?,
@@ -687,6 +672,7 @@ fn identity(
                 audience: name.to_owned(),
                 typ: "JWT",
                 algorithm: settings.default_algorithm,
+                binding: Binding::Offered,
             },
             scopes: Scopes::new(),
             lifetime: lifetime(request.expires_in, bounds, (subject, held), now)?,
@@ -859,13 +845,22 @@ fn bind(
     client: &AuthenticatedClient,
     request: &TokenExchangeRequest,
     subject: &VerifiedSubject,
-    parts: Parts,
-) -> Authorization {
+    (parts, proven): (Parts, Option<&ProvenKey>),
+) -> Result<Authorization, AuthorizationError> {
+    let jkt = bound_to(&client.aggregate().agent, &parts.target, proven)?
+        // An ID token says who somebody is; it opens nothing, and nobody would ask for the key.
+        .filter(|_| request.requested_token_type != TokenType::IdToken);
+    let subject_spends = subject.spends.map(|spent| spent.as_of(Spent::SubjectToken));
+    let spends = [
+        client.spends(),
+        subject_spends,
+        proven.map(ProvenKey::spends),
+    ];
     let agents = std::iter::once(client.aggregate())
         .chain(&subject.concerned)
         .map(|aggregate| ConcernedAgent::of(&aggregate.agent))
         .collect();
-    Authorization {
+    Ok(Authorization {
         aggregate: Arc::clone(client.aggregate()),
         basis: Basis {
             version: client.basis(),
@@ -874,11 +869,13 @@ fn bind(
         grant_type: GrantType::TokenExchange,
         method: client.method(),
         credential: client.credential().clone(),
-        spends: client.spends().into_iter().chain(subject.spends).collect(),
+        external: client.external().cloned(),
+        spends: spends.into_iter().flatten().collect(),
         target: parts.target,
         scopes: parts.scopes,
         lifetime: parts.lifetime,
         with_id_token: false,
+        jkt,
         delegated: Some(Box::new(Delegated {
             subject: subject.subject.clone(),
             subject_profile: subject.profile.clone(),
@@ -889,5 +886,5 @@ fn bind(
             delegation: parts.delegation,
             token_type: request.requested_token_type,
         })),
-    }
+    })
 }

@@ -362,9 +362,9 @@ async fn a_single_use_token_buys_one_token_and_a_reusable_one_as_many_as_are_ask
     assert_snapshot!(answers, @r#"
     refused for another reason: 400 {"error":"invalid_scope","error_description":"not available for user:partner:alice at https://mail.example: admin; subject, agent and delegation all allow: read send"}
     first: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
-    again: 400 {"error":"invalid_request","error_description":"subject_token or actor_token: its jti was used before; each token of its issuer is accepted once"}
-    and again: 400 {"error":"invalid_request","error_description":"subject_token or actor_token: its jti was used before; each token of its issuer is accepted once"}
-    the same jti: 400 {"error":"invalid_request","error_description":"subject_token or actor_token: its jti was used before; each token of its issuer is accepted once"}
+    again: 400 {"error":"invalid_request","error_description":"subject_token: it was used before and is accepted once"}
+    and again: 400 {"error":"invalid_request","error_description":"subject_token: it was used before and is accepted once"}
+    the same jti: 400 {"error":"invalid_request","error_description":"subject_token: it was used before and is accepted once"}
     "#);
     let mut seen = Distinct::default();
     for token in [reusable.build(), reusable.without("jti").build()] {
