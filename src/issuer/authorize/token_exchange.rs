@@ -523,15 +523,10 @@ fn decide(
             "subject_token: it is about this agent itself; an agent that acts for nobody else uses grant_type=client_credentials".to_owned(),
         ));
     }
-    if subject
-        .jkt
-        .as_deref()
-        .is_some_and(|jkt| proven_jkt != Some(jkt))
-    {
-        return Err(AuthorizationError::InvalidRequest(
-            "subject_token: it is bound to a key (cnf.jkt); send a DPoP proof made with that key"
-                .to_owned(),
-        ));
+    if !is_held(subject.jkt.as_deref(), proven_jkt) {
+        return Err(AuthorizationError::InvalidRequest(format!(
+            "subject_token: {BOUND}"
+        )));
     }
     check_may_act(&subject.claims, agent, &policy.settings.url)?;
     let matching: Vec<&Delegation> = client

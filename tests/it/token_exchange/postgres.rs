@@ -42,5 +42,5 @@ async fn of_two_exchanges_of_one_token_exactly_one_wins_on_postgresql() {
     delegate("mailer", "user:partner:*", "mail")
         .add(&scene.issuer)
         .await;
-    super::races::one_wins(&scene).await;
+    assert_snapshot!(super::races::one_wins(&scene).await, @r#"400 {"error":"invalid_request","error_description":"subject_token: its jti was used before; each token of its issuer is accepted once"}"#);
 }

@@ -255,7 +255,7 @@ async fn an_older_delegation_that_does_not_suffice_does_not_hide_one_that_does()
     }
     assert_snapshot!(answers, @r#"
     too shallow: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read","token_type":"Bearer"}
-    too narrow: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"write","token_type":"Bearer"}
+    too narrow: 200 {"access_token":"[token]","expires_in":58,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"write","token_type":"Bearer"}
     too short: 200 {"access_token":"[token]","expires_in":300,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"write","token_type":"Bearer"}
     an ID token: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:id_token","token_type":"N_A"}
     "#);
@@ -326,7 +326,7 @@ async fn an_actor_token_that_is_not_the_clients_own_is_refused() {
     a bound one without proof: 400 {"error":"invalid_request","error_description":"actor_token: it is bound to a key (cnf.jkt); send a DPoP proof made with that key"}
     no token: 400 {"error":"invalid_request","error_description":"actor_token: the token is not a well-formed compact JWS of at most 8 KiB"}
     one of an issuer that is trusted for subjects only: 400 {"error":"invalid_request","error_description":"actor_token: the token's issuer is not trusted for this"}
-    one that no credential of the agent matches: 400 {"error":"invalid_request","error_description":"actor_token: no federated credential of this agent matches it"}
+    one that no credential of the agent matches: 400 {"error":"invalid_request","error_description":"actor_token: no live federated credential of the client that client_id names matches the token of the trusted issuer 'actors' about planner"}
     a delegated one from outside: 400 {"error":"invalid_request","error_description":"actor_token: an actor token must not be a delegated one: leave out act"}
     a bound one from outside: 400 {"error":"invalid_request","error_description":"actor_token: it is bound to a key (cnf.jkt); send a DPoP proof made with that key"}
     "#);
