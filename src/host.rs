@@ -25,6 +25,7 @@ use crate::issuer::ledger::{Ledger, ledger};
 use crate::issuer::rotation::generate;
 use crate::issuer::sealing::{Sealing, SealingError};
 use crate::issuer::secrets::{PEPPER_BYTES, Secrets, SecretsError};
+use crate::issuer::trusted_keys::TrustedKeys;
 use crate::issuer::{Caller, Issuer, IssuerError, Ports};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::digest::{base64url, sha256};
@@ -207,6 +208,7 @@ impl Host {
             id: settings.id,
             url: settings.url,
             store: store.clone(),
+            trusted_keys: TrustedKeys::new(Arc::clone(&ports.fetcher)),
             ports,
             ledger: ledger.clone(),
             registry: Registry::new(policy, head.registry_version),
@@ -214,7 +216,6 @@ impl Host {
             secrets,
             renewals: crate::issuer::change::Renewals::default(),
             held_up: crate::issuer::rotation::HeldUp::default(),
-            trusted_keys: crate::issuer::trusted_keys::TrustedKeys,
             kept_list: crate::issuer::revocation_list::KeptList::default(),
         });
         let host = Self {

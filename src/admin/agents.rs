@@ -15,9 +15,11 @@ use crate::issuer::agents::{
     AgentChanges, AgentDetail, AgentQuery, AgentView, CreatedAgent, NewAgent,
 };
 use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Through};
+use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
 use super::credentials::{CredentialBody, NewCredentialBody};
+use super::delegations::DelegationBody;
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
@@ -111,13 +113,12 @@ fn tagged(detail: AgentDetail, issuer: &Issuer) -> Tagged<AgentBody> {
 }
 
 fn detailed(detail: AgentDetail, issuer: &Issuer) -> AgentBody {
-    let now = issuer.ports().clock.now();
     AgentBody {
         credentials: Some(
             detail
                 .credentials
                 .iter()
-                .map(|credential| CredentialBody::of(credential, now))
+                .map(|credential| CredentialBody::of(credential, issuer))
                 .collect(),
         ),
         last_token_at: Some(detail.last_token_at.map(|at| at.seconds().0)),
@@ -272,8 +273,7 @@ pub(super) async fn create(
             agent: detailed(agent, &issuer),
             client_id,
             client_secret: secret.map(|secret| secret.expose_secret().to_owned()),
-            credential: credential
-                .map(|credential| CredentialBody::of(&credential, issuer.ports().clock.now())),
+            credential: credential.map(|credential| CredentialBody::of(&credential, &issuer)),
         },
     })
 }
@@ -395,6 +395,8 @@ pub(super) struct ExplanationBody {
     claims: Option<Value>,
     /// Why no token would be given; `null` when one would.
     refusal: Option<RefusalBody>,
+    /// The delegations that hold now: for whom it may act by token exchange.
+    delegations: Vec<DelegationBody>,
 }
 
 /// One resource as an agent may reach it.
@@ -447,11 +449,13 @@ pub(super) async fn explain(
         resource: params.resource,
         scope: params.scope,
     };
-    Ok(axum::Json(issuer.explain(&name, &query).await?.into()))
+    let explanation = issuer.explain(&name, &query).await?;
+    let now = issuer.ports().clock.now();
+    Ok(axum::Json(ExplanationBody::of(explanation, now)))
 }
 
-impl From<Explanation> for ExplanationBody {
-    fn from(explanation: Explanation) -> Self {
+impl ExplanationBody {
+    fn of(explanation: Explanation, now: UnixTime) -> Self {
         Self {
             agent: explanation.agent.to_string(),
             active: explanation.is_active,
@@ -465,6 +469,11 @@ impl From<Explanation> for ExplanationBody {
                 error: refusal.error.to_owned(),
                 error_description: refusal.description,
             }),
+            delegations: explanation
+                .delegations
+                .into_iter()
+                .map(|view| DelegationBody::of(view, now))
+                .collect(),
         }
     }
 }

@@ -120,6 +120,15 @@ pub(super) fn after_name(list: &str, cursor: Option<&str>) -> Result<Option<Stri
         .map_err(|_| forged())
 }
 
+/// The id that a cursor of `list` stands for.
+pub(super) fn after_id(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
+    let Some(key) = key_of(list, cursor)? else {
+        return Ok(None);
+    };
+    let is_id = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if is_id { Ok(Some(key)) } else { Err(forged()) }
+}
+
 /// The number that a cursor of `list` stands for.
 pub(super) fn before_number(list: &str, cursor: Option<&str>) -> Result<Option<i64>, Problem> {
     let Some(key) = key_of(list, cursor)? else {

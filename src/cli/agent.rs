@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Page, Query};
 use super::credential::{self, Proof, ProofArgs};
+use super::delegation;
 use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
 use super::error::CliError;
 use super::print::{Table, date, date_and_distance, items, names, text, texts};
@@ -479,6 +480,10 @@ fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         &table,
         "No role of this agent or its groups grants anything.",
     )?;
+    if !items(answer, "delegations").is_empty() {
+        session.printer.write("\nmay act for:\n")?;
+        session.printer.table(&delegation::explained(answer), "")?;
+    }
     if answer["claims"].is_object() {
         session
             .printer

@@ -36,6 +36,9 @@ const IN_THE_WAY: [&str; 5] = [
     "ANTHROPIC_PROFILE",
     "ANTHROPIC_WORKSPACE_ID",
 ];
+/// What only `firman claude connect --apply` reads, and what would let an agent rewrite the rules it is
+/// bound by.
+const ADMIN: [&str; 2] = ["ANTHROPIC_ADMIN_TOKEN", "ANTHROPIC_ADMIN_TOKEN_FILE"];
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("credential").args(["secret_file", "key"]).required(true))]
@@ -274,7 +277,7 @@ fn clean(command: &mut Command, session: &Session<'_>) -> Vec<&'static str> {
     for variable in session
         .environment
         .keys()
-        .filter(|name| config::is_ours(name))
+        .filter(|name| config::is_ours(name) || ADMIN.contains(&name.as_str()))
     {
         command.env_remove(variable);
     }

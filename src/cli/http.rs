@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, redirect};
+use reqwest::{Certificate, Client, RequestBuilder, redirect};
 use url::{Host, Url};
 
 use super::error::CliError;
@@ -33,23 +33,32 @@ impl Answer {
 /// A client for `url`. Certificates are loaded only for `https`, so that plain HTTP on loopback
 /// works where the system has none (a slim container).
 pub(super) fn client(url: &Url) -> Result<Client, CliError> {
+    client_trusting(url, None)
+}
+
+/// The same; with `ca_cert_pem` it trusts the certificate authorities in there and no others.
+pub(super) fn client_trusting(url: &Url, ca_cert_pem: Option<&str>) -> Result<Client, CliError> {
+    let failed = |error: reqwest::Error| {
+        CliError::failed(
+            "tls",
+            format!("cannot prepare HTTPS: {}", innermost(&error)),
+        )
+    };
     let builder = Client::builder()
         .user_agent(concat!("firman/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TOTAL_TIMEOUT);
-    let builder = if url.scheme() == "https" {
-        builder
-    } else {
-        builder.tls_certs_only([])
+    let builder = match (url.scheme(), ca_cert_pem) {
+        ("https", None) => builder,
+        ("https", Some(pem)) => {
+            let roots = Certificate::from_pem_bundle(pem.as_bytes()).map_err(failed)?;
+            builder.tls_certs_only(roots)
+        }
+        _ => builder.tls_certs_only([]),
     };
-    builder.build().map_err(|error| {
-        CliError::failed(
-            "tls",
-            format!("cannot prepare HTTPS: {}", innermost(&error)),
-        )
-    })
+    builder.build().map_err(failed)
 }
 
 /// Parses an `http` or `https` URL without credentials, query or fragment; `what` names it in the

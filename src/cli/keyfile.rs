@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::error::CliError;
 use crate::jose::{PublicJwk, SigningAlgorithm, SigningKey};
+use crate::relying_party::claude::check_ca_cert;
 
 /// Larger than any key, secret or token this house reads.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
@@ -56,6 +57,16 @@ pub(super) fn read_line(path: &Path, what: &str) -> Result<SecretString, CliErro
         ));
     }
     Ok(line.to_owned().into())
+}
+
+/// The certificates of private authorities from a PEM file, which holds nothing else.
+pub(super) fn read_ca_cert(path: &Path) -> Result<String, CliError> {
+    let content = read(path)?;
+    let text = std::str::from_utf8(&content).unwrap_or_default();
+    check_ca_cert(text).map_err(|invalid| {
+        CliError::failed("file", format!("{} {}", path.display(), invalid.problem))
+    })?;
+    Ok(text.to_owned())
 }
 
 /// A public key from a JWK (JSON) or PEM file.

@@ -82,6 +82,8 @@ pub enum AuditEvent {
     TrustedIssuerRemoved,
     /// An agent was permitted to act for others.
     DelegationAdded,
+    /// The end of a delegation was moved.
+    DelegationChanged,
     /// A delegation was switched off.
     DelegationSuspended,
     /// A delegation was switched on again.
@@ -104,7 +106,7 @@ pub enum AuditEvent {
 
 impl AuditEvent {
     /// All events.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::IssuerCreated,
         Self::IssuerChanged,
         Self::AdministratorCreated,
@@ -140,6 +142,7 @@ impl AuditEvent {
         Self::TrustedIssuerChanged,
         Self::TrustedIssuerRemoved,
         Self::DelegationAdded,
+        Self::DelegationChanged,
         Self::DelegationSuspended,
         Self::DelegationResumed,
         Self::DelegationRevoked,
@@ -190,6 +193,7 @@ impl AuditEvent {
             Self::TrustedIssuerChanged => "trusted_issuer.changed",
             Self::TrustedIssuerRemoved => "trusted_issuer.removed",
             Self::DelegationAdded => "delegation.added",
+            Self::DelegationChanged => "delegation.changed",
             Self::DelegationSuspended => "delegation.suspended",
             Self::DelegationResumed => "delegation.resumed",
             Self::DelegationRevoked => "delegation.revoked",

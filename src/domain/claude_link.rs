@@ -96,6 +96,20 @@ claude_id!(
     IssuerObjectId, "issuer_id", issuer
 );
 
+impl WorkspaceId {
+    /// The workspace that every service account is a member of.
+    #[must_use]
+    pub fn default_workspace() -> Self {
+        Self(DEFAULT_WORKSPACE.to_owned())
+    }
+
+    /// Whether this is that one.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0 == DEFAULT_WORKSPACE
+    }
+}
+
 fn rule(text: &str) -> Result<String, String> {
     tagged(text, "fdrl_")
 }

@@ -58,6 +58,29 @@ impl Resource {
         self.allow_delegation
             .unwrap_or(self.profile.demands().allow_delegation)
     }
+
+    /// Whether its tokens are bound to a key.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        if self.dpop_required {
+            Binding::Required
+        } else if self.profile.demands().takes_bound_tokens {
+            Binding::Offered
+        } else {
+            Binding::Impossible
+        }
+    }
+}
+
+/// Whether tokens are bound to the key of a proof (RFC 9449 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Those are that are asked for with a proof.
+    Offered,
+    /// All are: without a proof there is none.
+    Required,
+    /// None is: who takes them does not look at the binding, so that it would only seem to protect.
+    Impossible,
 }
 
 /// A resource identifier (RFC 8707 §2): an absolute URI without a fragment, kept byte for byte.
@@ -168,6 +191,23 @@ pub fn check_lifetime(lifetime: i64, profile: Profile, issuer_max: i64) -> Resul
     ))
 }
 
+/// Checks whether a resource's tokens may be bound to a key always.
+///
+/// # Errors
+/// When the relying party takes bearer tokens only.
+pub fn check_dpop_required(required: bool, profile: Profile) -> Result<bool, Invalid> {
+    if !required || profile.demands().takes_bound_tokens {
+        return Ok(required);
+    }
+    Err(Invalid::new(
+        "dpop_required",
+        format!(
+            "must be false for a resource with profile {}, whose relying party takes bearer tokens only",
+            profile.as_str()
+        ),
+    ))
+}
+
 /// Checks a resource's own algorithm against its profile.
 ///
 /// # Errors
@@ -267,5 +307,14 @@ mod tests {
             "algorithm: must be ES256 or RS256 for a resource with profile claude"
         );
         assert_eq!(check_lifetime(3600, Profile::Claude, 43_200), Ok(3600));
+        assert_eq!(
+            check_dpop_required(true, Profile::Claude)
+                .expect_err("refused")
+                .to_string(),
+            "dpop_required: must be false for a resource with profile claude, whose relying party takes bearer tokens only"
+        );
+        for (required, profile) in [(false, Profile::Claude), (true, Profile::Generic)] {
+            assert_eq!(check_dpop_required(required, profile), Ok(required));
+        }
     }
 }

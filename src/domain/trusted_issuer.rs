@@ -12,14 +12,22 @@ use super::Invalid;
 use super::id::TrustedIssuerId;
 use super::name::Name;
 
-/// Longest life of a token from outside that an issuer may be given, in seconds: a day.
-pub const MAX_LIFETIME_CEILING_SECONDS: i64 = 86_400;
+/// Longest life of a token from outside that an issuer may be given, in seconds: a day and an hour. Azure
+/// gives managed identities tokens for a day, dated five minutes back.
+pub const MAX_LIFETIME_CEILING_SECONDS: i64 = 90_000;
 /// What an issuer gets when nobody says otherwise, in seconds.
 pub const DEFAULT_MAX_LIFETIME_SECONDS: i64 = 3600;
 /// Most required claims, mapped claims or accepted types.
 pub const ENTRIES_MAX: usize = 16;
 /// Longest name or value of a claim that is compared, in bytes.
 pub const CLAIM_MAX_BYTES: usize = 512;
+
+/// Most trusted issuers that are not removed: all are read with the policy.
+pub const TRUSTED_ISSUERS_MAX: usize = 256;
+/// Longest URL of a trusted issuer or its key set, in bytes.
+pub const URL_MAX_BYTES: usize = 512;
+/// What the URL of a SPIFFE trust domain begins with.
+pub const SPIFFE_SCHEME: &str = "spiffe://";
 
 /// An issuer whose tokens are believed.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +107,22 @@ pub enum JtiPolicy {
     SingleUse,
     /// For all its life, as Kubernetes and GitLab hand the same token out again.
     Reusable,
+}
+
+impl TrustedIssuer {
+    /// Whether it is a SPIFFE trust domain, whose tokens are JWT-SVIDs and need no `iss`.
+    #[must_use]
+    pub fn is_spiffe(&self) -> bool {
+        self.url.starts_with(SPIFFE_SCHEME)
+    }
+}
+
+impl TrustDefinition {
+    /// Whether it is trusted with anything.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.client_auth || self.subject || self.actor
+    }
 }
 
 impl JtiPolicy {

@@ -402,8 +402,8 @@ impl Issuer {
         self.agent(before.name.as_str()).await
     }
 
-    /// Removes an agent for good: its credentials and tokens are revoked, it leaves its groups and roles,
-    /// and its name and subject are never given out again. Does nothing to one that is removed.
+    /// Removes an agent for good: its credentials, delegations and tokens are revoked, it leaves its groups
+    /// and roles, and its name and subject are never given out again. Does nothing to one that is removed.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -441,6 +441,7 @@ impl Issuer {
         self.end_tokens_of(&mut change, after.subject.as_str())
             .await?;
         self.drop_claude_link(&mut change, &before).await?;
+        self.revoke_delegations_of(&mut change, &before).await?;
         let detail = json!({
             "subject": before.subject,
             "owner": before.owner,

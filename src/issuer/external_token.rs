@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value, json};
+
 use crate::domain::settings::SKEW_SECONDS;
 use crate::domain::trusted_issuer::{JtiPolicy, TrustedIssuer, has_claims};
 use crate::jose::compact::{UnverifiedJws, VerifiedJws};
@@ -20,6 +22,9 @@ use super::authenticate::{ASSERTION_MAX_BYTES, JTI_MAX_BYTES, KEYS_TRIED_MAX, Sp
 pub enum TrustedFor {
     /// To prove an agent.
     ClientAuth,
+    /// To prove an agent as a JWT-SVID, whose `sub` names its trust domain
+    /// (draft-ietf-oauth-spiffe-client-auth §3.1).
+    SpiffeClientAuth,
     /// As subject token.
     Subject,
     /// As actor token.
@@ -27,9 +32,26 @@ pub enum TrustedFor {
 }
 
 impl TrustedFor {
+    /// Whether these unverified claims say that the token is of `trusted`. A SPIFFE trust domain is named
+    /// by `sub`, and by nothing else; everybody else by `iss`, byte for byte.
+    fn is_named(self, trusted: &TrustedIssuer, unverified_claims: &Map<String, Value>) -> bool {
+        let text = |name: &str| unverified_claims.get(name).and_then(Value::as_str);
+        match self {
+            Self::SpiffeClientAuth => {
+                trusted.is_spiffe()
+                    && text("sub")
+                        .and_then(|subject| subject.strip_prefix(trusted.url.as_str()))
+                        .is_some_and(|path| path.starts_with('/'))
+            }
+            Self::ClientAuth | Self::Subject | Self::Actor => {
+                !trusted.is_spiffe() && text("iss") == Some(trusted.url.as_str())
+            }
+        }
+    }
+
     fn is_allowed(self, trusted: &TrustedIssuer) -> bool {
         match self {
-            Self::ClientAuth => trusted.definition.client_auth,
+            Self::ClientAuth | Self::SpiffeClientAuth => trusted.definition.client_auth,
             Self::Subject => trusted.definition.subject,
             Self::Actor => trusted.definition.actor,
         }
@@ -73,6 +95,34 @@ pub enum ExternalTokenError {
     },
 }
 
+impl ExternalToken {
+    /// All claims under their names, as conditions see them.
+    #[must_use]
+    pub fn all_claims(&self) -> Map<String, Value> {
+        let claims = &self.claims;
+        let mut all = claims.other.clone();
+        let mut put = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                all.insert(name.to_owned(), value);
+            }
+        };
+        put("iss", claims.issuer.as_ref().map(|text| json!(text)));
+        put("sub", claims.subject.as_ref().map(|text| json!(text)));
+        put("jti", claims.jwt_id.as_ref().map(|text| json!(text)));
+        put("exp", claims.expires_at.map(|at| json!(at.0)));
+        put("nbf", claims.not_before.map(|at| json!(at.0)));
+        put("iat", claims.issued_at.map(|at| json!(at.0)));
+        put(
+            "aud",
+            claims.audience.as_ref().map(|audience| match audience {
+                Audience::One(one) => json!(one),
+                Audience::Many(many) => json!(many),
+            }),
+        );
+        all
+    }
+}
+
 impl Issuer {
     /// Verifies a token of a trusted issuer.
     ///
@@ -94,7 +144,7 @@ impl Issuer {
         let trusted = policy
             .trusted_issuers
             .values()
-            .find(|trusted| is_issuer_of(trusted, &unverified_claims))
+            .find(|trusted| used.is_named(trusted, &unverified_claims))
             .ok_or(Unproven("the token's issuer is not trusted"))?;
         if !used.is_allowed(trusted) {
             return Err(Unproven("the token's issuer is not trusted for this"));
@@ -114,6 +164,9 @@ impl Issuer {
         let expires_at = check_bounds(trusted, &claims, now).map_err(Fault)?;
         let subject = subject(trusted, &claims).map_err(Fault)?;
         let spends = spends(trusted, &claims, expires_at).map_err(Fault)?;
+        if spends.is_some() {
+            check_age(trusted, &claims, policy.assertions_not_before, now).map_err(Fault)?;
+        }
         let digested = match &claims.jwt_id {
             Some(jti) => sha256(jti.as_bytes()),
             None => sha256(token.as_bytes()),
@@ -127,13 +180,6 @@ impl Issuer {
             spends,
         })
     }
-}
-
-fn is_issuer_of(
-    trusted: &TrustedIssuer,
-    unverified_claims: &serde_json::Map<String, serde_json::Value>,
-) -> bool {
-    unverified_claims.get("iss").and_then(|iss| iss.as_str()) == Some(trusted.url.as_str())
 }
 
 fn verify(unverified: &UnverifiedJws<'_>, keys: &Arc<PublicJwkSet>) -> Option<VerifiedJws> {
@@ -245,4 +291,24 @@ fn spends(
             Ok(Some(SpentAssertion::of(principal, jti, expires_at)))
         }
     }
+}
+
+/// After a restore: a token that may have been used already is refused, also one that does not say when
+/// it was made, for as long as one made before could still be good.
+fn check_age(
+    trusted: &TrustedIssuer,
+    claims: &Claims,
+    not_before: UnixTime,
+    now: UnixTime,
+) -> Result<(), String> {
+    let made_before = match claims.issued_at {
+        Some(issued_at) => issued_at <= not_before,
+        None => now <= not_before.plus(trusted.definition.max_lifetime + SKEW_SECONDS),
+    };
+    if made_before {
+        return Err(format!(
+            "iat must be there and later than {not_before}, when this issuer was restored from a backup; get a new token"
+        ));
+    }
+    Ok(())
 }

@@ -11,9 +11,12 @@ pub mod cache;
 pub mod change;
 pub mod claude_links;
 pub mod credentials;
+pub mod delegations;
 pub(crate) mod directory;
+pub mod dpop;
 pub mod explain;
 pub mod external_token;
+pub mod federated;
 pub mod groups;
 pub mod introspect;
 pub mod key_consumers;
@@ -31,6 +34,7 @@ pub mod sealing;
 pub mod secrets;
 pub mod settings;
 pub mod trace;
+pub mod trusted_issuers;
 pub(crate) mod trusted_keys;
 
 use std::fmt;
@@ -38,6 +42,7 @@ use std::sync::Arc;
 
 use crate::domain::Invalid;
 use crate::domain::id::IssuerId;
+use crate::ports::fetch::Fetcher;
 use crate::ports::random::Random;
 use crate::ports::time::Clock;
 use crate::store::{Store, StoreError};
@@ -54,6 +59,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
     pub random: Arc<dyn Random>,
+    /// What fetches documents of trusted issuers.
+    pub fetcher: Arc<dyn Fetcher>,
 }
 
 /// One issuer: its registry, its keys, its chain.

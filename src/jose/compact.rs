@@ -16,7 +16,7 @@ use super::jwk_error::MAX_KEY_ID_BYTES;
 /// Header members that are refused for being there. `crit` names extensions that must be understood and
 /// we understand none (RFC 7515 §4.1.11); `b64` changes what is signed (RFC 7797 §7); `zip` and `enc`
 /// belong to JWE, `cty` to nested tokens; the rest bring or point to a key, which must come from what is
-/// registered (RFC 8725 §3.10).
+/// registered (RFC 8725 §3.10). A DPoP proof alone may bring one, see [`UnverifiedJws::parse_with_jwk`].
 const REFUSED_MEMBERS: [&str; 9] = [
     "crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5c", "x5u",
 ];
@@ -61,20 +61,23 @@ pub enum JwsError {
     Signature,
 }
 
-/// The protected header, as far as this house uses it; other members are ignored (RFC 7515 §4.2).
+/// The protected header, as far as this house uses it; other members are ignored (RFC 7515 §4.2). `A` is
+/// the list of algorithms that are read: ours, unless it is said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JwsHeader {
+pub struct JwsHeader<A = SigningAlgorithm> {
     /// `alg`.
-    pub algorithm: SigningAlgorithm,
+    pub algorithm: A,
     /// `kid`.
     pub kid: Option<String>,
     /// `typ`, as it was spelled.
     pub typ: Option<String>,
 }
 
-impl JwsHeader {
-    fn parse(bytes: &[u8]) -> Result<Self, JwsError> {
-        let mut members = json::parse_object(bytes).map_err(JwsError::Header)?;
+impl<A> JwsHeader<A> {
+    fn from_members(
+        mut members: Map<String, Value>,
+        algorithm: fn(&str) -> Option<A>,
+    ) -> Result<Self, JwsError> {
         if let Some(member) = REFUSED_MEMBERS
             .into_iter()
             .find(|&member| members.contains_key(member))
@@ -84,7 +87,7 @@ impl JwsHeader {
         let algorithm = members
             .get("alg")
             .and_then(Value::as_str)
-            .and_then(SigningAlgorithm::parse)
+            .and_then(algorithm)
             .ok_or(JwsError::Algorithm)?;
         let kid = match members.remove("kid") {
             None => None,
@@ -120,9 +123,9 @@ impl JwsHeader {
 
 /// A well-formed compact JWS whose signature nobody has checked yet. Its content may be used to find
 /// the key to check it with, and for nothing else.
-pub struct UnverifiedJws<'t> {
+pub struct UnverifiedJws<'t, A = SigningAlgorithm> {
     signing_input: &'t str,
-    header: JwsHeader,
+    header: JwsHeader<A>,
     payload: Vec<u8>,
     signature: Vec<u8>,
 }
@@ -134,54 +137,23 @@ impl<'t> UnverifiedJws<'t> {
     /// When it is longer, is not a compact JWS in its one canonical spelling, or its header asks for
     /// something this house does not do.
     pub fn parse(token: &'t str, max_bytes: usize) -> Result<Self, JwsError> {
-        if token.len() > max_bytes {
-            return Err(JwsError::TooLarge(max_bytes));
-        }
-        let (signing_input, signature) = token.rsplit_once('.').ok_or(JwsError::Parts)?;
-        let (header, payload) = signing_input.split_once('.').ok_or(JwsError::Parts)?;
-        if payload.contains('.') {
-            return Err(JwsError::Parts);
-        }
-        let decode =
-            |part, text| decode_base64url(text).map_err(|error| JwsError::Encoding(part, error));
-        Ok(Self {
-            header: JwsHeader::parse(&decode("header", header)?)?,
-            payload: decode("payload", payload)?,
-            signature: decode("signature", signature)?,
-            signing_input,
-        })
+        Self::read(token, max_bytes, SigningAlgorithm::parse)
     }
 
-    /// `alg`, as claimed.
-    #[must_use]
-    pub fn unverified_alg(&self) -> SigningAlgorithm {
-        self.header.algorithm
-    }
-
-    /// `kid`, as claimed.
-    #[must_use]
-    pub fn unverified_kid(&self) -> Option<&str> {
-        self.header.kid.as_deref()
-    }
-
-    /// `typ`, as claimed.
-    #[must_use]
-    pub fn unverified_typ(&self) -> Option<&str> {
-        self.header.typ.as_deref()
-    }
-
-    /// The header, as claimed.
-    #[must_use]
-    pub fn unverified_header(&self) -> &JwsHeader {
-        &self.header
-    }
-
-    /// The claims anybody may have written: to look up whose keys to try, and for nothing else.
+    /// Reads a token that brings the key it is signed with, and that header member beside it: proves that
+    /// somebody holds a key, and nothing about who. For DPoP proofs (RFC 9449 §4.2) and nothing else.
     ///
     /// # Errors
-    /// When the payload is not a JSON object, or an ambiguous one.
-    pub fn unverified_claims(&self) -> Result<Map<String, Value>, JwsError> {
-        json::parse_object(&self.payload).map_err(JwsError::Payload)
+    /// As [`UnverifiedJws::parse`], but for the member `jwk`.
+    pub(super) fn parse_with_jwk(
+        token: &'t str,
+        max_bytes: usize,
+    ) -> Result<(Self, Option<Value>), JwsError> {
+        let mut jwk = None;
+        let jws = Self::read_less(token, max_bytes, SigningAlgorithm::parse, |members| {
+            jwk = members.remove("jwk");
+        })?;
+        Ok((jws, jwk))
     }
 
     /// Whether `key` is worth trying: it may verify the claimed algorithm and answers to the claimed
@@ -206,8 +178,89 @@ impl<'t> UnverifiedJws<'t> {
         if !self.may_be_signed_by(key) {
             return Err(JwsError::OtherKey);
         }
+        self.verified_if(|algorithm, message, signature| {
+            key.verifies(algorithm, message, signature)
+        })
+    }
+}
+
+impl<'t, A: Copy> UnverifiedJws<'t, A> {
+    /// Reads `token`, whose `alg` must be one that `algorithm` knows.
+    pub(super) fn read(
+        token: &'t str,
+        max_bytes: usize,
+        algorithm: fn(&str) -> Option<A>,
+    ) -> Result<Self, JwsError> {
+        Self::read_less(token, max_bytes, algorithm, |_| ())
+    }
+
+    /// Reads `token`; `take` takes out of its header what the common rules do not judge.
+    fn read_less(
+        token: &'t str,
+        max_bytes: usize,
+        algorithm: fn(&str) -> Option<A>,
+        take: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<Self, JwsError> {
+        if token.len() > max_bytes {
+            return Err(JwsError::TooLarge(max_bytes));
+        }
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(JwsError::Parts)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(JwsError::Parts)?;
+        if payload.contains('.') {
+            return Err(JwsError::Parts);
+        }
+        let decode =
+            |part, text| decode_base64url(text).map_err(|error| JwsError::Encoding(part, error));
+        let mut members =
+            json::parse_object(&decode("header", header)?).map_err(JwsError::Header)?;
+        take(&mut members);
+        Ok(Self {
+            header: JwsHeader::from_members(members, algorithm)?,
+            payload: decode("payload", payload)?,
+            signature: decode("signature", signature)?,
+            signing_input,
+        })
+    }
+
+    /// `alg`, as claimed.
+    #[must_use]
+    pub fn unverified_alg(&self) -> A {
+        self.header.algorithm
+    }
+
+    /// `kid`, as claimed.
+    #[must_use]
+    pub fn unverified_kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// `typ`, as claimed.
+    #[must_use]
+    pub fn unverified_typ(&self) -> Option<&str> {
+        self.header.typ.as_deref()
+    }
+
+    /// The header, as claimed.
+    #[must_use]
+    pub fn unverified_header(&self) -> &JwsHeader<A> {
+        &self.header
+    }
+
+    /// The claims anybody may have written: to look up whose keys to try, and for nothing else.
+    ///
+    /// # Errors
+    /// When the payload is not a JSON object, or an ambiguous one.
+    pub fn unverified_claims(&self) -> Result<Map<String, Value>, JwsError> {
+        json::parse_object(&self.payload).map_err(JwsError::Payload)
+    }
+
+    /// The token as verified, if `is_valid` says so of algorithm, message and signature.
+    pub(super) fn verified_if(
+        &self,
+        is_valid: impl FnOnce(A, &[u8], &[u8]) -> bool,
+    ) -> Result<VerifiedJws<A>, JwsError> {
         let message = self.signing_input.as_bytes();
-        if !key.verifies(self.header.algorithm, message, &self.signature) {
+        if !is_valid(self.header.algorithm, message, &self.signature) {
             return Err(JwsError::Signature);
         }
         Ok(VerifiedJws {
@@ -217,7 +270,7 @@ impl<'t> UnverifiedJws<'t> {
     }
 }
 
-impl fmt::Debug for UnverifiedJws<'_> {
+impl<A: fmt::Display> fmt::Debug for UnverifiedJws<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "UnverifiedJws({})", self.header.algorithm)
     }
@@ -226,15 +279,15 @@ impl fmt::Debug for UnverifiedJws<'_> {
 /// A JWS whose signature was checked: header and payload are what the key's holder signed. Whether they
 /// say something acceptable is another question; see [`super::jwt::Claims`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct VerifiedJws {
-    header: JwsHeader,
+pub struct VerifiedJws<A = SigningAlgorithm> {
+    header: JwsHeader<A>,
     payload: Vec<u8>,
 }
 
-impl VerifiedJws {
+impl<A> VerifiedJws<A> {
     /// The signed header.
     #[must_use]
-    pub fn header(&self) -> &JwsHeader {
+    pub fn header(&self) -> &JwsHeader<A> {
         &self.header
     }
 
@@ -245,7 +298,7 @@ impl VerifiedJws {
     }
 }
 
-impl fmt::Debug for VerifiedJws {
+impl<A: fmt::Display> fmt::Debug for VerifiedJws<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VerifiedJws({})", self.header.algorithm)
     }

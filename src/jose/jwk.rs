@@ -129,16 +129,7 @@ impl PublicJwk {
     }
 
     pub(super) fn from_members(members: &Map<String, Value>) -> Result<Self, JwkError> {
-        let kty = required_string(members, "kty")?;
-        if kty == "oct" {
-            return Err(JwkError::Symmetric);
-        }
-        if let Some(member) = PRIVATE_MEMBERS
-            .into_iter()
-            .find(|&member| members.contains_key(member))
-        {
-            return Err(JwkError::Private(member));
-        }
+        let kty = public_kty(members)?;
         if let Some(member) = CERTIFICATE_MEMBERS
             .into_iter()
             .find(|&member| members.contains_key(member))
@@ -377,28 +368,47 @@ pub(super) struct KeyMeta {
 
 impl KeyMeta {
     fn of(members: &Map<String, Value>) -> Result<Self, JwkError> {
-        match members.get("use") {
-            None => {}
-            Some(Value::String(usage)) if usage == "sig" => {}
-            Some(_) => return Err(JwkError::Use),
-        }
-        match members.get("key_ops") {
-            None => {}
-            Some(Value::Array(operations)) if operations.as_slice() == ["verify"] => {}
-            Some(_) => return Err(JwkError::KeyOps),
-        }
-        let kid = optional_string(members, "kid")?;
-        if kid.is_some_and(|kid| !is_valid_key_id(kid)) {
-            return Err(JwkError::KeyId);
-        }
-        let algorithm = optional_string(members, "alg")?
-            .map(|name| SigningAlgorithm::parse(name).ok_or(JwkError::Algorithm))
-            .transpose()?;
         Ok(Self {
-            kid: kid.map(str::to_owned),
-            algorithm,
+            kid: signature_kid(members)?,
+            algorithm: optional_string(members, "alg")?
+                .map(|name| SigningAlgorithm::parse(name).ok_or(JwkError::Algorithm))
+                .transpose()?,
         })
     }
+}
+
+/// The `kty` of a key that is public and holds nothing secret.
+pub(super) fn public_kty(members: &Map<String, Value>) -> Result<&str, JwkError> {
+    let kty = required_string(members, "kty")?;
+    if kty == "oct" {
+        return Err(JwkError::Symmetric);
+    }
+    match PRIVATE_MEMBERS
+        .into_iter()
+        .find(|&member| members.contains_key(member))
+    {
+        Some(member) => Err(JwkError::Private(member)),
+        None => Ok(kty),
+    }
+}
+
+/// The `kid` of a key that is for signatures.
+pub(super) fn signature_kid(members: &Map<String, Value>) -> Result<Option<String>, JwkError> {
+    match members.get("use") {
+        None => {}
+        Some(Value::String(usage)) if usage == "sig" => {}
+        Some(_) => return Err(JwkError::Use),
+    }
+    match members.get("key_ops") {
+        None => {}
+        Some(Value::Array(operations)) if operations.as_slice() == ["verify"] => {}
+        Some(_) => return Err(JwkError::KeyOps),
+    }
+    let kid = optional_string(members, "kid")?;
+    if kid.is_some_and(|kid| !is_valid_key_id(kid)) {
+        return Err(JwkError::KeyId);
+    }
+    Ok(kid.map(str::to_owned))
 }
 
 /// Whether `kid` is short and printable enough to look up, index and log.
@@ -438,7 +448,7 @@ pub(super) fn required_string<'m>(
     optional_string(members, name)?.ok_or(JwkError::Missing(name))
 }
 
-fn optional_string<'m>(
+pub(super) fn optional_string<'m>(
     members: &'m Map<String, Value>,
     name: &'static str,
 ) -> Result<Option<&'m str>, JwkError> {

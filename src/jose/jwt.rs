@@ -107,7 +107,7 @@ impl Claims {
     ///
     /// # Errors
     /// When the payload is not a JSON object or a registered claim is not of its type.
-    pub fn parse(jws: &VerifiedJws) -> Result<Self, ClaimError> {
+    pub fn parse<A>(jws: &VerifiedJws<A>) -> Result<Self, ClaimError> {
         Self::from_payload(jws.payload())
     }
 

@@ -10,11 +10,13 @@ use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::domain::audit::{AuditDraft, AuditEvent};
 use crate::issuer::admission::Admission;
-use crate::issuer::authenticate::{AuthenticatedClient, AuthenticationError, PresentedCredential};
+use crate::issuer::authenticate::{
+    AuthenticatedClient, AuthenticationError, PresentedCredential, Spent,
+};
 use crate::issuer::{Caller, Issuer};
 use crate::store::AgentAggregate;
 
@@ -44,27 +46,18 @@ pub(super) async fn admitted(
             Admission::Admitted => return Ok(client),
             Admission::Stale => {}
             Admission::Replayed => {
-                return Err(replayed(&shared.issuer, client.aggregate(), caller));
+                let (answer, reason) = replayed(Spent::ClientAssertion);
+                refuse(
+                    &shared.issuer,
+                    client.aggregate(),
+                    caller,
+                    (&answer, reason, Value::Null),
+                );
+                return Err(answer);
             }
         }
     }
     Err(OAuthError::unavailable().because("the registry changed under the request twice"))
-}
-
-/// The answer to an assertion that was used before, audited.
-pub(super) fn replayed(
-    issuer: &Arc<Issuer>,
-    client: &AgentAggregate,
-    caller: &Caller,
-) -> OAuthError {
-    refuse(
-        issuer,
-        client,
-        caller,
-        "invalid_client",
-        "the assertion was used before",
-    );
-    OAuthError::invalid_assertion("jti was used before; each assertion is accepted once")
 }
 
 /// Another method than POST at an endpoint for clients.
@@ -94,6 +87,9 @@ pub(super) async fn authenticate(
         Err(AuthenticationError::Refused {
             rests_on_state: true,
             ..
+        } | AuthenticationError::External {
+            rests_on_state: true,
+            ..
         })
     ) && renewed(issuer, basis).await?
     {
@@ -116,12 +112,45 @@ pub(super) async fn authenticate(
             Err(OAuthError::invalid_client().because(reason))
         }
         Err(AuthenticationError::Assertion { problem, client }) => {
-            refuse(issuer, &client, caller, "invalid_client", &problem);
+            let answer = OAuthError::invalid_assertion(problem.clone());
+            refuse(issuer, &client, caller, (&answer, &problem, Value::Null));
+            Err(answer)
+        }
+        Err(AuthenticationError::External {
+            problem, claimed, ..
+        }) => {
+            let reason = "a token of a trusted issuer proves no agent";
+            issuer.note_unproven(reason, &claimed, caller);
+            if shared.refusals.is_exceeded(&caller.address, &claimed) {
+                return Err(OAuthError::slow_down());
+            }
             Err(OAuthError::invalid_assertion(problem))
         }
         Err(AuthenticationError::Unavailable(source)) => {
             Err(OAuthError::unavailable().because(source))
         }
+    }
+}
+
+/// What is said of something that is taken once and was used before; and what the audit says.
+pub(super) fn replayed(what: Spent) -> (OAuthError, &'static str) {
+    match what {
+        Spent::ClientAssertion => (
+            OAuthError::invalid_assertion("jti was used before; each assertion is accepted once"),
+            "the assertion was used before",
+        ),
+        Spent::SubjectToken => (
+            OAuthError::invalid_request("subject_token: it was used before and is accepted once"),
+            "the subject token was used before",
+        ),
+        Spent::ActorToken => (
+            OAuthError::invalid_request("actor_token: it was used before and is accepted once"),
+            "the actor token was used before",
+        ),
+        Spent::DpopProof => (
+            OAuthError::invalid_dpop_proof("jti was used before; each proof is accepted once"),
+            "the proof was used before",
+        ),
     }
 }
 
@@ -133,14 +162,18 @@ pub(super) async fn renewed(issuer: &Issuer, basis: i64) -> Result<bool, OAuthEr
         .map_err(|error| OAuthError::unavailable().because(error))
 }
 
-/// Audits a refusal of an agent that proved itself.
+/// Audits a refusal of an agent that proved itself: the answer, why, and further facts (an object, or
+/// null).
 pub(super) fn refuse(
     issuer: &Arc<Issuer>,
     client: &AgentAggregate,
     caller: &Caller,
-    error: &str,
-    reason: &str,
+    (answer, reason, facts): (&OAuthError, &str, Value),
 ) {
+    let mut detail = json!({ "error": answer.code().as_str(), "reason": reason });
+    if let (Some(detail), Value::Object(facts)) = (detail.as_object_mut(), facts) {
+        detail.extend(facts);
+    }
     issuer.note_refusal(AuditDraft {
         at: issuer.ports().clock.now_millis(),
         event: AuditEvent::TokenRefused,
@@ -150,7 +183,7 @@ pub(super) fn refuse(
         token_id: None,
         request_id: caller.request_id.clone(),
         address: caller.address.clone(),
-        detail: json!({ "error": error, "reason": reason }).to_string(),
+        detail: detail.to_string(),
     });
 }
 

@@ -40,6 +40,7 @@ pub(super) fn metadata(issuer: &str) -> Value {
         "revocation_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
         // Nobody has registered such a member: the name says whose it is.
         "firman_revocation_list_uri": format!("{issuer}/oauth2/revocations"),
+        "dpop_signing_alg_values_supported": assertion_algorithms(),
         "scopes_supported": [OPENID, PROFILE],
         // Client libraries insist on the next three; an ID token comes from the token endpoint here.
         "response_types_supported": ["id_token"],
@@ -51,7 +52,7 @@ pub(super) fn metadata(issuer: &str) -> Value {
     })
 }
 
-/// What assertions may be signed with; Ed25519 under both of its names (RFC 9864).
+/// What assertions and DPoP proofs may be signed with; Ed25519 under both of its names (RFC 9864).
 fn assertion_algorithms() -> Vec<&'static str> {
     SigningAlgorithm::ALL
         .iter()

@@ -4,6 +4,7 @@
 mod authenticated;
 mod client_auth;
 mod discovery;
+mod dpop;
 mod error;
 mod form;
 mod grant;

@@ -1,25 +1,30 @@
 //! `POST /oauth2/token`: parse → authenticate → authorize → mint → record → answer.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::issuer::authenticate::AuthenticatedClient;
+use crate::issuer::authorize::token_exchange::{ExchangeError, TokenType};
 use crate::issuer::authorize::{Authorization, AuthorizationError, client_credentials};
+use crate::issuer::dpop::{ProofRefused, ProvenKey};
 use crate::issuer::ledger::Outcome;
 use crate::issuer::mint::{IssuedToken, MintError};
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
+use crate::ports::time::UnixTime;
 
 use super::authenticated::{ANSWER_WITHIN, authenticate, post_only, refuse, renewed, replayed};
 use super::error::OAuthError;
 use super::form::Form;
 use super::grant::GrantRequest;
-use super::{Shared, client_auth, grant};
+use super::{Shared, client_auth, dpop, grant};
 
 /// A decision that went stale is made once more on fresh rows, then given up.
 const ATTEMPTS: u32 = 2;
@@ -42,7 +47,7 @@ async fn token(
         address: peer.ip().to_string(),
     };
     let answered = tokio::time::timeout(ANSWER_WITHIN, answer(&shared, &caller, &headers, &body));
-    match answered
+    let answer = match answered
         .await
         .unwrap_or_else(|elapsed| Err(OAuthError::unavailable().because(elapsed)))
     {
@@ -50,7 +55,8 @@ async fn token(
         Err(error) => error
             .challenging(client_auth::uses_authorization_header(&headers))
             .into_response(),
-    }
+    };
+    dpop::with_nonce(answer, &headers, &shared.issuer)
 }
 
 async fn answer(
@@ -63,26 +69,31 @@ async fn answer(
     let form = Form::parse(headers, body)?;
     let request = grant::parse(&form)?;
     let presented = client_auth::parse(headers, &form)?;
+    let unverified_proof = dpop::unverified_proof(headers)?;
     for _ in 0..ATTEMPTS {
         let now = issuer.ports().clock.now_millis();
         let mut client = authenticate(shared, &presented, caller).await?;
-        let mut decision = decide(issuer, &client, &request);
+        let proven = prove(issuer, &client, unverified_proof, caller, now.seconds())?;
+        let asked = (&request, proven.as_ref());
+        let mut decision = decide(issuer, &client, asked, now.seconds()).await?;
         if decision.is_err() && renewed(issuer, client.basis()).await? {
             // A refusal is decided once more on fresh rows before it is given.
             client = authenticate(shared, &presented, caller).await?;
-            decision = decide(issuer, &client, &request);
+            decision = decide(issuer, &client, asked, now.seconds()).await?;
         }
-        let authorization = decision.map_err(|error| {
-            let answer = OAuthError::from(error.clone());
+        let authorization = decision.map_err(|refused| {
+            let reason = refused.error.to_string();
+            let answer = OAuthError::from(refused.error);
+            let facts = refused.facts;
             refuse(
                 issuer,
                 client.aggregate(),
                 caller,
-                answer.code().as_str(),
-                &error.to_string(),
+                (&answer, &reason, facts),
             );
             answer
         })?;
+        let parent = parent(&authorization);
         let minted = issuer.mint(authorization, caller, now).map_err(|error| {
             let reason = error.to_string();
             let answer = not_minted(error);
@@ -90,16 +101,33 @@ async fn answer(
                 issuer,
                 client.aggregate(),
                 caller,
-                answer.code().as_str(),
-                &reason,
+                (&answer, &reason, Value::Null),
             );
             answer
         })?;
         match issuer.record(minted).await {
             Outcome::Recorded(issued) => return Ok(issued),
             Outcome::Stale => {}
-            Outcome::Replayed => {
-                return Err(replayed(issuer, client.aggregate(), caller));
+            Outcome::Replayed(what) => {
+                let (answer, reason) = replayed(what);
+                refuse(
+                    issuer,
+                    client.aggregate(),
+                    caller,
+                    (&answer, reason, Value::Null),
+                );
+                return Err(answer);
+            }
+            Outcome::Revoked => {
+                let answer = OAuthError::invalid_request("subject_token: it was revoked");
+                let reason = "the subject token was revoked";
+                refuse(
+                    issuer,
+                    client.aggregate(),
+                    caller,
+                    (&answer, reason, parent),
+                );
+                return Err(answer);
             }
             Outcome::Unavailable => {
                 return Err(
@@ -111,15 +139,81 @@ async fn answer(
     Err(OAuthError::unavailable().because("the registry changed under the request twice"))
 }
 
-fn decide(
+/// The key that the request proves to hold, if it brings a proof. That a nonce is asked for is no
+/// refusal, and no entry of the audit: every client begins with that.
+fn prove(
+    issuer: &Arc<Issuer>,
+    client: &AuthenticatedClient,
+    unverified_proof: Option<&str>,
+    caller: &Caller,
+    now: UnixTime,
+) -> Result<Option<ProvenKey>, OAuthError> {
+    let Some(unverified_proof) = unverified_proof else {
+        return Ok(None);
+    };
+    let endpoint = format!("{}/oauth2/token", issuer.url());
+    match issuer.check_proof(unverified_proof, ("POST", &endpoint), now) {
+        Ok(proven) => Ok(Some(proven)),
+        Err(ProofRefused::Nonce) => Err(OAuthError::use_dpop_nonce()),
+        Err(ProofRefused::Fault(problem)) => {
+            let answer = OAuthError::invalid_dpop_proof(problem.clone());
+            refuse(
+                issuer,
+                client.aggregate(),
+                caller,
+                (&answer, &problem, Value::Null),
+            );
+            Err(answer)
+        }
+    }
+}
+
+/// A refusal, with what the audit should know besides.
+struct Refused {
+    error: AuthorizationError,
+    facts: Value,
+}
+
+/// Decides; the outer error is a fault that no newer row would change.
+async fn decide(
     issuer: &Issuer,
     client: &AuthenticatedClient,
-    request: &GrantRequest,
-) -> Result<Authorization, AuthorizationError> {
+    (request, proven): (&GrantRequest, Option<&ProvenKey>),
+    now: UnixTime,
+) -> Result<Result<Authorization, Refused>, OAuthError> {
     match request {
         GrantRequest::ClientCredentials(request) => {
-            client_credentials::authorize(client, request, &issuer.policy())
+            Ok(
+                client_credentials::authorize(client, request, proven, &issuer.policy()).map_err(
+                    |error| Refused {
+                        error,
+                        facts: Value::Null,
+                    },
+                ),
+            )
         }
+        GrantRequest::TokenExchange(request) => {
+            match issuer.exchange(client, request, proven, now).await {
+                Ok(authorization) => Ok(Ok(authorization)),
+                Err(ExchangeError::Refused { error, facts }) => Ok(Err(Refused { error, facts })),
+                Err(ExchangeError::Unavailable(source)) => {
+                    Err(OAuthError::unavailable().because(source))
+                }
+            }
+        }
+    }
+}
+
+/// What the audit should know of a delegated token that is refused after all.
+fn parent(authorization: &Authorization) -> Value {
+    match authorization.delegated() {
+        None => Value::Null,
+        Some(delegated) => json!({
+            "subject": delegated.subject,
+            "subject_token": delegated.parent.id,
+            "act": delegated.actors,
+            "aud": authorization.target().audience,
+        }),
     }
 }
 
@@ -134,9 +228,18 @@ fn not_minted(error: MintError) -> OAuthError {
     }
 }
 
-/// RFC 6749 §5.1.
+/// RFC 6749 §5.1, RFC 8693 §2.2.1, RFC 9449 §5.
 fn issued_response(issued: &IssuedToken) -> Response {
-    let mut body = json!({ "access_token": issued.access_token, "token_type": "Bearer", "expires_in": issued.expires_in });
+    // RFC 8693 §2.2.1: what is no access token is used in no such way.
+    let token_type = match issued.issued_token_type {
+        Some(TokenType::IdToken) => "N_A",
+        Some(TokenType::AccessToken | TokenType::Jwt) | None if issued.is_bound => "DPoP",
+        Some(TokenType::AccessToken | TokenType::Jwt) | None => "Bearer",
+    };
+    let mut body = json!({ "access_token": issued.access_token, "token_type": token_type, "expires_in": issued.expires_in });
+    if let Some(issued_token_type) = issued.issued_token_type {
+        body["issued_token_type"] = json!(issued_token_type.as_str());
+    }
     if !issued.scope.is_empty() {
         body["scope"] = json!(issued.scope);
     }

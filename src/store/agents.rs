@@ -153,6 +153,8 @@ static GROUPS_OF: LazyLock<RowLists> = LazyLock::new(|| {
 });
 static ROLES_OF: LazyLock<RowLists> =
     LazyLock::new(|| RowLists::of_issuer("SELECT agent_id, role_id FROM agent_roles", "agent_id"));
+static NAMES_OF: LazyLock<RowLists> =
+    LazyLock::new(|| RowLists::of_issuer("SELECT id, name FROM agents", "id"));
 
 impl Tx {
     /// Registers an agent with its groups and roles. False when its name or subject was ever given out.
@@ -326,6 +328,26 @@ impl Tx {
             .bind(issuer.as_str())
             .bind(key(subject))
             .fetch_optional(connection))
+    }
+
+    /// The names of agents, removed ones' too.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn agent_names(
+        &mut self,
+        issuer: &IssuerId,
+        ids: &[&str],
+    ) -> Result<HashMap<AgentId, Name>, StoreError> {
+        self.rows_of::<(String, String)>(&NAMES_OF, issuer, ids)
+            .await?
+            .into_iter()
+            .map(|(id, name)| {
+                let name = Name::parse(&name)
+                    .map_err(|invalid| StoreError::corrupt(format!("agent {id}: {invalid}")))?;
+                Ok((AgentId::from_text(id), name))
+            })
+            .collect()
     }
 
     async fn agent_where(

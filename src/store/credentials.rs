@@ -155,6 +155,10 @@ const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM federated_credential
      WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL \
      AND (held.expires_at IS NULL OR held.expires_at > $3) AND agent.status <> 'removed'";
 
+const OF_TRUSTED_ISSUER: &str = select_federated!(
+    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT $3"
+);
+
 impl Tx {
     /// Adds a credential to an agent. False when its public key is held by this or another agent of the
     /// issuer, or its `kid` names another key of the agent; revoked credentials do not count.
@@ -305,6 +309,26 @@ impl Tx {
             .bind(key(trusted.as_str()))
             .bind(now.0)
             .fetch_one(connection))
+    }
+
+    /// The first `limit` federated credentials that rest on a trusted issuer and are not revoked.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn credentials_of_trusted_issuer(
+        &mut self,
+        issuer: &IssuerId,
+        trusted: &TrustedIssuerId,
+        limit: i64,
+    ) -> Result<Vec<Credential>, StoreError> {
+        on_engine!(self, connection => sqlx::query_as::<_, FederatedRow>(OF_TRUSTED_ISSUER)
+            .bind(issuer.as_str())
+            .bind(key(trusted.as_str()))
+            .bind(limit)
+            .fetch_all(connection))?
+        .into_iter()
+        .map(FederatedRow::credential)
+        .collect()
     }
 
     /// The credential with that id.

@@ -1,16 +1,72 @@
 //! Delegations. Revoked ones stay as rows, for the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
 use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
+use super::rows::RowLists;
 use super::{cursor, key};
 use crate::domain::actor::ACTORS_MAX;
 use crate::domain::delegation::{Delegation, DelegationStatus, SubjectKind, SubjectPattern};
 use crate::domain::id::{AgentId, DelegationId, IssuerId, ResourceId, TrustedIssuerId};
+use crate::domain::name::Name;
+use crate::domain::resource::Identifier;
 use crate::domain::role::GrantedScopes;
 use crate::domain::scope::{join_scopes, parse_scopes};
 use crate::ports::time::UnixTime;
+
+/// The names of what a delegation speaks of, removed things too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelegationNames {
+    /// The actor's.
+    pub actor: Name,
+    /// The resource's.
+    pub resource: Name,
+    /// What becomes `aud`.
+    pub identifier: Identifier,
+    /// The trusted issuer's, if one is named.
+    pub trusted_issuer: Option<Name>,
+}
+
+#[derive(sqlx::FromRow)]
+struct NamesRow {
+    id: String,
+    actor: String,
+    resource: String,
+    identifier: String,
+    trusted_issuer: Option<String>,
+}
+
+impl NamesRow {
+    fn names(self) -> Result<(DelegationId, DelegationNames), StoreError> {
+        let name = |text: &str| {
+            Name::parse(text).map_err(|invalid| {
+                StoreError::corrupt(format!("delegation {}: {invalid}", self.id))
+            })
+        };
+        let names = DelegationNames {
+            actor: name(&self.actor)?,
+            resource: name(&self.resource)?,
+            trusted_issuer: self.trusted_issuer.as_deref().map(name).transpose()?,
+            identifier: Identifier::from_stored(self.identifier),
+        };
+        Ok((DelegationId::from_text(self.id), names))
+    }
+}
+
+static NAMES_OF: LazyLock<RowLists> = LazyLock::new(|| {
+    RowLists::of_issuer(
+        "SELECT id, \
+         (SELECT name FROM agents WHERE agents.issuer_id = delegations.issuer_id AND agents.id = actor_id) AS actor, \
+         (SELECT name FROM resources WHERE resources.issuer_id = delegations.issuer_id AND resources.id = resource_id) AS resource, \
+         (SELECT identifier FROM resources WHERE resources.issuer_id = delegations.issuer_id AND resources.id = resource_id) AS identifier, \
+         (SELECT name FROM trusted_issuers WHERE trusted_issuers.issuer_id = delegations.issuer_id \
+             AND trusted_issuers.id = trusted_issuer_id) AS trusted_issuer \
+         FROM delegations",
+        "id",
+    )
+});
 
 #[derive(sqlx::FromRow)]
 struct DelegationRow {
@@ -102,14 +158,23 @@ const BY_ID: &str = select_delegations!("WHERE issuer_id = $1 AND id = $2");
 const OF_ACTOR: &str = select_delegations!(
     "WHERE issuer_id = $1 AND actor_id = $2 AND status <> 'revoked' ORDER BY id"
 );
+// $4, what a subject is or begins with, is compared with subjects and beginnings of subjects; $5: it is
+// itself a beginning.
 const PAGE: &str = select_delegations!(
-    "WHERE issuer_id = $1 AND id > $2 AND ($3 IS NULL OR actor_id = $3) AND ($4 IS NULL OR subject = $4) \
-     ORDER BY id LIMIT $5"
+    "WHERE issuer_id = $1 AND id > $2 AND ($3 IS NULL OR actor_id = $3) \
+     AND ($4 IS NULL OR subject = $4 OR (subject_kind = 'prefix' AND substr($4, 1, length(subject)) = subject) \
+         OR ($5 AND substr(subject, 1, length($4)) = $4)) \
+     ORDER BY id LIMIT $6"
 );
-const COUNT_OF_RESOURCE: &str = "SELECT COUNT(*) FROM delegations WHERE issuer_id = $1 AND resource_id = $2 \
-     AND status <> 'revoked' AND expires_at > $3";
+const OF_RESOURCE: &str = select_delegations!(
+    "WHERE issuer_id = $1 AND resource_id = $2 AND status <> 'revoked' AND expires_at > $3 ORDER BY id"
+);
 const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM delegations WHERE issuer_id = $1 AND trusted_issuer_id = $2 \
      AND status <> 'revoked' AND expires_at > $3";
+
+const OF_TRUSTED_ISSUER: &str = select_delegations!(
+    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND status <> 'revoked' ORDER BY id LIMIT $3"
+);
 
 impl Tx {
     /// Makes a delegation. False when its id is taken.
@@ -219,7 +284,8 @@ impl Tx {
     }
 
     /// The first `limit` delegations behind the id `after`, oldest first, revoked ones too; narrowed to
-    /// an actor, and to those whose subject (without the `*` of a prefix) is exactly `subject`.
+    /// an actor, and to those that name a subject which `subject` names too. The claims and the trusted
+    /// issuer of a pattern are not compared.
     ///
     /// # Errors
     /// Any [`StoreError`]; the transaction is over then.
@@ -227,14 +293,16 @@ impl Tx {
         &mut self,
         issuer: &IssuerId,
         actor: Option<&AgentId>,
-        subject: Option<&str>,
+        subject: Option<&SubjectPattern>,
         (after, limit): (Option<&str>, i64),
     ) -> Result<Vec<Delegation>, StoreError> {
+        let is_prefix = subject.is_some_and(|subject| subject.kind == SubjectKind::Prefix);
         on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(PAGE)
             .bind(issuer.as_str())
             .bind(cursor(after))
             .bind(actor.map(|actor| key(actor.as_str())))
-            .bind(subject.map(key))
+            .bind(subject.map(|subject| key(&subject.subject)))
+            .bind(is_prefix)
             .bind(limit)
             .fetch_all(connection))?
         .into_iter()
@@ -242,21 +310,60 @@ impl Tx {
         .collect()
     }
 
-    /// How many delegations that are not over name a resource.
+    /// The names of what delegations speak of.
     ///
     /// # Errors
     /// Any [`StoreError`]; the transaction is over then.
-    pub async fn count_delegations_of_resource(
+    pub async fn delegation_names(
+        &mut self,
+        issuer: &IssuerId,
+        ids: &[&str],
+    ) -> Result<HashMap<DelegationId, DelegationNames>, StoreError> {
+        self.rows_of::<NamesRow>(&NAMES_OF, issuer, ids)
+            .await?
+            .into_iter()
+            .map(NamesRow::names)
+            .collect()
+    }
+
+    /// The delegations that are not over and name a resource, oldest first.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn delegations_of_resource(
         &mut self,
         issuer: &IssuerId,
         resource: &ResourceId,
         now: UnixTime,
-    ) -> Result<i64, StoreError> {
-        on_engine!(self, connection => sqlx::query_scalar(COUNT_OF_RESOURCE)
+    ) -> Result<Vec<Delegation>, StoreError> {
+        on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(OF_RESOURCE)
             .bind(issuer.as_str())
             .bind(key(resource.as_str()))
             .bind(now.0)
-            .fetch_one(connection))
+            .fetch_all(connection))?
+        .into_iter()
+        .map(DelegationRow::delegation)
+        .collect()
+    }
+
+    /// The first `limit` delegations that name a trusted issuer and are not revoked.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn delegations_of_trusted_issuer(
+        &mut self,
+        issuer: &IssuerId,
+        trusted: &TrustedIssuerId,
+        limit: i64,
+    ) -> Result<Vec<Delegation>, StoreError> {
+        on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(OF_TRUSTED_ISSUER)
+            .bind(issuer.as_str())
+            .bind(key(trusted.as_str()))
+            .bind(limit)
+            .fetch_all(connection))?
+        .into_iter()
+        .map(DelegationRow::delegation)
+        .collect()
     }
 
     /// How many delegations that are not over name a trusted issuer.

@@ -29,6 +29,7 @@ mod trusted_issuers;
 pub use agents::{AgentAggregate, AgentFilter};
 pub use assertions::UsedAssertion;
 pub use audit::AuditFilter;
+pub use delegations::DelegationNames;
 pub use engine::{Store, Tx};
 pub use error::StoreError;
 pub use issuers::Head;

@@ -1,11 +1,11 @@
 //! Delegations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use firman::domain::delegation::{Delegation, DelegationStatus, SubjectPattern};
 use firman::domain::id::DelegationId;
 use firman::domain::role::GrantedScopes;
-use firman::store::{Store, StoreError, Tx};
+use firman::store::{DelegationNames, Store, StoreError, Tx};
 
 use crate::support::{NOW, agent, home, issuers, read, resource, scopes, write};
 use crate::trusted_issuers::trusted;
@@ -85,10 +85,10 @@ pub(crate) async fn a_revoked_delegation_stays_revoked(store: &Store) {
             .is_empty()
     );
     assert_eq!(
-        tx.count_delegations_of_resource(&home(), &resource("api").id, NOW)
+        tx.delegations_of_resource(&home(), &resource("api").id, NOW)
             .await
             .unwrap(),
-        0
+        []
     );
     tx.commit().await.unwrap();
 }
@@ -115,9 +115,11 @@ pub(crate) async fn delegations_read_back_whole_with_their_actor(store: &Store) 
         .unwrap()
         .unwrap();
     assert_eq!(aggregate.delegations, [all.clone(), exact.clone()]);
-    let page = async |tx: &mut Tx, actor: Option<&str>, subject, after, limit| {
+    let page = async |tx: &mut Tx, actor: Option<&str>, subject: Option<&str>, after, limit| {
         let actor = actor.map(|actor| agent(actor).id);
-        tx.delegations_page(&home(), actor.as_ref(), subject, (after, limit))
+        let subject =
+            subject.map(|text| SubjectPattern::parse(text, None, BTreeMap::new()).unwrap());
+        tx.delegations_page(&home(), actor.as_ref(), subject.as_ref(), (after, limit))
             .await
             .unwrap()
             .into_iter()
@@ -131,10 +133,108 @@ pub(crate) async fn delegations_read_back_whole_with_their_actor(store: &Store) 
         page(&mut tx, None, Some("user:okta:alice"), None, 9).await,
         ["2", "3"]
     );
+    let mut resting = tx
+        .delegations_of_trusted_issuer(&home(), &trusted("okta").id, 9)
+        .await
+        .unwrap();
+    resting.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(resting, [exact.clone(), others.clone()]);
+    assert_eq!(
+        tx.delegations_of_resource(&home(), &resource("api").id, NOW)
+            .await
+            .unwrap(),
+        [all.clone(), exact.clone(), others]
+    );
+    let later = NOW.plus(3600);
+    assert_eq!(
+        tx.delegations_of_resource(&home(), &resource("api").id, later)
+            .await
+            .unwrap(),
+        []
+    );
     assert_eq!(
         tx.count_delegations_of_trusted_issuer(&home(), &trusted("okta").id, NOW)
             .await
             .unwrap(),
         2
     );
+}
+
+pub(crate) async fn delegations_are_found_by_the_subjects_that_they_take(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    parties(&mut tx).await;
+    for (id, subject) in [
+        ("1", "agent:team-a.*"),
+        ("2", "agent:team-a.x"),
+        ("3", "agent:team-b.x"),
+        ("4", "agent:*"),
+        ("5", "agent:team-a."),
+        ("6", "agent:team-a.x*"),
+        ("7", "AGENT:team-a.x"),
+    ] {
+        let held = delegation(id, "a", subject);
+        assert!(tx.insert_delegation(&home(), &held).await.unwrap());
+    }
+    for (subject, found) in [
+        ("agent:team-a.x", &["1", "2", "4", "6"][..]),
+        ("agent:team-a.", &["1", "4", "5"]),
+        ("agent:team-a", &["4"]),
+        ("agent:team-a.xy", &["1", "4", "6"]),
+        ("user:okta:alice", &[]),
+        ("agent:team-a.*", &["1", "2", "4", "5", "6"]),
+        ("a*", &["1", "2", "3", "4", "5", "6"]),
+        ("agent:%", &["4"]),
+    ] {
+        let pattern = SubjectPattern::parse(subject, None, BTreeMap::new()).unwrap();
+        let page = tx
+            .delegations_page(&home(), None, Some(&pattern), (None, 9))
+            .await
+            .unwrap();
+        let ids: Vec<_> = page.iter().map(|held| held.id.as_str()).collect();
+        assert_eq!(ids, found, "{subject}");
+    }
+}
+
+pub(crate) async fn what_a_delegation_speaks_of_has_a_name_removed_or_not(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    parties(&mut tx).await;
+    let of_okta = delegation("1", "a", "user:okta:*");
+    let of_ours = Delegation {
+        subject: SubjectPattern::parse("agent:b", None, BTreeMap::new()).unwrap(),
+        ..delegation("2", "b", "user:okta:*")
+    };
+    for held in [&of_okta, &of_ours] {
+        assert!(tx.insert_delegation(&home(), held).await.unwrap());
+    }
+    let mut removed = resource("api");
+    removed.removed_at = Some(NOW);
+    assert!(tx.update_resource(&home(), &removed, 1).await.unwrap());
+    let names = tx
+        .delegation_names(&home(), &["1", "2", "3"])
+        .await
+        .unwrap();
+    let named = |actor: &str, trusted_issuer: Option<&str>| DelegationNames {
+        actor: agent(actor).name,
+        resource: resource("api").name,
+        identifier: resource("api").identifier,
+        trusted_issuer: trusted_issuer.map(|name| trusted(name).name),
+    };
+    assert_eq!(
+        names,
+        HashMap::from([
+            (of_okta.id, named("a", Some("okta"))),
+            (of_ours.id, named("b", None)),
+        ])
+    );
+    let names = tx
+        .agent_names(&home(), &[agent("a").id.as_str(), "nobody"])
+        .await
+        .unwrap();
+    assert_eq!(names, HashMap::from([(agent("a").id, agent("a").name)]));
+    for (subject, found) in [(agent("a").subject.as_str(), Some("a")), ("agent:no", None)] {
+        let name = tx.agent_name_by_subject(&home(), subject).await.unwrap();
+        assert_eq!(name.as_deref(), found);
+    }
 }

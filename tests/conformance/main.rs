@@ -117,7 +117,9 @@ conformance! {
     delegations:
         a_delegation_needs_its_actor,
         a_revoked_delegation_stays_revoked,
-        delegations_read_back_whole_with_their_actor;
+        delegations_read_back_whole_with_their_actor,
+        delegations_are_found_by_the_subjects_that_they_take,
+        what_a_delegation_speaks_of_has_a_name_removed_or_not;
     lineage:
         a_revoked_token_takes_those_below_it,
         a_revoked_delegation_takes_its_tokens_and_those_below,

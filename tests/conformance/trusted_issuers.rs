@@ -164,6 +164,12 @@ pub(crate) async fn a_federated_credential_is_found_by_its_subject(store: &Store
             .unwrap(),
         3
     );
+    let resting = tx
+        .credentials_of_trusted_issuer(&home(), &github.id, 2)
+        .await
+        .unwrap();
+    let ids: Vec<&str> = resting.iter().map(|held| held.id.as_str()).collect();
+    assert_eq!(ids, ["1", "2"]);
     let mut revoked = federated("1", "a", Some("repo:x"));
     revoked.revoked_at = Some(NOW);
     assert!(tx.update_credential(&home(), &revoked).await.unwrap());

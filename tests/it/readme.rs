@@ -3,8 +3,8 @@
 //!
 //! A block marked `sh` is run; the blocks of a page are one session. A `text` block after it is what must
 //! appear, line by line, with `…` for what differs from run to run and any spacing. `toml` is a
-//! configuration, `rust` the test in `embedding.rs`. A `console` block cannot be run here and stands in
-//! [`NOT_RUN`], so that none hides.
+//! configuration, `rust` the test in `embedding.rs`, `yaml` a job of somebody's CI, whose `firman` commands
+//! must exist. A `console` block cannot be run here and stands in [`NOT_RUN`], so that none hides.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,6 +21,8 @@ const FIRMAN: &str = env!("CARGO_BIN_EXE_firman");
 /// The addresses that the pages use, where a test uses free ones.
 const PUBLIC: &str = "127.0.0.1:8080";
 const PRIVATE: &str = "127.0.0.1:8081";
+/// Where `firman claude simulate` listens on the pages, and by itself.
+const SIMULATOR: &str = "127.0.0.1:8082";
 /// The database that the pages use, where a test uses a fresh one.
 const POSTGRES: &str = "postgres://firman:secret@db.example.com/firman";
 /// A page that takes longer than this hangs.
@@ -28,17 +30,29 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The first line of each block that is not run, by page: it builds, reaches outside, or needs a program
 /// that need not be here.
-const NOT_RUN: [(&str, &str); 13] = [
+const NOT_RUN: [(&str, &str); 16] = [
     ("README.md", "cargo run --release -- quickstart --exit"),
     ("README.md", "scripts/test"),
     ("README.md", "docker build -t firman ."),
+    (
+        "docs/guides/claude-agent.md",
+        "export ANTHROPIC_IDENTITY_TOKEN_FILE=$PWD/claude.jwt",
+    ),
+    (
+        "docs/guides/claude-code.md",
+        r"firman exec --issuer https://id.example.com --agent coder --key coder.pem \",
+    ),
+    (
+        "docs/guides/claude-code.md",
+        "unset ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN",
+    ),
     (
         "docs/guides/claude.md",
         "export ANTHROPIC_ADMIN_TOKEN_FILE=$HOME/claude-admin-token",
     ),
     (
         "docs/guides/claude.md",
-        "export ANTHROPIC_IDENTITY_TOKEN_FILE=$PWD/claude.jwt",
+        "firman claude verify --agent mailer --key mailer.pem --exchange",
     ),
     (
         "docs/guides/claude.md",
@@ -74,6 +88,14 @@ wait_until_served() {
     sleep 0.1
   done
   cat serve.log
+  exit 1
+}
+wait_until_open() {
+  for _ in $(seq 300); do
+    if (: <"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null; then return; fi
+    sleep 0.1
+  done
+  echo "nothing listens on $1"
   exit 1
 }
 trap 'for server in $(jobs -p); do kill "$server" && wait "$server" || true; done' EXIT
@@ -170,9 +192,9 @@ fn page(name: &str) -> Page {
 
 // --- Running a page -------------------------------------------------------------------------------
 
-/// Two free addresses. Somebody else may take them before firman does; it says so then.
-fn free_addresses() -> [SocketAddr; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+/// Free addresses. Somebody else may take them before firman does; it says so then.
+fn free_addresses() -> [SocketAddr; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("its address"))
 }
 
@@ -191,10 +213,11 @@ impl Rewriting {
 fn run(name: &str, database_url: Option<String>) {
     let page = page(name);
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let [public, private] = free_addresses();
+    let [public, private, simulator] = free_addresses();
     let mut rewriting = Rewriting(vec![
         (PUBLIC, public.to_string()),
         (PRIVATE, private.to_string()),
+        (SIMULATOR, simulator.to_string()),
     ]);
     rewriting.0.extend(database_url.map(|url| (POSTGRES, url)));
     let output = session(
@@ -231,8 +254,14 @@ fn script(page: &Page, rewriting: &Rewriting) -> String {
         for line in rewriting.apply(&block.text).lines() {
             script.push_str(line);
             script.push('\n');
-            if line.contains("firman serve") && line.ends_with('&') {
+            if !line.ends_with('&') {
+                continue;
+            }
+            if line.contains("firman serve") {
                 script.push_str("wait_until_served\n");
+            } else if line.contains("firman claude simulate") {
+                let wait = format!("wait_until_open {SIMULATOR}\n");
+                script.push_str(&rewriting.apply(&wait));
             }
         }
     }
@@ -332,6 +361,36 @@ fn the_guide_to_claude_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_an_agent_of_claude_does_what_it_says() {
+    run("docs/guides/claude-agent.md", None);
+}
+
+#[test]
+fn the_guide_to_trying_claude_locally_does_what_it_says() {
+    run("docs/guides/try-claude-locally.md", None);
+}
+
+#[test]
+fn the_guide_to_claude_code_does_what_it_says() {
+    run("docs/guides/claude-code.md", None);
+}
+
+#[test]
+fn the_guide_to_moving_does_what_it_says() {
+    run("docs/guides/moving-to-firman.md", None);
+}
+
+#[test]
+fn the_guide_to_ci_jobs_does_what_it_says() {
+    run("docs/guides/ci-jobs.md", None);
+}
+
+#[test]
+fn the_guide_to_delegation_does_what_it_says() {
+    run("docs/guides/delegation.md", None);
+}
+
+#[test]
 fn the_guide_to_rotation_does_what_it_says() {
     run("docs/guides/rotate.md", None);
 }
@@ -367,18 +426,24 @@ async fn the_guide_to_postgresql_does_what_it_says() {
 fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
     let run = [
         "README.md",
+        "docs/guides/ci-jobs.md",
+        "docs/guides/claude-agent.md",
+        "docs/guides/claude-code.md",
         "docs/guides/claude.md",
+        "docs/guides/delegation.md",
         "docs/guides/integration-tests.md",
+        "docs/guides/moving-to-firman.md",
         "docs/guides/postgresql.md",
         "docs/guides/register-an-agent.md",
         "docs/guides/revocation.md",
         "docs/guides/rotate.md",
+        "docs/guides/try-claude-locally.md",
     ];
     let mut with_commands = Vec::new();
     let mut not_run = Vec::new();
     for page in pages() {
         for block in &page.blocks {
-            let known = ["sh", "text", "toml", "rust", "console", ""];
+            let known = ["sh", "text", "toml", "rust", "yaml", "console", ""];
             let (name, line, language) = (&page.name, block.line, &block.language);
             assert!(
                 known.contains(&language.as_str()),
@@ -554,7 +619,7 @@ fn invocations(page: &Page) -> Vec<Vec<String>> {
     let mut code: Vec<&str> = page
         .blocks
         .iter()
-        .filter(|block| matches!(block.language.as_str(), "sh" | "console" | "text"))
+        .filter(|block| matches!(block.language.as_str(), "sh" | "console" | "text" | "yaml"))
         .flat_map(|block| block.text.lines())
         .collect();
     code.extend(

@@ -84,12 +84,23 @@ impl ClaudeAdmin {
         Ok(live(self.pages(&[kind.path()], &what).await?))
     }
 
-    /// The ids of the workspaces that a service account is a member of, besides the default one.
-    pub(super) async fn workspaces_of(&self, account: &str) -> Result<Vec<String>, CliError> {
-        let path = [Kind::ServiceAccount.path(), account, "workspaces"];
-        let members = self
-            .pages(&path, "list the service account's workspaces")
-            .await?;
+    /// One object, archived or not.
+    pub(super) async fn show(&self, kind: Kind, id: &str) -> Result<Map<String, Value>, CliError> {
+        let what = format!("read the {} {id}", kind.as_str());
+        let path = [kind.path(), id];
+        self.call(Method::GET, &path, (&[], None), &what).await
+    }
+
+    /// The ids of the workspaces that a rule is enabled in, or that a service account is a member of besides
+    /// the default one.
+    pub(super) async fn workspaces_of(
+        &self,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Vec<String>, CliError> {
+        let path = [kind.path(), id, "workspaces"];
+        let what = format!("list the workspaces of the {}", kind.as_str());
+        let members = self.pages(&path, &what).await?;
         let ids = members.iter().filter_map(|member| {
             let id = member["workspace_id"].as_str().or(member["id"].as_str())?;
             Some(id.to_owned())
@@ -223,7 +234,7 @@ fn check_token(token: &SecretString) -> Result<(), CliError> {
         return Ok(());
     };
     Err(CliError::usage(format!(
-        "ANTHROPIC_ADMIN_TOKEN {problem}. --apply needs an OAuth token with the scope org:admin; {GET_A_TOKEN}"
+        "ANTHROPIC_ADMIN_TOKEN {problem}. It must be an OAuth token with the scope org:admin; {GET_A_TOKEN}"
     )))
 }
 
@@ -239,7 +250,7 @@ fn refusal(what: &str, answer: &http::Answer) -> CliError {
         401 => format!(". Is the token still good, and an OAuth token with the scope org:admin? {GET_A_TOKEN}"),
         403 => format!(". The token lacks the scope org:admin, or may not do this; {GET_A_TOKEN}"),
         404 => ". Is --base-url right?".to_owned(),
-        409 => ". The name is taken, perhaps by an object that was archived; give that one another name in the Console".to_owned(),
+        409 => ". The name is taken: by an object that was made just now (then run the same command again), or by one that was archived (give that one another name in the Console)".to_owned(),
         _ => String::new(),
     };
     detail.push_str(&hint);

@@ -132,7 +132,10 @@ async fn is_to_join(order: &Order<'_>, plan: &Plan) -> Result<bool, CliError> {
         (None, _) => Ok(false),
         (Some(_), None) => Ok(true),
         (Some(workspace), Some(account)) => {
-            let workspaces = order.claude.workspaces_of(account).await?;
+            let workspaces = order
+                .claude
+                .workspaces_of(Kind::ServiceAccount, account)
+                .await?;
             Ok(!workspaces.contains(workspace))
         }
     }

@@ -1,6 +1,8 @@
 //! `firman claude connect`: what a person does so that Claude trusts one agent, in the order in which it
 //! is done; or with `--apply` does it. The values are `relying_party::claude::Setup`'s.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
@@ -9,7 +11,7 @@ use super::super::duration::parse_duration;
 use super::super::error::CliError;
 use super::super::print::text;
 use super::super::published::Published;
-use super::super::{Session, http, parse_name};
+use super::super::{Session, http, keyfile, parse_name};
 use super::apply::KeyCopy;
 use super::{set_up, show};
 use crate::relying_party::claude::{
@@ -50,6 +52,9 @@ pub(in crate::cli) struct ConnectArgs {
     /// Where a copy made by `firman publish-static` is on the web
     #[arg(long, value_name = "URL")]
     discovery_base: Option<String>,
+    /// The private certificate authorities (PEM) that Claude is to trust for the keys it fetches
+    #[arg(long, value_name = "FILE", conflicts_with = "inline_keys")]
+    ca_cert: Option<PathBuf>,
     /// Where the issuer answers, when it cannot be reached at its own URL from here
     #[arg(long, value_name = "URL")]
     from: Option<String>,
@@ -82,6 +87,8 @@ pub(super) enum Content {
     TerraformVars,
     /// The variables of the agent's environment
     Env,
+    /// A profile file of Claude's SDKs, which several processes share
+    Profile,
 }
 
 /// One agent's way into Claude, and what is known around it.
@@ -101,7 +108,7 @@ pub(super) struct Connection {
 pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if session.printer.is_json() && args.format != Content::Text {
         return Err(CliError::usage(
-            "--format terraform-vars and --format env are no JSON; leave out --output json",
+            "--output json prints everything as one object, the profile too; leave out --format",
         ));
     }
     let admin = session.admin()?;
@@ -110,7 +117,12 @@ pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<
     }
     let connection = Connection::gather(&args, &admin).await?;
     show::all(&connection, args.format, session)?;
-    let Some(copy) = &connection.copy else {
+    // The agent's side alone holds no keys that anybody could take to Claude.
+    let copy = match args.format {
+        Content::Text | Content::TerraformVars => connection.copy.as_ref(),
+        Content::Env | Content::Profile => None,
+    };
+    let Some(copy) = copy else {
         return Ok(());
     };
     match copy.record(&admin).await {
@@ -238,17 +250,29 @@ async fn key_source(
     slug: &str,
     args: &ConnectArgs,
 ) -> Result<Option<KeyCopy>, CliError> {
+    let ca_cert_pem = args.ca_cert.as_deref().map(keyfile::read_ca_cert);
+    let ca_cert_pem = ca_cert_pem.transpose()?;
     if let Some(base) = &args.discovery_base {
         http::parse_url(base, "--discovery-base")?;
         setup.jwks = JwksSource::Discovery {
             discovery_base: Some(base.trim_end_matches('/').to_owned()),
-            ca_cert_pem: None,
+            ca_cert_pem,
         };
         return Ok(None);
     }
     let is_reachable = check_dialled_url("issuer_url", &setup.issuer_url, false).is_ok();
     if is_reachable && !args.inline_keys {
+        setup.jwks = JwksSource::Discovery {
+            discovery_base: None,
+            ca_cert_pem,
+        };
         return Ok(None);
+    }
+    if ca_cert_pem.is_some() {
+        return Err(CliError::usage(format!(
+            "--ca-cert is for keys that Claude fetches, and {} is none that it can reach; name the address of a copy with --discovery-base, or leave --ca-cert out",
+            setup.issuer_url
+        )));
     }
     let published = Published::of(&setup.issuer_url, args.from.as_deref())
         .await
@@ -262,10 +286,17 @@ async fn key_source(
         keys: published.key_array(),
     };
     let consumer = args.key_consumer.clone();
+    let consumer = consumer.unwrap_or_else(|| key_consumer_name(slug));
+    setup.key_consumer = Some(consumer.clone());
     Ok(Some(KeyCopy {
-        consumer: consumer.unwrap_or_else(|| format!("claude-{slug}")),
+        consumer,
         kids: published.kids(),
     }))
+}
+
+/// Under which name the issuer `slug` keeps account of the copy of its keys at Claude.
+pub(super) fn key_consumer_name(slug: &str) -> String {
+    format!("claude-{slug}")
 }
 
 /// Why no token would come, or none that the rule takes.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::facts::{self, Facts, RuleArgs};
 use super::probe::told;
+use super::read_back::{ReadBack, read_back};
 use crate::cli::client::{AdminClient, Query};
 use crate::cli::duration::{Instant, parse_instant};
 use crate::cli::error::CliError;
@@ -16,10 +17,11 @@ use crate::cli::{Session, parse_name};
 use crate::config;
 use crate::jose::{PublicJwkSet, UnverifiedJws};
 use crate::ports::time::UnixTime;
-use crate::relying_party::claude::EXPECTED_AUDIENCE;
+use crate::relying_party::claude::checks::{Link, Registered};
 use crate::relying_party::claude::diagnose::{
     BURST_SECONDS, Cause, Evidence, Fetch, Issuance, Signature, Token, rank,
 };
+use crate::relying_party::claude::{BASE_URL, EXPECTED_AUDIENCE};
 
 /// The longest token that is read: more than Claude takes, so that it can be said.
 const TOKEN_MAX_BYTES: usize = 64 * 1024;
@@ -46,6 +48,9 @@ pub(in crate::cli) struct DiagnoseArgs {
     /// Only tokens of this agent
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     agent: Option<String>,
+    /// Where Claude's Admin API is, to read the rule back with ANTHROPIC_ADMIN_TOKEN
+    #[arg(long, value_name = "URL", default_value = BASE_URL)]
+    base_url: String,
     #[command(flatten)]
     rule: RuleArgs,
 }
@@ -91,14 +96,18 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
         Issuance::Issued(fetch) => around(&admin, fetch, refused_at.unwrap_or(now)).await?,
         Issuance::Unknown | Issuance::Unasked => Vec::new(),
     };
-    let mut expected = args.rule.expected(&facts, &subject, Some(&audience));
+    let registered = registered(link.as_ref(), &args, session).await?;
+    let mut expected = match &registered {
+        Some(registered) => registered.expected(),
+        None => args.rule.expected(&facts, &subject, Some(&audience)),
+    };
     if subject.is_empty() && !expected.is_given {
         // Of a token that is nobody's here, no subject can be expected.
         expected.rule.subject_prefix = None;
         expected.rule.claims.clear();
     }
     let signature = match &found.jws {
-        Some(jws) if !args.rule.is_inline() => signature(jws, &facts, session).await,
+        Some(jws) if !expected.is_inline => signature(jws, &facts, session).await,
         Some(_) | None => Signature::Unchecked,
     };
     let evidence = Evidence {
@@ -112,6 +121,7 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
         keys: facts.keys,
         consumers: facts.consumers,
         link,
+        registered,
         expected,
         environment: config::claude_environment(),
     };
@@ -119,6 +129,25 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
         session.printer.hint(remark);
     }
     report(&evidence, agent.as_deref(), session)
+}
+
+/// What is registered at Claude, when it can be read back and nobody said otherwise.
+async fn registered(
+    link: Option<&Link>,
+    args: &DiagnoseArgs,
+    session: &mut Session<'_>,
+) -> Result<Option<Registered>, CliError> {
+    if args.rule.is_said() {
+        return Ok(None);
+    }
+    Ok(match read_back(link, &args.base_url, session).await? {
+        ReadBack::Registered(registered) => Some(*registered),
+        ReadBack::Failed(check) => {
+            session.printer.hint(&check.seen);
+            None
+        }
+        ReadBack::Unasked(_) => None,
+    })
 }
 
 /// The agent whose token it is: by the audit, else by what was said.

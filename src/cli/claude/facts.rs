@@ -4,6 +4,7 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
+use super::connect::key_consumer_name;
 use crate::cli::client::{AdminClient, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
@@ -43,6 +44,21 @@ pub(super) struct RuleArgs {
 }
 
 impl RuleArgs {
+    /// Whether anything was said of it, so that it is not to be read back.
+    pub(super) fn is_said(&self) -> bool {
+        self.is_rule_said()
+            || self.max_lifetime.is_some()
+            || self.registered_issuer.is_some()
+            || self.inline
+    }
+
+    fn is_rule_said(&self) -> bool {
+        self.subject_prefix.is_some()
+            || self.audience.is_some()
+            || !self.claims.is_empty()
+            || self.condition.is_some()
+    }
+
     /// Whether Claude has the keys and fetches none.
     pub(super) fn is_inline(&self) -> bool {
         self.inline
@@ -55,10 +71,7 @@ impl RuleArgs {
         subject: &str,
         audience: Option<&str>,
     ) -> Expected {
-        let is_given = self.subject_prefix.is_some()
-            || self.audience.is_some()
-            || !self.claims.is_empty()
-            || self.condition.is_some();
+        let is_given = self.is_rule_said();
         let rule = if is_given {
             RuleMatch {
                 subject_prefix: self.subject_prefix.clone(),
@@ -95,6 +108,8 @@ impl RuleArgs {
 pub(super) struct Facts {
     /// The issuer's URL.
     pub(super) issuer: String,
+    /// Under which name it keeps account of inline keys at Claude, unless another was chosen.
+    pub(super) key_consumer: String,
     /// All its keys.
     pub(super) keys: Vec<KeyState>,
     /// Who holds copies of them.
@@ -109,6 +124,7 @@ impl Facts {
         let consumers = admin.get(&["key-consumers"], &Query::default()).await?;
         Ok(Self {
             issuer: text(&issuer, "url"),
+            key_consumer: key_consumer_name(&text(&issuer, "slug")),
             keys: items(&keys, "items").iter().map(key_state).collect(),
             consumers: items(&consumers, "items")
                 .iter()
@@ -147,6 +163,7 @@ pub(super) async fn link(admin: &AdminClient, agent: &str) -> Result<Option<Link
             organization: text(&link, "organization_id"),
             service_account: text(&link, "service_account_id"),
             workspace: link["workspace_id"].as_str().map(str::to_owned),
+            token_lifetime: link["token_lifetime"].as_i64(),
         })),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),

@@ -9,6 +9,7 @@ mod facts;
 mod link;
 mod plan;
 mod probe;
+mod read_back;
 mod set_up;
 mod show;
 mod simulate;

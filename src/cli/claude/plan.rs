@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 use super::super::error::CliError;
 use super::admin_api::Kind;
 
+/// The member of a key source that holds certificates of private authorities.
+const CA_CERT: &str = "ca_cert_pem";
+
 /// What shall be there.
 pub(super) struct Wanted {
     pub(super) account: WantedAccount,
@@ -198,8 +201,9 @@ fn issuer_step(
     }
     let mut body = Map::new();
     let mut changes = Vec::new();
-    if let Some(change) = key_source_change(&wanted.issuer["jwks"], &there["jwks"]) {
-        body.insert("jwks".to_owned(), wanted.issuer["jwks"].clone());
+    let source = with_their_authority(&wanted.issuer["jwks"], &there["jwks"]);
+    if let Some(change) = key_source_change(&source, &there["jwks"]) {
+        body.insert("jwks".to_owned(), source);
         changes.push(change);
     }
     let longest = there["max_jwt_lifetime_seconds"].as_i64();
@@ -242,22 +246,33 @@ fn is_polling_paused(issuer: &Value) -> bool {
         .any(|place| !place["jwks_polling_disabled_at"].is_null())
 }
 
+/// The source that is wanted, with the private authority that somebody set there unless another is named:
+/// an update replaces the whole object.
+fn with_their_authority(wanted: &Value, there: &Value) -> Value {
+    let mut source = wanted.clone();
+    let is_same_kind = text(wanted, "type") == text(there, "type");
+    if is_same_kind && wanted[CA_CERT].is_null() && !there[CA_CERT].is_null() {
+        source[CA_CERT] = there[CA_CERT].clone();
+    }
+    source
+}
+
 /// How the source of keys there differs from the one wanted, if it does.
 fn key_source_change(wanted: &Value, there: &Value) -> Option<String> {
     let (kind, kind_there) = (text(wanted, "type"), text(there, "type"));
     if kind != kind_there {
         return Some(format!("keys from {kind_there}, now {kind}"));
     }
-    let members: &[&str] = match kind {
-        "discovery" => &["discovery_base"],
-        "explicit_url" => &["url"],
-        _ => &["keys"],
+    let name = match kind {
+        "discovery" => "discovery_base",
+        "explicit_url" => "url",
+        _ => "keys",
     };
-    if members.iter().all(|name| wanted[*name] == there[*name]) {
-        return None;
+    if wanted[name] == there[name] {
+        let is_same = wanted[CA_CERT] == there[CA_CERT];
+        return (!is_same).then(|| "the private authority that Claude trusts".to_owned());
     }
     if kind != "inline" {
-        let name = members[0];
         let shown = |source: &Value| match source[name].as_str() {
             Some(url) => url.to_owned(),
             None => "the issuer's URL".to_owned(),
@@ -643,6 +658,25 @@ mod tests {
             *body,
             json!({ "match": wanted().rule["match"], "oauth_scope": "workspace:developer" })
         );
+    }
+
+    #[test]
+    fn a_private_authority_is_set_and_one_that_somebody_set_is_kept() {
+        let (mut wanted, mut present) = (wanted(), present());
+        present.issuers[0]["jwks"] = json!({ "type": "discovery", "ca_cert_pem": "theirs" });
+        let step = |wanted: &Wanted, present: &Present| plan(wanted, present).ok().unwrap().issuer;
+        assert_eq!(step(&wanted, &present).verb(), "keep");
+        wanted.issuer["jwks"]["discovery_base"] = json!("https://keys.example.com");
+        let Step::Change { body, .. } = step(&wanted, &present) else {
+            panic!("it is kept");
+        };
+        assert_eq!(body["jwks"]["ca_cert_pem"], "theirs");
+        wanted.issuer["jwks"] = json!({ "type": "discovery", "ca_cert_pem": "ours" });
+        let Step::Change { body, changes, .. } = step(&wanted, &present) else {
+            panic!("it is kept");
+        };
+        assert_eq!(changes, ["the private authority that Claude trusts"]);
+        assert_eq!(body, json!({ "jwks": wanted.issuer["jwks"] }));
     }
 
     #[test]

@@ -60,9 +60,10 @@ pub(super) async fn connect(addresses: &[IpAddr], port: u16) -> Result<(), Strin
     Err(why)
 }
 
-/// Fetches a document.
-pub(super) async fn get(url: &Url) -> Result<Fetched, Unreached> {
-    let client = http::client(url).map_err(|error| Unreached::Other(told(&error)))?;
+/// Fetches a document, trusting the certificate authorities in `ca_cert_pem` alone if it is given.
+pub(super) async fn get(url: &Url, ca_cert_pem: Option<&str>) -> Result<Fetched, Unreached> {
+    let client =
+        http::client_trusting(url, ca_cert_pem).map_err(|error| Unreached::Other(told(&error)))?;
     send(client.get(url.clone()).header("accept", "application/json")).await
 }
 

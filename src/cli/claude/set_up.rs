@@ -5,6 +5,7 @@ use serde_json::json;
 use super::super::Session;
 use super::super::client::AdminClient;
 use super::super::error::CliError;
+use super::super::print::shell_word;
 use super::admin_api::{ClaudeAdmin, no_token};
 use super::apply::{Applied, Order, apply};
 use super::connect::{ConnectArgs, Connection, Content};
@@ -12,7 +13,7 @@ use super::plan::{Wanted, WantedAccount};
 use super::show;
 use crate::config::claude_admin_token;
 use crate::relying_party::claude::{
-    IssuerObjectId, LinkedIds, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
+    IssuerObjectId, JwksSource, LinkedIds, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
 };
 
 /// The scopes that a rule made with an OAuth token may grant.
@@ -152,8 +153,22 @@ fn report(
         ));
         return Ok(());
     }
-    session
-        .printer
-        .next(&format!("firman claude verify --agent {}", args.agent));
+    session.printer.next(&format!(
+        "firman claude verify --agent {}{}",
+        args.agent,
+        keys(&connection.setup.jwks)
+    ));
     Ok(())
+}
+
+/// The options with which `firman claude verify` looks for the keys where Claude has them from now on.
+fn keys(jwks: &JwksSource) -> String {
+    match jwks {
+        JwksSource::Discovery {
+            discovery_base: Some(base),
+            ..
+        } => format!(" --discovery-base {}", shell_word(base)),
+        JwksSource::Discovery { .. } | JwksSource::ExplicitUrl { .. } => String::new(),
+        JwksSource::Inline { .. } => " --inline".to_owned(),
+    }
 }

@@ -26,13 +26,22 @@ pub(super) fn all(
         }
         Content::Env => {
             tell_warnings(connection, session);
-            if connection.setup.ids.is_none() {
-                session.printer.warn(
-                    "warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console",
-                );
-            }
+            tell_unknown_ids(connection, session);
             session.printer.lines(&environment(connection, ""))
         }
+        Content::Profile => {
+            tell_warnings(connection, session);
+            tell_unknown_ids(connection, session);
+            session.printer.lines(&profile(connection))
+        }
+    }
+}
+
+fn tell_unknown_ids(connection: &Connection, session: &mut Session<'_>) {
+    if connection.setup.ids.is_none() {
+        session.printer.warn(
+            "warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console",
+        );
     }
 }
 
@@ -45,8 +54,8 @@ fn tell_warnings(connection: &Connection, session: &mut Session<'_>) {
 /// Everything as one object.
 pub(super) fn object(connection: &Connection) -> Value {
     let setup = &connection.setup;
-    let fields = setup.console_fields().into_iter();
-    let console: Vec<Value> = fields
+    let console: Vec<Value> = console_fields(connection)
+        .into_iter()
         .map(|(label, value)| json!({ "field": label, "value": value }))
         .collect();
     let variables = setup.environment().into_iter();
@@ -92,6 +101,25 @@ fn account_json(connection: &Connection) -> Value {
     body
 }
 
+/// The Console's fields, with the account that a person chose.
+fn console_fields(connection: &Connection) -> Vec<(&'static str, String)> {
+    let mut fields = connection.setup.console_fields();
+    if let Some(account) = &connection.account {
+        for (label, value) in &mut fields {
+            if *label == "Service account" {
+                value.clone_from(account);
+            }
+        }
+    }
+    fields
+}
+
+/// The content of a profile file of Claude's SDKs.
+fn profile(connection: &Connection) -> String {
+    let text = format!("{:#}\n", connection.setup.profile_json());
+    fill(connection, &text)
+}
+
 /// The variables of the agent's environment, one a line.
 pub(super) fn environment(connection: &Connection, before: &str) -> String {
     let variables = connection.setup.environment().into_iter();
@@ -105,7 +133,7 @@ fn page(connection: &Connection) -> String {
     let setup = &connection.setup;
     let mut page = Page(String::new());
     page.section("In Claude's Console: Settings, Workload identity, Connect workload, Custom OIDC");
-    page.fields(&setup.console_fields());
+    page.fields(&console_fields(connection));
     page.section("Or by Claude's Admin API (--apply sends these)");
     let account = account_json(connection);
     if !account.is_null() {
@@ -126,7 +154,7 @@ fn page(connection: &Connection) -> String {
         "Or a profile: ~/.config/anthropic/configs/{}.json, writable by its owner alone, and ANTHROPIC_PROFILE={}",
         setup.agent, setup.agent
     ));
-    page.text(&format!("{:#}\n", setup.profile_json()));
+    page.text(&profile(connection));
     for snippet in setup.snippets() {
         page.section(&format!("{}: {}", snippet.title, snippet.note));
         page.text(&snippet.text);
@@ -163,7 +191,13 @@ impl Page {
         let width = fields.iter().map(|(label, _)| label.len()).max();
         let width = width.unwrap_or_default();
         for (label, value) in fields {
-            self.0.push_str(&format!("{label:width$}  {value}\n"));
+            // A text of several lines stands on its own, so that it can be taken as it is.
+            let line = if value.contains('\n') {
+                format!("{label}\n{value}\n")
+            } else {
+                format!("{label:width$}  {value}\n")
+            };
+            self.0.push_str(&line);
         }
     }
 

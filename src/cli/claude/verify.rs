@@ -10,16 +10,17 @@ use url::Url;
 
 use super::facts::{self, Facts, RuleArgs};
 use super::probe::{self, Unreached, told};
+use super::read_back::{ReadBack, read_back};
 use crate::cli::client::{AdminClient, Query};
 use crate::cli::error::CliError;
 use crate::cli::print::{harmless, text};
 use crate::cli::token::{self, GetArgs, Proof};
 use crate::cli::{Session, http, keyfile, parse_name};
-use crate::jose::{PublicJwkSet, SigningAlgorithm, SigningKey, UnverifiedJws};
+use crate::jose::{ForeignKeySet, SigningAlgorithm, SigningKey, UnverifiedJws};
 use crate::ports::time::UnixTime;
-use crate::relying_party::claude::checks::{self, Check, Dialled, Fetched, Link, Status};
+use crate::relying_party::claude::checks::{self, Check, Dialled, Fetched, Link, Ours, Status};
 use crate::relying_party::claude::{
-    API_VERSION, ASSERTION_MAX_BYTES, BASE_URL, check_rule, rule_warnings,
+    API_VERSION, ASSERTION_MAX_BYTES, BASE_URL, JwksSource, check_rule, rule_warnings,
 };
 
 /// What the SDKs say with an exchange.
@@ -45,10 +46,13 @@ pub(in crate::cli) struct VerifyArgs {
     /// Where Claude looks for discovery, when the issuer is published elsewhere
     #[arg(long, value_name = "URL", conflicts_with = "inline")]
     discovery_base: Option<String>,
+    /// The private certificate authorities (PEM) that Claude is told to trust for it [default: those registered]
+    #[arg(long, value_name = "FILE", conflicts_with = "inline")]
+    ca_cert: Option<PathBuf>,
     /// Try the exchange too, with a fresh token
     #[arg(long, requires = "proof")]
     exchange: bool,
-    /// Where the exchange is
+    /// Where the exchange is, and the Admin API, from which the rule is read back with ANTHROPIC_ADMIN_TOKEN
     #[arg(long, value_name = "URL", default_value = BASE_URL)]
     base_url: String,
     #[command(flatten)]
@@ -85,6 +89,7 @@ impl LinkArgs {
                 .clone()
                 .unwrap_or(linked.service_account),
             workspace: self.workspace.clone().or(linked.workspace),
+            token_lifetime: linked.token_lifetime,
         };
         let is_whole = [&link.rule, &link.organization, &link.service_account]
             .iter()
@@ -98,6 +103,8 @@ struct Round {
     checks: Vec<Check>,
     dialled: Dialled,
     now: UnixTime,
+    /// The private authorities that alone are trusted, if there are any.
+    ca_cert_pem: Option<String>,
 }
 
 impl Round {
@@ -128,6 +135,36 @@ struct Ground {
     facts: Facts,
     link: Option<Link>,
     base_url: Url,
+    read_back: ReadBack,
+}
+
+impl Ground {
+    /// Where Claude takes the keys from, when that was read back.
+    fn key_source(&self) -> Option<&JwksSource> {
+        let registered = self.read_back.registered();
+        registered.map(|registered| &registered.issuer.jwks)
+    }
+
+    /// Who fetches the keys.
+    fn dialled(&self, args: &VerifyArgs) -> Dialled {
+        let is_inline = self
+            .key_source()
+            .is_some_and(|source| matches!(source, JwksSource::Inline { .. }));
+        if is_inline || args.rule.is_inline() {
+            Dialled::ByNobody
+        } else if http::is_loopback(&self.base_url) {
+            Dialled::ByStandIn
+        } else {
+            Dialled::ByClaude
+        }
+    }
+
+    fn ca_cert_pem(&self, args: &VerifyArgs) -> Result<Option<String>, CliError> {
+        match (&args.ca_cert, self.key_source()) {
+            (Some(path), _) => keyfile::read_ca_cert(path).map(Some),
+            (None, source) => Ok(source.and_then(JwksSource::ca_cert_pem).map(str::to_owned)),
+        }
+    }
 }
 
 /// What the agent's tokens are to be, by the admin API.
@@ -144,27 +181,31 @@ pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(
     http::check_transport(&base_url, session.globals.insecure_http)?;
     let admin = session.admin()?;
     let linked = facts::link(&admin, &args.agent).await?;
+    let link = args.link.over(linked);
+    let read_back = if args.rule.is_said() {
+        ReadBack::Unasked("leave out what is said of the rule here")
+    } else {
+        read_back(link.as_ref(), &args.base_url, session).await?
+    };
     let ground = Ground {
         facts: Facts::load(&admin).await?,
-        link: args.link.over(linked),
+        link,
         base_url,
+        read_back,
     };
     let mut round = Round {
         checks: Vec::new(),
-        dialled: if args.rule.is_inline() {
-            Dialled::ByNobody
-        } else if http::is_loopback(&ground.base_url) {
-            Dialled::ByStandIn
-        } else {
-            Dialled::ByClaude
-        },
+        dialled: ground.dialled(&args),
         now: session.now(),
+        ca_cert_pem: ground.ca_cert_pem(&args)?,
     };
     let published = look_from_outside(&args, &ground, &mut round).await?;
+    look_at_registered(&args, &ground, &mut round);
     let facts = &ground.facts;
     round.add(checks::key_state(
         &facts.keys,
         &facts.consumers,
+        &facts.key_consumer,
         round.dialled,
     ));
     let mut fresh = None;
@@ -190,7 +231,24 @@ pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(
     if args.exchange {
         exchange(&ground, fresh.as_ref(), &mut round).await?;
     }
-    report(&args.agent, &round, session)
+    report(&args.agent, &ground.read_back, &round, session)
+}
+
+/// What was read back of the rule, its issuer and its account.
+fn look_at_registered(args: &VerifyArgs, ground: &Ground, round: &mut Round) {
+    match (&ground.read_back, &ground.link) {
+        (ReadBack::Registered(registered), Some(link)) => {
+            let checks = registered.checks(&Ours {
+                agent: &args.agent,
+                issuer_url: &ground.facts.issuer,
+                keys: &ground.facts.keys,
+                link,
+            });
+            round.checks.extend(checks);
+        }
+        (ReadBack::Failed(check), _) => round.add(check.clone()),
+        (ReadBack::Registered(_) | ReadBack::Unasked(_), _) => {}
+    }
 }
 
 /// Name, address, port, certificate, discovery, keys: the body of the key set, when there is one.
@@ -201,10 +259,14 @@ async fn look_from_outside(
 ) -> Result<Option<Vec<u8>>, CliError> {
     let issuer = &ground.facts.issuer;
     round.add(checks::spelling(issuer));
-    let base = http::parse_url(
-        args.discovery_base.as_deref().unwrap_or(issuer),
-        "--discovery-base",
-    )?;
+    let (registered_base, key_set_url) = match ground.key_source() {
+        Some(JwksSource::Discovery { discovery_base, .. }) => (discovery_base.as_deref(), None),
+        Some(JwksSource::ExplicitUrl { url, .. }) => (None, Some(url.as_str())),
+        Some(JwksSource::Inline { .. }) | None => (None, None),
+    };
+    let base = args.discovery_base.as_deref().or(registered_base);
+    let key_set_url = key_set_url.filter(|_| args.discovery_base.is_none());
+    let base = http::parse_url(key_set_url.or(base).unwrap_or(issuer), "the discovery base")?;
     round.add_reach(checks::address("address", &base));
     let host = base.host_str().unwrap_or_default().to_owned();
     let addresses = probe::resolve(&base).await;
@@ -220,6 +282,9 @@ async fn look_from_outside(
     round.add_document(checks::port(&host, port, outcome));
     if connected.is_err() {
         return Ok(None);
+    }
+    if key_set_url.is_some() {
+        return Ok(key_set(&base, &base, round).await);
     }
     let metadata = format!(
         "{}/.well-known/openid-configuration",
@@ -266,7 +331,7 @@ async fn key_set(jwks_uri: &Url, base: &Url, round: &mut Round) -> Option<Vec<u8
 /// Fetches a document; the certificate is told once for each host that is asked by https.
 async fn fetch(check: &'static str, url: &Url, round: &mut Round) -> Option<Fetched> {
     let host = url.host_str().unwrap_or_default();
-    match probe::get(url).await {
+    match probe::get(url, round.ca_cert_pem.as_deref()).await {
         Ok(answer) => {
             let told = checks::certificate(host, Ok(()));
             if url.scheme() == "https" && !round.checks.contains(&told) {
@@ -405,7 +470,9 @@ fn judge(
     let expected = args
         .rule
         .expected(&ground.facts, &sample.subject, Some(&sample.identifier));
-    if let Err(invalid) = check_rule(&expected.rule) {
+    let registered = ground.read_back.registered();
+    let rule = registered.map_or(&expected.rule, |registered| &registered.rule.match_);
+    if let Err(invalid) = check_rule(rule) {
         round.add(Check::fail(
             "rule",
             format!(
@@ -416,39 +483,73 @@ fn judge(
         ));
         return;
     }
-    for warning in rule_warnings(&expected.rule, sample.claims.as_object()) {
+    for warning in rule_warnings(rule, sample.claims.as_object()) {
         round.add(Check::warn("rule", warning.code, warning.text));
     }
-    let keys = match (&candidate.own_key, published) {
-        (Some(key), _) => PublicJwkSet::of(vec![key.public_jwk().clone()]),
-        (None, Some(body)) => PublicJwkSet::parse_published(body),
-        (None, None) => {
-            round.add(Check::warn(
-                "token",
-                "the agent got a token; its signature could not be checked without the key set",
-                "Repair what failed above first.",
-            ));
-            return;
-        }
-    };
-    let keys = match keys {
+    let keys = match keys_for(candidate, ground, published) {
         Ok(keys) => keys,
-        Err(problem) => {
-            round.add(Check::fail(
-                "token",
-                format!("the key set is not acceptable: {problem}"),
-                "Serve the issuer's own key set.",
-            ));
-            return;
-        }
+        Err(check) => return round.add(check),
     };
     let what = if candidate.own_key.is_some() {
         "a token as firman agent explain tells it"
     } else {
         "the token that the agent got"
     };
-    let judged = checks::judge(candidate.token.expose_secret(), &expected, &keys, round.now);
-    round.add(checks::sample(what, &expected, &judged));
+    let token = candidate.token.expose_secret();
+    let (Some(registered), Some(link)) = (registered, &ground.link) else {
+        let judged = checks::judge(token, &expected, &keys, round.now);
+        return round.add(checks::sample(what, expected.origin(), &judged));
+    };
+    match checks::request(link) {
+        Ok(request) => {
+            let judged = registered.judge(token, &request, &keys, round.now);
+            let mut check = checks::sample(what, "the rule at Claude", &judged);
+            if judged.is_err() {
+                let further = format!(
+                    ". To have it put right, or to be told why not: firman claude connect --agent {} --apply",
+                    args.agent
+                );
+                check.advice = check.advice.map(|advice| advice + &further);
+            }
+            round.add(check);
+        }
+        Err(invalid) => round.add(Check::fail(
+            "token",
+            format!("{} {}", invalid.field, invalid.problem),
+            "Correct it with: firman claude link",
+        )),
+    }
+}
+
+/// The keys that the token is to be verified with: its own, those that Claude holds, those published.
+fn keys_for(
+    candidate: &Candidate,
+    ground: &Ground,
+    published: Option<&[u8]>,
+) -> Result<ForeignKeySet, Check> {
+    let inline = ground.key_source().and_then(JwksSource::inline_set);
+    let keys = match (&candidate.own_key, inline, published) {
+        (Some(key), _, _) => {
+            let own = json!({ "keys": [key.public_jwk().to_value()] }).to_string();
+            ForeignKeySet::parse_published(own.as_bytes())
+        }
+        (None, Some(inline), _) => inline,
+        (None, None, Some(body)) => ForeignKeySet::parse_published(body),
+        (None, None, None) => {
+            return Err(Check::warn(
+                "token",
+                "the agent got a token; its signature could not be checked without the key set",
+                "Repair what failed above first.",
+            ));
+        }
+    };
+    keys.map_err(|problem| {
+        Check::fail(
+            "token",
+            format!("the key set is not acceptable: {problem}"),
+            "Serve the issuer's own key set.",
+        )
+    })
 }
 
 /// The real exchange: what only Claude can say. The access token is dropped unseen.
@@ -520,15 +621,28 @@ fn unverified_jti(token: &str) -> Option<String> {
 }
 
 /// One line per check, or the list of them; an error when one failed.
-fn report(agent: &str, round: &Round, session: &mut Session<'_>) -> Result<(), CliError> {
+fn report(
+    agent: &str,
+    read_back: &ReadBack,
+    round: &Round,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
     let failed = round.count(Status::Fail);
     if session.printer.is_json() {
-        session
-            .printer
-            .json(&json!({ "agent": agent, "ok": failed == 0, "checks": round.checks }))?;
+        session.printer.json(&json!({
+            "agent": agent,
+            "ok": failed == 0,
+            "read_back": read_back.registered().is_some(),
+            "checks": round.checks,
+        }))?;
     } else {
         let lines: String = round.checks.iter().map(line).collect();
         session.printer.write(&lines)?;
+    }
+    if let ReadBack::Unasked(how) = read_back {
+        session.printer.hint(&format!(
+            "The rule at Claude was not read back. To have the real one judged: {how}"
+        ));
     }
     if failed > 0 {
         return Err(CliError::failed(

@@ -11,4 +11,5 @@ pub(super) const DEMANDS: Demands = Demands {
     max_lifetime: None,
     default_identifier: None,
     allow_delegation: true,
+    takes_bound_tokens: true,
 };

@@ -59,7 +59,7 @@ denials! {
         "iss is not the registered issuer URL, byte for byte; look for a trailing slash, http instead of https, a port or upper case";
     /// The keys could not be fetched.
     JwksUnavailable, "jwks_unavailable",
-        "the issuer's keys could not be fetched; the discovery document and the key set must be reachable from the internet over https on port 443 without redirects (firman claude verify), or registered inline";
+        "the issuer's keys could not be fetched; the discovery document and the key set must be reachable from the internet over https on port 443 without redirects (firman claude verify), or registered inline; after repeated failures Claude stops fetching until it is told to begin again (firman claude connect --apply)";
     /// No key of that `kid` is known.
     UnknownKid, "unknown_kid",
         "no known key has the token's kid; a key that was published less than a minute ago may not be known yet, and inline keys must be registered again after a rotation";

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::checks::{Expected, KeyConsumer, KeyState, Link, difference, short};
+use super::checks::{Expected, KeyConsumer, KeyState, Link, Registered, difference, short};
 use super::{
     ALGORITHMS, ASSERTION_MAX_BYTES, Denial, EXPECTED_AUDIENCE, JWKS_CACHE_SECONDS, SKEW_SECONDS,
     evaluate_condition,
@@ -157,7 +157,9 @@ pub struct Evidence {
     pub consumers: Vec<KeyConsumer>,
     /// What is recorded of the agent's rule.
     pub link: Option<Link>,
-    /// What Claude is thought to demand.
+    /// What is registered at Claude, when it was read back.
+    pub registered: Option<Registered>,
+    /// What Claude is thought to demand, or is known to.
     pub expected: Expected,
     /// The `ANTHROPIC_…` variables of this environment.
     pub environment: BTreeMap<String, String>,
@@ -181,6 +183,7 @@ pub fn rank(evidence: &Evidence) -> Vec<Cause> {
     {
         causes.extend(key(evidence));
     }
+    causes.extend(standing(evidence));
     causes.extend(times(evidence));
     causes.extend(demands(evidence));
     causes.extend(environment(evidence));
@@ -202,6 +205,30 @@ fn of(denial: Denial, likelihood: Likelihood, evidence: String) -> Cause {
         evidence,
         advice: denial.explain().to_owned(),
     }
+}
+
+/// Whether what is registered at Claude can still be used.
+fn standing(evidence: &Evidence) -> Vec<Cause> {
+    let Some(Registered { rule, issuer, .. }) = &evidence.registered else {
+        return Vec::new();
+    };
+    let mut causes = Vec::new();
+    if let Some(at) = &rule.archived_at {
+        let seen = format!("the rule {} was archived at {at}", rule.id);
+        causes.push(certain(Denial::RuleArchived, seen));
+    }
+    if let Some(at) = &issuer.jwks_polling_disabled_at {
+        // Not documented: whether the keys fetched before go on.
+        causes.push(of(
+            Denial::JwksUnavailable,
+            Likelihood::Likely,
+            format!(
+                "Claude stopped fetching the keys of the issuer {} at {at}, after repeated failures",
+                issuer.id
+            ),
+        ));
+    }
+    causes
 }
 
 /// Whether it is a token of this issuer at all.
@@ -727,7 +754,9 @@ mod tests {
                 organization: "00000000-0000-4000-8000-000000000000".to_owned(),
                 service_account: "svac_01".to_owned(),
                 workspace: Some("wrkspc_01".to_owned()),
+                token_lifetime: None,
             }),
+            registered: None,
             expected: Expected {
                 rule: RuleMatch {
                     subject_prefix: Some("agent:mailer".to_owned()),

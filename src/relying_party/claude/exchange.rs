@@ -4,20 +4,21 @@
 use serde_json::{Map, Value, json};
 
 use super::denial::{Denial, Denied};
-use super::objects::{
-    FederationIssuer, FederationRule, OrganizationId, RuleId, ServiceAccount, ServiceAccountId,
-    WorkspaceId,
-};
+use super::objects::{FederationIssuer, FederationRule, ServiceAccount, malformed_id};
 use super::{
-    ALGORITHMS, ASSERTION_MAX_BYTES, EXPECTED_AUDIENCE, MIN_TOKEN_LIFETIME_SECONDS, SKEW_SECONDS,
-    cel, takes,
+    ASSERTION_MAX_BYTES, EXPECTED_AUDIENCE, MIN_TOKEN_LIFETIME_SECONDS, SKEW_SECONDS,
+    evaluate_condition,
 };
 use crate::domain::Invalid;
+use crate::domain::claude_link::{OrganizationId, RuleId, ServiceAccountId, WorkspaceId};
 use crate::jose::digest::decode_base64url;
 use crate::jose::json::parse_object;
 use crate::jose::jwt::ClaimError;
-use crate::jose::{Claims, JwsError, PublicJwkSet, UnverifiedJws, VerifiedJws};
+use crate::jose::{Claims, ForeignAlgorithm, ForeignKeySet, JwsError, UnverifiedJws, VerifiedJws};
 use crate::ports::time::UnixTime;
+
+/// An assertion with an algorithm that Claude takes.
+type Assertion<'t> = UnverifiedJws<'t, ForeignAlgorithm>;
 
 /// The grant type of the exchange.
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -47,13 +48,16 @@ impl ExchangeRequest {
             return Err(Invalid::new("grant_type", format!("must be {JWT_BEARER}")));
         }
         let assertion = text(body, "assertion")?.to_owned();
-        let federation_rule_id = RuleId::parse(text(body, "federation_rule_id")?)?;
-        let organization_id = OrganizationId::parse(text(body, "organization_id")?)?;
+        let federation_rule_id =
+            RuleId::parse(text(body, "federation_rule_id")?).map_err(malformed_id)?;
+        let organization_id =
+            OrganizationId::parse(text(body, "organization_id")?).map_err(malformed_id)?;
         // The reference says required, comments in the SDKs say optional: the stricter of the two.
-        let service_account_id = ServiceAccountId::parse(text(body, "service_account_id")?)?;
+        let service_account_id =
+            ServiceAccountId::parse(text(body, "service_account_id")?).map_err(malformed_id)?;
         let workspace_id = match body.get("workspace_id") {
             None | Some(Value::Null) => None,
-            Some(_) => Some(WorkspaceId::parse(text(body, "workspace_id")?)?),
+            Some(_) => Some(WorkspaceId::parse(text(body, "workspace_id")?).map_err(malformed_id)?),
         };
         let request = Self {
             federation_rule_id,
@@ -103,7 +107,7 @@ pub struct Evaluation<'a> {
     /// The rule's service account, for its workspaces; `None`: not known, so that membership is not judged.
     pub service_account: Option<&'a ServiceAccount>,
     /// The issuer's keys.
-    pub keys: &'a PublicJwkSet,
+    pub keys: &'a ForeignKeySet,
     /// The present.
     pub now: UnixTime,
     /// What is asked for.
@@ -173,12 +177,12 @@ fn malformed(error: impl std::fmt::Display) -> Denied {
     Denial::Malformed.because(error.to_string())
 }
 
-fn read(token: &str) -> Result<UnverifiedJws<'_>, Denied> {
-    let jws = UnverifiedJws::parse(token, ASSERTION_MAX_BYTES).map_err(|error| match error {
+fn read(token: &str) -> Result<Assertion<'_>, Denied> {
+    Assertion::parse_foreign(token, ASSERTION_MAX_BYTES).map_err(|error| match error {
         JwsError::TooLarge(_) => {
             Denial::TooLarge.because(format!("the token has {} bytes", token.len()))
         }
-        JwsError::Algorithm => unreadable_algorithm(token),
+        JwsError::Algorithm => other_algorithm(token),
         JwsError::Parts
         | JwsError::Encoding(..)
         | JwsError::Header(_)
@@ -188,23 +192,15 @@ fn read(token: &str) -> Result<UnverifiedJws<'_>, Denied> {
         | JwsError::Payload(_)
         | JwsError::OtherKey
         | JwsError::Signature => malformed(error),
-    })?;
-    let algorithm = jws.unverified_alg();
-    if !takes(algorithm) {
-        return Err(Denial::Algorithm.because(format!("alg is {algorithm}")));
-    }
-    Ok(jws)
+    })
 }
 
-/// The detail for an `alg` that this house does not know, which may still be one that Claude takes.
-fn unreadable_algorithm(token: &str) -> Denied {
+/// The detail for an `alg` that Claude does not take.
+fn other_algorithm(token: &str) -> Denied {
     let header = token.split('.').next().unwrap_or_default();
     let header = decode_base64url(header).unwrap_or_default();
     let header = parse_object(&header).unwrap_or_default();
     Denial::Algorithm.because(match header.get("alg").and_then(Value::as_str) {
-        Some(alg) if ALGORITHMS.contains(&alg) => {
-            format!("alg is {alg}, which Claude takes but firman cannot verify")
-        }
         Some(alg) => format!("alg is {}", shown(alg)),
         None => "there is no alg".to_owned(),
     })
@@ -212,7 +208,7 @@ fn unreadable_algorithm(token: &str) -> Denied {
 
 /// Compares `iss` before the signature is checked: with another issuer's token the keys cannot fit either,
 /// and this is the more helpful thing to say.
-fn check_issuer_claim(jws: &UnverifiedJws<'_>, issuer: &FederationIssuer) -> Result<(), Denied> {
+fn check_issuer_claim(jws: &Assertion<'_>, issuer: &FederationIssuer) -> Result<(), Denied> {
     let claims = jws.unverified_claims().map_err(malformed)?;
     match claims.get("iss") {
         Some(Value::String(iss)) if *iss == issuer.issuer_url => Ok(()),
@@ -228,7 +224,10 @@ fn check_issuer_claim(jws: &UnverifiedJws<'_>, issuer: &FederationIssuer) -> Res
     }
 }
 
-fn verify(jws: &UnverifiedJws<'_>, keys: &PublicJwkSet) -> Result<VerifiedJws, Denied> {
+fn verify(
+    jws: &Assertion<'_>,
+    keys: &ForeignKeySet,
+) -> Result<VerifiedJws<ForeignAlgorithm>, Denied> {
     let kid = jws
         .unverified_kid()
         .ok_or_else(|| Denial::KidMissing.because("the header has no kid"))?;
@@ -240,18 +239,18 @@ fn verify(jws: &UnverifiedJws<'_>, keys: &PublicJwkSet) -> Result<VerifiedJws, D
             shown(&known.join(", "))
         )));
     };
-    if !key.algorithms().contains(&jws.unverified_alg()) {
+    let algorithms: Vec<&str> = key.algorithms().map(ForeignAlgorithm::as_str).collect();
+    if !algorithms.contains(&jws.unverified_alg().as_str()) {
+        let its = match algorithms.as_slice() {
+            [] => "none that Claude takes".to_owned(),
+            some => some.join(", "),
+        };
         return Err(Denial::Algorithm.because(format!(
-            "alg is {}, the key of that kid is for {}",
-            jws.unverified_alg(),
-            key.algorithms()
-                .iter()
-                .map(|algorithm| algorithm.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
+            "alg is {}, the key of that kid is for {its}",
+            jws.unverified_alg()
         )));
     }
-    jws.verify(key).map_err(|_| {
+    jws.verify_foreign(key).map_err(|_| {
         Denial::Signature.because(format!("the key {} did not sign this token", shown(kid)))
     })
 }
@@ -335,7 +334,7 @@ fn check_match(
     }
     match &rule.match_.condition {
         None => Ok(()),
-        Some(condition) => match cel::evaluate_condition(condition, all) {
+        Some(condition) => match evaluate_condition(condition, all) {
             Ok(true) => Ok(()),
             Ok(false) => {
                 Err(Denial::MatchCondition.because(format!("{} is false", shown(condition))))

@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 use url::{Host, Url};
 
 use crate::domain::Invalid;
-use crate::jose::{JwkError, PublicJwkSet};
+use crate::jose::pem::blocks;
+use crate::jose::{ForeignKeySet, JwkError};
+
+/// The longest text of certificates: room for a dozen.
+const CA_CERT_MAX_BYTES: usize = 32 * 1024;
 
 /// The member `jwks` of a federation issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,13 +67,24 @@ impl JwksSource {
         }
     }
 
+    /// The private certificate authorities that its URLs are trusted by; `None`: the public ones.
+    #[must_use]
+    pub fn ca_cert_pem(&self) -> Option<&str> {
+        match self {
+            Self::Discovery { ca_cert_pem, .. } | Self::ExplicitUrl { ca_cert_pem, .. } => {
+                ca_cert_pem.as_deref()
+            }
+            Self::Inline { .. } => None,
+        }
+    }
+
     /// The inline keys as a set that tokens can be checked with; `None` when the keys are elsewhere.
     #[must_use]
-    pub fn inline_set(&self) -> Option<Result<PublicJwkSet, JwkError>> {
+    pub fn inline_set(&self) -> Option<Result<ForeignKeySet, JwkError>> {
         match self {
             Self::Inline { keys } => {
                 let set = json!({ "keys": keys }).to_string();
-                Some(PublicJwkSet::parse_published(set.as_bytes()))
+                Some(ForeignKeySet::parse_published(set.as_bytes()))
             }
             Self::Discovery { .. } | Self::ExplicitUrl { .. } => None,
         }
@@ -92,6 +107,35 @@ impl JwksSource {
             Self::ExplicitUrl { url, .. } => Some(("url", url.clone())),
             Self::Inline { .. } => None,
         }
+    }
+}
+
+/// Checks the certificates of private authorities: PEM, certificates only. Not documented: the limit.
+///
+/// # Errors
+/// When there is something else in it, above all a private key.
+pub fn check_ca_cert(text: &str) -> Result<(), Invalid> {
+    let refuse = |problem: String| Err(Invalid::new("ca_cert_pem", problem));
+    if text.len() > CA_CERT_MAX_BYTES {
+        return refuse(format!("must be at most {CA_CERT_MAX_BYTES} bytes long"));
+    }
+    // By the label alone, so that one that cannot be read is told too.
+    if text.contains("PRIVATE KEY-----") {
+        return refuse(
+            "must hold certificates alone, and holds a private key: never give that away"
+                .to_owned(),
+        );
+    }
+    let blocks = match blocks(text) {
+        Ok(blocks) => blocks,
+        Err(error) => return refuse(format!("must be certificates in PEM, and {error}")),
+    };
+    match blocks.iter().find(|block| block.label != "CERTIFICATE") {
+        Some(other) => refuse(format!(
+            "must hold certificates alone, and holds a block {:?}",
+            other.label.chars().take(40).collect::<String>()
+        )),
+        None => Ok(()),
     }
 }
 
@@ -212,6 +256,43 @@ mod tests {
             assert_eq!(check_dialled_url("issuer_url", url, true), Ok(()), "{url}");
         }
         assert!(check_dialled_url("issuer_url", "http://10.0.0.1", true).is_err());
+    }
+
+    #[test]
+    fn a_private_authority_is_certificates_and_nothing_else() {
+        let block = |label: &str| format!("-----BEGIN {label}-----\nMIIB\n-----END {label}-----\n");
+        let certificate = block("CERTIFICATE");
+        for (text, problem) in [
+            (
+                String::new(),
+                "must be certificates in PEM, and holds no PEM block",
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nMIIB".to_owned(),
+                "must be certificates in PEM, and has a PEM block without",
+            ),
+            (
+                block("PUBLIC KEY"),
+                "must hold certificates alone, and holds a block \"PUBLIC KEY\"",
+            ),
+            (
+                format!("{certificate}{}", block("EC PRIVATE KEY")),
+                "must hold certificates alone, and holds a private key",
+            ),
+            (
+                format!("{certificate}-----BEGIN PRIVATE KEY-----"),
+                "must hold certificates alone, and holds a private key",
+            ),
+            (
+                "x".repeat(CA_CERT_MAX_BYTES + 1),
+                "must be at most 32768 bytes",
+            ),
+        ] {
+            let refused = check_ca_cert(&text).expect_err(problem);
+            assert_eq!(refused.field, "ca_cert_pem");
+            assert!(refused.problem.starts_with(problem), "{refused}");
+        }
+        assert_eq!(check_ca_cert(&certificate.repeat(2)), Ok(()));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! agent. Where the documentation is silent the code says "not documented" and takes the stricter reading,
 //! so that what passes here passes there.
 
-mod cel;
 pub mod checks;
 mod denial;
 pub mod diagnose;
@@ -15,15 +14,15 @@ mod setup;
 mod snippets;
 mod warnings;
 
-pub use cel::{CONDITION_MAX_BYTES, check_condition, evaluate_condition};
+pub use super::cel::{CONDITION_MAX_BYTES, check_condition, evaluate_condition};
 pub use denial::{Denial, Denied};
 pub use exchange::{
     Accepted, Evaluation, ExchangeRequest, JWT_BEARER, access_token_lifetime, evaluate,
 };
-pub use jwks_source::{JwksSource, check_dialled_url};
+pub use jwks_source::{JwksSource, check_ca_cert, check_dialled_url};
 pub use objects::{
-    FederationIssuer, FederationRule, IssuerObjectId, OrganizationId, RuleId, RuleTarget,
-    ServiceAccount, ServiceAccountId, WorkspaceId, WorkspaceMembership,
+    FederationIssuer, FederationRule, PollStatus, RuleTarget, ServiceAccount, WorkspaceMembership,
+    malformed_id,
 };
 pub use rule::{
     OAUTH_SCOPES, RuleMatch, check_issuer, check_name, check_rule, check_token_lifetime, pair_name,
@@ -33,7 +32,9 @@ pub use setup::{LinkedIds, Setup};
 pub use snippets::Snippet;
 pub use warnings::{Warning, rule_warnings};
 
-use crate::jose::SigningAlgorithm;
+pub use crate::domain::claude_link::{
+    IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
+};
 
 /// Where the SDKs and the exchange go unless told otherwise.
 pub const BASE_URL: &str = "https://api.anthropic.com";
@@ -60,13 +61,8 @@ pub const MIN_TOKEN_LIFETIME_SECONDS: i64 = 60;
 pub const MAX_TOKEN_LIFETIME_SECONDS: i64 = 86_400;
 /// The longest name of a service account, issuer or rule.
 pub const NAME_MAX_BYTES: usize = 255;
-/// The signature algorithms that Claude takes. EdDSA is not among them, nor any HMAC.
+/// The signature algorithms that Claude takes, which are those of [`crate::jose::ForeignAlgorithm`]. EdDSA is
+/// not among them, nor any HMAC.
 pub const ALGORITHMS: [&str; 9] = [
     "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
 ];
-
-/// Whether Claude takes tokens signed with `algorithm`.
-#[must_use]
-pub fn takes(algorithm: SigningAlgorithm) -> bool {
-    ALGORITHMS.contains(&algorithm.as_str())
-}

@@ -1,8 +1,6 @@
 //! The objects of Claude's Admin API, as they travel: service accounts, federation issuers, federation
-//! rules and their ids. Reading is lenient, since the real API may answer with more than we know; what we
-//! send is only what is documented.
-
-use std::fmt;
+//! rules. Reading is lenient, since the real API may answer with more than we know; what we send is only
+//! what is documented. Their ids are the domain's.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,117 +10,21 @@ use super::{
     DEFAULT_MAX_JWT_LIFETIME_SECONDS, DEFAULT_TOKEN_LIFETIME_SECONDS, MIN_TOKEN_LIFETIME_SECONDS,
 };
 use crate::domain::Invalid;
+use crate::domain::claude_link::{IssuerObjectId, RuleId, ServiceAccountId, WorkspaceId};
 
-/// Tagged ids seen in the documentation have some 25 characters; anything longer is no id.
-const ID_MAX_BYTES: usize = 128;
-
-/// True for `tag` and then letters and digits. Not documented: the length and alphabet of the rest.
-fn is_tagged(text: &str, tag: &str) -> bool {
-    text.len() <= ID_MAX_BYTES
-        && text
-            .strip_prefix(tag)
-            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric()))
-}
-
-macro_rules! claude_id {
-    ($(#[$doc:meta])* $name:ident, $field:literal, $problem:literal, $test:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
-
-        impl $name {
-            /// Parses an id.
-            ///
-            /// # Errors
-            /// When it is not of the documented form. The problem is worded to follow the field's name, as
-            /// Claude words it.
-            pub fn parse(text: &str) -> Result<Self, Invalid> {
-                let is_good: fn(&str) -> bool = $test;
-                if is_good(text) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(Invalid::new($field, $problem))
-                }
-            }
-
-            /// The id as text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = Invalid;
-
-            fn try_from(text: String) -> Result<Self, Invalid> {
-                Self::parse(&text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
+/// The refusal of an id as Claude words it: `federation_rule_id is not a well-formed fdrl_ tagged ID`. The
+/// problem is to follow the field's name without a colon. What is no id's refusal stays as it is.
+#[must_use]
+pub fn malformed_id(refused: Invalid) -> Invalid {
+    let (field, form) = match refused.field {
+        "rule_id" => ("federation_rule_id", "fdrl_ tagged ID"),
+        "issuer_id" => ("issuer_id", "fdis_ tagged ID"),
+        "service_account_id" => ("service_account_id", "svac_ tagged ID"),
+        "workspace_id" => ("workspace_id", "wrkspc_ tagged ID"),
+        "organization_id" => ("organization_id", "UUID"),
+        _ => return refused,
     };
-}
-
-claude_id!(
-    /// The id of a service account: `svac_…`.
-    ServiceAccountId,
-    "service_account_id",
-    "is not a well-formed svac_ tagged ID",
-    |text| is_tagged(text, "svac_")
-);
-claude_id!(
-    /// The id of a federation issuer: `fdis_…`.
-    IssuerObjectId,
-    "issuer_id",
-    "is not a well-formed fdis_ tagged ID",
-    |text| is_tagged(text, "fdis_")
-);
-claude_id!(
-    /// The id of a federation rule: `fdrl_…`.
-    RuleId,
-    "federation_rule_id",
-    "is not a well-formed fdrl_ tagged ID",
-    |text| is_tagged(text, "fdrl_")
-);
-claude_id!(
-    /// The id of a workspace: `wrkspc_…`, or the word `default`.
-    WorkspaceId,
-    "workspace_id",
-    "is not a well-formed wrkspc_ tagged ID",
-    |text| text == "default" || is_tagged(text, "wrkspc_")
-);
-claude_id!(
-    /// The id of an organization: a bare UUID, in hyphenated form.
-    OrganizationId,
-    "organization_id",
-    "is not a well-formed UUID",
-    |text| text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
-);
-
-impl WorkspaceId {
-    /// The workspace that every service account is a member of.
-    #[must_use]
-    pub fn default_workspace() -> Self {
-        Self("default".to_owned())
-    }
-
-    /// Whether this is that one.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        self.0 == "default"
-    }
+    Invalid::new(field, format!("is not a well-formed {form}"))
 }
 
 /// That a service account may act in a workspace.
@@ -171,6 +73,20 @@ impl ServiceAccount {
     }
 }
 
+/// How the fetching of an issuer's keys goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PollStatus {
+    /// How many fetches failed since the last one that did not.
+    #[serde(default)]
+    pub consecutive_failures: u32,
+    /// When keys were fetched last, RFC 3339.
+    #[serde(default)]
+    pub last_fetched_at: Option<String>,
+    /// When they will be fetched next, RFC 3339.
+    #[serde(default)]
+    pub next_poll_at: Option<String>,
+}
+
 /// Whose tokens Claude trusts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FederationIssuer {
@@ -189,6 +105,9 @@ pub struct FederationIssuer {
     /// The longest `exp - iat`.
     #[serde(default = "default_max_jwt_lifetime")]
     pub max_jwt_lifetime_seconds: i64,
+    /// How the fetching of its keys goes; none for inline keys.
+    #[serde(default)]
+    pub poll_status: Option<PollStatus>,
     /// Since when its keys are no longer fetched, RFC 3339.
     #[serde(default)]
     pub jwks_polling_disabled_at: Option<String>,
@@ -306,39 +225,39 @@ impl FederationRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::claude_link::OrganizationId;
 
     #[test]
-    fn ids_of_another_form_are_refused_in_claudes_words() {
-        for bad in [
-            "", "fdrl_", "fdrl", "svac_01", "FDRL_01", "fdrl_0 1", "fdrl_0-1", "fdrl_é",
+    fn an_id_of_another_form_is_refused_in_claudes_words() {
+        let told = |refused: Invalid| {
+            let refused = malformed_id(refused);
+            format!("{} {}", refused.field, refused.problem)
+        };
+        for (refused, expected) in [
+            (
+                RuleId::parse("svac_01").expect_err("another kind"),
+                "federation_rule_id is not a well-formed fdrl_ tagged ID",
+            ),
+            (
+                IssuerObjectId::parse("fdis_").expect_err("empty"),
+                "issuer_id is not a well-formed fdis_ tagged ID",
+            ),
+            (
+                ServiceAccountId::parse("svac_0 1").expect_err("a space"),
+                "service_account_id is not a well-formed svac_ tagged ID",
+            ),
+            (
+                WorkspaceId::parse("Default").expect_err("upper case"),
+                "workspace_id is not a well-formed wrkspc_ tagged ID",
+            ),
+            (
+                OrganizationId::parse("org_01").expect_err("no UUID"),
+                "organization_id is not a well-formed UUID",
+            ),
         ] {
-            let refused = RuleId::parse(bad).expect_err(bad);
-            assert_eq!(
-                format!("{} {}", refused.field, refused.problem),
-                "federation_rule_id is not a well-formed fdrl_ tagged ID"
-            );
+            assert_eq!(told(refused), expected);
         }
-        assert!(RuleId::parse(&format!("fdrl_{}", "0".repeat(200))).is_err());
-        for bad in ["", "Default", "wrkspc_", "workspace"] {
-            assert!(WorkspaceId::parse(bad).is_err(), "{bad}");
-        }
-        for bad in [
-            "",
-            "org_01",
-            "550e8400e29b41d4a716446655440000",
-            "{550e8400-e29b-41d4-a716-446655440000}",
-        ] {
-            assert!(OrganizationId::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn ids_of_the_documented_form_are_taken() {
-        assert!(RuleId::parse("fdrl_01AbC").is_ok());
-        assert!(ServiceAccountId::parse("svac_01").is_ok());
-        assert!(IssuerObjectId::parse("fdis_01").is_ok());
-        assert!(WorkspaceId::parse("wrkspc_01").is_ok());
-        assert!(WorkspaceId::parse("default").is_ok());
-        assert!(OrganizationId::parse("550e8400-e29b-41d4-a716-446655440000").is_ok());
+        let other = Invalid::new("name", "must not be empty");
+        assert_eq!(malformed_id(other.clone()), other);
     }
 }

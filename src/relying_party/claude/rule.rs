@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::cel::check_condition;
-use super::jwks_source::{JwksSource, check_dialled_url};
+use super::check_condition;
+use super::jwks_source::{JwksSource, check_ca_cert, check_dialled_url};
 use super::{
     LONGEST_MAX_JWT_LIFETIME_SECONDS, MAX_TOKEN_LIFETIME_SECONDS, MIN_TOKEN_LIFETIME_SECONDS,
     NAME_MAX_BYTES,
@@ -121,7 +121,7 @@ pub fn check_token_lifetime(seconds: i64) -> Result<(), Invalid> {
     }
 }
 
-/// Checks what Claude's Admin API checks of an issuer: the URLs it dials, the inline keys, the lifetime cap.
+/// Checks what Claude's Admin API checks of an issuer: the URLs it dials, private authorities, the inline keys, the lifetime cap.
 /// `loopback_http` is for a simulation; see [`check_dialled_url`].
 ///
 /// # Errors
@@ -138,6 +138,7 @@ pub fn check_issuer(
     if let Some((field, url)) = jwks.dialled_url(issuer_url) {
         check_dialled_url(field, &url, loopback_http)?;
     }
+    jwks.ca_cert_pem().map_or(Ok(()), check_ca_cert)?;
     if let Some(Err(error)) = jwks.inline_set() {
         return Err(Invalid::new("jwks.keys", error.to_string()));
     }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::objects::{IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId};
 use super::rule::{RuleMatch, pair_name, rule_name};
 use super::{BASE_URL, DEFAULT_MAX_JWT_LIFETIME_SECONDS, EXPECTED_AUDIENCE, JwksSource};
+use crate::domain::claude_link::{
+    IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
+};
 
 /// The life that the Console's wizard proposes for access tokens.
 const PROPOSED_TOKEN_LIFETIME_SECONDS: i64 = 600;
@@ -56,6 +58,8 @@ pub struct Setup {
     pub workspace_id: Option<WorkspaceId>,
     /// Where Claude takes the keys from.
     pub jwks: JwksSource,
+    /// Under which name the issuer keeps account of inline keys; `None`: it keeps none.
+    pub key_consumer: Option<String>,
     /// The ids at Claude, once they are known.
     pub ids: Option<LinkedIds>,
     /// Where the SDKs are sent; `None`: to Claude.
@@ -80,6 +84,7 @@ impl Setup {
             oauth_scope: PROPOSED_SCOPE.to_owned(),
             workspace_id: None,
             jwks: JwksSource::discovery(),
+            key_consumer: None,
             ids: None,
             base_url: None,
             token_file: TOKEN_FILE.to_owned(),
@@ -166,6 +171,8 @@ impl Setup {
             JwksSource::ExplicitUrl { url, .. } => fields.push(("JWKS URL", url.clone())),
             JwksSource::Inline { keys } => fields.push(("JWKS", json!(keys).to_string())),
         }
+        let ca_cert_pem = self.jwks.ca_cert_pem();
+        fields.extend(ca_cert_pem.map(|pem| ("CA certificate", pem.trim_end().to_owned())));
         fields.extend([
             (
                 "Maximum identity-token lifetime",

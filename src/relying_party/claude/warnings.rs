@@ -56,10 +56,15 @@ impl Setup {
             ));
         }
         match &self.jwks {
-            JwksSource::Inline { .. } => found.push(warning(
-                "inline_keys",
-                "inline keys are never fetched again: register the new key there before it signs, and remove retired ones (firman key consumer add claude)",
-            )),
+            JwksSource::Inline { .. } => {
+                let told = self.key_consumer.as_ref().map_or(String::new(), |consumer| {
+                    format!("; then say so, for no new key signs before (firman key consumer ack {consumer})")
+                });
+                found.push(warning(
+                    "inline_keys",
+                    format!("inline keys are never fetched again: after each rotation register the new key there and take retired ones out{told}"),
+                ));
+            }
             JwksSource::Discovery { .. } | JwksSource::ExplicitUrl { .. } => {
                 if let Some((field, url)) = self.jwks.dialled_url(&self.issuer_url)
                     && let Err(error) = check_dialled_url(field, &url, false)

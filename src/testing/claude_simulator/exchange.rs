@@ -94,7 +94,11 @@ async fn judge(
         let size = format!("the token has {} bytes", assertion.len());
         return Err(Denial::TooLarge.because(size));
     }
-    let keys = shared.0.keys.keys(&found.issuer, now).await?;
+    let note = |is_good| {
+        let mut registry = shared.registry();
+        registry.note_fetch(&found.issuer.id, is_good, now);
+    };
+    let keys = shared.0.keys.keys(&found.issuer, now, note).await?;
     let accepted = evaluate(&Evaluation {
         token: assertion,
         issuer: &found.issuer,
@@ -138,7 +142,7 @@ fn issue(shared: &Shared, found: &Found, accepted: Accepted, now: UnixTime) -> V
 
 /// The claims for the history, whether they are true or not.
 fn unverified_claims(assertion: &str) -> Value {
-    UnverifiedJws::parse(assertion, ASSERTION_MAX_BYTES)
+    UnverifiedJws::parse_foreign(assertion, ASSERTION_MAX_BYTES)
         .and_then(|jws| jws.unverified_claims())
         .map_or(Value::Null, Value::Object)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::jose::PublicJwkSet;
+use crate::jose::ForeignKeySet;
 use crate::jose::jwk_set::MAX_KEY_SET_BYTES;
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::{
@@ -29,28 +29,39 @@ pub(super) struct KeyCache {
 struct Kept {
     source: JwksSource,
     issuer_url: String,
-    keys: Arc<PublicJwkSet>,
+    keys: Arc<ForeignKeySet>,
     fetched_at: UnixTime,
 }
 
 impl KeyCache {
     /// The keys of an issuer. Within a minute the same ones, so that a key that has just been published may be
     /// unknown. Not documented: what a failed fetch does to older keys; here they are no longer used.
+    ///
+    /// What was fetched, or was not, is told to `note`. An issuer whose polling is paused has no keys: not
+    /// documented is whether those last fetched go on.
     pub(super) async fn keys(
         &self,
         issuer: &FederationIssuer,
         now: UnixTime,
-    ) -> Result<Arc<PublicJwkSet>, Denied> {
+        note: impl FnOnce(bool),
+    ) -> Result<Arc<ForeignKeySet>, Denied> {
         let unavailable = |problem: String| Denial::JwksUnavailable.because(problem);
         if let Some(set) = issuer.jwks.inline_set() {
             return set
                 .map(Arc::new)
                 .map_err(|error| unavailable(format!("the inline keys: {error}")));
         }
+        if let Some(at) = &issuer.jwks_polling_disabled_at {
+            return Err(unavailable(format!(
+                "fetching the keys is paused since {at}, after repeated failures; update the issuer with jwks_polling_disabled false"
+            )));
+        }
         if let Some(keys) = self.kept(issuer, now) {
             return Ok(keys);
         }
-        let keys = Arc::new(fetch(issuer).await.map_err(unavailable)?);
+        let fetched = fetch(issuer).await;
+        note(fetched.is_ok());
+        let keys = Arc::new(fetched.map_err(unavailable)?);
         let kept = Kept {
             source: issuer.jwks.clone(),
             issuer_url: issuer.issuer_url.clone(),
@@ -62,7 +73,7 @@ impl KeyCache {
         Ok(keys)
     }
 
-    fn kept(&self, issuer: &FederationIssuer, now: UnixTime) -> Option<Arc<PublicJwkSet>> {
+    fn kept(&self, issuer: &FederationIssuer, now: UnixTime) -> Option<Arc<ForeignKeySet>> {
         let all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = all.get(&issuer.id)?;
         let is_fresh = kept.source == issuer.jwks
@@ -72,14 +83,15 @@ impl KeyCache {
     }
 }
 
-async fn fetch(issuer: &FederationIssuer) -> Result<PublicJwkSet, String> {
+async fn fetch(issuer: &FederationIssuer) -> Result<ForeignKeySet, String> {
     let (field, url) = issuer
         .jwks
         .dialled_url(&issuer.issuer_url)
         .ok_or("the keys are inline")?;
+    let ca = issuer.jwks.ca_cert_pem();
     let jwks_uri = match issuer.jwks {
         JwksSource::Discovery { .. } => {
-            let metadata: Value = serde_json::from_slice(&get(field, &url).await?)
+            let metadata: Value = serde_json::from_slice(&get(field, &url, ca).await?)
                 .map_err(|_| format!("{url} is not JSON"))?;
             // Not documented: whether this is compared. OpenID Connect Discovery §4.3 demands it.
             if metadata["issuer"] != issuer.issuer_url.as_str() {
@@ -95,21 +107,27 @@ async fn fetch(issuer: &FederationIssuer) -> Result<PublicJwkSet, String> {
         }
         JwksSource::ExplicitUrl { .. } | JwksSource::Inline { .. } => url,
     };
-    let body = get("jwks_uri", &jwks_uri).await?;
-    PublicJwkSet::parse_published(&body).map_err(|error| format!("the keys at {jwks_uri}: {error}"))
+    let body = get("jwks_uri", &jwks_uri, ca).await?;
+    ForeignKeySet::parse_published(&body)
+        .map_err(|error| format!("the keys at {jwks_uri}: {error}"))
 }
 
-async fn get(field: &'static str, url: &str) -> Result<Vec<u8>, String> {
+/// Not documented: whether a private authority is trusted beside the public ones or instead of them. Here
+/// it is instead.
+async fn get(field: &'static str, url: &str, ca: Option<&str>) -> Result<Vec<u8>, String> {
     check_dialled_url(field, url, true).map_err(|error| error.to_string())?;
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .timeout(TIMEOUT);
     // Certificates are loaded only for https: a slim container has none.
-    let builder = if url.starts_with("https:") {
-        builder
-    } else {
-        builder.tls_certs_only([])
+    let builder = match ca {
+        _ if !url.starts_with("https:") => builder.tls_certs_only([]),
+        None => builder,
+        Some(pem) => builder.tls_certs_only(
+            reqwest::Certificate::from_pem_bundle(pem.as_bytes())
+                .map_err(|error| format!("ca_cert_pem: {}", innermost(&error)))?,
+        ),
     };
     let failed = |error: reqwest::Error| format!("{url} cannot be fetched: {}", innermost(&error));
     let client = builder.build().map_err(failed)?;

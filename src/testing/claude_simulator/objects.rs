@@ -6,19 +6,32 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::answer::ApiError;
+use crate::domain::Invalid;
 use crate::relying_party::claude::{
     FederationIssuer, FederationRule, IssuerObjectId, JwksSource, RuleMatch, RuleTarget,
-    ServiceAccount, WorkspaceId,
+    ServiceAccount, WorkspaceId, malformed_id,
 };
 
 /// The longest description. Not documented.
 const DESCRIPTION_MAX_BYTES: usize = 1024;
 
-/// Reads a body; what is wrong is told with the member's name where serde knows it.
+/// The ids that a body may hold, by the fields of their refusals.
+const IDS: [&str; 3] = ["issuer_id", "service_account_id", "workspace_id"];
+
+/// Reads a body; what is wrong is told with the member's name where serde knows it, a malformed id in
+/// Claude's words.
 pub(super) fn read<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, ApiError> {
     let value = Value::Object(body);
     serde_path_to_error::deserialize(value).map_err(|error| {
         let (path, problem) = (error.path().to_string(), error.inner().to_string());
+        // Serde keeps of a refusal only its text, which begins with its field.
+        let id = IDS.into_iter().find(|id| {
+            let rest = problem.strip_prefix(id);
+            rest.is_some_and(|rest| rest.starts_with(": must be "))
+        });
+        if let Some(id) = id {
+            return malformed_id(Invalid::new(id, problem)).into();
+        }
         ApiError::invalid(if path == "." || problem.starts_with(&path) {
             problem
         } else {

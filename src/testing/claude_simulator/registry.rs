@@ -9,11 +9,13 @@ use super::objects::{
     AccountChange, IssuerChange, NewAccount, NewIssuer, NewRule, NewWorkspace, Record, RuleChange,
     check_description, read,
 };
+use crate::ports::time::UnixTime;
 use crate::relying_party::claude::{
     DEFAULT_MAX_JWT_LIFETIME_SECONDS, DEFAULT_TOKEN_LIFETIME_SECONDS, FederationIssuer,
-    FederationRule, IssuerObjectId, JwksSource, LinkedIds, OAUTH_SCOPES, OrganizationId, RuleId,
-    RuleTarget, ServiceAccount, ServiceAccountId, Setup, WorkspaceId, WorkspaceMembership,
-    check_issuer, check_name, check_rule, check_token_lifetime,
+    FederationRule, IssuerObjectId, JWKS_CACHE_SECONDS, JwksSource, LinkedIds, OAUTH_SCOPES,
+    OrganizationId, PollStatus, RuleId, RuleTarget, ServiceAccount, ServiceAccountId, Setup,
+    WorkspaceId, WorkspaceMembership, check_issuer, check_name, check_rule, check_token_lifetime,
+    malformed_id,
 };
 
 /// Objects of a family. Not documented: the real limit.
@@ -24,6 +26,8 @@ const WORKSPACES_MAX: usize = 100;
 const ADMIN_SCOPE: &str = OAUTH_SCOPES[3];
 /// The scopes that may be managed through the API; the others are given out in the Console.
 const MANAGED_SCOPES: [&str; 2] = [OAUTH_SCOPES[0], OAUTH_SCOPES[1]];
+/// Failed polls after which an issuer's keys are fetched no more. Not documented: the real number.
+const FAILURES_BEFORE_PAUSE: u32 = 5;
 /// A made id has the right form.
 const OUR_ID: &str = "an id of our own making is well-formed";
 
@@ -57,11 +61,11 @@ impl Family {
     /// Refuses an id that is not of this family's form.
     fn check_id(self, id: &str) -> Result<(), ApiError> {
         match self {
-            Self::Accounts => ServiceAccountId::parse(id).map(|_| ())?,
-            Self::Issuers => IssuerObjectId::parse(id).map(|_| ())?,
-            Self::Rules => RuleId::parse(id).map(|_| ())?,
+            Self::Accounts => ServiceAccountId::parse(id).map(drop),
+            Self::Issuers => IssuerObjectId::parse(id).map(drop),
+            Self::Rules => RuleId::parse(id).map(drop),
         }
-        Ok(())
+        .map_err(|refused| malformed_id(refused).into())
     }
 }
 
@@ -148,19 +152,15 @@ fn check_scope(scope: &str) -> Result<(), ApiError> {
 }
 
 fn check_new_issuer(url: &str, jwks: &JwksSource, lifetime: i64) -> Result<(), ApiError> {
-    let ca = match jwks {
-        JwksSource::Discovery { ca_cert_pem, .. } | JwksSource::ExplicitUrl { ca_cert_pem, .. } => {
-            ca_cert_pem.is_some()
-        }
-        JwksSource::Inline { .. } => false,
-    };
-    if ca {
-        return Err(ApiError::invalid(
-            "jwks.ca_cert_pem: this simulation has no private certificate authorities",
-        ));
-    }
     // Loopback URLs pass, since this is a simulation.
     Ok(check_issuer(url, jwks, lifetime, true)?)
+}
+
+/// Whether a poll is due: none was set, or its time has come. The times are ours, of one form, so that
+/// their texts compare as they do.
+fn is_due(status: &PollStatus, now: UnixTime) -> bool {
+    let next = status.next_poll_at.as_deref();
+    next.is_none_or(|next| *next <= *now.to_string())
 }
 
 impl Registry {
@@ -174,6 +174,34 @@ impl Registry {
 
     pub(super) fn rule(&self, id: &RuleId) -> Option<&FederationRule> {
         found(&self.rules, id.as_str())
+    }
+
+    /// Notes that an issuer's keys were fetched, or could not be.
+    ///
+    /// Claude polls in the background, and not documented is how often, and after how many failures it
+    /// pauses. Here keys are fetched when an exchange needs them, by the simulation's clock; a failure
+    /// counts when a poll was due, so that a burst of exchanges is one failure.
+    pub(super) fn note_fetch(&mut self, id: &IssuerObjectId, is_good: bool, now: UnixTime) {
+        let Some(issuer) = self.issuers.iter_mut().find(|issuer| issuer.id == *id) else {
+            return;
+        };
+        let mut status = issuer.poll_status.take().unwrap_or_default();
+        let next = now.plus(JWKS_CACHE_SECONDS).to_string();
+        if is_good {
+            status = PollStatus {
+                consecutive_failures: 0,
+                last_fetched_at: Some(now.to_string()),
+                next_poll_at: Some(next),
+            };
+        } else if is_due(&status, now) {
+            status.consecutive_failures += 1;
+            status.next_poll_at = Some(next);
+        }
+        if status.consecutive_failures >= FAILURES_BEFORE_PAUSE {
+            status.next_poll_at = None;
+            issuer.jwks_polling_disabled_at = Some(now.to_string());
+        }
+        issuer.poll_status = Some(status);
     }
 
     /// The object of that id, as it is answered.
@@ -257,6 +285,7 @@ impl Registry {
             jwks: new.jwks,
             check_jti: new.check_jti.unwrap_or(true),
             max_jwt_lifetime_seconds: lifetime,
+            poll_status: None,
             jwks_polling_disabled_at: None,
             archived_at: None,
             created_at: Some(stamp.now_text()),
@@ -391,6 +420,7 @@ impl Registry {
             .unwrap_or(changed.max_jwt_lifetime_seconds);
         if change.jwks_polling_disabled == Some(false) {
             changed.jwks_polling_disabled_at = None;
+            changed.poll_status = None;
         }
         check_new_issuer(
             &changed.issuer_url,
@@ -544,7 +574,7 @@ impl Registry {
         workspace: &str,
     ) -> Result<Value, ApiError> {
         family.check_id(id)?;
-        let workspace = WorkspaceId::parse(workspace)?;
+        let workspace = WorkspaceId::parse(workspace).map_err(malformed_id)?;
         let removed = match family {
             Family::Accounts => {
                 let account = live(&mut self.accounts, id, family)?;

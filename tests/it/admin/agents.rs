@@ -460,7 +460,7 @@ async fn explain_tells_what_an_agent_would_get_and_through_what() {
         let answer = get(&issuer, &format!("/agents/mailer/explain{query}")).await;
         assert_eq!(
             answer.json(),
-            json!({ "agent": "mailer", "active": true, "resources": resources, "claims": claims, "refusal": null }),
+            json!({ "agent": "mailer", "active": true, "resources": resources, "claims": claims, "refusal": null, "delegations": [] }),
             "{query}"
         );
     }

@@ -17,6 +17,8 @@ fn making() -> Vec<Step> {
         "rule_id": "fdrl_1", "organization_id": "2f1c0d6e-8f0a-4b7e-9c53-0a1b2c3d4e5f", "service_account_id": "svac_1",
         "workspace_id": "default", "token_lifetime": 600
     });
+    let delegation =
+        json!({ "actor": "a.b", "subject": "agent:x.*", "resource": "api", "expires_in": 3600 });
     let consumer = json!({ "name": "claude", "description": "Équipe \u{1f600}" });
     vec![
         (Method::POST, "/resources", api.clone()),
@@ -63,6 +65,16 @@ fn making() -> Vec<Step> {
         ),
         (Method::POST, "/key-consumers/claude/ack", json!({})),
         (Method::GET, "/agents/a.b/explain", Value::Null),
+        (Method::PATCH, "/resources/api", json!({ "server": "a.b" })),
+        (Method::POST, "/delegations", delegation.clone()),
+        (Method::POST, "/delegations", delegation),
+        (
+            Method::GET,
+            "/delegations?actor=a.b&subject=agent:x.y",
+            Value::Null,
+        ),
+        (Method::GET, "/delegations?subject=agent:*", Value::Null),
+        (Method::GET, "/delegations/%00", Value::Null),
         (Method::POST, "/agents/a.b/suspend", Value::Null),
         (Method::POST, "/agents/a.b/resume", Value::Null),
         (Method::POST, "/agents/a.b/credentials", key.clone()),
@@ -76,6 +88,8 @@ fn removing() -> Vec<Step> {
         (Method::DELETE, "/roles/reader?force=true", Value::Null),
         (Method::DELETE, "/groups/ops?force=true", Value::Null),
         (Method::DELETE, "/resources/api", Value::Null),
+        (Method::DELETE, "/resources/api?force=true", Value::Null),
+        (Method::GET, "/delegations?actor=a.b", Value::Null),
         (Method::PATCH, "/issuer", json!({ "default_lifetime": 300 })),
         (
             Method::POST,
@@ -117,19 +131,20 @@ async fn whole_round(issuer: &TestIssuer) -> Vec<String> {
 
 fn redacted(answers: Vec<String>, issuer: &TestIssuer) -> Vec<String> {
     let ids = [
-        "request_id",
-        "hash",
-        "head_hash",
-        "agent_id",
-        "kid",
-        "replaced",
+        "request_id\":\"",
+        "hash\":\"",
+        "head_hash\":\"",
+        "agent_id\":\"",
+        "kid\":\"",
+        "replaced\":\"",
+        "target\":\"delegation:",
     ];
     answers
         .into_iter()
         .map(|answer| {
             let mut text = answer.replace(&issuer.url, "URL");
             for member in ids {
-                let mark = format!("\"{member}\":\"");
+                let mark = format!("\"{member}");
                 let mut from = 0;
                 while let Some(at) = text[from..].find(&mark) {
                     let start = from + at + mark.len();

@@ -5,7 +5,7 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
-use firman::jose::PublicJwkSet;
+use firman::jose::ForeignKeySet;
 use firman::jose::digest::base64url;
 use firman::ports::time::UnixTime;
 use firman::relying_party::claude::{
@@ -79,14 +79,15 @@ impl Case {
         }))
         .unwrap();
         let keys = [TestKey::Es256, TestKey::Rs256, TestKey::EdDsa]
-            .map(|key| key.signing_key().public_jwk().clone());
+            .map(|key| key.signing_key().public_jwk().to_value());
+        let keys = json!({ "keys": keys }).to_string();
         let (_, request) = ExchangeRequest::parse(&read(&self.request)).unwrap();
         evaluate(&Evaluation {
             token: &self.token(),
             issuer: &issuer,
             rule: &rule,
             service_account: Some(&account),
-            keys: &PublicJwkSet::of(keys.to_vec()).unwrap(),
+            keys: &ForeignKeySet::parse_published(keys.as_bytes()).unwrap(),
             now: UnixTime(NOW),
             request: &request,
         })
@@ -152,7 +153,7 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
     (
         Denial::Algorithm,
         |c| c.header["alg"] = json!("ES512"),
-        "alg is ES512, which Claude takes but firman cannot",
+        "alg is ES512, the key of that kid is for ES256",
     ),
     (
         Denial::Algorithm,
@@ -160,7 +161,7 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
             c.signer = TestKey::EdDsa;
             c.header = json!({"alg": "EdDSA", "kid": TestKey::EdDsa.signing_key().kid()});
         },
-        "alg is EdDSA",
+        "alg is \"EdDSA\"",
     ),
     (
         Denial::Algorithm,

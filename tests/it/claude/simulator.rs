@@ -320,6 +320,84 @@ async fn with_explain_the_reason_is_in_the_answer() {
 }
 
 #[tokio::test]
+async fn an_issuer_that_fails_again_and_again_is_paused_until_somebody_resumes_it() {
+    let nobody = |setup| Setup {
+        jwks: JwksSource::ExplicitUrl {
+            url: "http://127.0.0.1:9/jwks".to_owned(),
+            ca_cert_pem: None,
+        },
+        ..setup
+    };
+    let scene = Scene::with(|options| options, nobody).await;
+    let path = format!(
+        "federation_issuers/{}",
+        scene.ids.issuer_id.as_ref().unwrap()
+    );
+    let shown = async || scene.admin(Method::GET, &path, None).await.json();
+    let detail = || {
+        let history = scene.claude.history();
+        history[0]["status"]["detail"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(shown().await["poll_status"], Value::Null);
+    for failures in 1..=5 {
+        // A burst within one minute is one failed poll.
+        for _ in 0..2 {
+            assert_eq!(scene.exchange_fresh().await.status, 401);
+            assert_eq!(scene.reason(), "jwks_unavailable");
+        }
+        let issuer = shown().await;
+        assert_eq!(issuer["poll_status"]["consecutive_failures"], failures);
+        assert_eq!(issuer["poll_status"]["last_fetched_at"], Value::Null);
+        assert_eq!(issuer["jwks_polling_disabled_at"].is_null(), failures < 5);
+        scene.advance(60);
+    }
+    assert!(detail().starts_with("fetching the keys is paused since "));
+
+    // That the issuer is well again is not noticed.
+    let jwks = json!({ "jwks": { "type": "discovery" } });
+    let changed = scene.admin(Method::POST, &path, Some(&jwks)).await;
+    assert_eq!(changed.status, 200, "{changed}");
+    assert_eq!(scene.exchange_fresh().await.status, 401);
+    assert!(detail().starts_with("fetching the keys is paused since "));
+    let pause = json!({ "jwks_polling_disabled": true });
+    let refused = scene.admin(Method::POST, &path, Some(&pause)).await;
+    assert_eq!(
+        told(&refused),
+        "400 invalid_request_error: jwks_polling_disabled: can only be set to false"
+    );
+    let resume = json!({ "jwks_polling_disabled": false });
+    let resumed = scene.admin(Method::POST, &path, Some(&resume)).await;
+    assert_eq!(resumed.json()["jwks_polling_disabled_at"], Value::Null);
+    assert_eq!(scene.exchange_fresh().await.status, 200);
+    let status = shown().await["poll_status"].clone();
+    assert_eq!(status["consecutive_failures"], 0, "{status}");
+    assert!(status["last_fetched_at"].is_string() && status["next_poll_at"].is_string());
+}
+
+#[tokio::test]
+async fn a_private_authority_is_kept_and_one_that_is_none_refused() {
+    let scene = Scene::new().await;
+    let path = format!(
+        "federation_issuers/{}",
+        scene.ids.issuer_id.as_ref().unwrap()
+    );
+    let set = async |pem: &str| {
+        let body = json!({ "jwks": { "type": "discovery", "ca_cert_pem": pem } });
+        scene.admin(Method::POST, &path, Some(&body)).await
+    };
+    let key = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+    assert_eq!(
+        told(&set(key).await),
+        "400 invalid_request_error: ca_cert_pem: must hold certificates alone, and holds a private key: never give that away"
+    );
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let kept = set(pem).await.json();
+    assert_eq!(kept["jwks"]["ca_cert_pem"], pem, "{kept}");
+    // The issuer is fetched by plain HTTP here, where no authority matters.
+    assert_eq!(scene.exchange_fresh().await.status, 200);
+}
+
+#[tokio::test]
 async fn an_issuer_that_does_not_answer_is_named_as_the_cause() {
     let nobody = |setup| Setup {
         jwks: JwksSource::ExplicitUrl {

@@ -462,13 +462,13 @@ fn inline_keys_are_registered_again_after_a_rotation_and_acknowledged() {
     export ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
     export ANTHROPIC_BASE_URL=[CLAUDE]
     ----- stderr
-    warning: inline keys are never fetched again: register the new key there before it signs, and remove retired ones (firman key consumer add claude)
+    warning: inline keys are never fetched again: after each rotation register the new key there and take retired ones out; then say so, for no new key signs before (firman key consumer ack claude-default)
     At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
       keep    service account agent-mailer-6894ea70 (svac_01)
       change  issuer firman-id-corp-internal-1250e5fc (fdis_01): inline keys: adds [KEY], [KEY], removes none
       keep    rule agent-mailer-6894ea70 (fdrl_01)
     changed the issuer firman-id-corp-internal-1250e5fc (fdis_01)
-    Next: firman claude verify --agent mailer
+    Next: firman claude verify --agent mailer --inline
     ");
     assert_eq!(missing(), json!([]));
     let keys = claude.objects("federation_issuers")[0]["jwks"]["keys"].clone();

@@ -386,6 +386,43 @@ fn values_for_other_tools_are_printed_alone() {
 }
 
 #[test]
+fn who_prints_the_agents_side_alone_has_taken_no_copy_of_the_keys() {
+    let live = Live::with_mailer(PRIVATE_ISSUER);
+    let consumers = || {
+        live.json("key consumer list")["items"]
+            .as_array()
+            .map(Vec::len)
+    };
+    for format in ["env", "profile"] {
+        let line = format!(
+            "claude connect --agent mailer --from {} --format {format}",
+            live.public()
+        );
+        assert_eq!(live.outcome(&line).code, Some(0));
+        assert_eq!(consumers(), Some(0), "{format}");
+    }
+    live.json(&format!(
+        "claude connect --agent mailer --from {}",
+        live.public()
+    ));
+    assert_eq!(consumers(), Some(1));
+}
+
+#[test]
+fn the_account_that_was_chosen_stands_among_the_fields_of_the_console() {
+    let live = Live::with_mailer(PUBLIC_ISSUER);
+    for account in ["svac_01", "robots"] {
+        let line = format!("claude connect --agent mailer --service-account {account}");
+        let fields = live.json(&line)["console"].clone();
+        let field = json!({ "field": "Service account", "value": account });
+        assert!(
+            fields.as_array().expect("fields").contains(&field),
+            "{fields}"
+        );
+    }
+}
+
+#[test]
 fn linked_ids_stand_where_they_belong_unless_others_are_named() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
     live.json(&format!("claude link mailer --rule fdrl_01 --organization {ORGANIZATION} --service-account svac_01 --workspace wrkspc_01"));
@@ -399,6 +436,26 @@ fn linked_ids_stand_where_they_belong_unless_others_are_named() {
     ANTHROPIC_WORKSPACE_ID=wrkspc_01
     ----- stderr
     ");
+    assert_snapshot!(live.run("claude connect --agent mailer --format profile --token-file /run/mailer/jwt"), @r#"
+    exit code 0
+    ----- stdout
+    {
+      "authentication": {
+        "federation_rule_id": "fdrl_01",
+        "identity_token": {
+          "path": "/run/mailer/jwt",
+          "source": "file"
+        },
+        "service_account_id": "svac_01",
+        "type": "oidc_federation"
+      },
+      "base_url": "https://api.anthropic.com",
+      "organization_id": "00000000-0000-4000-8000-000000000001",
+      "version": "1.0",
+      "workspace_id": "wrkspc_01"
+    }
+    ----- stderr
+    "#);
     let other = "00000000-0000-4000-8000-000000000002";
     let printed = live.json(&format!(
         "claude connect --agent mailer --organization {other}"
@@ -436,4 +493,59 @@ fn everything_too_wide_or_in_the_way_is_warned_about() {
     assert_eq!(warned(""), ["not_granted"]);
     live.json("agent suspend mailer");
     assert_eq!(warned(""), ["agent_inactive"]);
+}
+
+/// A certificate as far as its text goes.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+#[test]
+fn a_private_authority_that_is_none_or_has_no_use_is_refused() {
+    let live = Live::with_mailer(PUBLIC_ISSUER);
+    let key = CERTIFICATE.replace("CERTIFICATE", "EC PRIVATE KEY");
+    live.site.write("both.pem", format!("{CERTIFICATE}{key}"));
+    live.site.write("text.pem", "no certificate");
+    live.site.write("ca.pem", CERTIFICATE);
+    assert_snapshot!(live.run("claude connect --agent mailer --ca-cert both.pem"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: both.pem must hold certificates alone, and holds a private key: never give that away
+    ");
+    assert_snapshot!(live.run("claude connect --agent mailer --ca-cert text.pem"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: text.pem must be certificates in PEM, and holds no PEM block (a line starting with -----BEGIN)
+    ");
+    let inline = live.outcome("claude connect --agent mailer --inline-keys --ca-cert ca.pem");
+    assert_eq!(inline.code, Some(2), "{inline}");
+    drop(live);
+    let live = Live::with_mailer(PRIVATE_ISSUER);
+    live.site.write("ca.pem", CERTIFICATE);
+    assert_snapshot!(live.run("claude connect --agent mailer --ca-cert ca.pem"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: --ca-cert is for keys that Claude fetches, and https://id.corp.internal is none that it can reach; name the address of a copy with --discovery-base, or leave --ca-cert out
+    ");
+}
+
+#[test]
+fn a_private_authority_goes_into_the_console_and_the_requests() {
+    let live = Live::with_mailer(PUBLIC_ISSUER);
+    live.site.write("ca.pem", CERTIFICATE);
+    let printed = live.json("claude connect --agent mailer --ca-cert ca.pem");
+    assert_eq!(
+        printed["issuer"]["jwks"],
+        json!({ "type": "discovery", "ca_cert_pem": CERTIFICATE })
+    );
+    let copy = "--discovery-base https://keys.example.com --ca-cert ca.pem";
+    let printed = live.json(&format!("claude connect --agent mailer {copy}"));
+    assert_eq!(
+        printed["issuer"]["jwks"],
+        json!({ "type": "discovery", "discovery_base": "https://keys.example.com", "ca_cert_pem": CERTIFICATE })
+    );
+    let page = live.outcome("claude connect --agent mailer --ca-cert ca.pem");
+    let field = format!("\nCA certificate\n{CERTIFICATE}Maximum identity-token lifetime");
+    assert!(page.stdout.contains(&field), "{page}");
 }

@@ -3,6 +3,7 @@
 
 mod diagnose;
 mod exchange;
+mod private_authority;
 mod round;
 mod web;
 

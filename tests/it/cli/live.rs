@@ -11,7 +11,7 @@ use super::{mode, words};
 use crate::process::{Server, Site};
 
 /// An issuer with a directory to run commands in.
-struct Live {
+pub(super) struct Live {
     site: Site,
     server: Server,
 }
@@ -24,7 +24,7 @@ impl Live {
     }
 
     /// One with a resource, a role that grants it, and a group that has the role.
-    fn with_mail() -> Self {
+    pub(super) fn with_mail() -> Self {
         let live = Self::start();
         live.json(
             "resource add mail --identifier https://mail.example.com --scope read --scope send",
@@ -34,12 +34,12 @@ impl Live {
         live
     }
 
-    fn run(&self, line: &str) -> String {
+    pub(super) fn run(&self, line: &str) -> String {
         self.redacted(&self.site.run(&words(line)).to_string())
     }
 
     /// What a command prints with `--output json`, which says nothing on stderr.
-    fn json(&self, line: &str) -> Value {
+    pub(super) fn json(&self, line: &str) -> Value {
         self.site
             .run(&words(&format!("{line} --output json")))
             .json()
@@ -124,7 +124,7 @@ fn name_of(word: &str) -> Option<&'static str> {
 #[test]
 fn resources_are_registered_and_changed() {
     let live = Live::start();
-    assert_snapshot!(live.run("resource add mail --identifier https://mail.example.com --scope read --lifetime 5m"), @r"
+    assert_snapshot!(live.run("resource add mail --identifier https://mail.example.com --scope read --lifetime 5m"), @"
     exit code 0
     ----- stdout
     name        mail
@@ -133,12 +133,13 @@ fn resources_are_registered_and_changed() {
     scopes      read
     lifetime    300 s
     algorithm   ES256
+    delegation  allowed
     created     [TIME]
     id          [ID]
     ----- stderr
     Next: firman role add ROLE --grant mail
     ");
-    assert_snapshot!(live.run("resource add claude --profile claude"), @r"
+    assert_snapshot!(live.run("resource add claude --profile claude"), @"
     exit code 0
     ----- stdout
     name        claude
@@ -146,12 +147,13 @@ fn resources_are_registered_and_changed() {
     profile     claude
     lifetime    600 s
     algorithm   ES256
+    delegation  not allowed
     created     [TIME]
     id          [ID]
     ----- stderr
     Next: firman role add ROLE --grant claude
     ");
-    assert_snapshot!(live.run("resource edit mail --add-scope send --algorithm RS256 --lifetime default"), @r"
+    assert_snapshot!(live.run("resource edit mail --add-scope send --algorithm RS256 --lifetime default"), @"
     exit code 0
     ----- stdout
     name        mail
@@ -160,6 +162,7 @@ fn resources_are_registered_and_changed() {
     scopes      read, send
     lifetime    900 s
     algorithm   RS256
+    delegation  allowed
     created     [TIME]
     id          [ID]
     ----- stderr
@@ -172,7 +175,7 @@ fn resources_are_registered_and_changed() {
     mail    https://mail.example.com   generic  read, send  900 s     RS256
     ----- stderr
     ");
-    assert_snapshot!(live.run("resource show claude"), @r"
+    assert_snapshot!(live.run("resource show claude"), @"
     exit code 0
     ----- stdout
     name        claude
@@ -180,6 +183,7 @@ fn resources_are_registered_and_changed() {
     profile     claude
     lifetime    600 s
     algorithm   ES256
+    delegation  not allowed
     created     [TIME]
     id          [ID]
     ----- stderr
@@ -1165,7 +1169,9 @@ fn what_is_created_is_one_json_object_on_stdout() {
     assert_snapshot!(live.created("resource add mail --identifier https://mail.example.com --scope read"), @r#"
     {
       "algorithm": null,
+      "allow_delegation": null,
       "created_at": [SECONDS],
+      "delegation_allowed": true,
       "description": "",
       "id": "[ID]",
       "identifier": "https://mail.example.com",
@@ -1175,6 +1181,7 @@ fn what_is_created_is_one_json_object_on_stdout() {
       "scopes": [
         "read"
       ],
+      "server": null,
       "token_algorithm": "ES256",
       "token_lifetime": 900,
       "updated_at": [SECONDS],

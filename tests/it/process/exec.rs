@@ -102,6 +102,8 @@ fn what_would_win_over_the_federation_is_removed_and_said() {
         .with("ANTHROPIC_AUTH_TOKEN", "")
         .with("ANTHROPIC_PROFILE", "work")
         .with("FIRMAN_ADMIN_TOKEN", "secret")
+        .with("ANTHROPIC_ADMIN_TOKEN", "org-admin")
+        .with("ANTHROPIC_ADMIN_TOKEN_FILE", "org-admin-file")
         .with("UNRELATED", "stays");
     let outcome = Ready::at(site).run(&[], "export -p");
     assert_eq!(outcome.code, Some(0), "{outcome}");
@@ -121,6 +123,7 @@ fn what_would_win_over_the_federation_is_removed_and_said() {
         "PROFILE",
         "FIRMAN_",
         "leftover-key",
+        "ADMIN_TOKEN",
     ] {
         assert!(!outcome.stdout.contains(gone), "{gone}: {outcome}");
     }

@@ -4,11 +4,13 @@
 
 mod documents;
 mod reach;
+mod registered;
 mod standing;
 mod token;
 
 pub use documents::{PublishedKey, discovery, key_set};
 pub use reach::{address, addresses, certificate, is_public, port, spelling};
+pub use registered::{Ours, Registered};
 pub use standing::{KeyConsumer, KeyState, clock, key_state};
 pub use token::{Expected, Link, exchange, judge, request, sample};
 

@@ -167,7 +167,7 @@ pub fn certificate(host: &str, outcome: Result<(), &str>) -> Check {
         Err(reason) => Check::fail(
             "tls",
             format!("no trusted connection to {host}: {reason}"),
-            "Serve the whole chain of a public CA for this name, or register the private CA with the issuer at Claude (ca_cert_pem).",
+            "Serve the whole chain of a public CA for this name, or register the private CA with the issuer at Claude (firman claude connect --ca-cert FILE), and name it here with --ca-cert.",
         ),
     }
 }

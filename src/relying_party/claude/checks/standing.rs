@@ -41,9 +41,15 @@ impl KeyConsumer {
     }
 }
 
-/// Whether each holder of an inline copy has the keys that sign now and those that sign next.
+/// Whether each holder of an inline copy has the keys that sign now and those that sign next. `usual` is
+/// the name under which Claude's copy is recorded, when it is.
 #[must_use]
-pub fn key_state(keys: &[KeyState], consumers: &[KeyConsumer], dialled: Dialled) -> Check {
+pub fn key_state(
+    keys: &[KeyState],
+    consumers: &[KeyConsumer],
+    usual: &str,
+    dialled: Dialled,
+) -> Check {
     let of = |state: &'static str| keys.iter().filter(move |key| key.state == state);
     if of("active").next().is_none() {
         return Check::fail(KEYS, "no key signs", "Look at: firman key list");
@@ -68,7 +74,9 @@ pub fn key_state(keys: &[KeyState], consumers: &[KeyConsumer], dialled: Dialled)
         (0, Dialled::ByNobody) => Check::warn(
             KEYS,
             format!("{summary}; nobody is recorded as holding them inline"),
-            "The next rotation breaks the inline copy unnoticed. Record it: firman key consumer add claude, then firman key consumer ack claude",
+            format!(
+                "The next rotation breaks the inline copy unnoticed. Record it: firman key consumer add {usual}, then firman key consumer ack {usual}"
+            ),
         ),
         (0, Dialled::ByClaude | Dialled::ByStandIn) => Check::ok(KEYS, summary),
         (count, _) => Check::ok(
@@ -218,7 +226,7 @@ mod tests {
                 Status::Ok,
             ),
         ] {
-            let check = key_state(keys, &consumers, dialled);
+            let check = key_state(keys, &consumers, "claude-default", dialled);
             assert_eq!(check.status, expected, "{check:?}");
         }
     }

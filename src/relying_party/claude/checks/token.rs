@@ -9,7 +9,7 @@ use super::super::{
 };
 use super::{Check, Fetched};
 use crate::domain::Invalid;
-use crate::jose::PublicJwkSet;
+use crate::jose::ForeignKeySet;
 use crate::ports::time::UnixTime;
 
 /// What is recorded of the agent's rule at Claude.
@@ -23,6 +23,8 @@ pub struct Link {
     pub service_account: String,
     /// `wrkspc_…`, when one is set.
     pub workspace: Option<String>,
+    /// The rule's token lifetime in seconds, when it is recorded.
+    pub token_lifetime: Option<i64>,
 }
 
 /// The rule as it is at Claude, or as `firman claude connect` would have made it.
@@ -38,6 +40,18 @@ pub struct Expected {
     pub issuer: String,
     /// Whether the keys are registered inline.
     pub is_inline: bool,
+}
+
+impl Expected {
+    /// Where the rule comes from.
+    #[must_use]
+    pub fn origin(&self) -> &'static str {
+        if self.is_given {
+            "the given rule"
+        } else {
+            "the rule of firman claude connect"
+        }
+    }
 }
 
 /// What an exchange asks for, with the ids that are linked.
@@ -65,7 +79,7 @@ pub fn request(link: &Link) -> Result<ExchangeRequest, Invalid> {
 pub fn judge(
     token: &str,
     expected: &Expected,
-    keys: &PublicJwkSet,
+    keys: &ForeignKeySet,
     now: UnixTime,
 ) -> Result<Accepted, Denied> {
     // Ids that stand for those at Claude: here they only have to agree with each other.
@@ -81,6 +95,7 @@ pub fn judge(
         jwks: JwksSource::discovery(),
         check_jti: true,
         max_jwt_lifetime_seconds: expected.max_lifetime,
+        poll_status: None,
         jwks_polling_disabled_at: None,
         archived_at: None,
         created_at: None,
@@ -122,15 +137,15 @@ pub fn judge(
     })
 }
 
-/// How a sample token fared.
+/// How a sample token fared; `by` says which rule it was judged by.
 #[must_use]
-pub fn sample(what: &str, expected: &Expected, judged: &Result<Accepted, Denied>) -> Check {
+pub fn sample(what: &str, by: &str, judged: &Result<Accepted, Denied>) -> Check {
     const NAME: &str = "token";
     match judged {
         Err(denied) => Check::fail(
             NAME,
             format!(
-                "{what} would be denied ({}): {}",
+                "by {by}, {what} would be denied ({}): {}",
                 denied.denial, denied.detail
             ),
             denied.denial.explain(),
@@ -142,11 +157,6 @@ pub fn sample(what: &str, expected: &Expected, judged: &Result<Accepted, Denied>
                     .get(name)
                     .and_then(Value::as_str)
                     .unwrap_or("none")
-            };
-            let by = if expected.is_given {
-                "the given rule"
-            } else {
-                "the rule of firman claude connect"
             };
             let seen = format!(
                 "{what} fits {by}: sub {}, Claude's token would live at most {} s",
@@ -266,6 +276,6 @@ mod tests {
             rule: "svac_01".to_owned(),
             ..Link::default()
         };
-        assert_eq!(request(&link).unwrap_err().field, "federation_rule_id");
+        assert_eq!(request(&link).unwrap_err().field, "rule_id");
     }
 }
