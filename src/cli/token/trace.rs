@@ -100,6 +100,14 @@ mod tests {
             token("side", 2, json!("mailer")),
             token("other", 1, json!("assistant")),
         ]});
-        insta::assert_snapshot!(tree(&trace), @"");
+        insta::assert_snapshot!(tree(&trace), @"
+        TOKEN           STATE    ASKED BY   FOR              AUDIENCE  SCOPE  DELEGATION  ISSUED  EXPIRES
+        okta:2f         outside  -          -                -         -      -           -       -
+        ├─ one          active   assistant  user:okta:alice  -         -      -           -       -
+        │  ├─ two *     active   mailer     user:okta:alice  -         -      -           -       -
+        │  │  └─ three  active   printer    user:okta:alice  -         -      -           -       -
+        │  └─ side      active   mailer     user:okta:alice  -         -      -           -       -
+        └─ other        active   assistant  user:okta:alice  -         -      -           -       -
+        ");
     }
 }

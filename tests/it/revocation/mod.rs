@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod cascade;
 mod introspect;
 mod list;
 mod revoke;
