@@ -159,28 +159,6 @@ pub(super) async fn authenticate(
     }
 }
 
-/// What is said of something that is taken once and was used before; and what the audit says.
-pub(super) fn replayed(what: Spent) -> (OAuthError, &'static str) {
-    match what {
-        Spent::ClientAssertion => (
-            OAuthError::invalid_assertion("jti was used before; each assertion is accepted once"),
-            "the assertion was used before",
-        ),
-        Spent::SubjectToken => (
-            OAuthError::invalid_request("subject_token: it was used before and is accepted once"),
-            "the subject token was used before",
-        ),
-        Spent::ActorToken => (
-            OAuthError::invalid_request("actor_token: it was used before and is accepted once"),
-            "the actor token was used before",
-        ),
-        Spent::DpopProof => (
-            OAuthError::invalid_dpop_proof("jti was used before; each proof is accepted once"),
-            "the proof was used before",
-        ),
-    }
-}
-
 /// Brings the cache up to the database; true when it is newer than the refusal's basis.
 pub(super) async fn renewed(issuer: &Issuer, basis: i64) -> Result<bool, OAuthError> {
     issuer
