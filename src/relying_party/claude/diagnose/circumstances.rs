@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::Denial;
-use super::super::checks::{Registered, short};
+use super::super::checks::{Link, Registered, request, short};
+use super::super::exchange::check_target;
+use super::super::{Denial, WorkspaceId};
 use super::{BURST_SECONDS, Cause, Evidence, Fetch, Issuance, Likelihood, certain, of};
 
 /// Exchanges that come one after the other are farther apart: the shortest access token lives that long.
@@ -12,10 +13,19 @@ const FRESH_SECONDS: i64 = 60;
 
 /// Whether what is registered at Claude can still be used.
 pub(super) fn standing(evidence: &Evidence) -> Vec<Cause> {
+    // Another organization's admin token would be told the same, so that it is not certain.
+    if let Some(answer) = &evidence.missing {
+        let seen = format!("with the admin token of this environment: {answer}");
+        return vec![of(Denial::RuleUnknown, Likelihood::Likely, seen)];
+    }
     let Some(Registered { rule, issuer, .. }) = &evidence.registered else {
         return Vec::new();
     };
     let mut causes = Vec::new();
+    let failures = issuer
+        .poll_status
+        .as_ref()
+        .map_or(0, |status| status.consecutive_failures);
     if let Some(at) = &rule.archived_at {
         let seen = format!("the rule {} was archived at {at}", rule.id);
         causes.push(certain(Denial::RuleArchived, seen));
@@ -30,8 +40,56 @@ pub(super) fn standing(evidence: &Evidence) -> Vec<Cause> {
                 issuer.id
             ),
         ));
+    } else if failures > 0 {
+        causes.push(of(
+            Denial::JwksUnavailable,
+            Likelihood::Likely,
+            format!(
+                "Claude could not fetch the keys of the issuer {}; failures in a row: {failures}",
+                issuer.id
+            ),
+        ));
     }
     causes
+}
+
+/// Whether the rule as it is registered leads to where the request wanted: to what this environment names,
+/// else to what is linked. The request itself is not seen from here.
+pub(super) fn target(evidence: &Evidence) -> Option<Cause> {
+    let (registered, link) = (evidence.registered.as_ref()?, evidence.link.as_ref()?);
+    let Registered { rule, account, .. } = registered;
+    let enabled = rule.enabled_workspaces();
+    let is_member = |workspace: &&WorkspaceId| account.is_member_of(workspace);
+    if !rule.applies_to_all_workspaces && !enabled.is_empty() && !enabled.iter().any(is_member) {
+        let seen = format!(
+            "the service account {} is member of no workspace in which the rule {} is enabled",
+            account.id, rule.id
+        );
+        return Some(certain(Denial::WorkspaceNotAllowed, seen));
+    }
+    let set = |name: &str| {
+        let value = evidence.environment.get(name);
+        value.filter(|value| !value.is_empty()).cloned()
+    };
+    let (by_account, by_workspace) = (
+        set("ANTHROPIC_SERVICE_ACCOUNT_ID"),
+        set("ANTHROPIC_WORKSPACE_ID"),
+    );
+    let by = if by_account.is_some() || by_workspace.is_some() {
+        "by this environment"
+    } else {
+        "by what is linked"
+    };
+    let asked = Link {
+        service_account: by_account.unwrap_or_else(|| link.service_account.clone()),
+        workspace: by_workspace.or_else(|| link.workspace.clone()),
+        ..link.clone()
+    };
+    // An id that is not of its form is answered with 400, and not with the denial that is looked into.
+    let request = request(&asked).ok()?;
+    let denied = check_target(rule, Some(account), &request).err()?;
+    let seen = format!("{by}, {}", denied.detail);
+    Some(of(denied.denial, Likelihood::Likely, seen))
 }
 
 /// What the SDK on this machine would do instead.
@@ -55,6 +113,8 @@ pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
     let Some(link) = &evidence.link else {
         return causes;
     };
+    // What was read back says better than the link whether an account and a workspace do.
+    let unread = evidence.registered.is_none();
     for (name, linked, denial) in [
         (
             "ANTHROPIC_FEDERATION_RULE_ID",
@@ -68,12 +128,12 @@ pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
         ),
         (
             "ANTHROPIC_SERVICE_ACCOUNT_ID",
-            Some(&link.service_account),
+            Some(&link.service_account).filter(|_| unread),
             Denial::ServiceAccountMismatch,
         ),
         (
             "ANTHROPIC_WORKSPACE_ID",
-            link.workspace.as_ref(),
+            link.workspace.as_ref().filter(|_| unread),
             Denial::WorkspaceNotAllowed,
         ),
     ] {
@@ -94,6 +154,10 @@ pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
 /// Whether it was used before: what users of this federation report most.
 pub(super) fn replay(evidence: &Evidence) -> Option<Cause> {
     let jti = evidence.token.text("jti")?;
+    let registered = evidence.registered.as_ref();
+    if registered.is_some_and(|registered| !registered.issuer.check_jti) {
+        return None;
+    }
     let at = evidence.refused_at.unwrap_or(evidence.now);
     let cause = |likelihood, evidence| Some(of(Denial::JtiReused, likelihood, evidence));
     let Issuance::Issued(fetch) = &evidence.issuance else {
@@ -162,6 +226,19 @@ pub(super) fn setup(evidence: &Evidence) -> Vec<Cause> {
             "no rule is linked with this agent, so that it cannot be compared".to_owned(),
         )];
     };
+    if evidence.registered.is_some() {
+        return vec![of(
+            Denial::RuleUnknown,
+            Likelihood::Possible,
+            format!(
+                "{} is registered; whether the request named it, and the organization {}, is not seen from here",
+                link.rule, link.organization
+            ),
+        )];
+    }
+    if evidence.missing.is_some() {
+        return Vec::new();
+    }
     let mut causes = Vec::new();
     let named = evidence.environment.contains_key("ANTHROPIC_WORKSPACE_ID");
     if link.workspace.is_none() && !named {

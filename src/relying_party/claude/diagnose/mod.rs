@@ -5,7 +5,7 @@
 mod circumstances;
 mod token;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::Denial;
 use super::checks::{Expected, KeyConsumer, KeyState, Link, Registered};
 use crate::ports::time::UnixTime;
-use circumstances::{environment, replay, setup, standing};
+use circumstances::{environment, replay, setup, standing, target};
 use token::{demands, key, origin, shape, size, times};
 
 /// Fetches that belong to one start of a workload.
@@ -157,6 +157,8 @@ pub struct Evidence {
     pub link: Option<Link>,
     /// What is registered at Claude, when it was read back.
     pub registered: Option<Registered>,
+    /// What was answered instead, when what is linked is not found there.
+    pub missing: Option<String>,
     /// What Claude is thought to demand, or is known to.
     pub expected: Expected,
     /// The `ANTHROPIC_…` variables of this environment.
@@ -182,6 +184,7 @@ pub fn rank(evidence: &Evidence) -> Vec<Cause> {
         causes.extend(key(evidence));
     }
     causes.extend(standing(evidence));
+    causes.extend(target(evidence));
     causes.extend(times(evidence));
     causes.extend(demands(evidence));
     causes.extend(environment(evidence));
@@ -189,6 +192,9 @@ pub fn rank(evidence: &Evidence) -> Vec<Cause> {
     causes.extend(setup(evidence));
     // Stable: among equals the order above holds, the usual ones first.
     causes.sort_by_key(|cause| cause.likelihood);
+    // What is thought likelier above is not said again as merely possible.
+    let mut named = BTreeSet::new();
+    causes.retain(|cause| named.insert(cause.cause) || cause.likelihood != Likelihood::Possible);
     causes
 }
 
@@ -262,6 +268,7 @@ mod tests {
                 token_lifetime: None,
             }),
             registered: None,
+            missing: None,
             expected: Expected {
                 rule: RuleMatch {
                     subject_prefix: Some("agent:mailer".to_owned()),
@@ -285,6 +292,30 @@ mod tests {
     fn no_jti(evidence: &mut Evidence) {
         evidence.token.claims.remove("jti");
         evidence.issuance = Issuance::Unasked;
+    }
+
+    /// The same with what is registered at Claude read back, which fits; `edit` may spoil it.
+    fn read_back(evidence: &mut Evidence, edit: fn(&mut Value)) {
+        let mut value = json!({
+            "rule": {
+                "id": "fdrl_01", "name": "mailer", "issuer_id": "fdis_01",
+                "match": { "subject_prefix": "agent:mailer", "audience": EXPECTED_AUDIENCE },
+                "target": { "type": "service_account", "service_account_id": "svac_01" },
+                "oauth_scope": "workspace:developer", "workspace_id": "wrkspc_01",
+            },
+            "issuer": { "id": "fdis_01", "name": "firman", "issuer_url": ISSUER },
+            "account": {
+                "id": "svac_01", "name": "mailer", "workspaces": [{ "workspace_id": "wrkspc_01" }],
+            },
+        });
+        edit(&mut value);
+        let registered = Registered {
+            rule: serde_json::from_value(value["rule"].take()).unwrap(),
+            issuer: serde_json::from_value(value["issuer"].take()).unwrap(),
+            account: serde_json::from_value(value["account"].take()).unwrap(),
+        };
+        evidence.expected = registered.expected();
+        evidence.registered = Some(registered);
     }
 
     fn variable(evidence: &mut Evidence, name: &str, value: &str) {
@@ -413,6 +444,76 @@ mod tests {
             e.fetches.push(fetch("jti-2", NOW - 8, "192.0.2.2"));
         }),
         ("jti_reused", Possible, |_| {}),
+        ("jti_reused", Possible, |e| read_back(e, |_| {})),
+        ("rule_unknown", Likely, |e| {
+            e.missing = Some("cannot read the rule fdrl_01".to_owned());
+        }),
+        ("rule_unknown", Possible, |e| {
+            // Then a token may be used again.
+            read_back(e, |v| v["issuer"]["check_jti"] = json!(false));
+        }),
+        ("rule_archived", Certain, |e| {
+            read_back(e, |v| {
+                v["rule"]["archived_at"] = json!("2026-11-01T00:00:00Z")
+            });
+        }),
+        ("jwks_unavailable", Likely, |e| {
+            read_back(e, |v| {
+                v["issuer"]["poll_status"] = json!({ "consecutive_failures": 1 });
+            });
+        }),
+        ("jwks_unavailable", Likely, |e| {
+            read_back(e, |v| {
+                v["issuer"]["jwks_polling_disabled_at"] = json!("2026-11-01T00:00:00Z");
+            });
+        }),
+        ("unknown_kid", Certain, |e| {
+            read_back(e, |v| {
+                v["issuer"]["jwks"] = json!({ "type": "inline", "keys": [{ "kid": "key-0" }] });
+            });
+        }),
+        ("jti_reused", Possible, |e| {
+            // Withdrawn here, and still there.
+            e.keys.clear();
+            read_back(e, |v| {
+                v["issuer"]["jwks"] = json!({ "type": "inline", "keys": [{ "kid": "key-1" }] });
+            });
+        }),
+        ("jti_reused", Possible, |e| {
+            // Somebody else's copy.
+            e.consumers = vec![KeyConsumer {
+                name: "other".to_owned(),
+                acknowledged: Vec::new(),
+                revoked: Vec::new(),
+            }];
+            read_back(e, |_| {});
+        }),
+        ("service_account_mismatch", Likely, |e| {
+            read_back(e, |v| {
+                v["rule"]["target"]["service_account_id"] = json!("svac_02");
+            });
+        }),
+        ("service_account_mismatch", Likely, |e| {
+            variable(e, "ANTHROPIC_SERVICE_ACCOUNT_ID", "svac_02");
+            read_back(e, |_| {});
+        }),
+        ("workspace_id_required", Likely, |e| {
+            e.link.as_mut().unwrap().workspace = None;
+            read_back(e, |v| v["rule"]["workspaces"] = json!(["default"]));
+        }),
+        ("jti_reused", Possible, |e| {
+            // The environment names one of the two.
+            e.link.as_mut().unwrap().workspace = None;
+            variable(e, "ANTHROPIC_WORKSPACE_ID", "default");
+            read_back(e, |v| v["rule"]["workspaces"] = json!(["default"]));
+        }),
+        ("workspace_not_allowed", Likely, |e| {
+            variable(e, "ANTHROPIC_WORKSPACE_ID", "wrkspc_02");
+            read_back(e, |_| {});
+        }),
+        ("workspace_not_allowed", Certain, |e| {
+            read_back(e, |v| v["account"]["workspaces"] = json!([]));
+        }),
         ("rule_archived", Possible, no_jti),
         ("rule_unknown", Possible, |e| {
             no_jti(e);
@@ -449,6 +550,15 @@ mod tests {
                 "{denial}"
             );
         }
+    }
+
+    #[test]
+    fn what_was_read_back_leaves_no_guesses() {
+        let mut evidence = sound();
+        evidence.link.as_mut().unwrap().workspace = None;
+        read_back(&mut evidence, |_| {});
+        let causes: Vec<&str> = rank(&evidence).iter().map(|cause| cause.cause).collect();
+        assert_eq!(causes, ["jti_reused", "rule_unknown"]);
     }
 
     #[test]

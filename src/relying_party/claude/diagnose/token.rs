@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::super::checks::{difference, short};
 use super::super::{
-    ALGORITHMS, ASSERTION_MAX_BYTES, Denial, EXPECTED_AUDIENCE, JWKS_CACHE_SECONDS, SKEW_SECONDS,
-    evaluate_condition,
+    ALGORITHMS, ASSERTION_MAX_BYTES, Denial, EXPECTED_AUDIENCE, JWKS_CACHE_SECONDS, JwksSource,
+    SKEW_SECONDS, evaluate_condition,
 };
 use super::{Cause, Evidence, Issuance, Likelihood, Signature, Token, certain, of};
 use crate::ports::time::UnixTime;
@@ -114,6 +114,13 @@ pub(super) fn key(evidence: &Evidence) -> Vec<Cause> {
         )];
     };
     let shown = short(kid);
+    let registered = evidence.registered.as_ref();
+    if let Some(JwksSource::Inline { keys }) = registered.map(|found| &found.issuer.jwks) {
+        // Nothing is fetched, so that what is published here does not matter.
+        let is_known = keys.iter().any(|key| key["kid"] == kid);
+        let seen = format!("the keys that are registered inline at Claude lack its key {shown}");
+        return Vec::from_iter((!is_known).then(|| certain(Denial::UnknownKid, seen)));
+    }
     let Some(key) = evidence.keys.iter().find(|key| key.kid == kid) else {
         return vec![certain(
             Denial::UnknownKid,
@@ -132,27 +139,11 @@ pub(super) fn key(evidence: &Evidence) -> Vec<Cause> {
             ),
         )];
     }
-    let without: Vec<&str> = evidence
-        .consumers
-        .iter()
-        .filter(|consumer| !consumer.acknowledged.iter().any(|known| known == kid))
-        .map(|consumer| consumer.name.as_str())
-        .collect();
-    if !without.is_empty() {
-        let names = without.join(", ");
-        return vec![Cause {
-            advice: format!(
-                "Register the present key set there again, then: firman key consumer ack {}",
-                without[0]
-            ),
-            ..of(
-                Denial::UnknownKid,
-                Likelihood::Likely,
-                format!(
-                    "its key {shown} is in the JWKS, but {names} holds an inline copy and has not acknowledged it"
-                ),
-            )
-        }];
+    // Who fetches the keys is none of the holders of a copy.
+    if registered.is_none()
+        && let Some(cause) = unacknowledged(evidence, kid)
+    {
+        return vec![cause];
     }
     let at = evidence.refused_at.unwrap_or(evidence.now);
     // A rotation publishes long before; a first key and one that replaces a revoked one sign at once.
@@ -174,6 +165,30 @@ pub(super) fn key(evidence: &Evidence) -> Vec<Cause> {
         )];
     }
     Vec::new()
+}
+
+/// Whether a copy that somebody holds lacks the key.
+fn unacknowledged(evidence: &Evidence, kid: &str) -> Option<Cause> {
+    let without: Vec<&str> = evidence
+        .consumers
+        .iter()
+        .filter(|consumer| !consumer.acknowledged.iter().any(|known| known == kid))
+        .map(|consumer| consumer.name.as_str())
+        .collect();
+    let first = without.first()?;
+    let (shown, names) = (short(kid), without.join(", "));
+    Some(Cause {
+        advice: format!(
+            "Register the present key set there again, then: firman key consumer ack {first}"
+        ),
+        ..of(
+            Denial::UnknownKid,
+            Likelihood::Likely,
+            format!(
+                "its key {shown} is in the JWKS, but {names} holds an inline copy and has not acknowledged it"
+            ),
+        )
+    })
 }
 
 /// Whether it was within its times and lives no longer than allowed.
