@@ -17,7 +17,7 @@ use crate::cli::{Session, parse_name};
 use crate::config;
 use crate::jose::{PublicJwkSet, UnverifiedJws};
 use crate::ports::time::UnixTime;
-use crate::relying_party::claude::checks::{Link, Registered};
+use crate::relying_party::claude::checks::{Link, Registered, Status};
 use crate::relying_party::claude::diagnose::{
     BURST_SECONDS, Cause, Evidence, Fetch, Issuance, Signature, Token, rank,
 };
@@ -96,7 +96,7 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
         Issuance::Issued(fetch) => around(&admin, fetch, refused_at.unwrap_or(now)).await?,
         Issuance::Unknown | Issuance::Unasked => Vec::new(),
     };
-    let registered = registered(link.as_ref(), &args, session).await?;
+    let (registered, missing) = registered(link.as_ref(), &args, session).await?;
     let mut expected = match &registered {
         Some(registered) => registered.expected(),
         None => args.rule.expected(&facts, &subject, Some(&audience)),
@@ -107,8 +107,8 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
         expected.rule.claims.clear();
     }
     let signature = match &found.jws {
-        Some(jws) if !expected.is_inline => signature(jws, &facts, session).await,
-        Some(_) | None => Signature::Unchecked,
+        Some(jws) => signature(jws, &facts, expected.is_inline, session).await,
+        None => Signature::Unchecked,
     };
     let evidence = Evidence {
         now,
@@ -122,6 +122,7 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
         consumers: facts.consumers,
         link,
         registered,
+        missing,
         expected,
         environment: config::claude_environment(),
     };
@@ -131,22 +132,24 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
     report(&evidence, agent.as_deref(), session)
 }
 
-/// What is registered at Claude, when it can be read back and nobody said otherwise.
+/// What is registered at Claude, when it can be read back and nobody said otherwise; or what was answered
+/// when it is not there.
 async fn registered(
     link: Option<&Link>,
     args: &DiagnoseArgs,
     session: &mut Session<'_>,
-) -> Result<Option<Registered>, CliError> {
+) -> Result<(Option<Registered>, Option<String>), CliError> {
     if args.rule.is_said() {
-        return Ok(None);
+        return Ok((None, None));
     }
     Ok(match read_back(link, &args.base_url, session).await? {
-        ReadBack::Registered(registered) => Some(*registered),
+        ReadBack::Registered(registered) => (Some(*registered), None),
+        ReadBack::Failed(check) if check.status == Status::Fail => (None, Some(check.seen)),
         ReadBack::Failed(check) => {
             session.printer.hint(&check.seen);
-            None
+            (None, None)
         }
-        ReadBack::Unasked(_) => None,
+        ReadBack::Unasked(_) => (None, None),
     })
 }
 
@@ -334,14 +337,16 @@ async fn around(
     Ok(fetches)
 }
 
-/// Whether the key that the token names signed it, with the key set fetched as Claude would.
-async fn signature(jws: &str, facts: &Facts, session: &Session<'_>) -> Signature {
+/// Whether the key that the token names signed it, with the key set fetched as Claude would unless it has
+/// the keys inline.
+async fn signature(jws: &str, facts: &Facts, is_inline: bool, session: &Session<'_>) -> Signature {
     let fetched = async {
         let issuer = token::Issuer::discover(&facts.issuer, session.globals.insecure_http).await?;
         token::fetch_keys(&issuer).await
     };
     let keys: PublicJwkSet = match fetched.await {
         Ok(keys) => keys,
+        Err(_) if is_inline => return Signature::Unchecked,
         Err(error) => return Signature::NoKeySet(told(&error)),
     };
     let Ok(unverified) = UnverifiedJws::parse(jws, TOKEN_MAX_BYTES) else {

@@ -163,7 +163,7 @@ pub fn evaluate(evaluation: &Evaluation<'_>) -> Result<Accepted, Denied> {
     let claims = Claims::parse(&verified).map_err(malformed)?;
     let expires_at = check_times(&claims, issuer, now)?;
     check_match(&claims, &all, rule)?;
-    let workspace_id = check_target(evaluation)?;
+    let workspace_id = check_target(rule, evaluation.service_account, evaluation.request)?;
     Ok(Accepted {
         jti: claims.jwt_id,
         claims: all,
@@ -349,8 +349,11 @@ fn check_match(
 }
 
 /// Judges service account and workspace; returns the workspace that the access token is for.
-fn check_target(evaluation: &Evaluation<'_>) -> Result<Option<WorkspaceId>, Denied> {
-    let Evaluation { rule, request, .. } = *evaluation;
+pub(super) fn check_target(
+    rule: &FederationRule,
+    service_account: Option<&ServiceAccount>,
+    request: &ExchangeRequest,
+) -> Result<Option<WorkspaceId>, Denied> {
     let target = rule.service_account_id();
     if request.service_account_id != *target {
         return Err(Denial::ServiceAccountMismatch.because(format!(
@@ -383,7 +386,7 @@ fn check_target(evaluation: &Evaluation<'_>) -> Result<Option<WorkspaceId>, Deni
             );
         }
     };
-    if let (Some(account), Some(workspace)) = (evaluation.service_account, &chosen)
+    if let (Some(account), Some(workspace)) = (service_account, &chosen)
         && !account.is_member_of(workspace)
     {
         return Err(Denial::WorkspaceNotAllowed.because(format!(

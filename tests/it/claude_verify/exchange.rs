@@ -11,17 +11,17 @@ use super::{Live, check, told};
 use crate::process::Site;
 
 /// The token of the stand-in's Admin API.
-const ADMIN_TOKEN: &str = "sk-ant-oat01-admin";
+pub(super) const ADMIN_TOKEN: &str = "sk-ant-oat01-admin";
 
 /// A stand-in that trusts the issuer and has a rule for its agent.
-struct StandIn {
+pub(super) struct StandIn {
     runtime: Runtime,
-    simulator: ClaudeSimulator,
-    ids: LinkedIds,
+    pub(super) simulator: ClaudeSimulator,
+    pub(super) ids: LinkedIds,
 }
 
 impl StandIn {
-    fn for_mailer(live: &Live) -> Self {
+    pub(super) fn for_mailer(live: &Live) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -45,13 +45,14 @@ impl StandIn {
     }
 
     /// Presents a token: the status of the answer.
-    fn exchange(&self, token: &str) -> u16 {
+    pub(super) fn exchange(&self, token: &str) -> u16 {
         let body = serde_json::json!({
             "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
             "assertion": token,
             "federation_rule_id": self.ids.rule_id,
             "organization_id": self.ids.organization_id,
             "service_account_id": self.ids.service_account_id,
+            "workspace_id": self.ids.workspace_id,
         });
         let url = format!("{}/v1/oauth/token", self.simulator.url);
         self.wait(async {
@@ -63,7 +64,7 @@ impl StandIn {
     }
 
     /// Changes an object behind firman's back, or archives it.
-    fn administer(&self, path: &str, body: &Value) -> Value {
+    pub(super) fn administer(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}/v1/organizations/{path}", self.simulator.url);
         self.wait(async {
             let client = reqwest::Client::builder().tls_certs_only([]).no_proxy();
@@ -78,15 +79,19 @@ impl StandIn {
         })
     }
 
-    fn link(&self, live: &Live) {
+    pub(super) fn link(&self, live: &Live) {
         let LinkedIds {
             organization_id,
             rule_id,
             service_account_id,
+            workspace_id,
             ..
         } = &self.ids;
+        let workspace = workspace_id
+            .as_ref()
+            .map_or(String::new(), |id| format!(" --workspace {id}"));
         live.json(&format!(
-            "claude link mailer --rule {rule_id} --organization {organization_id} --service-account {service_account_id}"
+            "claude link mailer --rule {rule_id} --organization {organization_id} --service-account {service_account_id}{workspace}"
         ));
     }
 

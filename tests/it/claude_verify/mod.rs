@@ -2,6 +2,7 @@
 //! that publish what no issuer should.
 
 mod diagnose;
+mod every_denial;
 mod exchange;
 mod private_authority;
 mod round;
