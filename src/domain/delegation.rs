@@ -152,6 +152,8 @@ impl SubjectPattern {
             "is longer than 255 characters"
         } else if !subject.bytes().all(|b| b.is_ascii_graphic()) || subject.contains('*') {
             "holds a character that is not printable ASCII, or a '*' that is not at its end"
+        } else if kind == SubjectKind::Prefix && is_cut_off(subject) {
+            "begins like a user from outside and does not hold the trusted issuer's whole name; write user:NAME:*, or it would take the users of every issuer whose name begins so"
         } else if !claims.is_empty() && trusted_issuer.is_none() {
             "has claims to compare, which only a token of a trusted issuer has; name the trusted issuer too"
         } else {
@@ -187,6 +189,15 @@ impl SubjectPattern {
                 .as_ref()
                 .is_none_or(|wanted| presented.trusted_issuer == Some(wanted))
             && has_claims(presented.claims, &self.claims)
+    }
+}
+
+/// Whether a prefix ends within `user:<trusted issuer>:`.
+fn is_cut_off(prefix: &str) -> bool {
+    const USER: &str = "user:";
+    match prefix.strip_prefix(USER) {
+        Some(rest) => !rest.contains(':'),
+        None => USER.starts_with(prefix),
     }
 }
 
@@ -238,6 +249,9 @@ mod tests {
             "**",
             "user:okta:é",
             "user okta",
+            "use*",
+            "user:*",
+            "user:okta*",
             &"s".repeat(256),
         ] {
             assert!(pattern(bad).is_err(), "{bad:?} was accepted");

@@ -211,6 +211,23 @@ pub fn check_dpop_required(required: bool, profile: Profile) -> Result<bool, Inv
     ))
 }
 
+/// Checks whether an agent of ours may be a resource's server.
+///
+/// # Errors
+/// When the relying party is somebody outside: its tokens would become exchangeable for that agent.
+pub fn check_server(profile: Profile) -> Result<(), Invalid> {
+    if profile.demands().default_identifier.is_none() {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        "server",
+        format!(
+            "must be left out for a resource with profile {}: its server is the relying party, not an agent",
+            profile.as_str()
+        ),
+    ))
+}
+
 /// Checks a resource's own algorithm against its profile.
 ///
 /// # Errors

@@ -169,7 +169,13 @@ impl Issuer {
         }
         let digested = match &claims.jwt_id {
             Some(jti) => sha256(jti.as_bytes()),
-            None => sha256(token.as_bytes()),
+            // Without the signature: of an ECDSA signature there are two spellings.
+            None => sha256(
+                token
+                    .rsplit_once('.')
+                    .map_or(token, |(signed, _)| signed)
+                    .as_bytes(),
+            ),
         };
         Ok(ExternalToken {
             reference: format!("{}:{}", trusted.name, base64url(&digested[..16])),

@@ -13,7 +13,8 @@ use crate::domain::id::{AgentId, ResourceId};
 use crate::domain::name::Name;
 use crate::domain::profile::Profile;
 use crate::domain::resource::{
-    Identifier, Resource, check_algorithm, check_audience, check_lifetime,
+    Identifier, Resource, check_algorithm, check_audience, check_dpop_required, check_lifetime,
+    check_server,
 };
 use crate::domain::role::Role;
 use crate::domain::scope::{SCOPES_MAX, Scope, Scopes};
@@ -114,7 +115,7 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let settings = self.settings_in(&mut change.tx).await?;
         check_is_not_issuer(&identifier, &settings)?;
-        let server = self.known_server(&mut change, new.server).await?;
+        let server = self.known_server(&mut change, new.server, profile).await?;
         let resource = Resource {
             id: ResourceId::new(change.at, &*self.ports.random),
             name,
@@ -129,7 +130,7 @@ impl Issuer {
             algorithm,
             allow_delegation: new.allow_delegation,
             server: server.as_ref().map(|server| server.id.clone()),
-            dpop_required: new.dpop_required,
+            dpop_required: check_dpop_required(new.dpop_required, profile)?,
             version: change.version,
             created_at: change.now(),
             updated_at: change.now(),
@@ -165,10 +166,12 @@ impl Issuer {
         &self,
         change: &mut Change,
         name: Option<String>,
+        profile: Profile,
     ) -> Result<Option<Agent>, IssuerError> {
         let Some(text) = name else {
             return Ok(None);
         };
+        check_server(profile)?;
         let name = Name::parse(&text).map_err(|invalid| Invalid::new("server", invalid.problem))?;
         match self.live_agent(change, name.as_str(), None).await {
             Ok(agent) => Ok(Some(agent)),
@@ -282,7 +285,9 @@ impl Issuer {
         let mut after = before.clone();
         apply(&mut after, &changes, &settings)?;
         if let Some(server) = changes.server {
-            let server = self.known_server(&mut change, server).await?;
+            let server = self
+                .known_server(&mut change, server, before.profile)
+                .await?;
             after.server = server.map(|server| server.id);
         }
         let sides = vec![before.clone(), after.clone()];
@@ -428,7 +433,7 @@ fn apply(
         resource.allow_delegation = allow_delegation;
     }
     if let Some(dpop_required) = changes.dpop_required {
-        resource.dpop_required = dpop_required;
+        resource.dpop_required = check_dpop_required(dpop_required, resource.profile)?;
     }
     Ok(())
 }

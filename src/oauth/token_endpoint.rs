@@ -81,29 +81,20 @@ async fn answer(
             client = authenticate(shared, &presented, caller).await?;
             decision = decide(issuer, &client, asked, now.seconds()).await?;
         }
+        let note = |answer: &OAuthError, reason: &str, facts: Value| {
+            refuse(issuer, client.aggregate(), caller, (answer, reason, facts));
+        };
         let authorization = decision.map_err(|refused| {
             let reason = refused.error.to_string();
             let answer = OAuthError::from(refused.error);
-            let facts = refused.facts;
-            refuse(
-                issuer,
-                client.aggregate(),
-                caller,
-                (&answer, &reason, facts),
-            );
+            note(&answer, &reason, refused.facts);
             answer
         })?;
         let parent = parent(&authorization);
         let minted = issuer.mint(authorization, caller, now).map_err(|error| {
             let reason = error.to_string();
             let answer = not_minted(error);
-            let facts = parent.clone();
-            refuse(
-                issuer,
-                client.aggregate(),
-                caller,
-                (&answer, &reason, facts),
-            );
+            note(&answer, &reason, parent.clone());
             answer
         })?;
         match issuer.record(minted).await {
@@ -114,13 +105,7 @@ async fn answer(
             }
             Outcome::Revoked => {
                 let answer = OAuthError::invalid_request("subject_token: it was revoked");
-                let reason = "the subject token was revoked";
-                refuse(
-                    issuer,
-                    client.aggregate(),
-                    caller,
-                    (&answer, reason, parent),
-                );
+                note(&answer, "the subject token was revoked", parent);
                 return Err(answer);
             }
             Outcome::Unavailable => {

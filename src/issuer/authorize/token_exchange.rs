@@ -260,7 +260,13 @@ impl Issuer {
             }
             concerned.push(agent);
         }
-        Ok(own_subject(token, subject_agent, concerned, &self.url))
+        let trusted_issuer = match token.subject_profile.as_str() {
+            USER => Some(origin(&token.subject, policy).map_err(refused)?),
+            _ => None,
+        };
+        let mut subject = own_subject(token, subject_agent, concerned, &self.url);
+        subject.trusted_issuer = trusted_issuer;
+        Ok(subject)
     }
 
     /// An actor token adds nothing that client authentication did not prove; it must be the client's own.
@@ -395,6 +401,23 @@ fn external_fault(what: &str, error: ExternalTokenError, facts: Value) -> Exchan
         },
         ExternalTokenError::KeysUnavailable { .. } => ExchangeError::Unavailable(Box::new(error)),
     }
+}
+
+/// The trusted issuer that a user of a token of ours came from. Once it is trusted with subjects no longer,
+/// nobody acts for its users any more.
+fn origin(user: &str, policy: &Policy) -> Result<TrustedIssuerId, String> {
+    let name = user
+        .strip_prefix("user:")
+        .and_then(|rest| rest.split_once(':'))
+        .map_or("", |(name, _)| name);
+    policy
+        .trusted_issuers
+        .values()
+        .find(|trusted| trusted.name.as_str() == name && trusted.definition.subject)
+        .map(|trusted| trusted.id.clone())
+        .ok_or_else(|| {
+            format!("subject_token: the issuer of {user} is trusted with subjects no longer")
+        })
 }
 
 /// A token of ours may be exchanged by those whom it was sent to: an audience of this issuer, of the

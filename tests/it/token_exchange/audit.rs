@@ -74,11 +74,55 @@ async fn tx_026_a_good_exchange_is_audited_with_its_whole_chain_and_both_numbers
     "#);
 }
 
+/// An exchange for every kind of refusal, in the end with the token `first` revoked; which they were.
+async fn refuse_all(
+    scene: &Scene,
+    [used, first, second, long]: [&str; 4],
+    first_number: &str,
+) -> Vec<&'static str> {
+    let issuer = &scene.issuer;
+    let bare = issuer.agent("bare").with_secret().await;
+    let actor = [("actor_token", "x"), ("actor_token_type", JWT)];
+    let to_mail = [("resource", MAIL)];
+    let (planner, mailer, filer) = (&scene.planner, &scene.mailer, &scene.filer);
+    let mut cases = Vec::new();
+    for (case, agent, token, further) in [
+        ("no delegation at all", &bare, first, &to_mail[..]),
+        ("no token", planner, "x", &to_mail),
+        ("a subject that is too long", planner, long, &[]),
+        ("sent to somebody else", planner, second, &[]),
+        ("a resource that is not delegated", mailer, first, &to_mail),
+        (
+            "a scope that is not there",
+            filer,
+            second,
+            &[("scope", "admin")],
+        ),
+        ("used before", planner, used, &[]),
+        ("a bad actor token", filer, second, &actor),
+    ] {
+        let _ = refusal(&exchange_jwt(issuer, agent, token, further).await);
+        cases.push(case);
+    }
+    let (handle, system) = (issuer.issuer(), Caller::system());
+    handle
+        .suspend_agent(&system, "planner", None)
+        .await
+        .unwrap();
+    let _ = refusal(&exchange_jwt(issuer, filer, second, &[]).await);
+    cases.push("an actor that is switched off");
+    handle.resume_agent(&system, "planner", None).await.unwrap();
+    revoke(issuer, first_number).await;
+    issuer.clock.advance(1);
+    let _ = refusal(&exchange_jwt(issuer, filer, second, &[]).await);
+    cases.push("revoked with its parent");
+    cases
+}
+
 #[tokio::test]
 async fn tx_026_a_refused_exchange_is_audited_as_far_as_it_is_proven() {
     let scene = Scene::new().await;
     let issuer = &scene.issuer;
-    let bare = issuer.agent("bare").with_secret().await;
     let used = outside(issuer, "alice").build();
     let first = exchange_jwt(issuer, &scene.planner, &used, &[]).await;
     let first_number = first.claims()["jti"].as_str().unwrap().to_owned();
@@ -88,53 +132,8 @@ async fn tx_026_a_refused_exchange_is_audited_as_far_as_it_is_proven() {
     let long = outside(issuer, &"x".repeat(250))
         .claim("jti", "long")
         .build();
-    let mut refused = Vec::new();
-    let mut ask = async |case: &str, agent: &TestAgent, token: &str, further: &[(&str, &str)]| {
-        let answer = exchange_jwt(issuer, agent, token, further).await;
-        let _ = refusal(&answer);
-        refused.push(case.to_owned());
-    };
-    ask("no delegation at all", &bare, &first, &[("resource", MAIL)]).await;
-    ask("no token", &scene.planner, "x", &[("resource", MAIL)]).await;
-    ask("a subject that is too long", &scene.planner, &long, &[]).await;
-    ask("sent to somebody else", &scene.planner, &second, &[]).await;
-    ask(
-        "a resource that is not delegated",
-        &scene.mailer,
-        &first,
-        &[("resource", MAIL)],
-    )
-    .await;
-    ask(
-        "a scope that is not there",
-        &scene.filer,
-        &second,
-        &[("scope", "admin")],
-    )
-    .await;
-    ask("used before", &scene.planner, &used, &[]).await;
-    ask(
-        "a bad actor token",
-        &scene.filer,
-        &second,
-        &[("actor_token", "x"), ("actor_token_type", JWT)],
-    )
-    .await;
-    issuer
-        .issuer()
-        .suspend_agent(&Caller::system(), "planner", None)
-        .await
-        .unwrap();
-    ask("an actor that is switched off", &scene.filer, &second, &[]).await;
-    issuer
-        .issuer()
-        .resume_agent(&Caller::system(), "planner", None)
-        .await
-        .unwrap();
-    revoke(issuer, &first_number).await;
-    issuer.clock.advance(1);
-    ask("revoked with its parent", &scene.filer, &second, &[]).await;
-
+    let tokens = [&used, &first, &second, &long].map(String::as_str);
+    let refused = refuse_all(&scene, tokens, &first_number).await;
     let entries = audited_in_time(issuer, "token.refused", refused.len()).await;
     let issued = audited(issuer, "token.issued").await;
     let parent: Value = serde_json::from_str(&issued[0].draft.detail).unwrap();
@@ -162,7 +161,7 @@ async fn tx_026_a_refused_exchange_is_audited_as_far_as_it_is_proven() {
     "#);
     for entry in entries.iter().chain(&issued) {
         let text = format!("{entry:?}");
-        for token in [&used, &first, &second, &long] {
+        for token in tokens {
             let (_, signature) = token.rsplit_once('.').unwrap();
             assert!(!text.contains(signature), "{text}");
         }

@@ -12,35 +12,10 @@ use super::support::*;
 use super::*;
 use crate::oauth2::{Answers, Distinct, assert_tokens_issued, granted, refusal};
 
-#[tokio::test]
-async fn tx_007_a_token_of_an_issuer_that_is_not_trusted_for_subjects_is_refused() {
-    let scene = Scene::new().await;
-    let issuer = &scene.issuer;
-    for (name, url, definition) in [
-        (
-            "actors",
-            "https://actors.example",
-            TrustDefinition {
-                subject: false,
-                actor: true,
-                client_auth: true,
-                ..trust(issuer, TestKey::EdDsa)
-            },
-        ),
-        (
-            "nothing",
-            "https://nothing.example",
-            TrustDefinition {
-                subject: false,
-                ..trust(issuer, TestKey::EdDsa)
-            },
-        ),
-    ] {
-        add_trusted(issuer, (name, url), definition).await;
-    }
+/// Tokens that nobody here has a reason to believe.
+fn strangers(issuer: &TestIssuer) -> Vec<(&'static str, Outside)> {
     let token = outside(issuer, "alice");
-    let mut answers = Answers::default();
-    for (case, token) in [
+    vec![
         (
             "a stranger",
             token.clone().claim("iss", "https://stranger.example"),
@@ -85,7 +60,37 @@ async fn tx_007_a_token_of_an_issuer_that_is_not_trusted_for_subjects_is_refused
             token.clone().header("jku", "https://evil.example/jwks"),
         ),
         ("crit", token.clone().header("crit", json!(["exp"]))),
+    ]
+}
+
+#[tokio::test]
+async fn tx_007_a_token_of_an_issuer_that_is_not_trusted_for_subjects_is_refused() {
+    let scene = Scene::new().await;
+    let issuer = &scene.issuer;
+    for (name, url, definition) in [
+        (
+            "actors",
+            "https://actors.example",
+            TrustDefinition {
+                subject: false,
+                actor: true,
+                client_auth: true,
+                ..trust(issuer, TestKey::EdDsa)
+            },
+        ),
+        (
+            "nothing",
+            "https://nothing.example",
+            TrustDefinition {
+                subject: false,
+                ..trust(issuer, TestKey::EdDsa)
+            },
+        ),
     ] {
+        add_trusted(issuer, (name, url), definition).await;
+    }
+    let mut answers = Answers::default();
+    for (case, token) in strangers(issuer) {
         let answer = exchange_jwt(issuer, &scene.planner, &token.build(), &[]).await;
         answers.add(case, issuer, &refusal(&answer));
     }
@@ -108,22 +113,14 @@ async fn tx_007_a_token_of_an_issuer_that_is_not_trusted_for_subjects_is_refused
     "#);
 }
 
-#[tokio::test]
-async fn a_token_of_a_trusted_issuer_that_is_not_as_it_must_be_is_refused_and_the_fault_is_named() {
-    let scene = Scene::new().await;
-    let issuer = &scene.issuer;
-    let definition = TrustDefinition {
-        required_claims: BTreeMap::from([("tenant".to_owned(), "blue".to_owned())]),
-        ..trust(issuer, TestKey::Es256)
-    };
-    add_trusted(issuer, ("strict", "https://strict.example"), definition).await;
+/// Tokens of `partner` that are faulty in one respect each, and of `strict`, which needs a claim.
+fn faulty(issuer: &TestIssuer) -> Vec<(&'static str, Outside)> {
     let strict = outside(issuer, "alice")
         .claim("iss", "https://strict.example")
         .signed_by(TestKey::Es256);
     let now = firman::testing::START;
     let token = outside(issuer, "alice");
-    let mut answers = Answers::default();
-    for (case, token) in [
+    vec![
         (
             "for somebody else",
             token.clone().claim("aud", "https://other.example"),
@@ -172,7 +169,20 @@ async fn a_token_of_a_trusted_issuer_that_is_not_as_it_must_be_is_refused_and_th
             "with it in an array",
             strict.claim("tenant", json!(["blue"])),
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn a_token_of_a_trusted_issuer_that_is_not_as_it_must_be_is_refused_and_the_fault_is_named() {
+    let scene = Scene::new().await;
+    let issuer = &scene.issuer;
+    let definition = TrustDefinition {
+        required_claims: BTreeMap::from([("tenant".to_owned(), "blue".to_owned())]),
+        ..trust(issuer, TestKey::Es256)
+    };
+    add_trusted(issuer, ("strict", "https://strict.example"), definition).await;
+    let mut answers = Answers::default();
+    for (case, token) in faulty(issuer) {
         let answer = exchange_jwt(issuer, &scene.planner, &token.build(), &[]).await;
         answers.add(case, issuer, &refusal(&answer));
     }

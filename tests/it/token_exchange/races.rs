@@ -157,6 +157,23 @@ pub(super) async fn one_wins(scene: &Scene) -> Distinct {
     seen
 }
 
+/// Exchanges a token from outside, authenticated by an assertion.
+async fn by_assertion(issuer: &TestIssuer, assertion: &str, token: &str, scope: &str) -> Answer {
+    issuer
+        .token(&[
+            ("grant_type", TOKEN_EXCHANGE),
+            (
+                "client_assertion_type",
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            ),
+            ("client_assertion", assertion),
+            ("subject_token", token),
+            ("subject_token_type", JWT),
+            ("scope", scope),
+        ])
+        .await
+}
+
 #[tokio::test]
 async fn a_client_assertion_and_a_single_use_token_are_both_used_up_and_the_replayed_one_is_named()
 {
@@ -167,21 +184,6 @@ async fn a_client_assertion_and_a_single_use_token_are_both_used_up_and_the_repl
     delegate("signer", "user:partner:*", "mail")
         .add(issuer)
         .await;
-    let ask = async |assertion: &str, token: &str, scope: &str| {
-        issuer
-            .token(&[
-                ("grant_type", TOKEN_EXCHANGE),
-                (
-                    "client_assertion_type",
-                    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-                ),
-                ("client_assertion", assertion),
-                ("subject_token", token),
-                ("subject_token_type", JWT),
-                ("scope", scope),
-            ])
-            .await
-    };
     let assertion = signer.assertion().build();
     let token = outside(issuer, "alice").build();
     let mut answers = crate::oauth2::Answers::default();
@@ -189,41 +191,49 @@ async fn a_client_assertion_and_a_single_use_token_are_both_used_up_and_the_repl
     answers.add(
         "refused",
         issuer,
-        &refusal(&ask(&assertion, &token, "admin").await),
+        &refusal(&by_assertion(issuer, &assertion, &token, "admin").await),
     );
     answers.add(
         "both new",
         issuer,
-        &granted(&ask(&assertion, &token, "").await),
+        &granted(&by_assertion(issuer, &assertion, &token, "").await),
     );
     answers.add(
         "both used",
         issuer,
-        &refusal(&ask(&assertion, &token, "").await),
+        &refusal(&by_assertion(issuer, &assertion, &token, "").await),
     );
     let new_token = outside(issuer, "alice").build();
     answers.add(
         "the assertion used",
         issuer,
-        &refusal(&ask(&assertion, &new_token, "").await),
+        &refusal(&by_assertion(issuer, &assertion, &new_token, "").await),
     );
     let new_assertion = signer.assertion().build();
     answers.add(
         "the token used",
         issuer,
-        &refusal(&ask(&new_assertion, &token, "").await),
+        &refusal(&by_assertion(issuer, &new_assertion, &token, "").await),
     );
     // Each was shown in a request that came as far as the record: it is used.
     let newest = signer.assertion().build();
     answers.add(
         "that token afterwards",
         issuer,
-        &refusal(&ask(&newest, &new_token, "").await),
+        &refusal(&by_assertion(issuer, &newest, &new_token, "").await),
     );
     answers.add(
         "that assertion afterwards",
         issuer,
-        &refusal(&ask(&new_assertion, &outside(issuer, "alice").build(), "").await),
+        &refusal(
+            &by_assertion(
+                issuer,
+                &new_assertion,
+                &outside(issuer, "alice").build(),
+                "",
+            )
+            .await,
+        ),
     );
     assert_snapshot!(answers, @r#"
     refused: 400 {"error":"invalid_scope","error_description":"not available for user:partner:alice at https://mail.example: admin; subject, agent and delegation all allow: read send"}
