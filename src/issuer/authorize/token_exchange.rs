@@ -1,7 +1,7 @@
 //! Token exchange (RFC 8693): an agent acts for somebody else. Who that is, a subject token proves; that
 //! it may, a delegation says; what it gets is what subject, actor and delegation all allow.
 //!
-//! Two steps: [`Issuer::exchange`] verifies the tokens and reads the agents concerned, [`decide`] decides
+//! Two steps: [`Issuer::exchange`] verifies the tokens and reads the agents concerned, `decide` decides
 //! without asking anybody. The chain of actors is only ever extended.
 
 use std::collections::BTreeMap;
