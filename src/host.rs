@@ -25,6 +25,7 @@ use crate::issuer::ledger::{Ledger, ledger};
 use crate::issuer::rotation::generate;
 use crate::issuer::sealing::{Sealing, SealingError};
 use crate::issuer::secrets::{PEPPER_BYTES, Secrets, SecretsError};
+use crate::issuer::trusted_keys::TrustedKeys;
 use crate::issuer::{Caller, Issuer, IssuerError, Ports};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::digest::{base64url, sha256};
@@ -32,12 +33,12 @@ use crate::ports::random::random_bytes;
 use crate::store::{Store, StoreError, Tx};
 
 /// How often the process looks whether anything is due: keys to rotate, rows of other replicas to
-/// read, used assertions to forget. Well below the publish-ahead time of keys.
+/// read, used assertions and old revocations to forget. Well below the publish-ahead time of keys.
 pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
-/// Used assertions are kept this much longer than they could be replayed, in seconds, so that a
-/// clock that is set back does not open them again.
-const ASSERTION_KEPT_SECONDS: i64 = 86_400;
-/// Used assertions forgotten in one transaction: tokens wait for it.
+/// Used assertions and revocations are kept this much longer than what they refuse could be used, in
+/// seconds, so that a clock that is set back does not open it again.
+const KEPT_SECONDS: i64 = 86_400;
+/// Used assertions, revoked tokens and marks each forgotten in one transaction: tokens wait for it.
 const PURGE_MAX: u32 = 1_000;
 /// Such transactions in one go: 10,000 assertions a second, more than are used.
 const PURGES: u32 = 50;
@@ -207,6 +208,7 @@ impl Host {
             id: settings.id,
             url: settings.url,
             store: store.clone(),
+            trusted_keys: TrustedKeys::new(Arc::clone(&ports.fetcher)),
             ports,
             ledger: ledger.clone(),
             registry: Registry::new(policy, head.registry_version),
@@ -214,6 +216,7 @@ impl Host {
             secrets,
             renewals: crate::issuer::change::Renewals::default(),
             held_up: crate::issuer::rotation::HeldUp::default(),
+            kept_list: crate::issuer::revocation_list::KeptList::default(),
         });
         let host = Self {
             store,
@@ -237,14 +240,14 @@ impl Host {
         &self.store
     }
 
-    /// Does what is due now: reads what other replicas changed, rotates keys, forgets used
-    /// assertions. Faults are logged; the next call tries again.
+    /// Does what is due now: reads what other replicas changed, rotates keys, forgets used assertions
+    /// and revocations that are over. Faults are logged; the next call tries again.
     pub async fn maintain(&self) {
         let issuer = &self.issuer;
         let result: Result<(), IssuerError> = async {
             issuer.catch_up().await?;
             issuer.rotate_due().await?;
-            self.forget_assertions().await?;
+            self.forget().await?;
             Ok(())
         }
         .await;
@@ -280,21 +283,19 @@ impl Host {
         self.store.close().await;
     }
 
-    async fn forget_assertions(&self) -> Result<(), StoreError> {
-        let before = self
-            .issuer
-            .ports()
-            .clock
-            .now()
-            .plus(-ASSERTION_KEPT_SECONDS);
+    /// Forgets what only tokens and assertions that are long over would need.
+    async fn forget(&self) -> Result<(), StoreError> {
+        let before = self.issuer.ports().clock.now().plus(-KEPT_SECONDS);
         for _ in 0..PURGES {
             let mut tx = self.store.write().await?;
             tx.lock_head(&self.issuer.id).await?;
-            let purged = tx
-                .purge_used_assertions(&self.issuer.id, before, i64::from(PURGE_MAX))
+            let most = i64::from(PURGE_MAX);
+            let assertions = tx
+                .purge_used_assertions(&self.issuer.id, before, most)
                 .await?;
+            let revocations = tx.purge_revocations(&self.issuer.id, before, most).await?;
             tx.commit().await?;
-            if purged < u64::from(PURGE_MAX) {
+            if assertions.max(revocations) < u64::from(PURGE_MAX) {
                 break;
             }
         }

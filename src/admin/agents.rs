@@ -15,9 +15,11 @@ use crate::issuer::agents::{
     AgentChanges, AgentDetail, AgentQuery, AgentView, CreatedAgent, NewAgent,
 };
 use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Through};
+use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
 use super::credentials::{CredentialBody, NewCredentialBody};
+use super::delegations::DelegationBody;
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
@@ -45,6 +47,8 @@ pub(super) struct AgentBody {
     status_since: Option<i64>,
     /// When it stops getting tokens by itself.
     expires_at: Option<i64>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
+    dpop_required: bool,
     /// Names of its groups.
     groups: Vec<String>,
     /// Names of the roles given to it directly.
@@ -79,6 +83,7 @@ impl From<AgentView> for AgentBody {
             description: agent.description,
             attributes: agent.attributes,
             expires_at: agent.expires_at.map(|at| at.0),
+            dpop_required: agent.dpop_required,
             groups: groups.iter().map(ToString::to_string).collect(),
             roles: roles.iter().map(ToString::to_string).collect(),
             credentials: None,
@@ -111,13 +116,12 @@ fn tagged(detail: AgentDetail, issuer: &Issuer) -> Tagged<AgentBody> {
 }
 
 fn detailed(detail: AgentDetail, issuer: &Issuer) -> AgentBody {
-    let now = issuer.ports().clock.now();
     AgentBody {
         credentials: Some(
             detail
                 .credentials
                 .iter()
-                .map(|credential| CredentialBody::of(credential, now))
+                .map(|credential| CredentialBody::of(credential, issuer))
                 .collect(),
         ),
         last_token_at: Some(detail.last_token_at.map(|at| at.seconds().0)),
@@ -148,6 +152,8 @@ pub(super) struct NewAgentBody {
     /// Seconds until the agent stops getting tokens.
     #[schema(minimum = 1, maximum = 315_360_000)]
     expires_in: Option<i64>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); left out: no.
+    dpop_required: Option<bool>,
     /// Its first credential.
     credential: Option<NewCredentialBody>,
 }
@@ -192,6 +198,10 @@ pub(super) struct AgentEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 315_360_000)]
     expires_in: Option<Option<i64>>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
+    dpop_required: Option<bool>,
 }
 
 /// Which agents to list.
@@ -257,6 +267,7 @@ pub(super) async fn create(
         groups: body.groups.unwrap_or_default(),
         roles: body.roles.unwrap_or_default(),
         expires_in: body.expires_in,
+        dpop_required: body.dpop_required.unwrap_or(false),
         credential: body.credential.map(TryInto::try_into).transpose()?,
     };
     let CreatedAgent {
@@ -272,8 +283,7 @@ pub(super) async fn create(
             agent: detailed(agent, &issuer),
             client_id,
             client_secret: secret.map(|secret| secret.expose_secret().to_owned()),
-            credential: credential
-                .map(|credential| CredentialBody::of(&credential, issuer.ports().clock.now())),
+            credential: credential.map(|credential| CredentialBody::of(&credential, &issuer)),
         },
     })
 }
@@ -306,6 +316,7 @@ pub(super) async fn edit(
         groups,
         roles,
         expires_in,
+        dpop_required,
     } = body;
     let changes = AgentChanges {
         owner,
@@ -314,6 +325,7 @@ pub(super) async fn edit(
         groups,
         roles,
         expires_in,
+        dpop_required,
     };
     Ok(tagged(
         issuer.edit_agent(&caller, &name, changes, expected).await?,
@@ -395,6 +407,8 @@ pub(super) struct ExplanationBody {
     claims: Option<Value>,
     /// Why no token would be given; `null` when one would.
     refusal: Option<RefusalBody>,
+    /// The delegations that hold now: for whom it may act by token exchange.
+    delegations: Vec<DelegationBody>,
 }
 
 /// One resource as an agent may reach it.
@@ -447,11 +461,13 @@ pub(super) async fn explain(
         resource: params.resource,
         scope: params.scope,
     };
-    Ok(axum::Json(issuer.explain(&name, &query).await?.into()))
+    let explanation = issuer.explain(&name, &query).await?;
+    let now = issuer.ports().clock.now();
+    Ok(axum::Json(ExplanationBody::of(explanation, now)))
 }
 
-impl From<Explanation> for ExplanationBody {
-    fn from(explanation: Explanation) -> Self {
+impl ExplanationBody {
+    fn of(explanation: Explanation, now: UnixTime) -> Self {
         Self {
             agent: explanation.agent.to_string(),
             active: explanation.is_active,
@@ -465,6 +481,11 @@ impl From<Explanation> for ExplanationBody {
                 error: refusal.error.to_owned(),
                 error_description: refusal.description,
             }),
+            delegations: explanation
+                .delegations
+                .into_iter()
+                .map(|view| DelegationBody::of(view, now))
+                .collect(),
         }
     }
 }

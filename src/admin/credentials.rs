@@ -1,5 +1,6 @@
 //! `/agents/{name}/credentials`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::domain::credential::{Credential, CredentialKind};
+use crate::domain::trusted_issuer::TokenMatch;
 use crate::issuer::Issuer;
 use crate::issuer::credentials::{
     AddedCredential, DEFAULT_OVERLAP_SECONDS, NewCredential, NewCredentialKind, Rotation,
@@ -29,7 +31,7 @@ use super::problem::Problem;
 #[schema(as = Credential)]
 pub(super) struct CredentialBody {
     id: String,
-    /// `client_secret` or `public_key`.
+    /// `client_secret`, `public_key` or `federated`.
     kind: String,
     /// The `kid` to put into assertions, of a public key.
     kid: Option<String>,
@@ -37,6 +39,14 @@ pub(super) struct CredentialBody {
     jwk: Option<Value>,
     /// RFC 7638 thumbprint of the public key.
     thumbprint: Option<String>,
+    /// Of `federated`: the name of the trusted issuer, while it is trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    trusted_issuer: Option<String>,
+    /// Of `federated`: which tokens of the trusted issuer prove the agent.
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    matching: Option<TokenMatchBody>,
     not_before: i64,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
@@ -45,10 +55,83 @@ pub(super) struct CredentialBody {
     created_at: i64,
 }
 
+/// Which tokens of a trusted issuer are meant: those that everything said here holds for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = TokenMatch)]
+pub(super) struct TokenMatchBody {
+    /// The exact subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 512)]
+    subject: Option<String>,
+    /// What the subject begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 512)]
+    subject_prefix: Option<String>,
+    /// Top-level string claims with their exact values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    claims: BTreeMap<String, String>,
+    /// A CEL condition over `claims`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 4096)]
+    condition: Option<String>,
+}
+
+impl From<TokenMatch> for TokenMatchBody {
+    fn from(matching: TokenMatch) -> Self {
+        let TokenMatch {
+            subject,
+            subject_prefix,
+            claims,
+            condition,
+        } = matching;
+        Self {
+            subject,
+            subject_prefix,
+            claims,
+            condition,
+        }
+    }
+}
+
+impl From<TokenMatchBody> for TokenMatch {
+    fn from(body: TokenMatchBody) -> Self {
+        let TokenMatchBody {
+            subject,
+            subject_prefix,
+            claims,
+            condition,
+        } = body;
+        Self {
+            subject,
+            subject_prefix,
+            claims,
+            condition,
+        }
+    }
+}
+
 impl CredentialBody {
-    pub(super) fn of(credential: &Credential, now: UnixTime) -> Self {
+    pub(super) fn of(credential: &Credential, issuer: &Issuer) -> Self {
+        let now = issuer.ports().clock.now();
+        let (trusted_issuer, matching) = match &credential.kind {
+            CredentialKind::ClientSecret { .. } | CredentialKind::PublicKey { .. } => (None, None),
+            CredentialKind::Federated {
+                trusted_issuer,
+                matching,
+            } => {
+                let policy = issuer.policy();
+                let trusted = policy.trusted_issuers.get(trusted_issuer);
+                (
+                    trusted.map(|trusted| trusted.name.to_string()),
+                    Some((**matching).clone().into()),
+                )
+            }
+        };
         let (kid, jwk, thumbprint) = match &credential.kind {
-            CredentialKind::ClientSecret { .. } => (None, None, None),
+            CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => {
+                (None, None, None)
+            }
             CredentialKind::PublicKey { jwk } => {
                 let kid = jwk.kid().unwrap_or(jwk.thumbprint());
                 (
@@ -64,6 +147,8 @@ impl CredentialBody {
             kid,
             jwk,
             thumbprint,
+            trusted_issuer,
+            matching,
             not_before: credential.not_before.0,
             expires_at: credential.expires_at.map(|at| at.0),
             revoked_at: credential.revoked_at.map(|at| at.0),
@@ -90,14 +175,19 @@ fn status(credential: &Credential, now: UnixTime) -> &'static str {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewCredential)]
 pub(super) struct NewCredentialBody {
-    /// `client_secret` or `public_key`.
-    #[schema(pattern = "^(client_secret|public_key)$")]
+    /// `client_secret`, `public_key` or `federated`.
+    #[schema(pattern = "^(client_secret|public_key|federated)$")]
     kind: String,
     /// The public key as a JSON Web Key.
     #[schema(value_type = Option<Object>)]
     jwk: Option<Value>,
     /// The public key as PEM.
     pem: Option<String>,
+    /// Of `federated`: the name of the trusted issuer.
+    trusted_issuer: Option<String>,
+    /// Of `federated`: which tokens of the trusted issuer prove the agent.
+    #[serde(rename = "match")]
+    matching: Option<TokenMatchBody>,
     /// Seconds until it stops being accepted.
     #[schema(minimum = 1, maximum = 315_360_000)]
     expires_in: Option<i64>,
@@ -108,25 +198,44 @@ impl TryFrom<NewCredentialBody> for NewCredential {
 
     fn try_from(body: NewCredentialBody) -> Result<Self, Problem> {
         let key = unverified_key(body.jwk, body.pem)?;
-        let kind = match (body.kind.as_str(), key) {
-            ("client_secret", None) => NewCredentialKind::ClientSecret,
-            ("client_secret", Some(_)) => {
+        let federation = (body.trusted_issuer, body.matching);
+        let kind = match (body.kind.as_str(), key, federation) {
+            ("client_secret", None, (None, None)) => NewCredentialKind::ClientSecret,
+            ("client_secret", _, _) => {
                 return Err(Problem::invalid(
                     "kind",
-                    "is client_secret, which is made here and takes no jwk or pem",
+                    "is client_secret, which is made here and takes no jwk, pem, trusted_issuer or match",
                 ));
             }
-            ("public_key", Some(key)) => NewCredentialKind::PublicKey(key),
-            ("public_key", None) => {
+            ("public_key", Some(key), (None, None)) => NewCredentialKind::PublicKey(key),
+            ("public_key", Some(_), _) => {
+                return Err(Problem::invalid(
+                    "kind",
+                    "is public_key, which takes no trusted_issuer or match",
+                ));
+            }
+            ("public_key", None, _) => {
                 return Err(Problem::invalid(
                     "jwk",
                     "is missing: a public_key needs the public key as jwk or pem",
                 ));
             }
-            (_, _) => {
+            ("federated", None, (Some(trusted_issuer), Some(matching))) => {
+                NewCredentialKind::Federated {
+                    trusted_issuer,
+                    matching: matching.into(),
+                }
+            }
+            ("federated", _, _) => {
                 return Err(Problem::invalid(
                     "kind",
-                    "must be client_secret or public_key",
+                    "is federated, which needs trusted_issuer and match and takes no jwk or pem",
+                ));
+            }
+            (_, _, _) => {
+                return Err(Problem::invalid(
+                    "kind",
+                    "must be client_secret, public_key or federated",
                 ));
             }
         };
@@ -187,7 +296,6 @@ pub(super) struct AddedCredentialBody {
 }
 
 fn created(added: AddedCredential, issuer: &Issuer) -> Created<AddedCredentialBody> {
-    let now = issuer.ports().clock.now();
     let AddedCredential {
         credential,
         replaced,
@@ -198,8 +306,8 @@ fn created(added: AddedCredential, issuer: &Issuer) -> Created<AddedCredentialBo
         version: None,
         location: format!("/agents/{client_id}/credentials"),
         body: AddedCredentialBody {
-            credential: CredentialBody::of(&credential, now),
-            replaced: replaced.map(|old| CredentialBody::of(&old, now)),
+            credential: CredentialBody::of(&credential, issuer),
+            replaced: replaced.map(|old| CredentialBody::of(&old, issuer)),
             client_id,
             client_secret: secret.map(|secret| secret.expose_secret().to_owned()),
         },
@@ -214,12 +322,11 @@ pub(super) async fn list(
     State(issuer): State<Arc<Issuer>>,
     Named(name): Named<String>,
 ) -> Result<axum::Json<List<CredentialBody>>, Problem> {
-    let now = issuer.ports().clock.now();
     let credentials = issuer.credentials(&name).await?;
     Ok(axum::Json(List::whole(
         credentials
             .iter()
-            .map(|credential| CredentialBody::of(credential, now))
+            .map(|credential| CredentialBody::of(credential, &issuer))
             .collect(),
     )))
 }
@@ -276,8 +383,5 @@ pub(super) async fn revoke(
     let credential = issuer
         .revoke_credential(&caller, &name, &id, expected)
         .await?;
-    Ok(axum::Json(CredentialBody::of(
-        &credential,
-        issuer.ports().clock.now(),
-    )))
+    Ok(axum::Json(CredentialBody::of(&credential, &issuer)))
 }

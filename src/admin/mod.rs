@@ -8,6 +8,7 @@ mod audit;
 mod caller;
 mod claude_links;
 mod credentials;
+mod delegations;
 mod etag;
 mod groups;
 mod issuer;
@@ -20,7 +21,10 @@ mod path;
 mod problem;
 mod readiness;
 mod resources;
+mod revocations;
 mod roles;
+mod trace;
+mod trusted_issuers;
 
 use std::sync::Arc;
 
@@ -67,12 +71,23 @@ fn table() -> OpenApiRouter<Arc<Issuer>> {
         .routes(routes!(credentials::list, credentials::add))
         .routes(routes!(credentials::rotate))
         .routes(routes!(credentials::revoke))
+        .routes(routes!(delegations::list, delegations::add))
+        .routes(routes!(delegations::show, delegations::edit))
+        .routes(routes!(delegations::suspend))
+        .routes(routes!(delegations::resume))
+        .routes(routes!(delegations::revoke))
         .routes(routes!(groups::list, groups::create))
         .routes(routes!(groups::show, groups::edit, groups::remove))
         .routes(routes!(roles::list, roles::create))
         .routes(routes!(roles::show, roles::edit, roles::remove))
         .routes(routes!(resources::list, resources::create))
         .routes(routes!(resources::show, resources::edit, resources::remove))
+        .routes(routes!(trusted_issuers::list, trusted_issuers::add))
+        .routes(routes!(
+            trusted_issuers::show,
+            trusted_issuers::edit,
+            trusted_issuers::remove
+        ))
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
@@ -80,6 +95,8 @@ fn table() -> OpenApiRouter<Arc<Issuer>> {
         .routes(routes!(key_consumers::list, key_consumers::add))
         .routes(routes!(key_consumers::acknowledge))
         .routes(routes!(key_consumers::remove))
+        .routes(routes!(revocations::list, revocations::create))
+        .routes(routes!(trace::show))
         .routes(routes!(audit::list))
         .routes(routes!(audit::verify))
         .routes(routes!(issuer::show, issuer::edit))

@@ -25,7 +25,7 @@ pub(super) fn head() -> utoipa::openapi::OpenApi {
 #[openapi(
     info(
         title = "firman admin API",
-        description = "Agents, groups, roles, resources, credentials, signing keys and the audit of one issuer. \
+        description = "Agents, groups, roles, resources, credentials, trusted issuers, delegations, signing keys and the audit of one issuer. \
                        Times are Unix seconds. Errors are RFC 9457 problems."
     ),
     components(schemas(super::problem::ProblemBody)),

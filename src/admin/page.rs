@@ -20,8 +20,8 @@ use super::problem::{Kind, Problem};
 const LIMIT_DEFAULT: i64 = 50;
 /// Most items of a page: some 200 KiB of agents.
 const LIMIT_MAX: i64 = 200;
-/// Longest cursor that is looked at, in bytes: a list's name and the longest name.
-const CURSOR_MAX_BYTES: usize = 256;
+/// Longest cursor that is looked at, in bytes: a list's name and the longest subject.
+const CURSOR_MAX_BYTES: usize = 512;
 
 /// The parameters of a query; one that is not known, or given twice, is refused.
 pub(super) struct Params<T>(pub(super) T);
@@ -120,6 +120,15 @@ pub(super) fn after_name(list: &str, cursor: Option<&str>) -> Result<Option<Stri
         .map_err(|_| forged())
 }
 
+/// The id that a cursor of `list` stands for.
+pub(super) fn after_id(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
+    let Some(key) = key_of(list, cursor)? else {
+        return Ok(None);
+    };
+    let is_id = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if is_id { Ok(Some(key)) } else { Err(forged()) }
+}
+
 /// The number that a cursor of `list` stands for.
 pub(super) fn before_number(list: &str, cursor: Option<&str>) -> Result<Option<i64>, Problem> {
     let Some(key) = key_of(list, cursor)? else {
@@ -130,6 +139,11 @@ pub(super) fn before_number(list: &str, cursor: Option<&str>) -> Result<Option<i
         .filter(|number| *number > 0)
         .map(Some)
         .ok_or_else(forged)
+}
+
+/// The text that a cursor of `list` stands for.
+pub(super) fn after_text(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
+    key_of(list, cursor)
 }
 
 fn key_of(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
@@ -150,7 +164,8 @@ fn key_of(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
     Ok(Some(key.to_owned()))
 }
 
-fn forged() -> Problem {
+/// A cursor that no list gave.
+pub(super) fn forged() -> Problem {
     Problem::invalid(
         "cursor",
         "is not one that this list gave; send next_cursor as it was, or leave it out to begin anew",

@@ -39,6 +39,14 @@ pub(super) struct ResourceBody {
     token_lifetime: i64,
     /// The algorithm that signs its tokens.
     token_algorithm: String,
+    /// Whether its tokens may be made by token exchange, as it was set; `null`: as its profile has it.
+    allow_delegation: Option<bool>,
+    /// Whether its tokens may be made by token exchange.
+    delegation_allowed: bool,
+    /// Name of the agent that is the resource server; `null`: none is known.
+    server: Option<String>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
+    dpop_required: bool,
     created_at: i64,
     updated_at: i64,
     version: i64,
@@ -48,10 +56,15 @@ impl From<ResourceView> for ResourceBody {
     fn from(view: ResourceView) -> Self {
         let ResourceView {
             resource,
+            server,
             token_lifetime,
             token_algorithm,
         } = view;
         Self {
+            allow_delegation: resource.allow_delegation,
+            delegation_allowed: resource.allows_delegation(),
+            server: server.map(|server| server.to_string()),
+            dpop_required: resource.dpop_required,
             id: resource.id.to_string(),
             name: resource.name.to_string(),
             identifier: resource.identifier.as_str().to_owned(),
@@ -99,6 +112,13 @@ pub(super) struct NewResourceBody {
     /// `ES256` or `RS256`.
     #[schema(pattern = "^(ES256|RS256)$")]
     algorithm: Option<String>,
+    /// Whether its tokens may be made by token exchange; left out: yes with profile `generic`, else no.
+    allow_delegation: Option<bool>,
+    /// Name of the agent that is the resource server: it may introspect tokens for the resource, and
+    /// exchange those that it received.
+    server: Option<String>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); left out: no.
+    dpop_required: Option<bool>,
 }
 
 /// An edit of a resource; what is left out stays.
@@ -120,6 +140,18 @@ pub(super) struct ResourceEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, pattern = "^(ES256|RS256)$")]
     algorithm: Option<Option<String>>,
+    /// Whether its tokens may be made by token exchange; `null`: as its profile has it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<bool>)]
+    allow_delegation: Option<Option<bool>>,
+    /// Name of the agent that is the resource server; `null`: none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    server: Option<Option<String>>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
+    dpop_required: Option<bool>,
 }
 
 /// Lists resources by name.
@@ -158,6 +190,9 @@ pub(super) async fn create(
         scopes: body.scopes.unwrap_or_default(),
         lifetime: body.lifetime,
         algorithm: body.algorithm,
+        allow_delegation: body.allow_delegation,
+        server: body.server,
+        dpop_required: body.dpop_required.unwrap_or(false),
     };
     let view = issuer.create_resource(&caller, new).await?;
     Ok(Created {
@@ -193,12 +228,18 @@ pub(super) async fn edit(
         scopes,
         lifetime,
         algorithm,
+        allow_delegation,
+        server,
+        dpop_required,
     } = body;
     let changes = ResourceChanges {
         description,
         scopes,
         lifetime,
         algorithm,
+        allow_delegation,
+        server,
+        dpop_required,
     };
     Ok(tagged(
         issuer

@@ -83,16 +83,31 @@ impl From<RoleView> for RoleBody {
 
 impl From<GrantView> for GrantBody {
     fn from(grant: GrantView) -> Self {
-        let scopes = match grant.scopes {
-            GrantedScopes::All => ScopesBody::All(AllScopes::Star),
-            GrantedScopes::Only(scopes) => {
-                ScopesBody::Only(scopes.iter().map(ToString::to_string).collect())
-            }
-        };
         Self {
             resource: grant.resource.to_string(),
             identifier: grant.identifier.as_str().to_owned(),
-            scopes,
+            scopes: grant.scopes.into(),
+        }
+    }
+}
+
+impl From<GrantedScopes> for ScopesBody {
+    fn from(scopes: GrantedScopes) -> Self {
+        match scopes {
+            GrantedScopes::All => Self::All(AllScopes::Star),
+            GrantedScopes::Only(scopes) => {
+                Self::Only(scopes.iter().map(ToString::to_string).collect())
+            }
+        }
+    }
+}
+
+impl ScopesBody {
+    /// The names; `None`: all, as when nothing is said.
+    pub(super) fn names(scopes: Option<Self>) -> Option<Vec<String>> {
+        match scopes {
+            Some(Self::Only(names)) => Some(names),
+            Some(Self::All(AllScopes::Star)) | None => None,
         }
     }
 }
@@ -116,15 +131,11 @@ pub(super) struct NewGrantBody {
 }
 
 fn new_grants(grants: Vec<NewGrantBody>) -> Vec<NewGrant> {
-    let scopes = |scopes| match scopes {
-        Some(ScopesBody::Only(names)) => Some(names),
-        Some(ScopesBody::All(AllScopes::Star)) | None => None,
-    };
     grants
         .into_iter()
         .map(|grant| NewGrant {
             resource: grant.resource,
-            scopes: scopes(grant.scopes),
+            scopes: ScopesBody::names(grant.scopes),
         })
         .collect()
 }

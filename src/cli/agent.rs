@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Page, Query};
 use super::credential::{self, Proof, ProofArgs};
+use super::delegation;
 use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
 use super::error::CliError;
 use super::print::{Table, date, date_and_distance, items, names, text, texts};
@@ -89,6 +90,9 @@ pub(super) struct AddArgs {
     /// How long the agent may get tokens (90s, 15m, 24h, 7d); for ever when left out
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<u64>,
+    /// Give it only tokens that are bound to a key of its own (DPoP, RFC 9449)
+    #[arg(long)]
+    dpop_required: bool,
     #[command(flatten)]
     proof: ProofArgs,
 }
@@ -143,6 +147,12 @@ pub(super) struct EditArgs {
     /// How long from now it may get tokens, or 'never' to let it not expire
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_never)]
     expires_in: Option<DurationOr>,
+    /// Give it only tokens that are bound to a key of its own (DPoP, RFC 9449)
+    #[arg(long, conflicts_with = "no_dpop_required")]
+    dpop_required: bool,
+    /// Give it tokens that are bound to no key as well
+    #[arg(long)]
+    no_dpop_required: bool,
 }
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -163,7 +173,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 .post(&["agents", &name, "suspend"], None)
                 .await?;
             print(&agent, session)?;
-            session.printer.hint("Suspended: its next token request is refused. Tokens already issued last until they expire.");
+            session.printer.hint("Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.");
             let now = session.now();
             if let Some(text) = at_claude(&agent, now) {
                 session.printer.hint(&text);
@@ -251,6 +261,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
             (!attributes.is_empty()).then(|| json!(attributes)),
         ),
         ("expires_in", args.expires_in.map(Value::from)),
+        ("dpop_required", args.dpop_required.then_some(true.into())),
         ("credential", proof.to_members().map(Value::Object)),
     ];
     for (name, value) in optional {
@@ -331,7 +342,9 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         &args.remove_role,
         &args.unset_attribute,
     ];
+    let edits_dpop = args.dpop_required || args.no_dpop_required;
     let scalars = args.owner.is_some() || args.description.is_some() || args.expires_in.is_some();
+    let scalars = scalars || edits_dpop;
     if !scalars && set.is_empty() && lists.iter().all(|list| list.is_empty()) {
         return Err(nothing_to_change());
     }
@@ -345,6 +358,9 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         }
         if let Some(expires_in) = args.expires_in {
             body.insert("expires_in".to_owned(), expires_in.to_json());
+        }
+        if edits_dpop {
+            body.insert("dpop_required".to_owned(), json!(args.dpop_required));
         }
         if !(args.add_group.is_empty() && args.remove_group.is_empty()) {
             let groups = edited_list(
@@ -377,6 +393,15 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         .edit(&["agents", &args.name], change)
         .await?;
     print(&agent, session)
+}
+
+/// Said only when it is required.
+pub(super) fn dpop(object: &Value) -> &'static str {
+    if object["dpop_required"].as_bool() == Some(true) {
+        "required"
+    } else {
+        ""
+    }
 }
 
 fn edited_attributes(
@@ -436,6 +461,7 @@ fn print(agent: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ("roles", names(agent, "roles")),
         ("attributes", attributes),
         ("expires", date_and_distance(agent, "expires_at", now)),
+        ("dpop", dpop(agent).to_owned()),
         ("last token", date_and_distance(agent, "last_token_at", now)),
         ("created", date(agent, "created_at")),
         ("id", text(agent, "id")),
@@ -479,6 +505,10 @@ fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         &table,
         "No role of this agent or its groups grants anything.",
     )?;
+    if !items(answer, "delegations").is_empty() {
+        session.printer.write("\nmay act for:\n")?;
+        session.printer.table(&delegation::explained(answer), "")?;
+    }
     if answer["claims"].is_object() {
         session
             .printer

@@ -10,14 +10,16 @@ use super::client::{AdminClient, Query};
 use super::duration::parse_duration;
 use super::error::CliError;
 use super::keyfile::{self, KeyFile};
+use super::platform::{Here, Workload, WorkloadArgs, snippet};
 use super::print::{Table, date, items, shell_word, text};
-use super::{Session, parse_id, parse_name};
+use super::trusted_issuer::pairs;
+use super::{Session, parse_id, parse_name, parse_pair};
 use crate::jose::PublicJwk;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Give an agent another credential
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     /// List an agent's credentials
     List {
         /// The agent's name
@@ -53,13 +55,15 @@ pub(super) struct ProofArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("how").args(["secret", "public_key", "generate_key"]).required(true))]
+#[command(group = ArgGroup::new("how").args(["secret", "public_key", "generate_key", "federated"]).required(true))]
 pub(super) struct AddArgs {
     /// The agent's name
     #[arg(value_name = "AGENT", value_parser = parse_name)]
     agent: String,
     #[command(flatten)]
     proof: ProofArgs,
+    #[command(flatten)]
+    federation: FederationArgs,
     /// How long it is good for (90s, 15m, 24h, 7d); for ever when left out
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<u64>,
@@ -85,6 +89,73 @@ pub(super) struct RotateArgs {
     /// How long the new one is good for (24h, 90d); for ever when left out, whatever the old one had
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<u64>,
+}
+
+/// Which tokens of a trusted issuer prove the agent: those that everything named here holds for.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tokens of a trusted issuer")]
+pub(super) struct FederationArgs {
+    /// Take tokens of this trusted issuer
+    #[arg(long, value_name = "TRUSTED-ISSUER", value_parser = parse_name)]
+    federated: Option<String>,
+    /// About exactly this subject
+    #[arg(
+        long,
+        value_name = "SUBJECT",
+        requires = "federated",
+        conflicts_with = "subject_prefix"
+    )]
+    subject: Option<String>,
+    /// About subjects that begin with this
+    #[arg(long, value_name = "PREFIX", requires = "federated")]
+    subject_prefix: Option<String>,
+    /// With this claim; may be repeated
+    #[arg(long = "claim", value_name = "CLAIM=VALUE", value_parser = parse_pair, requires = "federated")]
+    claims: Vec<(String, String)>,
+    /// For which this CEL condition over `claims` holds
+    #[arg(long, value_name = "CEL", requires = "federated")]
+    condition: Option<String>,
+    #[command(flatten)]
+    workload: WorkloadArgs,
+}
+
+impl FederationArgs {
+    /// The match of the API's `NewCredential`.
+    fn matching(&self, workload: Option<&Workload>) -> Result<Map<String, Value>, CliError> {
+        let mut matching = workload.map(Workload::matching).unwrap_or_default();
+        let own = [
+            ("subject", &self.subject),
+            ("subject_prefix", &self.subject_prefix),
+            ("condition", &self.condition),
+        ];
+        for (name, value) in own {
+            let Some(value) = value else { continue };
+            if name.starts_with("subject") && matching.contains_key("subject") {
+                return Err(CliError::usage(
+                    "the workload's subject is known; leave out --subject and --subject-prefix",
+                ));
+            }
+            matching.insert(name.to_owned(), json!(value));
+        }
+        if let Some(Value::Object(claims)) = pairs("--claim", &self.claims)? {
+            let all = matching.entry("claims").or_insert_with(|| json!({}));
+            if let Value::Object(all) = all {
+                for (name, value) in claims {
+                    if all.insert(name.clone(), value).is_some() {
+                        return Err(CliError::usage(format!(
+                            "the claim '{name}' is given twice"
+                        )));
+                    }
+                }
+            }
+        }
+        if matching.is_empty() {
+            return Err(CliError::usage(
+                "which of its tokens? Name the workload (--repo, --namespace, …; see --help), or --subject, --claim or --condition",
+            ));
+        }
+        Ok(matching)
+    }
 }
 
 /// A credential before it is registered.
@@ -174,7 +245,7 @@ impl Proof {
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
-        Command::Add(args) => add(args, session).await,
+        Command::Add(args) => add(*args, session).await,
         Command::List { agent } => {
             let answer = session
                 .admin()?
@@ -207,6 +278,14 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 }
 
 async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    if let Some(trusted) = args.federation.federated.clone() {
+        return add_federated(args, &trusted, session).await;
+    }
+    if args.federation.workload.workload() != Ok(None) {
+        return Err(CliError::usage(
+            "a workload proves itself by tokens of a trusted issuer; name that too, with --federated",
+        ));
+    }
     let admin = session.admin()?;
     let mut proof = Proof::prepare(&args.proof)?;
     let mut body = proof.to_members().unwrap_or_default();
@@ -216,6 +295,71 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let path = ["agents", &args.agent, "credentials"];
     let answer = proof.register(&admin, &path, body).await?;
     print_new(&answer, &proof, &admin, session).await
+}
+
+async fn add_federated(
+    args: AddArgs,
+    trusted: &str,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
+    let workload = args
+        .federation
+        .workload
+        .workload()
+        .map_err(CliError::usage)?;
+    let mut body = Map::new();
+    body.insert("kind".to_owned(), json!("federated"));
+    body.insert("trusted_issuer".to_owned(), json!(trusted));
+    let matching = args.federation.matching(workload.as_ref())?;
+    body.insert("match".to_owned(), Value::Object(matching));
+    if let Some(seconds) = args.expires_in {
+        body.insert("expires_in".to_owned(), seconds.into());
+    }
+    let admin = session.admin()?;
+    let path = ["agents", &args.agent, "credentials"];
+    let answer = admin.post(&path, Some(&Value::Object(body))).await?;
+    if session.printer.is_json() {
+        return session.printer.json(&answer);
+    }
+    let mut shown = vec![("client_id", text(&answer, "client_id"))];
+    shown.extend(facts(&answer["credential"]));
+    session.printer.facts(&shown)?;
+    let caution = workload.as_ref().and_then(|workload| workload.caution);
+    if let Some(caution) = caution {
+        session.printer.hint(caution);
+    }
+    let known = admin
+        .get(&["trusted-issuers", trusted], &Query::default())
+        .await
+        .unwrap_or_default();
+    let here = Here {
+        issuer: &admin.issuer_url().await,
+        audience: &text(&known, "audience"),
+        client_id: &args.agent,
+    };
+    let platform = workload.map(|workload| workload.platform);
+    session.printer.hint("There is no secret to keep.");
+    session.printer.hint(&snippet(platform, &here));
+    Ok(())
+}
+
+/// The match of a federated credential on one line.
+fn matched(credential: &Value) -> String {
+    let matching = &credential["match"];
+    let mut parts = Vec::new();
+    for (name, label) in [
+        ("subject", "sub"),
+        ("subject_prefix", "sub starts with"),
+        ("condition", "condition"),
+    ] {
+        if let Some(value) = matching[name].as_str() {
+            parts.push(format!("{label} {value}"));
+        }
+    }
+    for (name, value) in matching["claims"].as_object().into_iter().flatten() {
+        parts.push(format!("{name} {}", value.as_str().unwrap_or_default()));
+    }
+    parts.join(", ")
 }
 
 async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -328,6 +472,8 @@ fn facts(credential: &Value) -> Vec<(&'static str, String)> {
         ("credential", text(credential, "id")),
         ("kind", text(credential, "kind")),
         ("kid", text(credential, "kid")),
+        ("trusted issuer", text(credential, "trusted_issuer")),
+        ("tokens with", matched(credential)),
         ("status", text(credential, "status")),
         ("expires", date(credential, "expires_at")),
         ("revoked", date(credential, "revoked_at")),

@@ -103,14 +103,28 @@ pub(super) fn parse_instant(text: &str) -> Result<Instant, String> {
     if let Ok(seconds) = parse_duration(text) {
         return Ok(Instant::Ago(seconds));
     }
+    calendar_time(text).map(Instant::At).ok_or_else(|| {
+        "a time is 2026-11-21, 2026-11-21T09:30:00Z, a duration before now such as 24h, or Unix seconds".to_owned()
+    })
+}
+
+/// `2026-11-21` (as it begins, in UTC), `2026-11-21T09:30:00Z` or Unix seconds: a time to come.
+///
+/// # Errors
+/// A sentence that says what is allowed.
+pub(super) fn parse_end(text: &str) -> Result<UnixTime, String> {
+    let seconds = text.parse::<i64>().ok().map(UnixTime);
+    seconds
+        .or_else(|| calendar_time(text))
+        .ok_or_else(|| "a time is 2026-11-21, 2026-11-21T09:30:00Z or Unix seconds".to_owned())
+}
+
+fn calendar_time(text: &str) -> Option<UnixTime> {
     let midnight = format!("{text}T00:00:00Z");
     [text, &midnight]
         .into_iter()
         .find_map(|text| text.parse::<jiff::Timestamp>().ok())
-        .map(|timestamp| Instant::At(UnixTime(timestamp.as_second())))
-        .ok_or_else(|| {
-            "a time is 2026-11-21, 2026-11-21T09:30:00Z, a duration before now such as 24h, or Unix seconds".to_owned()
-        })
+        .map(|timestamp| UnixTime(timestamp.as_second()))
 }
 
 #[cfg(test)]
@@ -185,6 +199,19 @@ mod tests {
         }
         for text in ["", "yesterday", "21.11.2026", "2026-13-01"] {
             assert!(parse_instant(text).is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn an_end_is_a_date_an_instant_or_a_number_and_no_duration() {
+        assert_eq!(parse_end("2026-11-21"), Ok(UnixTime(1_795_219_200)));
+        assert_eq!(
+            parse_end("2026-11-21T09:30:00Z"),
+            Ok(UnixTime(1_795_253_400))
+        );
+        assert_eq!(parse_end("1795253400"), Ok(UnixTime(1_795_253_400)));
+        for text in ["", "24h", "never", "21.11.2026"] {
+            assert!(parse_end(text).is_err(), "{text:?} was accepted");
         }
     }
 }

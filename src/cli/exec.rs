@@ -174,6 +174,7 @@ async fn settle(
         resource: Some(args.resource),
         scope: None,
         expires_in: args.expires_in,
+        dpop_key: None,
     };
     if request.is_proof_on_stdin() {
         return Err(CliError::usage(

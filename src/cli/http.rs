@@ -20,6 +20,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) etag: Option<String>,
     pub(super) content_type: Option<String>,
+    pub(super) dpop_nonce: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -127,6 +128,7 @@ pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<A
         value.to_str().ok().map(str::to_owned)
     };
     let (etag, content_type) = (header("etag"), header("content-type"));
+    let dpop_nonce = header("dpop-nonce");
     let mut body = Vec::new();
     loop {
         let chunk = response.chunk().await.map_err(|error| {
@@ -148,6 +150,7 @@ pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<A
         status,
         etag,
         content_type,
+        dpop_nonce,
         body,
     })
 }

@@ -13,6 +13,7 @@ mod client;
 mod completions;
 mod config;
 mod credential;
+mod delegation;
 mod duration;
 mod error;
 mod exec;
@@ -24,6 +25,7 @@ mod key;
 mod key_consumer;
 mod keyfile;
 mod notify;
+mod platform;
 mod print;
 mod publish_static;
 mod published;
@@ -32,6 +34,7 @@ mod resource;
 mod role;
 mod serve;
 mod token;
+mod trusted_issuer;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -116,9 +119,15 @@ enum Command {
     /// Agents: who may get tokens
     #[command(subcommand)]
     Agent(agent::Command),
-    /// How an agent proves itself: client secrets and public keys
+    /// How an agent proves itself: client secrets, public keys and tokens of trusted issuers
     #[command(subcommand)]
     Credential(credential::Command),
+    /// Delegations: which agents may act for whom
+    #[command(subcommand)]
+    Delegation(delegation::Command),
+    /// Trusted issuers: others whose tokens are believed, and for what
+    #[command(subcommand)]
+    TrustedIssuer(trusted_issuer::Command),
     /// Groups of agents, which share roles
     #[command(subcommand)]
     Group(group::Command),
@@ -128,7 +137,7 @@ enum Command {
     /// Roles: which scopes at which resources
     #[command(subcommand)]
     Role(role::Command),
-    /// Get a token as an agent, or look into one
+    /// Get a token as an agent, look into one, or end one before its time
     #[command(subcommand)]
     Token(token::Command),
     /// Claude: set up, check and try the federation
@@ -249,6 +258,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
         Command::Config(command) => config::run(&command, session),
         Command::Agent(command) => agent::run(command, session).await,
         Command::Credential(command) => credential::run(command, session).await,
+        Command::Delegation(command) => delegation::run(command, session).await,
+        Command::TrustedIssuer(command) => trusted_issuer::run(command, session).await,
         Command::Group(command) => group::run(command, session).await,
         Command::Resource(command) => resource::run(command, session).await,
         Command::Role(command) => role::run(command, session).await,
@@ -422,6 +433,12 @@ mod tests {
             "firman agent list --limit 201",
             "firman agent list --limit 0",
             "firman credential add mailer",
+            "firman delegation add --actor a --subject agent:b --resource api",
+            "firman delegation add --actor a --subject agent:b --resource api --for 1h --until 2027-01-01",
+            "firman delegation add --actor a --subject user:okta:* --subject-claim k=v --resource api --for 1h",
+            "firman delegation edit 1",
+            "firman delegation add --actor a --subject agent:b --resource api --for 1h --depth 5",
+            "firman resource edit api --allow-delegation --no-allow-delegation",
             "firman credential rotate mailer a/b",
             "firman agent show ..",
             "firman token get --issuer https://x --client-id a",

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::agent::removed;
+use super::agent::{dpop, removed};
 use super::client::{Page, Query};
 use super::duration::{DurationOr, parse_duration, parse_duration_or_default};
 use super::error::CliError;
@@ -29,7 +29,7 @@ pub(super) enum Command {
         /// The resource's name
         #[arg(value_parser = parse_name)]
         name: String,
-        /// Even if roles grant it, which lose the grant
+        /// Even if roles grant it, which lose the grant, or delegations name it, which are revoked
         #[arg(long)]
         force: bool,
         /// Do not ask
@@ -61,6 +61,35 @@ pub(super) struct AddArgs {
     /// How its tokens are signed
     #[arg(long, value_parser = ["ES256", "RS256"])]
     algorithm: Option<String>,
+    /// The agent that is the resource server: it may introspect tokens for it and exchange those it received
+    #[arg(long, value_name = "AGENT", value_parser = parse_name)]
+    server: Option<String>,
+    #[command(flatten)]
+    delegation: DelegationArgs,
+    /// Take only tokens that are bound to a key of their holder (DPoP, RFC 9449)
+    #[arg(long)]
+    dpop_required: bool,
+}
+
+/// Whether agents may act for others there.
+#[derive(Debug, Args)]
+struct DelegationArgs {
+    /// Take tokens that somebody acts in; so does a resource with the profile generic by itself
+    #[arg(long, conflicts_with = "no_allow_delegation")]
+    allow_delegation: bool,
+    /// Take no tokens that somebody acts in; nor does one with the profile claude by itself
+    #[arg(long)]
+    no_allow_delegation: bool,
+}
+
+impl DelegationArgs {
+    fn allowed(&self) -> Option<bool> {
+        match (self.allow_delegation, self.no_allow_delegation) {
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -83,6 +112,20 @@ pub(super) struct EditArgs {
     /// How its tokens are signed
     #[arg(long, value_parser = ["ES256", "RS256", "default"])]
     algorithm: Option<String>,
+    /// The agent that is the resource server, or 'none'
+    #[arg(long, value_name = "AGENT|none", value_parser = parse_name)]
+    server: Option<String>,
+    #[command(flatten)]
+    delegation: DelegationArgs,
+    /// Take tokens that somebody acts in, or not, as the profile has it
+    #[arg(long, conflicts_with_all = ["allow_delegation", "no_allow_delegation"])]
+    default_delegation: bool,
+    /// Take only tokens that are bound to a key of their holder (DPoP, RFC 9449)
+    #[arg(long, conflicts_with = "no_dpop_required")]
+    dpop_required: bool,
+    /// Take tokens that are bound to no key as well
+    #[arg(long)]
+    no_dpop_required: bool,
 }
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -148,6 +191,12 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ),
         ("lifetime", args.lifetime.map(Value::from)),
         ("algorithm", args.algorithm.map(Value::from)),
+        ("server", args.server.map(Value::from)),
+        (
+            "allow_delegation",
+            args.delegation.allowed().map(Value::from),
+        ),
+        ("dpop_required", args.dpop_required.then_some(true.into())),
     ];
     for (name, value) in optional {
         if let Some(value) = value {
@@ -167,9 +216,14 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
 
 async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let edits_scopes = !(args.add_scope.is_empty() && args.remove_scope.is_empty());
+    let edits_dpop = args.dpop_required || args.no_dpop_required;
     if args.description.is_none()
         && args.lifetime.is_none()
         && args.algorithm.is_none()
+        && args.server.is_none()
+        && args.delegation.allowed().is_none()
+        && !args.default_delegation
+        && !edits_dpop
         && !edits_scopes
     {
         return Err(nothing_to_change());
@@ -195,6 +249,17 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
             let algorithm = Some(algorithm).filter(|algorithm| *algorithm != "default");
             body.insert("algorithm".to_owned(), json!(algorithm));
         }
+        if let Some(server) = &args.server {
+            let server = Some(server).filter(|server| *server != "none");
+            body.insert("server".to_owned(), json!(server));
+        }
+        if args.default_delegation || args.delegation.allowed().is_some() {
+            let allowed = args.delegation.allowed();
+            body.insert("allow_delegation".to_owned(), json!(allowed));
+        }
+        if edits_dpop {
+            body.insert("dpop_required".to_owned(), json!(args.dpop_required));
+        }
         Ok(body)
     };
     let resource = session
@@ -213,6 +278,14 @@ fn lifetime(resource: &Value) -> String {
     }
 }
 
+fn delegation(resource: &Value) -> &'static str {
+    match resource["delegation_allowed"].as_bool() {
+        Some(true) => "allowed",
+        Some(false) => "not allowed",
+        None => "",
+    }
+}
+
 fn print(resource: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     if session.printer.is_json() {
         return session.printer.json(resource);
@@ -225,6 +298,9 @@ fn print(resource: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ("scopes", names(resource, "scopes")),
         ("lifetime", lifetime(resource)),
         ("algorithm", text(resource, "token_algorithm")),
+        ("server", text(resource, "server")),
+        ("delegation", delegation(resource).to_owned()),
+        ("dpop", dpop(resource).to_owned()),
         ("created", date(resource, "created_at")),
         ("id", text(resource, "id")),
     ])

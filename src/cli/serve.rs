@@ -14,6 +14,7 @@ use crate::config::{Config, LogLevel, Origin, Overrides};
 use crate::host::{FirstSettings, Host, HostOptions, KekSource};
 use crate::issuer::Ports;
 use crate::jose::SigningAlgorithm;
+use crate::ports::fetch::{HttpFetcher, Loopback};
 use crate::ports::random::SystemRandom;
 use crate::ports::time::SystemClock;
 use crate::server::process::{Listeners, Process};
@@ -71,10 +72,20 @@ pub(super) async fn start(
     let issuer_url = config
         .issuer_url(listeners.public.local_addr())
         .map_err(|error| CliError::failed("config", error.to_string()))?;
+    let fetches_loopback = config
+        .insecure_loopback_fetch(&issuer_url)
+        .map_err(|error| CliError::failed("config", error.to_string()))?;
+    let loopback = if fetches_loopback {
+        tracing::warn!("keys of trusted issuers may be fetched from this machine over plain http");
+        Loopback::Insecure
+    } else {
+        Loopback::Refused
+    };
     let options = host_options(config, issuer_url)?;
     let ports = Ports {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
+        fetcher: Arc::new(HttpFetcher::new(loopback)),
     };
     let host = Host::start(&options, ports)
         .await

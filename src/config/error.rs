@@ -93,4 +93,14 @@ pub enum ConfigError {
         /// The public listener.
         listen: SocketAddr,
     },
+    /// A switch for laboratories, on a server that is none.
+    #[error(
+        "{origin}: server.insecure_loopback_fetch is 1, and the issuer is {issuer_url}, which is not on this machine. The switch is for laboratories: remove it, or serve the issuer on loopback."
+    )]
+    LoopbackFetch {
+        /// Where the switch is from.
+        origin: Origin,
+        /// The issuer's URL.
+        issuer_url: String,
+    },
 }

@@ -198,6 +198,7 @@ pub struct Config {
     listen: Sourced<SocketAddr>,
     max_connections: Sourced<u32>,
     drain_seconds: Sourced<u32>,
+    insecure_loopback_fetch: Sourced<u32>,
     admin_listen: Sourced<SocketAddr>,
     admin_hosts: Sourced<Vec<String>>,
     database_url: Sourced<DatabaseUrl>,
@@ -257,6 +258,11 @@ impl Config {
                 Setting::DrainSeconds,
                 |text| parse::number(text, 0..=3600),
                 || DEFAULT_DRAIN_SECONDS,
+            )?,
+            insecure_loopback_fetch: values.or(
+                Setting::InsecureLoopbackFetch,
+                |text| parse::number(text, 0..=1),
+                || 0,
             )?,
             admin_hosts: values.or(Setting::AdminHosts, parse::host_names, Vec::new)?,
             database_url: values.or(Setting::DatabaseUrl, parse::database_url, || {
@@ -329,6 +335,26 @@ impl Config {
     #[must_use]
     pub fn drain_seconds(&self) -> u64 {
         u64::from(self.drain_seconds.value)
+    }
+
+    /// Whether keys of trusted issuers may be fetched from this machine, also over plain http.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::LoopbackFetch`] when they may, and `issuer_url` is not on this machine: then it is no
+    /// laboratory, and whoever can reach a port here could speak for a trusted issuer.
+    pub fn insecure_loopback_fetch(&self, issuer_url: &str) -> Result<bool, ConfigError> {
+        let switch = &self.insecure_loopback_fetch;
+        if switch.value == 0 {
+            return Ok(false);
+        }
+        if parse::is_loopback_url(issuer_url) {
+            return Ok(true);
+        }
+        Err(ConfigError::LoopbackFetch {
+            origin: switch.origin.clone(),
+            issuer_url: issuer_url.to_owned(),
+        })
     }
 
     /// Address of the private listener.
@@ -428,6 +454,7 @@ impl Config {
             Setting::Listen => line(&self.listen),
             Setting::MaxConnections => line(&self.max_connections),
             Setting::DrainSeconds => line(&self.drain_seconds),
+            Setting::InsecureLoopbackFetch => line(&self.insecure_loopback_fetch),
             Setting::AdminListen => line(&self.admin_listen),
             Setting::AdminHosts => (
                 self.admin_hosts.value.join(","),

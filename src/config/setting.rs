@@ -14,6 +14,8 @@ pub enum Setting {
     MaxConnections,
     /// Seconds to finish in when stopping.
     DrainSeconds,
+    /// Whether trusted issuers may be on this machine, over http.
+    InsecureLoopbackFetch,
     /// Address of the private listener.
     AdminListen,
     /// Further host names of the private listener.
@@ -55,11 +57,12 @@ pub(super) enum Kind {
 
 impl Setting {
     /// Each of them, in the order they are shown.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::IssuerUrl,
         Self::Listen,
         Self::MaxConnections,
         Self::DrainSeconds,
+        Self::InsecureLoopbackFetch,
         Self::AdminListen,
         Self::AdminHosts,
         Self::DatabaseUrl,
@@ -83,6 +86,7 @@ impl Setting {
             Self::Listen => "server.listen",
             Self::MaxConnections => "server.max_connections",
             Self::DrainSeconds => "server.drain_seconds",
+            Self::InsecureLoopbackFetch => "server.insecure_loopback_fetch",
             Self::AdminListen => "admin.listen",
             Self::AdminHosts => "admin.hosts",
             Self::DatabaseUrl => "database.url",
@@ -105,6 +109,7 @@ impl Setting {
         match self {
             Self::IssuerUrl => Some("FIRMAN_ISSUER_URL"),
             Self::Listen => Some("FIRMAN_LISTEN"),
+            Self::InsecureLoopbackFetch => Some("FIRMAN_INSECURE_LOOPBACK_FETCH"),
             Self::AdminListen => Some("FIRMAN_ADMIN_LISTEN"),
             Self::AdminHosts => Some("FIRMAN_ADMIN_HOSTS"),
             Self::DatabaseUrl => Some("FIRMAN_DATABASE_URL"),
@@ -136,6 +141,7 @@ impl Setting {
         match self {
             Self::MaxConnections
             | Self::DrainSeconds
+            | Self::InsecureLoopbackFetch
             | Self::DefaultLifetime
             | Self::MaxLifetime => Kind::Number,
             Self::AdminHosts => Kind::List,

@@ -46,7 +46,7 @@ const FILE_MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[server]\n\ncolour = 1",
-        "firman.toml:3: unknown key server.colour. [server] has listen, max_connections, drain_seconds.",
+        "firman.toml:3: unknown key server.colour. [server] has listen, max_connections, drain_seconds, insecure_loopback_fetch.",
     ),
     (
         "[sever]\nlisten = \"127.0.0.1:1\"",
@@ -302,6 +302,27 @@ fn an_issuer_url_is_kept_byte_for_byte() {
 }
 
 #[test]
+fn what_is_on_this_machine_is_fetched_only_for_an_issuer_on_this_machine() {
+    let config = from_variable("FIRMAN_INSECURE_LOOPBACK_FETCH", "1").unwrap();
+    for url in [
+        "http://127.0.0.1:8080",
+        "http://localhost:8080",
+        "https://[::1]",
+    ] {
+        assert!(config.insecure_loopback_fetch(url).unwrap(), "{url}");
+        assert!(!from_file("").unwrap().insecure_loopback_fetch(url).unwrap());
+    }
+    assert_eq!(
+        config
+            .insecure_loopback_fetch("https://id.example.com")
+            .unwrap_err()
+            .to_string(),
+        "environment variable FIRMAN_INSECURE_LOOPBACK_FETCH: server.insecure_loopback_fetch is 1, and the issuer is https://id.example.com, which is not on this machine. The switch is for laboratories: remove it, or serve the issuer on loopback."
+    );
+    assert!(from_variable("FIRMAN_INSECURE_LOOPBACK_FETCH", "2").is_err());
+}
+
+#[test]
 fn without_an_issuer_url_the_bound_loopback_address_is_it_and_any_other_is_refused() {
     let config = from_file("").unwrap();
     assert_eq!(
@@ -348,6 +369,7 @@ fn the_defaults_are_shown_as_such() {
             "server.listen = 127.0.0.1:8080 <- default",
             "server.max_connections = 800 <- default",
             "server.drain_seconds = 10 <- default",
+            "server.insecure_loopback_fetch = 0 <- default",
             "admin.listen = 127.0.0.1:8081 <- default",
             "admin.hosts =  <- default",
             "database.url = sqlite:data/firman.db <- default",
@@ -427,6 +449,7 @@ fn a_flag_beats_a_variable_beats_the_file_and_each_says_so() {
             "server.listen = 0.0.0.0:1 <- firman.toml:5",
             "server.max_connections = 1000 <- firman.toml:6",
             "server.drain_seconds = 10 <- default",
+            "server.insecure_loopback_fetch = 0 <- default",
             "admin.listen = 0.0.0.0:3 <- environment variable FIRMAN_ADMIN_LISTEN",
             "admin.hosts = console.example.com,b.example <- firman.toml:9",
             "database.url = postgres://firman:***@db/firman?*** <- firman.toml:11",

@@ -45,6 +45,8 @@ pub struct Agent {
     pub status: AgentStatus,
     /// When it stops getting tokens by itself, if ever.
     pub expires_at: Option<UnixTime>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: bool,
     /// The groups it is in, sorted by id.
     pub groups: Vec<GroupId>,
     /// The roles given to it directly, sorted by id.
@@ -113,8 +115,11 @@ impl AgentStatus {
 #[serde(transparent)]
 pub struct Subject(String);
 
+/// What subjects of trusted issuers begin with, and no agent's does: whoever reads `sub` must be able to
+/// tell them apart.
+const USER_PREFIX: &str = "user:";
 /// Prefixes that only the issuer itself gives out.
-const RESERVED_PREFIXES: [&str; 2] = ["agent:", "user:"];
+const RESERVED_PREFIXES: [&str; 2] = ["agent:", USER_PREFIX];
 
 impl Subject {
     /// A subject taken over from another issuer.
@@ -196,6 +201,12 @@ impl SubjectTemplate {
                 "may hold no placeholder but {name} and {id}",
             ));
         }
+        if text.starts_with(USER_PREFIX) {
+            return Err(Invalid::new(
+                "subject_template",
+                "starts with 'user:', which is kept for subjects of trusted issuers",
+            ));
+        }
         Subject::well_formed(&plain)
             .map_err(|invalid| Invalid::new("subject_template", invalid.problem))?;
         Ok(Self(text.to_owned()))
@@ -204,14 +215,19 @@ impl SubjectTemplate {
     /// The subject of an agent.
     ///
     /// # Errors
-    /// When the template makes it longer than [`SUBJECT_MAX_BYTES`].
+    /// When the template makes it longer than [`SUBJECT_MAX_BYTES`], or look like one from outside.
     pub fn subject(&self, name: &Name, id: &AgentId) -> Result<Subject, Invalid> {
-        Subject::well_formed(
-            &self
-                .0
-                .replace("{name}", name.as_str())
-                .replace("{id}", id.as_str()),
-        )
+        let made = self
+            .0
+            .replace("{name}", name.as_str())
+            .replace("{id}", id.as_str());
+        if made.starts_with(USER_PREFIX) {
+            return Err(Invalid::new(
+                "subject",
+                "starts with 'user:', which is kept for subjects of trusted issuers; give the agent another name",
+            ));
+        }
+        Subject::well_formed(&made)
     }
 
     /// The template as text.

@@ -74,6 +74,26 @@ pub enum AuditEvent {
     ClaudeLinked,
     /// The link of an agent to its objects at Claude was removed.
     ClaudeUnlinked,
+    /// An issuer became trusted.
+    TrustedIssuerAdded,
+    /// What is believed of a trusted issuer changed.
+    TrustedIssuerChanged,
+    /// An issuer is trusted no longer.
+    TrustedIssuerRemoved,
+    /// An agent was permitted to act for others.
+    DelegationAdded,
+    /// The end of a delegation was moved.
+    DelegationChanged,
+    /// A delegation was switched off.
+    DelegationSuspended,
+    /// A delegation was switched on again.
+    DelegationResumed,
+    /// A delegation was ended for good.
+    DelegationRevoked,
+    /// A token was revoked, with those made from it.
+    TokenRevoked,
+    /// All tokens of a subject so far were revoked.
+    SubjectRevoked,
     /// An access token was issued.
     TokenIssued,
     /// An ID token was issued.
@@ -86,7 +106,7 @@ pub enum AuditEvent {
 
 impl AuditEvent {
     /// All events.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 45] = [
         Self::IssuerCreated,
         Self::IssuerChanged,
         Self::AdministratorCreated,
@@ -118,6 +138,16 @@ impl AuditEvent {
         Self::KeyAcknowledged,
         Self::ClaudeLinked,
         Self::ClaudeUnlinked,
+        Self::TrustedIssuerAdded,
+        Self::TrustedIssuerChanged,
+        Self::TrustedIssuerRemoved,
+        Self::DelegationAdded,
+        Self::DelegationChanged,
+        Self::DelegationSuspended,
+        Self::DelegationResumed,
+        Self::DelegationRevoked,
+        Self::TokenRevoked,
+        Self::SubjectRevoked,
         Self::TokenIssued,
         Self::IdTokenIssued,
         Self::TokenRefused,
@@ -159,6 +189,16 @@ impl AuditEvent {
             Self::KeyAcknowledged => "key.acknowledged",
             Self::ClaudeLinked => "claude.linked",
             Self::ClaudeUnlinked => "claude.unlinked",
+            Self::TrustedIssuerAdded => "trusted_issuer.added",
+            Self::TrustedIssuerChanged => "trusted_issuer.changed",
+            Self::TrustedIssuerRemoved => "trusted_issuer.removed",
+            Self::DelegationAdded => "delegation.added",
+            Self::DelegationChanged => "delegation.changed",
+            Self::DelegationSuspended => "delegation.suspended",
+            Self::DelegationResumed => "delegation.resumed",
+            Self::DelegationRevoked => "delegation.revoked",
+            Self::TokenRevoked => "token.revoked",
+            Self::SubjectRevoked => "subject.revoked",
             Self::TokenIssued => "token.issued",
             Self::IdTokenIssued => "id_token.issued",
             Self::TokenRefused => "token.refused",

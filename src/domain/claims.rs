@@ -7,6 +7,8 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::ports::time::UnixTime;
 
+use super::actor::ActorChain;
+
 /// Claim names that no attribute and no claim source may set: those the issuer writes, and those
 /// that relying parties give a meaning that only an issuer may assert.
 pub const RESERVED_CLAIMS: [&str; 38] = [
@@ -82,13 +84,25 @@ pub struct TokenClaims {
     /// `owner` and the agent's attributes, each a top-level string.
     pub attributes: BTreeMap<String, String>,
     /// `sub_profile`: what the subject is.
-    pub subject_profile: &'static str,
+    pub subject_profile: String,
     /// `acting_agent`: the subject of the agent that presented itself, always.
     pub acting_agent: String,
+    /// `cnf.jkt`: the thumbprint of the key that the token is bound to; `None`: a bearer token (RFC 9449 §6).
+    pub bound_to: Option<String>,
+    /// `act`: who acts for the subject, left out when nobody does (RFC 8693 §4.1).
+    pub actors: ActorChain,
+}
+
+/// `cnf` (RFC 7800 §3.1).
+#[derive(Serialize)]
+struct Confirmation<'c> {
+    jkt: &'c str,
 }
 
 /// The `sub_profile` of an agent.
 pub const AI_AGENT: &str = "ai_agent";
+/// The `sub_profile` of a subject from outside.
+pub const USER: &str = "user";
 
 impl Serialize for TokenClaims {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -109,8 +123,14 @@ impl Serialize for TokenClaims {
         for (name, value) in &self.attributes {
             map.serialize_entry(name, value)?;
         }
-        map.serialize_entry("sub_profile", self.subject_profile)?;
+        map.serialize_entry("sub_profile", &self.subject_profile)?;
         map.serialize_entry("acting_agent", &self.acting_agent)?;
+        if let Some(jkt) = &self.bound_to {
+            map.serialize_entry("cnf", &Confirmation { jkt })?;
+        }
+        if !self.actors.is_empty() {
+            map.serialize_entry("act", &self.actors)?;
+        }
         map.end()
     }
 }

@@ -4,7 +4,8 @@
 use crate::jose::jwk::PublicJwk;
 use crate::ports::time::UnixTime;
 
-use super::id::{AgentId, CredentialId};
+use super::id::{AgentId, CredentialId, TrustedIssuerId};
+use super::trusted_issuer::TokenMatch;
 
 /// Most credentials of an agent that are not revoked or expired.
 pub const CREDENTIALS_MAX: usize = 16;
@@ -43,6 +44,13 @@ pub enum CredentialKind {
         /// The parsed key.
         jwk: Box<PublicJwk>,
     },
+    /// Tokens of a trusted issuer (RFC 7523 §2.2, RFC 8693).
+    Federated {
+        /// Whose tokens.
+        trusted_issuer: TrustedIssuerId,
+        /// Which of them.
+        matching: Box<TokenMatch>,
+    },
 }
 
 impl CredentialKind {
@@ -52,6 +60,7 @@ impl CredentialKind {
         match self {
             Self::ClientSecret { .. } => "client_secret",
             Self::PublicKey { .. } => "public_key",
+            Self::Federated { .. } => "federated",
         }
     }
 }
@@ -76,7 +85,7 @@ impl Credential {
             CredentialKind::PublicKey { jwk } => {
                 self.revoked_at.is_none() && jwk.thumbprint() == key.thumbprint()
             }
-            CredentialKind::ClientSecret { .. } => false,
+            CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => false,
         }
     }
 

@@ -77,3 +77,11 @@ id_type!(
     /// An administrator.
     AdministratorId
 );
+id_type!(
+    /// A trusted issuer.
+    TrustedIssuerId
+);
+id_type!(
+    /// A delegation.
+    DelegationId
+);

@@ -2,12 +2,14 @@
 //! well-formed. No I/O, no async, no SQL, no HTTP. Everything here is parsed once at the edge and
 //! trusted afterwards.
 
+pub mod actor;
 pub mod administrator;
 pub mod agent;
 pub mod audit;
 pub mod claims;
 pub mod claude_link;
 pub mod credential;
+pub mod delegation;
 pub mod group;
 pub mod id;
 pub mod key_consumer;
@@ -19,6 +21,7 @@ pub mod scope;
 pub mod settings;
 pub mod signing_key;
 pub mod text;
+pub mod trusted_issuer;
 
 /// A value from outside that is not well-formed. The message says what is wrong and what is allowed;
 /// it never repeats more than a short, escaped part of the value.

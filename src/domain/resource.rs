@@ -4,7 +4,7 @@ use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
 
 use super::Invalid;
-use super::id::ResourceId;
+use super::id::{AgentId, ResourceId};
 use super::name::Name;
 use super::profile::Profile;
 use super::scope::Scopes;
@@ -34,6 +34,13 @@ pub struct Resource {
     pub lifetime: Option<i64>,
     /// The algorithm of its tokens; `None`: the issuer's default if the profile takes it, else the profile's first.
     pub algorithm: Option<SigningAlgorithm>,
+    /// Whether its tokens may be made by token exchange; `None`: as its profile has it.
+    pub allow_delegation: Option<bool>,
+    /// The agent that is the resource server: it may introspect tokens for this resource, and exchange
+    /// those that it received.
+    pub server: Option<AgentId>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: bool,
     /// The issuer's registry version at its last change.
     pub version: i64,
     /// When it was made.
@@ -42,6 +49,41 @@ pub struct Resource {
     pub updated_at: UnixTime,
     /// When it was removed, if it was.
     pub removed_at: Option<UnixTime>,
+}
+
+impl Resource {
+    /// Whether its tokens may be made by token exchange.
+    #[must_use]
+    pub fn allows_delegation(&self) -> bool {
+        self.allow_delegation
+            .unwrap_or(self.profile.demands().allow_delegation)
+    }
+
+    /// Whether its tokens are bound to a key.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        if self.dpop_required {
+            Binding::Required
+        } else if self.profile.demands().takes_bound_tokens {
+            Binding::Offered
+        } else {
+            Binding::Impossible
+        }
+    }
+}
+
+/// Whether tokens are bound to the key of a proof (RFC 9449 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Those are that are asked for with a proof.
+    Offered,
+    /// All are: without a proof there is none.
+    Required,
+    /// None is, and a proof is refused: who takes them does not look at the binding, so that it would only
+    /// seem to protect.
+    Impossible,
+    /// None is, with or without a proof: an ID token is for the agent itself.
+    None,
 }
 
 /// A resource identifier (RFC 8707 §2): an absolute URI without a fragment, kept byte for byte.
@@ -152,6 +194,40 @@ pub fn check_lifetime(lifetime: i64, profile: Profile, issuer_max: i64) -> Resul
     ))
 }
 
+/// Checks whether a resource's tokens may be bound to a key always.
+///
+/// # Errors
+/// When the relying party takes bearer tokens only.
+pub fn check_dpop_required(required: bool, profile: Profile) -> Result<bool, Invalid> {
+    if !required || profile.demands().takes_bound_tokens {
+        return Ok(required);
+    }
+    Err(Invalid::new(
+        "dpop_required",
+        format!(
+            "must be false for a resource with profile {}, whose relying party takes bearer tokens only",
+            profile.as_str()
+        ),
+    ))
+}
+
+/// Checks whether an agent of ours may be a resource's server.
+///
+/// # Errors
+/// When the relying party is somebody outside: its tokens would become exchangeable for that agent.
+pub fn check_server(profile: Profile) -> Result<(), Invalid> {
+    if profile.demands().default_identifier.is_none() {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        "server",
+        format!(
+            "must be left out for a resource with profile {}: its server is the relying party, not an agent",
+            profile.as_str()
+        ),
+    ))
+}
+
 /// Checks a resource's own algorithm against its profile.
 ///
 /// # Errors
@@ -251,5 +327,14 @@ mod tests {
             "algorithm: must be ES256 or RS256 for a resource with profile claude"
         );
         assert_eq!(check_lifetime(3600, Profile::Claude, 43_200), Ok(3600));
+        assert_eq!(
+            check_dpop_required(true, Profile::Claude)
+                .expect_err("refused")
+                .to_string(),
+            "dpop_required: must be false for a resource with profile claude, whose relying party takes bearer tokens only"
+        );
+        for (required, profile) in [(false, Profile::Claude), (true, Profile::Generic)] {
+            assert_eq!(check_dpop_required(required, profile), Ok(required));
+        }
     }
 }

@@ -47,6 +47,8 @@ pub struct NewAgent {
     pub roles: Vec<String>,
     /// Seconds until it stops getting tokens by itself.
     pub expires_in: Option<i64>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: bool,
     /// Its first credential.
     pub credential: Option<NewCredential>,
 }
@@ -66,6 +68,8 @@ pub struct AgentChanges {
     pub roles: Option<Vec<String>>,
     /// Seconds from now until it stops getting tokens; `Some(None)`: never.
     pub expires_in: Option<Option<i64>>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: Option<bool>,
 }
 
 /// Which agents a list shows.
@@ -155,6 +159,7 @@ impl Issuer {
             attributes,
             status: AgentStatus::Active,
             expires_at: expires_in.map(|seconds| change.now().plus(seconds)),
+            dpop_required: new.dpop_required,
             groups: directory.group_ids(&new.groups)?,
             roles: directory.role_ids(&new.roles)?,
             version: change.version,
@@ -321,6 +326,9 @@ impl Issuer {
         if let Some(seconds) = expires_in {
             after.expires_at = seconds.map(|seconds| change.now().plus(seconds));
         }
+        if let Some(dpop_required) = changes.dpop_required {
+            after.dpop_required = dpop_required;
+        }
         let settings = self.settings_in(&mut change.tx).await?;
         directory.check_token_size(&after, &settings)?;
 
@@ -340,7 +348,8 @@ impl Issuer {
         self.agent(after.name.as_str()).await
     }
 
-    /// Switches an agent off; it gets no token from the commit on. Does nothing to one that is.
+    /// Switches an agent off; it gets no token from the commit on, and those that it has, or acts in,
+    /// are good no longer. Does nothing to one that is.
     ///
     /// # Errors
     /// As [`Issuer::edit_agent`].
@@ -356,6 +365,8 @@ impl Issuer {
             let mut after = before.clone();
             after.status = AgentStatus::Suspended { at: change.now() };
             self.write_agent(&mut change, &before, &mut after).await?;
+            self.end_tokens_of(&mut change, after.subject.as_str())
+                .await?;
             change.audit(
                 AuditEvent::AgentSuspended,
                 target(&after),
@@ -369,7 +380,7 @@ impl Issuer {
         self.agent(before.name.as_str()).await
     }
 
-    /// Switches an agent on again. Does nothing to one that is.
+    /// Switches an agent on again; tokens from before its suspension stay ended. Does nothing to one that is.
     ///
     /// # Errors
     /// As [`Issuer::edit_agent`].
@@ -398,8 +409,8 @@ impl Issuer {
         self.agent(before.name.as_str()).await
     }
 
-    /// Removes an agent for good: its credentials are revoked, it leaves its groups and roles, and its
-    /// name and subject are never given out again. Does nothing to one that is removed.
+    /// Removes an agent for good: its credentials, delegations and tokens are revoked, it leaves its groups
+    /// and roles, and its name and subject are never given out again. Does nothing to one that is removed.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -434,7 +445,10 @@ impl Issuer {
         after.groups = Vec::new();
         after.roles = Vec::new();
         self.write_agent(&mut change, &before, &mut after).await?;
+        self.end_tokens_of(&mut change, after.subject.as_str())
+            .await?;
         self.drop_claude_link(&mut change, &before).await?;
+        self.revoke_delegations_of(&mut change, &before).await?;
         let detail = json!({
             "subject": before.subject,
             "owner": before.owner,
@@ -525,6 +539,7 @@ fn audit_created(change: &mut Change, view: &AgentView) {
         "groups": view.groups,
         "roles": view.roles,
         "expires_at": agent.expires_at.map(|at| at.0),
+        "dpop_required": agent.dpop_required.then_some(true),
     });
     change.audit(
         AuditEvent::AgentCreated,
@@ -554,6 +569,7 @@ fn difference(before: &Agent, after: &Agent, directory: &Directory) -> Differenc
         &before.expires_at.map(|at| at.0),
         &after.expires_at.map(|at| at.0),
     );
+    difference.note("dpop_required", &before.dpop_required, &after.dpop_required);
     difference
 }
 

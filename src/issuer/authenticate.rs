@@ -23,6 +23,8 @@ use crate::store::AgentAggregate;
 use crate::store::StoreError;
 
 use super::Issuer;
+use super::external_token::{ExternalTokenError, TrustedFor};
+use super::federated::{ExternalIdentity, NoAgent};
 use super::secrets::SecretsError;
 
 /// Longest client assertion, in bytes, looked at before anything is parsed.
@@ -42,15 +44,19 @@ pub enum ClientAuthMethod {
     /// A secret in the form (RFC 6749 §2.3.1).
     ClientSecretPost,
     /// A signed assertion (RFC 7523 §2.2, OpenID Connect Core §9).
+    /// An assertion signed by the agent's own key or by a trusted issuer is the same on the wire.
     PrivateKeyJwt,
+    /// A JWT-SVID (draft-ietf-oauth-spiffe-client-auth §3.1).
+    SpiffeJwt,
 }
 
 impl ClientAuthMethod {
     /// All methods, as discovery lists them.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 4] = [
         Self::ClientSecretBasic,
         Self::ClientSecretPost,
         Self::PrivateKeyJwt,
+        Self::SpiffeJwt,
     ];
 
     /// The method's registered name.
@@ -60,6 +66,7 @@ impl ClientAuthMethod {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
             Self::PrivateKeyJwt => "private_key_jwt",
+            Self::SpiffeJwt => "spiffe_jwt",
         }
     }
 }
@@ -75,12 +82,19 @@ pub enum PresentedCredential {
         /// The secret.
         unverified_secret: SecretString,
     },
-    /// A client assertion.
+    /// A client assertion: the client's own, or a token of a trusted issuer.
     Assertion {
         /// The `client_id` parameter, if it was sent.
         unverified_client_id: Option<String>,
         /// The compact JWS.
         unverified_assertion: SecretString,
+    },
+    /// A JWT-SVID.
+    JwtSvid {
+        /// The `client_id` parameter, if it was sent.
+        unverified_client_id: Option<String>,
+        /// The compact JWS.
+        unverified_svid: SecretString,
     },
 }
 
@@ -97,6 +111,7 @@ impl PresentedCredential {
         match self {
             Self::Secret { method, .. } => *method,
             Self::Assertion { .. } => ClientAuthMethod::PrivateKeyJwt,
+            Self::JwtSvid { .. } => ClientAuthMethod::SpiffeJwt,
         }
     }
 }
@@ -123,7 +138,17 @@ pub enum AuthenticationError {
         /// The agent that signed it.
         client: Arc<AgentAggregate>,
     },
-    /// A fault of ours.
+    /// A trusted issuer signed the token, which it is told has another fault or proves no agent.
+    #[error("{problem}")]
+    External {
+        /// What, as a sentence for the client.
+        problem: String,
+        /// Whom it claimed to be, else whom the trusted issuer says it is.
+        claimed: String,
+        /// True when a newer row of the database could change the answer.
+        rests_on_state: bool,
+    },
+    /// A fault of ours, or keys of a trusted issuer that cannot be had.
     #[error("the service cannot authenticate anyone at present")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -141,7 +166,16 @@ pub struct AuthenticatedClient {
     method: ClientAuthMethod,
     credential: CredentialId,
     spends: Option<SpentAssertion>,
+    external: Option<Arc<ExternalIdentity>>,
     basis: i64,
+}
+
+/// A token of a trusted issuer, as it was presented.
+struct ExternalProof<'r> {
+    claimed: Option<&'r str>,
+    unverified_token: &'r str,
+    used: TrustedFor,
+    method: ClientAuthMethod,
 }
 
 /// The single-use mark of an assertion, set when the token that it pays for is recorded.
@@ -151,6 +185,47 @@ pub struct SpentAssertion {
     pub digest: [u8; 16],
     /// Until when a replay must be recognised.
     pub expires_at: UnixTime,
+    /// What it marks.
+    pub what: Spent,
+}
+
+/// What is taken only once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spent {
+    /// What a client proved itself with.
+    ClientAssertion,
+    /// A subject token of a trusted issuer.
+    SubjectToken,
+    /// An actor token of a trusted issuer.
+    ActorToken,
+    /// A proof of holding a key (RFC 9449 §11.1).
+    DpopProof,
+}
+
+impl SpentAssertion {
+    /// The mark of what `principal` (a kind and an id, neither with a NUL) numbered `jti`, which expires
+    /// at `expires_at`; of a client assertion until [`SpentAssertion::as_of`] says otherwise.
+    pub(super) fn of(principal: [&str; 2], jti: &str, expires_at: UnixTime) -> Self {
+        let mut marked = Vec::with_capacity(jti.len() + 64);
+        for part in principal {
+            marked.extend_from_slice(part.as_bytes());
+            marked.push(0);
+        }
+        marked.extend_from_slice(jti.as_bytes());
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&sha256(&marked)[..16]);
+        // Kept past exp by the skew: until then it would still be taken.
+        Self {
+            digest,
+            expires_at: expires_at.plus(SKEW_SECONDS + 1),
+            what: Spent::ClientAssertion,
+        }
+    }
+
+    /// The same mark, of something else.
+    pub(super) fn as_of(self, what: Spent) -> Self {
+        Self { what, ..self }
+    }
 }
 
 impl AuthenticatedClient {
@@ -176,6 +251,12 @@ impl AuthenticatedClient {
     #[must_use]
     pub fn spends(&self) -> Option<SpentAssertion> {
         self.spends
+    }
+
+    /// Who it is elsewhere, when a trusted issuer's token proved it.
+    #[must_use]
+    pub fn external(&self) -> Option<&Arc<ExternalIdentity>> {
+        self.external.as_ref()
     }
 
     /// The registry version that everything believed here is at least as new as.
@@ -225,6 +306,19 @@ impl Issuer {
                 )
                 .await
             }
+            PresentedCredential::JwtSvid {
+                unverified_client_id,
+                unverified_svid,
+            } => {
+                use secrecy::ExposeSecret as _;
+                let presented = ExternalProof {
+                    claimed: unverified_client_id.as_deref(),
+                    unverified_token: unverified_svid.expose_secret(),
+                    used: TrustedFor::SpiffeClientAuth,
+                    method: ClientAuthMethod::SpiffeJwt,
+                };
+                self.authenticate_external(presented, basis, now).await
+            }
         }
     }
 
@@ -268,6 +362,7 @@ impl Issuer {
                         method,
                         credential: id,
                         spends: None,
+                        external: None,
                         basis,
                     },
                     now,
@@ -319,11 +414,10 @@ impl Issuer {
             .get("sub")
             .and_then(|value| value.as_str());
         let (Some(client_id), true) = (issuer, issuer == subject) else {
-            return Err(refused(
-                "iss and sub of the assertion are not the same string",
-                claimed,
-                false,
-            ));
+            let presented = (claimed, unverified_assertion);
+            return self
+                .authenticate_foreign(presented, issuer, basis, now)
+                .await;
         };
         if claimed.is_some_and(|claimed| claimed != client_id) {
             return Err(refused(
@@ -362,6 +456,91 @@ impl Issuer {
                 method,
                 credential: id,
                 spends: Some(spends),
+                external: None,
+                basis,
+            },
+            now,
+        )
+    }
+
+    /// An assertion that the client did not make itself.
+    async fn authenticate_foreign(
+        &self,
+        (claimed, unverified_token): (Option<&str>, &str),
+        unverified_issuer: Option<&str>,
+        basis: i64,
+        now: UnixTime,
+    ) -> Result<AuthenticatedClient, AuthenticationError> {
+        // Whose iss is no URL is no trusted issuer.
+        if !unverified_issuer.is_some_and(|issuer| issuer.contains("://")) {
+            return Err(refused(
+                "iss and sub of the assertion are not the same string",
+                claimed,
+                false,
+            ));
+        }
+        let presented = ExternalProof {
+            claimed,
+            unverified_token,
+            used: TrustedFor::ClientAuth,
+            method: ClientAuthMethod::PrivateKeyJwt,
+        };
+        self.authenticate_external(presented, basis, now).await
+    }
+
+    /// A token of a trusted issuer, and which agent it proves (RFC 7523 §3: `iss` need not be the client).
+    async fn authenticate_external(
+        &self,
+        presented: ExternalProof<'_>,
+        basis: i64,
+        now: UnixTime,
+    ) -> Result<AuthenticatedClient, AuthenticationError> {
+        let ExternalProof {
+            claimed,
+            unverified_token,
+            used,
+            method,
+        } = presented;
+        // CA-046: what we issued proves what an agent may do, not who presents it.
+        if self.claims_to_be_ours(unverified_token) {
+            return Err(refused(
+                "a token of this issuer is no client assertion",
+                claimed,
+                false,
+            ));
+        }
+        let told =
+            |problem: String, claimed: String, rests_on_state| AuthenticationError::External {
+                problem,
+                claimed,
+                rests_on_state,
+            };
+        let verified = self.verify_external(unverified_token, used, now).await;
+        let token = verified.map_err(|error| match error {
+            ExternalTokenError::Unproven(reason) => refused(reason, claimed, true),
+            ExternalTokenError::Fault(problem) => {
+                told(problem, claimed.unwrap_or_default().to_owned(), true)
+            }
+            error @ ExternalTokenError::KeysUnavailable { .. } => {
+                AuthenticationError::Unavailable(Box::new(error))
+            }
+        })?;
+        let (aggregate, credential) = match self.federated_agent(&token, claimed, now).await {
+            Ok(found) => found,
+            Err(NoAgent::Store(error)) => return Err(error.into()),
+            Err(NoAgent::Told(problem)) => {
+                let claimed = claimed.unwrap_or(&token.subject).to_owned();
+                return Err(told(problem, claimed, true));
+            }
+        };
+        let external = ExternalIdentity::of(&token);
+        active(
+            AuthenticatedClient {
+                aggregate,
+                method,
+                credential,
+                spends: token.spends,
+                external: Some(Arc::new(external)),
                 basis,
             },
             now,
@@ -399,18 +578,8 @@ impl Issuer {
                 "jti must be there, with 1 to {JTI_MAX_BYTES} bytes, and new in each assertion"
             ));
         }
-        let mut marked = Vec::with_capacity(jti.len() + 64);
-        marked.extend_from_slice(b"private_key_jwt\0");
-        marked.extend_from_slice(aggregate.agent.id.as_str().as_bytes());
-        marked.push(0);
-        marked.extend_from_slice(jti.as_bytes());
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&sha256(&marked)[..16]);
-        // Kept past exp by the skew: until then the assertion would still be taken.
-        Ok(SpentAssertion {
-            digest,
-            expires_at: expires_at.plus(SKEW_SECONDS + 1),
-        })
+        let principal = ["private_key_jwt", aggregate.agent.id.as_str()];
+        Ok(SpentAssertion::of(principal, jti, expires_at))
     }
 
     /// After a restore: an assertion that may have been used already is refused, also one that does not
@@ -430,7 +599,7 @@ impl Issuer {
     }
 
     /// The agent of that name. `None` is never remembered: it comes from the database, just now.
-    async fn known_agent(
+    pub(super) async fn known_agent(
         &self,
         client_id: &str,
     ) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
@@ -456,7 +625,7 @@ fn verify_signature<'c>(
         .filter(|credential| credential.is_live(now))
         .filter_map(|credential| match &credential.kind {
             CredentialKind::PublicKey { jwk } => Some((credential, jwk)),
-            CredentialKind::ClientSecret { .. } => None,
+            CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => None,
         })
         .filter(|(_, jwk)| unverified.may_be_signed_by(jwk))
         .filter(|(_, jwk)| {

@@ -13,11 +13,12 @@ use quick_cache::sync::Cache;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::domain::group::Group;
-use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId};
+use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId, TrustedIssuerId};
 use crate::domain::key_consumer::KeyConsumer;
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::settings::IssuerSettings;
+use crate::domain::trusted_issuer::TrustedIssuer;
 use crate::ports::time::UnixTime;
 use crate::store::AgentAggregate;
 use crate::store::{Head, Store, StoreError, Tx};
@@ -49,6 +50,8 @@ pub struct Policy {
     pub assertions_not_before: UnixTime,
     /// Those who hold copies of the keys, and which.
     pub key_consumers: Vec<KeyConsumer>,
+    /// Issuers whose tokens are believed, in id order.
+    pub trusted_issuers: BTreeMap<TrustedIssuerId, TrustedIssuer>,
     /// The signing keys, parsed.
     pub keyring: Keyring,
 }
@@ -90,6 +93,12 @@ impl Policy {
             .collect();
         let assertions_not_before = tx.assertions_not_before(issuer).await?;
         let key_consumers = tx.key_consumers(issuer).await?;
+        let trusted_issuers = tx
+            .trusted_issuers(issuer)
+            .await?
+            .into_iter()
+            .map(|trusted| (trusted.id.clone(), trusted))
+            .collect();
         let keys = tx.keys(issuer).await?;
         let keyring = Keyring::open(issuer, keys, sealing, previous)
             .map_err(|error| StoreError::corrupt(error.to_string()))?;
@@ -100,6 +109,7 @@ impl Policy {
             resources,
             assertions_not_before,
             key_consumers,
+            trusted_issuers,
             keyring,
         })
     }

@@ -64,6 +64,15 @@ impl Change {
     }
 }
 
+impl Change {
+    /// Notes the `jti` of the token that the last audit entry is about.
+    pub fn about_token(&mut self, token_id: &str) {
+        if let Some(last) = self.drafts.last_mut() {
+            last.token_id = Some(token_id.to_owned());
+        }
+    }
+}
+
 impl Issuer {
     /// Begins a change: takes the head row, which orders it against every other change and every
     /// token, and the next registry version.

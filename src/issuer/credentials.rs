@@ -10,10 +10,13 @@ use crate::domain::Invalid;
 use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEvent;
 use crate::domain::credential::{CREDENTIALS_MAX, Credential, CredentialKind, LIVE_SECRETS_MAX};
-use crate::domain::id::CredentialId;
+use crate::domain::id::{CredentialId, TrustedIssuerId};
+use crate::domain::name::Name;
 use crate::domain::text;
+use crate::domain::trusted_issuer::TokenMatch;
 use crate::jose::jwk::PublicJwk;
 use crate::ports::time::UnixTime;
+use crate::relying_party::cel::check_condition;
 
 use super::agents::{EXPIRES_IN_MAX_SECONDS, check_expires_in, target};
 use super::change::{Change, Touches};
@@ -43,6 +46,13 @@ pub enum NewCredentialKind {
     ClientSecret,
     /// A public key, whose private half stays with the agent.
     PublicKey(UnverifiedKey),
+    /// Tokens of a trusted issuer.
+    Federated {
+        /// The trusted issuer's name.
+        trusted_issuer: String,
+        /// Which of its tokens.
+        matching: TokenMatch,
+    },
 }
 
 /// A public key as somebody sent it.
@@ -82,9 +92,19 @@ pub struct AddedCredential {
 
 /// A credential checked and hashed, before the transaction: neither is done while the head row is held.
 pub(super) struct PreparedCredential {
-    kind: CredentialKind,
+    kind: PreparedKind,
     secret: Option<SecretString>,
     expires_in: Option<i64>,
+}
+
+/// What kind it becomes.
+enum PreparedKind {
+    Ready(CredentialKind),
+    /// The trusted issuer is found by its name in the change's transaction.
+    Federated {
+        trusted_issuer: Name,
+        matching: Box<TokenMatch>,
+    },
 }
 
 impl Issuer {
@@ -238,7 +258,8 @@ impl Issuer {
                 text::line(field, kid, KID_MAX_CHARS)
                     .map_err(|invalid| Invalid::new(field, format!("`kid` {}", invalid.problem)))?;
             }
-            Ok::<_, Invalid>((CredentialKind::PublicKey { jwk: Box::new(jwk) }, None))
+            let kind = CredentialKind::PublicKey { jwk: Box::new(jwk) };
+            Ok::<_, Invalid>((PreparedKind::Ready(kind), None))
         };
         let (kind, secret) = match new.kind {
             NewCredentialKind::ClientSecret => {
@@ -247,7 +268,7 @@ impl Issuer {
                     .issue(&*self.ports.random)
                     .map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
                 (
-                    CredentialKind::ClientSecret { hash: made.hash },
+                    PreparedKind::Ready(CredentialKind::ClientSecret { hash: made.hash }),
                     Some(made.plaintext),
                 )
             }
@@ -261,6 +282,10 @@ impl Issuer {
                     .map_err(|error| Invalid::new("pem", error.to_string()))?;
                 public_key(jwk, "pem")?
             }
+            NewCredentialKind::Federated {
+                trusted_issuer,
+                matching,
+            } => (prepare_match(&trusted_issuer, matching)?, None),
         };
         Ok(PreparedCredential {
             kind,
@@ -292,12 +317,22 @@ impl Issuer {
         agent: &Agent,
         prepared: PreparedCredential,
     ) -> Result<(Credential, Option<SecretString>), IssuerError> {
+        let kind = match prepared.kind {
+            PreparedKind::Ready(kind) => kind,
+            PreparedKind::Federated {
+                trusted_issuer,
+                matching,
+            } => CredentialKind::Federated {
+                trusted_issuer: self.trusted_for_agents(change, &trusted_issuer).await?,
+                matching,
+            },
+        };
         let held = change.tx.credentials_of(&self.id, &agent.id).await?;
-        check_room(agent, &held, &prepared.kind, change.now())?;
+        check_room(agent, &held, &kind, change.now())?;
         let credential = Credential {
             id: CredentialId::new(change.at, &*self.ports.random),
             agent: agent.id.clone(),
-            kind: prepared.kind,
+            kind,
             not_before: change.now(),
             expires_at: prepared
                 .expires_in
@@ -309,6 +344,26 @@ impl Issuer {
             return Err(IssuerError::Conflict(already_registered(&credential.kind)));
         }
         Ok((credential, prepared.secret))
+    }
+
+    /// The trusted issuer of that name, which must be trusted to prove agents.
+    async fn trusted_for_agents(
+        &self,
+        change: &mut Change,
+        name: &Name,
+    ) -> Result<TrustedIssuerId, IssuerError> {
+        let found = change
+            .tx
+            .trusted_issuer_by_name(&self.id, name.as_str())
+            .await?;
+        let trusted =
+            found.ok_or_else(|| IssuerError::not_found("trusted issuer", name.as_str()))?;
+        if !trusted.definition.client_auth {
+            return Err(IssuerError::Conflict(format!(
+                "the trusted issuer '{name}' is not trusted to prove agents; if it is to be, first: firman trusted-issuer edit {name} --trust client_auth"
+            )));
+        }
+        Ok(trusted.id)
     }
 
     async fn credential_of(
@@ -342,24 +397,43 @@ fn check_replacement(
             old.id
         )));
     }
-    match (&old.kind, &prepared.kind) {
-        (CredentialKind::ClientSecret { .. }, CredentialKind::ClientSecret { .. })
-        | (CredentialKind::PublicKey { .. }, CredentialKind::PublicKey { .. }) => Ok(()),
-        (CredentialKind::PublicKey { .. }, CredentialKind::ClientSecret { .. }) => {
-            Err(Invalid::new(
-                "jwk",
-                "is missing: a public key is replaced by a public key, given as jwk or pem",
-            )
-            .into())
-        }
-        (CredentialKind::ClientSecret { .. }, CredentialKind::PublicKey { .. }) => {
-            Err(Invalid::new(
-                "jwk",
-                "is not wanted: a client secret is replaced by a client secret, which is made here",
-            )
-            .into())
-        }
+    use CredentialKind::{ClientSecret, Federated, PublicKey};
+    let new = match &prepared.kind {
+        PreparedKind::Ready(kind) => Some(kind),
+        PreparedKind::Federated { .. } => None,
+    };
+    match (&old.kind, new) {
+        (ClientSecret { .. }, Some(ClientSecret { .. }))
+        | (PublicKey { .. }, Some(PublicKey { .. })) => Ok(()),
+        (PublicKey { .. }, Some(ClientSecret { .. })) => Err(Invalid::new(
+            "jwk",
+            "is missing: a public key is replaced by a public key, given as jwk or pem",
+        )
+        .into()),
+        (ClientSecret { .. }, Some(PublicKey { .. })) => Err(Invalid::new(
+            "jwk",
+            "is not wanted: a client secret is replaced by a client secret, which is made here",
+        )
+        .into()),
+        (Federated { .. }, _) | (_, Some(Federated { .. }) | None) => Err(IssuerError::Conflict(
+            "a federated credential holds nothing to rotate: its keys are the trusted issuer's; add another and revoke this one"
+                .to_owned(),
+        )),
     }
+}
+
+/// Checks a match, its condition included, which is compiled for it.
+fn prepare_match(trusted_issuer: &str, matching: TokenMatch) -> Result<PreparedKind, IssuerError> {
+    let trusted_issuer = known_name("trusted issuer", trusted_issuer)?;
+    matching.check()?;
+    matching
+        .condition
+        .as_deref()
+        .map_or(Ok(()), check_condition)?;
+    Ok(PreparedKind::Federated {
+        trusted_issuer,
+        matching: Box::new(matching),
+    })
 }
 
 fn check_room(
@@ -396,7 +470,7 @@ fn check_room(
 
 fn already_registered(kind: &CredentialKind) -> String {
     match kind {
-        CredentialKind::ClientSecret { .. } => {
+        CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => {
             "a credential with this id exists already; try again".to_owned()
         }
         CredentialKind::PublicKey { jwk } => format!(
@@ -408,15 +482,24 @@ fn already_registered(kind: &CredentialKind) -> String {
 }
 
 /// The facts of a credential for the audit: never the secret or its hash.
-fn facts(credential: &Credential) -> Value {
+pub(super) fn facts(credential: &Credential) -> Value {
     let thumbprint = match &credential.kind {
-        CredentialKind::ClientSecret { .. } => None,
+        CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => None,
         CredentialKind::PublicKey { jwk } => Some(jwk.thumbprint().to_owned()),
     };
-    json!({
+    let mut facts = json!({
         "id": credential.id,
         "kind": credential.kind.as_str(),
         "thumbprint": thumbprint,
         "expires_at": credential.expires_at.map(|at| at.0),
-    })
+    });
+    if let CredentialKind::Federated {
+        trusted_issuer,
+        matching,
+    } = &credential.kind
+    {
+        facts["trusted_issuer"] = json!(trusted_issuer);
+        facts["match"] = json!(matching);
+    }
+    facts
 }

@@ -102,6 +102,12 @@ impl Directory {
         self.roles.iter().filter(move |role| ids.contains(&role.id))
     }
 
+    /// Whether a role of an agent grants a resource.
+    pub(crate) fn grants(&self, agent: &Agent, resource: &ResourceId) -> bool {
+        self.all_roles(agent)
+            .any(|role| role.grants.iter().any(|grant| grant.resource == *resource))
+    }
+
     /// Refuses an agent whose largest token would be longer than every hop on its way takes: better
     /// told to who assigns than to the agent at night.
     pub(crate) fn check_token_size(

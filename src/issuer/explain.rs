@@ -12,6 +12,7 @@ use crate::ports::time::UnixTime;
 use super::authorize::client_credentials::{ClientCredentialsRequest, Decision, decide};
 use super::authorize::{AuthorizationError, HeldRole, held_roles, scopes_given};
 use super::cache::Policy;
+use super::delegations::DelegationView;
 use super::directory::known_name;
 use super::mint::{MintError, agent_claims, check_length};
 use super::{Issuer, IssuerError};
@@ -38,6 +39,8 @@ pub struct Explanation {
     pub claims: Option<Value>,
     /// Why no token would be given.
     pub refusal: Option<Refusal>,
+    /// For whom it may act, with which token exchange begins: the delegations that hold now.
+    pub delegations: Vec<DelegationView>,
 }
 
 /// An error as the token endpoint would give it.
@@ -100,10 +103,8 @@ impl Issuer {
             .map_or_else(|| Ok(Scopes::new()), parse_scopes)?;
         self.catch_up().await?;
         let policy = self.registry.policy();
-        let mut tx = self.store.read().await?;
-        let found = tx.agent_by_name(&self.id, name.as_str()).await?;
-        tx.rollback().await?;
-        let agent = found.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        let now = self.ports.clock.now();
+        let (agent, delegations) = self.agent_and_delegations(&name, now).await?;
         let asked = match query.resource.as_deref() {
             // The issuer itself, whose tokens `openid` asks for: an audience that is no resource.
             None => None,
@@ -123,7 +124,6 @@ impl Issuer {
             .collect();
         resources.sort_by(|a, b| a.resource.cmp(&b.resource));
 
-        let now = self.ports.clock.now();
         let request = ClientCredentialsRequest {
             audience: asked.map_or_else(
                 || query.resource.clone(),
@@ -161,7 +161,24 @@ impl Issuer {
             resources,
             claims,
             refusal,
+            delegations,
         })
+    }
+
+    /// An agent and those of its delegations that hold at `now`.
+    async fn agent_and_delegations(
+        &self,
+        name: &Name,
+        now: UnixTime,
+    ) -> Result<(Agent, Vec<DelegationView>), IssuerError> {
+        let mut tx = self.store.read().await?;
+        let found = tx.aggregate_by_name(&self.id, name.as_str()).await?;
+        let found = found.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
+        let mut delegations = found.delegations;
+        delegations.retain(|delegation| delegation.is_live(now));
+        let delegations = self.delegation_views(&mut tx, delegations).await?;
+        tx.rollback().await?;
+        Ok((found.agent, delegations))
     }
 }
 
@@ -181,6 +198,10 @@ impl From<AuthorizationError> for Refusal {
             AuthorizationError::InvalidRequest(description) => ("invalid_request", description),
             AuthorizationError::InvalidScope(description) => ("invalid_scope", description),
             AuthorizationError::InvalidTarget(description) => ("invalid_target", description),
+            AuthorizationError::UnauthorizedClient(description) => {
+                ("unauthorized_client", description)
+            }
+            AuthorizationError::NoProof(description) => ("invalid_dpop_proof", description),
         };
         Self { error, description }
     }

@@ -11,6 +11,7 @@ use crate::domain::id::IssuerId;
 use crate::domain::signing_key::{KeyState, SigningKeyRecord};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::digest::{base64url, sha256};
+use crate::jose::jwk::PublicJwk;
 use crate::jose::key::SigningKey;
 use crate::store::StoredKey;
 
@@ -52,7 +53,12 @@ impl Rendered {
     /// Renders a JSON document.
     #[must_use]
     pub fn json(document: &serde_json::Value) -> Self {
-        let body = bytes::Bytes::from(document.to_string());
+        Self::of(bytes::Bytes::from(document.to_string()))
+    }
+
+    /// A document that is rendered already.
+    #[must_use]
+    pub fn of(body: bytes::Bytes) -> Self {
         let etag = format!("\"{}\"", &base64url(&sha256(&body))[..22]);
         Self { body, etag }
     }
@@ -121,6 +127,12 @@ impl Keyring {
     #[must_use]
     pub fn active(&self, algorithm: SigningAlgorithm) -> Option<&Arc<SigningKey>> {
         self.active.get(&algorithm)
+    }
+
+    /// The public half of a published key, to verify what it signed.
+    #[must_use]
+    pub fn verifying(&self, kid: &str) -> Option<&PublicJwk> {
+        self.parsed.get(kid).map(|key| key.public_jwk())
     }
 
     /// The records of all keys, the newest last.

@@ -24,6 +24,8 @@ use crate::ports::time::UnixMillis;
 use crate::store::UsedAssertion;
 use crate::store::{Head, StoreError, Tx};
 
+use super::authenticate::Spent;
+use super::authorize::Basis;
 use super::mint::{IssuedToken, Minted};
 use super::secrets::is_well_formed;
 use super::{Caller, Issuer};
@@ -49,8 +51,10 @@ pub enum Outcome {
     Recorded(IssuedToken),
     /// What it was decided on has changed: decide again.
     Stale,
-    /// Its assertion was used before.
-    Replayed,
+    /// Something that is taken once was used before.
+    Replayed(Spent),
+    /// The token that it is made from was revoked.
+    Revoked,
     /// It could not be recorded: nothing leaves.
     Unavailable,
 }
@@ -349,7 +353,8 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
             let outcome = match verdict {
                 Verdict::Recorded => Outcome::Recorded(issuance.minted.issued),
                 Verdict::Stale => Outcome::Stale,
-                Verdict::Replayed => Outcome::Replayed,
+                Verdict::Replayed(what) => Outcome::Replayed(what),
+                Verdict::Revoked => Outcome::Revoked,
                 Verdict::Unavailable => Outcome::Unavailable,
             };
             // A caller that went away meanwhile gets nothing; its token stays recorded and unseen.
@@ -362,7 +367,8 @@ async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
 enum Verdict {
     Recorded,
     Stale,
-    Replayed,
+    Replayed(Spent),
+    Revoked,
     Unavailable,
 }
 
@@ -387,6 +393,7 @@ impl Issuer {
         }
         self.mark_assertions(&mut tx, issuances, &mut verdicts)
             .await?;
+        self.note_lineage(&mut tx, issuances, &verdicts).await?;
         let mut drafts: Vec<AuditDraft> = issuances
             .iter()
             .zip(&verdicts)
@@ -416,26 +423,63 @@ impl Issuer {
             return Ok(Verdict::Unavailable);
         }
         let authorization = &issuance.minted.authorization;
-        let basis = authorization.basis();
-        if basis.version == head.registry_version {
+        if !self.is_current(tx, head, authorization.basis()).await? {
+            return Ok(Verdict::Stale);
+        }
+        let Some(delegated) = authorization.delegated() else {
             return Ok(Verdict::Recorded);
+        };
+        let parent = &delegated.parent;
+        let is_revoked = tx
+            .is_token_revoked(&self.id, &parent.id, &parent.principals, parent.issued_at)
+            .await?;
+        Ok(if is_revoked {
+            Verdict::Revoked
+        } else {
+            Verdict::Recorded
+        })
+    }
+
+    async fn is_current(
+        &self,
+        tx: &mut Tx,
+        head: &Head,
+        basis: &Basis,
+    ) -> Result<bool, StoreError> {
+        if basis.version == head.registry_version {
+            return Ok(true);
         }
         // A basis newer than the head is one that the database lost.
         if basis.version > head.registry_version || head.policy_version > basis.version {
-            return Ok(Verdict::Stale);
+            return Ok(false);
         }
-        let version = match self.registry.cached_version(&basis.client_id) {
-            Some(version) => Some(version),
-            None => {
-                tx.agent_version(&self.id, &authorization.agent().id)
-                    .await?
+        for agent in &basis.agents {
+            let version = match self.registry.cached_version(&agent.name) {
+                Some(version) => Some(version),
+                None => tx.agent_version(&self.id, &agent.id).await?,
+            };
+            if version.is_none_or(|version| version > basis.version) {
+                return Ok(false);
             }
-        };
-        Ok(if version.is_some_and(|version| version <= basis.version) {
-            Verdict::Recorded
-        } else {
-            Verdict::Stale
-        })
+        }
+        Ok(true)
+    }
+
+    /// Notes what each delegated token was made from, in the transaction that records it.
+    async fn note_lineage(
+        &self,
+        tx: &mut Tx,
+        issuances: &[Issuance],
+        verdicts: &[Verdict],
+    ) -> Result<(), StoreError> {
+        for (issuance, verdict) in issuances.iter().zip(verdicts) {
+            if *verdict == Verdict::Recorded
+                && let Some(row) = issuance.minted.lineage()
+            {
+                tx.insert_lineage(&self.id, &row).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Marks the assertions of what is to be recorded; those that were used before are replays.
@@ -448,20 +492,22 @@ impl Issuer {
         let mut in_batch = HashSet::new();
         let mut marks = Vec::new();
         for (issuance, verdict) in issuances.iter().zip(verdicts.iter_mut()) {
-            let Some(spent) = issuance.minted.authorization.spends() else {
-                continue;
-            };
             if *verdict != Verdict::Recorded {
                 continue;
             }
-            if in_batch.insert(spent.digest) {
-                marks.push(UsedAssertion {
-                    digest: spent.digest,
-                    token_id: issuance.minted.token_id.clone(),
-                    expires_at: spent.expires_at,
-                });
-            } else {
-                *verdict = Verdict::Replayed;
+            let spends = issuance.minted.authorization.spends();
+            if let Some(spent) = spends.iter().find(|spent| in_batch.contains(&spent.digest)) {
+                *verdict = Verdict::Replayed(spent.what);
+                continue;
+            }
+            for spent in spends {
+                if in_batch.insert(spent.digest) {
+                    marks.push(UsedAssertion {
+                        digest: spent.digest,
+                        token_id: issuance.minted.token_id.clone(),
+                        expires_at: spent.expires_at,
+                    });
+                }
             }
         }
         if marks.is_empty() {
@@ -473,18 +519,18 @@ impl Issuer {
         }
         let digests: Vec<[u8; 16]> = marks.iter().map(|mark| mark.digest).collect();
         let token_ids: Vec<String> = marks.into_iter().map(|mark| mark.token_id).collect();
-        let winners: HashSet<String> = tx
+        let won: HashSet<[u8; 16]> = tx
             .used_assertion_winners(&self.id, &token_ids, &digests)
             .await?
             .into_iter()
             .collect();
         for (issuance, verdict) in issuances.iter().zip(verdicts.iter_mut()) {
-            let spends = issuance.minted.authorization.spends().is_some();
+            let spends = issuance.minted.authorization.spends();
+            // One that won a mark and lost another leaves the first used: its bearer showed it.
             if *verdict == Verdict::Recorded
-                && spends
-                && !winners.contains(&issuance.minted.token_id)
+                && let Some(lost) = spends.iter().find(|spent| !won.contains(&spent.digest))
             {
-                *verdict = Verdict::Replayed;
+                *verdict = Verdict::Replayed(lost.what);
             }
         }
         Ok(())

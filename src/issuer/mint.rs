@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde_json::json;
 
+use crate::domain::actor::ActorChain;
 use crate::domain::agent::Agent;
 use crate::domain::audit::{AuditDraft, AuditEvent};
 use crate::domain::claims::{AI_AGENT, TokenClaims, is_reserved_claim};
@@ -15,7 +16,9 @@ use crate::jose::digest::base64url;
 use crate::jose::key::SigningKey;
 use crate::ports::random::{Random, random_bytes};
 use crate::ports::time::{UnixMillis, UnixTime};
+use crate::store::LineageRow;
 
+use super::authorize::token_exchange::{Delegated, TokenType};
 use super::authorize::{self, Authorization, Target};
 use super::cache::Policy;
 use super::{Caller, Issuer};
@@ -50,8 +53,25 @@ pub enum MintError {
 pub struct Minted {
     pub(super) authorization: Authorization,
     pub(super) token_id: String,
+    pub(super) issued_at: UnixTime,
     pub(super) drafts: Vec<AuditDraft>,
     pub(super) issued: IssuedToken,
+}
+
+impl Minted {
+    /// What a delegated token was made from.
+    pub(super) fn lineage(&self) -> Option<LineageRow> {
+        let delegated = self.authorization.delegated()?;
+        Some(LineageRow {
+            token_id: self.token_id.clone(),
+            parent_id: delegated.parent.id.clone(),
+            delegation: delegated.delegation.clone(),
+            subject: delegated.subject.clone(),
+            actor: self.authorization.agent().id.clone(),
+            issued_at: self.issued_at,
+            expires_at: self.issued_at.plus(self.authorization.lifetime()),
+        })
+    }
 }
 
 impl fmt::Debug for Minted {
@@ -72,6 +92,10 @@ pub struct IssuedToken {
     pub expires_in: i64,
     /// Granted scopes, space-separated.
     pub scope: String,
+    /// What the token is, when it was asked for as a type (RFC 8693 §2.2.1).
+    pub issued_token_type: Option<TokenType>,
+    /// True when the access token is bound to a key (RFC 9449 §5).
+    pub is_bound: bool,
 }
 
 impl fmt::Debug for IssuedToken {
@@ -114,12 +138,20 @@ impl Issuer {
             caller,
             now,
         };
-        let mut drafts = vec![entry.draft(AuditEvent::TokenIssued, &claims)];
+        let issued_token_type = authorization
+            .delegated()
+            .map(|delegated| delegated.token_type);
+        let event = match issued_token_type {
+            Some(TokenType::IdToken) => AuditEvent::IdTokenIssued,
+            Some(TokenType::AccessToken | TokenType::Jwt) | None => AuditEvent::TokenIssued,
+        };
+        let mut drafts = vec![entry.draft(event, &claims)];
         let id_token = if authorization.with_id_token() {
             let id_claims = TokenClaims {
                 audience: claims.client_id.clone(),
                 token_id: token_id(now, random),
                 scope: String::new(),
+                bound_to: None,
                 ..claims.clone()
             };
             drafts.push(entry.draft(AuditEvent::IdTokenIssued, &id_claims));
@@ -132,9 +164,12 @@ impl Issuer {
             id_token,
             expires_in: authorization.lifetime(),
             scope: claims.scope,
+            issued_token_type,
+            is_bound: claims.bound_to.is_some(),
         };
         Ok(Minted {
             token_id: claims.token_id,
+            issued_at: claims.issued_at,
             drafts,
             issued,
             authorization,
@@ -181,8 +216,10 @@ pub fn agent_claims(
         ),
         roles: names(authorize::role_names(agent, policy).into_iter().collect()),
         attributes,
-        subject_profile: AI_AGENT,
+        subject_profile: AI_AGENT.to_owned(),
         acting_agent: agent.subject.as_str().to_owned(),
+        bound_to: None,
+        actors: ActorChain::default(),
     }
 }
 
@@ -232,18 +269,57 @@ fn access_token_claims(
     now: UnixMillis,
 ) -> TokenClaims {
     let issued_at = now.seconds();
+    let own = agent_claims(
+        issuer,
+        authorization.agent(),
+        policy,
+        &authorization.target().audience,
+        authorization.scopes(),
+    );
+    let claims = match authorization.delegated() {
+        Some(delegated) => delegated_claims(own, delegated, policy),
+        None => own,
+    };
     TokenClaims {
         issued_at,
         expires_at: issued_at.plus(authorization.lifetime()),
         token_id,
-        ..agent_claims(
-            issuer,
-            authorization.agent(),
-            policy,
-            &authorization.target().audience,
-            authorization.scopes(),
-        )
+        bound_to: authorization.jkt().map(str::to_owned),
+        ..claims
     }
+}
+
+/// The claims of a token that an agent gets for somebody else: about the subject, and of its groups and
+/// roles those that the agent has as well, so that nobody who reads roles gives more than both may have.
+fn delegated_claims(own: TokenClaims, delegated: &Delegated, policy: &Policy) -> TokenClaims {
+    let mut claims = TokenClaims {
+        subject: delegated.subject.clone(),
+        subject_profile: delegated.subject_profile.clone(),
+        actors: delegated.actors.clone(),
+        attributes: delegated.attributes.clone(),
+        groups: Vec::new(),
+        roles: Vec::new(),
+        ..own.clone()
+    };
+    if let Some(aggregate) = &delegated.subject_agent {
+        let subject = agent_claims(
+            &own.issuer,
+            &aggregate.agent,
+            policy,
+            &own.audience,
+            &Scopes::new(),
+        );
+        let shared = |of_subject: Vec<String>, of_actor: &[String]| {
+            of_subject
+                .into_iter()
+                .filter(|name| of_actor.contains(name))
+                .collect()
+        };
+        claims.groups = shared(subject.groups, &own.groups);
+        claims.roles = shared(subject.roles, &own.roles);
+        claims.attributes = subject.attributes;
+    }
+    claims
 }
 
 /// base64url of 6 bytes of time and 16 random bytes: unique per mint, 128 bits that cannot be
@@ -276,13 +352,22 @@ fn sign(
 /// The finished claims once more, against the authorization they came from: whoever changes how
 /// claims are made cannot change whom they are about.
 fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(), MintError> {
-    let subject = authorization.agent().subject.as_str();
-    let fault = if claims.subject != subject || claims.acting_agent != subject {
-        "sub and acting_agent are not the agent that presented itself"
-    } else if claims.audience != authorization.target().audience
-        && claims.audience != claims.client_id
+    let presenter = authorization.agent().subject.as_str();
+    let newest = claims.actors.actors().first();
+    let is_id_token = claims.audience == claims.client_id;
+    let key = authorization.jkt().filter(|_| !is_id_token);
+    let fault = if claims.subject != authorization.subject() || claims.acting_agent != presenter {
+        "sub is not whom the token is about, or acting_agent is not the agent that presented itself"
+    } else if authorization.delegated().is_some() != newest.is_some() {
+        "act is there without a delegation, or a delegation without act"
+    } else if newest
+        .is_some_and(|actor| actor.subject != presenter || actor.issuer != claims.issuer)
     {
+        "the outermost act is not the agent that presented itself"
+    } else if claims.audience != authorization.target().audience && !is_id_token {
         "aud is neither the resource nor the client"
+    } else if claims.bound_to.as_deref() != key {
+        "cnf is not the key that was proven"
     } else if claims.expires_at.since(claims.issued_at) != authorization.lifetime()
         || authorization.lifetime() <= 0
     {
@@ -311,7 +396,7 @@ struct Entry<'e> {
 
 impl Entry<'_> {
     fn draft(&self, event: AuditEvent, claims: &TokenClaims) -> AuditDraft {
-        let detail = json!({
+        let mut detail = json!({
             "aud": claims.audience,
             "scope": claims.scope,
             "exp": claims.expires_at.0,
@@ -320,6 +405,17 @@ impl Entry<'_> {
             "method": self.authorization.method().as_str(),
             "credential": self.authorization.credential().as_str(),
         });
+        if let Some(jkt) = &claims.bound_to {
+            detail["jkt"] = json!(jkt);
+        }
+        if let Some(delegated) = self.authorization.delegated() {
+            detail["subject_token"] = json!(delegated.parent.id);
+            detail["delegation"] = json!(delegated.delegation);
+            detail["act"] = json!(claims.actors);
+        }
+        if let Some(external) = self.authorization.external() {
+            detail["external"] = json!(external);
+        }
         AuditDraft {
             at: self.now,
             event,

@@ -2,6 +2,7 @@
 //! the admin API, the CLI and the token endpoint call nothing else. No HTTP here, and no SQL.
 
 pub mod administrators;
+pub mod admission;
 pub mod agents;
 pub mod audit_log;
 pub mod authenticate;
@@ -10,26 +11,38 @@ pub mod cache;
 pub mod change;
 pub mod claude_links;
 pub mod credentials;
+pub mod delegations;
 pub(crate) mod directory;
+pub mod dpop;
 pub mod explain;
+pub mod external_token;
+pub mod federated;
 pub mod groups;
+pub mod introspect;
 pub mod key_consumers;
 pub mod keyring;
 pub mod ledger;
 pub mod mint;
+pub mod own_token;
 pub mod page;
 pub mod resources;
+pub mod revocation_list;
+pub mod revocations;
 pub mod roles;
 pub mod rotation;
 pub mod sealing;
 pub mod secrets;
 pub mod settings;
+pub mod trace;
+pub mod trusted_issuers;
+pub(crate) mod trusted_keys;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::Invalid;
 use crate::domain::id::IssuerId;
+use crate::ports::fetch::Fetcher;
 use crate::ports::random::Random;
 use crate::ports::time::Clock;
 use crate::store::{Store, StoreError};
@@ -46,6 +59,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
     pub random: Arc<dyn Random>,
+    /// What fetches documents of trusted issuers.
+    pub fetcher: Arc<dyn Fetcher>,
 }
 
 /// One issuer: its registry, its keys, its chain.
@@ -61,6 +76,8 @@ pub struct Issuer {
     pub(crate) secrets: Secrets,
     pub(crate) renewals: change::Renewals,
     pub(crate) held_up: rotation::HeldUp,
+    pub(crate) trusted_keys: trusted_keys::TrustedKeys,
+    pub(crate) kept_list: revocation_list::KeptList,
 }
 
 impl fmt::Debug for Issuer {

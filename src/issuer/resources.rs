@@ -1,24 +1,29 @@
 //! Resources: making, editing, removing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::domain::Invalid;
-use crate::domain::agent::DESCRIPTION_MAX_CHARS;
+use crate::domain::agent::{Agent, DESCRIPTION_MAX_CHARS};
 use crate::domain::audit::AuditEvent;
-use crate::domain::id::ResourceId;
+use crate::domain::delegation::Delegation;
+use crate::domain::id::{AgentId, ResourceId};
 use crate::domain::name::Name;
 use crate::domain::profile::Profile;
 use crate::domain::resource::{
-    Identifier, Resource, check_algorithm, check_audience, check_lifetime,
+    Identifier, Resource, check_algorithm, check_audience, check_dpop_required, check_lifetime,
+    check_server,
 };
+use crate::domain::role::Role;
 use crate::domain::scope::{SCOPES_MAX, Scope, Scopes};
 use crate::domain::settings::IssuerSettings;
 use crate::domain::text;
 use crate::jose::algorithm::SigningAlgorithm;
+use crate::store::{StoreError, Tx};
 
-use super::authorize::client_credentials::{algorithm, max_lifetime};
+use super::authorize::client_credentials::{algorithm, default_lifetime};
 use super::change::{Change, Touches};
 use super::directory::{Difference, Directory, known_name};
 use super::groups::Removal;
@@ -43,6 +48,12 @@ pub struct NewResource {
     pub lifetime: Option<i64>,
     /// The algorithm of its tokens.
     pub algorithm: Option<String>,
+    /// Whether its tokens may be made by token exchange; `None`: as its profile has it.
+    pub allow_delegation: Option<bool>,
+    /// Name of the agent that is the resource server.
+    pub server: Option<String>,
+    /// Whether its tokens must be bound to a key (RFC 9449).
+    pub dpop_required: bool,
 }
 
 /// An edit of a resource; `None` leaves a member as it is.
@@ -56,6 +67,12 @@ pub struct ResourceChanges {
     pub lifetime: Option<Option<i64>>,
     /// The algorithm of its tokens; `Some(None)`: the default.
     pub algorithm: Option<Option<String>>,
+    /// Whether its tokens may be made by token exchange; `Some(None)`: as its profile has it.
+    pub allow_delegation: Option<Option<bool>>,
+    /// Name of the agent that is the resource server; `Some(None)`: none.
+    pub server: Option<Option<String>>,
+    /// Whether its tokens must be bound to a key.
+    pub dpop_required: Option<bool>,
 }
 
 /// A resource as it is shown.
@@ -63,6 +80,8 @@ pub struct ResourceChanges {
 pub struct ResourceView {
     /// The resource.
     pub resource: Resource,
+    /// Name of the agent that is the resource server.
+    pub server: Option<Name>,
     /// The life in seconds of a token whose request does not say.
     pub token_lifetime: i64,
     /// The algorithm of its tokens.
@@ -96,6 +115,7 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let settings = self.settings_in(&mut change.tx).await?;
         check_is_not_issuer(&identifier, &settings)?;
+        let server = self.known_server(&mut change, new.server, profile).await?;
         let resource = Resource {
             id: ResourceId::new(change.at, &*self.ports.random),
             name,
@@ -108,6 +128,9 @@ impl Issuer {
                 .map(|seconds| check_lifetime(seconds, profile, settings.max_lifetime))
                 .transpose()?,
             algorithm,
+            allow_delegation: new.allow_delegation,
+            server: server.as_ref().map(|server| server.id.clone()),
+            dpop_required: check_dpop_required(new.dpop_required, profile)?,
             version: change.version,
             created_at: change.now(),
             updated_at: change.now(),
@@ -123,6 +146,9 @@ impl Issuer {
             "scopes": resource.scopes,
             "lifetime": resource.lifetime,
             "algorithm": resource.algorithm,
+            "allow_delegation": resource.allow_delegation,
+            "server": server.as_ref().map(|server| &server.name),
+            "dpop_required": resource.dpop_required.then_some(true),
         });
         change.audit(
             AuditEvent::ResourceCreated,
@@ -131,7 +157,31 @@ impl Issuer {
             &detail,
         );
         self.finish(change).await?;
-        Ok(ResourceView::of(resource, &settings))
+        let server = server.map(|server| server.name);
+        Ok(ResourceView::of(resource, server, &settings))
+    }
+
+    /// The agent that is to be a resource server, by its name.
+    async fn known_server(
+        &self,
+        change: &mut Change,
+        name: Option<String>,
+        profile: Profile,
+    ) -> Result<Option<Agent>, IssuerError> {
+        let Some(text) = name else {
+            return Ok(None);
+        };
+        check_server(profile)?;
+        let name = Name::parse(&text).map_err(|invalid| Invalid::new("server", invalid.problem))?;
+        match self.live_agent(change, name.as_str(), None).await {
+            Ok(agent) => Ok(Some(agent)),
+            Err(IssuerError::NotFound { .. }) => Err(Invalid::new(
+                "server",
+                format!("there is no agent '{name}'; register it with: firman agent add {name}"),
+            )
+            .into()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn why_not_made(
@@ -173,9 +223,12 @@ impl Issuer {
         let mut tx = self.store.read().await?;
         let found = tx.resource_by_name(&self.id, name.as_str()).await?;
         let settings = self.settings_in(&mut tx).await?;
-        tx.rollback().await?;
         let resource = found.ok_or_else(|| IssuerError::not_found("resource", name.as_str()))?;
-        Ok(ResourceView::of(resource, &settings))
+        let mut views = self.views(&mut tx, vec![resource], &settings).await?;
+        tx.rollback().await?;
+        views
+            .pop()
+            .ok_or_else(|| IssuerError::not_found("resource", name.as_str()))
     }
 
     /// Resources by name, those after `after`.
@@ -190,14 +243,29 @@ impl Issuer {
         let mut tx = self.store.read().await?;
         let settings = self.settings_in(&mut tx).await?;
         let resources = tx.resources_page(&self.id, after, limit + 1).await?;
+        let views = self.views(&mut tx, resources, &settings).await?;
         tx.rollback().await?;
-        Ok(Page::cut(
-            resources
-                .into_iter()
-                .map(|resource| ResourceView::of(resource, &settings))
-                .collect(),
-            limit,
-        ))
+        Ok(Page::cut(views, limit))
+    }
+
+    async fn views(
+        &self,
+        tx: &mut Tx,
+        resources: Vec<Resource>,
+        settings: &IssuerSettings,
+    ) -> Result<Vec<ResourceView>, StoreError> {
+        let servers: BTreeSet<&str> = resources
+            .iter()
+            .filter_map(|resource| resource.server.as_ref().map(AgentId::as_str))
+            .collect();
+        let servers: Vec<&str> = servers.into_iter().collect();
+        let names = tx.agent_names(&self.id, &servers).await?;
+        let views = resources.into_iter().map(|resource| {
+            let server = resource.server.as_ref().and_then(|id| names.get(id));
+            let server = server.cloned();
+            ResourceView::of(resource, server, settings)
+        });
+        Ok(views.collect())
     }
 
     /// Edits a resource; its name, identifier and profile stay.
@@ -215,27 +283,19 @@ impl Issuer {
         let before = self.live_resource(&mut change, name, expected).await?;
         let settings = self.settings_in(&mut change.tx).await?;
         let mut after = before.clone();
-        if let Some(description) = changes.description {
-            after.description = text::line("description", &description, DESCRIPTION_MAX_CHARS)?;
+        apply(&mut after, &changes, &settings)?;
+        if let Some(server) = changes.server {
+            let server = self
+                .known_server(&mut change, server, before.profile)
+                .await?;
+            after.server = server.map(|server| server.id);
         }
-        if let Some(scopes) = changes.scopes {
-            after.scopes = parse_scope_names(&scopes)?;
-        }
-        if let Some(lifetime) = changes.lifetime {
-            after.lifetime = lifetime
-                .map(|seconds| check_lifetime(seconds, before.profile, settings.max_lifetime))
-                .transpose()?;
-        }
-        if let Some(algorithm) = changes.algorithm {
-            after.algorithm = algorithm
-                .map(|text| parse_algorithm(&text, before.profile))
-                .transpose()?;
-        }
-        let mut difference = Difference::default();
-        difference.note("description", &before.description, &after.description);
-        difference.note("scopes", &before.scopes, &after.scopes);
-        difference.note("lifetime", &before.lifetime, &after.lifetime);
-        difference.note("algorithm", &before.algorithm, &after.algorithm);
+        let sides = vec![before.clone(), after.clone()];
+        let sides = self.views(&mut change.tx, sides, &settings).await?;
+        let mut servers = sides.into_iter().map(|side| side.server);
+        let (server_before, server) = (servers.next().flatten(), servers.next().flatten());
+        let mut difference = difference(&before, &after);
+        difference.note("server", &server_before, &server);
         if !difference.is_empty() {
             self.write_resource(&mut change, &before, &mut after)
                 .await?;
@@ -247,13 +307,13 @@ impl Issuer {
             );
             self.finish(change).await?;
         }
-        Ok(ResourceView::of(after, &settings))
+        Ok(ResourceView::of(after, server, &settings))
     }
 
     /// Removes a resource. Its name and identifier may be used again.
     ///
     /// # Errors
-    /// [`IssuerError::Conflict`] when roles grant it and the removal is not forced.
+    /// [`IssuerError::Conflict`] when roles grant it or delegations name it, and the removal is not forced.
     pub async fn remove_resource(
         self: &Arc<Self>,
         caller: &Caller,
@@ -270,17 +330,16 @@ impl Issuer {
             .iter()
             .filter(|role| role.grants.iter().any(|grant| grant.resource == before.id))
             .collect();
-        let names = granting
-            .iter()
-            .map(|role| role.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        if !granting.is_empty() && !removal.force {
-            return Err(IssuerError::Conflict(format!(
-                "the resource '{}' is granted by: {names}; take it out of these roles first, or remove it with force, which does that",
-                before.name
-            )));
+        let now = change.now();
+        let delegations = change
+            .tx
+            .delegations_of_resource(&self.id, &before.id, now)
+            .await?;
+        if !removal.force {
+            check_unused(&before, &granting, &delegations)?;
         }
+        self.revoke_delegations_on(&mut change, &delegations)
+            .await?;
         for role in granting {
             let mut without = role.clone();
             without.grants.retain(|grant| grant.resource != before.id);
@@ -337,17 +396,87 @@ impl Issuer {
 }
 
 impl ResourceView {
-    fn of(resource: Resource, settings: &IssuerSettings) -> Self {
-        let default = resource
-            .lifetime
-            .or(resource.profile.demands().default_lifetime)
-            .unwrap_or(settings.default_lifetime);
+    fn of(resource: Resource, server: Option<Name>, settings: &IssuerSettings) -> Self {
         Self {
-            token_lifetime: default.min(max_lifetime(&resource, settings)),
+            token_lifetime: default_lifetime(&resource, settings),
             token_algorithm: algorithm(&resource, settings),
+            server,
             resource,
         }
     }
+}
+
+/// Changes the members that need nothing but themselves to be checked.
+fn apply(
+    resource: &mut Resource,
+    changes: &ResourceChanges,
+    settings: &IssuerSettings,
+) -> Result<(), Invalid> {
+    if let Some(description) = &changes.description {
+        resource.description = text::line("description", description, DESCRIPTION_MAX_CHARS)?;
+    }
+    if let Some(scopes) = &changes.scopes {
+        resource.scopes = parse_scope_names(scopes)?;
+    }
+    if let Some(lifetime) = changes.lifetime {
+        resource.lifetime = lifetime
+            .map(|seconds| check_lifetime(seconds, resource.profile, settings.max_lifetime))
+            .transpose()?;
+    }
+    if let Some(algorithm) = &changes.algorithm {
+        resource.algorithm = algorithm
+            .as_deref()
+            .map(|text| parse_algorithm(text, resource.profile))
+            .transpose()?;
+    }
+    if let Some(allow_delegation) = changes.allow_delegation {
+        resource.allow_delegation = allow_delegation;
+    }
+    if let Some(dpop_required) = changes.dpop_required {
+        resource.dpop_required = check_dpop_required(dpop_required, resource.profile)?;
+    }
+    Ok(())
+}
+
+fn difference(before: &Resource, after: &Resource) -> Difference {
+    let mut difference = Difference::default();
+    difference.note("description", &before.description, &after.description);
+    difference.note("scopes", &before.scopes, &after.scopes);
+    difference.note("lifetime", &before.lifetime, &after.lifetime);
+    difference.note("algorithm", &before.algorithm, &after.algorithm);
+    difference.note(
+        "allow_delegation",
+        &before.allow_delegation,
+        &after.allow_delegation,
+    );
+    difference.note("dpop_required", &before.dpop_required, &after.dpop_required);
+    difference
+}
+
+fn check_unused(
+    resource: &Resource,
+    granting: &[&Role],
+    delegations: &[Delegation],
+) -> Result<(), IssuerError> {
+    let name = &resource.name;
+    if !granting.is_empty() {
+        let names = granting
+            .iter()
+            .map(|role| role.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        return Err(IssuerError::Conflict(format!(
+            "the resource '{name}' is granted by: {names}; take it out of these roles first, or remove it with force, which does that"
+        )));
+    }
+    let count = match delegations.len() {
+        0 => return Ok(()),
+        1 => "one delegation names".to_owned(),
+        count => format!("{count} delegations name"),
+    };
+    Err(IssuerError::Conflict(format!(
+        "{count} the resource '{name}'; revoke them first (firman delegation list shows them), or remove it with force, which does that and ends their tokens"
+    )))
 }
 
 fn target(resource: &Resource) -> String {

@@ -328,11 +328,11 @@ fn parse_grants(grants: &[NewGrant], directory: &Directory) -> Result<Vec<Grant>
     let mut parsed: BTreeMap<ResourceId, GrantedScopes> = BTreeMap::new();
     for grant in grants {
         let Some(resource) = directory.resource(&grant.resource) else {
-            return Err(unknown_resource(&grant.resource));
+            return Err(unknown_resource("grants", &grant.resource));
         };
         let scopes = match &grant.scopes {
             None => GrantedScopes::All,
-            Some(names) => GrantedScopes::Only(parse_granted(names, resource)?),
+            Some(names) => GrantedScopes::Only(parse_granted("grants", names, resource)?),
         };
         if parsed.insert(resource.id.clone(), scopes).is_some() {
             return Err(Invalid::new(
@@ -350,11 +350,12 @@ fn parse_grants(grants: &[NewGrant], directory: &Directory) -> Result<Vec<Grant>
         .collect())
 }
 
-fn unknown_resource(text: &str) -> Invalid {
+/// The refusal of a resource that there is not, given by name or identifier.
+pub(super) fn unknown_resource(field: &'static str, text: &str) -> Invalid {
     // Repeated only when it is harmless to show.
     match Name::parse(text) {
         Ok(name) => Invalid::new(
-            "grants",
+            field,
             format!(
                 "there is no resource '{name}'; make it with: firman resource add {name} --identifier URI"
             ),
@@ -363,14 +364,14 @@ fn unknown_resource(text: &str) -> Invalid {
             Ok(identifier) => {
                 let identifier = identifier.as_str();
                 Invalid::new(
-                    "grants",
+                    field,
                     format!(
                         "there is no resource '{identifier}'; make it with: firman resource add NAME --identifier {identifier}"
                     ),
                 )
             }
             Err(invalid) => Invalid::new(
-                "grants",
+                field,
                 format!(
                     "names a resource that is neither a name nor an identifier: it {}",
                     invalid.problem
@@ -380,10 +381,15 @@ fn unknown_resource(text: &str) -> Invalid {
     }
 }
 
-fn parse_granted(names: &[String], resource: &Resource) -> Result<Scopes, Invalid> {
+/// Reads the names of scopes that a resource must have; `field` is what a refusal names.
+pub(super) fn parse_granted(
+    field: &'static str,
+    names: &[String],
+    resource: &Resource,
+) -> Result<Scopes, Invalid> {
     if names.is_empty() {
         return Err(Invalid::new(
-            "grants",
+            field,
             format!(
                 "names no scope of '{}'; leave the scopes out to grant all of them",
                 resource.name
@@ -393,7 +399,7 @@ fn parse_granted(names: &[String], resource: &Resource) -> Result<Scopes, Invali
     let mut scopes = Scopes::new();
     for name in names {
         let scope = Scope::parse(name).map_err(|invalid| {
-            Invalid::new("grants", format!("holds a scope that {}", invalid.problem))
+            Invalid::new(field, format!("holds a scope that {}", invalid.problem))
         })?;
         if !resource.scopes.contains(&scope) {
             let known = if resource.scopes.is_empty() {
@@ -402,7 +408,7 @@ fn parse_granted(names: &[String], resource: &Resource) -> Result<Scopes, Invali
                 format!("the scopes {}", join_scopes(&resource.scopes))
             };
             return Err(Invalid::new(
-                "grants",
+                field,
                 format!(
                     "the resource '{}' has {known}, not '{scope}'",
                     resource.name
@@ -413,7 +419,7 @@ fn parse_granted(names: &[String], resource: &Resource) -> Result<Scopes, Invali
     }
     if scopes.len() > SCOPES_MAX {
         return Err(Invalid::new(
-            "grants",
+            field,
             format!("names more than {SCOPES_MAX} scopes of one resource"),
         ));
     }

@@ -3,6 +3,8 @@
 //! A secret is `fmn_`, 256 random bits in base64url, and a checksum, so that garbage is refused
 //! before any hash is computed and secret scanners recognise one. Its entropy does the work, hence
 //! the light hash; the pepper rests sealed beside the signing keys.
+//!
+//! Here too: the nonces of RFC 9449, which are authenticated with a key made from the pepper.
 
 use std::fmt;
 
@@ -36,6 +38,10 @@ const MEMORY_KIB_CEILING: u32 = 32 * 1024;
 const PASSES_CEILING: u32 = 4;
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
+/// Bytes of a nonce: 128 bits cannot be guessed in the minutes that it lives.
+const NONCE_BYTES: usize = 16;
+/// What the pepper is turned into the key of nonces with: another label, another key.
+const NONCE_LABEL: &[u8] = b"firman dpop nonce 1";
 /// Secrets that were verified once and are remembered, so that the next use costs one HMAC.
 const REMEMBERED: usize = 50_000;
 
@@ -68,6 +74,7 @@ pub enum SecretsError {
 pub struct Secrets {
     pepper: Zeroizing<Vec<u8>>,
     remembering: hmac::Key,
+    nonces: hmac::Key,
     remembered: Cache<[u8; 32], ()>,
     /// Verified when there is nothing to verify, so that an unknown client takes as long.
     decoy: String,
@@ -87,9 +94,15 @@ impl Secrets {
     pub fn new(pepper: Zeroizing<Vec<u8>>, random: &dyn Random) -> Result<Self, SecretsError> {
         let key = Zeroizing::new(random_bytes::<32>(random));
         let remembering = hmac::Key::new(hmac::HMAC_SHA256, &*key);
+        let pepper_key = hmac::Key::new(hmac::HMAC_SHA256, &pepper);
+        let nonces = hmac::Key::new(
+            hmac::HMAC_SHA256,
+            hmac::sign(&pepper_key, NONCE_LABEL).as_ref(),
+        );
         let mut secrets = Self {
             pepper,
             remembering,
+            nonces,
             remembered: Cache::new(REMEMBERED),
             decoy: String::new(),
         };
@@ -163,6 +176,26 @@ impl Secrets {
             std::hint::black_box(self.hash(unverified.expose_secret(), &stored)?);
         }
         Ok(())
+    }
+
+    /// The nonce of a period: the same on every process that has the pepper, and nobody else can make it.
+    #[must_use]
+    pub fn nonce(&self, period: i64) -> String {
+        base64url(&self.nonce_bytes(period))
+    }
+
+    /// True when `unverified` is the nonce of that period.
+    #[must_use]
+    pub fn is_nonce(&self, unverified: &str, period: i64) -> bool {
+        decode_base64url(unverified)
+            .is_ok_and(|bytes| bytes.ct_eq(&self.nonce_bytes(period)).into())
+    }
+
+    fn nonce_bytes(&self, period: i64) -> [u8; NONCE_BYTES] {
+        let mut bytes = [0; NONCE_BYTES];
+        let tag = hmac::sign(&self.nonces, &period.to_be_bytes());
+        bytes.copy_from_slice(&tag.as_ref()[..NONCE_BYTES]);
+        bytes
     }
 
     fn memory_key(&self, credential: &CredentialId, unverified: &str, stored: &str) -> [u8; 32] {
@@ -304,6 +337,19 @@ mod tests {
             secrets.verify(&id, &a.plaintext, &a.hash).unwrap(),
             "remembered"
         );
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_its_period_and_its_pepper_only() {
+        let (ours, replica) = (secrets(), secrets());
+        let other = Secrets::new(Zeroizing::new(vec![8; PEPPER_BYTES]), &SystemRandom).unwrap();
+        let nonce = ours.nonce(6_000_000);
+        for bad in ["", "AA", "*", &nonce[1..], &format!("{nonce}AA")] {
+            assert!(!ours.is_nonce(bad, 6_000_000), "{bad:?}");
+        }
+        assert!(!ours.is_nonce(&nonce, 6_000_001));
+        assert!(!other.is_nonce(&nonce, 6_000_000));
+        assert!(replica.is_nonce(&nonce, 6_000_000));
     }
 
     #[test]

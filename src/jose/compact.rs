@@ -16,7 +16,7 @@ use super::jwk_error::MAX_KEY_ID_BYTES;
 /// Header members that are refused for being there. `crit` names extensions that must be understood and
 /// we understand none (RFC 7515 §4.1.11); `b64` changes what is signed (RFC 7797 §7); `zip` and `enc`
 /// belong to JWE, `cty` to nested tokens; the rest bring or point to a key, which must come from what is
-/// registered (RFC 8725 §3.10).
+/// registered (RFC 8725 §3.10). A DPoP proof alone may bring one, see [`UnverifiedJws::parse_with_jwk`].
 const REFUSED_MEMBERS: [&str; 9] = [
     "crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5c", "x5u",
 ];
@@ -74,8 +74,10 @@ pub struct JwsHeader<A = SigningAlgorithm> {
 }
 
 impl<A> JwsHeader<A> {
-    fn parse(bytes: &[u8], algorithm: fn(&str) -> Option<A>) -> Result<Self, JwsError> {
-        let mut members = json::parse_object(bytes).map_err(JwsError::Header)?;
+    fn from_members(
+        mut members: Map<String, Value>,
+        algorithm: fn(&str) -> Option<A>,
+    ) -> Result<Self, JwsError> {
         if let Some(member) = REFUSED_MEMBERS
             .into_iter()
             .find(|&member| members.contains_key(member))
@@ -138,6 +140,22 @@ impl<'t> UnverifiedJws<'t> {
         Self::read(token, max_bytes, SigningAlgorithm::parse)
     }
 
+    /// Reads a token that brings the key it is signed with, and that header member beside it: proves that
+    /// somebody holds a key, and nothing about who. For DPoP proofs (RFC 9449 §4.2) and nothing else.
+    ///
+    /// # Errors
+    /// As [`UnverifiedJws::parse`], but for the member `jwk`.
+    pub(super) fn parse_with_jwk(
+        token: &'t str,
+        max_bytes: usize,
+    ) -> Result<(Self, Option<Value>), JwsError> {
+        let mut jwk = None;
+        let jws = Self::read_less(token, max_bytes, SigningAlgorithm::parse, |members| {
+            jwk = members.remove("jwk");
+        })?;
+        Ok((jws, jwk))
+    }
+
     /// Whether `key` is worth trying: it may verify the claimed algorithm and answers to the claimed
     /// `kid`. Costs no cryptography, so that a caller with many keys can bound how many it tries.
     #[must_use]
@@ -173,6 +191,16 @@ impl<'t, A: Copy> UnverifiedJws<'t, A> {
         max_bytes: usize,
         algorithm: fn(&str) -> Option<A>,
     ) -> Result<Self, JwsError> {
+        Self::read_less(token, max_bytes, algorithm, |_| ())
+    }
+
+    /// Reads `token`; `take` takes out of its header what the common rules do not judge.
+    fn read_less(
+        token: &'t str,
+        max_bytes: usize,
+        algorithm: fn(&str) -> Option<A>,
+        take: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<Self, JwsError> {
         if token.len() > max_bytes {
             return Err(JwsError::TooLarge(max_bytes));
         }
@@ -183,8 +211,11 @@ impl<'t, A: Copy> UnverifiedJws<'t, A> {
         }
         let decode =
             |part, text| decode_base64url(text).map_err(|error| JwsError::Encoding(part, error));
+        let mut members =
+            json::parse_object(&decode("header", header)?).map_err(JwsError::Header)?;
+        take(&mut members);
         Ok(Self {
-            header: JwsHeader::parse(&decode("header", header)?, algorithm)?,
+            header: JwsHeader::from_members(members, algorithm)?,
             payload: decode("payload", payload)?,
             signature: decode("signature", signature)?,
             signing_input,

@@ -43,8 +43,26 @@ impl PublicJwkSet {
     /// When the set has a private or symmetric key, a key that is weak or malformed, equal `kid`s, more
     /// than [`MAX_PUBLISHED_KEYS`] entries, or no usable key.
     pub fn parse_published(json: &[u8]) -> Result<Self, JwkError> {
+        Self::usable(entries(json, MAX_PUBLISHED_KEYS)?)
+    }
+
+    /// Parses the bundle of a SPIFFE trust domain: the keys whose `use` is `jwt-svid` (SPIFFE Trust Domain
+    /// and Bundle §4.2.2, §4.2.3); those for certificates are left out.
+    ///
+    /// # Errors
+    /// As [`PublicJwkSet::parse_published`].
+    pub fn parse_spiffe_bundle(json: &[u8]) -> Result<Self, JwkError> {
+        let mut keys = entries(json, MAX_PUBLISHED_KEYS)?;
+        keys.retain(|key| key.get("use").is_some_and(|usage| usage == "jwt-svid"));
+        for key in &mut keys {
+            key["use"] = "sig".into();
+        }
+        Self::usable(keys)
+    }
+
+    fn usable(entries: Vec<Value>) -> Result<Self, JwkError> {
         let mut keys = Vec::new();
-        for entry in entries(json, MAX_PUBLISHED_KEYS)? {
+        for entry in entries {
             match PublicJwk::from_value(&without_certificates(entry)) {
                 Ok(key) => keys.push(key),
                 Err(
@@ -226,6 +244,29 @@ mod tests {
         let unusable = set(&[with(p256("encryption"), "use", "enc".into())]);
         assert_eq!(
             PublicJwkSet::parse_published(&unusable).err(),
+            Some(JwkError::SetEmpty)
+        );
+    }
+
+    #[test]
+    fn a_spiffe_bundle_gives_only_its_keys_for_jwt_svids() {
+        let bundle = set(&[
+            with(
+                with(p256("tls"), "use", "x509-svid".into()),
+                "x5c",
+                json!(["MIIB"]),
+            ),
+            with(p256("a"), "use", "jwt-svid".into()),
+            p256("b"),
+            with(p256("c"), "use", "sig".into()),
+        ]);
+        let keys = PublicJwkSet::parse_spiffe_bundle(&bundle)
+            .unwrap()
+            .into_keys();
+        let kids: Vec<_> = keys.iter().map(PublicJwk::kid).collect();
+        assert_eq!(kids, [Some("a")]);
+        assert_eq!(
+            PublicJwkSet::parse_spiffe_bundle(&set(&[p256("b")])).err(),
             Some(JwkError::SetEmpty)
         );
     }

@@ -6,6 +6,7 @@
 pub mod algorithm;
 pub mod compact;
 pub mod digest;
+pub mod dpop;
 pub mod foreign;
 pub mod json;
 pub mod jwk;
@@ -21,6 +22,7 @@ mod weakness;
 
 pub use algorithm::SigningAlgorithm;
 pub use compact::{JwsError, JwsHeader, UnverifiedJws, VerifiedJws};
+pub use dpop::{DpopProof, ProofError};
 pub use foreign::{ForeignAlgorithm, ForeignKeySet};
 pub use jwk::{KeyType, PublicJwk};
 pub use jwk_error::JwkError;

@@ -32,18 +32,27 @@ pub(super) fn metadata(issuer: &str) -> Value {
         "grant_types_supported": GrantType::ALL.map(GrantType::as_str),
         "token_endpoint_auth_methods_supported": ClientAuthMethod::ALL.map(ClientAuthMethod::as_str),
         "token_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
+        "dpop_signing_alg_values_supported": assertion_algorithms(),
+        "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
+        "introspection_endpoint_auth_methods_supported": ClientAuthMethod::ALL.map(ClientAuthMethod::as_str),
+        "introspection_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
+        "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
+        "revocation_endpoint_auth_methods_supported": ClientAuthMethod::ALL.map(ClientAuthMethod::as_str),
+        "revocation_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
+        // Nobody has registered such a member: the name says whose it is.
+        "firman_revocation_list_uri": format!("{issuer}/oauth2/revocations"),
         "scopes_supported": [OPENID, PROFILE],
         // Client libraries insist on the next three; an ID token comes from the token endpoint here.
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": SIGNED_WITH.map(SigningAlgorithm::as_str),
         "claims_supported": [
-            "iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id", "scope", "groups", "roles", "owner", "sub_profile", "acting_agent"
+            "iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id", "scope", "groups", "roles", "owner", "sub_profile", "acting_agent", "act", "cnf"
         ],
     })
 }
 
-/// What assertions may be signed with; Ed25519 under both of its names (RFC 9864).
+/// What assertions and DPoP proofs may be signed with; Ed25519 under both of its names (RFC 9864).
 fn assertion_algorithms() -> Vec<&'static str> {
     SigningAlgorithm::ALL
         .iter()
@@ -53,11 +62,21 @@ fn assertion_algorithms() -> Vec<&'static str> {
 }
 
 pub(super) async fn discovery(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    public_document(&shared.metadata, &headers)
+    public_document(&shared.metadata, JSON, &headers)
 }
 
+/// What a public document is, and how long a cache may hand it out without asking, in seconds.
+pub(super) type Kind = (&'static str, u32);
+
+/// Discovery and key set.
+pub(super) const JSON: Kind = ("application/json", JWKS_MAX_AGE_SECONDS);
+
 /// Answers a public document: cacheable, comparable, readable from any origin, without credentials.
-pub(super) fn public_document(document: &Rendered, headers: &HeaderMap) -> Response {
+pub(super) fn public_document(
+    document: &Rendered,
+    (content_type, max_age_seconds): Kind,
+    headers: &HeaderMap,
+) -> Response {
     let is_known = headers
         .get_all(header::IF_NONE_MATCH)
         .iter()
@@ -67,7 +86,7 @@ pub(super) fn public_document(document: &Rendered, headers: &HeaderMap) -> Respo
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         (
-            [(header::CONTENT_TYPE, "application/json")],
+            [(header::CONTENT_TYPE, content_type)],
             document.body.clone(),
         )
             .into_response()
@@ -77,7 +96,7 @@ pub(super) fn public_document(document: &Rendered, headers: &HeaderMap) -> Respo
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
     );
-    if let Ok(value) = HeaderValue::from_str(&format!("public, max-age={JWKS_MAX_AGE_SECONDS}")) {
+    if let Ok(value) = HeaderValue::from_str(&format!("public, max-age={max_age_seconds}")) {
         fields.insert(header::CACHE_CONTROL, value);
     }
     if let Ok(etag) = HeaderValue::from_str(&document.etag) {

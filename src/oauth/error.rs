@@ -24,6 +24,12 @@ pub enum ErrorCode {
     InvalidScope,
     /// The audience is not granted (RFC 8707 §2).
     InvalidTarget,
+    /// The client may not use that grant type.
+    UnauthorizedClient,
+    /// The proof of a key is not good, or is owed (RFC 9449 §5).
+    InvalidDpopProof,
+    /// The proof needs the nonce that the answer brings (RFC 9449 §8).
+    UseDpopNonce,
     /// A fault of ours.
     ServerError,
     /// Too much at once; try again.
@@ -40,6 +46,9 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -102,6 +111,25 @@ impl OAuthError {
             ErrorCode::UnsupportedGrantType,
             StatusCode::BAD_REQUEST,
             format!("grant_type must be one of: {supported}"),
+        )
+    }
+
+    /// 400: the proof of a key is not good; the fault is named.
+    pub fn invalid_dpop_proof(problem: impl Into<String>) -> Self {
+        Self::new(
+            ErrorCode::InvalidDpopProof,
+            StatusCode::BAD_REQUEST,
+            problem,
+        )
+    }
+
+    /// 400: the same again, with the nonce that the header `DPoP-Nonce` gives.
+    #[must_use]
+    pub fn use_dpop_nonce() -> Self {
+        Self::new(
+            ErrorCode::UseDpopNonce,
+            StatusCode::BAD_REQUEST,
+            "make a new proof with the nonce of the header DPoP-Nonce",
         )
     }
 
@@ -175,6 +203,8 @@ impl From<AuthorizationError> for OAuthError {
             AuthorizationError::InvalidRequest(_) => ErrorCode::InvalidRequest,
             AuthorizationError::InvalidScope(_) => ErrorCode::InvalidScope,
             AuthorizationError::InvalidTarget(_) => ErrorCode::InvalidTarget,
+            AuthorizationError::UnauthorizedClient(_) => ErrorCode::UnauthorizedClient,
+            AuthorizationError::NoProof(_) => ErrorCode::InvalidDpopProof,
         };
         Self::new(code, StatusCode::BAD_REQUEST, description)
     }

@@ -5,9 +5,9 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::Shared;
-use super::discovery::public_document;
+use super::discovery::{JSON, public_document};
 
 pub(super) async fn jwks(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let policy = shared.issuer.policy();
-    public_document(policy.keyring.jwks(), &headers)
+    public_document(policy.keyring.jwks(), JSON, &headers)
 }

@@ -1,13 +1,18 @@
 //! The public protocol surface: parses requests, calls the issuer, renders answers. Decides nothing.
 //! The table of contents of the public listener is [`router`].
 
+mod authenticated;
 mod client_auth;
 mod discovery;
+mod dpop;
 mod error;
 mod form;
 mod grant;
 mod health;
+mod introspect_endpoint;
 mod jwks;
+mod revocations;
+mod revoke_endpoint;
 mod token_endpoint;
 
 pub use error::{ErrorCode, OAuthError};
@@ -24,7 +29,7 @@ use crate::issuer::keyring::Rendered;
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     issuer: Arc<Issuer>,
-    refusals: Arc<token_endpoint::RefusalLimiter>,
+    refusals: Arc<authenticated::RefusalLimiter>,
     /// The discovery document: it says nothing that changes while the process runs.
     metadata: Arc<Rendered>,
 }
@@ -33,7 +38,7 @@ pub(crate) struct Shared {
 pub fn router(issuer: &Arc<Issuer>) -> Router {
     let shared = Shared {
         issuer: Arc::clone(issuer),
-        refusals: Arc::new(token_endpoint::RefusalLimiter::new()),
+        refusals: Arc::new(authenticated::RefusalLimiter::new()),
         metadata: Arc::new(Rendered::json(&discovery::metadata(issuer.url()))),
     };
     let path = discovery::issuer_path(issuer.url());
@@ -55,6 +60,15 @@ pub fn router(issuer: &Arc<Issuer>) -> Router {
             &format!("{path}/oauth2/jwks"),
             get(jwks::jwks).fallback(discovery::read_only),
         )
+        .route(
+            &format!("{path}/oauth2/revocations"),
+            get(revocations::revocations).fallback(discovery::read_only),
+        )
+        .route(
+            &format!("{path}/oauth2/introspect"),
+            introspect_endpoint::route(),
+        )
+        .route(&format!("{path}/oauth2/revoke"), revoke_endpoint::route())
         .route(&format!("{path}/oauth2/token"), token_endpoint::route());
     if !path.is_empty() {
         // RFC 8414 §3.1 puts the well-known part between host and path.

@@ -1,7 +1,8 @@
-//! What is outside the process, as traits: time and randomness, and the
+//! What is outside the process, as traits: time, randomness and documents of others, and the
 //! facts of a request. Everything above takes them as
 //! arguments, so that a test (or an embedder) decides what time it is and what is drawn.
 
+pub mod fetch;
 pub mod random;
 pub mod request;
 pub mod time;

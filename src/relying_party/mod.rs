@@ -2,4 +2,5 @@
 //! why it says no. Facts and judgement only: no server, no database, no command line, no outbound call.
 //! One folder per relying party.
 
+pub mod cel;
 pub mod claude;

@@ -10,17 +10,20 @@ use super::rows::RowLists;
 use super::{cursor, key};
 use crate::domain::agent::{Agent, AgentStatus, Subject};
 use crate::domain::credential::Credential;
+use crate::domain::delegation::Delegation;
 use crate::domain::id::{AgentId, GroupId, IssuerId, RoleId};
 use crate::domain::name::Name;
 use crate::ports::time::UnixTime;
 
-/// An agent with all its credentials, read at one moment.
+/// An agent with all its credentials and what it may do for others, read at one moment.
 #[derive(Clone, Debug)]
 pub struct AgentAggregate {
     /// The agent.
     pub agent: Agent,
     /// Its credentials, newest last; expired and revoked ones too.
     pub credentials: Vec<Credential>,
+    /// Its delegations that are not revoked, oldest first; expired ones too.
+    pub delegations: Vec<Delegation>,
 }
 
 /// Which agents to list; what is `None` does not narrow.
@@ -47,6 +50,7 @@ struct AgentRow {
     status: String,
     status_at: Option<i64>,
     expires_at: Option<i64>,
+    dpop_required: bool,
     version: i64,
     created_at: i64,
     updated_at: i64,
@@ -73,6 +77,7 @@ impl AgentRow {
             attributes,
             status,
             expires_at: self.expires_at.map(UnixTime),
+            dpop_required: self.dpop_required,
             groups,
             roles,
             version: self.version,
@@ -85,7 +90,7 @@ impl AgentRow {
 macro_rules! select_agents {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, subject, owner, description, attributes, status, status_at, expires_at, version, \
+            "SELECT id, name, subject, owner, description, attributes, status, status_at, expires_at, dpop_required, version, \
              created_at, updated_at FROM agents AS agent ",
             $rest
         )
@@ -93,16 +98,17 @@ macro_rules! select_agents {
 }
 
 const INSERT: &str = "INSERT INTO agents (issuer_id, id, name, subject, owner, description, attributes, status, \
-     status_at, expires_at, version, created_at, updated_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
+     status_at, expires_at, dpop_required, version, created_at, updated_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING";
 // A removed agent stays as it is.
 const UPDATE: &str = "UPDATE agents SET owner = $4, description = $5, attributes = $6, status = $7, status_at = $8, \
-     expires_at = $9, version = $10, updated_at = $11 \
+     expires_at = $9, dpop_required = $10, version = $11, updated_at = $12 \
      WHERE issuer_id = $1 AND id = $2 AND version = $3 AND status <> 'removed'";
 const TOUCH: &str =
     "UPDATE agents SET version = $3, updated_at = $4 WHERE issuer_id = $1 AND id = $2";
 const BY_NAME: &str = select_agents!("WHERE issuer_id = $1 AND name = $2");
 const BY_ID: &str = select_agents!("WHERE issuer_id = $1 AND id = $2");
+const NAME_BY_SUBJECT: &str = "SELECT name FROM agents WHERE issuer_id = $1 AND subject = $2";
 const VERSION: &str = "SELECT version FROM agents WHERE issuer_id = $1 AND id = $2";
 const CHANGED: &str =
     "SELECT id FROM agents WHERE issuer_id = $1 AND version > $2 ORDER BY version, id LIMIT $3";
@@ -147,6 +153,8 @@ static GROUPS_OF: LazyLock<RowLists> = LazyLock::new(|| {
 });
 static ROLES_OF: LazyLock<RowLists> =
     LazyLock::new(|| RowLists::of_issuer("SELECT agent_id, role_id FROM agent_roles", "agent_id"));
+static NAMES_OF: LazyLock<RowLists> =
+    LazyLock::new(|| RowLists::of_issuer("SELECT id, name FROM agents", "id"));
 
 impl Tx {
     /// Registers an agent with its groups and roles. False when its name or subject was ever given out.
@@ -172,6 +180,7 @@ impl Tx {
                 .bind(agent.status.as_str())
                 .bind(agent.status.since().map(|at| at.0))
                 .bind(agent.expires_at.map(|at| at.0))
+                .bind(agent.dpop_required)
                 .bind(agent.version)
                 .bind(agent.created_at.0)
                 .bind(agent.updated_at.0)
@@ -207,6 +216,7 @@ impl Tx {
                 .bind(agent.status.as_str())
                 .bind(agent.status.since().map(|at| at.0))
                 .bind(agent.expires_at.map(|at| at.0))
+                .bind(agent.dpop_required)
                 .bind(agent.version)
                 .bind(agent.updated_at.0)
         )?;
@@ -289,7 +299,7 @@ impl Tx {
         name: &str,
     ) -> Result<Option<AgentAggregate>, StoreError> {
         let agent = self.agent_where(BY_NAME, issuer, name).await?;
-        self.with_credentials(issuer, agent).await
+        self.aggregated(issuer, agent).await
     }
 
     /// The agent with that id and its credentials, a removed one too.
@@ -302,7 +312,42 @@ impl Tx {
         agent: &AgentId,
     ) -> Result<Option<AgentAggregate>, StoreError> {
         let agent = self.agent_where(BY_ID, issuer, agent.as_str()).await?;
-        self.with_credentials(issuer, agent).await
+        self.aggregated(issuer, agent).await
+    }
+
+    /// The name of the agent with that subject, a removed one's too.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn agent_name_by_subject(
+        &mut self,
+        issuer: &IssuerId,
+        subject: &str,
+    ) -> Result<Option<String>, StoreError> {
+        on_engine!(self, connection => sqlx::query_scalar(NAME_BY_SUBJECT)
+            .bind(issuer.as_str())
+            .bind(key(subject))
+            .fetch_optional(connection))
+    }
+
+    /// The names of agents, removed ones' too.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn agent_names(
+        &mut self,
+        issuer: &IssuerId,
+        ids: &[&str],
+    ) -> Result<HashMap<AgentId, Name>, StoreError> {
+        self.rows_of::<(String, String)>(&NAMES_OF, issuer, ids)
+            .await?
+            .into_iter()
+            .map(|(id, name)| {
+                let name = Name::parse(&name)
+                    .map_err(|invalid| StoreError::corrupt(format!("agent {id}: {invalid}")))?;
+                Ok((AgentId::from_text(id), name))
+            })
+            .collect()
     }
 
     async fn agent_where(
@@ -318,14 +363,19 @@ impl Tx {
         Ok(self.with_memberships(issuer, rows).await?.pop())
     }
 
-    async fn with_credentials(
+    async fn aggregated(
         &mut self,
         issuer: &IssuerId,
         agent: Option<Agent>,
     ) -> Result<Option<AgentAggregate>, StoreError> {
         let Some(agent) = agent else { return Ok(None) };
         let credentials = self.credentials_of(issuer, &agent.id).await?;
-        Ok(Some(AgentAggregate { agent, credentials }))
+        let delegations = self.delegations_of(issuer, &agent.id).await?;
+        Ok(Some(AgentAggregate {
+            agent,
+            credentials,
+            delegations,
+        }))
     }
 
     /// The version of an agent.

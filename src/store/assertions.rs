@@ -29,7 +29,7 @@ static INSERT: LazyLock<RowLists> = LazyLock::new(|| {
     )
 });
 static TOKENS_OF: LazyLock<RowLists> =
-    LazyLock::new(|| RowLists::of_issuer("SELECT token_id FROM used_assertions", "digest"));
+    LazyLock::new(|| RowLists::of_issuer("SELECT digest, token_id FROM used_assertions", "digest"));
 const PURGE: &str = "DELETE FROM used_assertions WHERE issuer_id = $1 AND digest IN \
      (SELECT digest FROM used_assertions WHERE issuer_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)";
 
@@ -61,7 +61,7 @@ impl Tx {
         Ok(inserted)
     }
 
-    /// Which of `token_ids` hold the row of one of `digests`: the tokens whose assertion was not used
+    /// Which of `digests` have a row that one of `token_ids` holds: the assertions that were not used
     /// before. In no order.
     ///
     /// # Errors
@@ -71,22 +71,24 @@ impl Tx {
         issuer: &IssuerId,
         token_ids: &[String],
         digests: &[[u8; 16]],
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Vec<[u8; 16]>, StoreError> {
         let ours: HashSet<&str> = token_ids.iter().map(String::as_str).collect();
         let mut winners = Vec::new();
         for (sql, part) in TOKENS_OF.statements(self.dialect(), digests) {
-            let holders: Vec<String> = on_engine!(self, connection => {
-                let mut query = sqlx::query_scalar(sql).bind(issuer.as_str());
+            let rows: Vec<(Vec<u8>, String)> = on_engine!(self, connection => {
+                let mut query = sqlx::query_as(sql).bind(issuer.as_str());
                 for digest in part {
                     query = query.bind(&digest[..]);
                 }
                 query.fetch_all(connection)
             })?;
-            winners.extend(
-                holders
-                    .into_iter()
-                    .filter(|token_id| ours.contains(token_id.as_str())),
-            );
+            for (digest, token_id) in rows {
+                if ours.contains(token_id.as_str()) {
+                    let digest = digest.try_into();
+                    winners
+                        .push(digest.map_err(|_| StoreError::corrupt("a digest is not 16 bytes"))?);
+                }
+            }
         }
         Ok(winners)
     }

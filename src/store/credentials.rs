@@ -1,10 +1,11 @@
-//! Credentials: hashes of client secrets, and public keys. No secret and no private key is in here.
+//! Credentials: hashes of client secrets, public keys, and which tokens of trusted issuers prove an agent.
+//! No secret and no private key is in here. Federated ones have a table of their own.
 
 use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
 use crate::domain::credential::{Credential, CredentialKind};
-use crate::domain::id::{AgentId, CredentialId, IssuerId};
+use crate::domain::id::{AgentId, CredentialId, IssuerId, TrustedIssuerId};
 use crate::jose::jwk::PublicJwk;
 use crate::ports::time::UnixTime;
 
@@ -47,7 +48,39 @@ impl CredentialRow {
     }
 }
 
-/// The four columns in which kinds of credentials differ.
+#[derive(sqlx::FromRow)]
+struct FederatedRow {
+    id: String,
+    agent_id: String,
+    trusted_issuer_id: String,
+    definition: String,
+    not_before: i64,
+    expires_at: Option<i64>,
+    revoked_at: Option<i64>,
+    created_at: i64,
+}
+
+impl FederatedRow {
+    fn credential(self) -> Result<Credential, StoreError> {
+        let matching = serde_json::from_str(&self.definition).map_err(|_| {
+            StoreError::corrupt(format!("credential {}: its match cannot be read", self.id))
+        })?;
+        Ok(Credential {
+            id: CredentialId::from_text(self.id),
+            agent: AgentId::from_text(self.agent_id),
+            kind: CredentialKind::Federated {
+                trusted_issuer: TrustedIssuerId::from_text(self.trusted_issuer_id),
+                matching: Box::new(matching),
+            },
+            not_before: UnixTime(self.not_before),
+            expires_at: self.expires_at.map(UnixTime),
+            revoked_at: self.revoked_at.map(UnixTime),
+            created_at: UnixTime(self.created_at),
+        })
+    }
+}
+
+/// The four columns in which secrets and keys differ.
 struct KindColumns<'a> {
     secret_hash: Option<&'a str>,
     jwk: Option<String>,
@@ -56,8 +89,9 @@ struct KindColumns<'a> {
 }
 
 impl<'a> KindColumns<'a> {
-    fn of(kind: &'a CredentialKind) -> Self {
-        match kind {
+    /// `None` for a kind that has a table of its own.
+    fn of(kind: &'a CredentialKind) -> Option<Self> {
+        Some(match kind {
             CredentialKind::ClientSecret { hash } => Self {
                 secret_hash: Some(hash),
                 jwk: None,
@@ -70,7 +104,8 @@ impl<'a> KindColumns<'a> {
                 thumbprint: Some(jwk.thumbprint()),
                 kid: Some(jwk.kid().unwrap_or(jwk.thumbprint())),
             },
-        }
+            CredentialKind::Federated { .. } => return None,
+        })
     }
 }
 
@@ -93,6 +128,37 @@ const OF_AGENT: &str =
     select_credentials!("WHERE issuer_id = $1 AND agent_id = $2 ORDER BY created_at, id");
 const BY_ID: &str = select_credentials!("WHERE issuer_id = $1 AND id = $2");
 
+macro_rules! select_federated {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, agent_id, trusted_issuer_id, definition, not_before, expires_at, revoked_at, created_at \
+             FROM federated_credentials ",
+            $rest
+        )
+    };
+}
+
+const INSERT_FEDERATED: &str = "INSERT INTO federated_credentials (issuer_id, id, agent_id, trusted_issuer_id, subject, definition, \
+     not_before, expires_at, revoked_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+     ON CONFLICT DO NOTHING";
+const UPDATE_FEDERATED: &str = "UPDATE federated_credentials SET expires_at = $4, revoked_at = $5 \
+     WHERE issuer_id = $1 AND id = $2 AND agent_id = $3 AND revoked_at IS NULL";
+const FEDERATED_OF_AGENT: &str =
+    select_federated!("WHERE issuer_id = $1 AND agent_id = $2 ORDER BY created_at, id");
+const FEDERATED_BY_ID: &str = select_federated!("WHERE issuer_id = $1 AND id = $2");
+const AGENTS_OF_TOKEN: &str = "SELECT DISTINCT agent.name FROM federated_credentials AS held \
+     JOIN agents AS agent ON agent.issuer_id = held.issuer_id AND agent.id = held.agent_id \
+     WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND (held.subject = $3 OR held.subject IS NULL) \
+     AND held.revoked_at IS NULL AND agent.status <> 'removed' ORDER BY agent.name LIMIT $4";
+const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM federated_credentials AS held \
+     JOIN agents AS agent ON agent.issuer_id = held.issuer_id AND agent.id = held.agent_id \
+     WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL \
+     AND (held.expires_at IS NULL OR held.expires_at > $3) AND agent.status <> 'removed'";
+
+const OF_TRUSTED_ISSUER: &str = select_federated!(
+    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT $3"
+);
+
 impl Tx {
     /// Adds a credential to an agent. False when its public key is held by this or another agent of the
     /// issuer, or its `kid` names another key of the agent; revoked credentials do not count.
@@ -104,7 +170,9 @@ impl Tx {
         issuer: &IssuerId,
         credential: &Credential,
     ) -> Result<bool, StoreError> {
-        let columns = KindColumns::of(&credential.kind);
+        let Some(columns) = KindColumns::of(&credential.kind) else {
+            return self.insert_federated(issuer, credential).await;
+        };
         let inserted = execute!(
             self,
             sqlx::query(INSERT)
@@ -134,9 +202,13 @@ impl Tx {
         issuer: &IssuerId,
         credential: &Credential,
     ) -> Result<bool, StoreError> {
+        let update = match credential.kind {
+            CredentialKind::ClientSecret { .. } | CredentialKind::PublicKey { .. } => UPDATE,
+            CredentialKind::Federated { .. } => UPDATE_FEDERATED,
+        };
         let updated = execute!(
             self,
-            sqlx::query(UPDATE)
+            sqlx::query(update)
                 .bind(issuer.as_str())
                 .bind(credential.id.as_str())
                 .bind(credential.agent.as_str())
@@ -155,12 +227,107 @@ impl Tx {
         issuer: &IssuerId,
         agent: &AgentId,
     ) -> Result<Vec<Credential>, StoreError> {
-        on_engine!(self, connection => sqlx::query_as::<_, CredentialRow>(OF_AGENT)
+        let rows = on_engine!(self, connection => sqlx::query_as::<_, CredentialRow>(OF_AGENT)
             .bind(issuer.as_str())
             .bind(key(agent.as_str()))
+            .fetch_all(connection))?;
+        let federated = on_engine!(self, connection => sqlx::query_as::<_, FederatedRow>(FEDERATED_OF_AGENT)
+            .bind(issuer.as_str())
+            .bind(key(agent.as_str()))
+            .fetch_all(connection))?;
+        let mut credentials = rows
+            .into_iter()
+            .map(CredentialRow::credential)
+            .chain(federated.into_iter().map(FederatedRow::credential))
+            .collect::<Result<Vec<_>, _>>()?;
+        credentials.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(credentials)
+    }
+
+    async fn insert_federated(
+        &mut self,
+        issuer: &IssuerId,
+        credential: &Credential,
+    ) -> Result<bool, StoreError> {
+        let CredentialKind::Federated {
+            trusted_issuer,
+            matching,
+        } = &credential.kind
+        else {
+            return Ok(false);
+        };
+        let definition = serde_json::to_string(matching).map_err(StoreError::rejected)?;
+        let inserted = execute!(
+            self,
+            sqlx::query(INSERT_FEDERATED)
+                .bind(issuer.as_str())
+                .bind(credential.id.as_str())
+                .bind(credential.agent.as_str())
+                .bind(trusted_issuer.as_str())
+                .bind(matching.subject.as_deref())
+                .bind(&definition)
+                .bind(credential.not_before.0)
+                .bind(credential.expires_at.map(|at| at.0))
+                .bind(credential.revoked_at.map(|at| at.0))
+                .bind(credential.created_at.0)
+        )?;
+        Ok(inserted == 1)
+    }
+
+    /// The names of the first `limit` agents with a federated credential that could match a token of
+    /// `trusted` about `subject`: one for exactly that subject, or one that names none.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn agents_of_federated_subject(
+        &mut self,
+        issuer: &IssuerId,
+        trusted: &TrustedIssuerId,
+        subject: &str,
+        limit: i64,
+    ) -> Result<Vec<String>, StoreError> {
+        on_engine!(self, connection => sqlx::query_scalar(AGENTS_OF_TOKEN)
+            .bind(issuer.as_str())
+            .bind(key(trusted.as_str()))
+            .bind(key(subject))
+            .bind(limit)
+            .fetch_all(connection))
+    }
+
+    /// How many live federated credentials rest on a trusted issuer.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn count_federated_credentials(
+        &mut self,
+        issuer: &IssuerId,
+        trusted: &TrustedIssuerId,
+        now: UnixTime,
+    ) -> Result<i64, StoreError> {
+        on_engine!(self, connection => sqlx::query_scalar(COUNT_OF_TRUSTED_ISSUER)
+            .bind(issuer.as_str())
+            .bind(key(trusted.as_str()))
+            .bind(now.0)
+            .fetch_one(connection))
+    }
+
+    /// The first `limit` federated credentials that rest on a trusted issuer and are not revoked.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn credentials_of_trusted_issuer(
+        &mut self,
+        issuer: &IssuerId,
+        trusted: &TrustedIssuerId,
+        limit: i64,
+    ) -> Result<Vec<Credential>, StoreError> {
+        on_engine!(self, connection => sqlx::query_as::<_, FederatedRow>(OF_TRUSTED_ISSUER)
+            .bind(issuer.as_str())
+            .bind(key(trusted.as_str()))
+            .bind(limit)
             .fetch_all(connection))?
         .into_iter()
-        .map(CredentialRow::credential)
+        .map(FederatedRow::credential)
         .collect()
     }
 
@@ -173,11 +340,18 @@ impl Tx {
         issuer: &IssuerId,
         credential: &CredentialId,
     ) -> Result<Option<Credential>, StoreError> {
-        on_engine!(self, connection => sqlx::query_as::<_, CredentialRow>(BY_ID)
+        let found = on_engine!(self, connection => sqlx::query_as::<_, CredentialRow>(BY_ID)
+            .bind(issuer.as_str())
+            .bind(key(credential.as_str()))
+            .fetch_optional(connection))?;
+        if let Some(row) = found {
+            return row.credential().map(Some);
+        }
+        on_engine!(self, connection => sqlx::query_as::<_, FederatedRow>(FEDERATED_BY_ID)
             .bind(issuer.as_str())
             .bind(key(credential.as_str()))
             .fetch_optional(connection))?
-        .map(CredentialRow::credential)
+        .map(FederatedRow::credential)
         .transpose()
     }
 }

@@ -12,24 +12,29 @@ mod assertions;
 mod audit;
 mod claude_links;
 mod credentials;
+mod delegations;
 mod engine;
 mod error;
 mod groups;
 mod issuers;
 mod key_consumers;
 mod keys;
+mod lineage;
 mod resources;
 mod roles;
 mod rows;
 pub mod testing;
+mod trusted_issuers;
 
 pub use agents::{AgentAggregate, AgentFilter};
 pub use assertions::UsedAssertion;
 pub use audit::AuditFilter;
+pub use delegations::DelegationNames;
 pub use engine::{Store, Tx};
 pub use error::StoreError;
 pub use issuers::Head;
 pub use keys::StoredKey;
+pub use lineage::{LineageRow, RevokedToken, SubjectMark};
 
 /// A text from a caller as a key to look up: one with a NUL, which PostgreSQL refuses to compare,
 /// becomes the empty text, which is no row's key.

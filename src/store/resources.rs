@@ -7,7 +7,7 @@ use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::rows::RowLists;
 use super::{cursor, key};
-use crate::domain::id::{IssuerId, ResourceId};
+use crate::domain::id::{AgentId, IssuerId, ResourceId};
 use crate::domain::name::Name;
 use crate::domain::profile::Profile;
 use crate::domain::resource::{Identifier, Resource};
@@ -24,6 +24,9 @@ struct ResourceRow {
     profile: String,
     lifetime: Option<i64>,
     algorithm: Option<String>,
+    allow_delegation: Option<bool>,
+    server_id: Option<String>,
+    dpop_required: bool,
     version: i64,
     created_at: i64,
     updated_at: i64,
@@ -56,6 +59,9 @@ impl ResourceRow {
             scopes,
             lifetime: self.lifetime,
             algorithm,
+            allow_delegation: self.allow_delegation,
+            server: self.server_id.map(AgentId::from_text),
+            dpop_required: self.dpop_required,
             version: self.version,
             created_at: UnixTime(self.created_at),
             updated_at: UnixTime(self.updated_at),
@@ -67,19 +73,20 @@ impl ResourceRow {
 macro_rules! select_resources {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, identifier, description, profile, lifetime, algorithm, version, created_at, updated_at, \
-             removed_at FROM resources ",
+            "SELECT id, name, identifier, description, profile, lifetime, algorithm, allow_delegation, server_id, \
+             dpop_required, version, created_at, updated_at, removed_at FROM resources ",
             $rest
         )
     };
 }
 
 const INSERT: &str = "INSERT INTO resources (issuer_id, id, name, identifier, description, profile, lifetime, algorithm, \
-     version, created_at, updated_at, removed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+     allow_delegation, server_id, dpop_required, version, created_at, updated_at, removed_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
      ON CONFLICT DO NOTHING";
 // A removed resource stays as it is.
-const UPDATE: &str = "UPDATE resources SET description = $4, profile = $5, lifetime = $6, algorithm = $7, version = $8, \
-     updated_at = $9, removed_at = $10 WHERE issuer_id = $1 AND id = $2 AND version = $3 AND removed_at IS NULL";
+const UPDATE: &str = "UPDATE resources SET description = $4, profile = $5, lifetime = $6, algorithm = $7, \
+     allow_delegation = $8, server_id = $9, dpop_required = $10, version = $11, updated_at = $12, removed_at = $13 WHERE issuer_id = $1 AND id = $2 AND version = $3 AND removed_at IS NULL";
 const BY_NAME: &str =
     select_resources!("WHERE issuer_id = $1 AND name = $2 AND removed_at IS NULL");
 const BY_IDENTIFIER: &str =
@@ -126,6 +133,9 @@ impl Tx {
                 .bind(resource.profile.as_str())
                 .bind(resource.lifetime)
                 .bind(resource.algorithm.map(SigningAlgorithm::as_str))
+                .bind(resource.allow_delegation)
+                .bind(resource.server.as_ref().map(AgentId::as_str))
+                .bind(resource.dpop_required)
                 .bind(resource.version)
                 .bind(resource.created_at.0)
                 .bind(resource.updated_at.0)
@@ -159,6 +169,9 @@ impl Tx {
                 .bind(resource.profile.as_str())
                 .bind(resource.lifetime)
                 .bind(resource.algorithm.map(SigningAlgorithm::as_str))
+                .bind(resource.allow_delegation)
+                .bind(resource.server.as_ref().map(AgentId::as_str))
+                .bind(resource.dpop_required)
                 .bind(resource.version)
                 .bind(resource.updated_at.0)
                 .bind(resource.removed_at.map(|at| at.0))

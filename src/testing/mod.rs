@@ -31,6 +31,7 @@ use crate::issuer::credentials::{NewCredential, NewCredentialKind, UnverifiedKey
 use crate::issuer::resources::NewResource;
 use crate::issuer::roles::{NewGrant, NewRole};
 use crate::issuer::{Caller, Issuer, Ports};
+use crate::ports::fetch::{Fetcher, HttpFetcher, Loopback};
 use crate::server::process::{Listeners, Process};
 use crate::server::{Limits, Listener};
 
@@ -46,6 +47,8 @@ pub struct TestOptions {
     pub issuer_path: String,
     /// Settings of the issuer that is made.
     pub first_settings: FirstSettings,
+    /// What fetches documents of trusted issuers; `None`: the real one, which also reaches this machine.
+    pub fetcher: Option<Arc<dyn Fetcher>>,
 }
 
 /// A running issuer with both listeners on loopback.
@@ -379,6 +382,11 @@ impl Launch {
         let outside = Ports {
             clock: Arc::clone(&self.clock) as _,
             random: random as _,
+            fetcher: self
+                .options
+                .fetcher
+                .clone()
+                .unwrap_or_else(|| Arc::new(HttpFetcher::new(Loopback::Insecure))),
         };
         let host = Host::start(&host_options, outside).await?;
         let process = Process::start(host, Listeners { public, private }, Limits::default(), &[]);

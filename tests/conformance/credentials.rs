@@ -72,7 +72,9 @@ pub(crate) async fn a_kid_names_one_key_of_an_agent(store: &Store) {
     );
     let thumbprint = match public_key("x", &mailer, 3, None).kind {
         CredentialKind::PublicKey { jwk } => jwk.thumbprint().to_owned(),
-        CredentialKind::ClientSecret { .. } => panic!("a public key"),
+        CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => {
+            panic!("a public key")
+        }
     };
     assert!(
         tx.insert_credential(

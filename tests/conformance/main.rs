@@ -9,15 +9,18 @@ mod assertions;
 mod audit;
 mod claude_links;
 mod credentials;
+mod delegations;
 mod groups;
 mod issuers;
 mod key_consumers;
 mod keys;
+mod lineage;
 mod opening;
 mod resources;
 mod roles;
 mod support;
 mod transactions;
+mod trusted_issuers;
 
 /// Makes a test of every case for every engine. A case that is not listed is an unused function, and so
 /// a warning.
@@ -106,6 +109,24 @@ conformance! {
         a_claude_link_needs_its_agent,
         a_claude_links_change_on_a_stale_version_changes_nothing,
         claude_links_read_back_whole_by_the_agents_name;
+    trusted_issuers:
+        a_trusted_issuers_name_is_never_given_out_twice,
+        a_trusted_issuers_update_on_a_stale_version_changes_nothing,
+        trusted_issuers_read_back_whole_by_name,
+        a_federated_credential_is_found_by_its_subject;
+    delegations:
+        a_delegation_needs_its_actor,
+        a_revoked_delegation_stays_revoked,
+        delegations_read_back_whole_with_their_actor,
+        delegations_are_found_by_the_subjects_that_they_take,
+        what_a_delegation_speaks_of_has_a_name_removed_or_not;
+    lineage:
+        a_revoked_token_takes_those_below_it,
+        a_revoked_delegation_takes_its_tokens_and_those_below,
+        a_mark_ends_earlier_tokens_and_only_moves_forward,
+        revocations_go_when_the_tokens_would_have_expired,
+        revocations_and_marks_are_read_in_pages,
+        lineage_reads_back_whole;
     administrators:
         an_administrators_name_and_token_are_never_given_out_twice,
         an_administrator_is_revoked_once,

@@ -43,7 +43,8 @@ async fn minted(issuer: &TestIssuer, agent: &TestAgent) -> Minted {
         .await
         .unwrap();
     let request = ClientCredentialsRequest::default();
-    let authorization = client_credentials::authorize(&client, &request, &handle.policy()).unwrap();
+    let authorization =
+        client_credentials::authorize(&client, &request, None, &handle.policy()).unwrap();
     handle
         .mint(authorization, &Caller::system(), issuer.clock.now_millis())
         .unwrap()

@@ -30,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The first line of each block that is not run, by page: it builds, reaches outside, or needs a program
 /// that need not be here.
-const NOT_RUN: [(&str, &str); 16] = [
+const NOT_RUN: [(&str, &str); 19] = [
     ("README.md", "cargo run --release -- quickstart --exit"),
     ("README.md", "scripts/test"),
     ("README.md", "docker build -t firman ."),
@@ -59,6 +59,10 @@ const NOT_RUN: [(&str, &str); 16] = [
         "firman publish-static --check https://keys.example.com",
     ),
     (
+        "docs/guides/delegation.md",
+        r#"curl -s http://127.0.0.1:8080/oauth2/token -u "triage:$SECRET" \"#,
+    ),
+    (
         "docs/guides/integration-tests.md",
         "firman serve --config firman-test.toml",
     ),
@@ -74,6 +78,14 @@ const NOT_RUN: [(&str, &str); 16] = [
     (
         "docs/guides/register-an-agent.md",
         r#"curl -s http://127.0.0.1:8080/oauth2/token -u "batch:$SECRET" -d grant_type=client_credentials"#,
+    ),
+    (
+        "docs/guides/without-secrets.md",
+        "kubectl get --raw /openid/v1/jwks >jwks.json",
+    ),
+    (
+        "docs/guides/without-secrets.md",
+        "firman trusted-issuer add github --preset github --trust client_auth",
     ),
     ("docs/performance.md", "benches/load/run"),
     ("docs/performance.md", "cargo bench --bench token"),
@@ -386,8 +398,28 @@ fn the_guide_to_ci_jobs_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_delegation_does_what_it_says() {
+    run("docs/guides/delegation.md", None);
+}
+
+#[test]
+fn the_guide_to_agents_without_secrets_does_what_it_says() {
+    run("docs/guides/without-secrets.md", None);
+}
+
+#[test]
 fn the_guide_to_rotation_does_what_it_says() {
     run("docs/guides/rotate.md", None);
+}
+
+#[test]
+fn the_guide_to_revocation_does_what_it_says() {
+    run("docs/guides/revocation.md", None);
+}
+
+#[test]
+fn the_guide_to_bound_tokens_does_what_it_says() {
+    run("docs/guides/dpop.md", None);
 }
 
 #[test]
@@ -420,12 +452,16 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
         "docs/guides/claude-agent.md",
         "docs/guides/claude-code.md",
         "docs/guides/claude.md",
+        "docs/guides/delegation.md",
+        "docs/guides/dpop.md",
         "docs/guides/integration-tests.md",
         "docs/guides/moving-to-firman.md",
         "docs/guides/postgresql.md",
         "docs/guides/register-an-agent.md",
+        "docs/guides/revocation.md",
         "docs/guides/rotate.md",
         "docs/guides/try-claude-locally.md",
+        "docs/guides/without-secrets.md",
     ];
     let mut with_commands = Vec::new();
     let mut not_run = Vec::new();

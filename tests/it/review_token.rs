@@ -15,6 +15,7 @@ use firman::issuer::resources::{NewResource, ResourceChanges};
 use firman::issuer::{Caller, Ports};
 use firman::jose::algorithm::SigningAlgorithm;
 use firman::jose::digest::sha256;
+use firman::ports::fetch::HttpFetcher;
 use firman::ports::random::SystemRandom;
 use firman::ports::time::{SystemClock, UnixTime};
 use firman::store::UsedAssertion;
@@ -488,6 +489,7 @@ async fn fa_019_replicas_that_start_at_once_on_nothing_make_one_issuer_together(
             let ports = Ports {
                 clock: Arc::new(SystemClock),
                 random: Arc::new(SystemRandom),
+                fetcher: Arc::new(HttpFetcher::default()),
             };
             let options = options.clone();
             tokio::spawn(async move { Host::start(&options, ports).await })

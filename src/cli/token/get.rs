@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
+use url::Url;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::discovery::Issuer;
@@ -17,7 +18,7 @@ use crate::cli::error::CliError;
 use crate::cli::notify::Supervisor;
 use crate::cli::serve::StopSignals;
 use crate::cli::{Session, http, keyfile, parse_name};
-use crate::jose::{SigningAlgorithm, SigningKey};
+use crate::jose::{DpopProof, SigningAlgorithm, SigningKey};
 use crate::ports::time::UnixTime;
 
 /// How long an assertion is good for: it is sent at once.
@@ -64,6 +65,9 @@ pub(in crate::cli) struct GetArgs {
     /// How long it is to live (90s, 15m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(in crate::cli) expires_in: Option<u64>,
+    /// Bind the token to this private key, PEM or JWK (RFC 9449): without the key it is worth nothing
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) dpop_key: Option<PathBuf>,
 }
 
 /// How the agent proves itself.
@@ -84,6 +88,7 @@ impl GetArgs {
             resource: Some(resource.to_owned()),
             scope: None,
             expires_in: None,
+            dpop_key: None,
         }
     }
 
@@ -173,7 +178,8 @@ fn print(minted: &Minted, session: &mut Session<'_>) -> Result<(), CliError> {
     session.printer.json(&shown)
 }
 
-/// Asks the token endpoint.
+/// Asks the token endpoint. A server that wants its nonce in the proof of a key says so first, and is asked
+/// once more (RFC 9449 §8).
 pub(in crate::cli) async fn request(
     args: &GetArgs,
     proof: &Proof,
@@ -181,48 +187,126 @@ pub(in crate::cli) async fn request(
     now: UnixTime,
 ) -> Result<Value, CliError> {
     let endpoint = issuer.endpoint("token_endpoint")?;
-    let expires_in = args.expires_in.map(|seconds| seconds.to_string());
-    let mut form = vec![("grant_type", "client_credentials")];
-    for (name, value) in [
-        ("resource", &args.resource),
-        ("scope", &args.scope),
-        ("expires_in", &expires_in),
-    ] {
-        if let Some(value) = value {
-            form.push((name, value));
+    let holder = match args.dpop_key.as_deref() {
+        // Stdin may hold the credential, and is read but once.
+        Some(path) if path == Path::new("-") => {
+            return Err(CliError::usage("--dpop-key must be a file"));
         }
+        Some(path) => Some(keyfile::read_private(path)?),
+        None => None,
+    };
+    let asking = Asking {
+        args,
+        proof,
+        issuer: &issuer.name,
+        endpoint: &endpoint,
+        now,
+    };
+    let mut answer = asking.ask(holder.as_ref(), None).await?;
+    if holder.is_some() && is_challenge(&answer) {
+        let nonce = answer.dpop_nonce.take();
+        answer = asking.ask(holder.as_ref(), nonce).await?;
     }
-    let mut request = http::client(&endpoint)?.post(endpoint.clone());
-    let assertion;
-    match proof {
-        Proof::Secret(secret) => {
-            // RFC 6749 §2.3.1: both halves are form-encoded before they are joined.
-            let encode = |text: &str| {
-                url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
-            };
-            request = request.basic_auth(encode(&args.client_id), Some(encode(expose(secret))));
-        }
-        Proof::Key(key) => {
-            assertion = make_assertion(key, args, &issuer.name, now)?;
-            form.push(("client_id", &args.client_id));
-            form.push(("client_assertion_type", ASSERTION_TYPE));
-            form.push(("client_assertion", &assertion));
-        }
-    }
-    let request = request
-        .header("content-type", "application/x-www-form-urlencoded")
-        .header("accept", "application/json")
-        .body(http::form(&form));
-    let answer = http::send(
-        request,
-        &format!("cannot reach the token endpoint {endpoint}"),
-    )
-    .await?;
     if !answer.is_success() {
         return Err(CliError::oauth(answer.status, &answer.body));
     }
-    serde_json::from_slice(&answer.body)
-        .map_err(|_| CliError::failed("http", format!("the answer of {endpoint} is not JSON")))
+    let body: Value = serde_json::from_slice(&answer.body)
+        .map_err(|_| CliError::failed("http", format!("the answer of {endpoint} is not JSON")))?;
+    let token_type = body["token_type"].as_str().unwrap_or_default();
+    // RFC 9449 §5: whoever counts on the binding must look whether there is one.
+    if holder.is_some() && !token_type.eq_ignore_ascii_case("DPoP") {
+        return Err(CliError::failed(
+            "dpop",
+            "the issuer gave a token that is not bound to the key of --dpop-key",
+        ));
+    }
+    Ok(body)
+}
+
+/// Whether the server wants a nonce of its own in the proof.
+fn is_challenge(answer: &http::Answer) -> bool {
+    let error = serde_json::from_slice::<Value>(&answer.body)
+        .is_ok_and(|body| body["error"] == "use_dpop_nonce");
+    error && answer.status == 400 && answer.dpop_nonce.is_some()
+}
+
+/// One request for a token, as often as it must be sent.
+struct Asking<'a> {
+    args: &'a GetArgs,
+    proof: &'a Proof,
+    issuer: &'a str,
+    endpoint: &'a Url,
+    now: UnixTime,
+}
+
+impl Asking<'_> {
+    async fn ask(
+        &self,
+        holder: Option<&SigningKey>,
+        nonce: Option<String>,
+    ) -> Result<http::Answer, CliError> {
+        let Self { args, endpoint, .. } = self;
+        let expires_in = args.expires_in.map(|seconds| seconds.to_string());
+        let mut form = vec![("grant_type", "client_credentials")];
+        for (name, value) in [
+            ("resource", &args.resource),
+            ("scope", &args.scope),
+            ("expires_in", &expires_in),
+        ] {
+            if let Some(value) = value {
+                form.push((name, value));
+            }
+        }
+        let mut request = http::client(endpoint)?.post((*endpoint).clone());
+        let assertion;
+        match self.proof {
+            Proof::Secret(secret) => {
+                // RFC 6749 §2.3.1: both halves are form-encoded before they are joined.
+                let encode = |text: &str| {
+                    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
+                };
+                request = request.basic_auth(encode(&args.client_id), Some(encode(expose(secret))));
+            }
+            Proof::Key(key) => {
+                assertion = make_assertion(key, args, self.issuer, self.now)?;
+                form.push(("client_id", &args.client_id));
+                form.push(("client_assertion_type", ASSERTION_TYPE));
+                form.push(("client_assertion", &assertion));
+            }
+        }
+        if let Some(holder) = holder {
+            request = request.header("dpop", self.make_proof(holder, nonce)?);
+        }
+        let request = request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept", "application/json")
+            .body(http::form(&form));
+        let unreachable = format!("cannot reach the token endpoint {endpoint}");
+        http::send(request, &unreachable).await
+    }
+
+    /// The proof of holding the key, for this request (RFC 9449 §4.2).
+    fn make_proof(&self, holder: &SigningKey, nonce: Option<String>) -> Result<String, CliError> {
+        let mut uri = self.endpoint.clone();
+        uri.set_query(None);
+        uri.set_fragment(None);
+        let proof = DpopProof {
+            jkt: holder.public_jwk().thumbprint().to_owned(),
+            jti: fresh_jti(self.now),
+            htm: "POST".to_owned(),
+            htu: uri.to_string(),
+            issued_at: self.now,
+            nonce,
+        };
+        proof
+            .sign(holder)
+            .map_err(|problem| CliError::failed("key", problem.to_string()))
+    }
+}
+
+fn fresh_jti(now: UnixTime) -> String {
+    let seconds = u64::try_from(now.0).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, 0)).to_string()
 }
 
 #[derive(Serialize)]
@@ -250,12 +334,11 @@ fn make_assertion(
     now: UnixTime,
 ) -> Result<String, CliError> {
     let failed = |problem: String| CliError::failed("key", problem);
-    let seconds = u64::try_from(now.0).unwrap_or_default();
     let claims = Assertion {
         iss: &args.client_id,
         sub: &args.client_id,
         aud: issuer,
-        jti: Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, 0)).to_string(),
+        jti: fresh_jti(now),
         iat: now.0,
         exp: now.plus(ASSERTION_SECONDS).0,
     };
@@ -287,6 +370,7 @@ mod tests {
             resource: None,
             scope: None,
             expires_in: None,
+            dpop_key: None,
         }
     }
 

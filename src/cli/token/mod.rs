@@ -1,11 +1,15 @@
 //! `firman token`: the agent's side. Gets a token the way any OAuth client does, from discovery on,
-//! and looks into tokens as a relying party would. Knows nothing of the admin API.
+//! and looks into tokens as a relying party would; neither knows of the admin API. `revoke`,
+//! `revocations` and `trace` are the administrator's and know nothing else.
 
 mod discovery;
 mod get;
 mod inspect;
 mod pace;
 mod reads;
+mod revocation_list;
+mod revoke;
+mod trace;
 mod verify;
 mod watch;
 
@@ -22,6 +26,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::Session;
+use super::client::Page;
 use super::error::CliError;
 use super::keyfile;
 use super::print::{Printer, when};
@@ -39,6 +44,16 @@ pub(super) enum Command {
     },
     /// Check a token as a relying party does, and show what it says
     Verify(verify::VerifyArgs),
+    /// End a token and everything made from it, or all tokens of a subject so far
+    Revoke(revoke::RevokeArgs),
+    /// List what was revoked and would still live
+    Revocations(Page),
+    /// Show where a token comes from and what was made from it
+    Trace {
+        /// The token's jti, as audit and inspect show it
+        #[arg(value_name = "JTI", value_parser = parse_token_id)]
+        token_id: String,
+    },
 }
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -46,6 +61,25 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
         Command::Get(command) => get::run(command, session).await,
         Command::Inspect { token } => inspect::run(&read_token(&token)?, session),
         Command::Verify(args) => verify::run(args, session).await,
+        Command::Revoke(args) => revoke::run(args, session).await,
+        Command::Revocations(page) => revoke::list(&page, session).await,
+        Command::Trace { token_id } => trace::run(&token_id, session).await,
+    }
+}
+
+/// A jti, or the name of a token from outside: it becomes a path segment.
+fn parse_token_id(text: &str) -> Result<String, String> {
+    let is_id = text.bytes().any(|b| b.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    if text.starts_with("eyJ") && text.matches('.').count() == 2 {
+        return Err("this is a whole token, which does not belong on a command line; give its jti, or put it into a file: --token-file".to_owned());
+    }
+    if is_id {
+        Ok(text.to_owned())
+    } else {
+        Err("a jti is made of letters, digits, '-' and '_'; copy it from the audit".to_owned())
     }
 }
 

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::discovery::Issuer;
-use super::{expose, read_token};
+use super::{expose, read_token, revocation_list};
 use crate::cli::error::CliError;
 use crate::cli::{Session, http};
 use crate::jose::json::parse_object;
@@ -28,15 +28,26 @@ pub(in crate::cli) struct VerifyArgs {
     /// For whom the token must be: the resource's identifier
     #[arg(long, value_name = "AUDIENCE")]
     audience: String,
+    /// Read the issuer's revocation list too, and refuse a token that it ends
+    #[arg(long)]
+    revocations: bool,
 }
 
 pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let token = read_token(&args.token)?;
     let issuer = Issuer::discover(&args.issuer, session.globals.insecure_http).await?;
     let (header, claims) = verify(&token, &issuer, &args.audience, session.now()).await?;
+    if args.revocations {
+        revocation_list::check(&issuer, &claims, session.now()).await?;
+    }
     super::print(&header, &claims, true, session)?;
+    let and_listed = if args.revocations {
+        "not expired and not on the revocation list"
+    } else {
+        "and not expired"
+    };
     session.printer.hint(&format!(
-        "Verified: signed by {}, for {}, and not expired.",
+        "Verified: signed by {}, for {}, {and_listed}.",
         args.issuer, args.audience
     ));
     Ok(())
@@ -81,7 +92,7 @@ pub(in crate::cli) async fn fetch_keys(issuer: &Issuer) -> Result<PublicJwkSet, 
     })
 }
 
-fn check_signature(
+pub(super) fn check_signature(
     token: &UnverifiedJws<'_>,
     keys: &PublicJwkSet,
 ) -> Result<VerifiedJws, CliError> {
@@ -138,7 +149,7 @@ fn check_claims(
     Ok(())
 }
 
-fn refused(problem: &dyn std::fmt::Display) -> CliError {
+pub(super) fn refused(problem: &dyn std::fmt::Display) -> CliError {
     CliError::failed("token", format!("not valid: {problem}"))
 }
 

@@ -11,4 +11,8 @@ pub(super) const DEMANDS: Demands = Demands {
     default_lifetime: Some(600),
     max_lifetime: Some(3600),
     default_identifier: Some("https://api.anthropic.com"),
+    // A static rule there cannot see `act`: a rule that pins `sub` alone would take whoever acts for it.
+    allow_delegation: false,
+    // Its token endpoint takes the JWT alone: a bound token would be used there like any other.
+    takes_bound_tokens: false,
 };

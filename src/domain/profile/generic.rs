@@ -10,4 +10,6 @@ pub(super) const DEMANDS: Demands = Demands {
     default_lifetime: None,
     max_lifetime: None,
     default_identifier: None,
+    allow_delegation: true,
+    takes_bound_tokens: true,
 };

@@ -29,6 +29,10 @@ pub struct Demands {
     pub max_lifetime: Option<i64>,
     /// The audience when none is given; `None`: one must be given.
     pub default_identifier: Option<&'static str>,
+    /// Whether it takes tokens made by token exchange when the resource does not say.
+    pub allow_delegation: bool,
+    /// Whether it checks that a token comes with a proof of the key that it is bound to (RFC 9449 §7).
+    pub takes_bound_tokens: bool,
 }
 
 impl Profile {

@@ -5,14 +5,15 @@
 //! silently.
 
 use crate::domain::profile::Profile;
-use crate::domain::resource::Resource;
+use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{OPENID, Scope, Scopes, join_scopes};
 use crate::domain::settings::{IssuerSettings, LIFETIME_FLOOR_SECONDS};
 use crate::jose::algorithm::SigningAlgorithm;
 
-use super::{Authorization, AuthorizationError, Basis, GrantType, Target, reach};
+use super::{Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, reach};
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::cache::Policy;
+use crate::issuer::dpop::ProvenKey;
 
 /// A parsed request of this grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,32 +39,37 @@ pub struct Decision {
     pub with_id_token: bool,
 }
 
-/// Decides a request of a proven client.
+/// Decides a request of a proven client; `proven` is the key that it proved to hold.
 ///
 /// # Errors
 /// [`AuthorizationError`], naming what is granted.
 pub fn authorize(
     client: &AuthenticatedClient,
     request: &ClientCredentialsRequest,
+    proven: Option<&ProvenKey>,
     policy: &Policy,
 ) -> Result<Authorization, AuthorizationError> {
     let agent = &client.aggregate().agent;
     let decision = decide(agent, request, policy)?;
-    Ok(Authorization {
+    let authorization = Authorization {
         aggregate: std::sync::Arc::clone(client.aggregate()),
         basis: Basis {
             version: client.basis(),
-            client_id: agent.name.as_str().to_owned(),
+            agents: vec![ConcernedAgent::of(agent)],
         },
         grant_type: GrantType::ClientCredentials,
         method: client.method(),
         credential: client.credential().clone(),
-        spends: client.spends(),
+        external: client.external().cloned(),
+        spends: client.spends().into_iter().collect(),
         target: decision.target,
         scopes: decision.scopes,
         lifetime: decision.lifetime,
         with_id_token: decision.with_id_token,
-    })
+        jkt: None,
+        delegated: None,
+    };
+    authorization.bound_to(proven)
 }
 
 /// Decides what `agent` would get.
@@ -105,6 +111,7 @@ pub fn decide(
             audience: settings.url.clone(),
             typ: Profile::Generic.demands().typ,
             algorithm: settings.default_algorithm,
+            binding: Binding::Offered,
         };
         let lifetime = lifetime(
             request.expires_in,
@@ -120,22 +127,24 @@ pub fn decide(
     };
     let mut scopes = grant_scopes(&wanted, granted, resource, !request.scopes.is_empty())?;
     scopes.extend(identity);
-    let demands = resource.profile.demands();
-    let default = resource
-        .lifetime
-        .or(demands.default_lifetime)
-        .unwrap_or(settings.default_lifetime);
+    let default = default_lifetime(resource, settings);
     let cap = max_lifetime(resource, settings);
     Ok(Decision {
-        target: Target {
-            audience: resource.identifier.as_str().to_owned(),
-            typ: demands.typ,
-            algorithm: algorithm(resource, settings),
-        },
+        target: target(resource, settings),
         scopes,
-        lifetime: lifetime(request.expires_in, default.min(cap), cap)?,
+        lifetime: lifetime(request.expires_in, default, cap)?,
         with_id_token,
     })
+}
+
+/// The life in seconds of a token for `resource` whose request does not say.
+#[must_use]
+pub fn default_lifetime(resource: &Resource, settings: &IssuerSettings) -> i64 {
+    resource
+        .lifetime
+        .or(resource.profile.demands().default_lifetime)
+        .unwrap_or(settings.default_lifetime)
+        .min(max_lifetime(resource, settings))
 }
 
 /// The longest life of a token for `resource`, in seconds.
@@ -160,6 +169,16 @@ pub fn algorithm(resource: &Resource, settings: &IssuerSettings) -> SigningAlgor
             taken.first().copied().unwrap_or(settings.default_algorithm)
         }
     })
+}
+
+/// What a token for `resource` is for, and how it must look.
+pub(super) fn target(resource: &Resource, settings: &IssuerSettings) -> Target {
+    Target {
+        audience: resource.identifier.as_str().to_owned(),
+        typ: resource.profile.demands().typ,
+        algorithm: algorithm(resource, settings),
+        binding: resource.binding(),
+    }
 }
 
 fn lifetime(asked: Option<i64>, default: i64, cap: i64) -> Result<i64, AuthorizationError> {
@@ -214,7 +233,10 @@ fn identifiers(reachable: &[(&Resource, &Scopes)]) -> String {
     names.join(" ")
 }
 
-fn not_granted(audience: &str, reachable: &[(&Resource, &Scopes)]) -> AuthorizationError {
+pub(super) fn not_granted(
+    audience: &str,
+    reachable: &[(&Resource, &Scopes)],
+) -> AuthorizationError {
     // Replaced instead of left out: what is left would read like an audience that is granted.
     let shown: String = audience
         .chars()

@@ -2,14 +2,16 @@
 //! [`Authorization`], which carries the basis of its decision and cannot sign. One file per grant.
 
 pub mod client_credentials;
+pub mod token_exchange;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::agent::Agent;
 use crate::domain::group::Group;
-use crate::domain::id::{CredentialId, ResourceId};
+use crate::domain::id::{AgentId, CredentialId, ResourceId};
 use crate::domain::name::Name;
+use crate::domain::resource::Binding;
 use crate::domain::role::{GrantedScopes, Role};
 use crate::domain::scope::Scopes;
 use crate::jose::algorithm::SigningAlgorithm;
@@ -17,23 +19,29 @@ use crate::store::AgentAggregate;
 
 use super::authenticate::{ClientAuthMethod, SpentAssertion};
 use super::cache::Policy;
+use super::dpop::ProvenKey;
+use super::federated::ExternalIdentity;
+use token_exchange::Delegated;
 
 /// The `grant_type` values of the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantType {
     /// RFC 6749 §4.4.
     ClientCredentials,
+    /// RFC 8693.
+    TokenExchange,
 }
 
 impl GrantType {
     /// All grant types, as discovery lists them.
-    pub const ALL: [Self; 1] = [Self::ClientCredentials];
+    pub const ALL: [Self; 2] = [Self::ClientCredentials, Self::TokenExchange];
 
     /// The registered value.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
         }
     }
 
@@ -58,6 +66,12 @@ pub enum AuthorizationError {
     /// RFC 8707 §2 `invalid_target`.
     #[error("{0}")]
     InvalidTarget(String),
+    /// RFC 6749 §5.2 `unauthorized_client`.
+    #[error("{0}")]
+    UnauthorizedClient(String),
+    /// RFC 9449 §5 `invalid_dpop_proof`: a proof is owed.
+    #[error("{0}")]
+    NoProof(String),
 }
 
 /// What a decision rests on: the registry version it was made at, and the agents concerned.
@@ -65,8 +79,26 @@ pub enum AuthorizationError {
 pub struct Basis {
     /// Everything the decision read is at least as new as this registry version.
     pub version: i64,
-    /// The agent whose change makes the decision stale.
-    pub client_id: String,
+    /// The agents whose change makes the decision stale; first the one that gets the token.
+    pub agents: Vec<ConcernedAgent>,
+}
+
+/// An agent that a decision rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConcernedAgent {
+    /// Its id.
+    pub id: AgentId,
+    /// Its `client_id`.
+    pub name: String,
+}
+
+impl ConcernedAgent {
+    pub(super) fn of(agent: &Agent) -> Self {
+        Self {
+            id: agent.id.clone(),
+            name: agent.name.as_str().to_owned(),
+        }
+    }
 }
 
 /// A decision to issue, complete but for time, number and signature. Made in this room only.
@@ -77,11 +109,14 @@ pub struct Authorization {
     grant_type: GrantType,
     method: ClientAuthMethod,
     credential: CredentialId,
-    spends: Option<SpentAssertion>,
+    external: Option<Arc<ExternalIdentity>>,
+    spends: Vec<SpentAssertion>,
     target: Target,
     scopes: Scopes,
     lifetime: i64,
     with_id_token: bool,
+    jkt: Option<String>,
+    delegated: Option<Box<Delegated>>,
 }
 
 /// What the token is for, and how it must look for it.
@@ -93,6 +128,8 @@ pub struct Target {
     pub typ: &'static str,
     /// The algorithm that signs.
     pub algorithm: SigningAlgorithm,
+    /// Whether the token is bound to a key.
+    pub binding: Binding,
 }
 
 impl Authorization {
@@ -126,10 +163,73 @@ impl Authorization {
         &self.credential
     }
 
-    /// The assertion that is used up by issuing.
+    /// Who the client is elsewhere, when a trusted issuer's token proved it.
     #[must_use]
-    pub fn spends(&self) -> Option<SpentAssertion> {
-        self.spends
+    pub fn external(&self) -> Option<&ExternalIdentity> {
+        self.external.as_deref()
+    }
+
+    /// The assertions and proofs that are used up by issuing.
+    #[must_use]
+    pub fn spends(&self) -> &[SpentAssertion] {
+        &self.spends
+    }
+
+    /// The thumbprint of the key that the access token is bound to, if it is.
+    #[must_use]
+    pub fn jkt(&self) -> Option<&str> {
+        self.jkt.as_deref()
+    }
+
+    /// The same, bound to the key that was proven. Where a key is owed there is nothing without it, and where
+    /// a binding would protect nothing there is nothing with it. Every grant ends here.
+    fn bound_to(mut self, proven: Option<&ProvenKey>) -> Result<Self, AuthorizationError> {
+        const OWED: &str =
+            "must be bound to a key: send a proof of holding it in the header DPoP (RFC 9449)";
+        let audience = &self.target.audience;
+        let is_owed_by_agent = self.agent().dpop_required;
+        self.jkt = match (self.target.binding, proven) {
+            (Binding::Impossible, _) if is_owed_by_agent => {
+                return Err(AuthorizationError::InvalidTarget(format!(
+                    "{audience} takes bearer tokens only, and tokens of this agent must be bound to a key"
+                )));
+            }
+            (Binding::Impossible, Some(_)) => {
+                return Err(AuthorizationError::InvalidTarget(format!(
+                    "{audience} takes bearer tokens only: leave the header DPoP out"
+                )));
+            }
+            (Binding::Required, None) => {
+                return Err(AuthorizationError::NoProof(format!(
+                    "tokens for {audience} {OWED}"
+                )));
+            }
+            (Binding::Offered | Binding::None, None) if is_owed_by_agent => {
+                return Err(AuthorizationError::NoProof(format!(
+                    "tokens of this agent {OWED}"
+                )));
+            }
+            (Binding::Offered | Binding::Required, Some(proven)) => Some(proven.jkt().to_owned()),
+            (Binding::None, Some(_))
+            | (Binding::Offered | Binding::None | Binding::Impossible, None) => None,
+        };
+        self.spends.extend(proven.map(ProvenKey::spends));
+        Ok(self)
+    }
+
+    /// For whom the agent acts, if for somebody else.
+    #[must_use]
+    pub fn delegated(&self) -> Option<&Delegated> {
+        self.delegated.as_deref()
+    }
+
+    /// Whom the token is about.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        match &self.delegated {
+            Some(delegated) => &delegated.subject,
+            None => self.aggregate.agent.subject.as_str(),
+        }
     }
 
     /// What the token is for.

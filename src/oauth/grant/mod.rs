@@ -1,17 +1,21 @@
 //! What is asked for, as it stands in the request. Parses only; `issuer/authorize/` decides.
 
 mod client_credentials;
+mod token_exchange;
 
 use super::error::OAuthError;
 use super::form::Form;
 use crate::issuer::authorize::GrantType;
 use crate::issuer::authorize::client_credentials::ClientCredentialsRequest;
+use crate::issuer::authorize::token_exchange::TokenExchangeRequest;
 
 /// A parsed request of one of the grants.
 #[derive(Debug)]
 pub(super) enum GrantRequest {
     /// RFC 6749 §4.4.
     ClientCredentials(ClientCredentialsRequest),
+    /// RFC 8693.
+    TokenExchange(Box<TokenExchangeRequest>),
 }
 
 /// What the request asks for.
@@ -27,5 +31,7 @@ pub(super) fn parse(form: &Form) -> Result<GrantRequest, OAuthError> {
         GrantType::ClientCredentials => {
             client_credentials::parse(form).map(GrantRequest::ClientCredentials)
         }
+        GrantType::TokenExchange => token_exchange::parse(form)
+            .map(|request| GrantRequest::TokenExchange(Box::new(request))),
     }
 }

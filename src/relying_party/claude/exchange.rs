@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use super::denial::{Denial, Denied};
 use super::objects::{FederationIssuer, FederationRule, ServiceAccount, malformed_id};
 use super::{
-    ASSERTION_MAX_BYTES, EXPECTED_AUDIENCE, MIN_TOKEN_LIFETIME_SECONDS, SKEW_SECONDS, cel,
+    ASSERTION_MAX_BYTES, EXPECTED_AUDIENCE, MIN_TOKEN_LIFETIME_SECONDS, SKEW_SECONDS,
+    evaluate_condition,
 };
 use crate::domain::Invalid;
 use crate::domain::claude_link::{OrganizationId, RuleId, ServiceAccountId, WorkspaceId};
@@ -333,7 +334,7 @@ fn check_match(
     }
     match &rule.match_.condition {
         None => Ok(()),
-        Some(condition) => match cel::evaluate_condition(condition, all) {
+        Some(condition) => match evaluate_condition(condition, all) {
             Ok(true) => Ok(()),
             Ok(false) => {
                 Err(Denial::MatchCondition.because(format!("{} is false", shown(condition))))

@@ -3,7 +3,6 @@
 //! agent. Where the documentation is silent the code says "not documented" and takes the stricter reading,
 //! so that what passes here passes there.
 
-mod cel;
 pub mod checks;
 mod denial;
 pub mod diagnose;
@@ -15,7 +14,7 @@ mod setup;
 mod snippets;
 mod warnings;
 
-pub use cel::{CONDITION_MAX_BYTES, check_condition, evaluate_condition};
+pub use super::cel::{CONDITION_MAX_BYTES, check_condition, evaluate_condition};
 pub use denial::{Denial, Denied};
 pub use exchange::{
     Accepted, Evaluation, ExchangeRequest, JWT_BEARER, access_token_lifetime, evaluate,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::cel::check_condition;
+use super::check_condition;
 use super::jwks_source::{JwksSource, check_ca_cert, check_dialled_url};
 use super::{
     LONGEST_MAX_JWT_LIFETIME_SECONDS, MAX_TOKEN_LIFETIME_SECONDS, MIN_TOKEN_LIFETIME_SECONDS,

@@ -37,7 +37,7 @@ async fn an_agent_is_registered_and_shown_whole() {
     });
     let agent = json!({
         "id": "…", "name": "team-a.mailer", "subject": "agent:team-a.mailer", "owner": "team-a", "description": "sends mail",
-        "attributes": { "team": "a" }, "status": "active", "status_since": null, "expires_at": START + 3600,
+        "attributes": { "team": "a" }, "status": "active", "status_since": null, "expires_at": START + 3600, "dpop_required": false,
         "groups": ["ops"], "roles": ["reader"], "credentials": [credential], "last_token_at": null,
         "created_at": START, "updated_at": START, "version": "…"
     });
@@ -460,7 +460,7 @@ async fn explain_tells_what_an_agent_would_get_and_through_what() {
         let answer = get(&issuer, &format!("/agents/mailer/explain{query}")).await;
         assert_eq!(
             answer.json(),
-            json!({ "agent": "mailer", "active": true, "resources": resources, "claims": claims, "refusal": null }),
+            json!({ "agent": "mailer", "active": true, "resources": resources, "claims": claims, "refusal": null, "delegations": [] }),
             "{query}"
         );
     }

@@ -126,11 +126,11 @@ async fn a_key_that_cannot_be_trusted_is_refused_with_the_reason() {
         ),
         (
             json!({ "kind": "password" }),
-            "kind: must be client_secret or public_key",
+            "kind: must be client_secret, public_key or federated",
         ),
         (
             json!({ "kind": "client_secret", "pem": "x" }),
-            "kind: is client_secret, which is made here and takes no jwk or pem",
+            "kind: is client_secret, which is made here and takes no jwk, pem, trusted_issuer or match",
         ),
         (
             json!({ "kind": "public_key", "pem": "x", "jwk": {} }),

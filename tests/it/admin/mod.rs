@@ -24,24 +24,24 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Calls as the bootstrap administrator, without a body.
-async fn call(issuer: &TestIssuer, method: Method, path: &str) -> Answer {
+pub(crate) async fn call(issuer: &TestIssuer, method: Method, path: &str) -> Answer {
     issuer.admin(method, path, None).await
 }
 
-async fn get(issuer: &TestIssuer, path: &str) -> Answer {
+pub(crate) async fn get(issuer: &TestIssuer, path: &str) -> Answer {
     call(issuer, Method::GET, path).await
 }
 
-async fn post(issuer: &TestIssuer, path: &str, body: Value) -> Answer {
+pub(crate) async fn post(issuer: &TestIssuer, path: &str, body: Value) -> Answer {
     issuer.admin(Method::POST, path, Some(&body)).await
 }
 
-async fn patch(issuer: &TestIssuer, path: &str, body: Value) -> Answer {
+pub(crate) async fn patch(issuer: &TestIssuer, path: &str, body: Value) -> Answer {
     issuer.admin(Method::PATCH, path, Some(&body)).await
 }
 
 /// Calls with a token of one's own and an `If-Match`.
-async fn call_with(
+pub(crate) async fn call_with(
     issuer: &TestIssuer,
     (method, path): (Method, &str),
     headers: &[(&str, &str)],
@@ -62,7 +62,7 @@ async fn call_with(
 }
 
 /// Makes a further administrator, which the API cannot yet, and returns its `Authorization`.
-async fn administrator(
+pub(crate) async fn administrator(
     issuer: &TestIssuer,
     name: &str,
     role: AdministratorRole,
@@ -92,7 +92,7 @@ async fn administrator(
 }
 
 /// A problem, whole, but for the request's id, which must be there.
-fn assert_problem(answer: &Answer, status: u16, kind: &str, detail: &str) {
+pub(crate) fn assert_problem(answer: &Answer, status: u16, kind: &str, detail: &str) {
     let mut body = answer.json();
     let request_id = body["request_id"].take();
     assert!(
@@ -122,7 +122,7 @@ fn assert_problem(answer: &Answer, status: u16, kind: &str, detail: &str) {
 }
 
 /// The status and kind of a problem, for tables whose words are asserted elsewhere.
-fn kind_of(answer: &Answer) -> (u16, String) {
+pub(crate) fn kind_of(answer: &Answer) -> (u16, String) {
     assert_eq!(
         answer.header("content-type"),
         "application/problem+json",
@@ -137,7 +137,7 @@ fn kind_of(answer: &Answer) -> (u16, String) {
 }
 
 /// An agent as it is answered, with the ids of this run taken out.
-fn without_ids(mut value: Value) -> Value {
+pub(crate) fn without_ids(mut value: Value) -> Value {
     match &mut value {
         Value::Object(members) => {
             for (name, member) in members.iter_mut() {
@@ -160,7 +160,11 @@ fn without_ids(mut value: Value) -> Value {
 }
 
 /// Waits until the audit holds an entry that fits; refusals are written behind the answer.
-async fn audited(issuer: &TestIssuer, query: &str, fits: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn audited(
+    issuer: &TestIssuer,
+    query: &str,
+    fits: impl Fn(&Value) -> bool,
+) -> Value {
     for _ in 0..100 {
         let entries = get(issuer, &format!("/audit?limit=200{query}"))
             .await

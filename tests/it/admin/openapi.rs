@@ -55,7 +55,7 @@ async fn every_described_operation_refuses_a_call_without_a_token() {
         }
     }
     assert_eq!(
-        operations, 45,
+        operations, 60,
         "an operation that is new must be looked at: who may call it?"
     );
 }
@@ -94,6 +94,7 @@ async fn the_document_has_what_openapi_demands() {
         ("RoleEdit", "grants"),
         ("ResourceEdit", "scopes"),
         ("IssuerEdit", "max_lifetime"),
+        ("DelegationEdit", "expires_at"),
     ] {
         let types = &schemas[schema]["properties"][member]["type"];
         assert!(
@@ -105,6 +106,8 @@ async fn the_document_has_what_openapi_demands() {
         ("AgentEdit", "expires_in"),
         ("ResourceEdit", "lifetime"),
         ("ResourceEdit", "algorithm"),
+        ("ResourceEdit", "server"),
+        ("ResourceEdit", "allow_delegation"),
     ] {
         let types = &schemas[schema]["properties"][member]["type"];
         assert!(

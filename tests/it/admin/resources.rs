@@ -10,6 +10,7 @@ async fn a_resource_is_made_shown_edited_and_listed() {
     let resource = json!({
         "id": "…", "name": "api", "identifier": "https://api.example", "description": "the API", "profile": "generic",
         "scopes": ["read", "write"], "lifetime": null, "algorithm": null, "token_lifetime": 900, "token_algorithm": "ES256",
+        "allow_delegation": null, "delegation_allowed": true, "server": null, "dpop_required": false,
         "created_at": START, "updated_at": START, "version": "…"
     });
     assert_eq!(

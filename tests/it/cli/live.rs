@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 
-use firman::testing::TestKey;
+use firman::testing::{TestKey, decoded_part};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use super::{mode, words};
 use crate::process::{Server, Site};
 
 /// An issuer with a directory to run commands in.
-struct Live {
+pub(super) struct Live {
     site: Site,
     server: Server,
 }
@@ -24,7 +24,7 @@ impl Live {
     }
 
     /// One with a resource, a role that grants it, and a group that has the role.
-    fn with_mail() -> Self {
+    pub(super) fn with_mail() -> Self {
         let live = Self::start();
         live.json(
             "resource add mail --identifier https://mail.example.com --scope read --scope send",
@@ -34,12 +34,12 @@ impl Live {
         live
     }
 
-    fn run(&self, line: &str) -> String {
+    pub(super) fn run(&self, line: &str) -> String {
         self.redacted(&self.site.run(&words(line)).to_string())
     }
 
     /// What a command prints with `--output json`, which says nothing on stderr.
-    fn json(&self, line: &str) -> Value {
+    pub(super) fn json(&self, line: &str) -> Value {
         self.site
             .run(&words(&format!("{line} --output json")))
             .json()
@@ -124,7 +124,7 @@ fn name_of(word: &str) -> Option<&'static str> {
 #[test]
 fn resources_are_registered_and_changed() {
     let live = Live::start();
-    assert_snapshot!(live.run("resource add mail --identifier https://mail.example.com --scope read --lifetime 5m"), @r"
+    assert_snapshot!(live.run("resource add mail --identifier https://mail.example.com --scope read --lifetime 5m"), @"
     exit code 0
     ----- stdout
     name        mail
@@ -133,12 +133,13 @@ fn resources_are_registered_and_changed() {
     scopes      read
     lifetime    300 s
     algorithm   ES256
+    delegation  allowed
     created     [TIME]
     id          [ID]
     ----- stderr
     Next: firman role add ROLE --grant mail
     ");
-    assert_snapshot!(live.run("resource add claude --profile claude"), @r"
+    assert_snapshot!(live.run("resource add claude --profile claude"), @"
     exit code 0
     ----- stdout
     name        claude
@@ -146,12 +147,13 @@ fn resources_are_registered_and_changed() {
     profile     claude
     lifetime    600 s
     algorithm   ES256
+    delegation  not allowed
     created     [TIME]
     id          [ID]
     ----- stderr
     Next: firman role add ROLE --grant claude
     ");
-    assert_snapshot!(live.run("resource edit mail --add-scope send --algorithm RS256 --lifetime default"), @r"
+    assert_snapshot!(live.run("resource edit mail --add-scope send --algorithm RS256 --lifetime default"), @"
     exit code 0
     ----- stdout
     name        mail
@@ -160,6 +162,7 @@ fn resources_are_registered_and_changed() {
     scopes      read, send
     lifetime    900 s
     algorithm   RS256
+    delegation  allowed
     created     [TIME]
     id          [ID]
     ----- stderr
@@ -172,7 +175,7 @@ fn resources_are_registered_and_changed() {
     mail    https://mail.example.com   generic  read, send  900 s     RS256
     ----- stderr
     ");
-    assert_snapshot!(live.run("resource show claude"), @r"
+    assert_snapshot!(live.run("resource show claude"), @"
     exit code 0
     ----- stdout
     name        claude
@@ -180,6 +183,7 @@ fn resources_are_registered_and_changed() {
     profile     claude
     lifetime    600 s
     algorithm   ES256
+    delegation  not allowed
     created     [TIME]
     id          [ID]
     ----- stderr
@@ -520,7 +524,7 @@ fn a_suspended_agent_gets_no_token_until_it_is_resumed() {
     ID                                    KIND        STATUS  KID                                          EXPIRES  CREATED
     [ID]  public_key  live    [KEY]  -        [TIME]
     ----- stderr
-    Suspended: its next token request is refused. Tokens already issued last until they expire.
+    Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.
     Next: firman agent resume mailer
     ");
     assert_snapshot!(live.run(&get), @r"
@@ -1011,21 +1015,21 @@ fn a_suspension_says_what_may_go_on_at_claude() {
         lines.replace("(in 19 min)", "(in 20 min)")
     };
     assert_snapshot!(last_lines(live.run("agent suspend mailer")), @r"
-    Suspended: its next token request is refused. Tokens already issued last until they expire.
+    Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.
     Claude access may outlive this until [TIME] (in 20 min) at most. Archive its rule at Claude to end exchanges at once; what Claude gave before lasts until then.
     Next: firman agent resume mailer
     ");
     let ids = "--organization 00000000-0000-4000-8000-000000000000 --service-account svac_01";
     live.json(&format!("claude link mailer --rule fdrl_01 {ids}"));
     assert_snapshot!(last_lines(live.run("agent suspend mailer")), @r"
-    Suspended: its next token request is refused. Tokens already issued last until they expire.
+    Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.
     Claude access may outlive this until [TIME] (in 20 min) at most. Archive the rule fdrl_01 at Claude to end exchanges at once; what Claude gave before lasts until then.
     Next: firman agent resume mailer
     ");
     live.json("agent add other --owner ops --secret");
     live.json(&format!("claude link other --rule fdrl_02 {ids}"));
     assert_snapshot!(last_lines(live.run("agent suspend other")), @r"
-    Suspended: its next token request is refused. Tokens already issued last until they expire.
+    Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.
     No token of it is good for anything at Claude any more.
     Next: firman agent resume other
     ");
@@ -1160,13 +1164,51 @@ fn a_token_had_by_key_is_verified_and_refused_for_another_audience() {
 }
 
 #[test]
+fn a_token_is_bound_to_a_key_in_a_file_and_says_so() {
+    let live = Live::with_mail();
+    let issuer = live.issuer();
+    live.json("agent add mailer --owner ops --group ops --generate-key mailer.pem");
+    let get = format!("token get --issuer {issuer} --client-id mailer --key mailer.pem");
+    assert_snapshot!(live.run(&format!("{get} --dpop-key -")), @"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: --dpop-key must be a file
+    ");
+    assert_snapshot!(live.run(&format!("{get} --dpop-key nowhere.pem")), @"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot read nowhere.pem: no such file or directory
+    ");
+    assert_snapshot!(live.created(&format!("{get} --dpop-key mailer.pem")), @r#"
+    {
+      "access_token": "[JWT]",
+      "expires_at": [SECONDS],
+      "expires_in": 900,
+      "scope": "read",
+      "token_type": "DPoP"
+    }
+    "#);
+    let shown = live.json(&format!("{get} --dpop-key mailer.pem"));
+    let token = shown["access_token"].as_str().unwrap();
+    let agent = live.json("agent show mailer");
+    let claims = decoded_part(token, 1);
+    // A key without a name is registered under its thumbprint.
+    assert_eq!(claims["cnf"]["jkt"], agent["credentials"][0]["kid"]);
+}
+
+#[test]
 fn what_is_created_is_one_json_object_on_stdout() {
     let live = Live::start();
     assert_snapshot!(live.created("resource add mail --identifier https://mail.example.com --scope read"), @r#"
     {
       "algorithm": null,
+      "allow_delegation": null,
       "created_at": [SECONDS],
+      "delegation_allowed": true,
       "description": "",
+      "dpop_required": false,
       "id": "[ID]",
       "identifier": "https://mail.example.com",
       "lifetime": null,
@@ -1175,6 +1217,7 @@ fn what_is_created_is_one_json_object_on_stdout() {
       "scopes": [
         "read"
       ],
+      "server": null,
       "token_algorithm": "ES256",
       "token_lifetime": 900,
       "updated_at": [SECONDS],
@@ -1237,6 +1280,7 @@ fn a_registered_agent_is_one_json_object_on_stdout() {
           }
         ],
         "description": "",
+        "dpop_required": false,
         "expires_at": null,
         "groups": [
           "ops"
@@ -1336,6 +1380,7 @@ fn a_shown_agent_is_one_json_object_on_stdout() {
         }
       ],
       "description": "",
+      "dpop_required": false,
       "expires_at": null,
       "groups": [],
       "id": "[ID]",
@@ -1428,27 +1473,28 @@ fn the_issuers_settings_are_shown() {
 fn the_configuration_is_shown_with_where_each_value_is_from_and_checked() {
     let site = Site::new().with("FIRMAN_ISSUER_URL", "https://id.example.com");
     site.write("firman.toml", "[server]\nlisten = \"0.0.0.0:8080\"\n");
-    assert_snapshot!(site.run(&["config", "show", "--config", "firman.toml"]), @r"
+    assert_snapshot!(site.run(&["config", "show", "--config", "firman.toml"]), @"
     exit code 0
     ----- stdout
-    KEY                       VALUE                   ORIGIN
-    issuer.url                https://id.example.com  environment variable FIRMAN_ISSUER_URL
-    server.listen             0.0.0.0:8080            firman.toml:2
-    server.max_connections    800                     default
-    server.drain_seconds      10                      default
-    admin.listen              127.0.0.1:8081          default
-    admin.hosts               -                       default
-    database.url              sqlite:data/firman.db   default
-    data.dir                  data                    default
-    keys.dir                  keys                    default
-    keys.kek                  (not set)               default
-    tokens.default_lifetime   900                     default
-    tokens.max_lifetime       3600                    default
-    tokens.default_algorithm  ES256                   default
-    log.level                 info                    default
-    log.format                json                    default
-    client.url                http://127.0.0.1:8081   default
-    client.admin_token        (not set)               default
+    KEY                             VALUE                   ORIGIN
+    issuer.url                      https://id.example.com  environment variable FIRMAN_ISSUER_URL
+    server.listen                   0.0.0.0:8080            firman.toml:2
+    server.max_connections          800                     default
+    server.drain_seconds            10                      default
+    server.insecure_loopback_fetch  0                       default
+    admin.listen                    127.0.0.1:8081          default
+    admin.hosts                     -                       default
+    database.url                    sqlite:data/firman.db   default
+    data.dir                        data                    default
+    keys.dir                        keys                    default
+    keys.kek                        (not set)               default
+    tokens.default_lifetime         900                     default
+    tokens.max_lifetime             3600                    default
+    tokens.default_algorithm        ES256                   default
+    log.level                       info                    default
+    log.format                      json                    default
+    client.url                      http://127.0.0.1:8081   default
+    client.admin_token              (not set)               default
     ----- stderr
     ");
     assert_snapshot!(site.run(&["config", "check", "--config", "firman.toml"]), @r"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use firman::host::{FirstSettings, Host, HostOptions, KekSource};
 use firman::issuer::{Caller, Ports};
+use firman::ports::fetch::HttpFetcher;
 use firman::ports::random::SystemRandom;
 use firman::ports::time::SystemClock;
 
@@ -27,6 +28,7 @@ async fn host(shell: &Shell) -> Host {
     let ports = Ports {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
+        fetcher: Arc::new(HttpFetcher::default()),
     };
     Host::start(&options, ports).await.expect("a host")
 }

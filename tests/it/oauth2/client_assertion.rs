@@ -530,14 +530,14 @@ async fn ca_047_an_assertion_needs_the_one_type_once() {
     }
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-no type: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
-the SAML type: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
-an empty type: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
-the type twice: 400 {"error":"invalid_request","error_description":"a parameter is repeated"}
-the assertion twice: 400 {"error":"invalid_request","error_description":"a parameter is repeated"}
-no assertion: 400 {"error":"invalid_request","error_description":"client_assertion is missing"}
-the type in capitals: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
-"#);
+    no type: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
+    the SAML type: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
+    an empty type: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
+    the type twice: 400 {"error":"invalid_request","error_description":"a parameter is repeated"}
+    the assertion twice: 400 {"error":"invalid_request","error_description":"a parameter is repeated"}
+    no assertion: 400 {"error":"invalid_request","error_description":"client_assertion is missing"}
+    the type in capitals: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
+    "#);
     // None of these used the assertion up.
     let _ = issuer.token_with(&assertion).await.assert_issued();
 }

@@ -94,13 +94,13 @@ async fn te_004_a_grant_type_that_is_not_ours_is_unsupported() {
     ])
     .await;
     assert_snapshot!(answers, @r#"
-grant_type=foo: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials"}
-grant_type=password&username=a&password=b: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials"}
-grant_type=authorization_code&code=x: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials"}
-grant_type=client_credentials%20: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials"}
-grant_type=CLIENT_CREDENTIALS: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials"}
-grant_type=%3Cscript%3E: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials"}
-"#);
+    grant_type=foo: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=password&username=a&password=b: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=authorization_code&code=x: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=client_credentials%20: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=CLIENT_CREDENTIALS: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=%3Cscript%3E: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    "#);
 }
 
 #[tokio::test]

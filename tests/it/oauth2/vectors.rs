@@ -7,6 +7,7 @@ use firman::issuer::agents::NewAgent;
 use firman::issuer::authenticate::{AuthenticationError, PresentedCredential};
 use firman::issuer::credentials::{NewCredential, NewCredentialKind, UnverifiedKey};
 use firman::issuer::{Caller, Ports};
+use firman::ports::fetch::HttpFetcher;
 use firman::ports::time::Clock as _;
 use firman::testing::{ManualClock, SeededRandom};
 use serde_json::Value;
@@ -29,6 +30,7 @@ async fn every_vector_is_accepted_or_refused_as_its_file_says() {
     let ports = Ports {
         clock: Arc::clone(&clock) as _,
         random: Arc::new(SeededRandom::new(1)),
+        fetcher: Arc::new(HttpFetcher::default()),
     };
     let host = Host::start(&options, ports).await.unwrap();
     let (issuer, system) = (host.issuer(), Caller::system());

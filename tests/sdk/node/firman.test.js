@@ -2,7 +2,14 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { createRemoteJWKSet, exportJWK, exportSPKI, generateKeyPair, jwtVerify } from "jose";
+import {
+  calculateJwkThumbprint,
+  createRemoteJWKSet,
+  exportJWK,
+  exportSPKI,
+  generateKeyPair,
+  jwtVerify,
+} from "jose";
 import * as client from "openid-client";
 import { Firman } from "./server.js";
 
@@ -154,6 +161,47 @@ describe("refused", () => {
     await firman.command("agent", "resume", "switched-off");
     await assertTokenForTheApi(await fetchToken("switched-off", secret), "switched-off");
   });
+});
+
+// openid-client keeps the nonce that a server gave and sends a request once more for one that it lacked.
+describe("bound to a key (DPoP)", () => {
+  async function withKey(clientId, authentication, options) {
+    const configuration = await discover(clientId, authentication);
+    const keyPair = await client.randomDPoPKeyPair("ES256");
+    const DPoP = client.getDPoPHandle(configuration, keyPair, options);
+    const jkt = await calculateJwkThumbprint(await exportJWK(keyPair.publicKey));
+    const get = () => client.clientCredentialsGrant(configuration, { resource: API }, { DPoP });
+    return { get, jkt };
+  }
+
+  test("a proof that was taken before is refused", async () => {
+    const { get } = await withKey("mailer", client.ClientSecretPost(secrets.mailer), {
+      [client.modifyAssertion]: (_header, payload) => {
+        payload.jti = "the-same-proof-twice";
+      },
+    });
+    assert.equal((await get()).token_type, "dpop");
+    await assert.rejects(get(), (error) => {
+      assert.ok(error instanceof client.ResponseBodyError, error);
+      assert.deepEqual([error.status, error.error], [400, "invalid_dpop_proof"]);
+      return true;
+    });
+  });
+
+  for (const [name, authentication] of [
+    ["a secret", () => ["mailer", client.ClientSecretBasic(secrets.mailer)]],
+    ["an assertion", () => ["signer-es256", client.PrivateKeyJwt(keys.ES256.privateKey)]],
+  ]) {
+    test(`with ${name}, at first without a nonce and then with the one that it was given`, async () => {
+      const { get, jkt } = await withKey(...authentication());
+      for (let times = 0; times < 2; times++) {
+        const answer = await get();
+        assert.equal(answer.token_type, "dpop"); // openid-client writes it in lower case
+        const { payload } = await verify(answer.access_token, { audience: API, typ: "at+jwt" });
+        assert.deepEqual(payload.cnf, { jkt });
+      }
+    });
+  }
 });
 
 describe("a token", () => {

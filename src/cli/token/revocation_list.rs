@@ -1,0 +1,146 @@
+//! The issuer's signed revocation list, read as a verifier does that works offline: docs/revocation-list.md
+//! says what is compared. Whoever cannot tell refuses.
+
+use serde_json::{Map, Value};
+
+use super::discovery::Issuer;
+use super::verify::{check_signature, fetch_keys, refused};
+use crate::cli::error::CliError;
+use crate::cli::http;
+use crate::jose::jwt::CLOCK_SKEW_SECONDS;
+use crate::jose::{Claims, UnverifiedJws};
+use crate::ports::time::UnixTime;
+
+/// The member of the metadata that says where the list is.
+const MEMBER: &str = "firman_revocation_list_uri";
+/// `typ` of the list.
+const TYPE: &str = "revocation-list+jwt";
+/// Longest list looked at, in bytes: some ten thousand tokens and as many subjects.
+const LIST_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// More actors than any issuer of ours puts into a token: where reading stops.
+const ACTORS_READ: usize = 16;
+
+/// Refuses a verified token's claims when the list ends the token.
+pub(super) async fn check(
+    issuer: &Issuer,
+    claims: &Map<String, Value>,
+    now: UnixTime,
+) -> Result<(), CliError> {
+    let url = issuer.endpoint(MEMBER)?;
+    let request = http::client(&url)?.get(url.clone());
+    let answer = http::send(request, &format!("cannot reach the revocation list {url}")).await?;
+    let text = str::from_utf8(&answer.body).unwrap_or_default();
+    let problem = |problem: &dyn std::fmt::Display| {
+        CliError::failed(
+            "revocation_list",
+            format!("the revocation list {url} is not acceptable: {problem}"),
+        )
+    };
+    if !answer.is_success() {
+        return Err(problem(&format!("status {}", answer.status)));
+    }
+    let unverified = UnverifiedJws::parse(text, LIST_MAX_BYTES).map_err(|error| problem(&error))?;
+    if !unverified.unverified_header().is_type(TYPE) {
+        return Err(problem(&format!("its typ is not {TYPE}")));
+    }
+    let verified = check_signature(&unverified, &fetch_keys(issuer).await?)?;
+    let list = Claims::parse(&verified).map_err(|error| problem(&error))?;
+    if list.issuer.as_deref() != Some(issuer.name.as_str()) {
+        return Err(problem(&"it is another issuer's"));
+    }
+    list.check_times(now, CLOCK_SKEW_SECONDS)
+        .map_err(|error| problem(&error))?;
+    if list.other.get("complete") != Some(&Value::Bool(true)) {
+        return Err(problem(&"it is not whole; ask the issuer by introspection"));
+    }
+    match ended(&list.other, claims, &issuer.name) {
+        Some(reason) => Err(refused(&reason)),
+        None => Ok(()),
+    }
+}
+
+/// Why the list ends a token; `None` when it does not.
+fn ended(list: &Map<String, Value>, claims: &Map<String, Value>, issuer: &str) -> Option<String> {
+    let jti = claims.get("jti");
+    let is_listed = list
+        .get("revoked")
+        .and_then(Value::as_array)
+        .is_some_and(|revoked| revoked.iter().any(|entry| entry.get("jti") == jti));
+    if is_listed || jti.is_none() {
+        return Some("it was revoked".to_owned());
+    }
+    // Without a time nobody can say that it is newer than a mark.
+    let issued_at = claims.get("iat").and_then(Value::as_i64).unwrap_or(0);
+    principals(claims, issuer)
+        .into_iter()
+        .find(|subject| {
+            list.get("not_before")
+                .and_then(|marks| marks.get(*subject))
+                .and_then(Value::as_i64)
+                .is_some_and(|not_before| issued_at <= not_before)
+        })
+        .map(|subject| format!("every token of {subject} from before was revoked"))
+}
+
+/// The subject, the agent that got the token, and the issuer's own actors.
+fn principals<'c>(claims: &'c Map<String, Value>, issuer: &str) -> Vec<&'c str> {
+    let mut principals: Vec<&str> = ["sub", "acting_agent"]
+        .iter()
+        .filter_map(|name| claims.get(*name).and_then(Value::as_str))
+        .collect();
+    let mut actor = claims.get("act");
+    for _ in 0..ACTORS_READ {
+        let Some(link) = actor else { break };
+        if link["iss"].as_str() == Some(issuer) {
+            principals.extend(link["sub"].as_str());
+        }
+        actor = link.get("act");
+    }
+    principals
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_token_ends_by_its_number_or_by_anyone_in_it() {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        let list = object(json!({
+            "revoked": [{"jti": "gone", "exp": 9}],
+            "not_before": {"agent:a": 100, "user:okta:alice": 50},
+        }));
+        let act = |iss: &str, sub: &str| json!({"iss": iss, "sub": "agent:z", "act": {"iss": iss, "sub": sub}});
+        for (claims, is_ended) in [
+            (json!({"jti": "gone", "sub": "agent:b", "iat": 200}), true),
+            (json!({"sub": "agent:b", "iat": 200}), true),
+            (json!({"jti": "j", "sub": "agent:a", "iat": 100}), true),
+            (json!({"jti": "j", "sub": "agent:a"}), true),
+            (json!({"jti": "j", "sub": "agent:a", "iat": 101}), false),
+            (
+                json!({"jti": "j", "sub": "agent:b", "acting_agent": "agent:a", "iat": 100}),
+                true,
+            ),
+            (
+                json!({"jti": "j", "sub": "agent:b", "act": act("i", "agent:a"), "iat": 100}),
+                true,
+            ),
+            (
+                json!({"jti": "j", "sub": "agent:b", "act": act("x", "agent:a"), "iat": 100}),
+                false,
+            ),
+            (
+                json!({"jti": "j", "sub": "user:okta:alice", "iat": 51}),
+                false,
+            ),
+        ] {
+            assert_eq!(
+                ended(&list, &object(claims.clone()), "i").is_some(),
+                is_ended,
+                "{claims}"
+            );
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `firman token revoke` and `revocations`: ends tokens before their time, as an administrator.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{expose, parse_token_id};
+use crate::cli::Session;
+use crate::cli::client::{Page, Query};
+use crate::cli::error::CliError;
+use crate::cli::keyfile;
+use crate::cli::print::{Table, date, items, text};
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(in crate::cli) struct RevokeArgs {
+    /// The token's jti, as audit and trace show it
+    #[arg(value_name = "JTI", value_parser = parse_token_id)]
+    token_id: Option<String>,
+    /// A file that holds the whole token; `-` reads it from stdin
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// End all tokens so far that are about this subject, or in which it acts
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+}
+
+pub(super) async fn run(args: RevokeArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let admin = session.admin()?;
+    let body = if let Some(token_id) = args.token_id {
+        json!({ "token_id": token_id })
+    } else if let Some(path) = args.token_file {
+        let token = keyfile::read_line(&path, "token")?;
+        json!({ "token": expose(&token) })
+    } else {
+        json!({ "subject": args.subject })
+    };
+    let ended = admin.post(&["revocations"], Some(&body)).await?;
+    print(&ended, session)
+}
+
+fn print(ended: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
+    if session.printer.is_json() {
+        return session.printer.json(ended);
+    }
+    session.printer.facts(&[
+        ("token", text(ended, "token_id")),
+        ("subject", text(ended, "subject")),
+        ("not before", date(ended, "not_before")),
+        ("revoked", text(ended, "revoked")),
+        ("until", date(ended, "expires_at")),
+    ])?;
+    let said = match ended["revoked"].as_u64() {
+        None => {
+            "Every token of it up to that second is inactive now; it may get new ones from the next second on."
+        }
+        Some(0) => "Nothing was left to revoke: it had expired, or was revoked before.",
+        Some(1) => "It is inactive now. Nothing had been made from it that still lived.",
+        Some(_) => "It is inactive now, and so is everything that was made from it.",
+    };
+    session.printer.hint(said);
+    if let Some(token_id) = ended["token_id"].as_str() {
+        session
+            .printer
+            .next(&format!("firman token trace {token_id}"));
+    }
+    Ok(())
+}
+
+pub(super) async fn list(page: &Page, session: &mut Session<'_>) -> Result<(), CliError> {
+    let answer = session
+        .admin()?
+        .list(&["revocations"], Query::default(), page)
+        .await?;
+    let mut table = Table::new(&["KIND", "TOKEN OR SUBJECT", "REVOKED", "UNTIL"]);
+    for revocation in items(&answer, "items") {
+        table.row([
+            text(revocation, "kind"),
+            [text(revocation, "token_id"), text(revocation, "subject")].concat(),
+            date(revocation, "revoked_at"),
+            date(revocation, "expires_at"),
+        ]);
+    }
+    session.list(&answer, &table, "Nothing is revoked that would still live.")
+}

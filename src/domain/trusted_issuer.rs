@@ -1,0 +1,315 @@
+//! Trusted issuers: others whose tokens are believed, for what, and within which bounds. Nothing is
+//! believed of an issuer by default.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ports::time::UnixTime;
+
+use super::Invalid;
+use super::id::TrustedIssuerId;
+use super::name::Name;
+
+/// Longest life of a token from outside that an issuer may be given, in seconds: a day and an hour. Azure
+/// gives managed identities tokens for a day, dated five minutes back.
+pub const MAX_LIFETIME_CEILING_SECONDS: i64 = 90_000;
+/// What an issuer gets when nobody says otherwise, in seconds.
+pub const DEFAULT_MAX_LIFETIME_SECONDS: i64 = 3600;
+/// Most required claims, mapped claims or accepted types.
+pub const ENTRIES_MAX: usize = 16;
+/// Longest name or value of a claim that is compared, in bytes.
+pub const CLAIM_MAX_BYTES: usize = 512;
+
+/// Most trusted issuers that are not removed: all are read with the policy.
+pub const TRUSTED_ISSUERS_MAX: usize = 256;
+/// Longest URL of a trusted issuer or its key set, in bytes.
+pub const URL_MAX_BYTES: usize = 512;
+/// What the URL of a SPIFFE trust domain begins with.
+pub const SPIFFE_SCHEME: &str = "spiffe://";
+
+/// An issuer whose tokens are believed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrustedIssuer {
+    /// Stable id.
+    pub id: TrustedIssuerId,
+    /// A short name; part of the subjects minted for its users, so never given out twice.
+    pub name: Name,
+    /// What `iss` of its tokens must equal, byte for byte.
+    pub url: String,
+    /// What is believed of its tokens.
+    pub definition: TrustDefinition,
+    /// The issuer's registry version at its last change.
+    pub version: i64,
+    /// When it was made known.
+    pub created_at: UnixTime,
+    /// When it was last changed.
+    pub updated_at: UnixTime,
+    /// When it was removed, if it was.
+    pub removed_at: Option<UnixTime>,
+}
+
+/// What is believed of an issuer's tokens. Stored and shown as it serializes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustDefinition {
+    /// What it is; may be empty.
+    pub description: String,
+    /// What `aud` must be, alone.
+    pub audience: String,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// Its tokens may prove agents (federated credentials).
+    pub client_auth: bool,
+    /// Its tokens may be subject tokens.
+    pub subject: bool,
+    /// Its tokens may be actor tokens.
+    pub actor: bool,
+    /// Longest `exp - iat`, in seconds.
+    pub max_lifetime: i64,
+    /// Accepted `typ` headers, compared without case and without `application/`; the empty text stands
+    /// for none.
+    pub types: Vec<String>,
+    /// Whether a token is taken once or for all its life.
+    pub jti: JtiPolicy,
+    /// Claims that every token must have, with these values.
+    pub required_claims: BTreeMap<String, String>,
+    /// The claim that names the subject.
+    pub subject_claim: String,
+    /// Attributes of tokens minted for its subjects: attribute name to claim name.
+    pub claims: BTreeMap<String, String>,
+}
+
+/// Where a trusted issuer's keys come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum KeySource {
+    /// Its discovery document names them.
+    Discovery,
+    /// They are at this URL.
+    JwksUri {
+        /// The URL.
+        url: String,
+    },
+    /// They are these; nothing is fetched.
+    Inline {
+        /// A JWKS.
+        jwks: Value,
+    },
+}
+
+/// How often one token is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JtiPolicy {
+    /// Once: it must have a `jti`.
+    SingleUse,
+    /// For all its life, as Kubernetes and GitLab hand the same token out again.
+    Reusable,
+}
+
+impl TrustedIssuer {
+    /// Whether it is a SPIFFE trust domain, whose tokens are JWT-SVIDs and need no `iss`.
+    #[must_use]
+    pub fn is_spiffe(&self) -> bool {
+        self.url.starts_with(SPIFFE_SCHEME)
+    }
+}
+
+impl TrustDefinition {
+    /// Whether it is trusted with anything.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.client_auth || self.subject || self.actor
+    }
+}
+
+impl JtiPolicy {
+    /// The policy's name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SingleUse => "single-use",
+            Self::Reusable => "reusable",
+        }
+    }
+}
+
+/// Which tokens of a trusted issuer are meant. What is `None` or empty does not narrow; one thing must.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenMatch {
+    /// The exact subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What the subject begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_prefix: Option<String>,
+    /// Top-level string claims with their exact values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, String>,
+    /// A CEL condition over the claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+impl TokenMatch {
+    /// Checks what can be checked without evaluating the condition.
+    ///
+    /// # Errors
+    /// When nothing narrows, a text is empty or too long, or a prefix would take every subject.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let refused = |problem: &str| Err(Invalid::new("match", problem));
+        if self.subject.is_some() && self.subject_prefix.is_some() {
+            return refused("names a subject and a prefix of it; give one of them");
+        }
+        if self.subject.is_none()
+            && self.subject_prefix.is_none()
+            && self.claims.is_empty()
+            && self.condition.is_none()
+        {
+            return refused(
+                "takes every token of the issuer; name a subject, a prefix of it, claims or a condition",
+            );
+        }
+        for text in self.subject.iter().chain(&self.subject_prefix) {
+            if text.is_empty() || text.len() > CLAIM_MAX_BYTES || text.contains('\0') {
+                return refused("holds a subject that is empty or longer than 512 bytes");
+            }
+        }
+        check_claims("match", &self.claims)
+    }
+
+    /// Whether the token's subject and claims match; the condition is for the caller to evaluate.
+    #[must_use]
+    pub fn matches(&self, subject: &str, claims: &Map<String, Value>) -> bool {
+        self.subject.as_deref().is_none_or(|exact| exact == subject)
+            && self
+                .subject_prefix
+                .as_deref()
+                .is_none_or(|prefix| subject.starts_with(prefix))
+            && has_claims(claims, &self.claims)
+    }
+}
+
+/// Whether `claims` holds every wanted one as a top-level string of that value.
+#[must_use]
+pub fn has_claims(claims: &Map<String, Value>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted
+        .iter()
+        .all(|(name, value)| claims.get(name).and_then(Value::as_str) == Some(value.as_str()))
+}
+
+/// Checks names and values of claims to compare.
+///
+/// # Errors
+/// When there are more than [`ENTRIES_MAX`], or a name or value is empty or too long.
+pub fn check_claims(field: &'static str, claims: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    if claims.len() > ENTRIES_MAX {
+        return Err(Invalid::new(
+            field,
+            format!("holds more than {ENTRIES_MAX} claims"),
+        ));
+    }
+    let is_good = |text: &String| {
+        !text.is_empty() && text.len() <= CLAIM_MAX_BYTES && !text.chars().any(char::is_control)
+    };
+    if claims
+        .iter()
+        .all(|(name, value)| is_good(name) && is_good(value))
+    {
+        Ok(())
+    } else {
+        Err(Invalid::new(
+            field,
+            "holds a claim whose name or value is empty, longer than 512 bytes, or has control characters",
+        ))
+    }
+}
+
+/// The subject of our tokens for a subject of a trusted issuer: `user:<issuer's name>:<subject>`, where
+/// all but letters, digits, `-`, `.`, `_` and `~` is percent-encoded, so that it never looks like ours.
+///
+/// # Errors
+/// When it would be longer than a subject may be.
+pub fn user_subject(issuer: &Name, subject: &str) -> Result<String, Invalid> {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    // RFC 3986 §2.3: unreserved.
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    let made = format!("user:{issuer}:{}", utf8_percent_encode(subject, ENCODED));
+    if subject.is_empty() || made.len() > super::agent::SUBJECT_MAX_BYTES {
+        return Err(Invalid::new(
+            "sub",
+            "is empty, or so long that the subject made from it would have more than 255 characters",
+        ));
+    }
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_match_that_takes_every_token_is_refused() {
+        assert!(TokenMatch::default().check().is_err());
+        let prefix = |text: &str| TokenMatch {
+            subject_prefix: Some(text.to_owned()),
+            ..TokenMatch::default()
+        };
+        assert!(prefix("").check().is_err());
+        assert!(prefix("repo:octo-org/").check().is_ok());
+        let both = TokenMatch {
+            subject: Some("a".to_owned()),
+            ..prefix("a")
+        };
+        assert!(both.check().is_err());
+    }
+
+    #[test]
+    fn a_match_compares_strings_only_and_all_of_them() {
+        let wanted = TokenMatch {
+            subject_prefix: Some("repo:octo-org/octo-repo:".to_owned()),
+            claims: BTreeMap::from([("repository_owner_id".to_owned(), "65".to_owned())]),
+            ..TokenMatch::default()
+        };
+        let claims = |value: Value| {
+            json!({"repository_owner_id": value})
+                .as_object()
+                .cloned()
+                .unwrap()
+        };
+        assert!(wanted.matches(
+            "repo:octo-org/octo-repo:ref:refs/heads/main",
+            &claims(json!("65"))
+        ));
+        assert!(!wanted.matches(
+            "repo:octo-org/octo-repo:ref:refs/heads/main",
+            &claims(json!(65))
+        ));
+        assert!(!wanted.matches("repo:octo-org/octo-repo-2:x", &claims(json!("65"))));
+        assert!(!wanted.matches("repo:octo-org/octo-repo:x", &Map::new()));
+    }
+
+    #[test]
+    fn a_subject_from_outside_never_looks_like_one_of_ours() {
+        let okta = Name::parse("okta").unwrap();
+        assert_eq!(
+            user_subject(&okta, "agent:mailer/é*").unwrap(),
+            "user:okta:agent%3Amailer%2F%C3%A9%2A"
+        );
+        assert_eq!(
+            user_subject(&okta, "alice@example.com").unwrap(),
+            "user:okta:alice%40example.com"
+        );
+        assert!(user_subject(&okta, "").is_err());
+        assert!(user_subject(&okta, &"é".repeat(60)).is_err());
+    }
+}

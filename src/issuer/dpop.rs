@@ -1,0 +1,170 @@
+//! Proofs of holding a key at this issuer's endpoints (RFC 9449): is this one for this request, from now,
+//! and made with a nonce of ours? `jose/dpop.rs` has read it and verified its signature. That it was not
+//! used before, the ledger says.
+
+use url::Url;
+
+use crate::jose::dpop::DpopProof;
+use crate::ports::time::UnixTime;
+
+use super::Issuer;
+use super::authenticate::{Spent, SpentAssertion};
+
+/// How far `iat` of a proof may be from now, in seconds, in both directions: RFC 9449 §11.1 wants seconds
+/// to minutes. A clock that is a whole minute off is tolerated, and the mark of a used proof is short-lived.
+pub const PROOF_WINDOW_SECONDS: i64 = 60;
+/// How long a nonce is the newest one, in seconds. It is taken for one such period more.
+pub const NONCE_SECONDS: i64 = 300;
+
+/// A key that a request proved to hold. Made in this file only.
+#[derive(Clone, Debug)]
+pub struct ProvenKey {
+    jkt: String,
+    spends: SpentAssertion,
+}
+
+impl ProvenKey {
+    /// Its RFC 7638 thumbprint.
+    #[must_use]
+    pub fn jkt(&self) -> &str {
+        &self.jkt
+    }
+
+    /// The mark of the proof.
+    #[must_use]
+    pub fn spends(&self) -> SpentAssertion {
+        self.spends
+    }
+}
+
+/// Why a proof is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProofRefused {
+    /// It has a fault; the sentence is for the client.
+    #[error("{0}")]
+    Fault(String),
+    /// It is good, but for a nonce of ours that is not too old (RFC 9449 §8).
+    #[error("the proof holds no nonce of this issuer, or an old one")]
+    Nonce,
+}
+
+impl Issuer {
+    /// Checks the proof of a request with that method and URI (RFC 9449 §4.3).
+    ///
+    /// # Errors
+    /// [`ProofRefused`]; a nonce is asked for only when all else is good.
+    pub fn check_proof(
+        &self,
+        unverified_proof: &str,
+        (method, uri): (&str, &str),
+        now: UnixTime,
+    ) -> Result<ProvenKey, ProofRefused> {
+        let fault = |problem: String| ProofRefused::Fault(problem);
+        let proof =
+            DpopProof::verify(unverified_proof).map_err(|error| fault(error.to_string()))?;
+        if proof.htm != method {
+            return Err(fault(format!("htm must be {method}")));
+        }
+        if !is_same_uri(&proof.htu, uri) {
+            return Err(fault(format!("htu must be {uri}")));
+        }
+        if proof.issued_at.since(now).abs() > PROOF_WINDOW_SECONDS {
+            return Err(fault(format!(
+                "iat must be at most {PROOF_WINDOW_SECONDS} seconds from now; make a new proof for each request, and check the clock"
+            )));
+        }
+        // After a restore nobody knows which proofs were used.
+        let not_before = self.policy().assertions_not_before;
+        if proof.issued_at <= not_before {
+            return Err(fault(format!(
+                "iat must be later than {not_before}, when this issuer was restored from a backup; make a new proof"
+            )));
+        }
+        if !proof
+            .nonce
+            .as_deref()
+            .is_some_and(|nonce| self.is_dpop_nonce(nonce, now))
+        {
+            return Err(ProofRefused::Nonce);
+        }
+        let taken_until = proof.issued_at.plus(PROOF_WINDOW_SECONDS);
+        let mark = SpentAssertion::of(["dpop", &proof.jkt], &proof.jti, taken_until);
+        Ok(ProvenKey {
+            jkt: proof.jkt,
+            spends: mark.as_of(Spent::DpopProof),
+        })
+    }
+
+    /// The nonce that proofs made now must hold.
+    #[must_use]
+    pub fn dpop_nonce(&self, now: UnixTime) -> String {
+        self.secrets.nonce(period(now))
+    }
+
+    /// Of this period or the one before; and of the next, which another process may have begun whose clock
+    /// is a little ahead: a client retries once, and must not be sent from one process to the other.
+    fn is_dpop_nonce(&self, unverified_nonce: &str, now: UnixTime) -> bool {
+        let present = period(now);
+        [present, present - 1, present + 1]
+            .into_iter()
+            .any(|period| self.secrets.is_nonce(unverified_nonce, period))
+    }
+}
+
+fn period(now: UnixTime) -> i64 {
+    now.0.div_euclid(NONCE_SECONDS)
+}
+
+/// RFC 9449 §4.3 item 9: the same but for query and fragment, after the normalisation of RFC 3986 §6.2.2
+/// and §6.2.3. A backslash, a space or a line end, which a browser's parser mends, is no URI.
+fn is_same_uri(unverified: &str, uri: &str) -> bool {
+    let plain = |text: &str| {
+        let mut url = Url::parse(text).ok()?;
+        url.set_query(None);
+        url.set_fragment(None);
+        Some(url)
+    };
+    let is_uri = unverified
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    is_uri && plain(unverified).is_some_and(|url| Some(url) == plain(uri))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_uri_is_refused_and_another_spelling_of_the_same_is_not() {
+        let endpoint = "https://id.example/tenant/oauth2/token";
+        for bad in [
+            "",
+            "/tenant/oauth2/token",
+            "id.example/tenant/oauth2/token",
+            "http://id.example/tenant/oauth2/token",
+            "https://id.example:8443/tenant/oauth2/token",
+            "https://id.example/oauth2/token",
+            "https://id.example/tenant/oauth2/token/",
+            "https://id.example/tenant/oauth2//token",
+            "https://id.example/Tenant/oauth2/token",
+            "https://id.example.evil.example/tenant/oauth2/token",
+            "https://id.example@evil.example/tenant/oauth2/token",
+            "https://user@id.example/tenant/oauth2/token",
+            "https:\\\\id.example\\tenant\\oauth2\\token",
+            " https://id.example/tenant/oauth2/token",
+            "https://id.example/tenant/oauth2/to\nken",
+        ] {
+            assert!(!is_same_uri(bad, endpoint), "{bad:?}");
+        }
+        for good in [
+            endpoint,
+            "HTTPS://ID.example/tenant/oauth2/token",
+            "https://id.example:443/tenant/oauth2/token",
+            "https://id.example/tenant/x/../oauth2/./token",
+            "https://id.example/tenant/oauth2/token?a=b",
+            "https://id.example/tenant/oauth2/token#c",
+        ] {
+            assert!(is_same_uri(good, endpoint), "{good:?}");
+        }
+    }
+}

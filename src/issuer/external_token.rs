@@ -1,0 +1,320 @@
+//! Verifies tokens of trusted issuers: who signed it, for whom, for how long, and whether it was used.
+//! The key is looked up by the trusted issuer that was registered, never at an address that the token
+//! names (RFC 8725 §3.10).
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::settings::SKEW_SECONDS;
+use crate::domain::trusted_issuer::{JtiPolicy, TrustedIssuer, has_claims};
+use crate::jose::compact::{UnverifiedJws, VerifiedJws};
+use crate::jose::digest::{base64url, sha256};
+use crate::jose::jwk_set::PublicJwkSet;
+use crate::jose::jwt::{Audience, Claims};
+use crate::ports::time::UnixTime;
+
+use super::Issuer;
+use super::authenticate::{ASSERTION_MAX_BYTES, JTI_MAX_BYTES, KEYS_TRIED_MAX, SpentAssertion};
+
+/// What a token of a trusted issuer is used for; each must be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustedFor {
+    /// To prove an agent.
+    ClientAuth,
+    /// To prove an agent as a JWT-SVID, whose `sub` names its trust domain
+    /// (draft-ietf-oauth-spiffe-client-auth §3.1).
+    SpiffeClientAuth,
+    /// As subject token.
+    Subject,
+    /// As actor token.
+    Actor,
+}
+
+impl TrustedFor {
+    /// Whether these unverified claims say that the token is of `trusted`. A SPIFFE trust domain is named
+    /// by `sub`, and by nothing else; everybody else by `iss`, byte for byte.
+    fn is_named(self, trusted: &TrustedIssuer, unverified_claims: &Map<String, Value>) -> bool {
+        let text = |name: &str| unverified_claims.get(name).and_then(Value::as_str);
+        match self {
+            Self::SpiffeClientAuth => {
+                trusted.is_spiffe()
+                    && text("sub")
+                        .and_then(|subject| subject.strip_prefix(trusted.url.as_str()))
+                        .is_some_and(|path| path.starts_with('/'))
+            }
+            Self::ClientAuth | Self::Subject | Self::Actor => {
+                !trusted.is_spiffe() && text("iss") == Some(trusted.url.as_str())
+            }
+        }
+    }
+
+    fn is_allowed(self, trusted: &TrustedIssuer) -> bool {
+        match self {
+            Self::ClientAuth | Self::SpiffeClientAuth => trusted.definition.client_auth,
+            Self::Subject => trusted.definition.subject,
+            Self::Actor => trusted.definition.actor,
+        }
+    }
+}
+
+/// A token of a trusted issuer that is good in every respect but for who it is about.
+#[derive(Clone, Debug)]
+pub struct ExternalToken {
+    /// Whose token it is.
+    pub trusted: TrustedIssuer,
+    /// The value of the claim that names the subject.
+    pub subject: String,
+    /// All claims.
+    pub claims: Claims,
+    /// `exp`.
+    pub expires_at: UnixTime,
+    /// What the record knows it by: the trusted issuer's name, `:`, and a digest of its `jti` or, without
+    /// one, of the token.
+    pub reference: String,
+    /// The mark of its single use; `None`: it may be used again.
+    pub spends: Option<SpentAssertion>,
+}
+
+/// Why a token of a trusted issuer is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExternalTokenError {
+    /// Nothing vouches for it. For the log and the audit; the client is told little.
+    #[error("{0}")]
+    Unproven(&'static str),
+    /// Its signature is good, and it has another fault, which may be told.
+    #[error("{0}")]
+    Fault(String),
+    /// The trusted issuer's keys cannot be had at present.
+    #[error("the keys of the trusted issuer '{name}' cannot be had at present")]
+    KeysUnavailable {
+        /// The trusted issuer's name.
+        name: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl ExternalToken {
+    /// All claims under their names, as conditions see them.
+    #[must_use]
+    pub fn all_claims(&self) -> Map<String, Value> {
+        let claims = &self.claims;
+        let mut all = claims.other.clone();
+        let mut put = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                all.insert(name.to_owned(), value);
+            }
+        };
+        put("iss", claims.issuer.as_ref().map(|text| json!(text)));
+        put("sub", claims.subject.as_ref().map(|text| json!(text)));
+        put("jti", claims.jwt_id.as_ref().map(|text| json!(text)));
+        put("exp", claims.expires_at.map(|at| json!(at.0)));
+        put("nbf", claims.not_before.map(|at| json!(at.0)));
+        put("iat", claims.issued_at.map(|at| json!(at.0)));
+        put(
+            "aud",
+            claims.audience.as_ref().map(|audience| match audience {
+                Audience::One(one) => json!(one),
+                Audience::Many(many) => json!(many),
+            }),
+        );
+        all
+    }
+}
+
+impl Issuer {
+    /// Verifies a token of a trusted issuer.
+    ///
+    /// # Errors
+    /// [`ExternalTokenError`]; see there for what the client may be told.
+    pub async fn verify_external(
+        &self,
+        token: &str,
+        used: TrustedFor,
+        now: UnixTime,
+    ) -> Result<ExternalToken, ExternalTokenError> {
+        use ExternalTokenError::{Fault, Unproven};
+        let unverified = UnverifiedJws::parse(token, ASSERTION_MAX_BYTES)
+            .map_err(|_| Unproven("the token is not a well-formed compact JWS of at most 8 KiB"))?;
+        let unverified_claims = unverified
+            .unverified_claims()
+            .map_err(|_| Unproven("the token holds no JSON object"))?;
+        let policy = self.policy();
+        let trusted = policy
+            .trusted_issuers
+            .values()
+            .find(|trusted| used.is_named(trusted, &unverified_claims))
+            .ok_or(Unproven("the token's issuer is not trusted"))?;
+        if !used.is_allowed(trusted) {
+            return Err(Unproven("the token's issuer is not trusted for this"));
+        }
+        let keys = self
+            .trusted_keys
+            .keys(trusted, unverified.unverified_kid(), now)
+            .await
+            .map_err(|source| ExternalTokenError::KeysUnavailable {
+                name: trusted.name.as_str().to_owned(),
+                source: Box::new(source),
+            })?;
+        let verified = verify(&unverified, &keys)
+            .ok_or(Unproven("no key of the token's issuer verifies it"))?;
+        let claims = Claims::parse(&verified).map_err(|error| Fault(error.to_string()))?;
+        check_type(trusted, &unverified).map_err(Fault)?;
+        let expires_at = check_bounds(trusted, &claims, now).map_err(Fault)?;
+        let subject = subject(trusted, &claims).map_err(Fault)?;
+        let spends = spends(trusted, &claims, expires_at).map_err(Fault)?;
+        if spends.is_some() {
+            check_age(trusted, &claims, policy.assertions_not_before, now).map_err(Fault)?;
+        }
+        let digested = match &claims.jwt_id {
+            Some(jti) => sha256(jti.as_bytes()),
+            // Without the signature: of an ECDSA signature there are two spellings.
+            None => sha256(
+                token
+                    .rsplit_once('.')
+                    .map_or(token, |(signed, _)| signed)
+                    .as_bytes(),
+            ),
+        };
+        Ok(ExternalToken {
+            reference: format!("{}:{}", trusted.name, base64url(&digested[..16])),
+            trusted: trusted.clone(),
+            subject,
+            claims,
+            expires_at,
+            spends,
+        })
+    }
+}
+
+fn verify(unverified: &UnverifiedJws<'_>, keys: &Arc<PublicJwkSet>) -> Option<VerifiedJws> {
+    keys.keys()
+        .iter()
+        .filter(|key| unverified.may_be_signed_by(key))
+        .take(KEYS_TRIED_MAX)
+        .find_map(|key| unverified.verify(key).ok())
+}
+
+/// RFC 8725 §3.11: another kind of JWT of the same issuer is refused.
+fn check_type(trusted: &TrustedIssuer, unverified: &UnverifiedJws<'_>) -> Result<(), String> {
+    let header = unverified.unverified_header();
+    let types = &trusted.definition.types;
+    let is_taken = match &header.typ {
+        None => types.iter().any(String::is_empty),
+        Some(_) => types
+            .iter()
+            .any(|taken| !taken.is_empty() && header.is_type(taken)),
+    };
+    if is_taken {
+        return Ok(());
+    }
+    let names: Vec<&str> = types
+        .iter()
+        .map(|taken| if taken.is_empty() { "none" } else { taken })
+        .collect();
+    Err(format!(
+        "typ must be {} for tokens of the trusted issuer '{}'",
+        names.join(" or "),
+        trusted.name
+    ))
+}
+
+/// Audience, times, lifetime and required claims. Returns `exp`.
+fn check_bounds(
+    trusted: &TrustedIssuer,
+    claims: &Claims,
+    now: UnixTime,
+) -> Result<UnixTime, String> {
+    let definition = &trusted.definition;
+    let expected = definition.audience.as_str();
+    let is_for_us = match &claims.audience {
+        Some(Audience::One(audience)) => audience == expected,
+        // Kubernetes always writes an array. One stranger in it, and somebody else may present it too.
+        Some(Audience::Many(audiences)) => audiences.iter().all(|audience| audience == expected),
+        None => false,
+    };
+    if !is_for_us {
+        return Err(format!("aud must be {expected} and nothing else"));
+    }
+    let expires_at = claims
+        .check_times(now, SKEW_SECONDS)
+        .map_err(|error| error.to_string())?;
+    let made_at = claims.issued_at.unwrap_or(now);
+    if expires_at.since(made_at) > definition.max_lifetime {
+        return Err(format!(
+            "the token lives longer than the {} seconds that are taken from the trusted issuer '{}'",
+            definition.max_lifetime, trusted.name
+        ));
+    }
+    if !has_claims(&claims.other, &definition.required_claims) {
+        let names: Vec<&str> = definition
+            .required_claims
+            .iter()
+            .filter(|(name, value)| {
+                claims.other.get(*name).and_then(|claim| claim.as_str()) != Some(value.as_str())
+            })
+            .map(|(name, _)| name.as_str())
+            .collect();
+        return Err(format!(
+            "the claims that the trusted issuer '{}' must set are not as required: {}",
+            trusted.name,
+            names.join(", ")
+        ));
+    }
+    Ok(expires_at)
+}
+
+fn subject(trusted: &TrustedIssuer, claims: &Claims) -> Result<String, String> {
+    let name = trusted.definition.subject_claim.as_str();
+    let value = if name == "sub" {
+        claims.subject.as_deref()
+    } else {
+        claims.other.get(name).and_then(|value| value.as_str())
+    };
+    match value {
+        Some(subject) if !subject.is_empty() && !subject.contains('\0') => Ok(subject.to_owned()),
+        Some(_) | None => Err(format!("the claim {name} must be there, as a string")),
+    }
+}
+
+fn spends(
+    trusted: &TrustedIssuer,
+    claims: &Claims,
+    expires_at: UnixTime,
+) -> Result<Option<SpentAssertion>, String> {
+    match trusted.definition.jti {
+        JtiPolicy::Reusable => Ok(None),
+        JtiPolicy::SingleUse => {
+            let jti = claims.jwt_id.as_deref().unwrap_or_default();
+            if jti.is_empty() || jti.len() > JTI_MAX_BYTES {
+                return Err(format!(
+                    "jti must be there, with 1 to {JTI_MAX_BYTES} bytes: each token of the trusted issuer '{}' is taken once",
+                    trusted.name
+                ));
+            }
+            let principal = ["trusted_issuer", trusted.id.as_str()];
+            Ok(Some(SpentAssertion::of(principal, jti, expires_at)))
+        }
+    }
+}
+
+/// After a restore: a token that may have been used already is refused, also one that does not say when
+/// it was made, for as long as one made before could still be good.
+fn check_age(
+    trusted: &TrustedIssuer,
+    claims: &Claims,
+    not_before: UnixTime,
+    now: UnixTime,
+) -> Result<(), String> {
+    let made_before = match claims.issued_at {
+        Some(issued_at) => issued_at <= not_before,
+        None => now <= not_before.plus(trusted.definition.max_lifetime + SKEW_SECONDS),
+    };
+    if made_before {
+        return Err(format!(
+            "iat must be there and later than {not_before}, when this issuer was restored from a backup; get a new token"
+        ));
+    }
+    Ok(())
+}

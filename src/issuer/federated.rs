@@ -1,0 +1,200 @@
+//! Which agent a token of a trusted issuer proves: one whose live federated credential it matches. The
+//! token is verified before anything here is asked; `authenticate.rs` makes of the answer what it is worth.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::domain::credential::CredentialKind;
+use crate::domain::id::CredentialId;
+use crate::ports::time::UnixTime;
+use crate::relying_party::cel::evaluate_condition;
+use crate::store::{AgentAggregate, StoreError};
+
+use super::Issuer;
+use super::external_token::ExternalToken;
+
+/// Agents that are looked at for a token that comes without `client_id`.
+const CANDIDATES_MAX: usize = 32;
+/// Conditions that are evaluated for one token: each may take a few milliseconds.
+const CONDITIONS_MAX: usize = 32;
+
+/// Who an agent is elsewhere, for the audit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExternalIdentity {
+    /// The trusted issuer's name.
+    pub trusted_issuer: String,
+    /// The subject of its token.
+    pub subject: String,
+    /// What the record knows the token by.
+    pub reference: String,
+}
+
+impl ExternalIdentity {
+    pub(super) fn of(token: &ExternalToken) -> Self {
+        Self {
+            trusted_issuer: token.trusted.name.as_str().to_owned(),
+            subject: token.subject.clone(),
+            reference: token.reference.clone(),
+        }
+    }
+}
+
+/// Why a verified token proves no agent.
+#[derive(Debug)]
+pub(super) enum NoAgent {
+    /// The sentence for the client, whose token it is.
+    Told(String),
+    /// The database cannot be asked.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NoAgent {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A token under comparison: how much of the work that it may cause is left.
+struct Comparison<'t> {
+    token: &'t ExternalToken,
+    claims: Arc<Map<String, Value>>,
+    conditions_left: usize,
+    now: UnixTime,
+}
+
+impl Issuer {
+    /// The agent that a verified token proves, and by which credential: the one that `claimed` names, or
+    /// without a name the only one there is.
+    pub(super) async fn federated_agent(
+        &self,
+        token: &ExternalToken,
+        claimed: Option<&str>,
+        now: UnixTime,
+    ) -> Result<(Arc<AgentAggregate>, CredentialId), NoAgent> {
+        let mut comparison = Comparison {
+            token,
+            claims: Arc::new(token.all_claims()),
+            conditions_left: CONDITIONS_MAX,
+            now,
+        };
+        // The draft on SPIFFE client authentication has the SPIFFE ID as `client_id`, which is `sub` again.
+        let claimed = claimed.filter(|name| !(token.trusted.is_spiffe() && *name == token.subject));
+        if let Some(client_id) = claimed {
+            // Whether there is such an agent is not told: anybody can have a token of a public platform.
+            let found = match self.known_agent(client_id).await? {
+                None => None,
+                Some(aggregate) => comparison
+                    .credential_of(&aggregate)
+                    .await?
+                    .map(|credential| (aggregate, credential)),
+            };
+            return found.ok_or_else(|| {
+                told(
+                    token,
+                    "no live federated credential of the client that client_id names matches",
+                )
+            });
+        }
+        let mut tx = self.store.read().await?;
+        let limit = CANDIDATES_MAX as i64 + 1;
+        let names = tx
+            .agents_of_federated_subject(&self.id, &token.trusted.id, &token.subject, limit)
+            .await?;
+        tx.rollback().await?;
+        if names.len() > CANDIDATES_MAX {
+            return Err(told(
+                token,
+                "too many agents have federated credentials to compare; name yours with client_id. This is",
+            ));
+        }
+        let mut only = None;
+        for name in names {
+            let Some(aggregate) = self.known_agent(&name).await? else {
+                continue;
+            };
+            let Some(credential) = comparison.credential_of(&aggregate).await? else {
+                continue;
+            };
+            if only.replace((aggregate, credential)).is_some() {
+                return Err(told(
+                    token,
+                    "several agents have a federated credential that matches; name yours with client_id. This is",
+                ));
+            }
+        }
+        only.ok_or_else(|| {
+            told(
+                token,
+                "no agent has a live federated credential that matches",
+            )
+        })
+    }
+}
+
+/// A refusal that repeats to the client what its own token says of it.
+fn told(token: &ExternalToken, problem: &str) -> NoAgent {
+    let subject: String = token.subject.chars().take(256).collect();
+    NoAgent::Told(format!(
+        "{problem} the token of the trusted issuer '{}' about {subject}",
+        token.trusted.name
+    ))
+}
+
+impl Comparison<'_> {
+    /// The first live federated credential of an agent that the token matches.
+    async fn credential_of(
+        &mut self,
+        aggregate: &AgentAggregate,
+    ) -> Result<Option<CredentialId>, NoAgent> {
+        for credential in &aggregate.credentials {
+            let CredentialKind::Federated {
+                trusted_issuer,
+                matching,
+            } = &credential.kind
+            else {
+                continue;
+            };
+            let is_meant = credential.is_live(self.now)
+                && *trusted_issuer == self.token.trusted.id
+                && matching.matches(&self.token.subject, &self.claims);
+            if !is_meant {
+                continue;
+            }
+            let holds = match &matching.condition {
+                None => true,
+                Some(condition) => self.holds(condition).await?,
+            };
+            if holds {
+                return Ok(Some(credential.id.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a condition holds; one that cannot be evaluated does not.
+    async fn holds(&mut self, condition: &str) -> Result<bool, NoAgent> {
+        let Some(left) = self.conditions_left.checked_sub(1) else {
+            return Err(told(
+                self.token,
+                "too many conditions would have to be evaluated; name your agent with client_id. This is",
+            ));
+        };
+        self.conditions_left = left;
+        let (condition, claims) = (condition.to_owned(), Arc::clone(&self.claims));
+        let evaluated =
+            tokio::task::spawn_blocking(move || evaluate_condition(&condition, &claims)).await;
+        Ok(match evaluated {
+            Ok(Ok(holds)) => holds,
+            Ok(Err(invalid)) => {
+                tracing::debug!(problem = invalid.problem, "a condition does not hold");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "a condition could not be evaluated");
+                false
+            }
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! Reads tokens that this issuer signed: those handed in for exchange, introspection or revocation.
+//! Says whether a token is ours and unexpired; whether it was revoked, the database says.
+
+use std::sync::Arc;
+
+use crate::domain::actor::ActorChain;
+use crate::domain::scope::{Scopes, parse_scopes};
+use crate::domain::settings::SKEW_SECONDS;
+use crate::jose::compact::UnverifiedJws;
+use crate::jose::jwt::{Audience, Claims};
+use crate::ports::time::UnixTime;
+
+use super::Issuer;
+use super::cache::Policy;
+use super::mint::TOKEN_MAX_BYTES;
+
+/// A token of ours whose signature and times are good.
+#[derive(Clone, Debug)]
+pub struct OwnToken {
+    /// `jti`.
+    pub token_id: String,
+    /// `sub`.
+    pub subject: String,
+    /// `aud`.
+    pub audience: String,
+    /// `client_id`: the agent that it was issued to.
+    pub client_id: String,
+    /// `scope`.
+    pub scopes: Scopes,
+    /// `sub_profile`.
+    pub subject_profile: String,
+    /// `acting_agent`: the subject of the agent that it was issued to.
+    pub acting_agent: String,
+    /// `act`.
+    pub actors: ActorChain,
+    /// `iat`.
+    pub issued_at: UnixTime,
+    /// `exp`.
+    pub expires_at: UnixTime,
+    /// `cnf.jkt`: the thumbprint of the key it is bound to (RFC 9449 §6).
+    pub jkt: Option<String>,
+    /// All claims as they stand.
+    pub claims: Claims,
+}
+
+/// Why a token is not taken for ours. The text holds nothing of the token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotOurs(pub String);
+
+impl OwnToken {
+    /// Everybody of this issuer whom the token is about or who acts in it, each once: switching one of
+    /// them off ends the token.
+    #[must_use]
+    pub fn principals(&self, issuer: &str) -> Vec<String> {
+        let mut principals = vec![self.subject.clone()];
+        let acting = std::iter::once(self.acting_agent.as_str());
+        for subject in acting.chain(self.actors.subjects_of(issuer)) {
+            if !principals.iter().any(|known| known == subject) {
+                principals.push(subject.to_owned());
+            }
+        }
+        principals
+    }
+
+    /// A top-level claim that is a string.
+    #[must_use]
+    pub fn text(&self, claim: &str) -> Option<&str> {
+        self.claims
+            .other
+            .get(claim)
+            .and_then(|value| value.as_str())
+    }
+}
+
+impl Issuer {
+    /// Whether the token says that it is one of this issuer's. Costs no cryptography; anybody may have
+    /// written it.
+    #[must_use]
+    pub fn claims_to_be_ours(&self, unverified_token: &str) -> bool {
+        UnverifiedJws::parse(unverified_token, TOKEN_MAX_BYTES)
+            .ok()
+            .and_then(|jws| jws.unverified_claims().ok())
+            .is_some_and(|claims| {
+                claims.get("iss").and_then(|iss| iss.as_str()) == Some(self.url.as_str())
+            })
+    }
+
+    /// Reads a token of this issuer: access tokens and ID tokens, signed by a key that is still
+    /// published, not expired.
+    ///
+    /// # Errors
+    /// [`NotOurs`] with the reason.
+    pub fn verify_own(&self, token: &str, now: UnixTime) -> Result<OwnToken, NotOurs> {
+        let policy: Arc<Policy> = self.policy();
+        let no = |reason: &str| NotOurs(reason.to_owned());
+        let unverified = UnverifiedJws::parse(token, TOKEN_MAX_BYTES)
+            .map_err(|error| NotOurs(error.to_string()))?;
+        let header = unverified.unverified_header();
+        if !header.is_type("at+jwt") && !header.is_type("JWT") {
+            return Err(no("its typ is neither at+jwt nor JWT"));
+        }
+        let key = unverified
+            .unverified_kid()
+            .and_then(|kid| policy.keyring.verifying(kid))
+            .ok_or_else(|| no("it names no key that this issuer publishes"))?;
+        let verified = unverified
+            .verify(key)
+            .map_err(|error| NotOurs(error.to_string()))?;
+        let claims = Claims::parse(&verified).map_err(|error| NotOurs(error.to_string()))?;
+        if claims.issuer.as_deref() != Some(self.url.as_str()) {
+            return Err(no("its iss is not this issuer"));
+        }
+        let expires_at = claims
+            .check_times(now, SKEW_SECONDS)
+            .map_err(|error| NotOurs(error.to_string()))?;
+        // Both clocks are ours: the skew is for tokens that another replica just made, not for old ones.
+        if now >= expires_at {
+            return Err(no("it has expired"));
+        }
+        own(claims, expires_at).ok_or_else(|| no("it lacks a claim that this issuer's tokens have"))
+    }
+}
+
+fn own(claims: Claims, expires_at: UnixTime) -> Option<OwnToken> {
+    let text = |name: &str| Some(claims.other.get(name)?.as_str()?.to_owned());
+    let audience = match claims.audience.clone()? {
+        Audience::One(audience) => audience,
+        Audience::Many(_) => return None,
+    };
+    let scopes = match claims.other.get("scope") {
+        None => Scopes::new(),
+        Some(value) => parse_scopes(value.as_str()?).ok()?,
+    };
+    let jkt = match claims.other.get("cnf") {
+        None => None,
+        Some(confirmation) => Some(confirmation.get("jkt")?.as_str()?.to_owned()),
+    };
+    Some(OwnToken {
+        token_id: claims.jwt_id.clone()?,
+        subject: claims.subject.clone()?,
+        audience,
+        client_id: text("client_id")?,
+        scopes,
+        subject_profile: text("sub_profile")?,
+        acting_agent: text("acting_agent")?,
+        actors: ActorChain::parse(claims.other.get("act")).ok()?,
+        issued_at: claims.issued_at?,
+        expires_at,
+        jkt,
+        claims,
+    })
+}

@@ -1,0 +1,160 @@
+//! The signed revocation list: one JWT that tells verifiers who work offline which tokens ended before
+//! their time. docs/revocation-list.md describes it. Looked up seldom and signed when something changed,
+//! however often it is asked for.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+
+use crate::domain::settings::SKEW_SECONDS;
+use crate::ports::time::UnixTime;
+use crate::store::{RevokedToken, StoreError, SubjectMark};
+
+use super::keyring::Rendered;
+use super::mint::MintError;
+use super::{Issuer, IssuerError};
+
+/// `typ` of the list: nothing that takes tokens takes it for one (RFC 8725 §3.11).
+pub const REVOCATION_LIST_TYPE: &str = "revocation-list+jwt";
+/// How long a list may be believed, in seconds.
+pub const REVOCATION_LIST_LIFETIME_SECONDS: i64 = 3600;
+/// How long a cache may hand it out without asking, in seconds.
+pub const REVOCATION_LIST_MAX_AGE_SECONDS: u32 = 30;
+/// The database is asked after so many seconds, or when the registry has changed.
+const LOOKED_UP_SECONDS: i64 = 10;
+/// A list that did not change is signed anew after so many seconds, long before it ends.
+const SIGNED_ANEW_SECONDS: i64 = 300;
+/// Most tokens and most subjects in a list: some 700 KiB each. More, and the list says that it is not whole.
+const ENTRIES_MAX: usize = 10_000;
+
+/// The list as it was last made.
+#[derive(Default)]
+pub(crate) struct KeptList(Mutex<Option<Kept>>);
+
+impl fmt::Debug for KeptList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeptList")
+    }
+}
+
+struct Kept {
+    rendered: Rendered,
+    contents: Contents,
+    kid: String,
+    signed_at: UnixTime,
+    looked_up_at: UnixTime,
+    version: i64,
+}
+
+impl Kept {
+    fn is_fresh(&self, version: i64, now: UnixTime) -> bool {
+        self.version == version && (0..LOOKED_UP_SECONDS).contains(&now.since(self.looked_up_at))
+    }
+
+    fn still_tells(&self, contents: &Contents, kid: &str, now: UnixTime) -> bool {
+        self.contents == *contents
+            && self.kid == kid
+            && (0..SIGNED_ANEW_SECONDS).contains(&now.since(self.signed_at))
+    }
+}
+
+#[derive(PartialEq, Eq)]
+struct Contents {
+    tokens: Vec<RevokedToken>,
+    marks: Vec<SubjectMark>,
+    is_whole: bool,
+}
+
+impl Issuer {
+    /// The list as it is now, at most some seconds old.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or no key signs.
+    pub async fn revocation_list(&self) -> Result<Rendered, IssuerError> {
+        let now = self.ports.clock.now();
+        // Held while it is made: whoever asks meanwhile gets the same one.
+        let mut kept = self.kept_list.0.lock().await;
+        let version = self.registry_version();
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.is_fresh(version, now)) {
+            return Ok(kept.rendered.clone());
+        }
+        let contents = self.listed(now).await?;
+        let policy = self.policy();
+        let algorithm = policy.settings.default_algorithm;
+        let unavailable = |error: MintError| IssuerError::Unavailable(Box::new(error));
+        let key = policy
+            .keyring
+            .active(algorithm)
+            .ok_or_else(|| unavailable(MintError::NoKey(algorithm)))?;
+        if let Some(kept) = kept
+            .as_mut()
+            .filter(|kept| kept.still_tells(&contents, key.kid(), now))
+        {
+            (kept.version, kept.looked_up_at) = (version, now);
+            return Ok(kept.rendered.clone());
+        }
+        let claims = contents.claims(&self.url, now).to_string();
+        let list = key
+            .sign_compact(REVOCATION_LIST_TYPE, claims.as_bytes())
+            .map_err(|error| unavailable(MintError::Sign(Box::new(error))))?;
+        let rendered = Rendered::of(list.into());
+        *kept = Some(Kept {
+            rendered: rendered.clone(),
+            contents,
+            kid: key.kid().to_owned(),
+            signed_at: now,
+            looked_up_at: now,
+            version,
+        });
+        Ok(rendered)
+    }
+
+    async fn listed(&self, now: UnixTime) -> Result<Contents, StoreError> {
+        let limit = i64::try_from(ENTRIES_MAX + 1).unwrap_or(i64::MAX);
+        let mut tx = self.store.read().await?;
+        // Verifiers take a token for the skew longer than it says.
+        let mut tokens = tx
+            .revoked_tokens(&self.id, now.plus(-SKEW_SECONDS), None, limit)
+            .await?;
+        let mut marks = tx.subject_marks(&self.id, now, None, limit).await?;
+        tx.rollback().await?;
+        let is_whole = tokens.len() <= ENTRIES_MAX && marks.len() <= ENTRIES_MAX;
+        if !is_whole {
+            tracing::warn!(
+                most = ENTRIES_MAX,
+                "the revocation list is not whole: more was revoked than it holds"
+            );
+        }
+        tokens.truncate(ENTRIES_MAX);
+        marks.truncate(ENTRIES_MAX);
+        Ok(Contents {
+            tokens,
+            marks,
+            is_whole,
+        })
+    }
+}
+
+impl Contents {
+    fn claims(&self, issuer: &str, now: UnixTime) -> Value {
+        let revoked: Vec<Value> = self
+            .tokens
+            .iter()
+            .map(|token| json!({ "jti": token.token_id, "exp": token.expires_at.0 }))
+            .collect();
+        let not_before: Map<String, Value> = self
+            .marks
+            .iter()
+            .map(|mark| (mark.subject.clone(), json!(mark.not_before.0)))
+            .collect();
+        json!({
+            "iss": issuer,
+            "iat": now.0,
+            "exp": now.plus(REVOCATION_LIST_LIFETIME_SECONDS).0,
+            "complete": self.is_whole,
+            "revoked": revoked,
+            "not_before": not_before,
+        })
+    }
+}

@@ -1,0 +1,343 @@
+//! Where a token comes from and what was made from it: up to its root and down the whole tree, with who
+//! asked for each and whether it still holds.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::domain::audit::{AuditEntry, AuditEvent};
+use crate::domain::id::{AgentId, DelegationId};
+use crate::domain::name::Name;
+use crate::domain::text;
+use crate::ports::time::UnixTime;
+use crate::store::{LineageRow, StoreError, Tx};
+
+use super::revocations::TOKEN_ID_MAX_CHARS;
+use super::{Issuer, IssuerError};
+
+/// Most tokens of a trace: each costs some reads.
+pub const TRACE_MAX: usize = 1000;
+
+/// A tree of tokens.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The `jti` that was asked for.
+    pub asked: String,
+    /// False when there are more than [`TRACE_MAX`]; then the way to the asked one is among those shown.
+    pub is_whole: bool,
+    /// The root, then depth first what was made from it.
+    pub tokens: Vec<TracedToken>,
+}
+
+/// A token of a tree. What is not known is left out.
+#[derive(Clone, Debug)]
+pub struct TracedToken {
+    /// Its `jti`; for one from outside the name that stands for it.
+    pub token_id: String,
+    /// What it was made from; `None` for the root.
+    pub parent_id: Option<String>,
+    /// Steps from the root.
+    pub depth: usize,
+    /// The trusted issuer, for a token from outside.
+    pub trusted_issuer: Option<String>,
+    /// `access_token` or `id_token`.
+    pub kind: Option<&'static str>,
+    /// Its `sub`: for whom.
+    pub subject: Option<String>,
+    /// The agent that asked for it.
+    pub agent: Option<Name>,
+    /// Its `aud`.
+    pub audience: Option<String>,
+    /// Its `scope`.
+    pub scope: Option<String>,
+    /// Under which delegation it was made.
+    pub delegation: Option<DelegationId>,
+    /// Its `iat`.
+    pub issued_at: Option<UnixTime>,
+    /// Its `exp`.
+    pub expires_at: Option<UnixTime>,
+    /// Whether it holds; `None` for one from outside that nobody revoked here.
+    pub state: Option<TokenState>,
+    /// The request that it was issued in.
+    pub request_id: Option<String>,
+    /// From where that came.
+    pub address: Option<String>,
+}
+
+/// Whether a token holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// It does.
+    Active,
+    /// It was revoked, alone or with all of a subject.
+    Revoked,
+    /// It has expired.
+    Expired,
+    /// An agent in it is switched off.
+    SwitchedOff,
+}
+
+impl TokenState {
+    /// The state's name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::SwitchedOff => "switched_off",
+        }
+    }
+}
+
+/// Those on the way from the root to a token: all of whom it lives by.
+#[derive(Clone, Default)]
+struct Way {
+    depth: usize,
+    principals: Vec<String>,
+    /// True when an agent on it is switched off.
+    is_off: bool,
+}
+
+impl Way {
+    fn meet(&mut self, subject: &str) {
+        if !self.principals.iter().any(|known| known == subject) {
+            self.principals.push(subject.to_owned());
+        }
+    }
+}
+
+/// An agent as it matters here.
+#[derive(Clone)]
+struct Actor {
+    name: Name,
+    subject: String,
+    is_active: bool,
+}
+
+struct Walk<'w> {
+    issuer: &'w Issuer,
+    tx: Tx,
+    now: UnixTime,
+    agents: HashMap<AgentId, Option<Actor>>,
+}
+
+impl Issuer {
+    /// The tree that a token belongs to.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`] when no such token was issued, nor anything made from it.
+    pub async fn trace(&self, token_id: &str) -> Result<Trace, IssuerError> {
+        let asked = text::filled_line("token_id", token_id, TOKEN_ID_MAX_CHARS)?;
+        let mut walk = Walk {
+            issuer: self,
+            tx: self.store.read().await?,
+            now: self.ports.clock.now(),
+            agents: HashMap::new(),
+        };
+        let path = walk.up(&asked).await?;
+        let root = path.last().map_or(&asked, |row| &row.parent_id).clone();
+        let mut way = Way::default();
+        let first = walk.root(&root, &mut way).await?;
+        let is_known = first.kind.is_some() || !path.is_empty();
+        let mut trace = Trace {
+            asked,
+            is_whole: true,
+            tokens: vec![first],
+        };
+        walk.down(root, way, &path, &mut trace).await?;
+        walk.tx.rollback().await?;
+        if is_known || trace.tokens.len() > 1 {
+            Ok(trace)
+        } else {
+            Err(IssuerError::not_found("token", &trace.asked))
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// The rows from a token up to the one below the root.
+    async fn up(&mut self, token_id: &str) -> Result<Vec<LineageRow>, StoreError> {
+        let mut path: Vec<LineageRow> = Vec::new();
+        let mut next = token_id.to_owned();
+        while path.len() < TRACE_MAX
+            && let Some(row) = self.tx.lineage(&self.issuer.id, &next).await?
+        {
+            next.clone_from(&row.parent_id);
+            path.push(row);
+        }
+        Ok(path)
+    }
+
+    /// Depth first, those on `path` before others, so that a cut never hides the token asked for.
+    async fn down(
+        &mut self,
+        root: String,
+        way: Way,
+        path: &[LineageRow],
+        trace: &mut Trace,
+    ) -> Result<(), StoreError> {
+        let mut waiting: Vec<(LineageRow, Way)> = Vec::new();
+        let mut parent = (root, way);
+        loop {
+            let room = TRACE_MAX - trace.tokens.len();
+            let limit = i64::try_from(room + 1).unwrap_or(i64::MAX);
+            let mut children = self
+                .tx
+                .lineage_children(&self.issuer.id, &parent.0, limit)
+                .await?;
+            if children.len() > room {
+                trace.is_whole = false;
+                children.truncate(room);
+            }
+            if let Some(on_path) = path.iter().find(|row| row.parent_id == parent.0) {
+                children.retain(|child| child.token_id != on_path.token_id);
+                children.insert(0, on_path.clone());
+            }
+            waiting.extend(
+                children
+                    .into_iter()
+                    .rev()
+                    .map(|child| (child, parent.1.clone())),
+            );
+            let Some((row, mut way)) = waiting.pop() else {
+                return Ok(());
+            };
+            if trace.tokens.len() == TRACE_MAX {
+                trace.is_whole = false;
+                return Ok(());
+            }
+            let token_id = row.token_id.clone();
+            trace.tokens.push(self.delegated(row, &mut way).await?);
+            parent = (token_id, way);
+        }
+    }
+
+    async fn root(&mut self, token_id: &str, way: &mut Way) -> Result<TracedToken, StoreError> {
+        let entry = self.issuer.issue_entry(&mut self.tx, token_id).await?;
+        let mut token = blank(token_id);
+        let Some(entry) = entry else {
+            token.trusted_issuer = token_id.split_once(':').map(|(name, _)| name.to_owned());
+            let is_revoked = self
+                .tx
+                .is_token_revoked(&self.issuer.id, token_id, &[], self.now)
+                .await?;
+            token.state = is_revoked.then_some(TokenState::Revoked);
+            return Ok(token);
+        };
+        way.meet(&entry.draft.target);
+        if let Some(agent) = &entry.draft.agent {
+            token.agent = self.meet_agent(agent, way).await?;
+        }
+        token.subject = Some(entry.draft.target.clone());
+        token.issued_at = Some(entry.draft.at.seconds());
+        tell(&mut token, &entry);
+        token.state = self.state(&token, way).await?;
+        Ok(token)
+    }
+
+    async fn delegated(
+        &mut self,
+        row: LineageRow,
+        way: &mut Way,
+    ) -> Result<TracedToken, StoreError> {
+        way.depth += 1;
+        way.meet(&row.subject);
+        let entry = self.issuer.issue_entry(&mut self.tx, &row.token_id).await?;
+        let mut token = TracedToken {
+            parent_id: Some(row.parent_id),
+            depth: way.depth,
+            subject: Some(row.subject),
+            agent: self.meet_agent(&row.actor, way).await?,
+            delegation: Some(row.delegation),
+            issued_at: Some(row.issued_at),
+            expires_at: Some(row.expires_at),
+            ..blank(&row.token_id)
+        };
+        if let Some(entry) = entry {
+            tell(&mut token, &entry);
+        }
+        token.state = self.state(&token, way).await?;
+        Ok(token)
+    }
+
+    async fn meet_agent(
+        &mut self,
+        id: &AgentId,
+        way: &mut Way,
+    ) -> Result<Option<Name>, StoreError> {
+        if !self.agents.contains_key(id) {
+            let found = self.tx.aggregate(&self.issuer.id, id).await?;
+            let actor = found.map(|found| Actor {
+                is_active: found.agent.is_active(self.now),
+                subject: found.agent.subject.as_str().to_owned(),
+                name: found.agent.name,
+            });
+            self.agents.insert(id.clone(), actor);
+        }
+        let Some(actor) = self.agents.get(id).cloned().flatten() else {
+            return Ok(None);
+        };
+        way.meet(&actor.subject);
+        way.is_off |= !actor.is_active;
+        Ok(Some(actor.name))
+    }
+
+    async fn state(
+        &mut self,
+        token: &TracedToken,
+        way: &Way,
+    ) -> Result<Option<TokenState>, StoreError> {
+        let issued_at = token.issued_at.unwrap_or_default();
+        let is_revoked = self
+            .tx
+            .is_token_revoked(&self.issuer.id, &token.token_id, &way.principals, issued_at)
+            .await?;
+        let is_over = token.expires_at.is_some_and(|expiry| self.now >= expiry);
+        Ok(Some(match (is_revoked, is_over, way.is_off) {
+            (true, _, _) => TokenState::Revoked,
+            (false, true, _) => TokenState::Expired,
+            (false, false, true) => TokenState::SwitchedOff,
+            (false, false, false) => TokenState::Active,
+        }))
+    }
+}
+
+fn blank(token_id: &str) -> TracedToken {
+    TracedToken {
+        token_id: token_id.to_owned(),
+        parent_id: None,
+        depth: 0,
+        trusted_issuer: None,
+        kind: None,
+        subject: None,
+        agent: None,
+        audience: None,
+        scope: None,
+        delegation: None,
+        issued_at: None,
+        expires_at: None,
+        state: None,
+        request_id: None,
+        address: None,
+    }
+}
+
+/// Adds what the audit entry of a token tells.
+fn tell(token: &mut TracedToken, entry: &AuditEntry) {
+    let draft = &entry.draft;
+    let detail: Value = serde_json::from_str(&draft.detail).unwrap_or_default();
+    let text = |name: &str| detail[name].as_str().map(str::to_owned);
+    token.kind = Some(if draft.event == AuditEvent::IdTokenIssued {
+        "id_token"
+    } else {
+        "access_token"
+    });
+    token.audience = text("aud");
+    token.scope = text("scope").filter(|scope| !scope.is_empty());
+    token.expires_at = token
+        .expires_at
+        .or_else(|| detail["exp"].as_i64().map(UnixTime));
+    token.request_id = Some(draft.request_id.clone());
+    token.address = Some(draft.address.clone());
+}

@@ -1,0 +1,70 @@
+//! `POST /oauth2/revoke` (RFC 7009): a client ends a token of its own, with everything made from it. The
+//! answer is 200 for every token, also for one that is not ours or not the client's (§2.2).
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
+
+use crate::issuer::Caller;
+use crate::issuer::revocations::ClientRevocation;
+use crate::ports::request::{PeerAddr, RequestId};
+
+use super::authenticated::{ANSWER_WITHIN, admitted, post_only};
+use super::error::OAuthError;
+use super::form::Form;
+use super::{Shared, client_auth};
+
+/// The endpoint with its one method.
+pub(super) fn route() -> MethodRouter<Shared> {
+    post(revoke).fallback(async || post_only("revocation endpoint"))
+}
+
+async fn revoke(
+    State(shared): State<Shared>,
+    Extension(RequestId(request_id)): Extension<RequestId>,
+    Extension(PeerAddr(peer)): Extension<PeerAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let caller = Caller {
+        actor: String::new(),
+        request_id,
+        address: peer.ip().to_string(),
+    };
+    let answered = tokio::time::timeout(ANSWER_WITHIN, answer(&shared, &caller, &headers, &body));
+    match answered
+        .await
+        .unwrap_or_else(|elapsed| Err(OAuthError::unavailable().because(elapsed)))
+    {
+        Ok(outcome) => {
+            tracing::info!(?outcome, "a client asked to revoke a token");
+            (StatusCode::OK, [(header::CACHE_CONTROL, "no-store")]).into_response()
+        }
+        Err(error) => error
+            .challenging(client_auth::uses_authorization_header(&headers))
+            .into_response(),
+    }
+}
+
+async fn answer(
+    shared: &Shared,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<ClientRevocation, OAuthError> {
+    let form = Form::parse(headers, body)?;
+    // `token_type_hint` is ignored, as §2.1 allows. `unsupported_token_type` (§2.2.1) is for kinds of token
+    // that cannot be revoked: every kind that is issued here can, and another is not ours.
+    let token = form
+        .get("token")
+        .ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
+    let client = admitted(shared, caller, headers, &form).await?;
+    shared
+        .issuer
+        .revoke_presented(caller, &client, token)
+        .await
+        .map_err(|error| OAuthError::unavailable().because(error))
+}

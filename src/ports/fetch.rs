@@ -1,0 +1,457 @@
+//! Documents of others, fetched: what a trusted issuer publishes. Addresses come from administrators and
+//! from documents of others, so that the real fetcher reaches public addresses only (OWASP SSRF
+//! Prevention; RFC 8725 §3.10): `https`, names resolved here and every address checked before one of them
+//! is connected to, no redirects, no proxy, a bounded body, a bounded time.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, redirect};
+use url::{Host, Url};
+
+/// Longest body that is read: key sets of the large issuers have 2 to 12 KiB.
+pub const BODY_MAX_BYTES: usize = 64 * 1024;
+/// Longest that a fetch takes, from the look-up of the name to the end of the body.
+pub const FETCH_WITHIN: Duration = Duration::from_secs(5);
+
+/// A document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The status code.
+    pub status: u16,
+    /// The media type as it was sent; empty when none was.
+    pub content_type: String,
+    /// The body, at most [`BODY_MAX_BYTES`].
+    pub body: Vec<u8>,
+}
+
+/// Why there is no document. The texts are for administrators and the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// It must not be fetched from there.
+    #[error("{0}")]
+    Refused(String),
+    /// It cannot be fetched at present.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A fetch under way.
+pub type Fetching<'f> = Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send + 'f>>;
+
+/// Fetches documents.
+pub trait Fetcher: Send + Sync + fmt::Debug {
+    /// Whether the URL, as far as it can be judged without asking anybody, may be fetched.
+    ///
+    /// # Errors
+    /// [`FetchError::Refused`] with the reason.
+    fn check(&self, url: &str) -> Result<(), FetchError>;
+
+    /// Fetches the document at `url`, whatever its status.
+    fn fetch<'f>(&'f self, url: &'f str) -> Fetching<'f>;
+}
+
+/// Whether a fetcher may also reach this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Loopback {
+    /// No.
+    #[default]
+    Refused,
+    /// Also `http` and `https` on loopback: for laboratories.
+    Insecure,
+}
+
+/// The real fetcher.
+#[derive(Clone)]
+pub struct HttpFetcher {
+    loopback: Loopback,
+    names: Arc<dyn NameLookup>,
+}
+
+impl fmt::Debug for HttpFetcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpFetcher")
+            .field("loopback", &self.loopback)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for HttpFetcher {
+    fn default() -> Self {
+        Self::new(Loopback::Refused)
+    }
+}
+
+impl HttpFetcher {
+    /// A fetcher that asks the operating system for addresses.
+    #[must_use]
+    pub fn new(loopback: Loopback) -> Self {
+        Self {
+            loopback,
+            names: Arc::new(SystemLookup),
+        }
+    }
+
+    fn parse(&self, text: &str) -> Result<Url, FetchError> {
+        let refused = |problem: &str| Err(FetchError::Refused(problem.to_owned()));
+        let Ok(url) = Url::parse(text) else {
+            return refused("it is not a URL");
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return refused("it has a user name or password in it");
+        }
+        if url.fragment().is_some() {
+            return refused("it has a fragment");
+        }
+        let is_local = match url.host() {
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                name == "localhost" || name.ends_with(".localhost")
+            }
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => return refused("it names no host"),
+        };
+        if is_local && self.loopback == Loopback::Insecure {
+            return match url.scheme() {
+                "http" | "https" => Ok(url),
+                _ => refused("it is not an https URL"),
+            };
+        }
+        if url.scheme() != "https" {
+            return refused("it is not an https URL");
+        }
+        let is_public = match url.host() {
+            Some(Host::Domain(_)) => !is_local,
+            Some(Host::Ipv4(address)) => is_public(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => is_public(IpAddr::V6(address)),
+            None => false,
+        };
+        if is_public {
+            Ok(url)
+        } else {
+            refused("its host is not a public address")
+        }
+    }
+
+    async fn get(&self, text: &str) -> Result<Fetched, FetchError> {
+        let url = self.parse(text)?;
+        // Each fetch has a client of its own: fetches are rare, no connection outlives its check, and
+        // certificates are only loaded for https (a slim container may have none).
+        let builder = Client::builder()
+            .user_agent(concat!("firman/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .timeout(FETCH_WITHIN)
+            .dns_resolver(Arc::new(CheckedNames {
+                loopback: self.loopback,
+                names: Arc::clone(&self.names),
+            }));
+        let builder = if url.scheme() == "https" {
+            builder
+        } else {
+            builder.tls_certs_only([])
+        };
+        let client = builder.build().map_err(|error| failed(&error))?;
+        let request = client.get(url).header("accept", "application/json");
+        let mut response = request.send().await.map_err(|error| failed(&error))?;
+        let content_type = response.headers().get("content-type");
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let mut fetched = Fetched {
+            status: response.status().as_u16(),
+            content_type: content_type.unwrap_or_default().to_owned(),
+            body: Vec::new(),
+        };
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
+            if fetched.body.len() + chunk.len() > BODY_MAX_BYTES {
+                return Err(FetchError::Failed(format!(
+                    "the answer is longer than {BODY_MAX_BYTES} bytes"
+                )));
+            }
+            fetched.body.extend_from_slice(&chunk);
+        }
+        Ok(fetched)
+    }
+}
+
+impl Fetcher for HttpFetcher {
+    fn check(&self, url: &str) -> Result<(), FetchError> {
+        self.parse(url).map(drop)
+    }
+
+    fn fetch<'f>(&'f self, url: &'f str) -> Fetching<'f> {
+        Box::pin(async move {
+            let outcome = tokio::time::timeout(FETCH_WITHIN, self.get(url)).await;
+            outcome.unwrap_or_else(|_| {
+                Err(FetchError::Failed(format!(
+                    "there was no whole answer within {} seconds",
+                    FETCH_WITHIN.as_secs()
+                )))
+            })
+        })
+    }
+}
+
+/// The error at the bottom names the cause; those above name the layers it passed.
+fn failed(error: &(dyn Error + 'static)) -> FetchError {
+    let mut innermost = error;
+    loop {
+        if let Some(refused) = innermost.downcast_ref::<NotPublic>() {
+            return FetchError::Refused(refused.to_string());
+        }
+        match innermost.source() {
+            Some(source) => innermost = source,
+            None => return FetchError::Failed(innermost.to_string()),
+        }
+    }
+}
+
+type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Finds the addresses of a name.
+trait NameLookup: Send + Sync {
+    fn addresses(&self, name: String) -> Lookup;
+}
+
+struct SystemLookup;
+
+impl NameLookup for SystemLookup {
+    fn addresses(&self, name: String) -> Lookup {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// A name that leads to an address that is not public.
+#[derive(Debug, thiserror::Error)]
+#[error("the name {0} leads to an address that is not public")]
+struct NotPublic(String);
+
+/// Hands the connection the very addresses that were checked, so that a name that changes its mind
+/// between check and connection changes nothing.
+struct CheckedNames {
+    loopback: Loopback,
+    names: Arc<dyn NameLookup>,
+}
+
+impl Resolve for CheckedNames {
+    fn resolve(&self, name: Name) -> Resolving {
+        let name = name.as_str().to_owned();
+        let (lookup, loopback) = (self.names.addresses(name.clone()), self.loopback);
+        Box::pin(async move {
+            let addresses = lookup.await?;
+            // One that leads elsewhere too is refused whole: which one is taken would be chance.
+            let is_local = name == "localhost" || name.ends_with(".localhost");
+            let are_good = addresses.iter().all(|address| {
+                is_public(*address)
+                    || (is_local && loopback == Loopback::Insecure && address.is_loopback())
+            });
+            if !are_good {
+                return Err(NotPublic(name).into());
+            }
+            let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, 0));
+            Ok(Box::new(addresses.collect::<Vec<_>>().into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an address is one of the public internet: not this machine, not a private or local network,
+/// not a shared, reserved, documentation or multicast one (IANA's special-purpose registries, RFC 6890).
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224..=255, _, _)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (192, 168, _)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    )
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    match address.segments() {
+        // RFC 6052: NAT64 leads to the IPv4 address inside.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            let [a, b] = high.to_be_bytes();
+            let [c, d] = low.to_be_bytes();
+            is_public_v4(Ipv4Addr::new(a, b, c, d))
+        }
+        // Protocol assignments with Teredo, documentation, 6to4 (which leads to an IPv4 address).
+        [0x2001, 0..=0x01ff, ..]
+        | [0x2001, 0x0db8, ..]
+        | [0x2002, ..]
+        | [0x3fff, 0..=0x0fff, ..] => false,
+        // Only 2000::/3 is given out; mapped IPv4, local and multicast addresses are elsewhere.
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone)]
+    struct Names(Vec<IpAddr>);
+
+    impl NameLookup for Names {
+        fn addresses(&self, _: String) -> Lookup {
+            let addresses = self.0.clone();
+            Box::pin(async move { Ok(addresses) })
+        }
+    }
+
+    fn fetcher(loopback: Loopback, addresses: &[&str]) -> HttpFetcher {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        HttpFetcher {
+            loopback,
+            names: Arc::new(Names(addresses)),
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_not_of_the_public_internet_are_told_apart() {
+        for address in [
+            "0.0.0.0",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.255.255.254",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.192",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.7",
+            "203.0.113.7",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:8.8.8.8",
+            "::7f00:1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::808:808",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::1",
+            "3fff::1",
+        ] {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+        for address in [
+            "8.8.8.8",
+            "100.63.255.255",
+            "100.128.0.1",
+            "172.32.0.1",
+            "192.1.0.1",
+            "2606:4700::1111",
+            "2a00:1450:4001::1",
+            "64:ff9b::808:808",
+        ] {
+            assert!(is_public(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_does_not_lead_outside_is_refused_before_anybody_is_asked() {
+        let guarded = fetcher(Loopback::Refused, &[]);
+        for (url, problem) in [
+            ("", "it is not a URL"),
+            ("/etc/passwd", "it is not a URL"),
+            ("file:///etc/passwd", "it names no host"),
+            ("http://id.example.com/", "it is not an https URL"),
+            ("ftp://id.example.com/", "it is not an https URL"),
+            (
+                "https://a:b@id.example.com/",
+                "it has a user name or password in it",
+            ),
+            ("https://id.example.com/#x", "it has a fragment"),
+            ("https://127.0.0.1/", "its host is not a public address"),
+            ("https://0x7f.1/", "its host is not a public address"),
+            ("https://2130706433/", "its host is not a public address"),
+            (
+                "https://169.254.169.254/latest/meta-data/",
+                "its host is not a public address",
+            ),
+            ("https://[::1]/", "its host is not a public address"),
+            (
+                "https://[::ffff:10.0.0.1]/",
+                "its host is not a public address",
+            ),
+            ("https://localhost/", "its host is not a public address"),
+            ("https://LOCALHOST./", "its host is not a public address"),
+            ("https://a.localhost/", "its host is not a public address"),
+            ("http://127.0.0.1:8080/", "it is not an https URL"),
+        ] {
+            let refused = FetchError::Refused(problem.to_owned());
+            assert_eq!(guarded.check(url), Err(refused), "{url}");
+        }
+        for url in ["https://id.example.com/x?y=z", "https://8.8.8.8:8443/"] {
+            assert_eq!(guarded.check(url), Ok(()), "{url}");
+        }
+        let open = fetcher(Loopback::Insecure, &[]);
+        for url in ["http://127.0.0.1:1/", "http://localhost/", "http://[::1]/"] {
+            assert_eq!(open.check(url), Ok(()), "{url}");
+        }
+        for url in [
+            "http://10.0.0.1/",
+            "http://id.example.com/",
+            "ftp://localhost/",
+        ] {
+            assert!(open.check(url).is_err(), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_inside_is_refused_even_if_it_leads_outside_too() {
+        let refused = FetchError::Refused(
+            "the name id.example.com leads to an address that is not public".to_owned(),
+        );
+        for addresses in [
+            &["10.0.0.5"][..],
+            &["169.254.169.254"],
+            &["127.0.0.1"],
+            &["::1"],
+            &["fd00::1"],
+            &["::ffff:127.0.0.1"],
+            &["8.8.8.8", "10.0.0.5"],
+        ] {
+            for loopback in [Loopback::Refused, Loopback::Insecure] {
+                let outcome = fetcher(loopback, addresses)
+                    .fetch("https://id.example.com/jwks")
+                    .await;
+                assert_eq!(outcome, Err(refused.clone()), "{addresses:?}");
+            }
+        }
+    }
+}

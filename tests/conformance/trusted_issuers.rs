@@ -1,0 +1,199 @@
+//! Trusted issuers, and the credentials that rest on them.
+
+use std::collections::BTreeMap;
+
+use firman::domain::credential::{Credential, CredentialKind};
+use firman::domain::id::{CredentialId, TrustedIssuerId};
+use firman::domain::trusted_issuer::{
+    JtiPolicy, KeySource, TokenMatch, TrustDefinition, TrustedIssuer,
+};
+use firman::store::Store;
+
+use crate::support::{NOW, agent, home, issuers, name, other, read, write};
+
+pub(crate) fn trusted(issuer_name: &str) -> TrustedIssuer {
+    TrustedIssuer {
+        id: TrustedIssuerId::from_text(format!("trusted-{issuer_name}")),
+        name: name(issuer_name),
+        url: format!("https://{issuer_name}.example/Ü"),
+        definition: TrustDefinition {
+            description: "wörkers".to_owned(),
+            audience: "https://home.example".to_owned(),
+            keys: KeySource::Inline {
+                jwks: serde_json::json!({"keys": []}),
+            },
+            client_auth: true,
+            subject: false,
+            actor: false,
+            max_lifetime: 3600,
+            types: vec!["JWT".to_owned(), String::new()],
+            jti: JtiPolicy::Reusable,
+            required_claims: BTreeMap::from([("tenant".to_owned(), "t1".to_owned())]),
+            subject_claim: "sub".to_owned(),
+            claims: BTreeMap::new(),
+        },
+        version: 1,
+        created_at: NOW,
+        updated_at: NOW,
+        removed_at: None,
+    }
+}
+
+fn federated(id: &str, of: &str, subject: Option<&str>) -> Credential {
+    Credential {
+        id: CredentialId::from_text(id),
+        agent: agent(of).id,
+        kind: CredentialKind::Federated {
+            trusted_issuer: trusted("github").id,
+            matching: Box::new(TokenMatch {
+                subject: subject.map(str::to_owned),
+                condition: subject.is_none().then(|| "claims.sub != ''".to_owned()),
+                ..TokenMatch::default()
+            }),
+        },
+        not_before: NOW,
+        expires_at: None,
+        revoked_at: None,
+        created_at: NOW,
+    }
+}
+
+pub(crate) async fn a_trusted_issuers_name_is_never_given_out_twice(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    let mut github = trusted("github");
+    assert!(tx.insert_trusted_issuer(&home(), &github).await.unwrap());
+    let same_url = TrustedIssuer {
+        url: github.url.clone(),
+        ..trusted("gitlab")
+    };
+    assert!(!tx.insert_trusted_issuer(&home(), &same_url).await.unwrap());
+    github.removed_at = Some(NOW);
+    assert!(tx.update_trusted_issuer(&home(), &github, 1).await.unwrap());
+    let again = TrustedIssuer {
+        id: TrustedIssuerId::from_text("another"),
+        ..trusted("github")
+    };
+    assert!(!tx.insert_trusted_issuer(&home(), &again).await.unwrap());
+    assert!(tx.insert_trusted_issuer(&home(), &same_url).await.unwrap());
+    assert!(tx.insert_trusted_issuer(&other(), &again).await.unwrap());
+    tx.commit().await.unwrap();
+}
+
+pub(crate) async fn a_trusted_issuers_update_on_a_stale_version_changes_nothing(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    let github = trusted("github");
+    assert!(tx.insert_trusted_issuer(&home(), &github).await.unwrap());
+    let mut changed = github.clone();
+    changed.definition.max_lifetime = 600;
+    changed.version = 3;
+    assert!(
+        !tx.update_trusted_issuer(&home(), &changed, 2)
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        tx.trusted_issuers(&home()).await.unwrap(),
+        std::slice::from_ref(&github)
+    );
+    assert!(
+        tx.update_trusted_issuer(&home(), &changed, 1)
+            .await
+            .unwrap()
+    );
+    changed.removed_at = Some(NOW);
+    assert!(
+        tx.update_trusted_issuer(&home(), &changed, 3)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !tx.update_trusted_issuer(&home(), &changed, 3)
+            .await
+            .unwrap()
+    );
+    assert!(tx.trusted_issuers(&home()).await.unwrap().is_empty());
+    tx.commit().await.unwrap();
+}
+
+pub(crate) async fn trusted_issuers_read_back_whole_by_name(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    for issuer_name in ["gitlab", "github"] {
+        let trusted = trusted(issuer_name);
+        assert!(tx.insert_trusted_issuer(&home(), &trusted).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    let mut tx = read(store).await;
+    assert_eq!(
+        tx.trusted_issuers(&home()).await.unwrap(),
+        [trusted("github"), trusted("gitlab")]
+    );
+    assert_eq!(
+        tx.trusted_issuer_by_name(&home(), "gitlab").await.unwrap(),
+        Some(trusted("gitlab"))
+    );
+    assert_eq!(
+        tx.trusted_issuer_by_name(&home(), "\0").await.unwrap(),
+        None
+    );
+    assert!(tx.trusted_issuers(&other()).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_federated_credential_is_found_by_its_subject(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    let github = trusted("github");
+    assert!(tx.insert_trusted_issuer(&home(), &github).await.unwrap());
+    for agent_name in ["a", "b", "c"] {
+        assert!(tx.insert_agent(&home(), &agent(agent_name)).await.unwrap());
+    }
+    for credential in [
+        federated("1", "a", Some("repo:x")),
+        federated("2", "b", Some("repo:X")),
+        federated("3", "c", None),
+    ] {
+        assert!(tx.insert_credential(&home(), &credential).await.unwrap());
+    }
+    let found = tx
+        .agents_of_federated_subject(&home(), &github.id, "repo:x", 10)
+        .await
+        .unwrap();
+    assert_eq!(found, ["a", "c"]);
+    assert_eq!(
+        tx.count_federated_credentials(&home(), &github.id, NOW)
+            .await
+            .unwrap(),
+        3
+    );
+    let resting = tx
+        .credentials_of_trusted_issuer(&home(), &github.id, 2)
+        .await
+        .unwrap();
+    let ids: Vec<&str> = resting.iter().map(|held| held.id.as_str()).collect();
+    assert_eq!(ids, ["1", "2"]);
+    let mut revoked = federated("1", "a", Some("repo:x"));
+    revoked.revoked_at = Some(NOW);
+    assert!(tx.update_credential(&home(), &revoked).await.unwrap());
+    assert!(!tx.update_credential(&home(), &revoked).await.unwrap());
+    let found = tx
+        .agents_of_federated_subject(&home(), &github.id, "repo:x", 10)
+        .await
+        .unwrap();
+    assert_eq!(found, ["c"]);
+    let read_back = tx.credential(&home(), &revoked.id).await.unwrap().unwrap();
+    assert_eq!(format!("{:?}", read_back.kind), "federated");
+    assert_eq!(read_back.revoked_at, Some(NOW));
+    let held = tx.credentials_of(&home(), &agent("c").id).await.unwrap();
+    let CredentialKind::Federated {
+        trusted_issuer,
+        matching,
+    } = &held[0].kind
+    else {
+        panic!("another kind came back");
+    };
+    assert_eq!(*trusted_issuer, github.id);
+    assert_eq!(matching.condition.as_deref(), Some("claims.sub != ''"));
+    tx.commit().await.unwrap();
+}

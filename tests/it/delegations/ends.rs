@@ -1,0 +1,190 @@
+//! How delegations end, and what ends with them.
+
+use super::*;
+
+#[tokio::test]
+async fn a_suspended_delegation_takes_its_tokens_along_and_they_stay_ended() {
+    let issuer = with_agents().await;
+    let path = added(&issuer, new()).await;
+    let other = added(&issuer, new()).await;
+    let tokens = [
+        ("direct", "subject-token", 900),
+        ("expired", "subject-token", -31),
+        ("lately", "subject-token", -29),
+    ];
+    tokens_under(&issuer, &path, &tokens).await;
+    tokens_under(
+        &issuer,
+        &other,
+        &[("below", "direct", 600), ("beside", "x", 900)],
+    )
+    .await;
+
+    issuer.clock.advance(1);
+    let suspended = call(&issuer, Method::POST, &format!("{path}/suspend")).await;
+    assert_eq!(
+        without_ids(suspended.json()),
+        json!({
+            "id": "…", "actor": "mailer", "subject": "agent:triage", "trusted_issuer": null, "subject_claims": {},
+            "resource": "api", "identifier": "https://api.example", "scopes": "*", "max_depth": 1, "status": "suspended",
+            "status_since": START + 1, "expires_at": START + 3600, "created_at": START, "updated_at": START + 1,
+            "version": "…", "tokens_revoked": 2
+        })
+    );
+    let gone = ["below", "direct"];
+    assert_eq!(revoked_tokens(&issuer).await, gone);
+    let entry = audited(&issuer, "&event=delegation.suspended", |_| true).await;
+    assert_eq!(
+        entry["detail"],
+        json!({ "actor": "mailer", "subject": "agent:triage", "resource": "api", "tokens_revoked": 2 })
+    );
+    let again = call(&issuer, Method::POST, &format!("{path}/suspend")).await;
+    assert_eq!(again.json()["tokens_revoked"], 0);
+    assert_eq!(again.json()["version"], suspended.json()["version"]);
+
+    let resumed = call(&issuer, Method::POST, &format!("{path}/resume")).await;
+    assert_eq!(
+        (&resumed.json()["status"], &resumed.json()["status_since"]),
+        (&json!("active"), &Value::Null)
+    );
+    assert_eq!(revoked_tokens(&issuer).await, gone);
+    let entry = audited(&issuer, "&event=delegation.resumed", |_| true).await;
+    assert_eq!(
+        entry["detail"],
+        json!({ "actor": "mailer", "subject": "agent:triage", "resource": "api", "suspended_at": START + 1 })
+    );
+    let again = call(&issuer, Method::POST, &format!("{path}/resume")).await;
+    assert_eq!(again.json(), resumed.json(), "twice is once");
+}
+
+#[tokio::test]
+async fn a_revoked_delegation_takes_its_tokens_along_for_good() {
+    let issuer = with_agents().await;
+    let path = added(&issuer, new()).await;
+    tokens_under(&issuer, &path, &[("direct", "subject-token", 900)]).await;
+    let revoked = call(&issuer, Method::POST, &format!("{path}/revoke")).await;
+    assert_eq!(
+        (
+            &revoked.json()["status"],
+            &revoked.json()["status_since"],
+            &revoked.json()["tokens_revoked"]
+        ),
+        (&json!("revoked"), &json!(START), &json!(1))
+    );
+    assert_eq!(revoked_tokens(&issuer).await, ["direct"]);
+    let entry = audited(&issuer, "&event=delegation.revoked&agent=mailer", |_| true).await;
+    assert_eq!(
+        (&entry["actor"], &entry["detail"]),
+        (
+            &json!("administrator:bootstrap"),
+            &json!({ "actor": "mailer", "subject": "agent:triage", "resource": "api", "tokens_revoked": 1 })
+        )
+    );
+    let again = call(&issuer, Method::POST, &format!("{path}/revoke")).await;
+    assert_eq!(
+        (&again.json()["status"], &again.json()["tokens_revoked"]),
+        (&json!("revoked"), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn an_end_is_moved_and_the_same_end_is_no_change() {
+    let issuer = with_agents().await;
+    let path = added(&issuer, new()).await;
+    let edited = patch(&issuer, &path, json!({ "expires_at": START + 60 })).await;
+    assert_eq!(edited.json()["expires_at"], START + 60, "{edited}");
+    let entry = audited(&issuer, "&event=delegation.changed", |_| true).await;
+    assert_eq!(
+        entry["detail"],
+        json!({
+            "actor": "mailer", "subject": "agent:triage", "resource": "api",
+            "expires_at": { "from": START + 3600, "to": START + 60 }
+        })
+    );
+    let same = patch(&issuer, &path, json!({ "expires_in": 60 })).await;
+    assert_eq!(same.json(), edited.json());
+}
+
+#[tokio::test]
+async fn every_change_is_a_change_of_the_actor() {
+    let issuer = with_agents().await;
+    let before = version(&issuer, "/agents/mailer").await;
+    let path = added(&issuer, new()).await;
+    let mut last = version(&issuer, "/agents/mailer").await;
+    assert!(last > before);
+    for verb in ["suspend", "resume", "revoke"] {
+        call(&issuer, Method::POST, &format!("{path}/{verb}")).await;
+        let present = version(&issuer, "/agents/mailer").await;
+        assert!(present > last, "{verb}");
+        assert_eq!(present, version(&issuer, &path).await, "{verb}");
+        last = present;
+    }
+}
+
+#[tokio::test]
+async fn a_removed_agent_leaves_no_delegation_behind() {
+    let issuer = with_agents().await;
+    let path = added(&issuer, new()).await;
+    tokens_under(&issuer, &path, &[("direct", "subject-token", 900)]).await;
+    let about_it = json!({ "actor": "triage", "subject": "agent:mailer" });
+    let about_it = added(&issuer, new_but(about_it)).await;
+    let removed = call(&issuer, Method::DELETE, "/agents/mailer").await;
+    assert_eq!(removed.status, 204, "{removed}");
+    let shown = get(&issuer, &path).await.json();
+    assert_eq!(
+        (&shown["actor"], &shown["status"]),
+        (&json!("mailer"), &json!("revoked"))
+    );
+    assert_eq!(revoked_tokens(&issuer).await, ["direct"]);
+    let entry = audited(&issuer, "&event=delegation.revoked", |_| true).await;
+    assert_eq!(
+        entry["detail"],
+        json!({
+            "actor": "mailer", "subject": "agent:triage", "resource": "api", "tokens_revoked": 1,
+            "why": "its actor was removed"
+        })
+    );
+    let list = get(&issuer, "/delegations?actor=mailer").await.json();
+    assert_eq!(list["items"], json!([shown]));
+    assert_eq!(get(&issuer, &about_it).await.json()["status"], "active");
+}
+
+#[tokio::test]
+async fn a_resource_that_delegations_name_is_removed_only_by_force() {
+    let issuer = with_agents().await;
+    call(&issuer, Method::DELETE, "/roles/reader?force=true").await;
+    let path = added(&issuer, new()).await;
+    tokens_under(&issuer, &path, &[("direct", "subject-token", 900)]).await;
+    let answer = call(&issuer, Method::DELETE, "/resources/api").await;
+    assert_problem(
+        &answer,
+        409,
+        "conflict",
+        "one delegation names the resource 'api'; revoke them first (firman delegation list shows them), or remove it with force, which does that and ends their tokens",
+    );
+    let before = version(&issuer, "/agents/mailer").await;
+    let forced = call(&issuer, Method::DELETE, "/resources/api?force=true").await;
+    assert_eq!(forced.status, 204, "{forced}");
+    let shown = get(&issuer, &path).await.json();
+    assert_eq!(
+        (&shown["resource"], &shown["status"]),
+        (&json!("api"), &json!("revoked"))
+    );
+    assert_eq!(revoked_tokens(&issuer).await, ["direct"]);
+    assert!(version(&issuer, "/agents/mailer").await > before);
+    let entry = audited(&issuer, "&event=delegation.revoked", |_| true).await;
+    assert_eq!(entry["detail"]["why"], "its resource was removed");
+}
+
+#[tokio::test]
+async fn a_resource_whose_delegations_are_over_is_removed_without_force() {
+    let issuer = with_agents().await;
+    call(&issuer, Method::DELETE, "/roles/reader?force=true").await;
+    let revoked = added(&issuer, new()).await;
+    call(&issuer, Method::POST, &format!("{revoked}/revoke")).await;
+    let expired = added(&issuer, new_but(json!({ "expires_in": 10 }))).await;
+    issuer.clock.advance(10);
+    let removed = call(&issuer, Method::DELETE, "/resources/api").await;
+    assert_eq!(removed.status, 204, "{removed}");
+    assert_eq!(get(&issuer, &expired).await.json()["status"], "expired");
+}

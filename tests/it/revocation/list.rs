@@ -1,0 +1,217 @@
+//! `GET /oauth2/revocations`: the signed list.
+
+use firman::jose::{Claims, PublicJwkSet, UnverifiedJws};
+use insta::assert_snapshot;
+
+use super::*;
+use crate::oauth2::{Distinct, refusal};
+
+const LIST: &str = "/oauth2/revocations";
+
+/// The claims of the published list, verified with the published keys as a stranger would.
+async fn claims(issuer: &TestIssuer) -> Value {
+    let list = issuer.get(LIST).await;
+    assert_list_headers(&list);
+    verified(issuer, &list.text()).await
+}
+
+async fn verified(issuer: &TestIssuer, list: &str) -> Value {
+    let keys = PublicJwkSet::parse_published(&issuer.get("/oauth2/jwks").await.body).unwrap();
+    let unverified = UnverifiedJws::parse(list, 1024 * 1024).unwrap();
+    assert!(
+        unverified
+            .unverified_header()
+            .is_type("revocation-list+jwt")
+    );
+    let jws = keys
+        .keys()
+        .iter()
+        .filter(|key| unverified.may_be_signed_by(key))
+        .find_map(|key| unverified.verify(key).ok())
+        .unwrap();
+    assert_eq!(
+        Claims::parse(&jws).unwrap().issuer.as_deref(),
+        Some(issuer.url.as_str())
+    );
+    serde_json::from_slice(jws.payload()).unwrap()
+}
+
+fn assert_list_headers(answer: &Answer) {
+    let names = [
+        "cache-control",
+        "content-type",
+        "x-content-type-options",
+        "access-control-allow-origin",
+        "access-control-allow-credentials",
+    ];
+    assert_eq!(
+        names.map(|name| answer.header(name)),
+        ["public, max-age=30", "application/jwt", "nosniff", "*", ""],
+        "{answer}"
+    );
+}
+
+async fn revoke(issuer: &TestIssuer, body: Value) {
+    let answer = issuer
+        .admin(Method::POST, "/revocations", Some(&body))
+        .await;
+    assert_eq!(answer.status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn the_list_is_taken_for_nothing_else() {
+    let (issuer, mailer, _) = two_agents().await;
+    let list = issuer.get(LIST).await.text();
+    assert_eq!(
+        introspect(&issuer, &mailer, &list).await.to_string(),
+        INACTIVE
+    );
+    assert!(issuer.issuer().verify_own(&list, UnixTime(START)).is_err());
+    let mut seen = Distinct::default();
+    seen.add(refusal(&issuer.token_with(&list).await));
+    seen.add(refusal(
+        &ask_with_assertion(&issuer, "introspect", &list, "a").await,
+    ));
+    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"client authentication failed"}"#);
+    // Also when it has every claim of a token.
+    let dressed = signed(&issuer, "revocation-list+jwt", json!({}));
+    assert_eq!(
+        introspect(&issuer, &mailer, &dressed).await.to_string(),
+        INACTIVE
+    );
+}
+
+#[tokio::test]
+async fn the_list_tells_tokens_and_subjects_and_is_signed_by_the_issuer() {
+    let (issuer, mailer, _) = two_agents().await;
+    let empty = claims(&issuer).await;
+    assert_snapshot!(empty.to_string().replace(&issuer.url, "ISSUER"), @r#"{"complete":true,"exp":1800003600,"iat":1800000000,"iss":"ISSUER","not_before":{},"revoked":[]}"#);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let token = token_of(&issuer, &mailer).await;
+        revoke(&issuer, json!({"token_id": jti(&token)})).await;
+        ids.push(jti(&token));
+    }
+    ids.sort();
+    suspend(&issuer, "mailer").await;
+    let full = claims(&issuer).await;
+    let expected: Vec<Value> = ids
+        .iter()
+        .map(|id| json!({"jti": id, "exp": START + 900}))
+        .collect();
+    assert_eq!(full["revoked"], json!(expected));
+    assert_eq!(full["not_before"], json!({"agent:mailer": START}));
+    assert_eq!(full["complete"], true);
+}
+
+#[tokio::test]
+async fn entries_leave_when_the_tokens_would_have_expired() {
+    let (issuer, mailer, _) = two_agents().await;
+    let token = token_of(&issuer, &mailer).await;
+    revoke(&issuer, json!({"token_id": jti(&token)})).await;
+    revoke(&issuer, json!({"subject": "agent:mailer"})).await;
+    let sizes = async |issuer: &TestIssuer| {
+        let claims = claims(issuer).await;
+        let marks = claims["not_before"].as_object().unwrap().len();
+        (claims["revoked"].as_array().unwrap().len(), marks)
+    };
+    assert_eq!(sizes(&issuer).await, (1, 1));
+    // A verifier takes a token for the skew longer than it says.
+    issuer.clock.advance(929);
+    assert_eq!(sizes(&issuer).await, (1, 1));
+    issuer.clock.advance(11);
+    assert_eq!(sizes(&issuer).await, (0, 1));
+    issuer.clock.advance(43_230 - 941);
+    assert_eq!(sizes(&issuer).await, (0, 1));
+    issuer.clock.advance(11);
+    assert_eq!(sizes(&issuer).await, (0, 0));
+}
+
+#[tokio::test]
+async fn the_list_is_signed_anew_when_something_changed_and_seldom_otherwise() {
+    let (issuer, mailer, _) = two_agents().await;
+    let token = token_of(&issuer, &mailer).await;
+    let first = issuer.get(LIST).await;
+    issuer.clock.advance(299);
+    assert_eq!(issuer.get(LIST).await.text(), first.text());
+    let known = [("if-none-match", first.header("etag"))];
+    let answer = issuer.send(Method::GET, LIST, &known, "").await;
+    assert_eq!((answer.status, answer.text().as_str()), (304, ""));
+    assert_eq!(answer.header("cache-control"), "public, max-age=30");
+    // A change of the registry that revokes nothing does not change it.
+    let edit = json!({"description": "mails"});
+    let edited = issuer
+        .admin(Method::PATCH, "/agents/mailer", Some(&edit))
+        .await;
+    assert_eq!(edited.status, 200, "{edited}");
+    assert_eq!(issuer.get(LIST).await.text(), first.text());
+    revoke(&issuer, json!({"token_id": jti(&token)})).await;
+    let second = issuer.send(Method::GET, LIST, &known, "").await;
+    assert_eq!(second.status, 200);
+    let told = verified(&issuer, &second.text()).await;
+    assert_eq!(
+        (&told["iat"], &told["exp"]),
+        (&json!(START + 299), &json!(START + 299 + 3600))
+    );
+    issuer.clock.advance(310);
+    assert_ne!(issuer.get(LIST).await.text(), second.text());
+}
+
+#[tokio::test]
+async fn a_list_of_a_withdrawn_key_is_gone_at_once() {
+    let issuer = mail_issuer().await;
+    let before = issuer.get(LIST).await.text();
+    let kid = decoded_part(&before, 0)["kid"].as_str().unwrap().to_owned();
+    let reason = json!({"reason": "a test"});
+    let revoked = issuer
+        .admin(Method::POST, &format!("/keys/{kid}/revoke"), Some(&reason))
+        .await;
+    assert!(revoked.status < 300, "{revoked}");
+    let _ = claims(&issuer).await;
+}
+
+#[tokio::test]
+async fn the_list_is_read_like_the_key_set() {
+    let issuer = mail_issuer().await;
+    let whole = issuer.get(LIST).await;
+    let head = issuer.send(Method::HEAD, LIST, &[], "").await;
+    assert_list_headers(&head);
+    assert_eq!(
+        (head.status, head.text().as_str(), head.header("etag")),
+        (200, "", whole.header("etag"))
+    );
+    let preflight = issuer
+        .send(
+            Method::OPTIONS,
+            LIST,
+            &[("origin", "https://app.example")],
+            "",
+        )
+        .await;
+    assert_eq!(
+        (
+            preflight.status,
+            preflight.header("access-control-allow-methods")
+        ),
+        (204, "GET, HEAD")
+    );
+    for method in [Method::POST, Method::PUT, Method::DELETE] {
+        let answer = issuer.send(method, LIST, &[], "").await;
+        assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"));
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_503_and_never_an_old_answer() {
+    let (issuer, mailer, _) = two_agents().await;
+    let token = token_of(&issuer, &mailer).await;
+    assert_eq!(issuer.get(LIST).await.status, 200);
+    issuer.host().store().close().await;
+    issuer.clock.advance(10);
+    let mut seen = Distinct::default();
+    seen.add(issuer.get(LIST).await);
+    for endpoint in ["introspect", "revoke"] {
+        seen.add(ask(&issuer, endpoint, &mailer, &[("token", &token)]).await);
+    }
+    assert_snapshot!(seen, @r#"503 {"error":"temporarily_unavailable","error_description":"the issuer cannot answer at present; try again"}"#);
+}
