@@ -97,7 +97,10 @@ fn an_unknown_variable_is_told_with_what_was_meant() {
 #[test]
 fn an_issuer_that_others_reach_must_be_told_its_url() {
     let site = Site::new();
-    let outcome = refused(&site, &["--listen", "0.0.0.0:0"]);
+    let outcome = refused(
+        &site,
+        &["--listen", "0.0.0.0:0", "--admin-listen", "127.0.0.1:0"],
+    );
     let port = outcome
         .split("0.0.0.0:")
         .nth(1)
