@@ -78,6 +78,11 @@ pub(super) async fn run(
             "stdin is read but once; name a file for the credential or for --subject-token",
         ));
     }
+    if command.requested_token_type == Some(TokenType::IdToken) && command.dpop_key.is_some() {
+        return Err(CliError::usage(
+            "an ID token is bound to no key; leave out --dpop-key",
+        ));
+    }
     let proof = client.proof()?;
     let subject_token = keyfile::read_line(&command.subject_token, "token")?;
     let expires_in = command.expires_in.map(|seconds| seconds.to_string());
