@@ -95,7 +95,7 @@ async fn prove(
     let request = GetArgs::for_resource(issuer.url(), ClientArgs::default(), &audience);
     let proof = Proof::Key {
         client_id: AGENT.to_owned(),
-        key,
+        key: Box::new(key),
         kid: None,
     };
     let answer = token::request(&request, &proof, &discovered, now).await?;

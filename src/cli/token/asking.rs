@@ -53,7 +53,7 @@ pub(in crate::cli) enum Proof {
     },
     Key {
         client_id: String,
-        key: SigningKey,
+        key: Box<SigningKey>,
         /// The id under which it is registered, when it is not the thumbprint.
         kid: Option<String>,
     },
@@ -86,7 +86,7 @@ impl ClientArgs {
             }),
             (None, Some(path)) => Ok(Proof::Key {
                 client_id,
-                key: keyfile::read_private(path)?,
+                key: Box::new(keyfile::read_private(path)?),
                 kid: self.kid.clone(),
             }),
             (None, None) => Err(CliError::usage(
