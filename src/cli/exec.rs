@@ -21,7 +21,7 @@ use super::client::Query;
 use super::duration::parse_duration;
 use super::error::CliError;
 use super::notify::Supervisor;
-use super::token::{GetArgs, Source, Watch};
+use super::token::{ClientArgs, GetArgs, Source, Watch};
 use super::{Session, parse_name};
 use crate::config;
 
@@ -41,14 +41,14 @@ const IN_THE_WAY: [&str; 5] = [
 const ADMIN: [&str; 2] = ["ANTHROPIC_ADMIN_TOKEN", "ANTHROPIC_ADMIN_TOKEN_FILE"];
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("credential").args(["secret_file", "key"]).required(true))]
+#[command(group = ArgGroup::new("credential").args(["secret_file", "key", "assertion_file"]).required(true))]
 pub(super) struct ExecArgs {
     /// The issuer's URL, exactly as it calls itself; when left out, the admin API is asked
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// The agent's name
-    #[arg(long, visible_alias = "agent", value_name = "AGENT", value_parser = parse_name)]
-    client_id: String,
+    /// The agent's name; with --assertion-file it may be left out, when the token proves one agent only
+    #[arg(long, visible_alias = "agent", value_name = "AGENT", value_parser = parse_name, required_unless_present = "assertion_file")]
+    client_id: Option<String>,
     /// The file with its client secret
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
@@ -58,6 +58,9 @@ pub(super) struct ExecArgs {
     /// The id under which the key is registered; its thumbprint when left out
     #[arg(long, value_name = "KID", requires = "key", allow_hyphen_values = true)]
     kid: Option<String>,
+    /// The file with the token that its platform gives it, read again for each request
+    #[arg(long, value_name = "FILE")]
+    assertion_file: Option<PathBuf>,
     /// What the tokens are for: a resource's identifier
     #[arg(long, value_name = "RESOURCE", default_value = CLAUDE)]
     resource: String,
@@ -150,7 +153,7 @@ async fn settle(
 ) -> Result<(GetArgs, Federation, Vec<OsString>), CliError> {
     let federation = match args.federation.complete() {
         Some(federation) => federation,
-        None => linked(&args.client_id, args.federation, session).await?,
+        None => linked(args.client_id.as_deref(), args.federation, session).await?,
     };
     let issuer = match args.issuer {
         Some(issuer) => issuer,
@@ -167,16 +170,19 @@ async fn settle(
     };
     let request = GetArgs {
         issuer,
-        client_id: args.client_id,
-        secret_file: args.secret_file,
-        key: args.key,
-        kid: args.kid,
+        client: ClientArgs {
+            client_id: args.client_id,
+            secret_file: args.secret_file,
+            key: args.key,
+            kid: args.kid,
+            assertion_file: args.assertion_file,
+        },
         resource: Some(args.resource),
         scope: None,
         expires_in: args.expires_in,
         dpop_key: None,
     };
-    if request.is_proof_on_stdin() {
+    if request.client.is_proof_on_stdin() {
         return Err(CliError::usage(
             "stdin belongs to the command; name a file with the credential",
         ));
@@ -216,10 +222,15 @@ fn text(object: &Value, member: &str) -> Option<String> {
 }
 
 async fn linked(
-    agent: &str,
+    agent: Option<&str>,
     given: FederationArgs,
     session: &Session<'_>,
 ) -> Result<Federation, CliError> {
+    let agent = agent.ok_or_else(|| {
+        CliError::usage(
+            "name --rule, --organization and --service-account, or the agent whose link tells them with --client-id",
+        )
+    })?;
     let hint = format!(
         "Name --rule, --organization and --service-account, or run this where the admin API is, once the ids are recorded with: firman claude link {agent}"
     );

@@ -16,7 +16,7 @@ use super::Session;
 use super::error::CliError;
 use super::keyfile::{self, KeyFile};
 use super::serve;
-use super::token::{self, GetArgs, Proof};
+use super::token::{self, ClientArgs, GetArgs, Proof};
 use crate::config::{LogLevel, Overrides};
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::profile::Profile;
@@ -92,8 +92,13 @@ async fn prove(
     let discovered = token::Issuer::discover(issuer.url(), false)
         .await
         .map_err(|error| not_at_its_url(error, issuer.url()))?;
-    let request = GetArgs::for_resource(issuer.url(), AGENT, &audience);
-    let answer = token::request(&request, &Proof::Key(key), &discovered, now).await?;
+    let request = GetArgs::for_resource(issuer.url(), ClientArgs::default(), &audience);
+    let proof = Proof::Key {
+        client_id: AGENT.to_owned(),
+        key: Box::new(key),
+        kid: None,
+    };
+    let answer = token::request(&request, &proof, &discovered, now).await?;
     let token = answer["access_token"]
         .as_str()
         .ok_or_else(|| CliError::failed("quickstart", "the token endpoint gave no access token"))?;

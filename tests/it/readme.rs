@@ -21,7 +21,7 @@ const FIRMAN: &str = env!("CARGO_BIN_EXE_firman");
 /// The addresses that the pages use, where a test uses free ones.
 const PUBLIC: &str = "127.0.0.1:8080";
 const PRIVATE: &str = "127.0.0.1:8081";
-/// Where `firman claude simulate` listens on the pages, and by itself.
+/// Where `firman claude simulate` listens on the pages, and by itself, or a second issuer.
 const SIMULATOR: &str = "127.0.0.1:8082";
 /// The database that the pages use, where a test uses a fresh one.
 const POSTGRES: &str = "postgres://firman:secret@db.example.com/firman";
@@ -30,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The first line of each block that is not run, by page: it builds, reaches outside, or needs a program
 /// that need not be here.
-const NOT_RUN: [(&str, &str); 19] = [
+const NOT_RUN: [(&str, &str); 20] = [
     ("README.md", "cargo run --release -- quickstart --exit"),
     ("README.md", "scripts/test"),
     ("README.md", "docker build -t firman ."),
@@ -60,7 +60,7 @@ const NOT_RUN: [(&str, &str); 19] = [
     ),
     (
         "docs/guides/delegation.md",
-        r#"curl -s http://127.0.0.1:8080/oauth2/token -u "triage:$SECRET" \"#,
+        r"firman token exchange --issuer http://127.0.0.1:8080 --client-id triage --secret-file triage.secret \",
     ),
     (
         "docs/guides/integration-tests.md",
@@ -85,6 +85,10 @@ const NOT_RUN: [(&str, &str); 19] = [
     ),
     (
         "docs/guides/without-secrets.md",
+        "firman token get --issuer https://id.example.com --client-id mailer --assertion-file /var/run/secrets/firman/token",
+    ),
+    (
+        "docs/guides/without-secrets.md",
         "firman trusted-issuer add github --preset github --trust client_auth",
     ),
     ("docs/performance.md", "benches/load/run"),
@@ -96,7 +100,7 @@ const PRELUDE: &str = r#"set -euo pipefail
 exec 2>&1
 wait_until_served() {
   for _ in $(seq 300); do
-    if firman healthcheck --url "http://$FIRMAN_LISTEN" >/dev/null 2>&1; then return; fi
+    if firman healthcheck --url "http://$1" >/dev/null 2>&1; then return; fi
     sleep 0.1
   done
   cat serve.log
@@ -269,11 +273,13 @@ fn script(page: &Page, rewriting: &Rewriting) -> String {
             if !line.ends_with('&') {
                 continue;
             }
-            if line.contains("firman serve") {
-                script.push_str("wait_until_served\n");
-            } else if line.contains("firman claude simulate") {
-                let wait = format!("wait_until_open {SIMULATOR}\n");
-                script.push_str(&rewriting.apply(&wait));
+            let third = rewriting.apply(SIMULATOR);
+            if line.contains("firman claude simulate") {
+                script.push_str(&format!("wait_until_open {third}\n"));
+            } else if line.contains(&third) {
+                script.push_str(&format!("wait_until_served {third}\n"));
+            } else if line.contains("firman serve") {
+                script.push_str("wait_until_served \"$FIRMAN_LISTEN\"\n");
             }
         }
     }

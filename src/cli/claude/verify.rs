@@ -14,7 +14,7 @@ use super::read_back::{ReadBack, read_back};
 use crate::cli::client::{AdminClient, Query};
 use crate::cli::error::CliError;
 use crate::cli::print::{harmless, text};
-use crate::cli::token::{self, GetArgs, Proof};
+use crate::cli::token::{self, ClientArgs, GetArgs};
 use crate::cli::{Session, http, keyfile, parse_name};
 use crate::jose::{ForeignKeySet, SigningAlgorithm, SigningKey, UnverifiedJws};
 use crate::ports::time::UnixTime;
@@ -421,14 +421,19 @@ async fn token_of(
     ground: &Ground,
     session: &Session<'_>,
 ) -> Result<Candidate, CliError> {
-    let proof = match (&args.secret_file, &args.key) {
-        (Some(path), _) => Proof::Secret(keyfile::read_line(path, "client secret")?),
-        (None, Some(path)) => Proof::Key(keyfile::read_private(path)?),
-        (None, None) => return unsigned(sample, session.now()),
+    if args.secret_file.is_none() && args.key.is_none() {
+        return unsigned(sample, session.now());
+    }
+    let client = ClientArgs {
+        client_id: Some(args.agent.clone()),
+        secret_file: args.secret_file.clone(),
+        key: args.key.clone(),
+        ..ClientArgs::default()
     };
+    let proof = client.proof()?;
     let issuer = &ground.facts.issuer;
     let discovered = token::Issuer::discover(issuer, session.globals.insecure_http).await?;
-    let request = GetArgs::for_resource(issuer, &args.agent, &sample.identifier);
+    let request = GetArgs::for_resource(issuer, client, &sample.identifier);
     let answer = token::request(&request, &proof, &discovered, session.now()).await?;
     let token = answer["access_token"].as_str().unwrap_or_default();
     Ok(Candidate {

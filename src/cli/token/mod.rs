@@ -2,7 +2,9 @@
 //! and looks into tokens as a relying party would; neither knows of the admin API. `revoke`,
 //! `revocations` and `trace` are the administrator's and know nothing else.
 
+mod asking;
 mod discovery;
+mod exchange;
 mod get;
 mod inspect;
 mod pace;
@@ -13,8 +15,9 @@ mod trace;
 mod verify;
 mod watch;
 
+pub(super) use asking::{ClientArgs, Proof};
 pub(super) use discovery::Issuer;
-pub(super) use get::{GetArgs, Proof, request};
+pub(super) use get::{GetArgs, request};
 pub(super) use inspect::decode;
 pub(super) use verify::{fetch_keys, verify};
 pub(super) use watch::{Source, Watch};
@@ -36,6 +39,8 @@ use crate::ports::time::UnixTime;
 pub(super) enum Command {
     /// Get a token and print it, or keep a fresh one in a file
     Get(get::GetCommand),
+    /// Exchange a token for one of your own, to act for whom it is about
+    Exchange(exchange::ExchangeCommand),
     /// Show what a token says, without checking anything
     Inspect {
         /// The token; `-` reads it from stdin
@@ -59,6 +64,7 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
         Command::Get(command) => get::run(command, session).await,
+        Command::Exchange(command) => exchange::run(command, session).await,
         Command::Inspect { token } => inspect::run(&read_token(&token)?, session),
         Command::Verify(args) => verify::run(args, session).await,
         Command::Revoke(args) => revoke::run(args, session).await,

@@ -41,7 +41,7 @@ pub(super) struct Minted {
 
 impl Minted {
     /// Reads an answer to what was asked at `now`.
-    fn read(answer: Value, now: UnixTime) -> Result<Self, CliError> {
+    pub(super) fn read(answer: Value, now: UnixTime) -> Result<Self, CliError> {
         let failed = |problem: &str| CliError::failed("http", problem);
         let text = answer["access_token"].as_str().unwrap_or_default();
         if text.is_empty() {
@@ -86,9 +86,9 @@ impl Source {
     /// Reads the credential, which must be good by now. One in a file is read again for each token, so
     /// that it may be rotated meanwhile.
     pub(in crate::cli) fn new(args: GetArgs, insecure_http: bool) -> Result<Self, CliError> {
-        let proof = args.proof()?;
+        let proof = args.client.proof()?;
         Ok(Self {
-            from_stdin: args.is_proof_on_stdin().then_some(proof),
+            from_stdin: args.client.is_proof_on_stdin().then_some(proof),
             args,
             insecure_http,
         })
@@ -99,7 +99,7 @@ impl Source {
         let proof = match &self.from_stdin {
             Some(proof) => proof,
             None => {
-                from_file = self.args.proof()?;
+                from_file = self.args.client.proof()?;
                 &from_file
             }
         };
@@ -407,12 +407,17 @@ fn jitter() -> f64 {
 
 /// The facts of a token for programs, without itself.
 pub(super) fn facts(minted: &Minted) -> Value {
-    json!({
+    let mut facts = json!({
         "token_type": minted.answer["token_type"],
         "expires_in": minted.seconds,
         "expires_at": minted.expires_at().map(|time| time.0),
         "scope": minted.answer["scope"],
-    })
+    });
+    // RFC 8693 §2.2.1: of a token that was had for another one.
+    if let Some(issued) = minted.answer["issued_token_type"].as_str() {
+        facts["issued_token_type"] = json!(issued);
+    }
+    facts
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod apply;
 mod claude;
+mod pair;
 mod print;
 mod publish;
 mod simulator;

@@ -17,7 +17,7 @@ fn actions(printed: &Value) -> Vec<String> {
 }
 
 /// Posts JSON and tells status and answer.
-async fn post(url: String, bearer: &str, body: &Value) -> (u16, Value) {
+pub(super) async fn post(url: String, bearer: &str, body: &Value) -> (u16, Value) {
     let client = reqwest::Client::builder().no_proxy().build();
     let request = client.expect("a client").post(url).json(body);
     let request = request.header("anthropic-version", "2023-06-01");

@@ -12,7 +12,7 @@ use crate::process::{Server, Site};
 
 /// An issuer with a directory to run commands in.
 pub(super) struct Live {
-    site: Site,
+    pub(super) site: Site,
     server: Server,
 }
 
@@ -46,11 +46,11 @@ impl Live {
     }
 
     /// The same as text to compare.
-    fn created(&self, line: &str) -> String {
+    pub(super) fn created(&self, line: &str) -> String {
         self.redacted(&format!("{:#}\n", self.json(line)))
     }
 
-    fn issuer(&self) -> String {
+    pub(super) fn issuer(&self) -> String {
         format!("http://{}", self.server.public)
     }
 

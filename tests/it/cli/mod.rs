@@ -2,6 +2,7 @@
 //! those that need no issuer, or only one whose next answers are known.
 
 mod delegations;
+mod exchange;
 mod live;
 mod offline;
 mod quickstart;

@@ -8,11 +8,14 @@ use firman::testing::decoded_part;
 use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::*;
+use crate::federated::{key_set, signed};
 
 /// A site with an issuer, and an agent with a secret at a resource.
 struct Watched {
     site: Site,
     server: Server,
+    /// How the agent proves itself.
+    proof: [&'static str; 2],
 }
 
 impl Watched {
@@ -40,7 +43,36 @@ impl Watched {
                 .unwrap()
                 .as_bytes(),
         );
-        Self { site, server }
+        Self {
+            site,
+            server,
+            proof: ["--key", "mailer.pem"],
+        }
+    }
+
+    /// Lets the agent prove itself by a platform's token in `platform.jwt` from now on, each taken once.
+    fn by_platform(&mut self) {
+        let trusted = json!({
+            "name": "platform", "url": "https://platform.example.com", "trust": ["client_auth"],
+            "keys": { "type": "inline", "jwks": key_set(&[TestKey::Rs256]) },
+        });
+        self.server.create("/trusted-issuers", &trusted);
+        let credential = json!({
+            "kind": "federated", "trusted_issuer": "platform", "match": { "subject": "mailer-1" }
+        });
+        let path = format!("/agents/{MAILER}/credentials");
+        self.server.create(&path, &credential);
+        self.proof = ["--assertion-file", "platform.jwt"];
+    }
+
+    fn platform_token(&self, jti: &str) {
+        let now = SystemClock.now().0;
+        let claims = json!({
+            "iss": "https://platform.example.com", "sub": "mailer-1", "jti": jti, "iat": now,
+            "exp": now + 600, "aud": format!("http://{}", self.server.public),
+        });
+        let token = signed(TestKey::Rs256, Some("JWT"), &claims);
+        self.site.write("platform.jwt", token);
     }
 
     fn args(&self) -> Vec<String> {
@@ -52,8 +84,8 @@ impl Watched {
             &issuer,
             "--client-id",
             MAILER,
-            "--key",
-            "mailer.pem",
+            self.proof[0],
+            self.proof[1],
             "--out",
             "token.jwt",
             "--watch",
@@ -142,6 +174,21 @@ fn after_a_read_another_token_is_in_place() {
 }
 
 #[test]
+fn a_platforms_token_is_read_anew_for_each_request() {
+    let mut watched = Watched::start();
+    watched.by_platform();
+    watched.platform_token("first");
+    let mut watch = watched.watch_until_ready();
+    // The first was spent on the token in the file, so that none stands ready behind it.
+    watch.wait_until("the platform's token is refused the second time", |watch| {
+        watch.stderr().contains("(invalid_client)")
+    });
+    watched.platform_token("second");
+    let read = watched.read_and_wait(&mut watch);
+    assert_ne!(read, watched.read(), "{}", watch.stderr());
+}
+
+#[test]
 fn somebody_who_reads_in_a_loop_is_slowed_down_and_told() {
     let watched = Watched::start();
     let mut watch = watched.watch_until_ready();
@@ -169,7 +216,7 @@ fn an_issuer_that_is_away_keeps_the_file_and_is_found_again() {
     let watched = Watched::start();
     let mut watch = watched.watch_until_ready();
     let public = watched.server.public.to_string();
-    let Watched { site, server } = watched;
+    let Watched { site, server, .. } = watched;
     server.stop();
     let inode = || {
         use std::os::unix::fs::MetadataExt as _;
@@ -205,7 +252,7 @@ fn it_starts_before_its_issuer_does() {
     let watched = Watched::start();
     let args = watched.args();
     let public = watched.server.public.to_string();
-    let Watched { site, server } = watched;
+    let Watched { site, server, .. } = watched;
     server.stop();
     let mut watch = Background::start(site.command(Path::new(program()), &args));
     watch.wait_until("it waits", |watch| {

@@ -1,0 +1,380 @@
+//! The token endpoint as an agent asks it: how the agent proves itself (`client_secret_basic` of RFC 6749
+//! §2.3.1, `private_key_jwt` of RFC 7523, or the token of its platform in the place of one) and how a token
+//! is bound to a key (RFC 9449). What is asked for is the business of the one who asks.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgGroup, Args};
+use secrecy::SecretString;
+use serde::Serialize;
+use serde_json::Value;
+use url::Url;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use super::discovery::Issuer;
+use super::{expose, inspect};
+use crate::cli::error::CliError;
+use crate::cli::{http, keyfile, parse_name};
+use crate::jose::{DpopProof, SigningAlgorithm, SigningKey};
+use crate::ports::time::UnixTime;
+
+/// How long an assertion is good for: it is sent at once.
+const ASSERTION_SECONDS: i64 = 60;
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// For JWT-SVIDs (draft-ietf-oauth-spiffe-client-auth §3.1).
+const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+
+/// Who asks, and with which proof.
+#[derive(Debug, Default, Args)]
+#[command(group = ArgGroup::new("proof").args(["secret_file", "key", "assertion_file"]).required(true))]
+pub(in crate::cli) struct ClientArgs {
+    /// The agent's name; with --assertion-file it may be left out, when the token proves one agent only
+    #[arg(long, value_name = "AGENT", value_parser = parse_name, required_unless_present = "assertion_file")]
+    pub(in crate::cli) client_id: Option<String>,
+    /// The file with its client secret (`-` is stdin)
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) secret_file: Option<PathBuf>,
+    /// The file with its private key, PEM or JWK (`-` is stdin)
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) key: Option<PathBuf>,
+    /// The id under which the key is registered; its thumbprint when left out
+    #[arg(long, value_name = "KID", requires = "key", allow_hyphen_values = true)]
+    pub(in crate::cli) kid: Option<String>,
+    /// The file with the token that its platform gives it (`-` is stdin), read again for each request
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) assertion_file: Option<PathBuf>,
+}
+
+/// How the agent proves itself.
+pub(in crate::cli) enum Proof {
+    Secret {
+        client_id: String,
+        secret: SecretString,
+    },
+    Key {
+        client_id: String,
+        key: Box<SigningKey>,
+        /// The id under which it is registered, when it is not the thumbprint.
+        kid: Option<String>,
+    },
+    Platform {
+        client_id: Option<String>,
+        token: SecretString,
+        assertion_type: &'static str,
+    },
+}
+
+impl ClientArgs {
+    /// The credential in the file that was named.
+    pub(in crate::cli) fn proof(&self) -> Result<Proof, CliError> {
+        if let Some(path) = &self.assertion_file {
+            let token = keyfile::read_line(path, "token of a platform")?;
+            return Ok(Proof::Platform {
+                client_id: self.client_id.clone(),
+                assertion_type: assertion_type(&token, path)?,
+                token,
+            });
+        }
+        let client_id = self
+            .client_id
+            .clone()
+            .ok_or_else(|| CliError::usage("name the agent with --client-id AGENT"))?;
+        match (&self.secret_file, &self.key) {
+            (Some(path), _) => Ok(Proof::Secret {
+                client_id,
+                secret: keyfile::read_line(path, "client secret")?,
+            }),
+            (None, Some(path)) => Ok(Proof::Key {
+                client_id,
+                key: Box::new(keyfile::read_private(path)?),
+                kid: self.kid.clone(),
+            }),
+            (None, None) => Err(CliError::usage(
+                "name --secret-file FILE, --key FILE or --assertion-file FILE",
+            )),
+        }
+    }
+
+    /// Whether the credential comes from stdin, which can be read but once.
+    pub(in crate::cli) fn is_proof_on_stdin(&self) -> bool {
+        [&self.secret_file, &self.key, &self.assertion_file]
+            .into_iter()
+            .flatten()
+            .any(|path| path == Path::new("-"))
+    }
+}
+
+/// What kind of assertion a platform's token is: those of SPIFFE have a type of their own.
+fn assertion_type(token: &SecretString, path: &Path) -> Result<&'static str, CliError> {
+    let (_, unverified_claims) = inspect::decode(expose(token))
+        .map_err(|error| error.and(&format!("It was read from {}", path.display())))?;
+    let unverified_sub = unverified_claims.get("sub").and_then(Value::as_str);
+    let is_svid = unverified_sub.is_some_and(|sub| sub.starts_with("spiffe://"));
+    Ok(if is_svid { JWT_SPIFFE } else { JWT_BEARER })
+}
+
+/// One request for a token, as often as it must be sent.
+pub(super) struct Asking<'a> {
+    pub(super) proof: &'a Proof,
+    /// The grant with its parameters.
+    pub(super) form: Vec<(&'static str, &'a str)>,
+    /// The file with the key to bind the token to.
+    pub(super) dpop_key: Option<&'a Path>,
+    pub(super) now: UnixTime,
+}
+
+impl Asking<'_> {
+    /// Asks the token endpoint. A server that wants its nonce in the proof of a key says so first, and is
+    /// asked once more (RFC 9449 §8).
+    ///
+    /// # Errors
+    /// The endpoint's refusal, files that cannot be read, an answer that is none.
+    pub(super) async fn send(&self, issuer: &Issuer) -> Result<Value, CliError> {
+        let endpoint = issuer.endpoint("token_endpoint")?;
+        let holder = match self.dpop_key {
+            // Stdin may hold the credential, and is read but once.
+            Some(path) if path == Path::new("-") => {
+                return Err(CliError::usage("--dpop-key must be a file"));
+            }
+            Some(path) => Some(keyfile::read_private(path)?),
+            None => None,
+        };
+        let place = Place {
+            issuer: &issuer.name,
+            endpoint: &endpoint,
+        };
+        let mut answer = self.ask(&place, holder.as_ref(), None).await?;
+        if holder.is_some() && is_challenge(&answer) {
+            let nonce = answer.dpop_nonce.take();
+            answer = self.ask(&place, holder.as_ref(), nonce).await?;
+        }
+        if !answer.is_success() {
+            return Err(CliError::oauth(answer.status, &answer.body));
+        }
+        let body: Value = serde_json::from_slice(&answer.body).map_err(|_| {
+            CliError::failed("http", format!("the answer of {endpoint} is not JSON"))
+        })?;
+        let token_type = body["token_type"].as_str().unwrap_or_default();
+        // RFC 9449 §5: whoever counts on the binding must look whether there is one.
+        if holder.is_some() && !token_type.eq_ignore_ascii_case("DPoP") {
+            return Err(CliError::failed(
+                "dpop",
+                "the issuer gave a token that is not bound to the key of --dpop-key",
+            ));
+        }
+        Ok(body)
+    }
+
+    async fn ask(
+        &self,
+        place: &Place<'_>,
+        holder: Option<&SigningKey>,
+        nonce: Option<String>,
+    ) -> Result<http::Answer, CliError> {
+        let endpoint = place.endpoint;
+        let mut form = self.form.clone();
+        let mut request = http::client(endpoint)?.post(endpoint.clone());
+        let made;
+        match self.proof {
+            Proof::Secret { client_id, secret } => {
+                // RFC 6749 §2.3.1: both halves are form-encoded before they are joined.
+                let encode = |text: &str| {
+                    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
+                };
+                request = request.basic_auth(encode(client_id), Some(encode(expose(secret))));
+            }
+            Proof::Key {
+                client_id,
+                key,
+                kid,
+            } => {
+                let signer = Signer {
+                    client_id,
+                    key,
+                    kid: kid.as_deref().unwrap_or_else(|| key.kid()),
+                };
+                made = signer.assertion(place.issuer, self.now)?;
+                form.push(("client_id", client_id));
+                form.push(("client_assertion_type", JWT_BEARER));
+                form.push(("client_assertion", &made));
+            }
+            Proof::Platform {
+                client_id,
+                token,
+                assertion_type,
+            } => {
+                if let Some(client_id) = client_id {
+                    form.push(("client_id", client_id));
+                }
+                form.push(("client_assertion_type", assertion_type));
+                form.push(("client_assertion", expose(token)));
+            }
+        }
+        if let Some(holder) = holder {
+            request = request.header("dpop", self.make_proof(place, holder, nonce)?);
+        }
+        let request = request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept", "application/json")
+            .body(http::form(&form));
+        let unreachable = format!("cannot reach the token endpoint {endpoint}");
+        http::send(request, &unreachable).await
+    }
+
+    /// The proof of holding the key, for this request (RFC 9449 §4.2).
+    fn make_proof(
+        &self,
+        place: &Place<'_>,
+        holder: &SigningKey,
+        nonce: Option<String>,
+    ) -> Result<String, CliError> {
+        let mut uri = place.endpoint.clone();
+        uri.set_query(None);
+        uri.set_fragment(None);
+        let proof = DpopProof {
+            jkt: holder.public_jwk().thumbprint().to_owned(),
+            jti: fresh_jti(self.now),
+            htm: "POST".to_owned(),
+            htu: uri.to_string(),
+            issued_at: self.now,
+            nonce,
+        };
+        proof
+            .sign(holder)
+            .map_err(|problem| CliError::failed("key", problem.to_string()))
+    }
+}
+
+/// Where the request goes.
+struct Place<'a> {
+    issuer: &'a str,
+    endpoint: &'a Url,
+}
+
+/// Whether the server wants a nonce of its own in the proof.
+fn is_challenge(answer: &http::Answer) -> bool {
+    let error = serde_json::from_slice::<Value>(&answer.body)
+        .is_ok_and(|body| body["error"] == "use_dpop_nonce");
+    error && answer.status == 400 && answer.dpop_nonce.is_some()
+}
+
+fn fresh_jti(now: UnixTime) -> String {
+    let seconds = u64::try_from(now.0).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, 0)).to_string()
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    alg: SigningAlgorithm,
+    kid: &'a str,
+    typ: &'a str,
+}
+
+#[derive(Serialize)]
+struct Assertion<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    jti: String,
+    iat: i64,
+    exp: i64,
+}
+
+/// An agent with its own key.
+struct Signer<'a> {
+    client_id: &'a str,
+    key: &'a SigningKey,
+    kid: &'a str,
+}
+
+impl Signer<'_> {
+    /// The client assertion (RFC 7523 §3): from and about the agent, for this issuer alone, for once.
+    fn assertion(&self, issuer: &str, now: UnixTime) -> Result<String, CliError> {
+        let failed = |problem: String| CliError::failed("key", problem);
+        let claims = Assertion {
+            iss: self.client_id,
+            sub: self.client_id,
+            aud: issuer,
+            jti: fresh_jti(now),
+            iat: now.0,
+            exp: now.plus(ASSERTION_SECONDS).0,
+        };
+        let header = Header {
+            alg: self.key.algorithm(),
+            kid: self.kid,
+            typ: "JWT",
+        };
+        let header = serde_json::to_vec(&header).map_err(|error| failed(error.to_string()))?;
+        let claims = serde_json::to_vec(&claims).map_err(|error| failed(error.to_string()))?;
+        self.key
+            .sign_parts(&header, &claims)
+            .map_err(|problem| failed(problem.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::jose::UnverifiedJws;
+
+    #[test]
+    fn an_assertion_is_for_one_issuer_for_a_minute_and_for_once() {
+        let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
+        let signer = Signer {
+            client_id: "mailer",
+            key: &key,
+            kid: key.kid(),
+        };
+        let now = UnixTime(1_795_253_400);
+        let assertion = signer.assertion("https://id.example.com", now).unwrap();
+        let jws = UnverifiedJws::parse(&assertion, 8192).unwrap();
+        let verified = jws.verify(key.public_jwk()).unwrap();
+        assert_eq!(
+            verified.header().kid.as_deref(),
+            Some(key.public_jwk().thumbprint())
+        );
+        let mut claims: Map<String, Value> = serde_json::from_slice(verified.payload()).unwrap();
+        let jti = claims.remove("jti").unwrap();
+        assert_eq!(
+            Value::Object(claims),
+            json!({"iss": "mailer", "sub": "mailer", "aud": "https://id.example.com", "iat": 1_795_253_400, "exp": 1_795_253_460})
+        );
+        let again = signer.assertion("https://id.example.com", now).unwrap();
+        let again = UnverifiedJws::parse(&again, 8192)
+            .unwrap()
+            .unverified_claims()
+            .unwrap();
+        assert_ne!(again["jti"], jti);
+    }
+
+    #[test]
+    fn a_registered_key_id_takes_the_place_of_the_thumbprint() {
+        let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
+        let signer = Signer {
+            client_id: "mailer",
+            key: &key,
+            kid: "mailer-2026",
+        };
+        let assertion = signer
+            .assertion("https://id.example.com", UnixTime(0))
+            .unwrap();
+        let jws = UnverifiedJws::parse(&assertion, 8192).unwrap();
+        assert_eq!(jws.unverified_kid(), Some("mailer-2026"));
+    }
+
+    #[test]
+    fn a_platforms_token_is_sent_as_what_its_subject_says_it_is() {
+        // {"alg":"RS256"} with {"sub":"spiffe://example.org/mailer"}, {"sub":"repo:a/b:ref:x"} and {}
+        let svid = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzcGlmZmU6Ly9leGFtcGxlLm9yZy9tYWlsZXIifQ.AA";
+        let run = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyZXBvOmEvYjpyZWY6eCJ9.AA";
+        let nobody = "eyJhbGciOiJSUzI1NiJ9.e30.AA";
+        for (token, expected) in [(svid, JWT_SPIFFE), (run, JWT_BEARER), (nobody, JWT_BEARER)] {
+            let token = SecretString::from(token);
+            assert_eq!(assertion_type(&token, Path::new("f")).unwrap(), expected);
+        }
+        let error = assertion_type(&SecretString::from("hello"), Path::new("f")).unwrap_err();
+        insta::assert_snapshot!(error.text().unwrap(), @"error: this is not a JWT: a JWT has three parts joined by dots. It was read from f");
+    }
+}

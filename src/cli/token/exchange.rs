@@ -1,0 +1,112 @@
+//! `firman token exchange`: a token about somebody, for one that this agent acts in (RFC 8693).
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::asking::{Asking, ClientArgs};
+use super::discovery::Issuer;
+use super::expose;
+use super::get::{given, hand_over};
+use super::watch::Minted;
+use crate::cli::duration::parse_duration;
+use crate::cli::error::CliError;
+use crate::cli::{Session, keyfile};
+use crate::ports::time::{Clock as _, SystemClock};
+
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExchangeCommand {
+    /// The issuer's URL, exactly as it calls itself
+    #[arg(long, value_name = "URL")]
+    issuer: String,
+    #[command(flatten)]
+    client: ClientArgs,
+    /// The file with the token of the one to act for (`-` is stdin)
+    #[arg(long, value_name = "FILE")]
+    subject_token: PathBuf,
+    /// What that token is: of this issuer (access_token, id_token), or of one that it trusts (jwt)
+    #[arg(long, value_name = "TYPE", value_enum, default_value = "access_token")]
+    subject_token_type: TokenType,
+    /// What the new token is for: a resource's identifier
+    #[arg(long, value_name = "RESOURCE")]
+    resource: Option<String>,
+    /// Scopes, separated by spaces; all that everybody concerned allows when left out
+    #[arg(long, value_name = "SCOPES")]
+    scope: Option<String>,
+    /// How long it is to live (90s, 15m), at most as long as the token that it is made from
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    expires_in: Option<u64>,
+    /// What the new token is to be; access_token when left out
+    #[arg(long, value_name = "TYPE", value_enum)]
+    requested_token_type: Option<TokenType>,
+    /// Bind the token to this private key, PEM or JWK (RFC 9449): without the key it is worth nothing
+    #[arg(long, value_name = "FILE")]
+    dpop_key: Option<PathBuf>,
+    /// Write it into this file (mode 0600, replaced as a whole) instead of printing it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// A token type (RFC 8693 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum TokenType {
+    AccessToken,
+    IdToken,
+    Jwt,
+}
+
+impl TokenType {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
+            Self::IdToken => "urn:ietf:params:oauth:token-type:id_token",
+            Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+        }
+    }
+}
+
+pub(super) async fn run(
+    command: ExchangeCommand,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
+    let client = &command.client;
+    if client.is_proof_on_stdin() && command.subject_token == Path::new("-") {
+        return Err(CliError::usage(
+            "stdin is read but once; name a file for the credential or for --subject-token",
+        ));
+    }
+    if command.requested_token_type == Some(TokenType::IdToken) && command.dpop_key.is_some() {
+        return Err(CliError::usage(
+            "an ID token is bound to no key; leave out --dpop-key",
+        ));
+    }
+    let proof = client.proof()?;
+    let subject_token = keyfile::read_line(&command.subject_token, "token")?;
+    let expires_in = command.expires_in.map(|seconds| seconds.to_string());
+    let mut form = vec![
+        ("grant_type", TOKEN_EXCHANGE),
+        ("subject_token", expose(&subject_token)),
+        ("subject_token_type", command.subject_token_type.as_str()),
+    ];
+    let requested = command.requested_token_type.map(TokenType::as_str);
+    let optional = [
+        ("resource", command.resource.as_deref()),
+        ("scope", command.scope.as_deref()),
+        ("expires_in", expires_in.as_deref()),
+        ("requested_token_type", requested),
+    ];
+    form.extend(optional.into_iter().filter_map(given));
+    let issuer = Issuer::discover(&command.issuer, session.globals.insecure_http).await?;
+    let now = SystemClock.now();
+    let asking = Asking {
+        proof: &proof,
+        form,
+        dpop_key: command.dpop_key.as_deref(),
+        now,
+    };
+    let minted = Minted::read(asking.send(&issuer).await?, now)?;
+    hand_over(&minted, command.out.as_deref(), session)
+}
