@@ -12,6 +12,7 @@ use super::claims::is_reserved_claim;
 use super::id::{AgentId, GroupId, RoleId};
 use super::name::Name;
 use super::text;
+use super::trusted_issuer::USER_PREFIX;
 
 /// Most groups an agent may be in, and most roles it may be given: both end up in every token.
 pub const MEMBERSHIPS_MAX: usize = 64;
@@ -115,10 +116,8 @@ impl AgentStatus {
 #[serde(transparent)]
 pub struct Subject(String);
 
-/// What subjects of trusted issuers begin with, and no agent's does: whoever reads `sub` must be able to
-/// tell them apart.
-const USER_PREFIX: &str = "user:";
-/// Prefixes that only the issuer itself gives out.
+/// Prefixes that only the issuer itself gives out: whoever reads `sub` must be able to tell agents from
+/// subjects of trusted issuers.
 const RESERVED_PREFIXES: [&str; 2] = ["agent:", USER_PREFIX];
 
 impl Subject {

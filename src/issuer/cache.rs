@@ -18,7 +18,7 @@ use crate::domain::key_consumer::KeyConsumer;
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::settings::IssuerSettings;
-use crate::domain::trusted_issuer::TrustedIssuer;
+use crate::domain::trusted_issuer::{TrustedIssuer, issuer_of_user};
 use crate::ports::time::UnixTime;
 use crate::store::AgentAggregate;
 use crate::store::{Head, Store, StoreError, Tx};
@@ -57,6 +57,17 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether a subject is still somebody: one from outside, `user:<trusted issuer's name>:…`, is known by
+    /// the word of an issuer that is trusted to name subjects.
+    #[must_use]
+    pub fn vouches_for(&self, subject: &str) -> bool {
+        issuer_of_user(subject).is_none_or(|name| {
+            self.trusted_issuers
+                .values()
+                .any(|trusted| trusted.definition.subject && trusted.name.as_str() == name)
+        })
+    }
+
     /// Reads the policy; keys that `previous` already holds are not unsealed and parsed again.
     ///
     /// # Errors

@@ -308,7 +308,8 @@ impl Issuer {
         Ok(agent.id)
     }
 
-    /// Moves the end of a delegation that is not over.
+    /// Moves the end of a delegation that is not over. Tokens under it that would outlive an earlier end
+    /// end at once: no token outlives its delegation.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`], and
@@ -331,11 +332,19 @@ impl Issuer {
             expires_at,
             ..before.clone()
         };
+        let now = change.now();
+        let tokens_revoked = change
+            .tx
+            .revoke_tokens_of_delegation(&self.id, &before.id, now, expires_at)
+            .await?;
         let view = self
             .write_delegation(&mut change, &before, after, Touch::Actor)
             .await?;
         let mut detail = identifying(&view);
         detail["expires_at"] = json!({ "from": before.expires_at.0, "to": expires_at.0 });
+        if tokens_revoked > 0 {
+            detail["tokens_revoked"] = json!(tokens_revoked);
+        }
         audit(&mut change, AuditEvent::DelegationChanged, &view, &detail);
         self.finish(change).await?;
         Ok(view)
@@ -464,6 +473,18 @@ impl Issuer {
             self.revoke_in(change, delegation, (Touch::Actor, Some(why)))
                 .await?;
         }
+        Ok(())
+    }
+
+    /// Revokes a delegation that names a trusted issuer which is being removed.
+    pub(super) async fn revoke_with_trust(
+        &self,
+        change: &mut Change,
+        delegation: &Delegation,
+    ) -> Result<(), IssuerError> {
+        let why = "its trusted issuer was removed";
+        self.revoke_in(change, delegation, (Touch::Actor, Some(why)))
+            .await?;
         Ok(())
     }
 

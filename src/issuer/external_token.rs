@@ -70,7 +70,7 @@ pub struct ExternalToken {
     /// `exp`.
     pub expires_at: UnixTime,
     /// What the record knows it by: the trusted issuer's name, `:`, and a digest of its `jti` or, without
-    /// one, of the token.
+    /// one, of what is signed in the token.
     pub reference: String,
     /// The mark of its single use; `None`: it may be used again.
     pub spends: Option<SpentAssertion>,
@@ -169,13 +169,8 @@ impl Issuer {
         }
         let digested = match &claims.jwt_id {
             Some(jti) => sha256(jti.as_bytes()),
-            // Without the signature: of an ECDSA signature there are two spellings.
-            None => sha256(
-                token
-                    .rsplit_once('.')
-                    .map_or(token, |(signed, _)| signed)
-                    .as_bytes(),
-            ),
+            // Not over the signature: who holds an ECDSA signature can make a second one of it.
+            None => sha256(signed_part(token).as_bytes()),
         };
         Ok(ExternalToken {
             reference: format!("{}:{}", trusted.name, base64url(&digested[..16])),
@@ -186,6 +181,11 @@ impl Issuer {
             spends,
         })
     }
+}
+
+/// Header and payload of a compact JWS: what its signature is over.
+fn signed_part(token: &str) -> &str {
+    token.rsplit_once('.').map_or(token, |(signed, _)| signed)
 }
 
 fn verify(unverified: &UnverifiedJws<'_>, keys: &Arc<PublicJwkSet>) -> Option<VerifiedJws> {

@@ -42,7 +42,8 @@ impl Issuer {
         Ok(answer)
     }
 
-    /// Whether an unexpired token of ours still holds: not revoked, and every agent in it switched on.
+    /// Whether an unexpired token of ours still holds: not revoked, every agent in it switched
+    /// on, and a subject from outside still vouched for.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -52,6 +53,9 @@ impl Issuer {
         token: &OwnToken,
         now: UnixTime,
     ) -> Result<bool, StoreError> {
+        if !token.is_vouched_for(&self.policy()) {
+            return Ok(false);
+        }
         let principals = token.principals(&self.url);
         if tx
             .is_token_revoked(&self.id, &token.token_id, &principals, token.issued_at)

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::actor::ActorChain;
+use crate::domain::claims::USER;
 use crate::domain::scope::{Scopes, parse_scopes};
 use crate::domain::settings::SKEW_SECONDS;
 use crate::jose::compact::UnverifiedJws;
@@ -61,6 +62,13 @@ impl OwnToken {
             }
         }
         principals
+    }
+
+    /// Whether the subject is still somebody whom this issuer knows: one from outside is known by the word
+    /// of a trusted issuer, and its tokens end with that trust.
+    #[must_use]
+    pub fn is_vouched_for(&self, policy: &Policy) -> bool {
+        self.subject_profile != USER || policy.vouches_for(&self.subject)
     }
 
     /// A top-level claim that is a string.

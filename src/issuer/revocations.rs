@@ -12,6 +12,7 @@ use crate::domain::audit::{AuditDraft, AuditEntry, AuditEvent};
 use crate::domain::id::AgentId;
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::domain::text;
+use crate::domain::trusted_issuer::{USER_PREFIX, check_user_subject};
 use crate::ports::time::UnixTime;
 use crate::store::{AuditFilter, RevokedToken, StoreError, SubjectMark, Tx};
 
@@ -23,8 +24,6 @@ use super::{Caller, Issuer, IssuerError};
 
 /// Longest `jti`, or name of a token from outside, that is looked for.
 pub const TOKEN_ID_MAX_CHARS: usize = 256;
-/// What subjects from outside begin with.
-const USER_PREFIX: &str = "user:";
 
 /// What an administrator wants ended.
 pub enum ToRevoke {
@@ -236,9 +235,16 @@ impl Issuer {
             None => None,
         };
         // A slip of the pen would end nothing and seem to have ended everything.
-        if agent.is_none() && !subject.starts_with(USER_PREFIX) {
-            self.abandon(change).await;
-            return Err(IssuerError::not_found("subject", &subject));
+        if agent.is_none() {
+            let checked = if subject.starts_with(USER_PREFIX) {
+                check_user_subject(&subject).map_err(IssuerError::from)
+            } else {
+                Err(IssuerError::not_found("subject", &subject))
+            };
+            if let Err(error) = checked {
+                self.abandon(change).await;
+                return Err(error);
+            }
         }
         let mark = self.end_tokens_of(&mut change, &subject).await?;
         change.audit(

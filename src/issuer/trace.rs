@@ -73,7 +73,7 @@ pub enum TokenState {
     Revoked,
     /// It has expired.
     Expired,
-    /// An agent in it is switched off.
+    /// An agent in it is switched off, or nobody who is trusted vouches for its subject any more.
     SwitchedOff,
 }
 
@@ -95,7 +95,7 @@ impl TokenState {
 struct Way {
     depth: usize,
     principals: Vec<String>,
-    /// True when an agent on it is switched off.
+    /// True when an agent on it is switched off, or its subject is vouched for no longer.
     is_off: bool,
 }
 
@@ -243,6 +243,7 @@ impl Walk<'_> {
     ) -> Result<TracedToken, StoreError> {
         way.depth += 1;
         way.meet(&row.subject);
+        way.is_off |= !self.issuer.policy().vouches_for(&row.subject);
         let entry = self.issuer.issue_entry(&mut self.tx, &row.token_id).await?;
         let mut token = TracedToken {
             parent_id: Some(row.parent_id),

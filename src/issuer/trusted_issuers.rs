@@ -10,7 +10,6 @@ use url::Url;
 use crate::domain::Invalid;
 use crate::domain::agent::{DESCRIPTION_MAX_CHARS, parse_attributes};
 use crate::domain::audit::AuditEvent;
-use crate::domain::delegation::DelegationStatus;
 use crate::domain::id::TrustedIssuerId;
 use crate::domain::name::Name;
 use crate::domain::text;
@@ -223,7 +222,7 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::Conflict`] when live federated credentials or delegations rest on it and the removal
-    /// is not forced; forced, they are revoked.
+    /// is not forced; forced, they are revoked, and the tokens made under the delegations with them.
     pub async fn remove_trusted_issuer(
         self: &Arc<Self>,
         caller: &Caller,
@@ -312,25 +311,8 @@ impl Issuer {
             .delegations_of_trusted_issuer(&self.id, trusted, FORCED_REMOVAL_MAX + 1)
             .await?;
         check_extent(resting.len())?;
-        for mut delegation in resting {
-            let version = delegation.version;
-            delegation.status = DelegationStatus::Revoked { at: change.now() };
-            delegation.version = change.version;
-            delegation.updated_at = change.now();
-            change
-                .tx
-                .update_delegation(&self.id, &delegation, version)
-                .await?;
-            change
-                .tx
-                .touch_agent(&self.id, &delegation.actor, change.version, change.now())
-                .await?;
-            change.audit(
-                AuditEvent::DelegationRevoked,
-                format!("delegation:{}", delegation.id),
-                Some(&delegation.actor),
-                &json!({ "subject": delegation.subject.text() }),
-            );
+        for delegation in resting {
+            self.revoke_with_trust(change, &delegation).await?;
         }
         Ok(())
     }

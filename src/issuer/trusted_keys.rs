@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -164,11 +164,14 @@ impl TrustedKeys {
         let (name, url) = (trusted.name.clone(), trusted.url.clone());
         let source = trusted.definition.keys.clone();
         let fetch = tokio::spawn(async move {
+            let started = Instant::now();
             let outcome = load(&*fetcher, &url, &source).await;
             if let Err(error) = &outcome {
                 tracing::warn!(trusted_issuer = name.as_str(), %error, "the keys of a trusted issuer could not be fetched");
             }
-            known.state().note(outcome, now);
+            // A slow one must not be due again when it ends: the wait is between fetches.
+            let took = i64::try_from(started.elapsed().as_secs()).unwrap_or(i64::MAX);
+            known.state().note(outcome, now, took);
             drop(only_one);
         });
         if let Err(error) = fetch.await {
@@ -233,8 +236,9 @@ impl State {
         }
     }
 
-    fn note(&mut self, outcome: Result<PublicJwkSet, KeysError>, now: UnixTime) {
-        self.tried_at = Some(now);
+    /// Notes what came of a fetch that began at `now`.
+    fn note(&mut self, outcome: Result<PublicJwkSet, KeysError>, now: UnixTime, took: i64) {
+        self.tried_at = Some(now.plus(took));
         match outcome {
             Ok(keys) => {
                 self.held = Some((Arc::new(keys), now));

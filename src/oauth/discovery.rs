@@ -47,7 +47,8 @@ pub(super) fn metadata(issuer: &str) -> Value {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": SIGNED_WITH.map(SigningAlgorithm::as_str),
         "claims_supported": [
-            "iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id", "scope", "groups", "roles", "owner", "sub_profile", "acting_agent", "act", "cnf"
+            "iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id", "scope", "groups", "roles", "owner", "sub_profile", "acting_agent",
+            "act", "cnf"
         ],
     })
 }

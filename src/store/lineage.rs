@@ -85,8 +85,9 @@ macro_rules! select_lineage {
 const INSERT: &str = "INSERT INTO token_lineage (issuer_id, token_id, parent_id, delegation_id, subject, actor_id, issued_at, \
      expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const OF_TOKEN: &str = select_lineage!("WHERE issuer_id = $1 AND token_id = $2");
-const CHILDREN: &str =
-    select_lineage!("WHERE issuer_id = $1 AND parent_id = $2 ORDER BY token_id LIMIT $3");
+const CHILDREN: &str = select_lineage!(
+    "WHERE issuer_id = $1 AND parent_id = $2 ORDER BY issued_at, token_id LIMIT $3"
+);
 const REVOKE: &str = "INSERT INTO revoked_tokens (issuer_id, token_id, revoked_at, expires_at) VALUES ($1, $2, $3, $4) \
      ON CONFLICT DO NOTHING";
 // A chain has at most four actors, but one actor may repeat without a link: the recursion follows the rows,

@@ -238,6 +238,11 @@ impl Issuer {
             facts: facts(request, Some(proven)),
         };
         check_presentable(&token, client, request, policy, &self.url).map_err(refused)?;
+        if !token.is_vouched_for(policy) {
+            return Err(refused(
+                "subject_token: no trusted issuer vouches for its subject any more".to_owned(),
+            ));
+        }
         let mut concerned = Vec::new();
         let mut subject_agent = None;
         for principal in token.principals(&self.url) {

@@ -106,6 +106,25 @@ async fn an_end_is_moved_and_the_same_end_is_no_change() {
 }
 
 #[tokio::test]
+async fn an_earlier_end_ends_the_tokens_that_would_outlive_it_and_a_later_one_none() {
+    let issuer = with_agents().await;
+    let path = added(&issuer, new()).await;
+    let tokens = [("long", "subject-token", 900), ("short", "x", 60)];
+    tokens_under(&issuer, &path, &tokens).await;
+    tokens_under(&issuer, &path, &[("below", "long", 300)]).await;
+    patch(&issuer, &path, json!({ "expires_at": START + 7200 })).await;
+    assert_eq!(revoked_tokens(&issuer).await, Vec::<String>::new());
+    let edited = patch(&issuer, &path, json!({ "expires_at": START + 60 })).await;
+    assert_eq!(edited.json()["expires_at"], START + 60, "{edited}");
+    assert_eq!(revoked_tokens(&issuer).await, ["below", "long"]);
+    let entry = audited(&issuer, "&event=delegation.changed", |entry| {
+        entry["detail"]["tokens_revoked"] == 2
+    })
+    .await;
+    assert_eq!(entry["detail"]["expires_at"]["to"], START + 60);
+}
+
+#[tokio::test]
 async fn every_change_is_a_change_of_the_actor() {
     let issuer = with_agents().await;
     let before = version(&issuer, "/agents/mailer").await;

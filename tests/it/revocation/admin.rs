@@ -68,6 +68,11 @@ async fn a_wish_that_names_nothing_or_too_much_ends_nothing() {
         ),
         ("a subject nobody has", json!({"subject": "agent:mailr"})),
         ("an empty subject", json!({"subject": " "})),
+        (
+            "somebody from outside under a name of another spelling",
+            json!({"subject": "user:okta:alice@example.com"}),
+        ),
+        ("nobody from outside", json!({"subject": "user:okta"})),
     ] {
         let answer = post(&issuer, body).await;
         let problem = answer.json();
@@ -94,6 +99,8 @@ async fn a_wish_that_names_nothing_or_too_much_ends_nothing() {
     a list: 400 token: is no token that this issuer could revoke: its typ is neither at+jwt nor JWT
     a subject nobody has: 404 there is no subject 'agent:mailr'
     an empty subject: 400 subject: is empty
+    somebody from outside under a name of another spelling: 400 subject: takes nobody: what stands behind the second ':' is percent-encoded; user:okta:alice%40example.com was meant, perhaps
+    nobody from outside: 400 subject: takes nobody: it must be user:, a trusted issuer's name, ':' and the percent-encoded subject
     ");
     assert!(is_active(&issuer, &mailer, &token).await);
     assert_eq!(listed(&issuer, 50).await, Vec::<Value>::new());

@@ -236,6 +236,7 @@ async fn tokens_of_a_suspended_agent_are_inactive_at_once_and_stay_so_after_it_i
 async fn a_token_lives_only_while_every_agent_in_it_does() {
     let (issuer, mailer, printer) = two_agents().await;
     let _sender = issuer.agent("sender").with_secret().await;
+    trust_okta(&issuer).await;
     serve_mail(&issuer, "printer").await;
     let chain = act(&issuer, &["agent:mailer", "agent:sender"]);
     let token = signed(
@@ -299,6 +300,7 @@ async fn a_token_of_an_agent_past_its_expiry_or_of_a_withdrawn_key_is_inactive()
 #[tokio::test]
 async fn a_good_token_is_told_whole_to_those_whom_it_concerns() {
     let (issuer, mailer, printer) = two_agents().await;
+    trust_okta(&issuer).await;
     serve_mail(&issuer, "printer").await;
     let token = token_of(&issuer, &mailer).await;
     let answer = introspect(&issuer, &printer, &token).await;

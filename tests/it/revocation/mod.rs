@@ -186,6 +186,19 @@ async fn serve_mail(issuer: &TestIssuer, agent: &str) {
     issuer.issuer().finish(change).await.unwrap();
 }
 
+/// Trusts `okta` to name subjects.
+async fn trust_okta(issuer: &TestIssuer) {
+    let jwks = json!({"keys": [TestKey::EdDsa.signing_key().public_jwk().to_value()]});
+    let body = json!({
+        "name": "okta", "url": "https://okta.example", "trust": ["subject"],
+        "keys": {"type": "inline", "jwks": jwks},
+    });
+    let added = issuer
+        .admin(Method::POST, "/trusted-issuers", Some(&body))
+        .await;
+    assert_eq!(added.status, 201, "{added}");
+}
+
 async fn suspend(issuer: &TestIssuer, name: &str) {
     let path = format!("/agents/{name}/suspend");
     assert_eq!(issuer.admin(Method::POST, &path, None).await.status, 200);

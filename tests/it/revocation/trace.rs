@@ -57,6 +57,7 @@ async fn a_token_that_was_not_delegated_is_its_own_root() {
 #[tokio::test]
 async fn a_trace_shows_the_whole_tree_from_any_of_its_tokens_and_what_still_holds() {
     let (issuer, _, _) = two_agents().await;
+    trust_okta(&issuer).await;
     for (child, parent, actor) in [
         ("b-one", "okta:2f5c", "mailer"),
         ("b-two", "b-one", "printer"),

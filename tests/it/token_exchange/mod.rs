@@ -9,6 +9,7 @@
 
 mod audit;
 mod chains;
+mod distrust;
 mod outside;
 mod postgres;
 mod races;
