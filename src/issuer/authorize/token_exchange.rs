@@ -16,7 +16,7 @@ use crate::domain::delegation::{Delegation, PresentedSubject};
 use crate::domain::id::{DelegationId, TrustedIssuerId};
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{Scopes, join_scopes};
-use crate::domain::trusted_issuer::user_subject;
+use crate::domain::trusted_issuer::{issuer_of_user, user_subject};
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::{AuthenticatedClient, Spent, SpentAssertion};
 use crate::issuer::cache::Policy;
@@ -266,7 +266,7 @@ impl Issuer {
             concerned.push(agent);
         }
         let trusted_issuer = match token.subject_profile.as_str() {
-            USER => Some(origin(&token.subject, policy).map_err(refused)?),
+            USER => origin(&token.subject, policy),
             _ => None,
         };
         let mut subject = own_subject(token, subject_agent, concerned, &self.url);
@@ -408,21 +408,14 @@ fn external_fault(what: &str, error: ExternalTokenError, facts: Value) -> Exchan
     }
 }
 
-/// The trusted issuer that a user of a token of ours came from. Once it is trusted with subjects no longer,
-/// nobody acts for its users any more.
-fn origin(user: &str, policy: &Policy) -> Result<TrustedIssuerId, String> {
-    let name = user
-        .strip_prefix("user:")
-        .and_then(|rest| rest.split_once(':'))
-        .map_or("", |(name, _)| name);
+/// The trusted issuer that the user of a token of ours came from.
+fn origin(user: &str, policy: &Policy) -> Option<TrustedIssuerId> {
+    let name = issuer_of_user(user)?;
     policy
         .trusted_issuers
         .values()
-        .find(|trusted| trusted.name.as_str() == name && trusted.definition.subject)
+        .find(|trusted| trusted.name.as_str() == name)
         .map(|trusted| trusted.id.clone())
-        .ok_or_else(|| {
-            format!("subject_token: the issuer of {user} is trusted with subjects no longer")
-        })
 }
 
 /// A token of ours may be exchanged by those whom it was sent to: an audience of this issuer, of the

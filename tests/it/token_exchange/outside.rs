@@ -402,27 +402,3 @@ async fn a_token_from_outside_can_be_revoked_by_its_number_in_the_record() {
     let answer = exchange_jwt(issuer, &scene.planner, &token, &[]).await;
     assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}"#);
 }
-
-#[tokio::test]
-async fn nobody_acts_any_more_for_users_of_an_issuer_that_is_trusted_no_longer() {
-    use firman::issuer::Caller;
-    use firman::issuer::groups::Removal;
-
-    let scene = Scene::new().await;
-    let issuer = &scene.issuer;
-    let first = scene.planner_for_alice(&[]).await.assert_issued();
-    let removal = Removal {
-        force: true,
-        expected: None,
-    };
-    let handle = issuer.issuer();
-    handle
-        .remove_trusted_issuer(&Caller::system(), "partner", removal)
-        .await
-        .unwrap();
-    let answer = exchange(issuer, &scene.mailer, &first, &[("resource", FILES)]).await;
-    assert_eq!(
-        refusal(&answer),
-        r#"400 {"error":"invalid_request","error_description":"subject_token: the issuer of user:partner:alice is trusted with subjects no longer"}"#
-    );
-}
