@@ -97,7 +97,8 @@ fn an_unknown_variable_is_told_with_what_was_meant() {
 #[test]
 fn an_issuer_that_others_reach_must_be_told_its_url() {
     let site = Site::new();
-    let outcome = refused(&site, &["--listen", "0.0.0.0:0"]);
+    let args = ["--listen", "0.0.0.0:0", "--admin-listen", FREE_PORT];
+    let outcome = refused(&site, &args);
     let port = outcome
         .split("0.0.0.0:")
         .nth(1)
