@@ -93,7 +93,10 @@ pub(crate) async fn a_trusted_issuers_update_on_a_stale_version_changes_nothing(
             .await
             .unwrap()
     );
-    assert_eq!(tx.trusted_issuers(&home()).await.unwrap(), [github.clone()]);
+    assert_eq!(
+        tx.trusted_issuers(&home()).await.unwrap(),
+        std::slice::from_ref(&github)
+    );
     assert!(
         tx.update_trusted_issuer(&home(), &changed, 1)
             .await

@@ -75,6 +75,7 @@ async fn tx_026_a_good_exchange_is_audited_with_its_whole_chain_and_both_numbers
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn tx_026_a_refused_exchange_is_audited_as_far_as_it_is_proven() {
     let scene = Scene::new().await;
     let issuer = &scene.issuer;

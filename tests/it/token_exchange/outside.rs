@@ -13,6 +13,7 @@ use super::*;
 use crate::oauth2::{Answers, Distinct, assert_tokens_issued, granted, refusal};
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn tx_007_a_token_of_an_issuer_that_is_not_trusted_for_subjects_is_refused() {
     let scene = Scene::new().await;
     let issuer = &scene.issuer;
@@ -109,6 +110,7 @@ async fn tx_007_a_token_of_an_issuer_that_is_not_trusted_for_subjects_is_refused
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn a_token_of_a_trusted_issuer_that_is_not_as_it_must_be_is_refused_and_the_fault_is_named() {
     let scene = Scene::new().await;
     let issuer = &scene.issuer;

@@ -158,6 +158,7 @@ pub(super) async fn one_wins(scene: &Scene) -> Distinct {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn a_client_assertion_and_a_single_use_token_are_both_used_up_and_the_replayed_one_is_named()
 {
     let scene = Scene::new().await;

@@ -16,6 +16,7 @@ async fn sent_to_mailer(scene: &Scene) -> String {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn tx_006_a_subject_token_that_is_expired_or_not_signed_by_us_is_refused() {
     let scene = Scene::new().await;
     let (issuer, mailer) = (&scene.issuer, &scene.mailer);
