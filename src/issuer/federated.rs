@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use crate::domain::credential::CredentialKind;
 use crate::domain::id::CredentialId;
@@ -19,6 +20,11 @@ use super::external_token::ExternalToken;
 const CANDIDATES_MAX: usize = 32;
 /// Conditions that are evaluated for one token: each may take a few milliseconds.
 const CONDITIONS_MAX: usize = 32;
+/// Conditions that are evaluated at once, in the whole process. Anybody who has a token of a public platform
+/// can cause them, each in a thread of its own; the rest of the machine is for everybody else.
+const EVALUATING_MAX: usize = 4;
+
+static EVALUATING: Semaphore = Semaphore::const_new(EVALUATING_MAX);
 
 /// Who an agent is elsewhere, for the audit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -182,19 +188,55 @@ impl Comparison<'_> {
             ));
         };
         self.conditions_left = left;
-        let (condition, claims) = (condition.to_owned(), Arc::clone(&self.claims));
-        let evaluated =
-            tokio::task::spawn_blocking(move || evaluate_condition(&condition, &claims)).await;
-        Ok(match evaluated {
-            Ok(Ok(holds)) => holds,
-            Ok(Err(invalid)) => {
-                tracing::debug!(problem = invalid.problem, "a condition does not hold");
-                false
-            }
-            Err(error) => {
-                tracing::error!(%error, "a condition could not be evaluated");
-                false
-            }
-        })
+        Ok(holds_for(condition.to_owned(), Arc::clone(&self.claims)).await)
+    }
+}
+
+/// Whether a condition holds for claims; one that cannot be evaluated does not.
+async fn holds_for(condition: String, claims: Arc<Map<String, Value>>) -> bool {
+    // Kept until the evaluation ends: whoever asked may go away before.
+    let place = EVALUATING.acquire().await;
+    let evaluated = tokio::task::spawn_blocking(move || {
+        let holds = evaluate_condition(&condition, &claims);
+        drop(place);
+        holds
+    })
+    .await;
+    match evaluated {
+        Ok(Ok(holds)) => holds,
+        Ok(Err(invalid)) => {
+            tracing::debug!(problem = invalid.problem, "a condition does not hold");
+            false
+        }
+        Err(error) => {
+            tracing::error!(%error, "a condition could not be evaluated");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_of_conditions_waits_for_its_turn() {
+        let holds = || {
+            holds_for("claims.sub == 'a'".to_owned(), {
+                let claims = serde_json::json!({ "sub": "a" });
+                Arc::new(claims.as_object().cloned().unwrap())
+            })
+        };
+        let all = EVALUATING
+            .acquire_many(u32::try_from(EVALUATING_MAX).unwrap())
+            .await
+            .unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(50), holds()).await;
+        assert!(waited.is_err(), "it did not wait");
+        drop(all);
+        assert!(holds().await);
+        assert_eq!(EVALUATING.available_permits(), EVALUATING_MAX);
     }
 }

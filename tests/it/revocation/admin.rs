@@ -31,6 +31,7 @@ async fn listed(issuer: &TestIssuer, limit: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn a_wish_that_names_nothing_or_too_much_ends_nothing() {
     let (issuer, mailer, _) = two_agents().await;
     let token = token_of(&issuer, &mailer).await;
