@@ -12,6 +12,7 @@ use crate::domain::audit::{AuditDraft, AuditEntry, AuditEvent};
 use crate::domain::id::AgentId;
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::domain::text;
+use crate::domain::trusted_issuer::MAX_LIFETIME_CEILING_SECONDS;
 use crate::domain::trusted_issuer::{USER_PREFIX, check_user_subject};
 use crate::ports::time::UnixTime;
 use crate::store::{AuditFilter, RevokedToken, StoreError, SubjectMark, Tx};
@@ -264,11 +265,17 @@ impl Issuer {
         change: &mut Change,
         subject: &str,
     ) -> Result<SubjectMark, StoreError> {
+        // The longest life there can be, whatever the settings were when a token was made; of one from
+        // outside, what its issuer gave it.
+        let longest = if subject.starts_with(USER_PREFIX) {
+            LIFETIME_CEILING_SECONDS.max(MAX_LIFETIME_CEILING_SECONDS)
+        } else {
+            LIFETIME_CEILING_SECONDS
+        };
         let mark = SubjectMark {
             subject: subject.to_owned(),
             not_before: change.now(),
-            // The longest life there can be, whatever the settings were when a token was made.
-            expires_at: change.now().plus(LIFETIME_CEILING_SECONDS + SKEW_SECONDS),
+            expires_at: change.now().plus(longest + SKEW_SECONDS),
         };
         change.tx.mark_subject(&self.id, &mark).await?;
         Ok(mark)

@@ -197,30 +197,44 @@ pub(super) fn refuse(
 const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("20 is not 0");
 const REFUSAL_BURST: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
 
-/// Counts refusals per address and claimed client, in a fixed number of cells.
-pub(crate) struct RefusalLimiter {
+/// Revocations a second that one client gets, after a burst: each stands in the revocation list until its
+/// token would have expired, and one client must not fill the list for everybody.
+const REVOCATIONS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1).expect("1 is not 0");
+const REVOCATION_BURST: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
+
+/// Counts what one caller does, in a fixed number of cells.
+pub(crate) struct Limiter {
     hasher: RandomState,
     cells: DefaultKeyedRateLimiter<u16>,
 }
 
-impl std::fmt::Debug for RefusalLimiter {
+impl std::fmt::Debug for Limiter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RefusalLimiter")
+        f.write_str("Limiter")
     }
 }
 
-impl RefusalLimiter {
-    pub(super) fn new() -> Self {
-        let quota = Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST);
+impl Limiter {
+    /// For refusals, by address and claimed client.
+    pub(super) fn of_refusals() -> Self {
+        Self::new(Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST))
+    }
+
+    /// For revocations, by client.
+    pub(super) fn of_revocations() -> Self {
+        Self::new(Quota::per_second(REVOCATIONS_PER_SECOND).allow_burst(REVOCATION_BURST))
+    }
+
+    fn new(quota: Quota) -> Self {
         Self {
             hasher: RandomState::new(),
             cells: RateLimiter::keyed(quota),
         }
     }
 
-    /// Counts one refusal; true when there were too many.
-    fn is_exceeded(&self, address: &str, claimed: &str) -> bool {
-        let [low, high, ..] = self.hasher.hash_one((address, claimed)).to_le_bytes();
+    /// Counts one more; true when there were too many.
+    pub(super) fn is_exceeded(&self, address: &str, client: &str) -> bool {
+        let [low, high, ..] = self.hasher.hash_one((address, client)).to_le_bytes();
         self.cells
             .check_key(&u16::from_le_bytes([low, high]))
             .is_err()

@@ -136,10 +136,15 @@ impl OAuthError {
     /// 429: too many refusals for this caller.
     #[must_use]
     pub fn slow_down() -> Self {
+        Self::too_often("too many failed attempts for this client from this address")
+    }
+
+    /// 429: too much at once of one caller.
+    pub fn too_often(description: impl Into<String>) -> Self {
         let error = Self::new(
             ErrorCode::TemporarilyUnavailable,
             StatusCode::TOO_MANY_REQUESTS,
-            "too many failed attempts for this client from this address",
+            description,
         );
         Self {
             retry_after_seconds: Some(1),

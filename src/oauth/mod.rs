@@ -29,7 +29,8 @@ use crate::issuer::keyring::Rendered;
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     issuer: Arc<Issuer>,
-    refusals: Arc<authenticated::RefusalLimiter>,
+    refusals: Arc<authenticated::Limiter>,
+    revocations: Arc<authenticated::Limiter>,
     /// The discovery document: it says nothing that changes while the process runs.
     metadata: Arc<Rendered>,
 }
@@ -38,7 +39,8 @@ pub(crate) struct Shared {
 pub fn router(issuer: &Arc<Issuer>) -> Router {
     let shared = Shared {
         issuer: Arc::clone(issuer),
-        refusals: Arc::new(authenticated::RefusalLimiter::new()),
+        refusals: Arc::new(authenticated::Limiter::of_refusals()),
+        revocations: Arc::new(authenticated::Limiter::of_revocations()),
         metadata: Arc::new(Rendered::json(&discovery::metadata(issuer.url()))),
     };
     let path = discovery::issuer_path(issuer.url());

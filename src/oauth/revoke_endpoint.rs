@@ -62,6 +62,12 @@ async fn answer(
         .get("token")
         .ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
     let client = admitted(shared, caller, headers, &form).await?;
+    let name = client.aggregate().agent.name.as_str();
+    if shared.revocations.is_exceeded("", name) {
+        return Err(OAuthError::too_often(
+            "too many revocations by this client; an administrator can end all its tokens at once with: firman token revoke --subject SUBJECT",
+        ));
+    }
     shared
         .issuer
         .revoke_presented(caller, &client, token)

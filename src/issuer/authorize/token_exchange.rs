@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::actor::{ACTORS_MAX, Actor, ActorChain};
 use crate::domain::agent::Agent;
+use crate::domain::audit::AuditEntry;
 use crate::domain::claims::{AI_AGENT, USER, is_reserved_claim};
 use crate::domain::delegation::{Delegation, PresentedSubject};
 use crate::domain::id::{DelegationId, TrustedIssuerId};
 use crate::domain::resource::{Binding, Resource};
-use crate::domain::scope::{Scopes, join_scopes};
+use crate::domain::scope::{Scopes, join_scopes, parse_scopes};
 use crate::domain::trusted_issuer::{issuer_of_user, user_subject};
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::{AuthenticatedClient, Spent, SpentAssertion};
@@ -148,8 +149,8 @@ struct VerifiedSubject {
     attributes: BTreeMap<String, String>,
     claims: Map<String, Value>,
     actors: ActorChain,
-    /// Audience and scopes of a token of ours.
-    own: Option<(String, Scopes)>,
+    /// Audience and scopes of a token of ours, and of those that it was made from.
+    passed_on: Vec<(String, Scopes)>,
     parent: ParentToken,
     expires_at: UnixTime,
     jkt: Option<String>,
@@ -265,11 +266,16 @@ impl Issuer {
             }
             concerned.push(agent);
         }
+        let Some(passed_on) = self.passed_on(&token).await? else {
+            return Err(refused(format!(
+                "subject_token: it was made in more than {STEPS_MAX} steps"
+            )));
+        };
         let trusted_issuer = match token.subject_profile.as_str() {
             USER => origin(&token.subject, policy),
             _ => None,
         };
-        let mut subject = own_subject(token, subject_agent, concerned, &self.url);
+        let mut subject = own_subject(token, subject_agent, (concerned, passed_on), &self.url);
         subject.trusted_issuer = trusted_issuer;
         Ok(subject)
     }
@@ -333,6 +339,34 @@ impl Issuer {
         Ok(None)
     }
 
+    /// Audience and scopes of a token and of every token of ours that it was made from; `None` when those are
+    /// more than [`STEPS_MAX`].
+    async fn passed_on(
+        &self,
+        token: &OwnToken,
+    ) -> Result<Option<Vec<(String, Scopes)>>, StoreError> {
+        let mut passed_on = vec![(token.audience.clone(), token.scopes.clone())];
+        if token.actors.is_empty() {
+            return Ok(Some(passed_on));
+        }
+        let mut tx = self.store.read().await?;
+        let mut steps = 0;
+        let mut below = tx.lineage(&self.id, &token.token_id).await?;
+        while let Some(row) = below {
+            steps += 1;
+            if steps > STEPS_MAX {
+                tx.rollback().await?;
+                return Ok(None);
+            }
+            if let Some(entry) = self.issue_entry(&mut tx, &row.parent_id).await? {
+                passed_on.push(audience_and_scopes(&entry)?);
+            }
+            below = tx.lineage(&self.id, &row.parent_id).await?;
+        }
+        tx.rollback().await?;
+        Ok(Some(passed_on))
+    }
+
     async fn is_revoked(&self, token: &OwnToken) -> Result<bool, StoreError> {
         let mut tx = self.store.read().await?;
         let principals = token.principals(&self.url);
@@ -356,6 +390,22 @@ impl Issuer {
             None => Ok(None),
         }
     }
+}
+
+/// Most tokens on the way from a subject token to its root. Actors are [`ACTORS_MAX`] at most, but one that
+/// exchanges its own token adds none: without an end the way would be as long as its patience.
+const STEPS_MAX: usize = 128;
+
+/// What the audit has of a token that was issued.
+fn audience_and_scopes(entry: &AuditEntry) -> Result<(String, Scopes), StoreError> {
+    let damaged = || StoreError::corrupt(format!("audit entry {}: its detail", entry.seq));
+    let detail: Value = serde_json::from_str(&entry.draft.detail).map_err(|_| damaged())?;
+    let text = |name: &str| detail[name].as_str().ok_or_else(damaged);
+    let scopes = match text("scope")? {
+        "" => Scopes::new(),
+        scopes => parse_scopes(scopes).map_err(|_| damaged())?,
+    };
+    Ok((text("aud")?.to_owned(), scopes))
 }
 
 /// What is said of a bound token that comes without a proof of its key.
@@ -454,7 +504,7 @@ fn check_presentable(
 fn own_subject(
     token: OwnToken,
     agent: Option<Arc<AgentAggregate>>,
-    concerned: Vec<Arc<AgentAggregate>>,
+    (concerned, passed_on): (Vec<Arc<AgentAggregate>>, Vec<(String, Scopes)>),
     issuer: &str,
 ) -> VerifiedSubject {
     let attributes = match &agent {
@@ -480,7 +530,7 @@ fn own_subject(
             issued_at: token.issued_at,
             principals: token.principals(issuer),
         },
-        own: Some((token.audience, token.scopes)),
+        passed_on,
         expires_at: token.expires_at,
         jkt: token.jkt,
         spends: None,
@@ -515,7 +565,7 @@ fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
         trusted_issuer: Some(token.trusted.id),
         attributes,
         actors: ActorChain::default(),
-        own: None,
+        passed_on: Vec::new(),
         parent: ParentToken {
             id: token.reference,
             // One that does not say when it was made cannot be shown to be newer than a revocation.
@@ -733,13 +783,15 @@ fn ceiling(
     resource: &Resource,
     policy: &Policy,
 ) -> Result<Option<Scopes>, AuthorizationError> {
+    // A way round over another audience gives back nothing that was once left out.
     let token_scopes = subject
-        .own
-        .as_ref()
+        .passed_on
+        .iter()
         .filter(|(audience, _)| audience == resource.identifier.as_str())
-        .map(|(_, scopes)| scopes);
+        .map(|(_, scopes)| scopes.clone())
+        .reduce(|all, scopes| all.intersection(&scopes).cloned().collect());
     let Some(aggregate) = &subject.agent else {
-        return Ok(token_scopes.cloned());
+        return Ok(token_scopes);
     };
     let Some(granted) = reach(&aggregate.agent, policy).remove(&resource.id) else {
         return Err(AuthorizationError::InvalidTarget(format!(

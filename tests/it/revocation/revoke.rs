@@ -177,3 +177,23 @@ async fn what_was_made_from_a_revoked_token_ends_with_it_and_what_it_was_made_fr
     {"below":2,"exp":1800000900}
     "#);
 }
+
+#[tokio::test]
+async fn one_client_cannot_fill_the_revocation_list_for_everybody() {
+    let (issuer, mailer, printer) = two_agents().await;
+    let token = token_of(&issuer, &mailer).await;
+    let mut limited = None;
+    for _ in 0..200 {
+        let answer = ask(&issuer, "revoke", &mailer, &[("token", &token)]).await;
+        if answer.status != 200 {
+            limited = Some(answer);
+            break;
+        }
+    }
+    let answer = limited.expect("a limit");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_snapshot!(answer, @r#"429 {"error":"temporarily_unavailable","error_description":"too many revocations by this client; an administrator can end all its tokens at once with: firman token revoke --subject SUBJECT"}"#);
+    let token = token_of(&issuer, &printer).await;
+    revoke(&issuer, &printer, &token).await;
+    assert!(!is_active(&issuer, &printer, &token).await);
+}

@@ -148,3 +148,38 @@ async fn a_revoked_token_without_jti_is_revoked_under_its_other_signature_too() 
         );
     }
 }
+
+#[tokio::test]
+async fn a_scope_that_was_left_out_does_not_come_back_by_a_way_round() {
+    let scene = Scene::new().await;
+    let issuer = &scene.issuer;
+    delegate("mailer", "user:partner:*", "mail")
+        .add(issuer)
+        .await;
+    let first = scene
+        .planner_for_alice(&[("scope", "read")])
+        .await
+        .assert_issued();
+    let to_id = [("requested_token_type", ID_TOKEN)];
+    let mut token = exchange(issuer, &scene.mailer, &first, &to_id)
+        .await
+        .assert_issued();
+    let at_mail = [("subject_token_type", ID_TOKEN), ("resource", MAIL)];
+    let answer = exchange(issuer, &scene.mailer, &token, &at_mail).await;
+    assert_eq!(answer.claims()["scope"], "read");
+    // Nor by going round in a circle until nobody looks any more.
+    let again = [
+        ("subject_token_type", ID_TOKEN),
+        ("requested_token_type", ID_TOKEN),
+    ];
+    for _ in 0..127 {
+        token = exchange(issuer, &scene.mailer, &token, &again)
+            .await
+            .assert_issued();
+    }
+    let answer = exchange(issuer, &scene.mailer, &token, &again).await;
+    assert_eq!(
+        refusal(&answer),
+        r#"400 {"error":"invalid_request","error_description":"subject_token: it was made in more than 128 steps"}"#
+    );
+}
