@@ -226,36 +226,30 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The request that the agent makes under a delegation (RFC 8693 §2.1).
+/// What the agent runs under a delegation (RFC 8693 §2.1).
 async fn exchange(delegation: &Value, admin: &AdminClient) -> String {
     let url = admin.issuer_url().await;
-    let endpoint = format!("{}/oauth2/token", url.trim_end_matches('/'));
+    let actor = text(delegation, "actor");
+    let mut command = vec![
+        "firman token exchange --issuer".to_owned(),
+        shell_word(url.trim_end_matches('/')),
+        format!("--client-id {actor} --key {actor}.pem --subject-token FILE"),
+    ];
     // Where others may act already, the subject token is one of ours.
     let is_foreign = text(delegation, "subject").starts_with("user:")
         && delegation["max_depth"].as_u64() == Some(1);
-    let kind = if is_foreign { "jwt" } else { "access_token" };
-    let mut parameters = vec![
-        format!("-u \"{}:$SECRET\"", text(delegation, "actor")),
-        "-d grant_type=urn:ietf:params:oauth:grant-type:token-exchange".to_owned(),
-        "--data-urlencode \"subject_token=$SUBJECT_TOKEN\"".to_owned(),
-        format!("-d subject_token_type=urn:ietf:params:oauth:token-type:{kind}"),
-        format!(
-            "--data-urlencode {}",
-            shell_word(&format!("resource={}", text(delegation, "identifier")))
-        ),
-    ];
+    if is_foreign {
+        command.push("--subject-token-type jwt".to_owned());
+    }
+    command.push(format!(
+        "--resource {}",
+        shell_word(&text(delegation, "identifier"))
+    ));
     if delegation["scopes"].is_array() {
         let scope = names(delegation, "scopes").replace(", ", " ");
-        parameters.push(format!(
-            "--data-urlencode {}",
-            shell_word(&format!("scope={scope}"))
-        ));
+        command.push(format!("--scope {}", shell_word(&scope)));
     }
-    format!(
-        "curl -s {} \\\n  {}",
-        shell_word(&endpoint),
-        parameters.join(" \\\n  ")
-    )
+    command.join(" ")
 }
 
 async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {

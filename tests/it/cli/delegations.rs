@@ -90,13 +90,7 @@ fn a_delegation_is_made_and_the_exchange_is_shown() {
     created     [TIME]
     id          [ID]
     ----- stderr
-    Next: curl -s [ISSUER]/oauth2/token \
-      -u "triage:$SECRET" \
-      -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \
-      --data-urlencode "subject_token=$SUBJECT_TOKEN" \
-      -d subject_token_type=urn:ietf:params:oauth:token-type:access_token \
-      --data-urlencode resource=https://mail.example.com \
-      --data-urlencode scope=read
+    Next: firman token exchange --issuer [ISSUER] --client-id triage --key triage.pem --subject-token FILE --resource https://mail.example.com --scope read
     "#);
     assert_snapshot!(live.run("delegation add --actor helpdesk --subject 'user:okta:*' --resource https://mail.example.com --depth 2 --for 2592030s"), @r#"
     exit code 0
@@ -114,12 +108,7 @@ fn a_delegation_is_made_and_the_exchange_is_shown() {
     ----- stderr
     Warning: no role of the agent 'helpdesk' grants the resource 'mail', so that every exchange is refused; give it one that does: firman agent edit helpdesk --add-role ROLE
     Warning: there is no trusted issuer 'okta' as yet, so that nobody has such a subject
-    Next: curl -s [ISSUER]/oauth2/token \
-      -u "helpdesk:$SECRET" \
-      -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \
-      --data-urlencode "subject_token=$SUBJECT_TOKEN" \
-      -d subject_token_type=urn:ietf:params:oauth:token-type:access_token \
-      --data-urlencode resource=https://mail.example.com
+    Next: firman token exchange --issuer [ISSUER] --client-id helpdesk --key helpdesk.pem --subject-token FILE --resource https://mail.example.com
     "#);
 }
 
