@@ -68,11 +68,12 @@ pub(crate) struct TrustedKeys {
 #[derive(Debug)]
 struct Known {
     version: i64,
+    source: KeySource,
     state: Mutex<State>,
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     held: Option<(Arc<PublicJwkSet>, UnixTime)>,
     tried_at: Option<UnixTime>,
@@ -132,13 +133,19 @@ impl TrustedKeys {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match all.get(&trusted.id) {
             Some(known) if known.version == trusted.version => Arc::clone(known),
-            Some(_) | None => {
+            older => {
+                // A change of anything but where the keys come from leaves what is known of them: the issuer
+                // may be away at this very moment.
+                let source = &trusted.definition.keys;
+                let same = older.filter(|older| older.source == *source);
+                let state = same.map(|older| older.state().clone()).unwrap_or_default();
                 if all.len() >= ISSUERS_MAX {
                     all.clear();
                 }
                 let fresh = Arc::new(Known {
                     version: trusted.version,
-                    state: Mutex::default(),
+                    source: source.clone(),
+                    state: Mutex::new(state),
                     fetching: Arc::default(),
                 });
                 all.insert(trusted.id.clone(), Arc::clone(&fresh));

@@ -3,6 +3,7 @@
 use firman::ports::fetch::{HttpFetcher, Loopback};
 use firman::testing::TestOptions;
 use insta::assert_snapshot;
+use reqwest::Method;
 
 use super::*;
 use crate::oauth2::{Answers, REFUSED};
@@ -64,6 +65,12 @@ async fn an_issuer_that_is_down_is_believed_for_a_day() {
     stand_in.is_down();
     issuer.clock.advance(86_000);
     let token = stand_in.token(&issuer, TestKey::Es256, START + 86_000);
+    let _ = present(&issuer, None, &token).await.assert_issued();
+    // Nor does an edit that has nothing to do with the keys lose them.
+    let path = "/trusted-issuers/platform";
+    let edit = json!({ "description": "the build farm" });
+    let edited = issuer.admin(Method::PATCH, path, Some(&edit)).await;
+    assert_eq!(edited.status, 200, "{edited}");
     let _ = present(&issuer, None, &token).await.assert_issued();
     // A key that may be new cannot be told from one that is made up.
     let unknown = stand_in.token(&issuer, TestKey::Es256Second, START + 86_000);
