@@ -3,7 +3,7 @@
 //!
 //! Cases without a test here: TE-017 over HTTP (secrets are made by the issuer and hold none of those
 //! characters; a unit test in `oauth/client_auth` decodes them), TE-035 (there is no console),
-//! TE-045's health page (there is no `/readyz`), TE-047 (there is one grant), CA-004's `kill -9` (a stop
+//! TE-045's health page (there is no `/readyz`), TE-047 (no agent is barred from one grant), CA-004's `kill -9` (a stop
 //! in order here, and on PostgreSQL a second process beside one that never stopped), CA-032's refetching
 //! and CA-055 to CA-061 (there are no `jwks_uri` credentials).
 
