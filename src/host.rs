@@ -520,7 +520,10 @@ async fn append_system_entry(
     let entries = chain(settings.id.as_str(), (head.seq, head.hash), vec![draft]);
     tx.append_audit(&settings.id, &entries).await?;
     match entries.last() {
-        Some(last) => tx.set_head(&settings.id, last.seq, &last.hash).await,
+        Some(last) => {
+            tx.set_head(&settings.id, (last.seq, &last.hash), None)
+                .await
+        }
         None => Ok(()),
     }
 }

@@ -42,6 +42,13 @@ impl Change {
         self.at.seconds()
     }
 
+    /// The moment up to which a mark ends tokens: this second, or the `iat` of the newest token that was
+    /// recorded, which a replica whose clock is ahead may have made.
+    #[must_use]
+    pub fn ends_until(&self) -> UnixTime {
+        self.now().max(self.head.newest_iat)
+    }
+
     /// Adds an audit entry. `detail` is a JSON object and holds no secret.
     pub fn audit(
         &mut self,
@@ -80,12 +87,13 @@ impl Issuer {
     /// # Errors
     /// When the database cannot be written.
     pub async fn begin(&self, caller: &Caller, touches: Touches) -> Result<Change, IssuerError> {
-        let at = self.ports.clock.now_millis();
         let mut tx = self.store.write().await?;
         let head = tx
             .lock_head(&self.id)
             .await?
             .ok_or_else(|| IssuerError::not_found("issuer", &self.url))?;
+        // Under the lock: what was recorded while this change waited for it is older than the change.
+        let at = self.ports.clock.now_millis();
         let version = tx
             .bump_registry_version(&self.id, touches == Touches::Policy)
             .await?;
@@ -130,7 +138,7 @@ impl Issuer {
         } = change;
         let entries = chain(self.id.as_str(), (head.seq, head.hash), drafts);
         if let Some(last) = entries.last() {
-            tx.set_head(&self.id, last.seq, &last.hash).await?;
+            tx.set_head(&self.id, (last.seq, &last.hash), None).await?;
         }
         tx.append_audit(&self.id, &entries).await?;
         tx.commit().await

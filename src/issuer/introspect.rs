@@ -56,13 +56,10 @@ impl Issuer {
         if !token.is_vouched_for(&self.policy()) {
             return Ok(false);
         }
-        let principals = token.principals(&self.url);
-        if tx
-            .is_token_revoked(&self.id, &token.token_id, &principals, token.issued_at)
-            .await?
-        {
+        if self.is_ended(tx, token).await? {
             return Ok(false);
         }
+        let principals = token.principals(&self.url);
         // The one who got it is an agent of ours; a subject may be somebody from outside.
         let mut names = vec![token.client_id.clone()];
         for subject in &principals {

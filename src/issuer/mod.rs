@@ -22,6 +22,7 @@ pub mod introspect;
 pub mod key_consumers;
 pub mod keyring;
 pub mod ledger;
+pub mod line;
 pub mod mint;
 pub mod own_token;
 pub mod page;

@@ -3,13 +3,14 @@
 //! however often it is asked for.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use crate::domain::settings::SKEW_SECONDS;
 use crate::ports::time::UnixTime;
-use crate::store::{RevokedToken, StoreError, SubjectMark};
+use crate::store::{EndKind, EndMark, RevokedToken, StoreError};
 
 use super::keyring::Rendered;
 use super::mint::MintError;
@@ -25,12 +26,12 @@ pub const REVOCATION_LIST_MAX_AGE_SECONDS: u32 = 30;
 const LOOKED_UP_SECONDS: i64 = 10;
 /// A list that did not change is signed anew after so many seconds, long before it ends.
 const SIGNED_ANEW_SECONDS: i64 = 300;
-/// Most tokens and most subjects in a list: some 700 KiB each. More, and the list says that it is not whole.
+/// Most tokens, subjects and delegations in a list: some 700 KiB each. More, and the list says that it is not whole.
 const ENTRIES_MAX: usize = 10_000;
 
 /// The list as it was last made.
 #[derive(Default)]
-pub(crate) struct KeptList(Mutex<Option<Kept>>);
+pub(crate) struct KeptList(Mutex<Option<Kept>>, AtomicU64);
 
 impl fmt::Debug for KeptList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,11 +45,20 @@ struct Kept {
     kid: String,
     signed_at: UnixTime,
     looked_up_at: UnixTime,
-    version: i64,
+    /// The registry version, and the number of ends that this process recorded besides.
+    version: (i64, u64),
+}
+
+impl KeptList {
+    /// Has the database asked again by the next that reads the list: a token ended without a change of the
+    /// registry.
+    pub(crate) fn is_outdated(&self) {
+        self.1.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 impl Kept {
-    fn is_fresh(&self, version: i64, now: UnixTime) -> bool {
+    fn is_fresh(&self, version: (i64, u64), now: UnixTime) -> bool {
         self.version == version && (0..LOOKED_UP_SECONDS).contains(&now.since(self.looked_up_at))
     }
 
@@ -62,7 +72,8 @@ impl Kept {
 #[derive(PartialEq, Eq)]
 struct Contents {
     tokens: Vec<RevokedToken>,
-    marks: Vec<SubjectMark>,
+    subjects: Vec<EndMark>,
+    delegations: Vec<EndMark>,
     is_whole: bool,
 }
 
@@ -75,7 +86,10 @@ impl Issuer {
         let now = self.ports.clock.now();
         // Held while it is made: whoever asks meanwhile gets the same one.
         let mut kept = self.kept_list.0.lock().await;
-        let version = self.registry_version();
+        let version = (
+            self.registry_version(),
+            self.kept_list.1.load(Ordering::Acquire),
+        );
         if let Some(kept) = kept.as_ref().filter(|kept| kept.is_fresh(version, now)) {
             return Ok(kept.rendered.clone());
         }
@@ -117,9 +131,16 @@ impl Issuer {
         let mut tokens = tx
             .revoked_tokens(&self.id, now.plus(-SKEW_SECONDS), None, limit)
             .await?;
-        let mut marks = tx.subject_marks(&self.id, now, None, limit).await?;
+        let mut subjects = tx
+            .end_marks(&self.id, EndKind::Subject, now, (None, limit))
+            .await?;
+        let mut delegations = tx
+            .end_marks(&self.id, EndKind::Delegation, now, (None, limit))
+            .await?;
         tx.rollback().await?;
-        let is_whole = tokens.len() <= ENTRIES_MAX && marks.len() <= ENTRIES_MAX;
+        let is_whole = [tokens.len(), subjects.len(), delegations.len()]
+            .iter()
+            .all(|&entries| entries <= ENTRIES_MAX);
         if !is_whole {
             tracing::warn!(
                 most = ENTRIES_MAX,
@@ -127,10 +148,12 @@ impl Issuer {
             );
         }
         tokens.truncate(ENTRIES_MAX);
-        marks.truncate(ENTRIES_MAX);
+        subjects.truncate(ENTRIES_MAX);
+        delegations.truncate(ENTRIES_MAX);
         Ok(Contents {
             tokens,
-            marks,
+            subjects,
+            delegations,
             is_whole,
         })
     }
@@ -143,18 +166,20 @@ impl Contents {
             .iter()
             .map(|token| json!({ "jti": token.token_id, "exp": token.expires_at.0 }))
             .collect();
-        let not_before: Map<String, Value> = self
-            .marks
-            .iter()
-            .map(|mark| (mark.subject.clone(), json!(mark.not_before.0)))
-            .collect();
+        let until = |marks: &[EndMark]| -> Map<String, Value> {
+            marks
+                .iter()
+                .map(|mark| (mark.key.clone(), json!(mark.not_before.0)))
+                .collect()
+        };
         json!({
             "iss": issuer,
             "iat": now.0,
             "exp": now.plus(REVOCATION_LIST_LIFETIME_SECONDS).0,
             "complete": self.is_whole,
             "revoked": revoked,
-            "not_before": not_before,
+            "not_before": until(&self.subjects),
+            "delegations": until(&self.delegations),
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::text;
 use crate::domain::trusted_issuer::{
     CLAIM_MAX_BYTES, DEFAULT_MAX_LIFETIME_SECONDS, ENTRIES_MAX, JtiPolicy, KeySource,
     MAX_LIFETIME_CEILING_SECONDS, SPIFFE_SCHEME, TRUSTED_ISSUERS_MAX, TrustDefinition,
-    TrustedIssuer, URL_MAX_BYTES, check_claims,
+    TrustedIssuer, URL_MAX_BYTES, USER_PREFIX, check_claims,
 };
 use crate::ports::fetch::FetchError;
 
@@ -208,6 +208,9 @@ impl Issuer {
         }
         self.write_trusted_issuer(&mut change, &before, &mut after)
             .await?;
+        if before.definition.subject && !after.definition.subject {
+            self.end_tokens_of_users(&mut change, &before).await?;
+        }
         change.audit(
             AuditEvent::TrustedIssuerChanged,
             target(&after),
@@ -256,6 +259,7 @@ impl Issuer {
         after.removed_at = Some(now);
         self.write_trusted_issuer(&mut change, &before, &mut after)
             .await?;
+        self.end_tokens_of_users(&mut change, &before).await?;
         let detail = json!({
             "url": before.url,
             "credentials_revoked": credentials,
@@ -268,6 +272,18 @@ impl Issuer {
             &detail,
         );
         self.finish(change).await
+    }
+
+    /// Ends, within a change, the tokens so far of all users of a trusted issuer: to trust it again later does not
+    /// bring them back.
+    async fn end_tokens_of_users(
+        &self,
+        change: &mut Change,
+        trusted: &TrustedIssuer,
+    ) -> Result<(), IssuerError> {
+        let users = format!("{USER_PREFIX}{}:", trusted.name);
+        self.end_tokens_of(change, &users).await?;
+        Ok(())
     }
 
     async fn revoke_resting_credentials(

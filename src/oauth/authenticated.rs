@@ -22,36 +22,35 @@ use crate::store::AgentAggregate;
 
 use super::error::OAuthError;
 use super::form::Form;
+use super::in_flight::Place;
 use super::{Shared, client_auth};
 
 /// Longest wait for an answer: past it the database is away, and clients have better things to do than
 /// to wait. What is under way then is dropped: the ledger records nothing nobody waits for.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// A proof that went stale is looked at once more on fresh rows, then given up.
-const ATTEMPTS: u32 = 2;
-
 /// The client of a request that mints nothing, let in: authenticated as at the token endpoint (RFC 7662
-/// §2.1, RFC 7009 §2.1), its assertion used up.
+/// §2.1), its assertion used up, with its place among the requests that it may have in flight.
 pub(super) async fn admitted(
     shared: &Shared,
     caller: &Caller,
     headers: &HeaderMap,
     form: &Form,
-) -> Result<AuthenticatedClient, OAuthError> {
+) -> Result<(AuthenticatedClient, Place), OAuthError> {
     let presented = client_auth::parse(headers, form)?;
-    for _ in 0..ATTEMPTS {
+    // A proof that went stale is looked at again on fresh rows, until the answer is due.
+    loop {
         let client = authenticate(shared, &presented, caller).await?;
+        let place = shared.in_flight.place(&client.aggregate().agent.id).await;
         let admission = shared.issuer.admit(&client).await;
         match admission.map_err(|error| OAuthError::unavailable().because(error))? {
-            Admission::Admitted => return Ok(client),
+            Admission::Admitted => return Ok((client, place)),
             Admission::Stale => {}
-            Admission::Replayed => {
-                let used = (Spent::ClientAssertion, Value::Null);
+            Admission::Replayed(what) => {
+                let used = (what, Value::Null);
                 return Err(replayed(&shared.issuer, client.aggregate(), caller, used));
             }
         }
     }
-    Err(OAuthError::unavailable().because("the registry changed under the request twice"))
 }
 
 /// The answer to something that is taken once and was used before, audited.

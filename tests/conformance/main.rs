@@ -121,9 +121,10 @@ conformance! {
         delegations_are_found_by_the_subjects_that_they_take,
         what_a_delegation_speaks_of_has_a_name_removed_or_not;
     lineage:
-        a_revoked_token_takes_those_below_it,
-        a_revoked_delegation_takes_its_tokens_and_those_below,
-        a_mark_ends_earlier_tokens_and_only_moves_forward,
+        a_root_that_two_tokens_bring_is_one_row,
+        a_line_is_read_upward_to_its_root,
+        a_revoked_token_is_found_by_its_id,
+        a_mark_only_moves_forward_and_is_of_one_kind,
         revocations_go_when_the_tokens_would_have_expired,
         revocations_and_marks_are_read_in_pages,
         lineage_reads_back_whole;

@@ -43,8 +43,14 @@ async fn minted(issuer: &TestIssuer, agent: &TestAgent) -> Minted {
         .await
         .unwrap();
     let request = ClientCredentialsRequest::default();
-    let authorization =
-        client_credentials::authorize(&client, &request, None, &handle.policy()).unwrap();
+    let authorization = client_credentials::authorize(
+        &client,
+        &request,
+        None,
+        &handle.policy(),
+        issuer.clock.now(),
+    )
+    .unwrap();
     handle
         .mint(authorization, &Caller::system(), issuer.clock.now_millis())
         .unwrap()

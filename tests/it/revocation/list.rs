@@ -85,7 +85,7 @@ async fn the_list_is_taken_for_nothing_else() {
 async fn the_list_tells_tokens_and_subjects_and_is_signed_by_the_issuer() {
     let (issuer, mailer, _) = two_agents().await;
     let empty = claims(&issuer).await;
-    assert_snapshot!(empty.to_string().replace(&issuer.url, "ISSUER"), @r#"{"complete":true,"exp":1800003600,"iat":1800000000,"iss":"ISSUER","not_before":{},"revoked":[]}"#);
+    assert_snapshot!(empty.to_string().replace(&issuer.url, "ISSUER"), @r#"{"complete":true,"delegations":{},"exp":1800003600,"iat":1800000000,"iss":"ISSUER","not_before":{},"revoked":[]}"#);
     let mut ids = Vec::new();
     for _ in 0..3 {
         let token = token_of(&issuer, &mailer).await;
