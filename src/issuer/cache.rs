@@ -131,6 +131,8 @@ impl Policy {
 pub struct Registry {
     policy: ArcSwap<Policy>,
     agents: Cache<String, Arc<AgentAggregate>>,
+    /// Names by subject. A subject is never given to another agent, so that what is in here stays true.
+    names: Cache<String, String>,
     seen: AtomicI64,
     cold_reads: Semaphore,
     /// Held while entries are replaced or added, so that an old row never follows a newer `seen`.
@@ -144,6 +146,7 @@ impl Registry {
         Self {
             policy: ArcSwap::from_pointee(policy),
             agents: Cache::new(AGENTS_CACHED),
+            names: Cache::new(AGENTS_CACHED),
             seen: AtomicI64::new(seen),
             cold_reads: Semaphore::new(COLD_READS),
             renewal: Mutex::new(()),
@@ -192,6 +195,17 @@ impl Registry {
         Ok(aggregate)
     }
 
+    /// The name of the agent with a subject, if it is known here.
+    #[must_use]
+    pub fn name_of(&self, subject: &str) -> Option<String> {
+        self.names.get(subject)
+    }
+
+    /// Keeps the name of the agent with a subject, as the database has it.
+    pub fn note_name(&self, subject: &str, name: &str) {
+        self.names.insert(subject.to_owned(), name.to_owned());
+    }
+
     /// The version of a cached agent.
     #[must_use]
     pub fn cached_version(&self, client_id: &str) -> Option<i64> {
@@ -222,6 +236,7 @@ impl Registry {
         let _renewal = self.renewal.lock().await;
         let policy = Policy::load(tx, issuer, sealing, None).await?;
         self.agents.clear();
+        self.names.clear();
         self.policy.store(Arc::new(policy));
         self.seen.store(head.registry_version, Ordering::Release);
         Ok(())

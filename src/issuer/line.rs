@@ -207,24 +207,37 @@ pub(super) struct Traced {
 }
 
 impl Issuer {
-    /// Where a token of ours comes from; `None` when a row on the way is missing.
+    /// Where a token of ours comes from; `None` when a row on the way is missing. Reads nothing for a token that
+    /// is a root.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub(super) async fn line(
-        &self,
-        tx: &mut Tx,
-        token: &OwnToken,
-    ) -> Result<Option<Traced>, StoreError> {
-        let principals = token.principals(&self.url);
-        // What was made by exchange has an actor: the agent that presented itself.
+    pub(super) async fn traced(&self, token: &OwnToken) -> Result<Option<Traced>, StoreError> {
         if token.actors.is_empty() {
-            let line = Line::of_root(token.token_id.clone(), principals, token.issued_at);
-            let rows = Vec::new();
-            return Ok(Some(Traced { line, rows }));
+            return Ok(Some(self.traced_root(token)));
+        }
+        let mut tx = self.store.read().await?;
+        let traced = self.line(&mut tx, token).await?;
+        tx.rollback().await?;
+        Ok(traced)
+    }
+
+    /// What was made by exchange has an actor, the agent that presented itself: this has none.
+    fn traced_root(&self, token: &OwnToken) -> Traced {
+        let principals = token.principals(&self.url);
+        Traced {
+            line: Line::of_root(token.token_id.clone(), principals, token.issued_at),
+            rows: Vec::new(),
+        }
+    }
+
+    /// [`Issuer::traced`], within a transaction.
+    async fn line(&self, tx: &mut Tx, token: &OwnToken) -> Result<Option<Traced>, StoreError> {
+        if token.actors.is_empty() {
+            return Ok(Some(self.traced_root(token)));
         }
         let rows = tx.ancestry(&self.id, &token.token_id, ROWS_MAX).await?;
-        let line = Line::of_rows(&rows, principals, token.issued_at);
+        let line = Line::of_rows(&rows, token.principals(&self.url), token.issued_at);
         Ok(line.map(|line| Traced { line, rows }))
     }
 

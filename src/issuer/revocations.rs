@@ -370,9 +370,9 @@ impl Issuer {
 
     /// What is known of a token by its `jti`; `None` when none was issued with it.
     async fn issued(&self, tx: &mut Tx, token_id: &str) -> Result<Option<Issued>, StoreError> {
+        // The row of a root of ours does not say which agent got it; the audit does.
         if let Some(row) = tx.lineage(&self.id, token_id).await?
-            && row.proven.is_none()
-            && row.made.is_some()
+            && (row.made.is_some() || row.proven.is_some())
         {
             return Ok(Some(Issued {
                 token_id: row.token_id,
@@ -393,7 +393,7 @@ impl Issuer {
                 expires_at: UnixTime(expires_at),
             }));
         }
-        // A token from outside: what was made from it ends, and nothing more can be made from it.
+        // A token from outside that an older version exchanged, without a row of its own.
         let first = tx.lineage_children(&self.id, token_id, 1).await?.pop();
         Ok(first.map(|child| Issued {
             token_id: token_id.to_owned(),

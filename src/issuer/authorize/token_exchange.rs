@@ -285,9 +285,7 @@ impl Issuer {
             }
             concerned.push(agent);
         }
-        let mut tx = self.store.read().await?;
-        let traced = self.line(&mut tx, &token).await?;
-        tx.rollback().await?;
+        let traced = self.traced(&token).await?;
         let origin = traced_origin(&token, traced).map_err(refused)?;
         let trusted_issuer = match token.subject_profile.as_str() {
             USER => trusted_issuer_of(&token.subject, policy),
@@ -369,13 +367,23 @@ impl Issuer {
         &self,
         subject: &str,
     ) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
-        let mut tx = self.store.read().await?;
-        let name = tx.agent_name_by_subject(&self.id, subject).await?;
-        tx.rollback().await?;
-        match name {
-            Some(name) => self.registry.agent(&self.store, &self.id, &name).await,
-            None => Ok(None),
+        let name = match self.registry.name_of(subject) {
+            Some(name) => Some(name),
+            None => {
+                let mut tx = self.store.read().await?;
+                let name = tx.agent_name_by_subject(&self.id, subject).await?;
+                tx.rollback().await?;
+                name
+            }
+        };
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let agent = self.registry.agent(&self.store, &self.id, &name).await?;
+        if agent.is_some() {
+            self.registry.note_name(subject, &name);
         }
+        Ok(agent)
     }
 }
 

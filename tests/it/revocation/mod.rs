@@ -150,7 +150,7 @@ async fn note_parent(issuer: &TestIssuer, child: &str, parent: &str, actor: &str
         subject: subject.to_owned(),
         audience: "https://mail.example".to_owned(),
         scopes: String::new(),
-        proven: None,
+        proven: parent.contains(':').then(std::collections::BTreeMap::new),
         issued_at: UnixTime(START),
         expires_at: UnixTime(START + 900),
     };
