@@ -117,6 +117,12 @@ const REVOKED: &str = "SELECT token_id, revoked_at, expires_at FROM revoked_toke
      WHERE issuer_id = $1 AND expires_at > $2 AND token_id > $3 ORDER BY token_id LIMIT $4";
 const MARKS: &str = "SELECT subject, not_before, expires_at FROM subject_marks \
      WHERE issuer_id = $1 AND expires_at > $2 AND subject > $3 ORDER BY subject LIMIT $4";
+const PURGE: &str = "DELETE FROM token_lineage WHERE issuer_id = $1 AND token_id IN \
+     (SELECT token_id FROM token_lineage WHERE issuer_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)";
+const HOLDS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM used_assertions WHERE issuer_id = $1 AND expires_at < $2) \
+     OR EXISTS (SELECT 1 FROM revoked_tokens WHERE issuer_id = $1 AND expires_at < $2) \
+     OR EXISTS (SELECT 1 FROM subject_marks WHERE issuer_id = $1 AND expires_at < $2) \
+     OR EXISTS (SELECT 1 FROM token_lineage WHERE issuer_id = $1 AND expires_at < $2)";
 const PURGE_REVOKED: &str = "DELETE FROM revoked_tokens WHERE issuer_id = $1 AND token_id IN \
      (SELECT token_id FROM revoked_tokens WHERE issuer_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)";
 const PURGE_MARKS: &str = "DELETE FROM subject_marks WHERE issuer_id = $1 AND subject IN \
@@ -356,5 +362,40 @@ impl Tx {
             )?;
         }
         Ok(purged)
+    }
+
+    /// Whether a used assertion, a revocation, a mark or a lineage expired before `before`, so that a purge
+    /// would forget it.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn holds_expired(
+        &mut self,
+        issuer: &IssuerId,
+        before: UnixTime,
+    ) -> Result<bool, StoreError> {
+        on_engine!(self, connection => sqlx::query_scalar(HOLDS_EXPIRED)
+            .bind(issuer.as_str())
+            .bind(before.0)
+            .fetch_one(connection))
+    }
+
+    /// Forgets where at most `limit` tokens that expired before `before` came from; how many.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn purge_lineage(
+        &mut self,
+        issuer: &IssuerId,
+        before: UnixTime,
+        limit: i64,
+    ) -> Result<u64, StoreError> {
+        execute!(
+            self,
+            sqlx::query(PURGE)
+                .bind(issuer.as_str())
+                .bind(before.0)
+                .bind(limit)
+        )
     }
 }

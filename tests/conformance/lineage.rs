@@ -221,3 +221,30 @@ pub(crate) async fn lineage_reads_back_whole(store: &Store) {
     );
     tx.commit().await.unwrap();
 }
+
+pub(crate) async fn what_has_expired_is_noticed_and_lineage_purged_in_portions(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    assert!(!tx.holds_expired(&home(), NOW.plus(9999)).await.unwrap());
+    tree(&mut tx).await;
+    // One row of the tree expires now, the others 600 seconds later.
+    assert!(!tx.holds_expired(&home(), NOW).await.unwrap());
+    assert!(tx.holds_expired(&home(), NOW.plus(1)).await.unwrap());
+    assert!(!tx.holds_expired(&other(), NOW.plus(1)).await.unwrap());
+    for (before, limit, purged) in [(0, 9, 0), (1, 9, 1), (600, 9, 0), (601, 3, 3), (601, 3, 1)] {
+        let before = NOW.plus(before);
+        assert_eq!(tx.purge_lineage(&other(), before, limit).await.unwrap(), 0);
+        assert_eq!(
+            tx.purge_lineage(&home(), before, limit).await.unwrap(),
+            purged,
+            "{before:?}"
+        );
+    }
+    assert_eq!(tx.lineage(&home(), "two").await.unwrap(), None);
+    assert!(!tx.holds_expired(&home(), NOW.plus(601)).await.unwrap());
+    tx.revoke_token(&home(), &revoked("one"), NOW)
+        .await
+        .unwrap();
+    assert!(tx.holds_expired(&home(), NOW.plus(601)).await.unwrap());
+    tx.commit().await.unwrap();
+}
