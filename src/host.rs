@@ -35,10 +35,10 @@ use crate::store::{Store, StoreError, Tx};
 /// How often the process looks whether anything is due: keys to rotate, rows of other replicas to
 /// read, used assertions and old revocations to forget. Well below the publish-ahead time of keys.
 pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
-/// Used assertions and revocations are kept this much longer than what they refuse could be used, in
-/// seconds, so that a clock that is set back does not open it again.
+/// Used assertions, revocations and the lineage of tokens are kept this much longer than they are needed, in
+/// seconds, so that a clock that is set back opens nothing again.
 const KEPT_SECONDS: i64 = 86_400;
-/// Used assertions, revoked tokens and marks each forgotten in one transaction: tokens wait for it.
+/// Used assertions, revoked tokens, marks and lineages each forgotten in one transaction: tokens wait for it.
 const PURGE_MAX: u32 = 1_000;
 /// Such transactions in one go: 10,000 assertions a second, more than are used.
 const PURGES: u32 = 50;
@@ -283,21 +283,25 @@ impl Host {
         self.store.close().await;
     }
 
-    /// Forgets what only tokens and assertions that are long over would need.
+    /// Forgets what only tokens and assertions that are long over would need. With nothing to forget it
+    /// only reads: every write waits for the disk, and tokens wait for the lock.
     async fn forget(&self) -> Result<(), StoreError> {
         let before = self.issuer.ports().clock.now().plus(-KEPT_SECONDS);
         for _ in 0..PURGES {
+            let mut tx = self.store.read().await?;
+            let is_due = tx.holds_expired(&self.issuer.id, before).await?;
+            tx.rollback().await?;
+            if !is_due {
+                break;
+            }
             let mut tx = self.store.write().await?;
             tx.lock_head(&self.issuer.id).await?;
             let most = i64::from(PURGE_MAX);
-            let assertions = tx
-                .purge_used_assertions(&self.issuer.id, before, most)
+            tx.purge_used_assertions(&self.issuer.id, before, most)
                 .await?;
-            let revocations = tx.purge_revocations(&self.issuer.id, before, most).await?;
+            tx.purge_revocations(&self.issuer.id, before, most).await?;
+            tx.purge_lineage(&self.issuer.id, before, most).await?;
             tx.commit().await?;
-            if assertions.max(revocations) < u64::from(PURGE_MAX) {
-                break;
-            }
         }
         Ok(())
     }

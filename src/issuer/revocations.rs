@@ -16,7 +16,7 @@ use crate::domain::text;
 use crate::domain::trusted_issuer::MAX_LIFETIME_CEILING_SECONDS;
 use crate::domain::trusted_issuer::{USER_PREFIX, check_user_subject};
 use crate::ports::time::UnixTime;
-use crate::store::{AuditFilter, EndKind, EndMark, RevokedToken, StoreError, Tx};
+use crate::store::{EndKind, EndMark, RevokedToken, StoreError, Tx};
 
 use super::authenticate::{AuthenticatedClient, Spent};
 use super::change::{Change, Touches};
@@ -423,16 +423,6 @@ impl Issuer {
         tx: &mut Tx,
         token_id: &str,
     ) -> Result<Option<AuditEntry>, StoreError> {
-        for event in [AuditEvent::TokenIssued, AuditEvent::IdTokenIssued] {
-            let filter = AuditFilter {
-                event: Some(event),
-                token_id: Some(token_id.to_owned()),
-                ..AuditFilter::default()
-            };
-            if let Some(entry) = tx.audit_page(&self.id, &filter, None, 1).await?.pop() {
-                return Ok(Some(entry));
-            }
-        }
-        Ok(None)
+        tx.issue_entry(&self.id, token_id).await
     }
 }

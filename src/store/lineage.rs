@@ -175,14 +175,17 @@ const OF_TOKEN: &str = "SELECT token_id, parent_id, delegation_id, actor_id, roo
      issued_at, expires_at FROM token_lineage WHERE issuer_id = $1 AND token_id = $2";
 // CROSS JOIN: on SQLite the row above is looked up by its key, for each row of the line, and never the other
 // way round. A root's parent is '', which no token has. The limit ends a line that some fault made a circle.
-const ANCESTRY: &str = "WITH RECURSIVE line (token_id, parent_id, steps) AS ( \
-         SELECT token_id, parent_id, 0 FROM token_lineage WHERE issuer_id = $1 AND token_id = $2 \
+const ANCESTRY: &str = "WITH RECURSIVE line (steps, token_id, parent_id, delegation_id, actor_id, root_id, depth, subject, audience, \
+         scopes, claims, issued_at, expires_at) AS ( \
+         SELECT 0, token_id, parent_id, delegation_id, actor_id, root_id, depth, subject, audience, scopes, claims, \
+             issued_at, expires_at FROM token_lineage WHERE issuer_id = $1 AND token_id = $2 \
          UNION ALL \
-         SELECT above.token_id, above.parent_id, line.steps + 1 FROM line CROSS JOIN token_lineage AS above \
+         SELECT line.steps + 1, above.token_id, above.parent_id, above.delegation_id, above.actor_id, above.root_id, \
+             above.depth, above.subject, above.audience, above.scopes, above.claims, above.issued_at, above.expires_at \
+         FROM line CROSS JOIN token_lineage AS above \
          WHERE above.issuer_id = $1 AND above.token_id = line.parent_id AND line.steps < $3) \
-     SELECT own.token_id, own.parent_id, own.delegation_id, own.actor_id, own.root_id, own.depth, own.subject, own.audience, \
-         own.scopes, own.claims, own.issued_at, own.expires_at \
-     FROM line CROSS JOIN token_lineage AS own WHERE own.issuer_id = $1 AND own.token_id = line.token_id ORDER BY line.steps";
+     SELECT token_id, parent_id, delegation_id, actor_id, root_id, depth, subject, audience, scopes, claims, issued_at, expires_at \
+     FROM line ORDER BY steps";
 const CHILDREN: &str = "SELECT token_id, parent_id, delegation_id, actor_id, root_id, depth, subject, audience, scopes, claims, \
      issued_at, expires_at FROM token_lineage WHERE issuer_id = $1 AND parent_id = $2 ORDER BY token_id LIMIT $3";
 const REVOKE: &str = "INSERT INTO revoked_tokens (issuer_id, token_id, revoked_at, expires_at) VALUES ($1, $2, $3, $4) \
@@ -209,6 +212,12 @@ const REVOKED: &str = "SELECT token_id, revoked_at, expires_at FROM revoked_toke
      WHERE issuer_id = $1 AND expires_at > $2 AND token_id > $3 ORDER BY token_id LIMIT $4";
 const MARKS: &str = "SELECT kind, key, not_before, expires_at FROM end_marks \
      WHERE issuer_id = $1 AND kind = $2 AND expires_at > $3 AND key > $4 ORDER BY key LIMIT $5";
+const PURGE: &str = "DELETE FROM token_lineage WHERE issuer_id = $1 AND token_id IN \
+     (SELECT token_id FROM token_lineage WHERE issuer_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)";
+const HOLDS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM used_assertions WHERE issuer_id = $1 AND expires_at < $2) \
+     OR EXISTS (SELECT 1 FROM revoked_tokens WHERE issuer_id = $1 AND expires_at < $2) \
+     OR EXISTS (SELECT 1 FROM end_marks WHERE issuer_id = $1 AND expires_at < $2) \
+     OR EXISTS (SELECT 1 FROM token_lineage WHERE issuer_id = $1 AND expires_at < $2)";
 const PURGE_REVOKED: &str = "DELETE FROM revoked_tokens WHERE issuer_id = $1 AND token_id IN \
      (SELECT token_id FROM revoked_tokens WHERE issuer_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)";
 const PURGE_MARKS: &str = "DELETE FROM end_marks WHERE issuer_id = $1 AND (key, kind) IN \
@@ -476,5 +485,40 @@ impl Tx {
             )?;
         }
         Ok(purged)
+    }
+
+    /// Whether a used assertion, a revocation, a mark or a lineage expired before `before`, so that a purge
+    /// would forget it.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn holds_expired(
+        &mut self,
+        issuer: &IssuerId,
+        before: UnixTime,
+    ) -> Result<bool, StoreError> {
+        on_engine!(self, connection => sqlx::query_scalar(HOLDS_EXPIRED)
+            .bind(issuer.as_str())
+            .bind(before.0)
+            .fetch_one(connection))
+    }
+
+    /// Forgets where at most `limit` tokens that expired before `before` came from; how many.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn purge_lineage(
+        &mut self,
+        issuer: &IssuerId,
+        before: UnixTime,
+        limit: i64,
+    ) -> Result<u64, StoreError> {
+        execute!(
+            self,
+            sqlx::query(PURGE)
+                .bind(issuer.as_str())
+                .bind(before.0)
+                .bind(limit)
+        )
     }
 }

@@ -241,3 +241,40 @@ pub(crate) async fn revocations_and_marks_are_read_in_pages(store: &Store) {
     }
     tx.commit().await.unwrap();
 }
+
+pub(crate) async fn what_has_expired_is_noticed_and_lineage_purged_in_portions(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    assert!(!tx.holds_expired(&home(), NOW.plus(9999)).await.unwrap());
+    tree(&mut tx).await;
+    let over = LineageRow {
+        expires_at: NOW,
+        ..row("over", "one", ("d1", 2))
+    };
+    tx.insert_lineage(&home(), &[over]).await.unwrap();
+    // That row expires now, the five others 600 seconds later.
+    assert!(!tx.holds_expired(&home(), NOW).await.unwrap());
+    assert!(tx.holds_expired(&home(), NOW.plus(1)).await.unwrap());
+    assert!(!tx.holds_expired(&other(), NOW.plus(1)).await.unwrap());
+    for (before, limit, purged) in [(0, 9, 0), (1, 9, 1), (600, 9, 0), (601, 3, 3), (601, 3, 2)] {
+        let before = NOW.plus(before);
+        assert_eq!(tx.purge_lineage(&other(), before, limit).await.unwrap(), 0);
+        assert_eq!(
+            tx.purge_lineage(&home(), before, limit).await.unwrap(),
+            purged,
+            "{before:?}"
+        );
+    }
+    assert_eq!(tx.lineage(&home(), "two").await.unwrap(), None);
+    let after = NOW.plus(601);
+    assert!(!tx.holds_expired(&home(), after).await.unwrap());
+    tx.mark_ended(&home(), &mark(EndKind::Delegation, "d1", NOW))
+        .await
+        .unwrap();
+    assert!(tx.holds_expired(&home(), after).await.unwrap());
+    tx.purge_revocations(&home(), after, 9).await.unwrap();
+    assert!(!tx.holds_expired(&home(), after).await.unwrap());
+    tx.revoke_token(&home(), &revoked("one")).await.unwrap();
+    assert!(tx.holds_expired(&home(), after).await.unwrap());
+    tx.commit().await.unwrap();
+}

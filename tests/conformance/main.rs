@@ -16,6 +16,7 @@ mod key_consumers;
 mod keys;
 mod lineage;
 mod opening;
+mod plans;
 mod resources;
 mod roles;
 mod support;
@@ -127,7 +128,8 @@ conformance! {
         a_mark_only_moves_forward_and_is_of_one_kind,
         revocations_go_when_the_tokens_would_have_expired,
         revocations_and_marks_are_read_in_pages,
-        lineage_reads_back_whole;
+        lineage_reads_back_whole,
+        what_has_expired_is_noticed_and_lineage_purged_in_portions;
     administrators:
         an_administrators_name_and_token_are_never_given_out_twice,
         an_administrator_is_revoked_once,
@@ -144,5 +146,7 @@ conformance! {
         entries_read_back_whole_and_in_order,
         entries_are_filtered,
         entries_are_filtered_by_several_things_at_once,
+        an_agents_tokens_and_other_entries_are_one_page,
+        the_entry_with_which_a_token_left_is_found,
         the_last_token_of_an_agent_is_found;
 }
