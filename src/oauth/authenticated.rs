@@ -4,6 +4,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Json;
@@ -13,6 +14,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Value, json};
 
 use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::domain::id::AgentId;
 use crate::issuer::admission::Admission;
 use crate::issuer::authenticate::{
     AuthenticatedClient, AuthenticationError, PresentedCredential, Spent,
@@ -201,7 +203,45 @@ const REFUSAL_BURST: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
 const REVOCATIONS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1).expect("1 is not 0");
 const REVOCATION_BURST: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
 
-/// Counts what one caller does, in a fixed number of cells.
+/// Agents whose revocations are counted before the cells of those that may do as they like again are dropped.
+const COUNTED_AGENTS: usize = 1024;
+
+/// Counts the revocations of each agent for itself: one that is told to wait makes no other wait. It has as
+/// many cells as agents revoked something in the last minute, and some more.
+pub(crate) struct RevocationLimiter {
+    cells: DefaultKeyedRateLimiter<AgentId>,
+    swept_at: AtomicUsize,
+}
+
+impl std::fmt::Debug for RevocationLimiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RevocationLimiter")
+    }
+}
+
+impl RevocationLimiter {
+    pub(super) fn new() -> Self {
+        let quota = Quota::per_second(REVOCATIONS_PER_SECOND).allow_burst(REVOCATION_BURST);
+        Self {
+            cells: RateLimiter::keyed(quota),
+            swept_at: AtomicUsize::new(COUNTED_AGENTS),
+        }
+    }
+
+    /// Counts one more of an agent that proved itself; true when there were too many.
+    pub(super) fn is_exceeded(&self, agent: &AgentId) -> bool {
+        if self.cells.len() >= self.swept_at.load(Ordering::Relaxed) {
+            self.cells.retain_recent();
+            // Twice what is left, so that a sweep is paid for by as many new cells.
+            let next = COUNTED_AGENTS.max(2 * self.cells.len());
+            self.swept_at.store(next, Ordering::Relaxed);
+        }
+        self.cells.check_key(agent).is_err()
+    }
+}
+
+/// Counts refusals of strangers, in a fixed number of cells. Two that share one by chance share its limit, and
+/// only for what is wrong anyway.
 pub(crate) struct Limiter {
     hasher: RandomState,
     cells: DefaultKeyedRateLimiter<u16>,
@@ -214,17 +254,9 @@ impl std::fmt::Debug for Limiter {
 }
 
 impl Limiter {
-    /// For refusals, by address and claimed client.
+    /// By address and claimed client.
     pub(super) fn of_refusals() -> Self {
-        Self::new(Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST))
-    }
-
-    /// For revocations, by client.
-    pub(super) fn of_revocations() -> Self {
-        Self::new(Quota::per_second(REVOCATIONS_PER_SECOND).allow_burst(REVOCATION_BURST))
-    }
-
-    fn new(quota: Quota) -> Self {
+        let quota = Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST);
         Self {
             hasher: RandomState::new(),
             cells: RateLimiter::keyed(quota),
@@ -237,5 +269,24 @@ impl Limiter {
         self.cells
             .check_key(&u16::from_le_bytes([low, high]))
             .is_err()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_revokes_too_often_slows_no_other_down() {
+        let limiter = RevocationLimiter::new();
+        let busy = AgentId::from_text("busy");
+        let allowed = (0..1000).filter(|_| !limiter.is_exceeded(&busy)).count();
+        assert!((60..70).contains(&allowed), "{allowed}");
+        // With 65,536 shared cells some of so many would have met the busy one's.
+        for number in 0..200_000 {
+            let agent = AgentId::from_text(format!("agent-{number}"));
+            assert!(!limiter.is_exceeded(&agent), "{number}");
+        }
+        assert!(limiter.is_exceeded(&busy), "a sweep forgives nothing");
     }
 }

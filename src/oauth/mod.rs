@@ -31,7 +31,7 @@ use crate::issuer::keyring::Rendered;
 pub(crate) struct Shared {
     issuer: Arc<Issuer>,
     refusals: Arc<authenticated::Limiter>,
-    revocations: Arc<authenticated::Limiter>,
+    revocations: Arc<authenticated::RevocationLimiter>,
     in_flight: Arc<in_flight::InFlight>,
     /// The discovery document: it says nothing that changes while the process runs.
     metadata: Arc<Rendered>,
@@ -42,7 +42,7 @@ pub fn router(issuer: &Arc<Issuer>) -> Router {
     let shared = Shared {
         issuer: Arc::clone(issuer),
         refusals: Arc::new(authenticated::Limiter::of_refusals()),
-        revocations: Arc::new(authenticated::Limiter::of_revocations()),
+        revocations: Arc::new(authenticated::RevocationLimiter::new()),
         in_flight: Arc::default(),
         metadata: Arc::new(Rendered::json(&discovery::metadata(issuer.url()))),
     };

@@ -66,10 +66,10 @@ async fn answer(
     let mut is_counted = false;
     loop {
         let client = authenticate(shared, &presented, caller).await?;
-        let _place = shared.in_flight.place(&client.aggregate().agent.id).await;
-        let name = client.aggregate().agent.name.as_str();
+        let agent = &client.aggregate().agent.id;
+        let _place = shared.in_flight.place(agent).await;
         // Before anything is used up: a client that is told to wait may send the same assertion again.
-        if !is_counted && shared.revocations.is_exceeded("", name) {
+        if !is_counted && shared.revocations.is_exceeded(agent) {
             return Err(OAuthError::too_often(
                 "too many revocations by this client; an administrator can end all its tokens at once with: firman token revoke --subject SUBJECT",
             ));
