@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::domain::administrator::{Administrator, AdministratorRole, BOOTSTRAP};
@@ -262,18 +263,19 @@ impl Host {
     /// Calls [`Host::maintain`] at its interval, for ever.
     pub async fn keep(&self) {
         let mut maintenance = tokio::time::interval(MAINTENANCE_INTERVAL);
-        let mut unproven = tokio::time::interval(Issuer::unproven_interval());
+        let interval = Issuer::refusal_interval();
+        let mut refusals = tokio::time::interval_at(Instant::now() + interval, interval);
         loop {
             tokio::select! {
                 _ = maintenance.tick() => self.maintain().await,
-                _ = unproven.tick() => self.issuer.flush_unproven(),
+                _ = refusals.tick() => self.issuer.flush_refusals(),
             }
         }
     }
 
     /// Writes what is queued and closes the database. Call it after the listeners have drained.
     pub async fn stop(&self) {
-        self.issuer.flush_unproven();
+        self.issuer.flush_refusals();
         self.ledger.stop();
         if let Some(task) = self.ledger_task.lock().await.take()
             && let Err(error) = task.await

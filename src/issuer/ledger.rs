@@ -5,44 +5,32 @@
 //! marked as used, their audit entries chained. A batch costs the same few statements whatever its size.
 //! Then each waiting request gets its own [`Verdict`]. A token that is not recorded is dropped unseen.
 //!
-//! Refusals are written here too, without anyone waiting for them: those of agents that proved
-//! themselves one by one, those of unknown callers counted per interval.
+//! Refusals are written here too, as `refusals.rs` has counted and folded them; no request waits for them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::audit::{AuditDraft, AuditEvent, chain};
+use crate::domain::audit::{AuditDraft, chain};
 use crate::domain::id::IssuerId;
-use crate::domain::text::deceives;
-use crate::ports::time::{UnixMillis, UnixTime};
+use crate::ports::time::UnixTime;
 use crate::store::{Head, LineageRow, RevokedToken, StoreError, Tx, UsedAssertion};
 
+use super::Issuer;
 use super::authenticate::{Spent, SpentAssertion};
 use super::authorize::Basis;
 use super::line::{Endings, Line};
 use super::mint::{IssuedToken, Minted};
-use super::secrets::is_well_formed;
-use super::{Caller, Issuer};
+use super::refusals::{Refusal, Refusals};
 
 /// Issuances that may wait: at 64 a commit, 64 commits' worth; more means the disk is not keeping up.
 const QUEUE: usize = 4096;
 /// Most issuances in one commit: past it a longer transaction saves nothing more.
 const BATCH: usize = 256;
-/// Refusals that may wait; beyond it they are counted as lost, and the log says so.
+/// Entries of refusals that may wait; further ones are lost, and their number is recorded later.
 const REFUSAL_QUEUE: usize = 4096;
-/// Kinds of unproven callers kept apart per interval. Whoever knows nothing can make this many audit
-/// entries each interval, for ever: about a million a day.
-const UNPROVEN_KINDS: usize = 128;
-/// Bytes of a claimed client id that are shown, and at most one escape more: names have 128.
-const SHOWN_MAX_BYTES: usize = 160;
-/// How often unproven callers become audit entries.
-const UNPROVEN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What became of an issuance.
 #[derive(Debug)]
@@ -103,33 +91,12 @@ struct Request {
     reply: oneshot::Sender<Verdict>,
 }
 
-struct Refusal {
-    issuer: Arc<Issuer>,
-    draft: AuditDraft,
-}
-
-/// A kind of unproven caller: reason, address, whom it claimed to be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct UnprovenKind {
-    reason: &'static str,
-    address: String,
-    unverified_client_id: String,
-}
-
-#[derive(Default)]
-struct Unproven {
-    counts: BTreeMap<UnprovenKind, u64>,
-    /// Those beyond [`UNPROVEN_KINDS`].
-    others: u64,
-}
-
 /// The sending side; cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
     requests: mpsc::Sender<Request>,
-    refusals: mpsc::Sender<Refusal>,
-    lost_refusals: Arc<AtomicU64>,
-    unproven: Arc<Mutex<HashMap<IssuerId, Unproven>>>,
+    refusal_queue: mpsc::Sender<Refusal>,
+    refusals: Arc<Refusals>,
     stop: Arc<tokio::sync::Notify>,
 }
 
@@ -143,7 +110,6 @@ impl fmt::Debug for Ledger {
 pub struct LedgerTask {
     requests: mpsc::Receiver<Request>,
     refusals: mpsc::Receiver<Refusal>,
-    lost_refusals: Arc<AtomicU64>,
     stop: Arc<tokio::sync::Notify>,
 }
 
@@ -158,13 +124,11 @@ impl fmt::Debug for LedgerTask {
 pub fn ledger() -> (Ledger, LedgerTask) {
     let (request_sender, requests) = mpsc::channel(QUEUE);
     let (refusal_sender, refusals) = mpsc::channel(REFUSAL_QUEUE);
-    let lost_refusals = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(tokio::sync::Notify::new());
     let ledger = Ledger {
         requests: request_sender,
-        refusals: refusal_sender,
-        lost_refusals: Arc::clone(&lost_refusals),
-        unproven: Arc::default(),
+        refusal_queue: refusal_sender,
+        refusals: Arc::default(),
         stop: Arc::clone(&stop),
     };
     (
@@ -172,7 +136,6 @@ pub fn ledger() -> (Ledger, LedgerTask) {
         LedgerTask {
             requests,
             refusals,
-            lost_refusals,
             stop,
         },
     )
@@ -189,8 +152,14 @@ impl Ledger {
         !self.requests.is_closed()
     }
 
-    fn unproven(&self) -> MutexGuard<'_, HashMap<IssuerId, Unproven>> {
-        self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The refusals that are counted and folded.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Queues the entry of a refusal; false when too many wait.
+    pub(super) fn queue_refusal(&self, refusal: Refusal) -> bool {
+        self.refusal_queue.try_send(refusal).is_ok()
     }
 }
 
@@ -220,104 +189,6 @@ impl Issuer {
             return Verdict::Unavailable;
         }
         verdict.await.unwrap_or(Verdict::Unavailable)
-    }
-
-    /// Queues the audit entry of a refusal. Nobody waits for it; a full queue is counted and logged.
-    pub fn note_refusal(self: &Arc<Self>, draft: AuditDraft) {
-        let refusal = Refusal {
-            issuer: Arc::clone(self),
-            draft: printable(draft),
-        };
-        if self.ledger.refusals.try_send(refusal).is_err() {
-            self.ledger.lost_refusals.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts a caller that did not prove itself; a flood becomes one entry per kind and interval.
-    pub fn note_unproven(&self, reason: &'static str, unverified_client_id: &str, caller: &Caller) {
-        let kind = UnprovenKind {
-            reason,
-            address: caller.address.clone(),
-            unverified_client_id: shown(unverified_client_id),
-        };
-        let mut unproven = self.ledger.unproven();
-        let unproven = unproven.entry(self.id.clone()).or_default();
-        if unproven.counts.len() >= UNPROVEN_KINDS && !unproven.counts.contains_key(&kind) {
-            unproven.others += 1;
-        } else {
-            *unproven.counts.entry(kind).or_default() += 1;
-        }
-    }
-
-    /// Turns the counted callers of the past interval into audit entries.
-    pub fn flush_unproven(self: &Arc<Self>) {
-        let Some(Unproven { counts, others }) = self.ledger.unproven().remove(&self.id) else {
-            return;
-        };
-        let at = self.ports.clock.now_millis();
-        for (kind, count) in counts {
-            self.note_refusal(unproven_draft(at, &kind, count));
-        }
-        if others > 0 {
-            let kind = UnprovenKind {
-                reason: "further callers",
-                address: String::new(),
-                unverified_client_id: String::new(),
-            };
-            self.note_refusal(unproven_draft(at, &kind, others));
-        }
-    }
-
-    /// How often [`Issuer::flush_unproven`] is due.
-    #[must_use]
-    pub fn unproven_interval() -> Duration {
-        UNPROVEN_INTERVAL
-    }
-}
-
-/// Refusals repeat what callers sent: no character of it may trouble the database or a terminal.
-fn printable(draft: AuditDraft) -> AuditDraft {
-    let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect();
-    AuditDraft {
-        actor: clean(draft.actor),
-        target: clean(draft.target),
-        address: clean(draft.address),
-        detail: clean(draft.detail),
-        ..draft
-    }
-}
-
-/// A claimed client id as the audit shows it: short, one line, and nothing that opens anything.
-fn shown(unverified_client_id: &str) -> String {
-    if is_well_formed(unverified_client_id.trim()) {
-        return "a client secret in place of a client id".to_owned();
-    }
-    let mut shown = String::new();
-    for c in unverified_client_id.chars() {
-        if shown.len() >= SHOWN_MAX_BYTES {
-            break;
-        }
-        if c.is_control() || deceives(c) {
-            // Escaped instead of left out: what is left would be the name of somebody else.
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-fn unproven_draft(at: UnixMillis, kind: &UnprovenKind, count: u64) -> AuditDraft {
-    AuditDraft {
-        at,
-        event: AuditEvent::ClientRefused,
-        actor: "unknown".to_owned(),
-        target: kind.unverified_client_id.clone(),
-        agent: None,
-        token_id: None,
-        request_id: String::new(),
-        address: kind.address.clone(),
-        detail: json!({ "reason": kind.reason, "count": count }).to_string(),
     }
 }
 
@@ -349,13 +220,6 @@ impl LedgerTask {
             if requests.is_empty() && refusals.is_empty() && self.requests.is_closed() {
                 return;
             }
-            let lost = self.lost_refusals.swap(0, Ordering::Relaxed);
-            if lost > 0 {
-                tracing::warn!(
-                    lost,
-                    "audit entries of refusals were lost: the queue was full"
-                );
-            }
             let batch = (std::mem::take(&mut requests), std::mem::take(&mut refusals));
             // Its own task: a panic in one batch answers its callers with `Unavailable` and no more.
             if let Err(error) = tokio::spawn(record_batch(batch.0, batch.1)).await {
@@ -367,7 +231,7 @@ impl LedgerTask {
 
 /// Records a batch, one transaction per issuer, in id order.
 async fn record_batch(requests: Vec<Request>, refusals: Vec<Refusal>) {
-    let mut by_issuer = BTreeMap::<IssuerId, (Arc<Issuer>, Vec<Request>, Vec<AuditDraft>)>::new();
+    let mut by_issuer = BTreeMap::<IssuerId, (Arc<Issuer>, Vec<Request>, Vec<Refusal>)>::new();
     for request in requests {
         let issuer = Arc::clone(&request.issuer);
         by_issuer
@@ -376,15 +240,17 @@ async fn record_batch(requests: Vec<Request>, refusals: Vec<Refusal>) {
             .1
             .push(request);
     }
-    for Refusal { issuer, draft } in refusals {
+    for refusal in refusals {
+        let issuer = Arc::clone(&refusal.issuer);
         by_issuer
             .entry(issuer.id.clone())
             .or_insert_with(|| (issuer, Vec::new(), Vec::new()))
             .2
-            .push(draft);
+            .push(refusal);
     }
     for (issuer, mut requests, refusals) in by_issuer.into_values() {
-        let refused = refusals.len();
+        let refused = refusals.iter().map(|refusal| refusal.stands_for).sum();
+        let refusals = refusals.into_iter().map(|refusal| refusal.draft).collect();
         let verdicts = issuer
             .record_together(&mut requests, refusals)
             .await
@@ -394,6 +260,7 @@ async fn record_batch(requests: Vec<Request>, refusals: Vec<Refusal>) {
                     lost_refusals = refused,
                     "the ledger could not be written; nothing was released"
                 );
+                issuer.lose_refusals(refused);
                 vec![Verdict::Unavailable; requests.len()]
             });
         for (request, verdict) in requests.into_iter().zip(verdicts) {

@@ -26,6 +26,7 @@ pub mod line;
 pub mod mint;
 pub mod own_token;
 pub mod page;
+pub mod refusals;
 pub mod resources;
 pub mod revocation_list;
 pub mod revocations;
