@@ -24,10 +24,8 @@ impl Issuer {
     /// # Errors
     /// When the database cannot be read, or for an assertion written.
     pub async fn admit(&self, client: &AuthenticatedClient) -> Result<Admission, StoreError> {
-        let missing = || StoreError::corrupt("the issuer's head row is missing");
         let Some(spent) = client.spends() else {
-            let mut tx = self.store.read().await?;
-            let head = tx.head(&self.id).await?.ok_or_else(missing)?;
+            let (mut tx, head) = self.read().await?;
             self.registry
                 .refresh(&mut tx, &self.id, &head, &self.sealing)
                 .await?;
@@ -40,7 +38,10 @@ impl Issuer {
             });
         };
         let mut tx = self.store.write().await?;
-        let head = tx.lock_head(&self.id).await?.ok_or_else(missing)?;
+        let head = tx
+            .lock_head(&self.id)
+            .await?
+            .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
         self.registry
             .refresh_locked(&mut tx, &self.id, &head, &self.sealing)
             .await?;

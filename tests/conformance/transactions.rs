@@ -90,7 +90,30 @@ pub(crate) async fn what_is_not_committed_is_gone(store: &Store) {
             .is_none()
     );
     assert!(tx.agent_by_name(&home(), "kept").await.unwrap().is_some());
-    store.ping().await.unwrap();
+}
+
+/// Dropped while all is well, or after a refusal: the connection serves the next, which sees what is.
+pub(crate) async fn what_a_failed_transaction_leaves_behind_is_outside_it(store: &Store) {
+    issuers(store).await;
+    for round in 1..=12 {
+        let mut tx = read(store).await;
+        assert!(tx.bump_registry_version(&home(), false).await.is_err());
+        drop(tx);
+        let mut tx = read(store).await;
+        tx.head(&home()).await.unwrap();
+        drop(tx);
+        let mut tx = read(store).await;
+        tx.head(&home()).await.unwrap();
+        tx.distrust();
+        let mut tx = write(store).await;
+        tx.lock_head(&home()).await.unwrap();
+        assert_eq!(tx.prove_write(&home()).await.unwrap(), round);
+        tx.commit().await.unwrap();
+        let mut tx = read(store).await;
+        assert_eq!(tx.write_proof(&home()).await.unwrap(), Some(round));
+        tx.rollback().await.unwrap();
+    }
+    assert!(store.cold_reads() > 1, "strangers get no more than half");
 }
 
 /// The race that the lock is there for: a token's transaction that begins before a suspension commits
