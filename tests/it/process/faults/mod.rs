@@ -15,6 +15,8 @@ const LONG: Duration = Duration::from_millis(5500);
 const SHORT: Duration = Duration::from_millis(500);
 /// How long healing may take on a machine that runs other tests. What it takes alone is printed.
 const HEALED_WITHIN: Duration = Duration::from_secs(5);
+/// Two seconds, and as much again for a machine that runs other tests.
+const READY_ANSWERS_WITHIN: Duration = Duration::from_secs(4);
 /// Requests of a kind after healing: every connection of every pool gets some of them.
 const EACH: usize = 24;
 /// Clients of each kind while the fault lasts.
@@ -62,7 +64,23 @@ impl Server {
     }
 
     fn ready(&self) -> io::Result<Reply> {
-        exchange(self.private, "GET", "/readyz", &[], "")
+        let asked = Instant::now();
+        let reply = exchange(self.private, "GET", "/readyz", &[], "");
+        let took = asked.elapsed();
+        assert!(took < READY_ANSWERS_WITHIN, "/readyz took {took:?}");
+        reply
+    }
+
+    /// Lines of the log with that message, and their errors.
+    fn errors_logged(&self, message: &str) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let events = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events
+            .filter(|event| event["message"] == message)
+            .map(|event| event["error"].as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 }
 
@@ -355,8 +373,8 @@ impl Round<'_> {
     }
 }
 
-/// After the first second, in which a proof of before may still count, `/readyz` answers 503 alone, and names
-/// the cause in one of these words.
+/// `/readyz` answered 503, and named the cause in one of these words each time. (In the first second a proof of
+/// before still counts.)
 fn assert_not_ready(during: &Seen, causes: &[&str]) {
     let ready = &during.ready;
     let refused = ready

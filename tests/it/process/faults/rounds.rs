@@ -110,6 +110,14 @@ fn fa_015_a_full_tmpfs_with_space_again_serves_again() {
     };
     let during = round.run(&cast, || disk.fill(), || disk.empty());
     assert_not_ready(&during, &["database or disk is full"]);
+    let errors = server.errors_logged("the ledger could not be written; nothing was released");
+    assert!(!errors.is_empty());
+    for error in errors {
+        assert_eq!(
+            error,
+            "the database cannot be used: database or disk is full"
+        );
+    }
 }
 
 #[test]
