@@ -1,5 +1,10 @@
 //! `GET /readyz`.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::*;

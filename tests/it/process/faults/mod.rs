@@ -329,7 +329,13 @@ impl Round<'_> {
             "{}\n  during {during:?}\n  healed after {healed:?}\n  after  {after:?}\n",
             self.name
         );
-        println!("{table}");
+        #[expect(
+            clippy::print_stdout,
+            reason = "with --nocapture the rounds show what was answered"
+        )]
+        {
+            println!("{table}");
+        }
         const INVALID: &str = "401 \"invalid_client\"";
         const BUSY: &str = "503 \"temporarily_unavailable\"";
         let holds = [
