@@ -349,7 +349,7 @@ impl Issuer {
         if token.actors.is_empty() {
             return Ok(Some(passed_on));
         }
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let mut steps = 0;
         let mut below = tx.lineage(&self.id, &token.token_id).await?;
         while let Some(row) = below {
@@ -368,7 +368,7 @@ impl Issuer {
     }
 
     async fn is_revoked(&self, token: &OwnToken) -> Result<bool, StoreError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let principals = token.principals(&self.url);
         let is_revoked = tx
             .is_token_revoked(&self.id, &token.token_id, &principals, token.issued_at)
@@ -382,7 +382,7 @@ impl Issuer {
         &self,
         subject: &str,
     ) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let name = tx.agent_name_by_subject(&self.id, subject).await?;
         tx.rollback().await?;
         match name {
