@@ -212,12 +212,13 @@ impl Host {
             trusted_keys: TrustedKeys::new(Arc::clone(&ports.fetcher)),
             ports,
             ledger: ledger.clone(),
-            registry: Registry::new(policy, head.registry_version),
+            registry: Registry::new(policy, head.registry_version, store.cold_reads()),
             sealing: Arc::new(sealing),
             secrets,
             renewals: crate::issuer::change::Renewals::default(),
             held_up: crate::issuer::rotation::HeldUp::default(),
             kept_list: crate::issuer::revocation_list::KeptList::default(),
+            readiness: crate::issuer::readiness::Readiness::default(),
         });
         let host = Self {
             store,
@@ -254,7 +255,7 @@ impl Host {
         .await;
         if let Err(error) = result {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = error.reason(),
                 "maintenance could not be done; it is tried again"
             );
         }

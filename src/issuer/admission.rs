@@ -43,11 +43,7 @@ impl Issuer {
                 )),
             };
         }
-        let mut tx = self.store.read().await?;
-        let head = tx
-            .head(&self.id)
-            .await?
-            .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+        let (mut tx, head) = self.read().await?;
         self.registry
             .refresh(&mut tx, &self.id, &head, &self.sealing)
             .await?;

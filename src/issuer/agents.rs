@@ -230,7 +230,7 @@ impl Issuer {
     /// [`IssuerError::NotFound`] when there never was one of that name.
     pub async fn agent(&self, name: &str) -> Result<AgentDetail, IssuerError> {
         let name = known_name("agent", name)?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let aggregate = tx
             .aggregate_by_name(&self.id, name.as_str())
             .await?
@@ -257,7 +257,7 @@ impl Issuer {
     ) -> Result<Page<AgentView>, IssuerError> {
         let status = query.status.as_deref().map(known_status).transpose()?;
         let name_contains = query.search.as_deref().map(parse_search).transpose()?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let directory = Directory::load(&mut tx, &self.id).await?;
         let group = query
             .group

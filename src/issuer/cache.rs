@@ -28,9 +28,6 @@ use super::sealing::Sealing;
 
 /// Agents kept in memory. An aggregate with two keys takes a few KiB: some 100 MiB when full.
 const AGENTS_CACHED: usize = 20_000;
-/// Agents read at once. Anybody can ask for agents that are not in memory, or that do not exist; the
-/// rest of the connections is for the ledger and for those who proved themselves.
-const COLD_READS: usize = 6;
 /// More changed agents than this at once, and the cache starts anew instead of reading each.
 const RELOAD_MAX: i64 = 256;
 
@@ -140,15 +137,17 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A cache that holds `policy`, read at registry version `seen`, and no agents yet.
+    /// A cache that holds `policy`, read at registry version `seen`, and no agents yet. At most `cold_reads`
+    /// agents are read at once: anyone can ask for agents that are not in memory or do not exist, and the
+    /// other connections are for the ledger and for clients that proved themselves.
     #[must_use]
-    pub fn new(policy: Policy, seen: i64) -> Self {
+    pub fn new(policy: Policy, seen: i64, cold_reads: usize) -> Self {
         Self {
             policy: ArcSwap::from_pointee(policy),
             agents: Cache::new(AGENTS_CACHED),
             names: Cache::new(AGENTS_CACHED),
             seen: AtomicI64::new(seen),
-            cold_reads: Semaphore::new(COLD_READS),
+            cold_reads: Semaphore::new(cold_reads),
             renewal: Mutex::new(()),
         }
     }
@@ -166,6 +165,28 @@ impl Registry {
         self.policy.load_full()
     }
 
+    /// Begins a read of what the database holds now, with its head. One that shows less than was read from it
+    /// before is no answer to anything: neither that an agent is active nor that there is none. Its connection
+    /// is closed. What was read while it began may be newer than it; that is no fault.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or shows an older state than is known here.
+    pub async fn read(&self, store: &Store, issuer: &IssuerId) -> Result<(Tx, Head), StoreError> {
+        let known = self.seen();
+        let mut tx = store.read().await?;
+        let head = tx
+            .head(issuer)
+            .await?
+            .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+        if head.registry_version < known {
+            tx.distrust();
+            return Err(StoreError::Unavailable(
+                "the database shows an older state than was read from it before".into(),
+            ));
+        }
+        Ok((tx, head))
+    }
+
     /// An agent and its credentials by `client_id`, removed agents included; from memory if it can be.
     ///
     /// # Errors
@@ -180,13 +201,12 @@ impl Registry {
             return Ok(Some(found));
         }
         let place = self.cold_reads.acquire().await.ok();
-        let mut tx = store.read().await?;
         // The version first: what is read after it is at least as new.
-        let head = tx.head(issuer).await?;
+        let (mut tx, head) = self.read(store, issuer).await?;
         let aggregate = tx.aggregate_by_name(issuer, client_id).await?.map(Arc::new);
         tx.rollback().await?;
         drop(place);
-        if let (Some(head), Some(found)) = (head, &aggregate) {
+        if let Some(found) = &aggregate {
             let _renewal = self.renewal.lock().await;
             if head.registry_version >= self.seen() {
                 self.agents.insert(client_id.to_owned(), Arc::clone(found));
@@ -242,7 +262,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Brings the cache up to `head`, which was read in `tx` before anything else.
+    /// Brings the cache up to `head`, which was read in `tx` before anything else: by [`Registry::read`], so that
+    /// one that is older than the cache is only older than what was read meanwhile.
     ///
     /// # Errors
     /// When the database cannot be read; the cache is then as it was, or partly newer.

@@ -149,14 +149,40 @@ impl Issuer {
     /// # Errors
     /// When the database cannot be read.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
-        // The connection first, then the cache's lock: nobody waits for a connection while holding it.
+        let known = self.registry.seen();
+        // The connection first, then the cache's lock: no one waits for a connection while holding it.
         let mut tx = self.store.read().await?;
-        if let Some(head) = tx.head(&self.id).await? {
+        let Some(head) = tx.head(&self.id).await? else {
+            return tx.rollback().await;
+        };
+        if head.registry_version < known {
+            // Either this connection shows the past, or the database went back. Under the lock it is known which.
+            tx.distrust();
+            return self.catch_up_locked().await;
+        }
+        self.registry
+            .refresh(&mut tx, &self.id, &head, &self.sealing)
+            .await?;
+        tx.rollback().await
+    }
+
+    /// [`Issuer::catch_up`] by the newest head there is.
+    async fn catch_up_locked(&self) -> Result<(), StoreError> {
+        let mut tx = self.store.write().await?;
+        if let Some(head) = tx.lock_head(&self.id).await? {
             self.registry
-                .refresh(&mut tx, &self.id, &head, &self.sealing)
+                .refresh_locked(&mut tx, &self.id, &head, &self.sealing)
                 .await?;
         }
         tx.rollback().await
+    }
+
+    /// [`Registry::read`](super::cache::Registry::read) of this issuer: how every operation reads.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or shows an older state than is known here.
+    pub(crate) async fn read(&self) -> Result<(Tx, Head), StoreError> {
+        self.registry.read(&self.store, &self.id).await
     }
 }
 

@@ -260,7 +260,7 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError::NotFound`].
     pub async fn delegation(&self, id: &str) -> Result<DelegationView, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let found = tx.delegation(&self.id, id).await?;
         let delegation = found.ok_or_else(|| IssuerError::not_found("delegation", id))?;
         let view = self.delegation_view(&mut tx, delegation).await?;
@@ -283,7 +283,7 @@ impl Issuer {
             .as_deref()
             .map(|text| SubjectPattern::parse(text, None, BTreeMap::new()))
             .transpose()?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let actor = match query.actor.as_deref() {
             None => None,
             Some(text) => Some(self.actor_filter(&mut tx, text).await?),

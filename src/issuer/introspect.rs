@@ -21,11 +21,7 @@ impl Issuer {
         unverified_token: &str,
     ) -> Result<Option<OwnToken>, StoreError> {
         let now = self.ports.clock.now();
-        let mut tx = self.store.read().await?;
-        let head = tx
-            .head(&self.id)
-            .await?
-            .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+        let (mut tx, head) = self.read().await?;
         // The keys as they are now: one that was withdrawn a moment ago on another process vouches for nothing.
         self.registry
             .refresh(&mut tx, &self.id, &head, &self.sealing)

@@ -216,7 +216,7 @@ impl Issuer {
         if token.actors.is_empty() {
             return Ok(Some(self.traced_root(token)));
         }
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let traced = self.line(&mut tx, token).await?;
         tx.rollback().await?;
         Ok(traced)

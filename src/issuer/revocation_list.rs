@@ -185,7 +185,7 @@ impl Issuer {
 
     async fn listed(&self, now: UnixTime) -> Result<Contents, StoreError> {
         let limit = i64::try_from(ENTRIES_MAX + 1).unwrap_or(i64::MAX);
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         // Verifiers take a token for the skew longer than it says.
         let mut tokens = tx
             .revoked_tokens(&self.id, now.plus(-SKEW_SECONDS), None, limit)

@@ -141,7 +141,7 @@ impl Issuer {
                 })?,
             ToRevoke::TokenId(token_id) => {
                 let token_id = text::filled_line("token_id", &token_id, TOKEN_ID_MAX_CHARS)?;
-                let mut tx = self.store.read().await?;
+                let (mut tx, _) = self.read().await?;
                 let issued = self.issued(&mut tx, &token_id).await?;
                 tx.rollback().await?;
                 issued.ok_or_else(|| IssuerError::not_found("token", &token_id))?
@@ -334,7 +334,7 @@ impl Issuer {
         limit: i64,
     ) -> Result<Page<Revocation>, IssuerError> {
         let now = self.ports.clock.now();
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let mut entries = Vec::new();
         let room = |entries: &Vec<Revocation>| {
             limit + 1 - i64::try_from(entries.len()).unwrap_or(i64::MAX)

@@ -136,7 +136,7 @@ impl Issuer {
         let asked = text::filled_line("token_id", token_id, TOKEN_ID_MAX_CHARS)?;
         let mut walk = Walk {
             issuer: self,
-            tx: self.store.read().await?,
+            tx: self.read().await?.0,
             now: self.ports.clock.now(),
             agents: HashMap::new(),
             found: Vec::new(),

@@ -144,7 +144,7 @@ impl Issuer {
         after: Option<&str>,
         limit: i64,
     ) -> Result<Page<TrustedIssuerView>, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let all = tx.trusted_issuers(&self.id).await?;
         tx.rollback().await?;
         let views = all
@@ -161,7 +161,7 @@ impl Issuer {
     /// [`IssuerError::NotFound`].
     pub async fn trusted_issuer(&self, name: &str) -> Result<TrustedIssuerView, IssuerError> {
         let name = known_name("trusted issuer", name)?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let found = tx.trusted_issuer_by_name(&self.id, name.as_str()).await?;
         tx.rollback().await?;
         found

@@ -119,7 +119,40 @@ const BUMP: &str = "UPDATE audit_head SET registry_version = registry_version + 
      policy_version = CASE WHEN $2 THEN registry_version + 1 ELSE policy_version END \
      WHERE issuer_id = $1 RETURNING registry_version";
 
+// A row with the value it had is not written on SQLite: the number is another each time.
+const PROVE_WRITE: &str = "INSERT INTO write_proofs (issuer_id, number, padding) VALUES ($1, $2, $3) \
+     ON CONFLICT (issuer_id) DO UPDATE SET number = $2, padding = $3";
+const WRITE_PROOF: &str = "SELECT number FROM write_proofs WHERE issuer_id = $1";
+/// What the record of a token takes on SQLite: eight pages, of its row and of an index each.
+const PROOF_BYTES: usize = 8 * 4096;
+
 impl Tx {
+    /// Writes about as much as the record of a token, and other bytes than the last time: its commit proves that
+    /// a token could be recorded. Returns the number of the proof.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn prove_write(&mut self, issuer: &IssuerId) -> Result<i64, StoreError> {
+        let number = self.write_proof(issuer).await?.unwrap_or(0).wrapping_add(1);
+        let padding = number.to_be_bytes().repeat(PROOF_BYTES / 8);
+        execute!(
+            self,
+            sqlx::query(PROVE_WRITE)
+                .bind(issuer.as_str())
+                .bind(number)
+                .bind(&padding[..])
+        )?;
+        Ok(number)
+    }
+
+    /// The number of the last proof.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn write_proof(&mut self, issuer: &IssuerId) -> Result<Option<i64>, StoreError> {
+        on_engine!(self, connection => sqlx::query_scalar(WRITE_PROOF).bind(issuer.as_str()).fetch_optional(connection))
+    }
+
     /// Makes an issuer with its head row. False when its id, slug or URL is taken.
     ///
     /// # Errors

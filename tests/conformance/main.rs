@@ -50,6 +50,8 @@ conformance! {
         a_reader_cannot_write,
         a_reader_sees_one_moment,
         what_is_not_committed_is_gone,
+        what_a_failed_transaction_leaves_behind_is_outside_it,
+        strangers_reads_leave_connections_for_the_rest,
         who_waited_for_the_head_sees_the_suspension,
         heads_of_two_issuers_do_not_wait_for_each_other;
     issuers:

@@ -356,7 +356,7 @@ impl Issuer {
     }
 
     async fn is_revoked(&self, token: &OwnToken) -> Result<bool, StoreError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let is_ended = self.is_ended(&mut tx, token).await?;
         tx.rollback().await?;
         Ok(is_ended)
@@ -370,7 +370,7 @@ impl Issuer {
         let name = match self.registry.name_of(subject) {
             Some(name) => Some(name),
             None => {
-                let mut tx = self.store.read().await?;
+                let (mut tx, _) = self.read().await?;
                 let name = tx.agent_name_by_subject(&self.id, subject).await?;
                 tx.rollback().await?;
                 name

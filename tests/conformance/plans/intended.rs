@@ -14,6 +14,9 @@ pub(super) const LARGE: [&str; 9] = [
     "used_assertions",
 ];
 
+/// Tables with one row for each issuer: `issuer_id` is the whole key.
+pub(super) const ONE_ROW_EACH: [&str; 2] = ["audit_head", "write_proofs"];
+
 /// The way of each statement on a large table to its rows: the names in the statement with the columns of
 /// the index that narrow them down. On PostgreSQL an index may narrow down further.
 pub(super) const ACCESSES: &[(&str, &[&str])] = &[

@@ -49,8 +49,10 @@ impl Plan {
             .iter()
             .filter(|access| match access.columns.as_slice() {
                 [] => true,
-                // One row for each issuer.
-                [column] => column == "issuer_id" && access.alias != "audit_head",
+                [column] => {
+                    column == "issuer_id"
+                        && !intended::ONE_ROW_EACH.contains(&access.alias.as_str())
+                }
                 _ => false,
             })
     }

@@ -10,6 +10,7 @@ mod admin;
 mod cascade;
 mod introspect;
 mod list;
+mod past;
 mod revoke;
 mod trace;
 
