@@ -45,15 +45,12 @@ async fn of_two_exchanges_of_one_token_exactly_one_wins_on_postgresql() {
     assert_snapshot!(super::races::one_wins(&scene).await, @r#"400 {"error":"invalid_request","error_description":"subject_token: its jti was used before; each token of its issuer is accepted once"}"#);
 }
 
-/// Counts the statements that the driver logs on this thread.
-#[derive(Clone, Default)]
-struct Statements(std::sync::Arc<std::sync::atomic::AtomicUsize>);
-
-impl Statements {
-    fn count(&self) -> usize {
-        self.0.load(std::sync::atomic::Ordering::SeqCst)
-    }
+thread_local! {
+    static STATEMENTS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
+
+/// Counts the statements that the driver logs, for each thread by itself.
+struct Statements;
 
 impl tracing::Subscriber for Statements {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
@@ -69,7 +66,7 @@ impl tracing::Subscriber for Statements {
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
     fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        STATEMENTS.set(STATEMENTS.get() + 1);
     }
 
     fn enter(&self, _: &tracing::span::Id) {}
@@ -83,8 +80,7 @@ async fn a_batch_of_exchanges_costs_a_few_statements_whatever_its_size() {
     let scene = Scene::on(mail_issuer_on_postgres().await).await;
     scene.delegations().await;
     let handle = scene.issuer.issuer();
-    let statements = Statements::default();
-    let _counted = tracing::subscriber::set_default(statements.clone());
+    tracing::subscriber::set_global_default(Statements).unwrap();
     let mut counts = Vec::new();
     // The first batch prepares statements, and the driver's log is on from then on.
     for size in [1, 1, 64] {
@@ -93,7 +89,7 @@ async fn a_batch_of_exchanges_costs_a_few_statements_whatever_its_size() {
             let token = super::races::fresh(&scene).await;
             ready.push(super::races::minted(&scene, &scene.mailer, &token).await);
         }
-        let before = statements.count();
+        STATEMENTS.set(0);
         let mut all = tokio::task::JoinSet::new();
         for minted in ready {
             let handle = std::sync::Arc::clone(handle);
@@ -105,7 +101,7 @@ async fn a_batch_of_exchanges_costs_a_few_statements_whatever_its_size() {
                 "{outcome:?}"
             );
         }
-        counts.push(statements.count() - before);
+        counts.push(STATEMENTS.get());
     }
     // BEGIN, the lock, what was revoked, what was marked, the lines, the audit, and the head.
     assert_eq!(counts[1..], [7, 7]);
