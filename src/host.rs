@@ -205,11 +205,17 @@ impl Host {
         tx.rollback().await?;
         let secrets = Secrets::new(pepper, &*ports.random)?;
         let (ledger, task) = ledger();
+        let trusted_keys = TrustedKeys::new(
+            Arc::clone(&ports.fetcher),
+            Arc::clone(&ports.clock),
+            store.clone(),
+            settings.id.clone(),
+        );
         let issuer = Arc::new(Issuer {
             id: settings.id,
             url: settings.url,
             store: store.clone(),
-            trusted_keys: TrustedKeys::new(Arc::clone(&ports.fetcher)),
+            trusted_keys,
             ports,
             ledger: ledger.clone(),
             registry: Registry::new(policy, head.registry_version, store.cold_reads()),

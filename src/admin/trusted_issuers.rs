@@ -38,6 +38,8 @@ pub(super) struct TrustedIssuerBody {
     keys: KeySource,
     /// What it is trusted with: `client_auth`, `subject`, `actor`.
     trust: Vec<String>,
+    /// Whether its subject tokens may hold an `act`, whose actors are then carried on under its `iss`.
+    accept_act: bool,
     /// Longest life of its tokens in seconds.
     max_lifetime: i64,
     /// Accepted `typ` headers; the empty text stands for none.
@@ -78,6 +80,7 @@ impl From<TrustedIssuerView> for TrustedIssuerBody {
                 .filter(|(_, is_trusted)| *is_trusted)
                 .map(|(name, _)| name.to_owned())
                 .collect(),
+            accept_act: definition.accept_act,
             max_lifetime: definition.max_lifetime,
             types: definition.types,
             jti: definition.jti.as_str().to_owned(),
@@ -121,6 +124,8 @@ pub(super) struct NewTrustedIssuerBody {
     keys: Option<KeySource>,
     /// Any of `client_auth`, `subject`, `actor`.
     trust: Option<Vec<String>>,
+    /// Accept subject tokens that hold an `act`; `false` unless said.
+    accept_act: Option<bool>,
     /// Longest life of its tokens in seconds; 3600 unless said.
     #[schema(minimum = 1, maximum = 90_000)]
     max_lifetime: Option<i64>,
@@ -153,6 +158,10 @@ pub(super) struct TrustedIssuerEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false)]
     trust: Option<Vec<String>>,
+    /// Accept subject tokens that hold an `act`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
+    accept_act: Option<bool>,
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false, minimum = 1, maximum = 90_000)]
     max_lifetime: Option<i64>,
@@ -252,6 +261,7 @@ pub(super) async fn add(
             client_auth: trust.client_auth,
             subject: trust.subject,
             actor: trust.actor,
+            accept_act: body.accept_act,
             max_lifetime: body.max_lifetime,
             types: body.types,
             jti: jti(body.jti)?,
@@ -297,6 +307,7 @@ pub(super) async fn edit(
         client_auth: trust.client_auth,
         subject: trust.subject,
         actor: trust.actor,
+        accept_act: body.accept_act,
         max_lifetime: body.max_lifetime,
         types: body.types,
         jti: jti(body.jti)?,

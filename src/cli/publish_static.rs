@@ -4,7 +4,7 @@
 //! The copy is only as good as its last publication: a key that signs before the copy has it is refused
 //! by whoever trusts the copy, and a revoked key stays trusted until the copy loses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -249,20 +249,26 @@ fn compare(live: &Published, copy: &Published) -> Comparison {
             live.issuer()
         ));
     }
-    let keys = |of: &Published| -> BTreeMap<String, String> {
-        of.keys()
-            .map(|(kid, key)| (kid.to_owned(), key.thumbprint().to_owned()))
-            .collect()
+    let keys = |of: &Published| -> BTreeMap<String, BTreeSet<String>> {
+        let mut keys: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+        for (kid, key) in of.keys() {
+            let named = keys.entry(kid.to_owned()).or_default();
+            named.insert(key.thumbprint().to_owned());
+        }
+        keys
     };
     let (here, there) = (keys(live), keys(copy));
-    for (kid, thumbprint) in &here {
+    for (kid, thumbprints) in &here {
         match there.get(kid) {
             None => comparison.missing.push(kid.clone()),
-            Some(other) if other != thumbprint => {
+            Some(others) if others != thumbprints => {
                 problems.push(format!("its key {kid} is another key of that name"));
             }
             Some(_) => {}
         }
+    }
+    for skipped in copy.skipped() {
+        problems.push(format!("it has an entry that cannot be used: {skipped}"));
     }
     comparison.extra = there
         .into_keys()

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::error::CliError;
 use super::http;
-use crate::jose::{PublicJwk, PublicJwkSet};
+use crate::jose::{PublicJwk, PublicJwkSet, SkippedKey};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
@@ -76,6 +76,11 @@ impl Published {
     pub(super) fn keys(&self) -> impl Iterator<Item = (&str, &PublicJwk)> {
         let keys = self.keys.keys().iter();
         keys.map(|key| (key.kid().unwrap_or_else(|| key.thumbprint()), key))
+    }
+
+    /// The entries of the set that cannot be used.
+    pub(super) fn skipped(&self) -> &[SkippedKey] {
+        self.keys.skipped()
     }
 
     /// The key ids, as they stand in the set.

@@ -103,6 +103,12 @@ pub(super) struct TokenArgs {
     /// Take a token for all its life
     #[arg(long)]
     reusable: bool,
+    /// Accept subject tokens that hold an `act`: its actors are carried on under this issuer's `iss`
+    #[arg(long, conflicts_with = "no_accept_act")]
+    accept_act: bool,
+    /// Refuse subject tokens that hold an `act` (the default)
+    #[arg(long)]
+    no_accept_act: bool,
     /// A claim that every token must have; may be repeated
     #[arg(long = "require", value_name = "CLAIM=VALUE", value_parser = parse_pair)]
     required: Vec<(String, String)>,
@@ -132,6 +138,11 @@ impl TokenArgs {
             (_, true) => Some(json!("reusable")),
             (false, false) => None,
         };
+        let accept_act = match (self.accept_act, self.no_accept_act) {
+            (true, _) => Some(json!(true)),
+            (false, true) => Some(json!(false)),
+            (false, false) => None,
+        };
         let optional = [
             (
                 "description",
@@ -142,6 +153,7 @@ impl TokenArgs {
             ("max_lifetime", self.max_lifetime.map(Value::from)),
             ("types", (!types.is_empty()).then(|| json!(types))),
             ("jti", jti),
+            ("accept_act", accept_act),
             ("required_claims", pairs("--require", &self.required)?),
             (
                 "subject_claim",
@@ -318,6 +330,11 @@ fn trusted_with(trusted: &Value) -> String {
     }
 }
 
+fn accepted(trusted: &Value) -> String {
+    let is_accepted = trusted["accept_act"].as_bool().unwrap_or_default();
+    if is_accepted { "accepted" } else { "refused" }.to_owned()
+}
+
 fn keys(trusted: &Value) -> String {
     let keys = &trusted["keys"];
     match text(keys, "type").as_str() {
@@ -357,6 +374,7 @@ fn print(trusted: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ),
         ("typ", types.join(", ")),
         ("tokens are", text(trusted, "jti")),
+        ("foreign act", accepted(trusted)),
         ("required", listed(trusted, "required_claims")),
         ("subject claim", text(trusted, "subject_claim")),
         ("attributes", listed(trusted, "claims")),

@@ -16,7 +16,8 @@ pub struct Actor {
     pub issuer: String,
     /// `sub`.
     pub subject: String,
-    /// `sub_profile`: what it is; `ai_agent` for agents.
+    /// `sub_profile`: what it is; `ai_agent` for agents. Empty, and left out of the claim, when a foreign
+    /// issuer does not say.
     pub profile: String,
 }
 
@@ -30,6 +31,16 @@ pub enum ActorError {
     /// An `act` is not an object with `iss`, `sub` and `sub_profile`, or holds something else.
     #[error("`act` must be an object of `iss`, `sub`, `sub_profile` and at most one further `act`")]
     Shape,
+    /// An `act` of another issuer is not an object with a `sub`.
+    #[error(
+        "each `act` must be an object with `sub`, a string of 1 to {NAME_MAX_BYTES} bytes without control characters, and `sub_profile` another if it is there"
+    )]
+    ForeignShape,
+    /// An actor is one of another issuer than the one that wrote the token.
+    #[error(
+        "`act` names an actor of another issuer than the token's own; leave out its `iss`, or state the token's"
+    )]
+    OtherIssuer,
     /// There would be more than [`ACTORS_MAX`] actors.
     #[error("the chain of actors would have more than {0} links")]
     TooDeep(usize),
@@ -67,7 +78,41 @@ impl ActorChain {
             actors.push(Actor {
                 issuer: text(members, "iss")?,
                 subject: text(members, "sub")?,
-                profile: text(members, "sub_profile")?,
+                profile: profile(members)?,
+            });
+            next = members.get("act");
+        }
+        Ok(Self(actors))
+    }
+
+    /// Reads an `act` claim that `issuer`, another than this one, wrote. Each actor becomes one of `issuer`,
+    /// whose word is all there is of it: one that states another `iss` is refused, for nobody here trusts
+    /// that issuer to name subjects of a third, ours least of all. Of an actor only `sub` and `sub_profile`
+    /// are kept; RFC 8693 §4.1 gives what else may stand there no meaning for who acts.
+    ///
+    /// # Errors
+    /// [`ActorError`]; a chain is read whole or not at all.
+    pub fn parse_foreign(act: &Value, issuer: &str) -> Result<Self, ActorError> {
+        let mut actors = Vec::new();
+        let mut next = Some(act);
+        while let Some(value) = next {
+            if actors.len() == ACTORS_MAX {
+                return Err(ActorError::TooDeep(ACTORS_MAX));
+            }
+            let members = value.as_object().ok_or(ActorError::ForeignShape)?;
+            match members.get("iss") {
+                None => {}
+                Some(Value::String(own)) if own == issuer => {}
+                Some(Value::String(_)) => return Err(ActorError::OtherIssuer),
+                Some(_) => return Err(ActorError::ForeignShape),
+            }
+            let is_plain = |text: &String| !text.chars().any(char::is_control);
+            let subject = text(members, "sub").ok().filter(is_plain);
+            let profile = profile(members).ok().filter(is_plain);
+            actors.push(Actor {
+                issuer: issuer.to_owned(),
+                subject: subject.ok_or(ActorError::ForeignShape)?,
+                profile: profile.ok_or(ActorError::ForeignShape)?,
             });
             next = members.get("act");
         }
@@ -111,6 +156,15 @@ fn text(members: &Map<String, Value>, name: &str) -> Result<String, ActorError> 
     }
 }
 
+/// `sub_profile`, which an actor of a foreign issuer may lack.
+fn profile(members: &Map<String, Value>) -> Result<String, ActorError> {
+    if members.contains_key("sub_profile") {
+        text(members, "sub_profile")
+    } else {
+        Ok(String::new())
+    }
+}
+
 impl Serialize for ActorChain {
     /// The `act` claim: `null` for the empty chain, which a claim set leaves out.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -128,7 +182,9 @@ impl Serialize for Link<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("iss", &newest.issuer)?;
         map.serialize_entry("sub", &newest.subject)?;
-        map.serialize_entry("sub_profile", &newest.profile)?;
+        if !newest.profile.is_empty() {
+            map.serialize_entry("sub_profile", &newest.profile)?;
+        }
         if !earlier.is_empty() {
             map.serialize_entry("act", &Link(earlier))?;
         }
@@ -157,7 +213,8 @@ mod tests {
             json!("agent:a"),
             json!([]),
             json!({}),
-            json!({"iss": "i", "sub": "s"}),
+            json!({"iss": "i", "sub": "s", "sub_profile": ""}),
+            json!({"iss": "i", "sub": "s", "sub_profile": null}),
             json!({"iss": "i", "sub": "", "sub_profile": "p"}),
             json!({"iss": "i", "sub": ["s"], "sub_profile": "p"}),
             json!({"iss": "i", "sub": "s", "sub_profile": "p", "client_profile": "x"}),
@@ -176,6 +233,74 @@ mod tests {
             |inner, _| link(inner),
         );
         assert_eq!(ActorChain::parse(Some(&deep)), Err(ActorError::TooDeep(4)));
+    }
+
+    const PARTNER: &str = "https://partner.example";
+
+    #[test]
+    fn a_foreign_chain_that_is_not_of_its_issuer_or_not_of_actors_is_refused() {
+        for (bad, expected) in [
+            (json!(null), ActorError::ForeignShape),
+            (json!("agent:a"), ActorError::ForeignShape),
+            (json!([{"sub": "a"}]), ActorError::ForeignShape),
+            (json!({}), ActorError::ForeignShape),
+            (json!({"sub": ""}), ActorError::ForeignShape),
+            (json!({"sub": 7}), ActorError::ForeignShape),
+            (json!({"sub": "a\u{0}"}), ActorError::ForeignShape),
+            (json!({"sub": "x".repeat(513)}), ActorError::ForeignShape),
+            (
+                json!({"sub": "a", "sub_profile": 7}),
+                ActorError::ForeignShape,
+            ),
+            (json!({"sub": "a", "iss": 7}), ActorError::ForeignShape),
+            (json!({"sub": "a", "act": null}), ActorError::ForeignShape),
+            (
+                json!({"sub": "a", "iss": "https://id.example.com"}),
+                ActorError::OtherIssuer,
+            ),
+            (
+                json!({"sub": "a", "act": {"sub": "b", "iss": "https://third.example"}}),
+                ActorError::OtherIssuer,
+            ),
+        ] {
+            let refused = ActorChain::parse_foreign(&bad, PARTNER);
+            assert_eq!(refused, Err(expected), "{bad}");
+        }
+        let deep = (0..4).fold(
+            json!({"sub": "s"}),
+            |inner, _| json!({"sub": "s", "act": inner}),
+        );
+        let refused = ActorChain::parse_foreign(&deep, PARTNER);
+        assert_eq!(refused, Err(ActorError::TooDeep(4)));
+    }
+
+    #[test]
+    fn foreign_actors_are_their_issuers_and_never_ours_whatever_they_are_called() {
+        let ours = "https://id.example.com";
+        let act = json!({
+            "sub": "agent:a", "sub_profile": "ai_agent", "client_id": "a",
+            "act": {"iss": PARTNER, "sub": "agent:b"},
+        });
+        let foreign = ActorChain::parse_foreign(&act, PARTNER).unwrap();
+        assert_eq!(foreign.subjects_of(ours).count(), 0);
+        let chain = foreign.extended(actor("agent:a"), 4).unwrap();
+        let written = serde_json::to_value(&chain).unwrap();
+        assert_eq!(
+            written,
+            json!({
+                "iss": ours, "sub": "agent:a", "sub_profile": "ai_agent",
+                "act": {
+                    "iss": PARTNER, "sub": "agent:a", "sub_profile": "ai_agent",
+                    "act": {"iss": PARTNER, "sub": "agent:b"},
+                },
+            })
+        );
+        assert_eq!(ActorChain::parse(Some(&written)), Ok(chain.clone()));
+        assert_eq!(chain.subjects_of(ours).collect::<Vec<_>>(), ["agent:a"]);
+        assert_eq!(
+            foreign.extended(actor("agent:a"), 2),
+            Err(ActorError::TooDeep(2))
+        );
     }
 
     #[test]

@@ -68,6 +68,10 @@ pub struct TrustDefinition {
     pub subject: bool,
     /// Its tokens may be actor tokens.
     pub actor: bool,
+    /// Its subject tokens may say who acts already (`act`): those actors are carried on as actors of that
+    /// issuer. Without it such a token is refused.
+    #[serde(default)]
+    pub accept_act: bool,
     /// Longest `exp - iat`, in seconds.
     pub max_lifetime: i64,
     /// Accepted `typ` headers, compared without case and without `application/`; the empty text stands
@@ -305,6 +309,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_definition_that_was_stored_before_foreign_actors_were_accepted_accepts_none() {
+        let stored = json!({
+            "description": "", "audience": "a", "keys": {"type": "discovery"}, "client_auth": false,
+            "subject": true, "actor": false, "max_lifetime": 3600, "types": ["JWT"], "jti": "reusable",
+            "required_claims": {}, "subject_claim": "sub", "claims": {},
+        });
+        let read: TrustDefinition = serde_json::from_value(stored).unwrap();
+        assert!(!read.accept_act);
+    }
 
     #[test]
     fn a_match_that_takes_every_token_is_refused() {

@@ -68,7 +68,7 @@ impl Issuer {
         if !is_same_uri(&proof.htu, uri) {
             return Err(fault(format!("htu must be {uri}")));
         }
-        if proof.issued_at.since(now).abs() > PROOF_WINDOW_SECONDS {
+        if proof.issued_at.0.abs_diff(now.0) > PROOF_WINDOW_SECONDS.unsigned_abs() {
             return Err(fault(format!(
                 "iat must be at most {PROOF_WINDOW_SECONDS} seconds from now; make a new proof for each request, and check the clock"
             )));

@@ -151,14 +151,20 @@ impl Issuer {
         }
         let keys = self
             .trusted_keys
-            .keys(trusted, unverified.unverified_kid(), now)
+            .keys(trusted, unverified.unverified_kid())
             .await
             .map_err(|source| ExternalTokenError::KeysUnavailable {
                 name: trusted.name.as_str().to_owned(),
                 source: Box::new(source),
             })?;
-        let verified = verify(&unverified, &keys)
-            .ok_or(Unproven("no key of the token's issuer verifies it"))?;
+        let verified = match verify(&unverified, &keys) {
+            Some(verified) => Some(verified),
+            None => {
+                let others = self.trusted_keys.other_keys(trusted, &keys).await;
+                others.and_then(|others| verify(&unverified, &others))
+            }
+        };
+        let verified = verified.ok_or(Unproven("no key of the token's issuer verifies it"))?;
         let claims = Claims::parse(&verified).map_err(|error| Fault(error.to_string()))?;
         check_type(trusted, &unverified).map_err(Fault)?;
         let expires_at = check_bounds(trusted, &claims, now).map_err(Fault)?;

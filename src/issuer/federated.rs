@@ -1,16 +1,16 @@
 //! Which agent a token of a trusted issuer proves: one whose live federated credential it matches. The
 //! token is verified before anything here is asked; `authenticate.rs` makes of the answer what it is worth.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
 use crate::domain::credential::CredentialKind;
 use crate::domain::id::CredentialId;
 use crate::ports::time::UnixTime;
-use crate::relying_party::cel::evaluate_condition;
+use crate::relying_party::cel::{TokenClaims, condition_holds};
 use crate::store::{AgentAggregate, StoreError};
 
 use super::Issuer;
@@ -18,13 +18,8 @@ use super::external_token::ExternalToken;
 
 /// Agents that are looked at for a token that comes without `client_id`.
 const CANDIDATES_MAX: usize = 32;
-/// Conditions that are evaluated for one token: each may take a few milliseconds.
+/// Conditions that are evaluated for one token, whatever it matches: each may take a few milliseconds.
 const CONDITIONS_MAX: usize = 32;
-/// Conditions that are evaluated at once, in the whole process. Anybody who has a token of a public platform
-/// can cause them, each in a thread of its own; the rest of the machine is for everybody else.
-const EVALUATING_MAX: usize = 4;
-
-static EVALUATING: Semaphore = Semaphore::const_new(EVALUATING_MAX);
 
 /// Who an agent is elsewhere, for the audit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,7 +60,11 @@ impl From<StoreError> for NoAgent {
 /// A token under comparison: how much of the work that it may cause is left.
 struct Comparison<'t> {
     token: &'t ExternalToken,
-    claims: Arc<Map<String, Value>>,
+    claims: Map<String, Value>,
+    /// The same for conditions, made with the first of them.
+    condition_claims: Option<Arc<TokenClaims>>,
+    /// What came of the conditions so far: many agents may have the same.
+    verdicts: HashMap<String, bool>,
     conditions_left: usize,
     now: UnixTime,
 }
@@ -73,6 +72,10 @@ struct Comparison<'t> {
 impl Issuer {
     /// The agent that a verified token proves, and by which credential: the one that `claimed` names, or
     /// without a name the only one there is.
+    ///
+    /// Without a name the candidates are those whose credential states the token's very subject, and those
+    /// whose credential states none, both found by the index and [`CANDIDATES_MAX`] at most. Texts are compared
+    /// first; a condition is evaluated only when they match, each text once, [`CONDITIONS_MAX`] at most.
     pub(super) async fn federated_agent(
         &self,
         token: &ExternalToken,
@@ -81,7 +84,9 @@ impl Issuer {
     ) -> Result<(Arc<AgentAggregate>, CredentialId), NoAgent> {
         let mut comparison = Comparison {
             token,
-            claims: Arc::new(token.all_claims()),
+            claims: token.all_claims(),
+            condition_claims: None,
+            verdicts: HashMap::new(),
             conditions_left: CONDITIONS_MAX,
             now,
         };
@@ -181,6 +186,9 @@ impl Comparison<'_> {
 
     /// Whether a condition holds; one that cannot be evaluated does not.
     async fn holds(&mut self, condition: &str) -> Result<bool, NoAgent> {
+        if let Some(verdict) = self.verdicts.get(condition) {
+            return Ok(*verdict);
+        }
         let Some(left) = self.conditions_left.checked_sub(1) else {
             return Err(told(
                 self.token,
@@ -188,55 +196,17 @@ impl Comparison<'_> {
             ));
         };
         self.conditions_left = left;
-        Ok(holds_for(condition.to_owned(), Arc::clone(&self.claims)).await)
-    }
-}
-
-/// Whether a condition holds for claims; one that cannot be evaluated does not.
-async fn holds_for(condition: String, claims: Arc<Map<String, Value>>) -> bool {
-    // Kept until the evaluation ends: whoever asked may go away before.
-    let place = EVALUATING.acquire().await;
-    let evaluated = tokio::task::spawn_blocking(move || {
-        let holds = evaluate_condition(&condition, &claims);
-        drop(place);
-        holds
-    })
-    .await;
-    match evaluated {
-        Ok(Ok(holds)) => holds,
-        Ok(Err(invalid)) => {
-            tracing::debug!(problem = invalid.problem, "a condition does not hold");
-            false
-        }
-        Err(error) => {
-            tracing::error!(%error, "a condition could not be evaluated");
-            false
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_flood_of_conditions_waits_for_its_turn() {
-        let holds = || {
-            holds_for("claims.sub == 'a'".to_owned(), {
-                let claims = serde_json::json!({ "sub": "a" });
-                Arc::new(claims.as_object().cloned().unwrap())
-            })
+        let claims = self
+            .condition_claims
+            .get_or_insert_with(|| Arc::new(TokenClaims::of(&self.claims)));
+        let verdict = match condition_holds(condition, claims).await {
+            Ok(holds) => holds,
+            Err(invalid) => {
+                tracing::debug!(problem = invalid.problem, "a condition does not hold");
+                false
+            }
         };
-        let all = EVALUATING
-            .acquire_many(u32::try_from(EVALUATING_MAX).unwrap())
-            .await
-            .unwrap();
-        let waited = tokio::time::timeout(Duration::from_millis(50), holds()).await;
-        assert!(waited.is_err(), "it did not wait");
-        drop(all);
-        assert!(holds().await);
-        assert_eq!(EVALUATING.available_permits(), EVALUATING_MAX);
+        self.verdicts.insert(condition.to_owned(), verdict);
+        Ok(verdict)
     }
 }

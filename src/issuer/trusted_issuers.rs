@@ -18,6 +18,7 @@ use crate::domain::trusted_issuer::{
     MAX_LIFETIME_CEILING_SECONDS, SPIFFE_SCHEME, TRUSTED_ISSUERS_MAX, TrustDefinition,
     TrustedIssuer, URL_MAX_BYTES, USER_PREFIX, check_claims,
 };
+use crate::jose::jwk_set::listed;
 use crate::ports::fetch::FetchError;
 
 use super::agents::target as agent_target;
@@ -44,6 +45,8 @@ pub struct TrustChanges {
     pub subject: Option<bool>,
     /// Whether its tokens may be actor tokens; by default not.
     pub actor: Option<bool>,
+    /// Whether its subject tokens may hold an `act`; by default not.
+    pub accept_act: Option<bool>,
     /// Longest life of its tokens in seconds; by default an hour.
     pub max_lifetime: Option<i64>,
     /// Accepted `typ` headers, the empty text for none; by default `JWT`.
@@ -211,6 +214,12 @@ impl Issuer {
         if before.definition.subject && !after.definition.subject {
             self.end_tokens_of_users(&mut change, &before).await?;
         }
+        if before.definition.keys != after.definition.keys {
+            change
+                .tx
+                .delete_trusted_issuer_keys(&self.id, &before.id)
+                .await?;
+        }
         change.audit(
             AuditEvent::TrustedIssuerChanged,
             target(&after),
@@ -260,6 +269,7 @@ impl Issuer {
         self.write_trusted_issuer(&mut change, &before, &mut after)
             .await?;
         self.end_tokens_of_users(&mut change, &before).await?;
+        change.tx.delete_trusted_issuer_keys(&self.id, id).await?;
         let detail = json!({
             "url": before.url,
             "credentials_revoked": credentials,
@@ -386,6 +396,7 @@ impl Issuer {
             client_auth: false,
             subject: false,
             actor: false,
+            accept_act: false,
             max_lifetime: DEFAULT_MAX_LIFETIME_SECONDS,
             types: types.iter().map(|&typ| typ.to_owned()).collect(),
             jti: JtiPolicy::SingleUse,
@@ -500,7 +511,11 @@ impl Issuer {
             KeySource::Discovery => "url",
         };
         match self.trusted_keys.try_out(url, &definition.keys).await {
-            Ok(()) => Ok(None),
+            Ok(skipped) if skipped.is_empty() => Ok(None),
+            Ok(skipped) => Ok(Some(format!(
+                "its key set has entries that cannot be used, and its tokens signed with them are refused: {}",
+                listed(&skipped)
+            ))),
             Err(error @ KeysError::Unavailable { .. }) => Ok(Some(format!(
                 "{error}; it is tried again when a token comes"
             ))),
@@ -519,6 +534,7 @@ fn applied(definition: TrustDefinition, changes: TrustChanges) -> TrustDefinitio
         client_auth: changes.client_auth.unwrap_or(definition.client_auth),
         subject: changes.subject.unwrap_or(definition.subject),
         actor: changes.actor.unwrap_or(definition.actor),
+        accept_act: changes.accept_act.unwrap_or(definition.accept_act),
         max_lifetime: changes.max_lifetime.unwrap_or(definition.max_lifetime),
         types: changes.types.unwrap_or(definition.types),
         jti: changes.jti.unwrap_or(definition.jti),

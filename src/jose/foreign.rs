@@ -18,7 +18,7 @@ use super::compact::{JwsError, UnverifiedJws, VerifiedJws};
 use super::json::JsonError;
 use super::jwk::{number, optional_string, public_kty, required_string, signature_kid};
 use super::jwk_error::JwkError;
-use super::jwk_set::{MAX_PUBLISHED_KEYS, entries, without_certificates};
+use super::jwk_set::{SkippedKey, as_registered, published_entries};
 use super::weakness::check_rsa_numbers;
 
 /// A signature algorithm that others take. `none`, the HMAC family and EdDSA cannot be named.
@@ -199,30 +199,20 @@ impl ForeignKeySet {
     /// Parses a published set, by the rules of [`super::PublicJwkSet::parse_published`].
     ///
     /// # Errors
-    /// When the set has a private or symmetric key, a key that is weak or malformed, equal `kid`s, more
-    /// than [`MAX_PUBLISHED_KEYS`] entries, or no signature key.
+    /// When the set has a private or symmetric key, too many entries, or no signature key.
     pub fn parse_published(json: &[u8]) -> Result<Self, JwkError> {
-        let mut keys: Vec<ForeignKey> = Vec::new();
-        for entry in entries(json, MAX_PUBLISHED_KEYS)? {
-            match ForeignKey::from_value(&without_certificates(entry)) {
-                Ok(key) if key.kid.is_some() && keys.iter().any(|other| other.kid == key.kid) => {
-                    return Err(JwkError::DuplicateKeyId);
-                }
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+        for (index, entry) in published_entries(json)?.iter().enumerate() {
+            match ForeignKey::from_value(&as_registered(entry)) {
                 Ok(key) => keys.push(key),
-                Err(
-                    JwkError::KeyType
-                    | JwkError::Curve
-                    | JwkError::Algorithm
-                    | JwkError::Use
-                    | JwkError::KeyOps,
-                ) => {}
-                Err(error) => return Err(error),
+                Err(reason) => skipped.push(SkippedKey::of((index, entry), reason)),
             }
         }
-        if keys.is_empty() {
-            return Err(JwkError::SetEmpty);
+        match (keys.is_empty(), skipped.is_empty()) {
+            (true, true) => Err(JwkError::SetEmpty),
+            (true, false) => Err(JwkError::NoneUsable(skipped)),
+            (false, _) => Ok(Self { keys }),
         }
-        Ok(Self { keys })
     }
 
     /// The keys, in the order of the set.
@@ -443,20 +433,28 @@ mod tests {
             key
         };
         let oct = json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"});
+        let none = |reason| {
+            JwkError::NoneUsable(vec![SkippedKey {
+                place: 1,
+                kid: Some("k".to_owned()),
+                reason,
+            }])
+        };
         for (keys, expected) in [
             (vec![], JwkError::SetEmpty),
-            (vec![with("use", json!("enc"))], JwkError::SetEmpty),
-            (vec![with("alg", json!("ES256"))], JwkError::SetEmpty),
+            (vec![with("use", json!("enc"))], none(JwkError::Use)),
+            (vec![with("alg", json!("ES256"))], none(JwkError::Algorithm)),
             (vec![with("d", json!("AA"))], JwkError::Private("d")),
             (vec![key.clone(), oct], JwkError::Symmetric),
-            (vec![key.clone(), key.clone()], JwkError::DuplicateKeyId),
             (
                 vec![with("x", json!("AA"))],
-                JwkError::CoordinateLength("x", 66),
+                none(JwkError::CoordinateLength("x", 66)),
             ),
         ] {
             assert_eq!(set(&keys).err(), Some(expected));
         }
+        let odd = with("x", json!("AA"));
+        assert_eq!(set(&[odd, key.clone(), key]).unwrap().keys().len(), 2);
     }
 
     /// What is taken here must not leak into what firman takes for itself.
@@ -475,6 +473,6 @@ mod tests {
         assert_eq!(PublicJwk::from_value(&curve).err(), Some(JwkError::Curve));
         let published = json!({ "keys": [curve] }).to_string();
         let refused = PublicJwkSet::parse_published(published.as_bytes()).err();
-        assert_eq!(refused, Some(JwkError::SetEmpty));
+        assert!(matches!(refused, Some(JwkError::NoneUsable(_))));
     }
 }

@@ -4,6 +4,7 @@ use super::algorithm::SigningAlgorithm;
 use super::digest::Base64Error;
 use super::json::JsonError;
 use super::jwk::KeyType;
+use super::jwk_set::{SkippedKey, listed};
 use super::pem::PemError;
 
 /// The longest JWK or PEM text that is looked at: an RSA key of 8192 bits takes 2 KiB.
@@ -123,6 +124,9 @@ pub enum JwkError {
     /// A set without a key that could verify anything.
     #[error("the key set has no usable key; put at least one public signature key in `keys`")]
     SetEmpty,
+    /// A published set of which no entry can be used.
+    #[error("the key set has no usable key: {}", listed(.0))]
+    NoneUsable(Vec<SkippedKey>),
     /// A set of more keys than the limit.
     #[error("the key set has more than {0} keys; leave out those no longer in use")]
     SetTooLarge(usize),

@@ -1,10 +1,13 @@
 //! Sets of public keys (RFC 7517 §5): those an agent's owner registers, where every key must be right,
-//! and those a third party publishes, which also hold keys that are not for us.
+//! and those a third party publishes, of which every key that can be used is used.
 
-use serde_json::{Map, Value};
+use std::fmt;
 
+use serde_json::{Map, Value, json};
+
+use super::digest::{base64url, decode_base64url};
 use super::json;
-use super::jwk::PublicJwk;
+use super::jwk::{PRIVATE_MEMBERS, PublicJwk};
 use super::jwk_error::JwkError;
 
 /// The most keys of one registered set: an agent holds one or two while it rotates.
@@ -14,10 +17,76 @@ pub const MAX_PUBLISHED_KEYS: usize = 64;
 /// The longest key set that is looked at, as far as it comes over the network.
 pub const MAX_KEY_SET_BYTES: usize = 64 * 1024;
 
-/// At least one public key, no two under the same `kid`.
+/// The longest part of a `kid` that is repeated in a log or an answer, in characters.
+const SHOWN_KID_CHARS: usize = 64;
+/// The most entries that a set without a usable key names one by one.
+const NAMED_MAX: usize = 8;
+
+/// At least one public key. In a registered set no two have the same `kid`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicJwkSet {
     keys: Vec<PublicJwk>,
+    skipped: Vec<SkippedKey>,
+}
+
+/// An entry of a published set that is not used, and why. Holds nothing of the key but its `kid`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedKey {
+    /// Its place in the set, counted from 1.
+    pub place: usize,
+    /// Its `kid`, escaped and cut to 64 characters.
+    pub kid: Option<String>,
+    /// Why it is not used.
+    pub reason: JwkError,
+}
+
+impl SkippedKey {
+    pub(super) fn of((index, entry): (usize, &Value), reason: JwkError) -> Self {
+        let kid = entry.get("kid").and_then(Value::as_str);
+        Self {
+            place: index + 1,
+            kid: kid.map(|kid| kid.escape_debug().take(SHOWN_KID_CHARS).collect()),
+            reason,
+        }
+    }
+
+    /// Whether it is a good key for another purpose or another verifier, which is no fault of the set.
+    #[must_use]
+    pub fn is_for_others(&self) -> bool {
+        matches!(
+            self.reason,
+            JwkError::KeyType
+                | JwkError::Curve
+                | JwkError::Algorithm
+                | JwkError::Use
+                | JwkError::KeyOps
+        )
+    }
+}
+
+impl fmt::Display for SkippedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key {}", self.place)?;
+        if let Some(kid) = &self.kid {
+            write!(f, " (`kid` {kid})")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// The reasons of the first entries, for one sentence.
+#[must_use]
+pub fn listed(skipped: &[SkippedKey]) -> String {
+    let named: Vec<String> = skipped
+        .iter()
+        .take(NAMED_MAX)
+        .map(SkippedKey::to_string)
+        .collect();
+    let more = match skipped.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("{}{more}", named.join("; "))
 }
 
 impl PublicJwkSet {
@@ -34,16 +103,17 @@ impl PublicJwkSet {
         Self::of(keys)
     }
 
-    /// Parses a set that a third party publishes. Entries that are not signature keys of a kind and
-    /// algorithm we know are left out (RFC 7517 §5), and certificates beside a key are not looked at
-    /// (several large issuers publish both). Secrets in a published set say that something is very
-    /// wrong with it, so that they refuse the whole.
+    /// Parses a set that a third party publishes. RFC 7517 §5: entries that cannot be used are skipped,
+    /// whatever is wrong with them ([`PublicJwkSet::skipped`] says what), and the rest is used. Several
+    /// keys may share a `kid`; the algorithm and the signature tell them apart. Certificates beside a
+    /// key are ignored. A private or symmetric key is a leak, not an oddity: it refuses the whole set.
     ///
     /// # Errors
-    /// When the set has a private or symmetric key, a key that is weak or malformed, equal `kid`s, more
-    /// than [`MAX_PUBLISHED_KEYS`] entries, or no usable key.
+    /// When the set is not a key set, has a private or symmetric key, more than [`MAX_PUBLISHED_KEYS`]
+    /// entries, or no usable key.
     pub fn parse_published(json: &[u8]) -> Result<Self, JwkError> {
-        Self::usable(entries(json, MAX_PUBLISHED_KEYS)?)
+        let entries = published_entries(json)?;
+        Self::usable(entries.into_iter().enumerate())
     }
 
     /// Parses the bundle of a SPIFFE trust domain: the keys whose `use` is `jwt-svid` (SPIFFE Trust Domain
@@ -52,30 +122,29 @@ impl PublicJwkSet {
     /// # Errors
     /// As [`PublicJwkSet::parse_published`].
     pub fn parse_spiffe_bundle(json: &[u8]) -> Result<Self, JwkError> {
-        let mut keys = entries(json, MAX_PUBLISHED_KEYS)?;
-        keys.retain(|key| key.get("use").is_some_and(|usage| usage == "jwt-svid"));
-        for key in &mut keys {
-            key["use"] = "sig".into();
-        }
-        Self::usable(keys)
+        let entries = published_entries(json)?.into_iter().enumerate();
+        Self::usable(entries.filter_map(|(index, mut key)| {
+            let usage = key.get_mut("use").filter(|usage| **usage == "jwt-svid")?;
+            *usage = "sig".into();
+            Some((index, key))
+        }))
     }
 
-    fn usable(entries: Vec<Value>) -> Result<Self, JwkError> {
-        let mut keys = Vec::new();
-        for entry in entries {
-            match PublicJwk::from_value(&without_certificates(entry)) {
+    fn usable(entries: impl Iterator<Item = (usize, Value)>) -> Result<Self, JwkError> {
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+        for (index, entry) in entries {
+            match PublicJwk::from_value(&as_registered(&entry)) {
+                // One entry twice is one key.
+                Ok(key) if keys.contains(&key) => {}
                 Ok(key) => keys.push(key),
-                Err(
-                    JwkError::KeyType
-                    | JwkError::Curve
-                    | JwkError::Algorithm
-                    | JwkError::Use
-                    | JwkError::KeyOps,
-                ) => {}
-                Err(error) => return Err(error),
+                Err(reason) => skipped.push(SkippedKey::of((index, &entry), reason)),
             }
         }
-        Self::of(keys)
+        match (keys.is_empty(), skipped.is_empty()) {
+            (true, true) => Err(JwkError::SetEmpty),
+            (true, false) => Err(JwkError::NoneUsable(skipped)),
+            (false, _) => Ok(Self { keys, skipped }),
+        }
     }
 
     /// A set of `keys`.
@@ -92,7 +161,23 @@ impl PublicJwkSet {
                 return Err(JwkError::DuplicateKeyId);
             }
         }
-        Ok(Self { keys })
+        Ok(Self {
+            keys,
+            skipped: Vec::new(),
+        })
+    }
+
+    /// The entries of a published set that are not used.
+    #[must_use]
+    pub fn skipped(&self) -> &[SkippedKey] {
+        &self.skipped
+    }
+
+    /// The usable keys as a JWK Set, in the one spelling of this house.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let keys: Vec<Value> = self.keys.iter().map(PublicJwk::to_value).collect();
+        json!({ "keys": keys })
     }
 
     /// The keys, in the order of the set.
@@ -128,20 +213,53 @@ pub(super) fn entries(json: &[u8], limit: usize) -> Result<Vec<Value>, JwkError>
     Ok(entries)
 }
 
-pub(super) fn without_certificates(entry: Value) -> Value {
-    match entry {
-        Value::Object(members) => Value::Object(
-            members
-                .into_iter()
-                .filter(|(name, _)| name != "x5c" && name != "x5u")
-                .collect::<Map<_, _>>(),
-        ),
-        other @ (Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Array(_)) => other,
+/// The entries of a set that a third party publishes, none of them secret.
+pub(super) fn published_entries(json: &[u8]) -> Result<Vec<Value>, JwkError> {
+    let entries = entries(json, MAX_PUBLISHED_KEYS)?;
+    for members in entries.iter().filter_map(Value::as_object) {
+        if members.get("kty").is_some_and(|kty| kty == "oct") {
+            return Err(JwkError::Symmetric);
+        }
+        let secret = PRIVATE_MEMBERS
+            .into_iter()
+            .find(|&member| members.contains_key(member));
+        if let Some(member) = secret {
+            return Err(JwkError::Private(member));
+        }
     }
+    Ok(entries)
+}
+
+/// A published entry as it would have been registered: what a verifier need not look at is left out, and
+/// what many programs write in a second spelling of the same number is rewritten.
+pub(super) fn as_registered(entry: &Value) -> Value {
+    let Value::Object(members) = entry else {
+        return entry.clone();
+    };
+    let mut members: Map<String, Value> = members
+        .iter()
+        // Several large issuers publish certificates beside the key; no trust comes from them.
+        .filter(|(name, _)| *name != "x5c" && *name != "x5u")
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    // RFC 7517 §4.3: further operations do not take `verify` away.
+    let may_verify = members
+        .get("key_ops")
+        .and_then(Value::as_array)
+        .is_some_and(|operations| operations.iter().any(|operation| operation == "verify"));
+    if may_verify {
+        members.remove("key_ops");
+    }
+    // RFC 7518 §6.3.1.1 forbids the zero byte with which ASN.1 marks a number as positive; the key is the
+    // same with and without it.
+    let modulus = members.get("n").and_then(Value::as_str);
+    if let Some(digits) = modulus.and_then(|n| decode_base64url(n).ok()) {
+        let zeros = digits.iter().take_while(|&&digit| digit == 0).count();
+        if zeros > 0 {
+            members.insert("n".to_owned(), base64url(&digits[zeros..]).into());
+        }
+    }
+    Value::Object(members)
 }
 
 #[cfg(test)]
@@ -149,6 +267,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::jose::json::JsonError;
+    use crate::jose::jwk::KeyType;
 
     fn p256(kid: &str) -> Value {
         json!({
@@ -185,7 +305,7 @@ mod tests {
             ),
             (
                 b"{\"keys\":[],\"keys\":[]}".to_vec(),
-                JwkError::Json(json::JsonError::DuplicateMember),
+                JwkError::Json(JsonError::DuplicateMember),
             ),
             (set(&[]), JwkError::SetEmpty),
             (
@@ -199,10 +319,7 @@ mod tests {
                 set(&[p256("a"), with(p256("b"), "d", "AA".into())]),
                 JwkError::Private("d"),
             ),
-            (
-                set(&[json!("x")]),
-                JwkError::Json(json::JsonError::NotAnObject),
-            ),
+            (set(&[json!("x")]), JwkError::Json(JsonError::NotAnObject)),
             (vec![b' '; MAX_KEY_SET_BYTES + 1], JwkError::TooLarge),
         ] {
             assert_eq!(PublicJwkSet::parse(&json).err(), Some(expected));
@@ -243,9 +360,142 @@ mod tests {
         assert_eq!(PublicJwkSet::parse(&published).err(), Some(JwkError::Use));
         let unusable = set(&[with(p256("encryption"), "use", "enc".into())]);
         assert_eq!(
-            PublicJwkSet::parse_published(&unusable).err(),
-            Some(JwkError::SetEmpty)
+            PublicJwkSet::parse_published(&unusable)
+                .unwrap_err()
+                .to_string(),
+            "the key set has no usable key: key 1 (`kid` encryption): \
+             `use` must be \"sig\": a key for encryption does not sign"
         );
+    }
+
+    fn rsa(kid: &str, n: &[u8], e: &str) -> Value {
+        json!({"kty": "RSA", "kid": kid, "n": base64url(n), "e": e})
+    }
+
+    /// 2048 bits, odd: good enough to be parsed.
+    fn modulus() -> Vec<u8> {
+        let mut n: Vec<u8> = (0..256_u32)
+            .map(|at| u8::try_from(at * 7 % 251).unwrap())
+            .collect();
+        n[0] = 0xc1;
+        n[255] |= 1;
+        n
+    }
+
+    #[test]
+    fn one_odd_entry_of_a_published_set_does_not_cost_the_others() {
+        let short = decode_base64url(p256("x")["x"].as_str().unwrap()).unwrap();
+        let padded = format!("{}=", p256("x")["x"].as_str().unwrap());
+        for (odd, reason) in [
+            (rsa("weak", &[0xff; 128], "AQAB"), JwkError::ModulusTooShort),
+            (rsa("cubic", &modulus(), "Aw"), JwkError::Exponent),
+            (
+                with(p256("padded"), "x", padded.into()),
+                JwkError::Encoding("x", crate::jose::digest::Base64Error::Character),
+            ),
+            (
+                with(p256("short"), "x", base64url(&short[..31]).into()),
+                JwkError::CoordinateLength("x", 32),
+            ),
+            (without(p256("no kty"), "kty"), JwkError::Missing("kty")),
+            (
+                with(p256("x"), "kid", 7.into()),
+                JwkError::WrongType("kid", "a string"),
+            ),
+            (with(p256("x"), "kid", "a\u{0}".into()), JwkError::KeyId),
+            (json!("no object"), JwkError::Json(JsonError::NotAnObject)),
+        ] {
+            let (first, last) = (p256("first"), p256("last"));
+            let published = set(&[first, odd.clone(), last]);
+            let parsed = PublicJwkSet::parse_published(&published).expect("the others");
+            let kids: Vec<_> = parsed.keys().iter().map(PublicJwk::kid).collect();
+            assert_eq!(kids, [Some("first"), Some("last")], "{odd}");
+            let skipped = SkippedKey::of((1, &odd), reason);
+            assert_eq!(parsed.skipped(), [skipped], "{odd}");
+            // What an agent's owner registers is his own, and he can mend it.
+            assert!(PublicJwkSet::parse(&published).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_secret_refuses_a_published_set_whatever_else_is_wrong_with_its_entry() {
+        for (entry, expected) in [
+            (with(p256("b"), "d", "AA".into()), JwkError::Private("d")),
+            (
+                with(with(p256("b"), "d", "AA".into()), "use", "enc".into()),
+                JwkError::Private("d"),
+            ),
+            (
+                with(without(p256("b"), "kty"), "d", Value::Null),
+                JwkError::Private("d"),
+            ),
+            (json!({"kty": 7, "k": "c2VjcmV0"}), JwkError::Private("k")),
+            (json!({"kty": "oct"}), JwkError::Symmetric),
+        ] {
+            let published = set(&[p256("a"), entry.clone()]);
+            for refused in [
+                PublicJwkSet::parse_published(&published),
+                PublicJwkSet::parse_spiffe_bundle(&published),
+            ] {
+                assert_eq!(refused.err(), Some(expected.clone()), "{entry}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_a_published_set_may_share_a_kid_and_one_entry_twice_is_one_key() {
+        let published = set(&[
+            p256("a"),
+            rsa("a", &modulus(), "AQAB"),
+            p256("a"),
+            with(p256("a"), "alg", "ES256".into()),
+        ]);
+        let parsed = PublicJwkSet::parse_published(&published).unwrap();
+        let types: Vec<_> = parsed.keys().iter().map(PublicJwk::key_type).collect();
+        assert_eq!(types, [KeyType::P256, KeyType::Rsa, KeyType::P256]);
+        assert_eq!(parsed.skipped(), []);
+    }
+
+    #[test]
+    fn second_spellings_of_a_published_key_are_the_same_key() {
+        let plain = rsa("a", &modulus(), "AQAB");
+        let zero = rsa("a", &[&[0], modulus().as_slice()].concat(), "AQAB");
+        let parse = |key: &Value| PublicJwkSet::parse_published(&set(std::slice::from_ref(key)));
+        assert_eq!(parse(&zero), parse(&plain));
+        assert_eq!(
+            PublicJwkSet::parse(&set(&[zero])).err(),
+            Some(JwkError::LeadingZero)
+        );
+        let many = with(plain.clone(), "key_ops", json!(["sign", "verify"]));
+        assert_eq!(parse(&many), parse(&plain));
+        let other = with(plain, "key_ops", json!(["encrypt"]));
+        assert!(parse(&other).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_of_a_published_set_reads_back_the_same() {
+        let published = set(&[
+            with(p256("a"), "alg", "ES256".into()),
+            without(p256("b"), "kid"),
+            rsa("a", &modulus(), "AQAB"),
+            json!({}),
+        ]);
+        let parsed = PublicJwkSet::parse_published(&published).unwrap();
+        let kept = parsed.to_value().to_string();
+        let again = PublicJwkSet::parse_published(kept.as_bytes()).unwrap();
+        assert_eq!(again.keys(), parsed.keys());
+    }
+
+    #[test]
+    fn a_set_in_which_nothing_can_be_used_says_why_of_each_and_stays_short() {
+        let odd: Vec<Value> = (0..MAX_PUBLISHED_KEYS)
+            .map(|at| with(p256(&"\n".repeat(at + 100)), "use", "enc".into()))
+            .collect();
+        let said = PublicJwkSet::parse_published(&set(&odd))
+            .unwrap_err()
+            .to_string();
+        assert!(said.ends_with("; and 56 more"), "{said}");
+        assert!(said.len() < 2000 && !said.contains('\n'), "{said}");
     }
 
     #[test]

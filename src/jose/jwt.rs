@@ -24,9 +24,12 @@ pub enum ClaimError {
     /// `aud` is neither a string nor an array of strings with at least one entry.
     #[error("`aud` must be a string or a non-empty array of strings")]
     Audience,
-    /// `exp`, `nbf` or `iat` is not a whole number of seconds.
-    #[error("`{0}` must be a whole number of seconds since 1970")]
-    NotASecond(&'static str),
+    /// `exp`, `nbf` or `iat` is not a number.
+    #[error("`{0}` must be a JSON number: seconds since 1970, without quotes")]
+    NotANumber(&'static str),
+    /// `exp`, `nbf` or `iat` is negative or past the year 9999.
+    #[error("`{0}` must be between 1970 and the year 9999, in seconds and not in milliseconds")]
+    OutOfRange(&'static str),
     /// There is no `exp`.
     #[error("`exp` is missing; state when the token expires")]
     NoExpiry,
@@ -118,9 +121,9 @@ impl Claims {
             subject: take_string(&mut other, "sub")?,
             audience: other.remove("aud").map(audience).transpose()?,
             jwt_id: take_string(&mut other, "jti")?,
-            expires_at: take_time(&mut other, "exp")?,
-            not_before: take_time(&mut other, "nbf")?,
-            issued_at: take_time(&mut other, "iat")?,
+            expires_at: take_time(&mut other, "exp", f64::floor)?,
+            not_before: take_time(&mut other, "nbf", f64::ceil)?,
+            issued_at: take_time(&mut other, "iat", f64::floor)?,
             other,
         })
     }
@@ -162,35 +165,45 @@ fn take_string(
     }
 }
 
+/// The latest time that is read, in seconds: the end of the year 9999, the last that RFC 3339 can write.
+const LATEST_SECONDS: i64 = 253_402_300_799;
+
+/// RFC 7519 §2: a `NumericDate` may have a fraction. Whole seconds are what everything here counts in, so
+/// that `round` says to which side: always to the one that accepts less. `exp` goes down (the token ends
+/// no later than it says) and `nbf` up (it begins no earlier). `iat` goes down: an older token is closer
+/// to its longest life, to the revocation of its subject and to the end of a proof's window. What that
+/// gives away, an `iat` less than a second further ahead, is within the skew that is tolerated anyway.
 fn take_time(
     claims: &mut Map<String, Value>,
     name: &'static str,
+    round: fn(f64) -> f64,
 ) -> Result<Option<UnixTime>, ClaimError> {
     match claims.remove(name) {
         None => Ok(None),
-        Some(Value::Number(number)) => whole_seconds(&number)
+        Some(Value::Number(number)) => seconds(&number, round)
             .map(|seconds| Some(UnixTime(seconds)))
-            .ok_or(ClaimError::NotASecond(name)),
+            .ok_or(ClaimError::OutOfRange(name)),
         Some(
             Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_),
-        ) => Err(ClaimError::NotASecond(name)),
+        ) => Err(ClaimError::NotANumber(name)),
     }
 }
 
-/// RFC 7519 §2 allows fractions; no issuer needs them, and a fraction is rounded differently by
-/// different readers. `1.8e9` is the same number as `1800000000` and passes.
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "checked to be whole and within 2^53, where every whole double is exact"
+    clippy::cast_precision_loss,
+    reason = "checked to be within the year 9999, far below 2^53, up to which whole doubles are exact"
 )]
-fn whole_seconds(number: &Number) -> Option<i64> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    number.as_i64().or_else(|| {
-        number
-            .as_f64()
-            .filter(|seconds| number.is_f64() && seconds.fract() == 0.0 && seconds.abs() <= EXACT)
-            .map(|seconds| seconds as i64)
-    })
+fn seconds(number: &Number, round: fn(f64) -> f64) -> Option<i64> {
+    let whole = match number.as_i64() {
+        Some(whole) => whole,
+        None => {
+            let seconds = number.as_f64().filter(|seconds| *seconds >= 0.0)?;
+            let rounded = round(seconds);
+            (rounded <= LATEST_SECONDS as f64).then_some(rounded as i64)?
+        }
+    };
+    (0..=LATEST_SECONDS).contains(&whole).then_some(whole)
 }
 
 fn audience(value: Value) -> Result<Audience, ClaimError> {
@@ -246,19 +259,39 @@ mod tests {
         for name in ["exp", "nbf", "iat"] {
             for value in [
                 "\"1800000060\"",
+                "\"1800000060.5\"",
                 "null",
                 "true",
                 "[1800000060]",
                 "{}",
-                "1800000060.5",
-                "9223372036854775808",
-                "1e300",
-                "-1e300",
-                "0.1",
             ] {
                 assert_eq!(
                     refusal(&format!("{{\"{name}\":{value}}}")),
-                    ClaimError::NotASecond(name)
+                    ClaimError::NotANumber(name)
+                );
+            }
+            for value in [
+                "-1",
+                "-0.5",
+                "-9223372036854775808",
+                "9223372036854775807",
+                "9223372036854775808",
+                "18446744073709551615",
+                "253402300800",
+                "1800000060000",
+                "1e300",
+                "-1e300",
+            ] {
+                assert_eq!(
+                    refusal(&format!("{{\"{name}\":{value}}}")),
+                    ClaimError::OutOfRange(name)
+                );
+            }
+            // No such number in JSON: the payload is refused, not the claim.
+            for value in ["1e400", "NaN", "Infinity", "-Infinity"] {
+                assert_eq!(
+                    refusal(&format!("{{\"{name}\":{value}}}")),
+                    ClaimError::Payload(JsonError::Syntax)
                 );
             }
         }
@@ -298,7 +331,7 @@ mod tests {
     #[test]
     fn every_claim_is_read_into_its_place() {
         let payload = json!({
-            "iss": "a", "sub": "b", "aud": ["c", "d"], "jti": "e", "exp": 1_800_000_060, "nbf": -1, "iat": 1.8e9,
+            "iss": "a", "sub": "b", "aud": ["c", "d"], "jti": "e", "exp": 1_800_000_060, "nbf": 0, "iat": 1.8e9,
             "scope": "read", "act": {"sub": "f"},
         });
         assert_eq!(
@@ -309,7 +342,7 @@ mod tests {
                 audience: Some(Audience::Many(vec!["c".into(), "d".into()])),
                 jwt_id: Some("e".into()),
                 expires_at: Some(UnixTime(1_800_000_060)),
-                not_before: Some(UnixTime(-1)),
+                not_before: Some(UnixTime(0)),
                 issued_at: Some(NOW),
                 other: json!({"scope": "read", "act": {"sub": "f"}})
                     .as_object()
@@ -318,6 +351,32 @@ mod tests {
             })
         );
         assert_eq!(Claims::from_payload(b"{}"), Ok(Claims::default()));
+    }
+
+    #[test]
+    fn a_fraction_of_a_second_is_rounded_to_the_side_that_accepts_less() {
+        for (text, floor, ceil) in [
+            ("1800000000.5", 1_800_000_000, 1_800_000_001),
+            ("1800000000.000001", 1_800_000_000, 1_800_000_001),
+            ("1800000000.0", 1_800_000_000, 1_800_000_000),
+            ("1.8e9", 1_800_000_000, 1_800_000_000),
+            ("18E8", 1_800_000_000, 1_800_000_000),
+            ("0.1", 0, 1),
+            ("-0", 0, 0),
+            ("253402300798.5", 253_402_300_798, 253_402_300_799),
+        ] {
+            let payload = format!("{{\"exp\":{text},\"nbf\":{text},\"iat\":{text}}}");
+            let claims = Claims::from_payload(payload.as_bytes()).expect(text);
+            assert_eq!(
+                (claims.expires_at, claims.not_before, claims.issued_at),
+                (
+                    Some(UnixTime(floor)),
+                    Some(UnixTime(ceil)),
+                    Some(UnixTime(floor))
+                ),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -26,6 +26,6 @@ pub use dpop::{DpopProof, ProofError};
 pub use foreign::{ForeignAlgorithm, ForeignKeySet};
 pub use jwk::{KeyType, PublicJwk};
 pub use jwk_error::JwkError;
-pub use jwk_set::PublicJwkSet;
+pub use jwk_set::{PublicJwkSet, SkippedKey};
 pub use jwt::{Audience, ClaimError, Claims};
 pub use key::{KeyError, SigningKey};

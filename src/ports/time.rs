@@ -1,7 +1,8 @@
-//! The wall clock.
+//! The wall clock, and the one that only goes forward.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Whole seconds since 1970-01-01T00:00:00Z: the `NumericDate` of RFC 7519 §2 without fractions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -14,10 +15,11 @@ impl UnixTime {
         Self(self.0.saturating_add(seconds))
     }
 
-    /// Seconds from `earlier` to this time; negative when `earlier` is later.
+    /// Seconds from `earlier` to this time; negative when `earlier` is later. Never `i64::MIN`, whose
+    /// magnitude is no `i64`.
     #[must_use]
     pub fn since(self, earlier: Self) -> i64 {
-        self.0.saturating_sub(earlier.0)
+        self.0.saturating_sub(earlier.0).max(-i64::MAX)
     }
 }
 
@@ -61,13 +63,24 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn now(&self) -> UnixTime {
         self.now_millis().seconds()
     }
+
+    /// How long it is since a fixed moment of this process. Never goes back and never jumps when the wall
+    /// clock is set: for ages of what is kept in memory. Says nothing to another process.
+    fn monotonic(&self) -> Duration;
 }
 
 /// The operating system's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
+/// What [`SystemClock::monotonic`] counts from.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 impl Clock for SystemClock {
+    fn monotonic(&self) -> Duration {
+        ORIGIN.elapsed()
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that asks the operating system"

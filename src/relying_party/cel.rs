@@ -1,15 +1,18 @@
 //! The conditions of rules: CEL over the one variable `claims`. An expression is somebody's text, and the
 //! parser and evaluator are somebody else's code, so each run has a bounded length, nesting and number of
-//! steps, and a thread of its own whose panic is an error and whose stack is large enough for what the
-//! bounds let through.
+//! steps. It runs in one of a few threads of its own, whose stacks are large enough for what the bounds let
+//! through and which outlive a panic. A text is parsed once and kept.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::cel::common::ast::{EntryExpr, Expr, IdedExpr};
 use ::cel::objects::Map as CelMap;
 use ::cel::{Context, Program, Value as CelValue};
 use serde_json::{Map, Value};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::domain::Invalid;
 
@@ -28,6 +31,14 @@ const MATCH_STEPS: usize = 100;
 /// Room for the frames of parser and evaluator at the deepest nesting and the longest chain; measured: a
 /// quarter of it is enough for an unoptimised build.
 const STACK_BYTES: usize = 32 * 1024 * 1024;
+/// Threads that evaluate, in the whole process. Anybody who has a token of a public platform can cause
+/// evaluations; the rest of the machine is for everybody else.
+const WORKERS: usize = 4;
+/// Evaluations that wait for a thread; whoever brings one more waits until there is room.
+const QUEUE_MAX: usize = 64;
+/// How much text of parsed conditions is kept, in bytes, twice over: see [`Kept`]. What is parsed of a text is
+/// up to a hundred times as large.
+const KEPT_TEXT_BYTES: usize = 128 * 1024;
 /// Names of types, which are values in CEL.
 const TYPES: [&str; 12] = [
     "bool",
@@ -50,63 +61,243 @@ const TYPES: [&str; 12] = [
 /// When it is too long, is no CEL, uses another variable than `claims`, or is always the same: true, which
 /// would take every token, or no boolean.
 pub fn check_condition(condition: &str) -> Result<(), Invalid> {
-    let outcome = run(condition, None)?;
-    match outcome {
+    check_text(condition)?;
+    let text = condition.to_owned();
+    let constant = on_a_worker(move || {
+        let compiled = Compiled::of(&text)?;
+        if compiled.census.reads_claims {
+            return Ok(None);
+        }
+        compiled.value(&TokenClaims::default()).map(Some)
+    })?;
+    match constant {
         // Not documented: how the constant is found. What mentions no claim is one.
-        Outcome::Constant(CelValue::Bool(true)) => Err(refused(
+        Some(CelValue::Bool(true)) => Err(refused(
             "is always true: it would take every token of the issuer; compare a claim",
         )),
-        Outcome::Constant(CelValue::Bool(false)) | Outcome::Depends => Ok(()),
-        Outcome::Constant(_) => Err(refused(
+        Some(CelValue::Bool(false)) | None => Ok(()),
+        Some(_) => Err(refused(
             "must yield a boolean; compare something, as in claims.sub == 'agent:mailer'",
         )),
-        Outcome::Value(_) => Err(refused("cannot be checked")),
     }
 }
 
-/// Evaluates a condition over the claims of a token.
+/// Evaluates a condition over the claims of a token, and blocks until it is done.
 ///
 /// # Errors
 /// When it cannot be evaluated (a claim that is missing and not asked for with `has()`, say) or yields no
 /// boolean. That such an error denies is inferred, not documented.
 pub fn evaluate_condition(condition: &str, claims: &Map<String, Value>) -> Result<bool, Invalid> {
-    match run(condition, Some(claims))? {
-        Outcome::Value(CelValue::Bool(holds)) => Ok(holds),
-        Outcome::Value(_) => Err(refused(
-            "does not yield a boolean for this token; compare something, as in claims.sub == 'agent:mailer'",
-        )),
-        Outcome::Constant(_) | Outcome::Depends => Err(refused("cannot be evaluated")),
+    check_text(condition)?;
+    let (condition, claims) = (condition.to_owned(), TokenClaims::of(claims));
+    on_a_worker(move || holds(&condition, &claims))
+}
+
+/// As [`evaluate_condition`], without blocking the thread that asks. At most [`WORKERS`] are under way at
+/// once; the next waits for its turn.
+///
+/// # Errors
+/// As there.
+pub async fn condition_holds(condition: &str, claims: &Arc<TokenClaims>) -> Result<bool, Invalid> {
+    check_text(condition)?;
+    // Kept until the evaluation ends: whoever asked may go away before.
+    let turn = TURNS.acquire().await;
+    let (condition, claims) = (condition.to_owned(), Arc::clone(claims));
+    let (answer, answered) = oneshot::channel();
+    submit(Box::new(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| holds(&condition, &claims)));
+        drop(turn);
+        // Whoever asked may have gone away.
+        let _ = answer.send(outcome.unwrap_or_else(|_| Err(failed())));
+    }))?;
+    answered.await.unwrap_or_else(|_| Err(failed()))
+}
+
+static TURNS: Semaphore = Semaphore::const_new(WORKERS);
+
+/// The claims of a token as conditions see them, made once for all of them.
+#[derive(Debug)]
+pub struct TokenClaims {
+    value: CelValue,
+    /// How many values there are in them.
+    size: usize,
+}
+
+impl TokenClaims {
+    /// These claims.
+    #[must_use]
+    pub fn of(claims: &Map<String, Value>) -> Self {
+        Self {
+            value: map_value(claims),
+            size: claims.values().map(size).sum(),
+        }
     }
 }
 
-/// What a run found.
-enum Outcome {
-    /// The value over the given claims.
-    Value(CelValue),
-    /// The value of an expression that mentions no claim.
-    Constant(CelValue),
-    /// It depends on the claims.
-    Depends,
+impl Default for TokenClaims {
+    fn default() -> Self {
+        Self::of(&Map::new())
+    }
 }
 
 fn refused(problem: impl Into<String>) -> Invalid {
     Invalid::new("match.condition", problem)
 }
 
-/// Parses, checks and (with claims) evaluates in a thread of its own.
-fn run(condition: &str, claims: Option<&Map<String, Value>>) -> Result<Outcome, Invalid> {
-    check_text(condition)?;
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("cel".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || compute(condition, claims));
-        match thread.map(std::thread::ScopedJoinHandle::join) {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(refused("makes the CEL evaluator fail")),
-            Err(_) => Err(refused("cannot be evaluated: no thread is left for it")),
+fn failed() -> Invalid {
+    refused("makes the CEL evaluator fail")
+}
+
+/// What a worker is given to do.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Does `work` on a worker and waits for it.
+fn on_a_worker<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Invalid> + Send + 'static,
+) -> Result<T, Invalid> {
+    let (answer, answered) = sync_channel(1);
+    submit(Box::new(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(work));
+        let _ = answer.send(outcome.unwrap_or_else(|_| Err(failed())));
+    }))?;
+    answered.recv().unwrap_or_else(|_| Err(failed()))
+}
+
+/// Queues a job; the workers are started with the first, and tried again when none could be.
+fn submit(job: Job) -> Result<(), Invalid> {
+    static JOBS: Mutex<Option<SyncSender<Job>>> = Mutex::new(None);
+    let none = || refused("cannot be evaluated: no thread is left for it");
+    let jobs = {
+        let mut jobs = JOBS.lock().unwrap_or_else(PoisonError::into_inner);
+        if jobs.is_none() {
+            *jobs = start_workers();
         }
-    })
+        jobs.clone().ok_or_else(none)?
+    };
+    jobs.send(job).map_err(|_| none())
+}
+
+/// Starts the workers; `None` when there is no thread for any of them.
+fn start_workers() -> Option<SyncSender<Job>> {
+    let (sender, receiver) = sync_channel(QUEUE_MAX);
+    let receiver = Arc::new(Mutex::new(receiver));
+    let started = (0..WORKERS)
+        .filter(|_| {
+            let receiver = Arc::clone(&receiver);
+            let worker = std::thread::Builder::new()
+                .name("cel".to_owned())
+                .stack_size(STACK_BYTES);
+            worker.spawn(move || work(&receiver)).is_ok()
+        })
+        .count();
+    (started > 0).then_some(sender)
+}
+
+/// Jobs catch their own panics, so that a worker ends with the process alone.
+fn work(jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match next {
+            Ok(job) => job(),
+            Err(_) => return,
+        }
+    }
+}
+
+/// A condition that was parsed and counted. Made, evaluated and dropped on a worker alone: each of these
+/// recurses as deep as the expression is nested.
+#[derive(Debug)]
+struct Compiled {
+    program: Program,
+    census: Census,
+}
+
+impl Compiled {
+    fn of(condition: &str) -> Result<Self, Invalid> {
+        let program = Program::compile(condition).map_err(|errors| {
+            let first = errors.errors.first().map(|error| error.msg.clone());
+            refused(format!(
+                "is not valid CEL: {}",
+                first.as_deref().unwrap_or("it cannot be parsed")
+            ))
+        })?;
+        let mut census = Census::default();
+        census.visit(program.expression(), &mut Vec::new())?;
+        Ok(Self { program, census })
+    }
+
+    /// The same, from those that are kept.
+    fn kept(condition: &str) -> Result<Arc<Self>, Invalid> {
+        static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
+        let found = KEPT
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_default()
+            .get(condition);
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let compiled = Arc::new(Self::of(condition)?);
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.get_or_insert_default();
+        kept.put(condition.to_owned(), Arc::clone(&compiled));
+        Ok(compiled)
+    }
+
+    fn value(&self, claims: &TokenClaims) -> Result<CelValue, Invalid> {
+        thread_local! {
+            /// The functions of CEL, which take longer to name than most conditions to evaluate.
+            static FUNCTIONS: Context<'static, 'static> = Context::default();
+        }
+        self.census.check_cost(claims.size)?;
+        FUNCTIONS.with(|functions| {
+            let mut context = functions.new_inner_scope();
+            context.add_variable_from_value("claims", claims.value.clone());
+            self.program
+                .execute(&context)
+                .map_err(|error| refused(format!("cannot be evaluated for this token: {error}")))
+        })
+    }
+}
+
+fn holds(condition: &str, claims: &TokenClaims) -> Result<bool, Invalid> {
+    match Compiled::kept(condition)?.value(claims)? {
+        CelValue::Bool(holds) => Ok(holds),
+        _ => Err(refused(
+            "does not yield a boolean for this token; compare something, as in claims.sub == 'agent:mailer'",
+        )),
+    }
+}
+
+/// Parsed conditions by their text, in two generations: when the younger is full it becomes the elder, and
+/// what was not asked for since goes.
+#[derive(Debug, Default)]
+struct Kept {
+    younger: HashMap<String, Arc<Compiled>>,
+    elder: HashMap<String, Arc<Compiled>>,
+    younger_bytes: usize,
+}
+
+impl Kept {
+    fn get(&mut self, condition: &str) -> Option<Arc<Compiled>> {
+        if let Some(found) = self.younger.get(condition) {
+            return Some(Arc::clone(found));
+        }
+        let (condition, found) = self.elder.remove_entry(condition)?;
+        self.put(condition, Arc::clone(&found));
+        Some(found)
+    }
+
+    fn put(&mut self, condition: String, compiled: Arc<Compiled>) {
+        if self.younger_bytes + condition.len() > KEPT_TEXT_BYTES {
+            self.elder = std::mem::take(&mut self.younger);
+            self.younger_bytes = 0;
+        }
+        let bytes = condition.len();
+        if self.younger.insert(condition, compiled).is_none() {
+            self.younger_bytes += bytes;
+        }
+    }
 }
 
 /// Refuses by the text alone what the parser could choke on.
@@ -141,35 +332,6 @@ fn check_text(condition: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn compute(condition: &str, claims: Option<&Map<String, Value>>) -> Result<Outcome, Invalid> {
-    let program = Program::compile(condition).map_err(|errors| {
-        let first = errors.errors.first().map(|error| error.msg.clone());
-        refused(format!(
-            "is not valid CEL: {}",
-            first.as_deref().unwrap_or("it cannot be parsed")
-        ))
-    })?;
-    let mut census = Census::default();
-    census.visit(program.expression(), &mut Vec::new())?;
-    let Some(claims) = claims else {
-        if census.reads_claims {
-            return Ok(Outcome::Depends);
-        }
-        let value = execute(&program, &Map::new())?;
-        return Ok(Outcome::Constant(value));
-    };
-    census.check_cost(claims)?;
-    execute(&program, claims).map(Outcome::Value)
-}
-
-fn execute(program: &Program, claims: &Map<String, Value>) -> Result<CelValue, Invalid> {
-    let mut context = Context::default();
-    context.add_variable_from_value("claims", map_value(claims));
-    program
-        .execute(&context)
-        .map_err(|error| refused(format!("cannot be evaluated for this token: {error}")))
-}
-
 /// Claims as CEL sees them. Not documented: whether whole numbers are int or double there; the types compare
 /// with each other either way.
 fn value(value: &Value) -> CelValue {
@@ -195,7 +357,7 @@ fn map_value(members: &Map<String, Value>) -> CelValue {
 }
 
 /// What an expression is made of.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Census {
     reads_claims: bool,
     loops: u32,
@@ -283,8 +445,8 @@ impl Census {
     }
 
     /// Bounds what loops may cost, as if each of them went over everything there is.
-    fn check_cost(&self, claims: &Map<String, Value>) -> Result<(), Invalid> {
-        let elements = claims.values().map(size).sum::<usize>() + self.nodes;
+    fn check_cost(&self, claims_size: usize) -> Result<(), Invalid> {
+        let elements = claims_size + self.nodes;
         let cost = elements
             .checked_pow(self.loops)
             .and_then(|steps| steps.checked_mul(if self.matches { MATCH_STEPS } else { 1 }));
@@ -420,6 +582,68 @@ mod tests {
         ] {
             let _ = evaluate_condition(&condition, &claims());
         }
+    }
+
+    #[test]
+    fn a_condition_is_parsed_once_and_judges_each_token_by_its_own_claims() {
+        let condition = "claims.sub == 'agent:parsed-once' && claims.active";
+        let with = |sub: &str, active: bool| {
+            let claims = json!({"sub": sub, "active": active});
+            claims.as_object().cloned().unwrap()
+        };
+        for (sub, active, expected) in [
+            ("agent:parsed-once", true, true),
+            ("agent:other", true, false),
+            ("agent:parsed-once", false, false),
+            ("agent:parsed-once", true, true),
+        ] {
+            let holds = evaluate_condition(condition, &with(sub, active));
+            assert_eq!(holds, Ok(expected), "{sub} {active}");
+        }
+        let parsed = || on_a_worker(move || Compiled::kept(condition)).unwrap();
+        assert!(Arc::ptr_eq(&parsed(), &parsed()));
+    }
+
+    #[test]
+    fn parsed_conditions_are_kept_within_their_bound_and_those_in_use_stay() {
+        let mut kept = Kept::default();
+        let compiled = Arc::new(Compiled::of("true").unwrap());
+        let text = |number: usize| format!("{number:04000}");
+        kept.put("in use".to_owned(), Arc::clone(&compiled));
+        for number in 0..1000 {
+            kept.put(text(number), Arc::clone(&compiled));
+            assert!(kept.get("in use").is_some(), "{number}");
+            let all = kept.younger.keys().chain(kept.elder.keys());
+            let bytes: usize = all.map(String::len).sum();
+            assert!(bytes <= 2 * KEPT_TEXT_BYTES, "{bytes}");
+        }
+        assert!(kept.get(&text(999)).is_some());
+        assert!(kept.get(&text(0)).is_none());
+    }
+
+    #[test]
+    fn a_worker_outlives_a_panic() {
+        for _ in 0..3 * WORKERS {
+            let outcome =
+                on_a_worker(|| -> Result<(), Invalid> { panic!("a fault of the evaluator") });
+            assert_eq!(outcome, Err(failed()));
+        }
+        assert_eq!(evaluate_condition("claims.active", &claims()), Ok(true));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_conditions_waits_for_its_turn() {
+        let token = Arc::new(TokenClaims::of(&claims()));
+        let all = TURNS
+            .acquire_many(u32::try_from(WORKERS).unwrap())
+            .await
+            .unwrap();
+        let asked = condition_holds("claims.active", &token);
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(50), asked).await;
+        assert!(waited.is_err(), "it did not wait");
+        drop(all);
+        assert_eq!(condition_holds("claims.active", &token).await, Ok(true));
+        assert_eq!(TURNS.available_permits(), WORKERS);
     }
 
     proptest! {

@@ -24,6 +24,7 @@ mod resources;
 mod roles;
 mod rows;
 pub mod testing;
+mod trusted_issuer_keys;
 mod trusted_issuers;
 
 pub use agents::{AgentAggregate, AgentFilter};
@@ -35,6 +36,7 @@ pub use error::StoreError;
 pub use issuers::Head;
 pub use keys::StoredKey;
 pub use lineage::{EndKind, EndMark, Exchanged, LineageRow, RevokedToken};
+pub use trusted_issuer_keys::FetchedKeys;
 
 /// A text from a caller as a key to look up: one with a NUL, which PostgreSQL refuses to compare,
 /// becomes the empty text, which is no row's key.

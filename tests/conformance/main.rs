@@ -116,7 +116,8 @@ conformance! {
         a_trusted_issuers_name_is_never_given_out_twice,
         a_trusted_issuers_update_on_a_stale_version_changes_nothing,
         trusted_issuers_read_back_whole_by_name,
-        a_federated_credential_is_found_by_its_subject;
+        a_federated_credential_is_found_by_its_subject,
+        keys_are_kept_of_a_trusted_issuer_as_it_is_now_alone;
     delegations:
         a_delegation_needs_its_actor,
         a_revoked_delegation_stays_revoked,

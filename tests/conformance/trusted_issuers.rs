@@ -7,7 +7,8 @@ use firman::domain::id::{CredentialId, TrustedIssuerId};
 use firman::domain::trusted_issuer::{
     JtiPolicy, KeySource, TokenMatch, TrustDefinition, TrustedIssuer,
 };
-use firman::store::Store;
+use firman::ports::time::UnixTime;
+use firman::store::{FetchedKeys, Store};
 
 use crate::support::{NOW, agent, home, issuers, name, other, read, write};
 
@@ -25,6 +26,7 @@ pub(crate) fn trusted(issuer_name: &str) -> TrustedIssuer {
             client_auth: true,
             subject: false,
             actor: false,
+            accept_act: true,
             max_lifetime: 3600,
             types: vec!["JWT".to_owned(), String::new()],
             jti: JtiPolicy::Reusable,
@@ -139,6 +141,50 @@ pub(crate) async fn trusted_issuers_read_back_whole_by_name(store: &Store) {
         None
     );
     assert!(tx.trusted_issuers(&other()).await.unwrap().is_empty());
+}
+
+pub(crate) async fn keys_are_kept_of_a_trusted_issuer_as_it_is_now_alone(store: &Store) {
+    issuers(store).await;
+    let home_id = home();
+    let fetched = |keys: &str, fetched_at: i64| FetchedKeys {
+        source: r#"{"type":"discovery"}"#.to_owned(),
+        keys: keys.to_owned(),
+        fetched_at: UnixTime(fetched_at),
+    };
+    let mut tx = write(store).await;
+    let mut github = trusted("github");
+    for issuer in [home(), other()] {
+        assert!(tx.insert_trusted_issuer(&issuer, &github).await.unwrap());
+    }
+    let id = github.id.clone();
+    let first = fetched("ä", 1);
+    let put = tx.put_trusted_issuer_keys(&home_id, (&id, 2), &first);
+    assert!(!put.await.unwrap());
+    assert_eq!(tx.trusted_issuer_keys(&home(), &id).await.unwrap(), None);
+    for kept in [first, fetched("b", i64::MAX), fetched("c", 0)] {
+        let put = tx.put_trusted_issuer_keys(&home_id, (&id, 1), &kept);
+        assert!(put.await.unwrap());
+        assert_eq!(
+            tx.trusted_issuer_keys(&home(), &id).await.unwrap(),
+            Some(kept)
+        );
+    }
+    assert_eq!(tx.trusted_issuer_keys(&other(), &id).await.unwrap(), None);
+    tx.delete_trusted_issuer_keys(&other(), &id).await.unwrap();
+    assert!(
+        tx.trusted_issuer_keys(&home(), &id)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    tx.delete_trusted_issuer_keys(&home(), &id).await.unwrap();
+    assert_eq!(tx.trusted_issuer_keys(&home(), &id).await.unwrap(), None);
+    github.removed_at = Some(NOW);
+    assert!(tx.update_trusted_issuer(&home(), &github, 1).await.unwrap());
+    let late = fetched("d", 2);
+    let put = tx.put_trusted_issuer_keys(&home_id, (&id, 1), &late);
+    assert!(!put.await.unwrap());
+    tx.commit().await.unwrap();
 }
 
 pub(crate) async fn a_federated_credential_is_found_by_its_subject(store: &Store) {

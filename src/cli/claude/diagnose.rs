@@ -353,10 +353,11 @@ async fn signature(jws: &str, facts: &Facts, is_inline: bool, session: &Session<
         return Signature::Unchecked;
     };
     let named = |kid: Option<&str>| kid.is_some() && kid == unverified.unverified_kid();
-    match keys.keys().iter().find(|key| named(key.kid())) {
-        Some(key) if unverified.verify(key).is_err() => Signature::Broken,
-        Some(_) | None => Signature::Sound,
+    let mut candidates = keys.keys().iter().filter(|key| named(key.kid())).peekable();
+    if candidates.peek().is_some() && candidates.all(|key| unverified.verify(key).is_err()) {
+        return Signature::Broken;
     }
+    Signature::Sound
 }
 
 fn report(

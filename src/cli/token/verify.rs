@@ -203,7 +203,7 @@ mod tests {
             ),
             (
                 with("exp", json!("never")),
-                "error: not valid: `exp` must be a whole number of seconds since 1970",
+                "error: not valid: `exp` must be a JSON number: seconds since 1970, without quotes",
             ),
             (
                 with("nbf", json!(NOW.0 + 600)),

@@ -596,8 +596,21 @@ fn own_subject(
     }
 }
 
-/// A foreign `act` is not read: its actors are not ours to vouch for. The audit of the foreign issuer has
-/// them; ours has the number of the token.
+/// The actors of a token from outside. One that says who acts already is refused unless its issuer is trusted
+/// with that: to drop them would hide who acted, and make the chain shorter than it is.
+fn foreign_actors(token: &ExternalToken) -> Result<ActorChain, String> {
+    let trusted = &token.trusted;
+    match token.claims.other.get("act") {
+        None => Ok(ActorChain::default()),
+        Some(act) if trusted.definition.accept_act => ActorChain::parse_foreign(act, &trusted.url)
+            .map_err(|error| format!("subject_token: {error}")),
+        Some(_) => Err(format!(
+            "subject_token: it says who acts already (act), which is not accepted from the trusted issuer '{}'; an owner can accept it with: firman trusted-issuer edit {0} --accept-act",
+            trusted.name
+        )),
+    }
+}
+
 fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
     let subject = user_subject(&token.trusted.name, &token.subject)
         .map_err(|invalid| format!("subject_token: {} {}", invalid.field, invalid.problem))?;
@@ -622,13 +635,14 @@ fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
         root: Some(outside_root(&token, &subject, issued_at)),
         depth: 0,
     };
+    let actors = foreign_actors(&token)?;
     Ok(VerifiedSubject {
         profile: USER.to_owned(),
         agent: None,
         concerned: Vec::new(),
         trusted_issuer: Some(token.trusted.id.clone()),
         attributes,
-        actors: ActorChain::default(),
+        actors,
         passed_on: Vec::new(),
         parent,
         expires_at: token.expires_at,

@@ -231,15 +231,24 @@ fn verify(
     let kid = jws
         .unverified_kid()
         .ok_or_else(|| Denial::KidMissing.because("the header has no kid"))?;
-    let Some(key) = keys.keys().iter().find(|key| key.kid() == Some(kid)) else {
+    let named: Vec<_> = keys
+        .keys()
+        .iter()
+        .filter(|key| key.kid() == Some(kid))
+        .collect();
+    if named.is_empty() {
         let known: Vec<_> = keys.keys().iter().filter_map(|key| key.kid()).collect();
         return Err(Denial::UnknownKid.because(format!(
             "kid is {}, known are {}",
             shown(kid),
             shown(&known.join(", "))
         )));
-    };
-    let algorithms: Vec<&str> = key.algorithms().map(ForeignAlgorithm::as_str).collect();
+    }
+    let algorithms: Vec<&str> = named
+        .iter()
+        .flat_map(|key| key.algorithms())
+        .map(ForeignAlgorithm::as_str)
+        .collect();
     if !algorithms.contains(&jws.unverified_alg().as_str()) {
         let its = match algorithms.as_slice() {
             [] => "none that Claude takes".to_owned(),
@@ -250,9 +259,13 @@ fn verify(
             jws.unverified_alg()
         )));
     }
-    jws.verify_foreign(key).map_err(|_| {
-        Denial::Signature.because(format!("the key {} did not sign this token", shown(kid)))
-    })
+    // Not documented: what Claude does with two keys under one `kid`. Each may be the one.
+    named
+        .iter()
+        .find_map(|key| jws.verify_foreign(key).ok())
+        .ok_or_else(|| {
+            Denial::Signature.because(format!("the key {} did not sign this token", shown(kid)))
+        })
 }
 
 fn check_times(
@@ -292,7 +305,8 @@ fn told_time(error: ClaimError, claims: &Claims, now: UnixTime) -> Denied {
         ClaimError::Payload(_)
         | ClaimError::NotAString(_)
         | ClaimError::Audience
-        | ClaimError::NotASecond(_) => malformed(error),
+        | ClaimError::NotANumber(_)
+        | ClaimError::OutOfRange(_) => malformed(error),
     }
 }
 

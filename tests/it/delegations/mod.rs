@@ -96,6 +96,7 @@ async fn trust(issuer: &TestIssuer, name: &str, subject: bool) {
             client_auth: false,
             subject,
             actor: false,
+            accept_act: false,
             max_lifetime: 3600,
             types: vec!["JWT".to_owned()],
             jti: JtiPolicy::Reusable,

@@ -6,6 +6,7 @@ use firman::testing::TestOptions;
 use insta::assert_snapshot;
 
 use super::*;
+use crate::federated::StandIn;
 
 /// Sends each proof and tells the answers, none of which is a token; each refusal is in the audit.
 async fn refusals(cases: impl Fn(&TestIssuer) -> Vec<(&'static str, String)>) -> String {
@@ -64,7 +65,6 @@ async fn a_header_that_is_not_a_proofs_is_refused() {
                     .build(),
             ),
             ("another's jwk", good().signed_by(TestKey::Es256).build()),
-            ("jku", good().header("jku", "https://a.example").build()),
             ("crit", good().header("crit", json!(["jwk"])).build()),
         ]
     })
@@ -82,9 +82,28 @@ async fn a_header_that_is_not_a_proofs_is_refused() {
     private jwk: 400 {"error":"invalid_dpop_proof","error_description":"the header member `jwk`: the key is a private key (member `d`); send only the public one, and make a new key: this one has left its owner's hands"}
     symmetric jwk: 400 {"error":"invalid_dpop_proof","error_description":"the header member `jwk`: `kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key"}
     another's jwk: 400 {"error":"invalid_dpop_proof","error_description":"the signature is not valid"}
-    jku: 400 {"error":"invalid_dpop_proof","error_description":"the header member `jku` is not supported; leave it out"}
     crit: 400 {"error":"invalid_dpop_proof","error_description":"the header member `crit` is not supported; leave it out"}
     "#);
+}
+
+#[tokio::test]
+async fn a_header_that_points_elsewhere_changes_nothing_and_an_iat_may_have_a_fraction() {
+    let (issuer, agent) = mailer().await;
+    let elsewhere = StandIn::start().await;
+    elsewhere.publishes(&[TestKey::Es256]);
+    let good = || {
+        proof_of(&issuer, HOLDER)
+            .header("jku", format!("{}/jwks", elsewhere.url))
+            .header("x5u", elsewhere.url.as_str())
+    };
+    for proof in [good(), good().claim("iat", START as f64 + 0.5)] {
+        let answer = with_proof(&issuer, &agent, &proof.build()).await;
+        assert_eq!(answer.claims()["cnf"], json!({ "jkt": jkt(HOLDER) }));
+    }
+    let forged = good().signed_by(TestKey::Es256).build();
+    let answer = with_proof(&issuer, &agent, &forged).await;
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_dpop_proof","error_description":"the signature is not valid"}"#);
+    assert_eq!(elsewhere.connections(), 0);
 }
 
 #[tokio::test]
@@ -118,6 +137,16 @@ async fn claims_of_another_request_or_another_time_are_refused() {
             ("iat too old", good().claim("iat", START - 61).build()),
             ("iat too far ahead", good().claim("iat", START + 61).build()),
             ("iat a text", good().claim("iat", START.to_string()).build()),
+            (
+                "iat at the beginning",
+                good().claim("iat", i64::MIN).build(),
+            ),
+            ("iat at the end", good().claim("iat", i64::MAX).build()),
+            ("iat before 1970", good().claim("iat", -1).build()),
+            (
+                "iat too old by a fraction",
+                good().claim("iat", START as f64 - 60.5).build(),
+            ),
             ("no iat", good().without("iat").build()),
             ("no jti", good().without("jti").build()),
             ("empty jti", good().claim("jti", "").build()),
@@ -137,8 +166,12 @@ async fn claims_of_another_request_or_another_time_are_refused() {
     htu an array: 400 {"error":"invalid_dpop_proof","error_description":"`htu` must be a string"}
     iat too old: 400 {"error":"invalid_dpop_proof","error_description":"iat must be at most 60 seconds from now; make a new proof for each request, and check the clock"}
     iat too far ahead: 400 {"error":"invalid_dpop_proof","error_description":"iat must be at most 60 seconds from now; make a new proof for each request, and check the clock"}
-    iat a text: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be a whole number of seconds since 1970"}
-    no iat: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be there, in whole seconds since 1970"}
+    iat a text: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be a JSON number: seconds since 1970, without quotes"}
+    iat at the beginning: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+    iat at the end: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+    iat before 1970: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+    iat too old by a fraction: 400 {"error":"invalid_dpop_proof","error_description":"iat must be at most 60 seconds from now; make a new proof for each request, and check the clock"}
+    no iat: 400 {"error":"invalid_dpop_proof","error_description":"`iat` is required, in seconds since 1970"}
     no jti: 400 {"error":"invalid_dpop_proof","error_description":"`jti` must be there, with 1 to 256 bytes, and new in each proof"}
     empty jti: 400 {"error":"invalid_dpop_proof","error_description":"`jti` must be there, with 1 to 256 bytes, and new in each proof"}
     long jti: 400 {"error":"invalid_dpop_proof","error_description":"`jti` must be there, with 1 to 256 bytes, and new in each proof"}

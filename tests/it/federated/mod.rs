@@ -1,11 +1,14 @@
 //! Agents that prove themselves by tokens of trusted issuers. The issuers here are stand-ins: keys of
 //! ours, the claims that each platform documents, and where keys are fetched a server on loopback.
 
+mod kept_keys;
 mod keys;
+mod odd_keys;
 mod platforms;
 mod refusals;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -180,6 +183,7 @@ pub(crate) struct StandIn {
     pub(crate) url: String,
     replies: Arc<Mutex<HashMap<String, Reply>>>,
     seen: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -195,9 +199,12 @@ impl StandIn {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let replies: Arc<Mutex<HashMap<String, Reply>>> = Arc::default();
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let accepted = Arc::clone(&connections);
         let (known, log) = (Arc::clone(&replies), Arc::clone(&seen));
         let task = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
                 let (known, log) = (Arc::clone(&known), Arc::clone(&log));
                 tokio::spawn(async move {
                     let mut head = Vec::new();
@@ -231,6 +238,7 @@ impl StandIn {
             url,
             replies,
             seen,
+            connections,
             task,
         };
         let discovery = json!({
@@ -257,6 +265,11 @@ impl StandIn {
         };
         self.answers("/jwks", down.clone());
         self.answers("/.well-known/openid-configuration", down);
+    }
+
+    /// How often it was connected to, for whatever.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// How often the key set was asked for.

@@ -58,6 +58,10 @@ impl Clock for FixedClock {
     fn now_millis(&self) -> UnixMillis {
         UnixMillis(1_800_000_000_000)
     }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 #[derive(Debug, Default)]

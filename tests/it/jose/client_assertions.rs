@@ -24,10 +24,10 @@ const LEFT_TO_THE_ISSUER: [&str; 8] = [
 const REASONS: [(&str, &str); 22] = [
     ("exp-61s-ago", "the token has expired (`exp`)"),
     ("exp-missing", "`exp` is missing"),
-    ("exp-string", "`exp` must be a whole number"),
+    ("exp-string", "`exp` must be a JSON number"),
     ("exp-1e400", "the payload is not valid JSON"),
     ("nbf+61", "the token is not valid yet (`nbf`)"),
-    ("iat-string", "`iat` must be a whole number"),
+    ("iat-string", "`iat` must be a JSON number"),
     ("iss-array", "`iss` must be a string"),
     ("sub-number", "`sub` must be a string"),
     ("aud-empty-array", "`aud` must be a string"),

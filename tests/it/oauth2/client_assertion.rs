@@ -231,16 +231,16 @@ async fn ca_009_to_012_an_expiry_that_is_missing_past_too_far_ahead_or_no_number
 exp=1799999939: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
 exp=1799999700: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
 exp=0: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
-exp=-1: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
+exp=-1: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
 exp=1800003661: 401 {"error":"invalid_client","error_description":"exp must be at most 3600 seconds ahead"}
 exp=1800086400: 401 {"error":"invalid_client","error_description":"exp must be at most 3600 seconds ahead"}
-exp=9223372036854775807: 401 {"error":"invalid_client","error_description":"exp must be at most 3600 seconds ahead"}
-exp=18446744073709551615: 401 {"error":"invalid_client","error_description":"`exp` must be a whole number of seconds since 1970"}
-exp="1800000060": 401 {"error":"invalid_client","error_description":"`exp` must be a whole number of seconds since 1970"}
-exp=null: 401 {"error":"invalid_client","error_description":"`exp` must be a whole number of seconds since 1970"}
-exp=true: 401 {"error":"invalid_client","error_description":"`exp` must be a whole number of seconds since 1970"}
-exp=[1800000060]: 401 {"error":"invalid_client","error_description":"`exp` must be a whole number of seconds since 1970"}
-exp=1e+300: 401 {"error":"invalid_client","error_description":"`exp` must be a whole number of seconds since 1970"}
+exp=9223372036854775807: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+exp=18446744073709551615: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+exp="1800000060": 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
+exp=null: 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
+exp=true: 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
+exp=[1800000060]: 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
+exp=1e+300: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
 no exp: 401 {"error":"invalid_client","error_description":"`exp` is missing; state when the token expires"}
 "#);
 }
@@ -257,6 +257,49 @@ async fn ca_010_and_011_an_expiry_within_the_skew_or_an_hour_ahead_is_accepted()
 }
 
 #[tokio::test]
+async fn times_with_a_fraction_are_accepted_and_never_for_longer_than_they_say() {
+    let (issuer, agent) = mailer().await;
+    let raw = |name: &str, value: &str| {
+        let claims = agent.assertion().claim(name, "?").claims_text();
+        let claims = claims.replace(r#""?""#, value);
+        agent
+            .assertion()
+            .build_from(&agent.assertion().header_text(), &claims)
+    };
+    for (name, value) in [
+        ("exp", "1800000060.5"),
+        ("exp", "18000000605e-1"),
+        ("iat", "1.8e9"),
+        ("iat", "1799999999.999"),
+        ("nbf", "1800000000.25"),
+    ] {
+        let answer = issuer.token_with(&raw(name, value)).await;
+        assert_eq!(answer.status, 200, "{name}={value}: {answer}");
+    }
+    let mut answers = Answers::default();
+    for (name, value) in [
+        // Half a second within the skew of 30 s, had each been rounded to the other side.
+        ("exp", "1799999970.5"),
+        ("nbf", "1800000030.5"),
+        ("exp", "1799999000.5"),
+        ("exp", "1800000060000"),
+        ("iat", "-0.5"),
+        ("iat", "1e400"),
+    ] {
+        let answer = issuer.token_with(&raw(name, value)).await;
+        answers.add(&format!("{name}={value}"), &issuer, &refusal(&answer));
+    }
+    assert_snapshot!(answers, @r#"
+    exp=1799999970.5: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
+    nbf=1800000030.5: 401 {"error":"invalid_client","error_description":"the token is not valid yet (`nbf`); check the clock of the machine that makes it"}
+    exp=1799999000.5: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
+    exp=1800000060000: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+    iat=-0.5: 401 {"error":"invalid_client","error_description":"`iat` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+    iat=1e400: 401 {"error":"invalid_client","error_description":"client authentication failed"}
+    "#);
+}
+
+#[tokio::test]
 async fn ca_013_a_not_before_ahead_or_of_another_type_is_refused() {
     let values = [
         json!(START + 61),
@@ -267,10 +310,10 @@ async fn ca_013_a_not_before_ahead_or_of_another_type_is_refused() {
     ];
     assert_snapshot!(refused_claims("nbf", &values).await, @r#"
 nbf=1800000061: 401 {"error":"invalid_client","error_description":"the token is not valid yet (`nbf`); check the clock of the machine that makes it"}
-nbf="1800000000": 401 {"error":"invalid_client","error_description":"`nbf` must be a whole number of seconds since 1970"}
-nbf=null: 401 {"error":"invalid_client","error_description":"`nbf` must be a whole number of seconds since 1970"}
-nbf=true: 401 {"error":"invalid_client","error_description":"`nbf` must be a whole number of seconds since 1970"}
-nbf=9223372036854775807: 401 {"error":"invalid_client","error_description":"the token is not valid yet (`nbf`); check the clock of the machine that makes it"}
+nbf="1800000000": 401 {"error":"invalid_client","error_description":"`nbf` must be a JSON number: seconds since 1970, without quotes"}
+nbf=null: 401 {"error":"invalid_client","error_description":"`nbf` must be a JSON number: seconds since 1970, without quotes"}
+nbf=true: 401 {"error":"invalid_client","error_description":"`nbf` must be a JSON number: seconds since 1970, without quotes"}
+nbf=9223372036854775807: 401 {"error":"invalid_client","error_description":"`nbf` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
 "#);
 }
 
@@ -285,10 +328,10 @@ async fn ca_014_an_issue_time_ahead_or_of_another_type_is_refused() {
     ];
     assert_snapshot!(refused_claims("iat", &values).await, @r#"
 iat=1800000061: 401 {"error":"invalid_client","error_description":"the token was issued in the future (`iat`); check the clock of the machine that makes it"}
-iat="1800000000": 401 {"error":"invalid_client","error_description":"`iat` must be a whole number of seconds since 1970"}
-iat=null: 401 {"error":"invalid_client","error_description":"`iat` must be a whole number of seconds since 1970"}
-iat={}: 401 {"error":"invalid_client","error_description":"`iat` must be a whole number of seconds since 1970"}
-iat=9223372036854775807: 401 {"error":"invalid_client","error_description":"the token was issued in the future (`iat`); check the clock of the machine that makes it"}
+iat="1800000000": 401 {"error":"invalid_client","error_description":"`iat` must be a JSON number: seconds since 1970, without quotes"}
+iat=null: 401 {"error":"invalid_client","error_description":"`iat` must be a JSON number: seconds since 1970, without quotes"}
+iat={}: 401 {"error":"invalid_client","error_description":"`iat` must be a JSON number: seconds since 1970, without quotes"}
+iat=9223372036854775807: 401 {"error":"invalid_client","error_description":"`iat` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
 "#);
 }
 

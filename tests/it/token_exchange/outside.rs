@@ -56,8 +56,11 @@ fn strangers(issuer: &TestIssuer) -> Vec<(&'static str, Outside)> {
                 .header("kid", TestKey::EdDsa.signing_key().kid()),
         ),
         (
-            "jku",
-            token.clone().header("jku", "https://evil.example/jwks"),
+            "another key and a jku",
+            token
+                .clone()
+                .signed_by(TestKey::Es256)
+                .header("jku", "https://evil.example/jwks"),
         ),
         ("crit", token.clone().header("crit", json!(["exp"]))),
     ]
@@ -108,7 +111,7 @@ async fn tx_007_a_token_of_an_issuer_that_is_not_trusted_for_subjects_is_refused
     this issuer with a foreign key: 400 {"error":"invalid_request","error_description":"subject_token: it names no key that this issuer publishes"}
     another key: 400 {"error":"invalid_request","error_description":"subject_token: no key of the token's issuer verifies it"}
     another key under its kid: 400 {"error":"invalid_request","error_description":"subject_token: no key of the token's issuer verifies it"}
-    jku: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a well-formed compact JWS of at most 8 KiB"}
+    another key and a jku: 400 {"error":"invalid_request","error_description":"subject_token: no key of the token's issuer verifies it"}
     crit: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a well-formed compact JWS of at most 8 KiB"}
     "#);
 }
@@ -198,8 +201,8 @@ async fn a_token_of_a_trusted_issuer_that_is_not_as_it_must_be_is_refused_and_th
     not yet: 400 {"error":"invalid_request","error_description":"subject_token: the token is not valid yet (`nbf`); check the clock of the machine that makes it"}
     too long a life: 400 {"error":"invalid_request","error_description":"subject_token: the token lives longer than the 3600 seconds that are taken from the trusted issuer 'partner'"}
     an old one with a long life: 400 {"error":"invalid_request","error_description":"subject_token: the token lives longer than the 3600 seconds that are taken from the trusted issuer 'partner'"}
-    the beginning of time: 400 {"error":"invalid_request","error_description":"subject_token: the token lives longer than the 3600 seconds that are taken from the trusted issuer 'partner'"}
-    the end of time: 400 {"error":"invalid_request","error_description":"subject_token: the token lives longer than the 3600 seconds that are taken from the trusted issuer 'partner'"}
+    the beginning of time: 400 {"error":"invalid_request","error_description":"subject_token: `iat` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+    the end of time: 400 {"error":"invalid_request","error_description":"subject_token: `exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
     no jti: 400 {"error":"invalid_request","error_description":"subject_token: jti must be there, with 1 to 256 bytes: each token of the trusted issuer 'partner' is taken once"}
     an empty jti: 400 {"error":"invalid_request","error_description":"subject_token: jti must be there, with 1 to 256 bytes: each token of the trusted issuer 'partner' is taken once"}
     a long jti: 400 {"error":"invalid_request","error_description":"subject_token: jti must be there, with 1 to 256 bytes: each token of the trusted issuer 'partner' is taken once"}
@@ -219,10 +222,38 @@ async fn a_token_of_a_trusted_issuer_that_is_not_as_it_must_be_is_refused_and_th
 }
 
 #[tokio::test]
-async fn tx_022_the_act_of_a_foreign_issuer_is_never_read_as_our_own_chain() {
+async fn the_claims_of_a_foreign_token_are_never_read_as_our_own() {
+    let scene = Scene::new().await;
+    let issuer = &scene.issuer;
+    let token = outside(issuer, "alice")
+        .claim("acting_agent", "agent:filer")
+        .claim("sub_profile", "ai_agent")
+        .claim("client_id", "filer")
+        .claim("scope", "read send admin")
+        .claim("groups", json!(["admins"]))
+        .claim("roles", json!(["admin"]))
+        .claim("owner", "root")
+        .claim("email", "root@example.com")
+        .build();
+    let answer = exchange_jwt(issuer, &scene.planner, &token, &[]).await;
+    assert_eq!(
+        without_jti(answer.claims()),
+        json!({
+            "iss": issuer.url, "sub": ALICE, "aud": MAIL,
+            "exp": 1_800_000_600, "iat": 1_800_000_000, "nbf": 1_800_000_000,
+            "client_id": "planner", "scope": "read send", "groups": [], "roles": [],
+            "sub_profile": "user", "acting_agent": "agent:planner",
+            "act": scene.actor("planner", None),
+        })
+    );
+}
+
+#[tokio::test]
+async fn tx_022_a_foreign_act_is_refused_and_never_dropped() {
     let scene = Scene::new().await;
     let issuer = &scene.issuer;
     let ours = scene.actor("filer", Some(scene.actor("mailer", None)));
+    let mut seen = Distinct::default();
     for act in [
         ours.clone(),
         json!({"iss": PARTNER, "sub": "agent:filer", "sub_profile": "ai_agent"}),
@@ -231,29 +262,89 @@ async fn tx_022_the_act_of_a_foreign_issuer_is_never_read_as_our_own_chain() {
         json!(null),
         json!([ours]),
     ] {
-        let token = outside(issuer, "alice")
-            .claim("act", act)
-            .claim("acting_agent", "agent:filer")
-            .claim("sub_profile", "ai_agent")
-            .claim("client_id", "filer")
-            .claim("scope", "read send admin")
-            .claim("groups", json!(["admins"]))
-            .claim("roles", json!(["admin"]))
-            .claim("owner", "root")
-            .claim("email", "root@example.com")
-            .build();
-        let answer = exchange_jwt(issuer, &scene.planner, &token, &[]).await;
-        assert_eq!(
-            without_jti(answer.claims()),
-            json!({
-                "iss": issuer.url, "sub": ALICE, "aud": MAIL,
-                "exp": 1_800_000_600, "iat": 1_800_000_000, "nbf": 1_800_000_000,
-                "client_id": "planner", "scope": "read send", "groups": [], "roles": [],
-                "sub_profile": "user", "acting_agent": "agent:planner",
-                "act": scene.actor("planner", None),
-            })
-        );
+        let token = outside(issuer, "alice").claim("act", act).build();
+        seen.add(refusal(
+            &exchange_jwt(issuer, &scene.planner, &token, &[]).await,
+        ));
     }
+    assert_tokens_issued(issuer, 0).await;
+    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"subject_token: it says who acts already (act), which is not accepted from the trusted issuer 'partner'; an owner can accept it with: firman trusted-issuer edit partner --accept-act"}"#);
+}
+
+#[tokio::test]
+async fn tx_022_an_accepted_foreign_act_is_carried_on_under_its_issuer_and_counts() {
+    let scene = Scene::bare().await;
+    let issuer = &scene.issuer;
+    let url = "https://okta.example";
+    let definition = TrustDefinition {
+        accept_act: true,
+        jti: JtiPolicy::Reusable,
+        ..trust(issuer, TestKey::Es256)
+    };
+    add_trusted(issuer, ("okta", url), definition).await;
+    delegate("planner", "user:okta:*", "mail")
+        .depth(3)
+        .add(issuer)
+        .await;
+    // The foreign actor is named like an agent of ours that is suspended, and is none of ours.
+    let path = "/agents/filer/suspend";
+    let suspended = issuer.admin(reqwest::Method::POST, path, None).await;
+    assert_eq!(suspended.status, 200, "{suspended}");
+    let with = |act: Value| {
+        outside(issuer, "alice")
+            .claim("iss", url)
+            .claim("act", act)
+            .signed_by(TestKey::Es256)
+            .build()
+    };
+    let two = json!({
+        "sub": "agent:filer", "sub_profile": "ai_agent", "client_id": "filer",
+        "act": {"iss": url, "sub": "portal"},
+    });
+    let answer = exchange_jwt(issuer, &scene.planner, &with(two.clone()), &[]).await;
+    let carried = json!({
+        "iss": url, "sub": "agent:filer", "sub_profile": "ai_agent",
+        "act": {"iss": url, "sub": "portal"},
+    });
+    let claims = answer.claims();
+    assert_eq!(claims["act"], scene.actor("planner", Some(carried)));
+    assert_eq!(claims["sub"], "user:okta:alice");
+    // On the next hop, too, nobody looks for the foreign actor among our agents.
+    delegate("mailer", "user:okta:*", "files")
+        .depth(4)
+        .add(issuer)
+        .await;
+    let second = exchange(issuer, &scene.mailer, &answer.assert_issued(), &[]).await;
+    let expected = scene.actor("mailer", Some(claims["act"].clone()));
+    assert_eq!(second.claims()["act"], expected);
+    let mut answers = Answers::default();
+    for (case, act) in [
+        ("one too many", json!({"sub": "a", "act": two})),
+        ("one of ours", scene.actor("filer", None)),
+        (
+            "one of ours within",
+            json!({"sub": "a", "act": scene.actor("filer", None)}),
+        ),
+        (
+            "of a third",
+            json!({"iss": "https://third.example", "sub": "a"}),
+        ),
+        ("no sub", json!({"client_id": "a"})),
+        ("a text", json!("agent:filer")),
+        ("null", json!(null)),
+    ] {
+        let answer = exchange_jwt(issuer, &scene.planner, &with(act), &[]).await;
+        answers.add(case, issuer, &refusal(&answer));
+    }
+    assert_snapshot!(answers, @r#"
+    one too many: 400 {"error":"invalid_request","error_description":"subject_token: the chain of actors would have more than 3 links; it is refused, never shortened"}
+    one of ours: 400 {"error":"invalid_request","error_description":"subject_token: `act` names an actor of another issuer than the token's own; leave out its `iss`, or state the token's"}
+    one of ours within: 400 {"error":"invalid_request","error_description":"subject_token: `act` names an actor of another issuer than the token's own; leave out its `iss`, or state the token's"}
+    of a third: 400 {"error":"invalid_request","error_description":"subject_token: `act` names an actor of another issuer than the token's own; leave out its `iss`, or state the token's"}
+    no sub: 400 {"error":"invalid_request","error_description":"subject_token: each `act` must be an object with `sub`, a string of 1 to 512 bytes without control characters, and `sub_profile` another if it is there"}
+    a text: 400 {"error":"invalid_request","error_description":"subject_token: each `act` must be an object with `sub`, a string of 1 to 512 bytes without control characters, and `sub_profile` another if it is there"}
+    null: 400 {"error":"invalid_request","error_description":"subject_token: each `act` must be an object with `sub`, a string of 1 to 512 bytes without control characters, and `sub_profile` another if it is there"}
+    "#);
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ async fn tx_006_a_subject_token_that_is_expired_or_not_signed_by_us_is_refused()
     an unknown kid: 400 {"error":"invalid_request","error_description":"subject_token: it names no key that this issuer publishes"}
     our kid and another key: 400 {"error":"invalid_request","error_description":"subject_token: the signature is not valid"}
     another typ: 400 {"error":"invalid_request","error_description":"subject_token: its typ is neither at+jwt nor JWT"}
-    a time in text: 400 {"error":"invalid_request","error_description":"subject_token: `exp` must be a whole number of seconds since 1970"}
+    a time in text: 400 {"error":"invalid_request","error_description":"subject_token: `exp` must be a JSON number: seconds since 1970, without quotes"}
     no exp: 400 {"error":"invalid_request","error_description":"subject_token: `exp` is missing; state when the token expires"}
     no jti: 400 {"error":"invalid_request","error_description":"subject_token: it lacks a claim that this issuer's tokens have"}
     two audiences: 400 {"error":"invalid_request","error_description":"subject_token: it lacks a claim that this issuer's tokens have"}

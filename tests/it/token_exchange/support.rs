@@ -176,6 +176,7 @@ pub(crate) fn trust(issuer: &TestIssuer, key: TestKey) -> TrustDefinition {
         client_auth: false,
         subject: true,
         actor: false,
+        accept_act: false,
         max_lifetime: 3600,
         types: vec!["JWT".to_owned()],
         jti: JtiPolicy::SingleUse,

@@ -56,6 +56,15 @@ async fn every_published_vector_of_actor_chains_holds_here() {
         assert!(titles.insert(vector["name"].as_str().unwrap()), "{vector}");
         let actor = &agents[vector["actor"]["sub"].as_str().unwrap()];
         assert_eq!(vector["actor"]["iss"], issuer.url, "{vector}");
+        let accept = json!({ "accept_act": vector["accept_act"] == true });
+        let edited = issuer
+            .admin(
+                reqwest::Method::PATCH,
+                "/trusted-issuers/partner",
+                Some(&accept),
+            )
+            .await;
+        assert_eq!(edited.status, 200, "{edited}");
         let depth = vector["max_depth"].as_u64().unwrap();
         let (token, subject) = subject_token(&issuer, &vector["subject_token_claims"]);
         let delegation =
