@@ -281,12 +281,14 @@ mod tests {
         let limiter = RevocationLimiter::new();
         let busy = AgentId::from_text("busy");
         let allowed = (0..1000).filter(|_| !limiter.is_exceeded(&busy)).count();
-        assert!((60..70).contains(&allowed), "{allowed}");
+        assert!((60..110).contains(&allowed), "{allowed}");
         // With 65,536 shared cells some of so many would have met the busy one's.
         for number in 0..200_000 {
             let agent = AgentId::from_text(format!("agent-{number}"));
             assert!(!limiter.is_exceeded(&agent), "{number}");
         }
-        assert!(limiter.is_exceeded(&busy), "a sweep forgives nothing");
+        // One a second comes back; a sweep that forgave would give the whole burst.
+        let allowed = (0..100).filter(|_| !limiter.is_exceeded(&busy)).count();
+        assert!(allowed < 50, "{allowed}");
     }
 }
