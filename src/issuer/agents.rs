@@ -335,6 +335,14 @@ impl Issuer {
         let difference = difference(&before, &after, &directory);
         if !difference.is_empty() {
             self.write_agent(&mut change, &before, &mut after).await?;
+            // One that was over comes back, its tokens do not.
+            let now = change.now();
+            if before.expires_at.is_some_and(|end| end <= now)
+                && after.expires_at.is_none_or(|end| end > now)
+            {
+                self.end_tokens_of(&mut change, after.subject.as_str())
+                    .await?;
+            }
             change.audit(
                 AuditEvent::AgentChanged,
                 target(&after),

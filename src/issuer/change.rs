@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
 use crate::domain::id::AgentId;
+use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::ports::time::{UnixMillis, UnixTime};
 use crate::store::{Head, StoreError, Tx};
 
@@ -43,12 +44,21 @@ impl Change {
     }
 
     /// The moment up to which a mark ends tokens: this second, or the `iat` of the newest token that was
-    /// recorded, which a replica whose clock is ahead may have made.
+    /// recorded, which a replica whose clock is ahead may have made. Not later than the longest life from now:
+    /// a clock that was once years ahead does not end the tokens of years to come.
     #[must_use]
     pub fn ends_until(&self) -> UnixTime {
-        self.now().max(self.head.newest_iat)
+        let now = self.now();
+        let latest = now.plus(LIFETIME_CEILING_SECONDS);
+        if self.head.newest_iat > now.plus(SKEW_SECONDS) {
+            tracing::error!(
+                now = now.0,
+                newest_iat = self.head.newest_iat.0,
+                "a token was recorded with a time that lies ahead; compare the clocks of all processes"
+            );
+        }
+        now.max(self.head.newest_iat.min(latest))
     }
-
     /// Adds an audit entry. `detail` is a JSON object and holds no secret.
     pub fn audit(
         &mut self,

@@ -2,7 +2,8 @@
 //!
 //! One task per process gathers the records that queued while the previous commit ran and writes them in one
 //! transaction: judged against the registry and the revocations as they are at that moment, their assertions
-//! marked as used, their audit entries chained. A batch costs the same few statements whatever its size.
+//! marked as used, their audit entries chained. A batch costs a few statements
+//! more when it is large, and not one for each record.
 //! Then each waiting request gets its own [`Verdict`]. A token that is not recorded is dropped unseen.
 //!
 //! Refusals are written here too, as `refusals.rs` has counted and folded them; no request waits for them.
@@ -251,18 +252,17 @@ async fn record_batch(requests: Vec<Request>, refusals: Vec<Refusal>) {
     for (issuer, mut requests, refusals) in by_issuer.into_values() {
         let refused = refusals.iter().map(|refusal| refusal.stands_for).sum();
         let refusals = refusals.into_iter().map(|refusal| refusal.draft).collect();
-        let verdicts = issuer
-            .record_together(&mut requests, refusals)
-            .await
-            .unwrap_or_else(|error| {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    lost_refusals = refused,
-                    "the ledger could not be written; nothing was released"
-                );
-                issuer.lose_refusals(refused);
-                vec![Verdict::Unavailable; requests.len()]
-            });
+        let recorded = issuer.record_together(&mut requests, refusals).await;
+        issuer.readiness.note_batch(recorded.as_ref().map(|_| ()));
+        let verdicts = recorded.unwrap_or_else(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                lost_refusals = refused,
+                "the ledger could not be written; nothing was released"
+            );
+            issuer.lose_refusals(refused);
+            vec![Verdict::Unavailable; requests.len()]
+        });
         for (request, verdict) in requests.into_iter().zip(verdicts) {
             // A caller that went away meanwhile gets nothing; its token stays recorded and unseen.
             let _ = request.reply.send(verdict);

@@ -1,6 +1,6 @@
 //! A token's line, from itself up to its root, and whether it is ended: by a revocation of a token on the
-//! line, or by a mark on a delegation that one was made under or on a subject in it. Whoever judges a
-//! token reads upward; ending one writes one row.
+//! line, or by a mark on a delegation that one was made under or on a subject in it. Introspection,
+//! exchange and the ledger read upward; ending one writes one row.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

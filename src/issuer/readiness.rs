@@ -25,9 +25,15 @@ pub struct NotReady {
 
 type Proof = Result<(), NotReady>;
 
-/// The last proof and the one under way, shared by all who ask.
+/// How long a failed batch of the ledger counts when none follows it.
+const FAILURE_COUNTS_FOR: Duration = Duration::from_secs(5);
+
+/// The last proof and the one under way, shared by all who ask, and what became of the ledger's last batch.
 #[derive(Debug, Default)]
-pub(crate) struct Readiness(Mutex<Proofs>);
+pub(crate) struct Readiness {
+    proofs: Mutex<Proofs>,
+    failed_batch: Mutex<Option<(Instant, NotReady)>>,
+}
 
 #[derive(Debug, Default)]
 struct Proofs {
@@ -54,11 +60,14 @@ impl Issuer {
         }
         let mut running = match self.proof_under_way() {
             Ok(running) => running,
-            Err(last) => return last,
+            Err(last) => return last.and_then(|()| self.readiness.last_batch()),
         };
         let answer = running.wait_for(Option::is_some);
         match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-            Ok(Ok(proof)) => proof.clone().unwrap_or(Ok(())),
+            Ok(Ok(proof)) => proof
+                .clone()
+                .unwrap_or(Ok(()))
+                .and_then(|()| self.readiness.last_batch()),
             Ok(Err(_)) => Err(not_ready("the check ended abnormally")),
             Err(_) => Err(not_ready(
                 "the database did not answer within 2 seconds; another program may hold its lock",
@@ -119,7 +128,30 @@ impl Issuer {
 
 impl Readiness {
     fn lock(&self) -> std::sync::MutexGuard<'_, Proofs> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what became of a batch of the ledger: the proof writes a table of its own, and a lock or a fault of
+    /// another table would not show in it.
+    pub(crate) fn note_batch(&self, outcome: Result<(), &StoreError>) {
+        let failed = outcome
+            .err()
+            .map(|error| (Instant::now(), not_ready(error.reason())));
+        *self
+            .failed_batch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = failed;
+    }
+
+    fn last_batch(&self) -> Proof {
+        let failed = self
+            .failed_batch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match failed.as_ref() {
+            Some((at, reason)) if at.elapsed() < FAILURE_COUNTS_FOR => Err(reason.clone()),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

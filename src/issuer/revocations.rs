@@ -1,5 +1,5 @@
 //! Ends tokens before their time: one with everything made from it, or all of a subject so far. Each is one
-//! row, whatever was made from the token: whoever judges a token reads its line upward (`line.rs`). The
+//! row, whatever was made from the token: introspection, exchange and the ledger read a token's line upward (`line.rs`). The
 //! database remembers until the tokens would have expired. RFC 7009 for clients; administrators may name a
 //! token by its `jti` too.
 

@@ -28,7 +28,8 @@ use super::in_flight::Place;
 use super::{Shared, client_auth};
 
 /// Longest wait for an answer: past it the database is away, and clients have better things to do than
-/// to wait. What is under way then is dropped: the ledger records nothing nobody waits for.
+/// to wait. What is under way then is dropped: the ledger does not record a
+/// request that has no waiting caller.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// The client of a request that mints nothing, let in: authenticated as at the token endpoint (RFC 7662
 /// §2.1), its assertion used up, with its place among the requests that it may have in flight.

@@ -1,5 +1,5 @@
 //! How many requests of one client are worked on at once. A client that proved itself and sends more waits
-//! for its own, in the order in which they came, and nobody else waits for them.
+//! for its own, in the order in which they came; other clients do not wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ pub(super) struct InFlight {
 pub(super) struct Place {
     permit: Option<OwnedSemaphorePermit>,
     client: AgentId,
-    places: Arc<Semaphore>,
+    places: Option<Arc<Semaphore>>,
     in_flight: Arc<InFlight>,
 }
 
@@ -40,11 +40,11 @@ impl InFlight {
         let mut place = Place {
             permit: None,
             client,
-            places,
+            places: Some(Arc::clone(&places)),
             in_flight: Arc::clone(self),
         };
         // The semaphore is never closed.
-        place.permit = Arc::clone(&place.places).acquire_owned().await.ok();
+        place.permit = places.acquire_owned().await.ok();
         place
     }
 
@@ -57,8 +57,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.permit = None;
         let mut clients = self.in_flight.clients();
-        // Under the lock: those that hold the semaphore are this place, the map, and other places.
-        if Arc::strong_count(&self.places) == 2 {
+        // Under the lock, so that of two that go at once the second sees that the map alone has it.
+        self.places = None;
+        if clients
+            .get(&self.client)
+            .is_some_and(|places| Arc::strong_count(places) == 1)
+        {
             clients.remove(&self.client);
         }
     }

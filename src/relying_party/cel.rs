@@ -261,12 +261,13 @@ impl Compiled {
 }
 
 fn holds(condition: &str, claims: &TokenClaims) -> Result<bool, Invalid> {
-    match Compiled::kept(condition)?.value(claims)? {
-        CelValue::Bool(holds) => Ok(holds),
-        _ => Err(refused(
+    let value = Compiled::kept(condition)?.value(claims)?;
+    let CelValue::Bool(holds) = value else {
+        return Err(refused(
             "does not yield a boolean for this token; compare something, as in claims.sub == 'agent:mailer'",
-        )),
-    }
+        ));
+    };
+    Ok(holds)
 }
 
 /// Parsed conditions by their text, in two generations: when the younger is full it becomes the elder, and

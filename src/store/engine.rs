@@ -368,9 +368,15 @@ async fn begin_postgres(
     let mut kept = POSTGRES_CONNECTIONS;
     loop {
         let connection = acquired(pool.acquire()).await?;
-        match Tx::postgres(connection, failover).begun(begin).await {
-            Err(_) if kept > 0 => kept -= 1,
-            begun => return begun,
+        let begun = Tx::postgres(connection, failover).begun(begin);
+        match tokio::time::timeout(ACQUIRE_TIMEOUT, begun).await {
+            Ok(Err(_)) if kept > 0 => kept -= 1,
+            Ok(begun) => return begun,
+            Err(elapsed) => {
+                // No answer at all: what else the pool keeps leads to the same place.
+                failover.notice();
+                return Err(StoreError::unavailable(elapsed));
+            }
         }
     }
 }

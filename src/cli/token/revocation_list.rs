@@ -70,6 +70,10 @@ fn ended(list: &Map<String, Value>, claims: &Map<String, Value>, issuer: &str) -
     if claims.get("jti").is_none_or(is_listed) {
         return Some("it was revoked".to_owned());
     }
+    // One that does not name what it was made from is of an older version: the list cannot tell.
+    if claims.contains_key("act") && !claims.contains_key("txn") {
+        return Some("it does not name what it was made from; get a new one".to_owned());
+    }
     // A delegated token names what it was made from: the root, and those between.
     let entries = |name: &str| {
         claims

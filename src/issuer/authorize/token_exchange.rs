@@ -403,6 +403,9 @@ fn traced_origin(token: &OwnToken, traced: Option<Traced>) -> Result<SubjectOrig
     let mut proven = Map::new();
     for row in &rows {
         if let Some(claims) = &row.proven {
+            if row.subject != token.subject {
+                return Err(UNKNOWN.to_owned());
+            }
             proven = claims
                 .iter()
                 .map(|(name, value)| (name.clone(), Value::from(value.clone())))
@@ -628,8 +631,10 @@ fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
     let jkt = confirmation(&token.claims.other)
         .map_err(|problem| format!("subject_token: {problem}"))?
         .map(str::to_owned);
-    // One that does not say when it was made cannot be shown to be newer than a revocation.
-    let issued_at = token.claims.issued_at.unwrap_or_default();
+    // One that does not say when it was made cannot be shown to be newer than a revocation, nor how long it lives.
+    let Some(issued_at) = token.claims.issued_at else {
+        return Err("subject_token: it has no iat, which a subject token must have".to_owned());
+    };
     let parent = ParentToken {
         line: Line::of_root(token.reference.clone(), vec![subject.clone()], issued_at),
         root: Some(outside_root(&token, &subject, issued_at)),

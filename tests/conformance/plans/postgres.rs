@@ -61,6 +61,7 @@ fn value(table: &str, column: &str, kind: &str) -> &'static str {
         }
         ("token_lineage", "parent_id") => "'id-' || n % 5000",
         ("credentials" | "federated_credentials", "agent_id") => "'id-' || n % 5000",
+        ("trusted_issuer_keys", "trusted_issuer_id") => "'id-' || n",
         (_, "trusted_issuer_id") => "'id-' || n % 1000",
         (_, "status") => "'active'",
         ("credentials", "kind") => "'public_key'",

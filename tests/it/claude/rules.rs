@@ -128,7 +128,7 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
     (
         Denial::Malformed,
         |c| c.claims["exp"] = json!("1800000600"),
-        "`exp` must be a whole number",
+        "`exp` must be a JSON number",
     ),
     (
         Denial::Malformed,

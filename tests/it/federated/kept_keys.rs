@@ -122,10 +122,12 @@ async fn a_restart_while_the_platform_is_down_is_no_outage_of_its_agents_on_post
 async fn kept_keys_of_another_source_or_of_an_unknown_age_are_not_used() {
     let issuer = mail_issuer().await;
     let stand_in = platform(&issuer).await;
+    // What the clock is set back to below must be later than the credential's beginning.
+    issuer.clock.advance(10_000);
     let _ = work(&issuer, &stand_in, TestKey::Es256)
         .await
         .assert_issued();
-    keeping(&issuer, START).await;
+    keeping(&issuer, START + 10_000).await;
     stand_in.is_down();
     // A little back is within what clocks differ; how old the keys are after more, nobody can say.
     issuer.clock.set_wall(-30);
@@ -229,6 +231,7 @@ async fn a_wall_clock_that_is_set_forward_makes_no_key_too_old() {
 async fn a_wall_clock_that_is_set_back_does_not_keep_a_withdrawn_key() {
     let issuer = mail_issuer().await;
     let stand_in = platform(&issuer).await;
+    issuer.clock.advance(10_000);
     let _ = work(&issuer, &stand_in, TestKey::Es256)
         .await
         .assert_issued();

@@ -103,6 +103,6 @@ async fn a_batch_of_exchanges_costs_a_few_statements_whatever_its_size() {
         }
         counts.push(STATEMENTS.get());
     }
-    // BEGIN, the lock, what was revoked, what was marked, the lines, the audit, and the head.
-    assert_eq!(counts[1..], [7, 7]);
+    // BEGIN, the lock, what was revoked, what was marked, the lines, the audit, the head, and COMMIT.
+    assert_eq!(counts[1..], [8, 8]);
 }

@@ -117,7 +117,7 @@ async fn a_definition_that_cannot_be_meant_is_refused_and_says_why() {
     an empty audience: 400 "audience: is empty"
     an empty claim: 400 "required_claims: holds a claim whose name or value is empty, longer than 512 bytes, or has control characters"
     an attribute that is ours: 400 "claims: holds 'sub', a claim that the issuer sets itself"
-    an unknown member: 400 "believe: unknown field `believe`, expected one of `name`, `url`, `description`, `audience`, `keys`, `trust`, `max_lifetime`, `types`, `jti`, `required_claims`, `subject_claim`, `claims`"
+    an unknown member: 400 "believe: unknown field `believe`, expected one of `name`, `url`, `description`, `audience`, `keys`, `trust`, `accept_act`, `max_lifetime`, `types`, `jti`, `required_claims`, `subject_claim`, `claims`"
     "#);
     let list = issuer.admin(Method::GET, "/trusted-issuers", None).await;
     assert_eq!(list.json()["items"], json!([]));
@@ -135,7 +135,7 @@ async fn an_issuer_is_trusted_with_nothing_unless_it_is_said() {
         body[name] = json!(format!("[{name}]"));
     }
     let body = body.to_string().replace(&issuer.url, "ISSUER");
-    assert_snapshot!(body, @r#"{"audience":"ISSUER","claims":{},"created_at":1800000000,"description":"","id":"[id]","jti":"single-use","keys":"[keys]","max_lifetime":3600,"name":"okta","required_claims":{},"subject_claim":"sub","trust":[],"types":["JWT"],"updated_at":1800000000,"url":"https://id.example.com/tenant","version":4,"warnings":["it is trusted with nothing yet; to say with what: firman trusted-issuer edit okta --trust client_auth"]}"#);
+    assert_snapshot!(body, @r#"{"accept_act":false,"audience":"ISSUER","claims":{},"created_at":1800000000,"description":"","id":"[id]","jti":"single-use","keys":"[keys]","max_lifetime":3600,"name":"okta","required_claims":{},"subject_claim":"sub","trust":[],"types":["JWT"],"updated_at":1800000000,"url":"https://id.example.com/tenant","version":4,"warnings":["it is trusted with nothing yet; to say with what: firman trusted-issuer edit okta --trust client_auth"]}"#);
 }
 
 #[tokio::test]
