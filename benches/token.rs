@@ -75,7 +75,7 @@ impl Scene {
         let now = issuer.ports().clock.now();
         let client = issuer.authenticate(&presented, now).await.expect("proven");
         let request = ClientCredentialsRequest::default();
-        authorize(&client, &request, None, &issuer.policy()).expect("granted")
+        authorize(&client, &request, None, &issuer.policy(), now).expect("granted")
     }
 
     fn form(&self) -> String {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::domain::administrator::{Administrator, AdministratorRole, BOOTSTRAP};
@@ -35,10 +36,10 @@ use crate::store::{Store, StoreError, Tx};
 /// How often the process looks whether anything is due: keys to rotate, rows of other replicas to
 /// read, used assertions and old revocations to forget. Well below the publish-ahead time of keys.
 pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
-/// Used assertions and revocations are kept this much longer than what they refuse could be used, in
-/// seconds, so that a clock that is set back does not open it again.
+/// Used assertions, revocations and the lineage of tokens are kept this much longer than they are needed, in
+/// seconds, so that a clock that is set back opens nothing again.
 const KEPT_SECONDS: i64 = 86_400;
-/// Used assertions, revoked tokens and marks each forgotten in one transaction: tokens wait for it.
+/// Used assertions, revoked tokens, marks and lineages each forgotten in one transaction: tokens wait for it.
 const PURGE_MAX: u32 = 1_000;
 /// Such transactions in one go: 10,000 assertions a second, more than are used.
 const PURGES: u32 = 50;
@@ -217,12 +218,13 @@ impl Host {
             trusted_keys,
             ports,
             ledger: ledger.clone(),
-            registry: Registry::new(policy, head.registry_version),
+            registry: Registry::new(policy, head.registry_version, store.cold_reads()),
             sealing: Arc::new(sealing),
             secrets,
             renewals: crate::issuer::change::Renewals::default(),
             held_up: crate::issuer::rotation::HeldUp::default(),
             kept_list: crate::issuer::revocation_list::KeptList::default(),
+            readiness: crate::issuer::readiness::Readiness::default(),
         });
         let host = Self {
             store,
@@ -259,7 +261,7 @@ impl Host {
         .await;
         if let Err(error) = result {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = error.reason(),
                 "maintenance could not be done; it is tried again"
             );
         }
@@ -268,18 +270,19 @@ impl Host {
     /// Calls [`Host::maintain`] at its interval, for ever.
     pub async fn keep(&self) {
         let mut maintenance = tokio::time::interval(MAINTENANCE_INTERVAL);
-        let mut unproven = tokio::time::interval(Issuer::unproven_interval());
+        let interval = Issuer::refusal_interval();
+        let mut refusals = tokio::time::interval_at(Instant::now() + interval, interval);
         loop {
             tokio::select! {
                 _ = maintenance.tick() => self.maintain().await,
-                _ = unproven.tick() => self.issuer.flush_unproven(),
+                _ = refusals.tick() => self.issuer.flush_refusals(),
             }
         }
     }
 
     /// Writes what is queued and closes the database. Call it after the listeners have drained.
     pub async fn stop(&self) {
-        self.issuer.flush_unproven();
+        self.issuer.flush_refusals();
         self.ledger.stop();
         if let Some(task) = self.ledger_task.lock().await.take()
             && let Err(error) = task.await
@@ -289,21 +292,25 @@ impl Host {
         self.store.close().await;
     }
 
-    /// Forgets what only tokens and assertions that are long over would need.
+    /// Forgets what only tokens and assertions that are long over would need. With nothing to forget it
+    /// only reads: every write waits for the disk, and tokens wait for the lock.
     async fn forget(&self) -> Result<(), StoreError> {
         let before = self.issuer.ports().clock.now().plus(-KEPT_SECONDS);
         for _ in 0..PURGES {
+            let mut tx = self.store.read().await?;
+            let is_due = tx.holds_expired(&self.issuer.id, before).await?;
+            tx.rollback().await?;
+            if !is_due {
+                break;
+            }
             let mut tx = self.store.write().await?;
             tx.lock_head(&self.issuer.id).await?;
             let most = i64::from(PURGE_MAX);
-            let assertions = tx
-                .purge_used_assertions(&self.issuer.id, before, most)
+            tx.purge_used_assertions(&self.issuer.id, before, most)
                 .await?;
-            let revocations = tx.purge_revocations(&self.issuer.id, before, most).await?;
+            tx.purge_revocations(&self.issuer.id, before, most).await?;
+            tx.purge_lineage(&self.issuer.id, before, most).await?;
             tx.commit().await?;
-            if assertions.max(revocations) < u64::from(PURGE_MAX) {
-                break;
-            }
         }
         Ok(())
     }
@@ -526,7 +533,10 @@ async fn append_system_entry(
     let entries = chain(settings.id.as_str(), (head.seq, head.hash), vec![draft]);
     tx.append_audit(&settings.id, &entries).await?;
     match entries.last() {
-        Some(last) => tx.set_head(&settings.id, last.seq, &last.hash).await,
+        Some(last) => {
+            tx.set_head(&settings.id, (last.seq, &last.hash), None)
+                .await
+        }
         None => Ok(()),
     }
 }

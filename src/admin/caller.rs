@@ -1,11 +1,11 @@
 //! Who calls: the bearer token (RFC 6750 §2.1) is looked up in the database on every call, so that a
 //! revoked one opens nothing from then on. What a handler demands is its first argument: [`Viewer`]
 //! reads, [`Operator`] changes the registry, [`Owner`] changes keys, administrators and settings.
-//! Refused calls are audited.
+//! Refused calls are audited: those of administrators as they come, equal ones folded; those of others counted.
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::{FromRequestParts, MatchedPath, OriginalUri};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use serde_json::json;
@@ -21,6 +21,9 @@ use super::problem::{Kind, Problem};
 const TOKEN_MAX_BYTES: usize = 512;
 /// Longest path in an audit entry, in characters.
 const TARGET_MAX_CHARS: usize = 256;
+
+/// The actor of a call that proves nothing.
+const UNKNOWN: &str = "unknown";
 
 /// A caller who may read.
 pub(super) struct Viewer;
@@ -72,7 +75,7 @@ async fn admit(
     minimum: AdministratorRole,
 ) -> Result<Caller, Problem> {
     let mut caller = Caller {
-        actor: "unknown".to_owned(),
+        actor: UNKNOWN.to_owned(),
         request_id: parts
             .extensions
             .get::<RequestId>()
@@ -97,7 +100,7 @@ async fn admit(
 
 fn unverified_token(parts: &Parts) -> Result<&str, Refused> {
     let unproven = |reason, detail: &str, token_was_sent| Refused {
-        actor: "unknown".to_owned(),
+        actor: UNKNOWN.to_owned(),
         reason,
         problem: Problem::unauthorized(detail, token_was_sent),
     };
@@ -133,7 +136,7 @@ fn judge(
     let detail = "the token is not, or no longer, an administrator's";
     let Some(administrator) = administrator else {
         return Err(Refused {
-            actor: "unknown".to_owned(),
+            actor: UNKNOWN.to_owned(),
             reason: "unknown token",
             problem: Problem::unauthorized(detail, true),
         });
@@ -171,6 +174,13 @@ fn actor(administrator: &Administrator) -> String {
 }
 
 fn refuse(parts: &Parts, issuer: &Arc<Issuer>, caller: Caller, refused: Refused) -> Problem {
+    if refused.actor == UNKNOWN {
+        // The path as it was written could be another one each time.
+        let route = parts.extensions.get::<MatchedPath>();
+        let target = format!("{} {}", parts.method, route.map_or("", MatchedPath::as_str));
+        issuer.note_unproven_call(refused.reason, &target, &caller);
+        return refused.problem;
+    }
     let uri = parts
         .extensions
         .get::<OriginalUri>()

@@ -144,21 +144,24 @@ pub(super) struct AddedBody {
 pub(super) struct EndedBody {
     #[serde(flatten)]
     delegation: DelegationBody,
-    /// How many tokens ended with it: those made under it, and those made from them.
-    tokens_revoked: u64,
+    /// Tokens made under it up to this second ended with it, and all that was made from them; absent when it was
+    /// over before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    tokens_ended_until: Option<i64>,
 }
 
 fn ended(ended: EndedDelegation, issuer: &Issuer) -> Tagged<EndedBody> {
     let EndedDelegation {
         view,
-        tokens_revoked,
+        tokens_ended_until,
     } = ended;
     let Tagged { version, body } = tagged(view, issuer);
     Tagged {
         version,
         body: EndedBody {
             delegation: body,
-            tokens_revoked,
+            tokens_ended_until: tokens_ended_until.map(|until| until.0),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! `/readyz`: this process can issue a token now. Needs no authentication and says no more than that.
+//! `/readyz`: whether this process can issue a token now, and why not. Needs no authentication.
 
 use std::sync::Arc;
 
@@ -9,18 +9,16 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::issuer::Issuer;
+use crate::issuer::readiness::NotReady;
 
 pub(super) async fn readyz(State(issuer): State<Arc<Issuer>>) -> Response {
     let (status, body) = match issuer.check_ready().await {
         Ok(()) => (StatusCode::OK, json!({ "status": "ready" })),
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "this process is not ready"
-            );
+        Err(NotReady { reason }) => {
+            tracing::warn!(reason, "this process is not ready");
             (
                 StatusCode::SERVICE_UNAVAILABLE,
-                json!({ "status": "not ready" }),
+                json!({ "status": "not ready", "reason": reason }),
             )
         }
     };

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::issuer::Issuer;
 use crate::issuer::revocations::{AfterRevocation, Ended, Revocation, ToRevoke};
+use crate::store::EndKind;
 
 use super::caller::{Operator, Viewer};
 use super::json::Json;
@@ -44,10 +45,10 @@ pub(super) struct EndedBody {
     subject: String,
     /// When the token, or the last of the subject's, would have expired.
     expires_at: i64,
-    /// How many tokens this call ended, those made from it included; 0 when it was over before.
+    /// True when this call ended the token, and with it everything made from it; false when it was over before.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    revoked: Option<u64>,
+    revoked: Option<bool>,
     /// Tokens issued at or before this second are ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -71,7 +72,7 @@ impl From<Ended> for EndedBody {
             },
             Ended::Subject(mark) => Self {
                 token_id: None,
-                subject: mark.subject,
+                subject: mark.key,
                 expires_at: mark.expires_at.0,
                 revoked: None,
                 not_before: Some(mark.not_before.0),
@@ -80,23 +81,27 @@ impl From<Ended> for EndedBody {
     }
 }
 
-/// A token, or all tokens of a subject up to a moment, that ended before the time.
+/// A token, or all tokens of a subject or a delegation up to a moment, that ended before the time.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Revocation)]
 pub(super) struct RevocationBody {
-    /// `token` or `subject`.
+    /// `token`, `subject` or `delegation`.
     kind: &'static str,
     /// The token's `jti`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     token_id: Option<String>,
-    /// The subject.
+    /// The subject; `user:NAME:` stands for all users of a trusted issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     subject: Option<String>,
-    /// When the token was revoked; up to when tokens of the subject are.
+    /// The id of the delegation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    delegation: Option<String>,
+    /// When the token was revoked; up to when tokens of the subject or the delegation are.
     revoked_at: i64,
-    /// When the entry leaves: the token, or the last of the subject's, would have expired.
+    /// When the entry leaves: the token, or the last of those, would have expired.
     expires_at: i64,
 }
 
@@ -107,25 +112,34 @@ impl From<Revocation> for RevocationBody {
                 kind: "token",
                 token_id: Some(token.token_id),
                 subject: None,
+                delegation: None,
                 revoked_at: token.revoked_at.0,
                 expires_at: token.expires_at.0,
             },
-            Revocation::Subject(mark) => Self {
-                kind: "subject",
-                token_id: None,
-                subject: Some(mark.subject),
-                revoked_at: mark.not_before.0,
-                expires_at: mark.expires_at.0,
-            },
+            Revocation::Mark(mark) => {
+                let (subject, delegation) = match mark.kind {
+                    EndKind::Subject => (Some(mark.key), None),
+                    EndKind::Delegation => (None, Some(mark.key)),
+                };
+                Self {
+                    kind: mark.kind.as_str(),
+                    token_id: None,
+                    subject,
+                    delegation,
+                    revoked_at: mark.not_before.0,
+                    expires_at: mark.expires_at.0,
+                }
+            }
         }
     }
 }
 
 /// The list's name in its cursors.
 const LIST: &str = "revocations";
-/// What the key of a token begins with in a cursor, and that of a subject.
+/// What the key of a token begins with in a cursor, and those of a subject and of a delegation.
 const TOKEN: &str = "token:";
 const SUBJECT: &str = "subject:";
+const DELEGATION: &str = "delegation:";
 
 /// Ends a token with everything made from it, or all tokens of a subject so far.
 #[utoipa::path(post, path = "/revocations", tag = "revocations", request_body = NewRevocationBody,
@@ -150,7 +164,7 @@ pub(super) async fn create(
     Ok(axum::Json(ended.into()))
 }
 
-/// Lists what was revoked and would not have expired yet: tokens by `jti`, then subjects.
+/// Lists what was revoked and would not have expired yet: tokens by `jti`, then subjects, then delegations.
 #[utoipa::path(get, path = "/revocations", tag = "revocations", params(PageParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<RevocationBody>), Problems))]
 pub(super) async fn list(
@@ -166,7 +180,10 @@ pub(super) async fn list(
         .await?;
     let key = |revocation: &Revocation| match revocation {
         Revocation::Token(token) => format!("{TOKEN}{}", token.token_id),
-        Revocation::Subject(mark) => format!("{SUBJECT}{}", mark.subject),
+        Revocation::Mark(mark) => match mark.kind {
+            EndKind::Subject => format!("{SUBJECT}{}", mark.key),
+            EndKind::Delegation => format!("{DELEGATION}{}", mark.key),
+        },
     };
     Ok(axum::Json(List::of(LIST, page, key, RevocationBody::from)))
 }
@@ -175,7 +192,11 @@ fn after(key: &str) -> Result<AfterRevocation, Problem> {
     if let Some(token_id) = key.strip_prefix(TOKEN) {
         return Ok(AfterRevocation::Token(token_id.to_owned()));
     }
-    key.strip_prefix(SUBJECT)
-        .map(|subject| AfterRevocation::Subject(subject.to_owned()))
+    let mark = |prefix: &str, kind: EndKind| {
+        key.strip_prefix(prefix)
+            .map(|key| AfterRevocation::Mark(kind, key.to_owned()))
+    };
+    mark(SUBJECT, EndKind::Subject)
+        .or_else(|| mark(DELEGATION, EndKind::Delegation))
         .ok_or_else(forged)
 }

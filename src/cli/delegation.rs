@@ -169,11 +169,11 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 }
 
 /// What became of the tokens made under a delegation.
-fn ended(delegation: &Value) -> String {
-    match delegation["tokens_revoked"].as_u64() {
-        None | Some(0) => "There was no token to end.".to_owned(),
-        Some(1) => "One token ended with it.".to_owned(),
-        Some(count) => format!("{count} tokens ended with it."),
+fn ended(delegation: &Value) -> &'static str {
+    if delegation.get("tokens_ended_until").is_some() {
+        "All tokens issued under it have ended, with everything made from them."
+    } else {
+        "It was over before; its tokens had ended."
     }
 }
 
@@ -370,14 +370,14 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_is_counted() {
-        let told = [json!(0), json!(1), json!(12)]
-            .map(|count| ended(&json!({ "tokens_revoked": count })))
-            .join("\n");
-        insta::assert_snapshot!(told, @r"
-        There was no token to end.
-        One token ended with it.
-        12 tokens ended with it.
-        ");
+    fn the_end_of_the_tokens_is_told_once() {
+        assert_eq!(
+            ended(&json!({ "tokens_ended_until": 9 })),
+            "All tokens issued under it have ended, with everything made from them."
+        );
+        assert_eq!(
+            ended(&json!({})),
+            "It was over before; its tokens had ended."
+        );
     }
 }

@@ -20,7 +20,7 @@ pub enum AuditEvent {
     AdministratorCreated,
     /// An administrator's token was revoked.
     AdministratorRevoked,
-    /// A call to the admin API was refused.
+    /// A call to the admin API was refused; callers that did not prove themselves are counted per interval.
     AdminRefused,
     /// An agent was registered.
     AgentCreated,
@@ -98,15 +98,17 @@ pub enum AuditEvent {
     TokenIssued,
     /// An ID token was issued.
     IdTokenIssued,
-    /// A token was refused to an agent that had proven itself.
+    /// A token was refused to an agent that had proven itself; equal refusals are folded per interval.
     TokenRefused,
-    /// Callers that did not prove themselves, counted per interval.
+    /// Clients that did not prove themselves, counted per interval.
     ClientRefused,
+    /// So many refusals have no entry, because none could be written or too many waited.
+    RefusalsLost,
 }
 
 impl AuditEvent {
     /// All events.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::IssuerCreated,
         Self::IssuerChanged,
         Self::AdministratorCreated,
@@ -152,6 +154,7 @@ impl AuditEvent {
         Self::IdTokenIssued,
         Self::TokenRefused,
         Self::ClientRefused,
+        Self::RefusalsLost,
     ];
 
     /// The event's name on the wire and in the database.
@@ -203,6 +206,7 @@ impl AuditEvent {
             Self::IdTokenIssued => "id_token.issued",
             Self::TokenRefused => "token.refused",
             Self::ClientRefused => "client.refused",
+            Self::RefusalsLost => "refusals.lost",
         }
     }
 

@@ -8,10 +8,11 @@ use serde::ser::{SerializeMap, Serializer};
 use crate::ports::time::UnixTime;
 
 use super::actor::ActorChain;
+use super::id::DelegationId;
 
 /// Claim names that no attribute and no claim source may set: those the issuer writes, and those
 /// that relying parties give a meaning that only an issuer may assert.
-pub const RESERVED_CLAIMS: [&str; 38] = [
+pub const RESERVED_CLAIMS: [&str; 40] = [
     "acr",
     "act",
     "acting_agent",
@@ -25,6 +26,7 @@ pub const RESERVED_CLAIMS: [&str; 38] = [
     "client_id",
     "client_profile",
     "cnf",
+    "delegations",
     "email",
     "email_verified",
     "entitlements",
@@ -40,6 +42,7 @@ pub const RESERVED_CLAIMS: [&str; 38] = [
     "nbf",
     "nonce",
     "owner",
+    "parents",
     "preferred_username",
     "roles",
     "scope",
@@ -91,6 +94,20 @@ pub struct TokenClaims {
     pub bound_to: Option<String>,
     /// `act`: who acts for the subject, left out when nobody does (RFC 8693 §4.1).
     pub actors: ActorChain,
+    /// Where a delegated token comes from; `None` for every other.
+    pub origin: Option<Origin>,
+}
+
+/// Where a delegated token comes from: what a verifier that works offline compares with the revocation list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// `txn`: the `jti` of the root, or the name of a token from outside (RFC 8417 §2.2).
+    pub root_id: String,
+    /// `parents`: the `jti` of each token between the root and this one, newest first; left out when there is
+    /// none.
+    pub parents: Vec<String>,
+    /// `delegations`: the ids of the delegations that it and those tokens were made under, newest first.
+    pub delegations: Vec<DelegationId>,
 }
 
 /// `cnf` (RFC 7800 §3.1).
@@ -130,6 +147,13 @@ impl Serialize for TokenClaims {
         }
         if !self.actors.is_empty() {
             map.serialize_entry("act", &self.actors)?;
+        }
+        if let Some(origin) = &self.origin {
+            map.serialize_entry("txn", &origin.root_id)?;
+            if !origin.parents.is_empty() {
+                map.serialize_entry("parents", &origin.parents)?;
+            }
+            map.serialize_entry("delegations", &origin.delegations)?;
         }
         map.end()
     }

@@ -267,6 +267,14 @@ pub fn issuer_of_user(subject: &str) -> Option<&str> {
     Some(name)
 }
 
+/// What the subjects of one trusted issuer begin with, `user:NAME:`, out of one of them; `None` for a subject
+/// of ours. A mark on it ends the tokens of all its users.
+#[must_use]
+pub fn trust_of_user(subject: &str) -> Option<&str> {
+    let name = issuer_of_user(subject)?;
+    subject.get(..USER_PREFIX.len() + name.len() + 1)
+}
+
 /// Checks a subject from outside that a person wrote: another spelling of it would be nobody.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ impl Issuer {
         &self,
         unverified_token: &str,
     ) -> Result<Option<Administrator>, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let found = tx
             .administrator_by_digest(&self.id, &sha256(unverified_token.as_bytes()))
             .await?;
@@ -36,7 +36,7 @@ impl Issuer {
     /// # Errors
     /// When the database cannot be read.
     pub async fn administrators(&self) -> Result<Vec<Administrator>, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let all = tx.administrators(&self.id).await?;
         tx.rollback().await?;
         Ok(all)

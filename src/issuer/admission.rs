@@ -1,10 +1,16 @@
-//! Lets a client that proved itself ask for something other than a token: judges, in the database, what
-//! its proof rests on, and uses up its assertion. The ledger does the same for those who ask for tokens.
+//! Lets a client that proved itself ask for something other than a token: judges, by the database, what its
+//! proof rests on, and uses up its assertion. An assertion is used up in the ledger's batch, as those of
+//! token requests are; what leaves no mark is only read.
 
-use crate::store::{Head, StoreError, Tx, UsedAssertion};
+use std::sync::Arc;
+
+use crate::store::{Head, StoreError, Tx};
 
 use super::Issuer;
-use super::authenticate::AuthenticatedClient;
+use super::authenticate::{AuthenticatedClient, Spent};
+use super::authorize::{Basis, ConcernedAgent};
+use super::ledger::{Record, Verdict};
+use super::mint::token_id;
 
 /// Whether a client is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +19,8 @@ pub enum Admission {
     Admitted,
     /// What its proof rests on has changed: authenticate it again.
     Stale,
-    /// Its assertion was used before.
-    Replayed,
+    /// What it proved itself with was used before.
+    Replayed(Spent),
 }
 
 impl Issuer {
@@ -23,42 +29,44 @@ impl Issuer {
     ///
     /// # Errors
     /// When the database cannot be read, or for an assertion written.
-    pub async fn admit(&self, client: &AuthenticatedClient) -> Result<Admission, StoreError> {
-        let missing = || StoreError::corrupt("the issuer's head row is missing");
-        let Some(spent) = client.spends() else {
-            let mut tx = self.store.read().await?;
-            let head = tx.head(&self.id).await?.ok_or_else(missing)?;
-            self.registry
-                .refresh(&mut tx, &self.id, &head, &self.sealing)
-                .await?;
-            let is_stale = self.is_stale(&mut tx, &head, client).await?;
-            tx.rollback().await?;
-            return Ok(if is_stale {
-                Admission::Stale
-            } else {
-                Admission::Admitted
-            });
-        };
-        let mut tx = self.store.write().await?;
-        let head = tx.lock_head(&self.id).await?.ok_or_else(missing)?;
+    pub async fn admit(
+        self: &Arc<Self>,
+        client: &AuthenticatedClient,
+    ) -> Result<Admission, StoreError> {
+        if client.spends().is_some() {
+            return match self.commit_record(self.record_of(client)).await {
+                Verdict::Recorded | Verdict::EndedBefore => Ok(Admission::Admitted),
+                Verdict::Stale => Ok(Admission::Stale),
+                Verdict::Replayed(what) => Ok(Admission::Replayed(what)),
+                Verdict::Revoked | Verdict::Unavailable => Err(StoreError::Unavailable(
+                    "the ledger did not record the assertion".into(),
+                )),
+            };
+        }
+        let (mut tx, head) = self.read().await?;
         self.registry
-            .refresh_locked(&mut tx, &self.id, &head, &self.sealing)
+            .refresh(&mut tx, &self.id, &head, &self.sealing)
             .await?;
-        if self.is_stale(&mut tx, &head, client).await? {
-            tx.rollback().await?;
-            return Ok(Admission::Stale);
+        let is_stale = self.is_stale(&mut tx, &head, client).await?;
+        tx.rollback().await?;
+        Ok(if is_stale {
+            Admission::Stale
+        } else {
+            Admission::Admitted
+        })
+    }
+
+    /// What the ledger records of a client's proof alone: its assertion, if it used one.
+    pub(super) fn record_of(&self, client: &AuthenticatedClient) -> Record {
+        Record {
+            basis: Basis {
+                version: client.basis(),
+                agents: vec![ConcernedAgent::of(&client.aggregate().agent)],
+            },
+            id: token_id(self.ports.clock.now_millis(), &*self.ports.random),
+            spends: client.spends().into_iter().collect(),
+            ..Record::default()
         }
-        let mark = UsedAssertion {
-            digest: spent.digest,
-            token_id: String::new(),
-            expires_at: spent.expires_at,
-        };
-        if tx.insert_used_assertions(&self.id, &[mark]).await? == 0 {
-            tx.rollback().await?;
-            return Ok(Admission::Replayed);
-        }
-        tx.commit().await?;
-        Ok(Admission::Admitted)
     }
 
     /// Whether the agent, or the policy that its proof may rest on, has changed since it was believed.

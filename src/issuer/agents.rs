@@ -230,7 +230,7 @@ impl Issuer {
     /// [`IssuerError::NotFound`] when there never was one of that name.
     pub async fn agent(&self, name: &str) -> Result<AgentDetail, IssuerError> {
         let name = known_name("agent", name)?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let aggregate = tx
             .aggregate_by_name(&self.id, name.as_str())
             .await?
@@ -257,7 +257,7 @@ impl Issuer {
     ) -> Result<Page<AgentView>, IssuerError> {
         let status = query.status.as_deref().map(known_status).transpose()?;
         let name_contains = query.search.as_deref().map(parse_search).transpose()?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let directory = Directory::load(&mut tx, &self.id).await?;
         let group = query
             .group
@@ -335,6 +335,14 @@ impl Issuer {
         let difference = difference(&before, &after, &directory);
         if !difference.is_empty() {
             self.write_agent(&mut change, &before, &mut after).await?;
+            // One that was over comes back, its tokens do not.
+            let now = change.now();
+            if before.expires_at.is_some_and(|end| end <= now)
+                && after.expires_at.is_none_or(|end| end > now)
+            {
+                self.end_tokens_of(&mut change, after.subject.as_str())
+                    .await?;
+            }
             change.audit(
                 AuditEvent::AgentChanged,
                 target(&after),

@@ -86,7 +86,7 @@ impl Issuer {
             .as_deref()
             .map(|actor| text::line("actor", actor, FILTER_MAX_CHARS))
             .transpose()?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let agent: Option<AgentId> = match &query.agent {
             Some(name) => {
                 let name = known_name("agent", name)?;
@@ -122,7 +122,7 @@ impl Issuer {
     /// # Errors
     /// When the database cannot be read. A damaged chain is no error but the answer.
     pub async fn verify_audit(&self) -> Result<AuditVerdict, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let head = tx
             .head(&self.id)
             .await?
@@ -131,7 +131,7 @@ impl Issuer {
         let (mut seq, mut hash) = (0, GENESIS);
         let mut batch_size = VERIFY_BATCH;
         while seq < head.seq {
-            let mut tx = self.store.read().await?;
+            let (mut tx, _) = self.read().await?;
             let batch = match tx.audit_from(&self.id, seq, batch_size).await {
                 Ok(batch) => batch,
                 // One row of the batch does not read back: go on one by one to find it.

@@ -28,9 +28,6 @@ use super::sealing::Sealing;
 
 /// Agents kept in memory. An aggregate with two keys takes a few KiB: some 100 MiB when full.
 const AGENTS_CACHED: usize = 20_000;
-/// Agents read at once. Anybody can ask for agents that are not in memory, or that do not exist; the
-/// rest of the connections is for the ledger and for those who proved themselves.
-const COLD_READS: usize = 6;
 /// More changed agents than this at once, and the cache starts anew instead of reading each.
 const RELOAD_MAX: i64 = 256;
 
@@ -131,21 +128,26 @@ impl Policy {
 pub struct Registry {
     policy: ArcSwap<Policy>,
     agents: Cache<String, Arc<AgentAggregate>>,
+    /// Names by subject. A subject is never given to another agent, so that what is in here stays true.
+    names: Cache<String, String>,
     seen: AtomicI64,
-    cold_reads: Semaphore,
+    cold_reads: Arc<Semaphore>,
     /// Held while entries are replaced or added, so that an old row never follows a newer `seen`.
     renewal: Mutex<()>,
 }
 
 impl Registry {
-    /// A cache that holds `policy`, read at registry version `seen`, and no agents yet.
+    /// A cache that holds `policy`, read at registry version `seen`, and no agents yet. At most `cold_reads`
+    /// agents are read at once: anyone can ask for agents that are not in memory or do not exist, and the
+    /// other connections are for the ledger and for clients that proved themselves.
     #[must_use]
-    pub fn new(policy: Policy, seen: i64) -> Self {
+    pub fn new(policy: Policy, seen: i64, cold_reads: usize) -> Self {
         Self {
             policy: ArcSwap::from_pointee(policy),
             agents: Cache::new(AGENTS_CACHED),
+            names: Cache::new(AGENTS_CACHED),
             seen: AtomicI64::new(seen),
-            cold_reads: Semaphore::new(COLD_READS),
+            cold_reads: Arc::new(Semaphore::new(cold_reads)),
             renewal: Mutex::new(()),
         }
     }
@@ -163,6 +165,16 @@ impl Registry {
         self.policy.load_full()
     }
 
+    /// Begins a read of what the database holds now, with its head. One that shows less than was read from it
+    /// before is no answer to anything: neither that an agent is active nor that there is none. Its connection
+    /// is closed. What was read while it began may be newer than it; that is no fault.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or shows an older state than is known here.
+    pub async fn read(&self, store: &Store, issuer: &IssuerId) -> Result<(Tx, Head), StoreError> {
+        read_since(self.seen(), store, issuer).await
+    }
+
     /// An agent and its credentials by `client_id`, removed agents included; from memory if it can be.
     ///
     /// # Errors
@@ -176,20 +188,39 @@ impl Registry {
         if let Some(found) = self.agents.get(client_id) {
             return Ok(Some(found));
         }
-        let place = self.cold_reads.acquire().await.ok();
-        let mut tx = store.read().await?;
-        // The version first: what is read after it is at least as new.
-        let head = tx.head(issuer).await?;
-        let aggregate = tx.aggregate_by_name(issuer, client_id).await?.map(Arc::new);
-        tx.rollback().await?;
-        drop(place);
-        if let (Some(head), Some(found)) = (head, &aggregate) {
+        let place = Arc::clone(&self.cold_reads).acquire_owned().await.ok();
+        let known = self.seen();
+        let (store, issuer_id, name) = (store.clone(), issuer.clone(), client_id.to_owned());
+        // Its own task: a stranger that goes away in the middle of a statement would cost the connection.
+        let reading = tokio::spawn(async move {
+            let _place = place;
+            // The version first: what is read after it is at least as new.
+            let (mut tx, head) = read_since(known, &store, &issuer_id).await?;
+            let aggregate = tx.aggregate_by_name(&issuer_id, &name).await?.map(Arc::new);
+            tx.rollback().await?;
+            Ok::<_, StoreError>((head, aggregate))
+        });
+        let (head, aggregate) = reading
+            .await
+            .map_err(|error| StoreError::Unavailable(Box::new(error)))??;
+        if let Some(found) = &aggregate {
             let _renewal = self.renewal.lock().await;
             if head.registry_version >= self.seen() {
                 self.agents.insert(client_id.to_owned(), Arc::clone(found));
             }
         }
         Ok(aggregate)
+    }
+
+    /// The name of the agent with a subject, if it is known here.
+    #[must_use]
+    pub fn name_of(&self, subject: &str) -> Option<String> {
+        self.names.get(subject)
+    }
+
+    /// Keeps the name of the agent with a subject, as the database has it.
+    pub fn note_name(&self, subject: &str, name: &str) {
+        self.names.insert(subject.to_owned(), name.to_owned());
     }
 
     /// The version of a cached agent.
@@ -222,12 +253,14 @@ impl Registry {
         let _renewal = self.renewal.lock().await;
         let policy = Policy::load(tx, issuer, sealing, None).await?;
         self.agents.clear();
+        self.names.clear();
         self.policy.store(Arc::new(policy));
         self.seen.store(head.registry_version, Ordering::Release);
         Ok(())
     }
 
-    /// Brings the cache up to `head`, which was read in `tx` before anything else.
+    /// Brings the cache up to `head`, which was read in `tx` before anything else: by [`Registry::read`], so that
+    /// one that is older than the cache is only older than what was read meanwhile.
     ///
     /// # Errors
     /// When the database cannot be read; the cache is then as it was, or partly newer.
@@ -277,4 +310,24 @@ impl Registry {
         self.seen.store(head.registry_version, Ordering::Release);
         Ok(())
     }
+}
+
+/// [`Registry::read`] by one that knew of the registry version `known` before.
+async fn read_since(
+    known: i64,
+    store: &Store,
+    issuer: &IssuerId,
+) -> Result<(Tx, Head), StoreError> {
+    let mut tx = store.read().await?;
+    let head = tx
+        .head(issuer)
+        .await?
+        .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+    if head.registry_version < known {
+        tx.distrust();
+        return Err(StoreError::Unavailable(
+            "the database shows an older state than was read from it before".into(),
+        ));
+    }
+    Ok((tx, head))
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
 use crate::domain::id::AgentId;
+use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::ports::time::{UnixMillis, UnixTime};
 use crate::store::{Head, StoreError, Tx};
 
@@ -42,6 +43,22 @@ impl Change {
         self.at.seconds()
     }
 
+    /// The moment up to which a mark ends tokens: this second, or the `iat` of the newest token that was
+    /// recorded, which a replica whose clock is ahead may have made. Not later than the longest life from now:
+    /// a clock that was once years ahead does not end the tokens of years to come.
+    #[must_use]
+    pub fn ends_until(&self) -> UnixTime {
+        let now = self.now();
+        let latest = now.plus(LIFETIME_CEILING_SECONDS);
+        if self.head.newest_iat > now.plus(SKEW_SECONDS) {
+            tracing::error!(
+                now = now.0,
+                newest_iat = self.head.newest_iat.0,
+                "a token was recorded with a time that lies ahead; compare the clocks of all processes"
+            );
+        }
+        now.max(self.head.newest_iat.min(latest))
+    }
     /// Adds an audit entry. `detail` is a JSON object and holds no secret.
     pub fn audit(
         &mut self,
@@ -80,12 +97,13 @@ impl Issuer {
     /// # Errors
     /// When the database cannot be written.
     pub async fn begin(&self, caller: &Caller, touches: Touches) -> Result<Change, IssuerError> {
-        let at = self.ports.clock.now_millis();
         let mut tx = self.store.write().await?;
         let head = tx
             .lock_head(&self.id)
             .await?
             .ok_or_else(|| IssuerError::not_found("issuer", &self.url))?;
+        // Under the lock: what was recorded while this change waited for it is older than the change.
+        let at = self.ports.clock.now_millis();
         let version = tx
             .bump_registry_version(&self.id, touches == Touches::Policy)
             .await?;
@@ -130,7 +148,7 @@ impl Issuer {
         } = change;
         let entries = chain(self.id.as_str(), (head.seq, head.hash), drafts);
         if let Some(last) = entries.last() {
-            tx.set_head(&self.id, last.seq, &last.hash).await?;
+            tx.set_head(&self.id, (last.seq, &last.hash), None).await?;
         }
         tx.append_audit(&self.id, &entries).await?;
         tx.commit().await
@@ -141,14 +159,40 @@ impl Issuer {
     /// # Errors
     /// When the database cannot be read.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
-        // The connection first, then the cache's lock: nobody waits for a connection while holding it.
+        let known = self.registry.seen();
+        // The connection first, then the cache's lock: no one waits for a connection while holding it.
         let mut tx = self.store.read().await?;
-        if let Some(head) = tx.head(&self.id).await? {
+        let Some(head) = tx.head(&self.id).await? else {
+            return tx.rollback().await;
+        };
+        if head.registry_version < known {
+            // Either this connection shows the past, or the database went back. Under the lock it is known which.
+            tx.distrust();
+            return self.catch_up_locked().await;
+        }
+        self.registry
+            .refresh(&mut tx, &self.id, &head, &self.sealing)
+            .await?;
+        tx.rollback().await
+    }
+
+    /// [`Issuer::catch_up`] by the newest head there is.
+    async fn catch_up_locked(&self) -> Result<(), StoreError> {
+        let mut tx = self.store.write().await?;
+        if let Some(head) = tx.lock_head(&self.id).await? {
             self.registry
-                .refresh(&mut tx, &self.id, &head, &self.sealing)
+                .refresh_locked(&mut tx, &self.id, &head, &self.sealing)
                 .await?;
         }
         tx.rollback().await
+    }
+
+    /// [`Registry::read`](super::cache::Registry::read) of this issuer: how every operation reads.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or shows an older state than is known here.
+    pub(crate) async fn read(&self) -> Result<(Tx, Head), StoreError> {
+        self.registry.read(&self.store, &self.id).await
     }
 }
 

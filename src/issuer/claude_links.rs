@@ -135,7 +135,7 @@ impl Issuer {
     /// [`IssuerError::NotFound`] when there is no such agent, or it has no link.
     pub async fn claude_link(&self, name: &str) -> Result<ClaudeLinkView, IssuerError> {
         let name = known_name("agent", name)?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let agent = tx
             .agent_by_name(&self.id, name.as_str())
             .await?
@@ -155,7 +155,7 @@ impl Issuer {
         after: Option<&str>,
         limit: i64,
     ) -> Result<Page<ClaudeLinkView>, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let links = tx.claude_links_page(&self.id, after, limit + 1).await?;
         tx.rollback().await?;
         let views = links
@@ -224,7 +224,7 @@ impl Issuer {
     pub async fn claude_access(&self, name: &str) -> Result<ClaudeAccess, IssuerError> {
         let now = self.ports.clock.now();
         let name = known_name("agent", name)?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let agent = tx
             .agent_by_name(&self.id, name.as_str())
             .await?

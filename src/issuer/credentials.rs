@@ -114,7 +114,7 @@ impl Issuer {
     /// [`IssuerError::NotFound`] when there is no such agent.
     pub async fn credentials(&self, agent: &str) -> Result<Vec<Credential>, IssuerError> {
         let name = known_name("agent", agent)?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let aggregate = tx
             .aggregate_by_name(&self.id, name.as_str())
             .await?

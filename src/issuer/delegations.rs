@@ -17,7 +17,7 @@ use crate::domain::id::{AgentId, DelegationId};
 use crate::domain::name::Name;
 use crate::domain::resource::Resource;
 use crate::domain::role::GrantedScopes;
-use crate::domain::settings::SKEW_SECONDS;
+use crate::domain::settings::LIFETIME_CEILING_SECONDS;
 use crate::domain::trusted_issuer::{TrustedIssuer, user_subject};
 use crate::ports::time::UnixTime;
 use crate::store::{DelegationNames, StoreError, Tx};
@@ -94,8 +94,9 @@ pub struct AddedDelegation {
 pub struct EndedDelegation {
     /// The delegation.
     pub view: DelegationView,
-    /// How many tokens ended with it: those made under it, and those made from them.
-    pub tokens_revoked: u64,
+    /// Tokens made under it up to this second ended now, and all that was made from them; `None` when it was
+    /// over before.
+    pub tokens_ended_until: Option<UnixTime>,
 }
 
 impl Issuer {
@@ -259,7 +260,7 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError::NotFound`].
     pub async fn delegation(&self, id: &str) -> Result<DelegationView, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let found = tx.delegation(&self.id, id).await?;
         let delegation = found.ok_or_else(|| IssuerError::not_found("delegation", id))?;
         let view = self.delegation_view(&mut tx, delegation).await?;
@@ -282,7 +283,7 @@ impl Issuer {
             .as_deref()
             .map(|text| SubjectPattern::parse(text, None, BTreeMap::new()))
             .transpose()?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let actor = match query.actor.as_deref() {
             None => None,
             Some(text) => Some(self.actor_filter(&mut tx, text).await?),
@@ -308,8 +309,8 @@ impl Issuer {
         Ok(agent.id)
     }
 
-    /// Moves the end of a delegation that is not over. Tokens under it that would outlive an earlier end
-    /// end at once: no token outlives its delegation.
+    /// Moves the end of a delegation that is not over. No token outlives its delegation: where one made under it
+    /// so far could outlive an earlier end, all of them end at once.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`], and
@@ -332,18 +333,21 @@ impl Issuer {
             expires_at,
             ..before.clone()
         };
-        let now = change.now();
-        let tokens_revoked = change
-            .tx
-            .revoke_tokens_of_delegation(&self.id, &before.id, now, expires_at)
-            .await?;
+        // A token made under it so far may outlive an end that is nearer than the longest life.
+        let may_outlive = expires_at < before.expires_at
+            && expires_at < change.ends_until().plus(LIFETIME_CEILING_SECONDS);
+        let ended = if may_outlive {
+            Some(self.end_tokens_under(&mut change, &before.id).await?)
+        } else {
+            None
+        };
         let view = self
             .write_delegation(&mut change, &before, after, Touch::Actor)
             .await?;
         let mut detail = identifying(&view);
         detail["expires_at"] = json!({ "from": before.expires_at.0, "to": expires_at.0 });
-        if tokens_revoked > 0 {
-            detail["tokens_revoked"] = json!(tokens_revoked);
+        if let Some(mark) = ended {
+            detail["tokens_ended_until"] = json!(mark.not_before.0);
         }
         audit(&mut change, AuditEvent::DelegationChanged, &view, &detail);
         self.finish(change).await?;
@@ -369,24 +373,24 @@ impl Issuer {
             let view = self.delegation(id).await?;
             return Ok(EndedDelegation {
                 view,
-                tokens_revoked: 0,
+                tokens_ended_until: None,
             });
         }
         let after = Delegation {
             status: DelegationStatus::Suspended { at: change.now() },
             ..before.clone()
         };
-        let tokens_revoked = self.end_tokens_under(&mut change, &before).await?;
+        let mark = self.end_tokens_under(&mut change, &before.id).await?;
         let view = self
             .write_delegation(&mut change, &before, after, Touch::Actor)
             .await?;
         let mut detail = identifying(&view);
-        detail["tokens_revoked"] = json!(tokens_revoked);
+        detail["tokens_ended_until"] = json!(mark.not_before.0);
         audit(&mut change, AuditEvent::DelegationSuspended, &view, &detail);
         self.finish(change).await?;
         Ok(EndedDelegation {
             view,
-            tokens_revoked,
+            tokens_ended_until: Some(mark.not_before),
         })
     }
 
@@ -438,7 +442,7 @@ impl Issuer {
             let view = self.delegation(id).await?;
             return Ok(EndedDelegation {
                 view,
-                tokens_revoked: 0,
+                tokens_ended_until: None,
             });
         }
         let ended = self
@@ -498,32 +502,18 @@ impl Issuer {
             status: DelegationStatus::Revoked { at: change.now() },
             ..before.clone()
         };
-        let tokens_revoked = self.end_tokens_under(change, before).await?;
+        let mark = self.end_tokens_under(change, &before.id).await?;
         let view = self.write_delegation(change, before, after, touch).await?;
         let mut detail = identifying(&view);
-        detail["tokens_revoked"] = json!(tokens_revoked);
+        detail["tokens_ended_until"] = json!(mark.not_before.0);
         if let Some(why) = why {
             detail["why"] = json!(why);
         }
         audit(change, AuditEvent::DelegationRevoked, &view, &detail);
         Ok(EndedDelegation {
             view,
-            tokens_revoked,
+            tokens_ended_until: Some(mark.not_before),
         })
-    }
-
-    /// Ends every token under a delegation that somebody may still take: verifiers allow for clocks that
-    /// are behind.
-    async fn end_tokens_under(
-        &self,
-        change: &mut Change,
-        delegation: &Delegation,
-    ) -> Result<u64, StoreError> {
-        let now = change.now();
-        change
-            .tx
-            .revoke_tokens_of_delegation(&self.id, &delegation.id, now, now.plus(-SKEW_SECONDS))
-            .await
     }
 
     async fn known_delegation(

@@ -171,7 +171,7 @@ impl Issuer {
         name: &Name,
         now: UnixTime,
     ) -> Result<(Agent, Vec<DelegationView>), IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let found = tx.aggregate_by_name(&self.id, name.as_str()).await?;
         let found = found.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
         let mut delegations = found.delegations;

@@ -174,9 +174,10 @@ impl Issuer {
             check_age(trusted, &claims, policy.assertions_not_before, now).map_err(Fault)?;
         }
         let digested = match &claims.jwt_id {
-            Some(jti) => sha256(jti.as_bytes()),
-            // Not over the signature: who holds an ECDSA signature can make a second one of it.
-            None => sha256(signed_part(token).as_bytes()),
+            Some(jti) if trusted.definition.jti == JtiPolicy::SingleUse => sha256(jti.as_bytes()),
+            // Several tokens may have the same jti then. Not over the signature: a second one can be made of an
+            // ECDSA signature without the key.
+            Some(_) | None => sha256(signed_part(token).as_bytes()),
         };
         Ok(ExternalToken {
             reference: format!("{}:{}", trusted.name, base64url(&digested[..16])),

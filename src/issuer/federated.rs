@@ -108,7 +108,7 @@ impl Issuer {
                 )
             });
         }
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let limit = CANDIDATES_MAX as i64 + 1;
         let names = tx
             .agents_of_federated_subject(&self.id, &token.trusted.id, &token.subject, limit)

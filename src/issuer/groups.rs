@@ -114,7 +114,7 @@ impl Issuer {
     /// [`IssuerError::NotFound`].
     pub async fn group(&self, name: &str) -> Result<GroupView, IssuerError> {
         let name = known_name("group", name)?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let found = tx.group_by_name(&self.id, name.as_str()).await?;
         let group = found
             .filter(|group| group.removed_at.is_none())
@@ -138,7 +138,7 @@ impl Issuer {
         after: Option<&str>,
         limit: i64,
     ) -> Result<Page<GroupView>, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let directory = Directory::load(&mut tx, &self.id).await?;
         let groups = tx.groups_page(&self.id, after, limit + 1).await?;
         tx.rollback().await?;

@@ -21,11 +21,7 @@ impl Issuer {
         unverified_token: &str,
     ) -> Result<Option<OwnToken>, StoreError> {
         let now = self.ports.clock.now();
-        let mut tx = self.store.read().await?;
-        let head = tx
-            .head(&self.id)
-            .await?
-            .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+        let (mut tx, head) = self.read().await?;
         // The keys as they are now: one that was withdrawn a moment ago on another process vouches for nothing.
         self.registry
             .refresh(&mut tx, &self.id, &head, &self.sealing)
@@ -56,13 +52,10 @@ impl Issuer {
         if !token.is_vouched_for(&self.policy()) {
             return Ok(false);
         }
-        let principals = token.principals(&self.url);
-        if tx
-            .is_token_revoked(&self.id, &token.token_id, &principals, token.issued_at)
-            .await?
-        {
+        if self.is_ended(tx, token).await? {
             return Ok(false);
         }
+        let principals = token.principals(&self.url);
         // The one who got it is an agent of ours; a subject may be somebody from outside.
         let mut names = vec![token.client_id.clone()];
         for subject in &principals {

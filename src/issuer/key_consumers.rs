@@ -38,7 +38,7 @@ impl Issuer {
     /// # Errors
     /// When the database cannot be read.
     pub async fn key_consumers(&self) -> Result<Vec<KeyConsumerView>, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let consumers = tx.key_consumers(&self.id).await?;
         let keys = tx.keys(&self.id).await?;
         tx.rollback().await?;

@@ -1,48 +1,37 @@
-//! The ledger: the only way a token leaves.
+//! The ledger: the only way a token leaves, and the one way in which a client's request commits anything.
 //!
-//! One task per process gathers the issuances that queued while the previous commit ran and records
-//! them in one write transaction: judged against the registry as it is at that moment, their
-//! assertions marked as used, their audit entries chained. Then each waiting request gets its own
-//! [`Outcome`]. What is not recorded is dropped unseen.
+//! One task per process gathers the records that queued while the previous commit ran and writes them in one
+//! transaction: judged against the registry and the revocations as they are at that moment, their assertions
+//! marked as used, their audit entries chained. A batch costs a few statements
+//! more when it is large, and not one for each record.
+//! Then each waiting request gets its own [`Verdict`]. A token that is not recorded is dropped unseen.
 //!
-//! Refusals are written here too, without anyone waiting for them: those of agents that proved
-//! themselves one by one, those of unknown callers counted per interval.
+//! Refusals are written here too, as `refusals.rs` has counted and folded them; no request waits for them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::audit::{AuditDraft, AuditEvent, chain};
+use crate::domain::audit::{AuditDraft, chain};
 use crate::domain::id::IssuerId;
-use crate::domain::text::deceives;
-use crate::ports::time::UnixMillis;
-use crate::store::UsedAssertion;
-use crate::store::{Head, StoreError, Tx};
+use crate::ports::time::UnixTime;
+use crate::store::{Head, LineageRow, RevokedToken, StoreError, Tx, UsedAssertion};
 
-use super::authenticate::Spent;
+use super::Issuer;
+use super::authenticate::{Spent, SpentAssertion};
 use super::authorize::Basis;
+use super::line::{Endings, Line};
 use super::mint::{IssuedToken, Minted};
-use super::secrets::is_well_formed;
-use super::{Caller, Issuer};
+use super::refusals::{Refusal, Refusals};
 
 /// Issuances that may wait: at 64 a commit, 64 commits' worth; more means the disk is not keeping up.
 const QUEUE: usize = 4096;
 /// Most issuances in one commit: past it a longer transaction saves nothing more.
 const BATCH: usize = 256;
-/// Refusals that may wait; beyond it they are counted as lost, and the log says so.
+/// Entries of refusals that may wait; further ones are lost, and their number is recorded later.
 const REFUSAL_QUEUE: usize = 4096;
-/// Kinds of unproven callers kept apart per interval. Whoever knows nothing can make this many audit
-/// entries each interval, for ever: about a million a day.
-const UNPROVEN_KINDS: usize = 128;
-/// Bytes of a claimed client id that are shown, and at most one escape more: names have 128.
-const SHOWN_MAX_BYTES: usize = 160;
-/// How often unproven callers become audit entries.
-const UNPROVEN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What became of an issuance.
 #[derive(Debug)]
@@ -59,39 +48,56 @@ pub enum Outcome {
     Unavailable,
 }
 
-struct Issuance {
+/// What one request commits: all of it, or nothing.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// What was decided on.
+    pub(super) basis: Basis,
+    /// A number that no other record has: the `jti` of the token, if there is one.
+    pub(super) id: String,
+    /// Marked as used.
+    pub(super) spends: Vec<SpentAssertion>,
+    /// The token that a new one is made from: nothing on its line may be ended.
+    pub(super) made_from: Option<Line>,
+    /// What is noted of where a new token comes from.
+    pub(super) lineage: Vec<LineageRow>,
+    /// The `iat` of a new token.
+    pub(super) issued_at: Option<UnixTime>,
+    /// A token to end.
+    pub(super) ends: Option<RevokedToken>,
+    /// The audit entries.
+    pub(super) drafts: Vec<AuditDraft>,
+}
+
+/// What became of a [`Record`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is durable.
+    Recorded,
+    /// It is durable but for the end of its token, which was ended before.
+    EndedBefore,
+    /// What it was decided on has changed.
+    Stale,
+    /// Something that is taken once was used before.
+    Replayed(Spent),
+    /// The token that a new one is made from is ended.
+    Revoked,
+    /// It could not be recorded.
+    Unavailable,
+}
+
+struct Request {
     issuer: Arc<Issuer>,
-    minted: Minted,
-    reply: oneshot::Sender<Outcome>,
-}
-
-struct Refusal {
-    issuer: Arc<Issuer>,
-    draft: AuditDraft,
-}
-
-/// A kind of unproven caller: reason, address, whom it claimed to be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct UnprovenKind {
-    reason: &'static str,
-    address: String,
-    unverified_client_id: String,
-}
-
-#[derive(Default)]
-struct Unproven {
-    counts: BTreeMap<UnprovenKind, u64>,
-    /// Those beyond [`UNPROVEN_KINDS`].
-    others: u64,
+    record: Record,
+    reply: oneshot::Sender<Verdict>,
 }
 
 /// The sending side; cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
-    issuances: mpsc::Sender<Issuance>,
-    refusals: mpsc::Sender<Refusal>,
-    lost_refusals: Arc<AtomicU64>,
-    unproven: Arc<Mutex<HashMap<IssuerId, Unproven>>>,
+    requests: mpsc::Sender<Request>,
+    refusal_queue: mpsc::Sender<Refusal>,
+    refusals: Arc<Refusals>,
     stop: Arc<tokio::sync::Notify>,
 }
 
@@ -103,9 +109,8 @@ impl fmt::Debug for Ledger {
 
 /// The receiving side, to be run by one task.
 pub struct LedgerTask {
-    issuances: mpsc::Receiver<Issuance>,
+    requests: mpsc::Receiver<Request>,
     refusals: mpsc::Receiver<Refusal>,
-    lost_refusals: Arc<AtomicU64>,
     stop: Arc<tokio::sync::Notify>,
 }
 
@@ -118,23 +123,20 @@ impl fmt::Debug for LedgerTask {
 /// A ledger and the task that keeps it.
 #[must_use]
 pub fn ledger() -> (Ledger, LedgerTask) {
-    let (issuance_sender, issuances) = mpsc::channel(QUEUE);
+    let (request_sender, requests) = mpsc::channel(QUEUE);
     let (refusal_sender, refusals) = mpsc::channel(REFUSAL_QUEUE);
-    let lost_refusals = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(tokio::sync::Notify::new());
     let ledger = Ledger {
-        issuances: issuance_sender,
-        refusals: refusal_sender,
-        lost_refusals: Arc::clone(&lost_refusals),
-        unproven: Arc::default(),
+        requests: request_sender,
+        refusal_queue: refusal_sender,
+        refusals: Arc::default(),
         stop: Arc::clone(&stop),
     };
     (
         ledger,
         LedgerTask {
-            issuances,
+            requests,
             refusals,
-            lost_refusals,
             stop,
         },
     )
@@ -148,168 +150,78 @@ impl Ledger {
 
     /// False once the task that keeps it has ended: no token can leave any more.
     pub(super) fn is_kept(&self) -> bool {
-        !self.issuances.is_closed()
+        !self.requests.is_closed()
     }
 
-    fn unproven(&self) -> MutexGuard<'_, HashMap<IssuerId, Unproven>> {
-        self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The refusals that are counted and folded.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Queues the entry of a refusal; false when too many wait.
+    pub(super) fn queue_refusal(&self, refusal: Refusal) -> bool {
+        self.refusal_queue.try_send(refusal).is_ok()
     }
 }
 
 impl Issuer {
     /// Records what was minted. The token comes back only when its audit entry is durable.
     pub async fn record(self: &Arc<Self>, minted: Minted) -> Outcome {
-        let (reply, outcome) = oneshot::channel();
-        let issuance = Issuance {
+        let (record, issued) = minted.into_record();
+        match self.commit_record(record).await {
+            Verdict::Recorded | Verdict::EndedBefore => Outcome::Recorded(issued),
+            Verdict::Stale => Outcome::Stale,
+            Verdict::Replayed(what) => Outcome::Replayed(what),
+            Verdict::Revoked => Outcome::Revoked,
+            Verdict::Unavailable => Outcome::Unavailable,
+        }
+    }
+
+    /// Commits a record, together with those of other requests.
+    pub(super) async fn commit_record(self: &Arc<Self>, record: Record) -> Verdict {
+        let (reply, verdict) = oneshot::channel();
+        let request = Request {
             issuer: Arc::clone(self),
-            minted,
+            record,
             reply,
         };
         // A full queue is overload: refused at once instead of waiting for a time-out.
-        if self.ledger.issuances.try_send(issuance).is_err() {
-            return Outcome::Unavailable;
+        if self.ledger.requests.try_send(request).is_err() {
+            return Verdict::Unavailable;
         }
-        outcome.await.unwrap_or(Outcome::Unavailable)
-    }
-
-    /// Queues the audit entry of a refusal. Nobody waits for it; a full queue is counted and logged.
-    pub fn note_refusal(self: &Arc<Self>, draft: AuditDraft) {
-        let refusal = Refusal {
-            issuer: Arc::clone(self),
-            draft: printable(draft),
-        };
-        if self.ledger.refusals.try_send(refusal).is_err() {
-            self.ledger.lost_refusals.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts a caller that did not prove itself; a flood becomes one entry per kind and interval.
-    pub fn note_unproven(&self, reason: &'static str, unverified_client_id: &str, caller: &Caller) {
-        let kind = UnprovenKind {
-            reason,
-            address: caller.address.clone(),
-            unverified_client_id: shown(unverified_client_id),
-        };
-        let mut unproven = self.ledger.unproven();
-        let unproven = unproven.entry(self.id.clone()).or_default();
-        if unproven.counts.len() >= UNPROVEN_KINDS && !unproven.counts.contains_key(&kind) {
-            unproven.others += 1;
-        } else {
-            *unproven.counts.entry(kind).or_default() += 1;
-        }
-    }
-
-    /// Turns the counted callers of the past interval into audit entries.
-    pub fn flush_unproven(self: &Arc<Self>) {
-        let Some(Unproven { counts, others }) = self.ledger.unproven().remove(&self.id) else {
-            return;
-        };
-        let at = self.ports.clock.now_millis();
-        for (kind, count) in counts {
-            self.note_refusal(unproven_draft(at, &kind, count));
-        }
-        if others > 0 {
-            let kind = UnprovenKind {
-                reason: "further callers",
-                address: String::new(),
-                unverified_client_id: String::new(),
-            };
-            self.note_refusal(unproven_draft(at, &kind, others));
-        }
-    }
-
-    /// How often [`Issuer::flush_unproven`] is due.
-    #[must_use]
-    pub fn unproven_interval() -> Duration {
-        UNPROVEN_INTERVAL
-    }
-}
-
-/// Refusals repeat what callers sent: no character of it may trouble the database or a terminal.
-fn printable(draft: AuditDraft) -> AuditDraft {
-    let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect();
-    AuditDraft {
-        actor: clean(draft.actor),
-        target: clean(draft.target),
-        address: clean(draft.address),
-        detail: clean(draft.detail),
-        ..draft
-    }
-}
-
-/// A claimed client id as the audit shows it: short, one line, and nothing that opens anything.
-fn shown(unverified_client_id: &str) -> String {
-    if is_well_formed(unverified_client_id.trim()) {
-        return "a client secret in place of a client id".to_owned();
-    }
-    let mut shown = String::new();
-    for c in unverified_client_id.chars() {
-        if shown.len() >= SHOWN_MAX_BYTES {
-            break;
-        }
-        if c.is_control() || deceives(c) {
-            // Escaped instead of left out: what is left would be the name of somebody else.
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-fn unproven_draft(at: UnixMillis, kind: &UnprovenKind, count: u64) -> AuditDraft {
-    AuditDraft {
-        at,
-        event: AuditEvent::ClientRefused,
-        actor: "unknown".to_owned(),
-        target: kind.unverified_client_id.clone(),
-        agent: None,
-        token_id: None,
-        request_id: String::new(),
-        address: kind.address.clone(),
-        detail: json!({ "reason": kind.reason, "count": count }).to_string(),
+        verdict.await.unwrap_or(Verdict::Unavailable)
     }
 }
 
 impl LedgerTask {
     /// Keeps the ledger until [`Ledger::stop`], then writes what is queued and ends.
     pub async fn run(mut self) {
-        let mut issuances = Vec::with_capacity(BATCH);
+        let mut requests = Vec::with_capacity(BATCH);
         let mut refusals = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 biased;
-                _ = self.issuances.recv_many(&mut issuances, BATCH) => {}
+                _ = self.requests.recv_many(&mut requests, BATCH) => {}
                 _ = self.refusals.recv_many(&mut refusals, BATCH) => {}
                 () = self.stop.notified() => {
-                    self.issuances.close();
+                    self.requests.close();
                     self.refusals.close();
                 }
             }
-            while issuances.len() < BATCH
-                && let Ok(issuance) = self.issuances.try_recv()
+            while requests.len() < BATCH
+                && let Ok(request) = self.requests.try_recv()
             {
-                issuances.push(issuance);
+                requests.push(request);
             }
             while refusals.len() < BATCH
                 && let Ok(refusal) = self.refusals.try_recv()
             {
                 refusals.push(refusal);
             }
-            if issuances.is_empty() && refusals.is_empty() && self.issuances.is_closed() {
+            if requests.is_empty() && refusals.is_empty() && self.requests.is_closed() {
                 return;
             }
-            let lost = self.lost_refusals.swap(0, Ordering::Relaxed);
-            if lost > 0 {
-                tracing::warn!(
-                    lost,
-                    "audit entries of refusals were lost: the queue was full"
-                );
-            }
-            let batch = (
-                std::mem::take(&mut issuances),
-                std::mem::take(&mut refusals),
-            );
+            let batch = (std::mem::take(&mut requests), std::mem::take(&mut refusals));
             // Its own task: a panic in one batch answers its callers with `Unavailable` and no more.
             if let Err(error) = tokio::spawn(record_batch(batch.0, batch.1)).await {
                 tracing::error!(%error, "a ledger batch ended abnormally");
@@ -319,64 +231,50 @@ impl LedgerTask {
 }
 
 /// Records a batch, one transaction per issuer, in id order.
-async fn record_batch(issuances: Vec<Issuance>, refusals: Vec<Refusal>) {
-    let mut by_issuer = BTreeMap::<IssuerId, (Arc<Issuer>, Vec<Issuance>, Vec<AuditDraft>)>::new();
-    for issuance in issuances {
-        let issuer = Arc::clone(&issuance.issuer);
+async fn record_batch(requests: Vec<Request>, refusals: Vec<Refusal>) {
+    let mut by_issuer = BTreeMap::<IssuerId, (Arc<Issuer>, Vec<Request>, Vec<Refusal>)>::new();
+    for request in requests {
+        let issuer = Arc::clone(&request.issuer);
         by_issuer
             .entry(issuer.id.clone())
             .or_insert_with(|| (issuer, Vec::new(), Vec::new()))
             .1
-            .push(issuance);
+            .push(request);
     }
-    for Refusal { issuer, draft } in refusals {
+    for refusal in refusals {
+        let issuer = Arc::clone(&refusal.issuer);
         by_issuer
             .entry(issuer.id.clone())
             .or_insert_with(|| (issuer, Vec::new(), Vec::new()))
             .2
-            .push(draft);
+            .push(refusal);
     }
-    for (issuer, issuances, refusals) in by_issuer.into_values() {
-        let refused = refusals.len();
-        let judged = issuer
-            .record_together(&issuances, refusals)
-            .await
-            .unwrap_or_else(|error| {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    lost_refusals = refused,
-                    "the ledger could not be written; nothing was released"
-                );
-                issuances.iter().map(|_| Verdict::Unavailable).collect()
-            });
-        for (issuance, verdict) in issuances.into_iter().zip(judged) {
-            let outcome = match verdict {
-                Verdict::Recorded => Outcome::Recorded(issuance.minted.issued),
-                Verdict::Stale => Outcome::Stale,
-                Verdict::Replayed(what) => Outcome::Replayed(what),
-                Verdict::Revoked => Outcome::Revoked,
-                Verdict::Unavailable => Outcome::Unavailable,
-            };
+    for (issuer, mut requests, refusals) in by_issuer.into_values() {
+        let refused = refusals.iter().map(|refusal| refusal.stands_for).sum();
+        let refusals = refusals.into_iter().map(|refusal| refusal.draft).collect();
+        let recorded = issuer.record_together(&mut requests, refusals).await;
+        issuer.readiness.note_batch(recorded.as_ref().map(|_| ()));
+        let verdicts = recorded.unwrap_or_else(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                lost_refusals = refused,
+                "the ledger could not be written; nothing was released"
+            );
+            issuer.lose_refusals(refused);
+            vec![Verdict::Unavailable; requests.len()]
+        });
+        for (request, verdict) in requests.into_iter().zip(verdicts) {
             // A caller that went away meanwhile gets nothing; its token stays recorded and unseen.
-            drop(issuance.reply.send(outcome));
+            let _ = request.reply.send(verdict);
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Recorded,
-    Stale,
-    Replayed(Spent),
-    Revoked,
-    Unavailable,
-}
-
 impl Issuer {
-    /// One transaction: judge, mark, chain, commit. Verdicts are in the order of the issuances.
+    /// One transaction: judge, mark, chain, commit. Verdicts are in the order of the requests.
     async fn record_together(
         &self,
-        issuances: &[Issuance],
+        requests: &mut [Request],
         refusals: Vec<AuditDraft>,
     ) -> Result<Vec<Verdict>, StoreError> {
         let mut tx = self.store.write().await?;
@@ -387,115 +285,160 @@ impl Issuer {
         self.registry
             .refresh_locked(&mut tx, &self.id, &head, &self.sealing)
             .await?;
-        let mut verdicts = Vec::with_capacity(issuances.len());
-        for issuance in issuances {
-            verdicts.push(self.judge(&mut tx, &head, issuance).await?);
-        }
-        self.mark_assertions(&mut tx, issuances, &mut verdicts)
+        let mut verdicts = self.judge(&mut tx, &head, requests).await?;
+        self.mark_assertions(&mut tx, requests, &mut verdicts)
             .await?;
-        self.note_lineage(&mut tx, issuances, &verdicts).await?;
-        let mut drafts: Vec<AuditDraft> = issuances
-            .iter()
-            .zip(&verdicts)
-            .filter(|(_, verdict)| **verdict == Verdict::Recorded)
-            .flat_map(|(issuance, _)| issuance.minted.drafts.iter().cloned())
-            .collect();
+        let ended = self.write_ends(&mut tx, requests, &mut verdicts).await?;
+        let mut lineage = Vec::new();
+        let mut drafts = Vec::new();
+        let mut newest_iat = None;
+        for (request, verdict) in requests.iter_mut().zip(&verdicts) {
+            if *verdict == Verdict::Recorded {
+                lineage.append(&mut request.record.lineage);
+                drafts.append(&mut request.record.drafts);
+                newest_iat = newest_iat.max(request.record.issued_at);
+            }
+        }
+        tx.insert_lineage(&self.id, &lineage).await?;
         drafts.extend(refusals);
         let entries = chain(self.id.as_str(), (head.seq, head.hash), drafts);
         if let Some(last) = entries.last() {
             tx.append_audit(&self.id, &entries).await?;
-            tx.set_head(&self.id, last.seq, &last.hash).await?;
+            tx.set_head(&self.id, (last.seq, &last.hash), newest_iat)
+                .await?;
         }
         tx.commit().await?;
+        if ended {
+            self.kept_list.is_outdated();
+        }
         Ok(verdicts)
     }
 
-    /// Under the head row: is everything the decision rests on still as it was?
+    /// Under the head row: is everything that each decision rests on still as it was?
     async fn judge(
         &self,
         tx: &mut Tx,
         head: &Head,
-        issuance: &Issuance,
-    ) -> Result<Verdict, StoreError> {
-        if issuance.reply.is_closed() {
-            // Nobody waits any more: a token that cannot leave is not recorded, and its assertion
-            // stays good for the client's next attempt.
-            return Ok(Verdict::Unavailable);
-        }
-        let authorization = &issuance.minted.authorization;
-        if !self.is_current(tx, head, authorization.basis()).await? {
-            return Ok(Verdict::Stale);
-        }
-        let Some(delegated) = authorization.delegated() else {
-            return Ok(Verdict::Recorded);
+        requests: &[Request],
+    ) -> Result<Vec<Verdict>, StoreError> {
+        let versions = self.versions(tx, head, requests).await?;
+        let mut verdicts: Vec<Verdict> = requests
+            .iter()
+            .map(|request| {
+                if request.reply.is_closed() {
+                    // Its caller is gone: a token that cannot leave is not recorded, and its assertion stays
+                    // good for the client's next attempt.
+                    Verdict::Unavailable
+                } else if is_current(head, &request.record.basis, &versions) {
+                    Verdict::Recorded
+                } else {
+                    Verdict::Stale
+                }
+            })
+            .collect();
+        let current = || {
+            requests
+                .iter()
+                .zip(&verdicts)
+                .filter(|(_, verdict)| **verdict == Verdict::Recorded)
+                .map(|(request, _)| &request.record)
         };
-        let parent = &delegated.parent;
-        let is_revoked = tx
-            .is_token_revoked(&self.id, &parent.id, &parent.principals, parent.issued_at)
-            .await?;
-        Ok(if is_revoked {
-            Verdict::Revoked
-        } else {
-            Verdict::Recorded
-        })
+        let lines: Vec<&Line> = current()
+            .filter_map(|record| record.made_from.as_ref())
+            .collect();
+        if lines.is_empty() {
+            return Ok(verdicts);
+        }
+        let endings = Endings::read(tx, &self.id, &lines, &[]).await?;
+        for (request, verdict) in requests.iter().zip(&mut verdicts) {
+            if *verdict == Verdict::Recorded
+                && let Some(line) = &request.record.made_from
+                && endings.have_ended(line)
+            {
+                *verdict = Verdict::Revoked;
+            }
+        }
+        Ok(verdicts)
     }
 
-    async fn is_current(
+    /// The versions of the agents that a decision older than the registry rests on, in one statement.
+    async fn versions(
         &self,
         tx: &mut Tx,
         head: &Head,
-        basis: &Basis,
-    ) -> Result<bool, StoreError> {
-        if basis.version == head.registry_version {
-            return Ok(true);
-        }
-        // A basis newer than the head is one that the database lost.
-        if basis.version > head.registry_version || head.policy_version > basis.version {
-            return Ok(false);
-        }
-        for agent in &basis.agents {
-            let version = match self.registry.cached_version(&agent.name) {
-                Some(version) => Some(version),
-                None => tx.agent_version(&self.id, &agent.id).await?,
-            };
-            if version.is_none_or(|version| version > basis.version) {
-                return Ok(false);
+        requests: &[Request],
+    ) -> Result<HashMap<String, i64>, StoreError> {
+        let mut versions = HashMap::new();
+        let mut unknown = BTreeSet::new();
+        let older = requests
+            .iter()
+            .map(|request| &request.record.basis)
+            .filter(|basis| basis.version < head.registry_version);
+        for agent in older.flat_map(|basis| &basis.agents) {
+            match self.registry.cached_version(&agent.name) {
+                Some(version) => {
+                    versions.insert(agent.id.as_str().to_owned(), version);
+                }
+                None => {
+                    unknown.insert(agent.id.as_str());
+                }
             }
         }
-        Ok(true)
+        let unknown: Vec<&str> = unknown.into_iter().collect();
+        let read = tx.agent_versions(&self.id, &unknown).await?;
+        versions.extend(
+            read.into_iter()
+                .map(|(id, version)| (id.as_str().to_owned(), version)),
+        );
+        Ok(versions)
     }
 
-    /// Notes what each delegated token was made from, in the transaction that records it.
-    async fn note_lineage(
+    /// Writes the ends of tokens; whether there was one that had not ended before.
+    async fn write_ends(
         &self,
         tx: &mut Tx,
-        issuances: &[Issuance],
-        verdicts: &[Verdict],
-    ) -> Result<(), StoreError> {
-        for (issuance, verdict) in issuances.iter().zip(verdicts) {
+        requests: &[Request],
+        verdicts: &mut [Verdict],
+    ) -> Result<bool, StoreError> {
+        let wanted: Vec<&str> = requests
+            .iter()
+            .filter_map(|request| Some(request.record.ends.as_ref()?.token_id.as_str()))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        let endings = Endings::read(tx, &self.id, &[], &wanted).await?;
+        let mut in_batch = HashSet::new();
+        let mut ends = Vec::new();
+        for (request, verdict) in requests.iter().zip(verdicts) {
             if *verdict == Verdict::Recorded
-                && let Some(row) = issuance.minted.lineage()
+                && let Some(token) = &request.record.ends
             {
-                tx.insert_lineage(&self.id, &row).await?;
+                if !endings.is_revoked(&token.token_id) && in_batch.insert(&token.token_id) {
+                    ends.push(token.clone());
+                } else {
+                    *verdict = Verdict::EndedBefore;
+                }
             }
         }
-        Ok(())
+        tx.revoke_tokens(&self.id, &ends).await?;
+        Ok(!ends.is_empty())
     }
 
     /// Marks the assertions of what is to be recorded; those that were used before are replays.
     async fn mark_assertions(
         &self,
         tx: &mut Tx,
-        issuances: &[Issuance],
+        requests: &[Request],
         verdicts: &mut [Verdict],
     ) -> Result<(), StoreError> {
         let mut in_batch = HashSet::new();
         let mut marks = Vec::new();
-        for (issuance, verdict) in issuances.iter().zip(verdicts.iter_mut()) {
+        for (request, verdict) in requests.iter().zip(verdicts.iter_mut()) {
             if *verdict != Verdict::Recorded {
                 continue;
             }
-            let spends = issuance.minted.authorization.spends();
+            let spends = &request.record.spends;
             if let Some(spent) = spends.iter().find(|spent| in_batch.contains(&spent.digest)) {
                 *verdict = Verdict::Replayed(spent.what);
                 continue;
@@ -504,7 +447,7 @@ impl Issuer {
                 if in_batch.insert(spent.digest) {
                     marks.push(UsedAssertion {
                         digest: spent.digest,
-                        token_id: issuance.minted.token_id.clone(),
+                        token_id: request.record.id.clone(),
                         expires_at: spent.expires_at,
                     });
                 }
@@ -524,15 +467,33 @@ impl Issuer {
             .await?
             .into_iter()
             .collect();
-        for (issuance, verdict) in issuances.iter().zip(verdicts.iter_mut()) {
-            let spends = issuance.minted.authorization.spends();
+        for (request, verdict) in requests.iter().zip(verdicts.iter_mut()) {
             // One that won a mark and lost another leaves the first used: its bearer showed it.
             if *verdict == Verdict::Recorded
-                && let Some(lost) = spends.iter().find(|spent| !won.contains(&spent.digest))
+                && let Some(lost) = request
+                    .record
+                    .spends
+                    .iter()
+                    .find(|spent| !won.contains(&spent.digest))
             {
                 *verdict = Verdict::Replayed(lost.what);
             }
         }
         Ok(())
     }
+}
+
+fn is_current(head: &Head, basis: &Basis, versions: &HashMap<String, i64>) -> bool {
+    if basis.version == head.registry_version {
+        return true;
+    }
+    // A basis newer than the head is one that the database lost.
+    if basis.version > head.registry_version || head.policy_version > basis.version {
+        return false;
+    }
+    basis.agents.iter().all(|agent| {
+        versions
+            .get(agent.id.as_str())
+            .is_some_and(|version| *version <= basis.version)
+    })
 }

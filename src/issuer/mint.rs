@@ -16,11 +16,12 @@ use crate::jose::digest::base64url;
 use crate::jose::key::SigningKey;
 use crate::ports::random::{Random, random_bytes};
 use crate::ports::time::{UnixMillis, UnixTime};
-use crate::store::LineageRow;
+use crate::store::{Exchanged, LineageRow};
 
 use super::authorize::token_exchange::{Delegated, TokenType};
 use super::authorize::{self, Authorization, Target};
 use super::cache::Policy;
+use super::ledger::Record;
 use super::{Caller, Issuer};
 
 /// Longest token we mint, in bytes: beyond it proxies drop headers; Claude takes twice as much.
@@ -59,18 +60,46 @@ pub struct Minted {
 }
 
 impl Minted {
-    /// What a delegated token was made from.
-    pub(super) fn lineage(&self) -> Option<LineageRow> {
-        let delegated = self.authorization.delegated()?;
-        Some(LineageRow {
+    /// What the ledger records of it, and the tokens, which leave only when that is durable.
+    pub(super) fn into_record(self) -> (Record, IssuedToken) {
+        let lineage = self.lineage();
+        let (basis, spends, delegated) = self.authorization.into_parts();
+        let record = Record {
+            basis,
+            id: self.token_id,
+            spends,
+            made_from: delegated.map(|delegated| delegated.parent.line),
+            lineage,
+            issued_at: Some(self.issued_at),
+            ends: None,
+            drafts: self.drafts,
+        };
+        (record, self.issued)
+    }
+
+    /// The row of a delegated token, and that of the root it was made from, which may be the first.
+    fn lineage(&self) -> Vec<LineageRow> {
+        let Some(delegated) = self.authorization.delegated() else {
+            return Vec::new();
+        };
+        let parent = &delegated.parent;
+        let own = LineageRow {
             token_id: self.token_id.clone(),
-            parent_id: delegated.parent.id.clone(),
-            delegation: delegated.delegation.clone(),
+            made: Some(Exchanged {
+                parent_id: parent.line.token_id().to_owned(),
+                delegation: delegated.delegation.clone(),
+                actor: self.authorization.agent().id.clone(),
+            }),
+            root_id: parent.line.root_id().to_owned(),
+            depth: parent.depth + 1,
             subject: delegated.subject.clone(),
-            actor: self.authorization.agent().id.clone(),
+            audience: self.authorization.target().audience.clone(),
+            scopes: self.issued.scope.clone(),
+            proven: None,
             issued_at: self.issued_at,
             expires_at: self.issued_at.plus(self.authorization.lifetime()),
-        })
+        };
+        parent.root.iter().cloned().chain([own]).collect()
     }
 }
 
@@ -220,6 +249,7 @@ pub fn agent_claims(
         acting_agent: agent.subject.as_str().to_owned(),
         bound_to: None,
         actors: ActorChain::default(),
+        origin: None,
     }
 }
 
@@ -297,6 +327,7 @@ fn delegated_claims(own: TokenClaims, delegated: &Delegated, policy: &Policy) ->
         subject_profile: delegated.subject_profile.clone(),
         actors: delegated.actors.clone(),
         attributes: delegated.attributes.clone(),
+        origin: Some(delegated.origin()),
         groups: Vec::new(),
         roles: Vec::new(),
         ..own.clone()
@@ -324,7 +355,7 @@ fn delegated_claims(own: TokenClaims, delegated: &Delegated, policy: &Policy) ->
 
 /// base64url of 6 bytes of time and 16 random bytes: unique per mint, 128 bits that cannot be
 /// guessed, and time-ordered, so that an index on it stays cheap.
-fn token_id(now: UnixMillis, random: &dyn Random) -> String {
+pub(super) fn token_id(now: UnixMillis, random: &dyn Random) -> String {
     let mut bytes = [0; TOKEN_ID_BYTES];
     bytes[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
     bytes[6..].copy_from_slice(&random_bytes::<16>(random));
@@ -360,6 +391,8 @@ fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(),
         "sub is not whom the token is about, or acting_agent is not the agent that presented itself"
     } else if authorization.delegated().is_some() != newest.is_some() {
         "act is there without a delegation, or a delegation without act"
+    } else if claims.origin.is_some() != newest.is_some() {
+        "txn is there without act, or act without txn"
     } else if newest
         .is_some_and(|actor| actor.subject != presenter || actor.issuer != claims.issuer)
     {
@@ -409,7 +442,7 @@ impl Entry<'_> {
             detail["jkt"] = json!(jkt);
         }
         if let Some(delegated) = self.authorization.delegated() {
-            detail["subject_token"] = json!(delegated.parent.id);
+            detail["subject_token"] = json!(delegated.parent.line.token_id());
             detail["delegation"] = json!(delegated.delegation);
             detail["act"] = json!(claims.actors);
         }

@@ -22,9 +22,12 @@ pub mod introspect;
 pub mod key_consumers;
 pub mod keyring;
 pub mod ledger;
+pub mod line;
 pub mod mint;
 pub mod own_token;
 pub mod page;
+pub mod readiness;
+pub mod refusals;
 pub mod resources;
 pub mod revocation_list;
 pub mod revocations;
@@ -78,6 +81,7 @@ pub struct Issuer {
     pub(crate) held_up: rotation::HeldUp,
     pub(crate) trusted_keys: trusted_keys::TrustedKeys,
     pub(crate) kept_list: revocation_list::KeptList,
+    pub(crate) readiness: readiness::Readiness,
 }
 
 impl fmt::Debug for Issuer {
@@ -99,27 +103,6 @@ impl Issuer {
     #[must_use]
     pub fn policy(&self) -> Arc<cache::Policy> {
         self.registry.policy()
-    }
-
-    /// Whether a token could be issued now: the database answers, the ledger is kept, and keys sign.
-    ///
-    /// # Errors
-    /// [`IssuerError::Unavailable`], with what is missing as its source.
-    pub async fn check_ready(&self) -> Result<(), IssuerError> {
-        self.store.ping().await?;
-        if !self.ledger.is_kept() {
-            return Err(IssuerError::Unavailable("the ledger has ended".into()));
-        }
-        let policy = self.policy();
-        match keyring::SIGNED_WITH
-            .into_iter()
-            .find(|algorithm| policy.keyring.active(*algorithm).is_none())
-        {
-            None => Ok(()),
-            Some(algorithm) => Err(IssuerError::Unavailable(Box::new(mint::MintError::NoKey(
-                algorithm,
-            )))),
-        }
     }
 
     /// The ports it was made with.
@@ -194,6 +177,20 @@ impl From<StoreError> for IssuerError {
 }
 
 impl IssuerError {
+    /// The innermost cause of a fault of ours, in the words of the database or the operating system; of anything
+    /// else its sentence.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut cause: &(dyn std::error::Error + 'static) = self;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+            if let Some(error) = cause.downcast_ref::<StoreError>() {
+                return error.reason();
+            }
+        }
+        cause.to_string()
+    }
+
     /// "There is no such `noun`".
     pub fn not_found(noun: &'static str, name: &str) -> Self {
         Self::NotFound {

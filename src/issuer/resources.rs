@@ -220,7 +220,7 @@ impl Issuer {
     /// [`IssuerError::NotFound`].
     pub async fn resource(&self, name: &str) -> Result<ResourceView, IssuerError> {
         let name = known_name("resource", name)?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let found = tx.resource_by_name(&self.id, name.as_str()).await?;
         let settings = self.settings_in(&mut tx).await?;
         let resource = found.ok_or_else(|| IssuerError::not_found("resource", name.as_str()))?;
@@ -240,7 +240,7 @@ impl Issuer {
         after: Option<&str>,
         limit: i64,
     ) -> Result<Page<ResourceView>, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let settings = self.settings_in(&mut tx).await?;
         let resources = tx.resources_page(&self.id, after, limit + 1).await?;
         let views = self.views(&mut tx, resources, &settings).await?;

@@ -3,13 +3,15 @@
 //! however often it is asked for.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::Mutex;
 
 use crate::domain::settings::SKEW_SECONDS;
 use crate::ports::time::UnixTime;
-use crate::store::{RevokedToken, StoreError, SubjectMark};
+use crate::store::{EndKind, EndMark, RevokedToken, StoreError};
 
 use super::keyring::Rendered;
 use super::mint::MintError;
@@ -25,12 +27,23 @@ pub const REVOCATION_LIST_MAX_AGE_SECONDS: u32 = 30;
 const LOOKED_UP_SECONDS: i64 = 10;
 /// A list that did not change is signed anew after so many seconds, long before it ends.
 const SIGNED_ANEW_SECONDS: i64 = 300;
-/// Most tokens and most subjects in a list: some 700 KiB each. More, and the list says that it is not whole.
+/// Most tokens, subjects and delegations in a list: some 700 KiB each. More, and the list says that it is not whole.
 const ENTRIES_MAX: usize = 10_000;
+
+/// How long a reader waits for the database, or for another that waits for it, before it gets the list that is
+/// there: less than an answer may take.
+const RENEWED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The list as it was last made.
 #[derive(Default)]
-pub(crate) struct KeptList(Mutex<Option<Kept>>);
+pub(crate) struct KeptList {
+    /// Never held over anything that waits.
+    kept: Mutex<Option<Kept>>,
+    /// Held by the one that renews the list.
+    renewing: tokio::sync::Mutex<()>,
+    /// Ends that this process recorded without a change of the registry.
+    ended: AtomicU64,
+}
 
 impl fmt::Debug for KeptList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,12 +57,39 @@ struct Kept {
     kid: String,
     signed_at: UnixTime,
     looked_up_at: UnixTime,
-    version: i64,
+    /// The registry version, and the number of ends that this process recorded besides.
+    version: (i64, u64),
+}
+
+impl KeptList {
+    /// Has the database asked again by the next that reads the list: a token ended without a change of the
+    /// registry.
+    pub(crate) fn is_outdated(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The list, if `holds` of it.
+    fn rendered(&self, holds: impl Fn(&Kept) -> bool) -> Option<Rendered> {
+        let kept = self.kept();
+        let kept = kept.as_ref().filter(|kept| holds(kept));
+        kept.map(|kept| kept.rendered.clone())
+    }
 }
 
 impl Kept {
-    fn is_fresh(&self, version: i64, now: UnixTime) -> bool {
+    fn is_fresh(&self, version: (i64, u64), now: UnixTime) -> bool {
         self.version == version && (0..LOOKED_UP_SECONDS).contains(&now.since(self.looked_up_at))
+    }
+
+    /// Whether it may be handed out although it could not be renewed: verifiers see its age in `iat`, and a
+    /// cache lets go of it before its `exp`.
+    fn is_good(&self, now: UnixTime) -> bool {
+        let longest = REVOCATION_LIST_LIFETIME_SECONDS - i64::from(REVOCATION_LIST_MAX_AGE_SECONDS);
+        (0..longest).contains(&now.since(self.signed_at))
     }
 
     fn still_tells(&self, contents: &Contents, kid: &str, now: UnixTime) -> bool {
@@ -62,23 +102,54 @@ impl Kept {
 #[derive(PartialEq, Eq)]
 struct Contents {
     tokens: Vec<RevokedToken>,
-    marks: Vec<SubjectMark>,
+    subjects: Vec<EndMark>,
+    delegations: Vec<EndMark>,
     is_whole: bool,
 }
 
 impl Issuer {
-    /// The list as it is now, at most some seconds old.
+    /// The list as it is now, at most some seconds old. While the database cannot be read, or does not answer
+    /// for two seconds, the last one, as long as it is good.
     ///
     /// # Errors
-    /// When the database cannot be read, or no key signs.
+    /// When there is none, or no key signs.
     pub async fn revocation_list(&self) -> Result<Rendered, IssuerError> {
         let now = self.ports.clock.now();
-        // Held while it is made: whoever asks meanwhile gets the same one.
-        let mut kept = self.kept_list.0.lock().await;
-        let version = self.registry_version();
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.is_fresh(version, now)) {
-            return Ok(kept.rendered.clone());
+        let version = (
+            self.registry_version(),
+            self.kept_list.ended.load(Ordering::Acquire),
+        );
+        let fresh = || self.kept_list.rendered(|kept| kept.is_fresh(version, now));
+        if let Some(list) = fresh() {
+            return Ok(list);
         }
+        let renewed = tokio::time::timeout(RENEWED_WITHIN, async {
+            // One renews it; those that wait meanwhile get the same one.
+            let _renewing = self.kept_list.renewing.lock().await;
+            match fresh() {
+                Some(list) => Ok(list),
+                None => self.renewed_list(version, now).await,
+            }
+        })
+        .await
+        .unwrap_or_else(|elapsed| Err(IssuerError::Unavailable(Box::new(elapsed))));
+        renewed.or_else(|error| {
+            let list = self.kept_list.rendered(|kept| kept.is_good(now));
+            if list.is_some() {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the revocation list could not be renewed; the last one is handed out"
+                );
+            }
+            list.ok_or(error)
+        })
+    }
+
+    async fn renewed_list(
+        &self,
+        version: (i64, u64),
+        now: UnixTime,
+    ) -> Result<Rendered, IssuerError> {
         let contents = self.listed(now).await?;
         let policy = self.policy();
         let algorithm = policy.settings.default_algorithm;
@@ -87,7 +158,9 @@ impl Issuer {
             .keyring
             .active(algorithm)
             .ok_or_else(|| unavailable(MintError::NoKey(algorithm)))?;
-        if let Some(kept) = kept
+        if let Some(kept) = self
+            .kept_list
+            .kept()
             .as_mut()
             .filter(|kept| kept.still_tells(&contents, key.kid(), now))
         {
@@ -99,7 +172,7 @@ impl Issuer {
             .sign_compact(REVOCATION_LIST_TYPE, claims.as_bytes())
             .map_err(|error| unavailable(MintError::Sign(Box::new(error))))?;
         let rendered = Rendered::of(list.into());
-        *kept = Some(Kept {
+        *self.kept_list.kept() = Some(Kept {
             rendered: rendered.clone(),
             contents,
             kid: key.kid().to_owned(),
@@ -112,14 +185,21 @@ impl Issuer {
 
     async fn listed(&self, now: UnixTime) -> Result<Contents, StoreError> {
         let limit = i64::try_from(ENTRIES_MAX + 1).unwrap_or(i64::MAX);
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         // Verifiers take a token for the skew longer than it says.
         let mut tokens = tx
             .revoked_tokens(&self.id, now.plus(-SKEW_SECONDS), None, limit)
             .await?;
-        let mut marks = tx.subject_marks(&self.id, now, None, limit).await?;
+        let mut subjects = tx
+            .end_marks(&self.id, EndKind::Subject, now, (None, limit))
+            .await?;
+        let mut delegations = tx
+            .end_marks(&self.id, EndKind::Delegation, now, (None, limit))
+            .await?;
         tx.rollback().await?;
-        let is_whole = tokens.len() <= ENTRIES_MAX && marks.len() <= ENTRIES_MAX;
+        let is_whole = [tokens.len(), subjects.len(), delegations.len()]
+            .iter()
+            .all(|&entries| entries <= ENTRIES_MAX);
         if !is_whole {
             tracing::warn!(
                 most = ENTRIES_MAX,
@@ -127,10 +207,12 @@ impl Issuer {
             );
         }
         tokens.truncate(ENTRIES_MAX);
-        marks.truncate(ENTRIES_MAX);
+        subjects.truncate(ENTRIES_MAX);
+        delegations.truncate(ENTRIES_MAX);
         Ok(Contents {
             tokens,
-            marks,
+            subjects,
+            delegations,
             is_whole,
         })
     }
@@ -143,18 +225,20 @@ impl Contents {
             .iter()
             .map(|token| json!({ "jti": token.token_id, "exp": token.expires_at.0 }))
             .collect();
-        let not_before: Map<String, Value> = self
-            .marks
-            .iter()
-            .map(|mark| (mark.subject.clone(), json!(mark.not_before.0)))
-            .collect();
+        let until = |marks: &[EndMark]| -> Map<String, Value> {
+            marks
+                .iter()
+                .map(|mark| (mark.key.clone(), json!(mark.not_before.0)))
+                .collect()
+        };
         json!({
             "iss": issuer,
             "iat": now.0,
             "exp": now.plus(REVOCATION_LIST_LIFETIME_SECONDS).0,
             "complete": self.is_whole,
             "revoked": revoked,
-            "not_before": not_before,
+            "not_before": until(&self.subjects),
+            "delegations": until(&self.delegations),
         })
     }
 }

@@ -1,6 +1,7 @@
-//! Ends tokens before their time: one with everything made from it, or all of a subject so far. The
-//! database remembers until the tokens would have expired. RFC 7009 for clients; administrators may name
-//! a token by its `jti` too.
+//! Ends tokens before their time: one with everything made from it, or all of a subject so far. Each is one
+//! row, whatever was made from the token: introspection, exchange and the ledger read a token's line upward (`line.rs`). The
+//! database remembers until the tokens would have expired. RFC 7009 for clients; administrators may name a
+//! token by its `jti` too.
 
 use std::sync::Arc;
 
@@ -9,16 +10,17 @@ use serde_json::{Value, json};
 
 use crate::domain::Invalid;
 use crate::domain::audit::{AuditDraft, AuditEntry, AuditEvent};
-use crate::domain::id::AgentId;
+use crate::domain::id::{AgentId, DelegationId};
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::domain::text;
 use crate::domain::trusted_issuer::MAX_LIFETIME_CEILING_SECONDS;
 use crate::domain::trusted_issuer::{USER_PREFIX, check_user_subject};
 use crate::ports::time::UnixTime;
-use crate::store::{AuditFilter, RevokedToken, StoreError, SubjectMark, Tx};
+use crate::store::{EndKind, EndMark, RevokedToken, StoreError, Tx};
 
-use super::authenticate::AuthenticatedClient;
+use super::authenticate::{AuthenticatedClient, Spent};
 use super::change::{Change, Touches};
+use super::ledger::Verdict;
 use super::own_token::OwnToken;
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
@@ -47,22 +49,35 @@ pub enum Ended {
         subject: String,
         /// Its `exp`.
         expires_at: UnixTime,
-        /// How many tokens were ended, those made from it included; 0 when it had ended before.
-        revoked: u64,
+        /// False when it had expired or was revoked before.
+        revoked: bool,
     },
     /// Tokens of a subject.
-    Subject(SubjectMark),
+    Subject(EndMark),
 }
 
 /// What came of a client's wish to revoke a token. The client is told none of it (RFC 7009 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientRevocation {
-    /// So many tokens were ended; 0 when it had ended before.
-    Revoked(u64),
-    /// It is no unexpired token of this issuer.
+    /// It ended, with everything made from it.
+    Revoked,
+    /// It had ended before.
+    EndedBefore,
+    /// It is not an unexpired token of this issuer.
     Nothing,
-    /// It is somebody else's.
+    /// It is another client's.
     NotAllowed,
+}
+
+/// Why a client's wish to revoke a token was not heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotHeard {
+    /// What its proof rests on has changed: authenticate it again.
+    Stale,
+    /// What it proved itself with was used before.
+    Replayed(Spent),
+    /// The database cannot be written.
+    Unavailable,
 }
 
 /// An entry of the list of revocations.
@@ -70,17 +85,17 @@ pub enum ClientRevocation {
 pub enum Revocation {
     /// A token.
     Token(RevokedToken),
-    /// All tokens of a subject up to a moment.
-    Subject(SubjectMark),
+    /// All tokens of a subject, or made under a delegation, up to a moment.
+    Mark(EndMark),
 }
 
-/// After which entry a page of the list begins: tokens come first, then subjects.
+/// After which entry a page of the list begins: tokens come first, then subjects, then delegations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AfterRevocation {
     /// After the token with this `jti`.
     Token(String),
-    /// After this subject.
-    Subject(String),
+    /// After the mark on this subject or delegation.
+    Mark(EndKind, String),
 }
 
 /// What is known of a token that was issued, without the token.
@@ -126,7 +141,7 @@ impl Issuer {
                 })?,
             ToRevoke::TokenId(token_id) => {
                 let token_id = text::filled_line("token_id", &token_id, TOKEN_ID_MAX_CHARS)?;
-                let mut tx = self.store.read().await?;
+                let (mut tx, _) = self.read().await?;
                 let issued = self.issued(&mut tx, &token_id).await?;
                 tx.rollback().await?;
                 issued.ok_or_else(|| IssuerError::not_found("token", &token_id))?
@@ -141,87 +156,92 @@ impl Issuer {
         })
     }
 
-    /// Ends a token that its own client presents, or the agent that it is about (RFC 7009 §2.1).
+    /// Ends a token that its own client presents, or the agent that it is about (RFC 7009 §2.1), and uses up
+    /// what the client proved itself with, in one record of the ledger.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// [`NotHeard`]; nothing was ended then.
     pub async fn revoke_presented(
         self: &Arc<Self>,
         caller: &Caller,
         client: &AuthenticatedClient,
         unverified_token: &str,
-    ) -> Result<ClientRevocation, IssuerError> {
+    ) -> Result<ClientRevocation, NotHeard> {
         let agent = &client.aggregate().agent;
-        let caller = Caller {
-            actor: format!("agent:{}", agent.name),
-            ..caller.clone()
-        };
-        let Ok(token) = self.verify_own(unverified_token, self.ports.clock.now()) else {
-            return Ok(ClientRevocation::Nothing);
-        };
-        if token.client_id != agent.name.as_str() && token.subject != agent.subject.as_str() {
-            self.note_refusal(AuditDraft {
-                at: self.ports.clock.now_millis(),
-                event: AuditEvent::TokenRefused,
-                actor: caller.actor,
-                target: token.subject,
-                agent: Some(agent.id.clone()),
-                token_id: Some(token.token_id),
-                request_id: caller.request_id,
-                address: caller.address,
-                detail: json!({ "error": "not_allowed", "reason": "asked to revoke a token of somebody else" })
-                    .to_string(),
-            });
-            return Ok(ClientRevocation::NotAllowed);
-        }
-        let issued = Issued {
+        let now = self.ports.clock.now_millis();
+        let actor = format!("agent:{}", agent.name);
+        let mut record = self.record_of(client);
+        let token = self.verify_own(unverified_token, now.seconds()).ok();
+        let is_own = token.as_ref().is_some_and(|token| {
+            token.client_id == agent.name.as_str() || token.subject == agent.subject.as_str()
+        });
+        let draft = |event: AuditEvent, token: &OwnToken, detail: Value| AuditDraft {
+            at: now,
+            event,
+            actor: actor.clone(),
+            target: token.subject.clone(),
             agent: Some(agent.id.clone()),
-            ..Issued::from(token)
+            token_id: Some(token.token_id.clone()),
+            request_id: caller.request_id.clone(),
+            address: caller.address.clone(),
+            detail: detail.to_string(),
         };
-        let revoked = self.revoke_token(&caller, &issued).await?;
-        Ok(ClientRevocation::Revoked(revoked))
+        if let Some(token) = token.as_ref().filter(|_| is_own) {
+            record.ends = Some(RevokedToken {
+                token_id: token.token_id.clone(),
+                revoked_at: now.seconds(),
+                expires_at: token.expires_at,
+            });
+            let detail = json!({ "exp": token.expires_at.0 });
+            record
+                .drafts
+                .push(draft(AuditEvent::TokenRevoked, token, detail));
+        }
+        match self.commit_record(record).await {
+            Verdict::Recorded => {}
+            Verdict::EndedBefore => return Ok(ClientRevocation::EndedBefore),
+            Verdict::Stale => return Err(NotHeard::Stale),
+            Verdict::Replayed(what) => return Err(NotHeard::Replayed(what)),
+            Verdict::Revoked | Verdict::Unavailable => return Err(NotHeard::Unavailable),
+        }
+        match token {
+            None => Ok(ClientRevocation::Nothing),
+            Some(_) if is_own => Ok(ClientRevocation::Revoked),
+            Some(token) => {
+                let detail = json!({ "error": "not_allowed", "reason": "asked to revoke another client's token" });
+                self.note_refusal(draft(AuditEvent::TokenRefused, &token, detail));
+                Ok(ClientRevocation::NotAllowed)
+            }
+        }
     }
 
-    /// Revokes a token and everything below it; how many tokens that ended.
+    /// Revokes a token and everything below it; false when it had expired or was revoked before.
     async fn revoke_token(
         self: &Arc<Self>,
         caller: &Caller,
         issued: &Issued,
-    ) -> Result<u64, IssuerError> {
+    ) -> Result<bool, IssuerError> {
         let mut change = self.begin(caller, Touches::Agent).await?;
         // Verifiers grant a skew: until then it may still be taken somewhere.
-        let unexpired_at = change.now().plus(-SKEW_SECONDS);
-        let was_revoked = change
-            .tx
-            .is_token_revoked(&self.id, &issued.token_id, &[], change.now())
-            .await?;
-        let revoked = if issued.expires_at > unexpired_at {
-            let token = RevokedToken {
-                token_id: issued.token_id.clone(),
-                revoked_at: change.now(),
-                expires_at: issued.expires_at,
-            };
-            change
-                .tx
-                .revoke_token(&self.id, &token, unexpired_at)
-                .await?
-        } else {
-            0
+        let is_over = issued.expires_at <= change.now().plus(-SKEW_SECONDS);
+        let token = RevokedToken {
+            token_id: issued.token_id.clone(),
+            revoked_at: change.now(),
+            expires_at: issued.expires_at,
         };
-        if revoked == 0 {
+        if is_over || !change.tx.revoke_token(&self.id, &token).await? {
             self.abandon(change).await;
-            return Ok(0);
+            return Ok(false);
         }
-        let below = revoked.saturating_sub(u64::from(!was_revoked));
         change.audit(
             AuditEvent::TokenRevoked,
             &issued.subject,
             issued.agent.as_ref(),
-            &json!({ "exp": issued.expires_at.0, "below": below }),
+            &json!({ "exp": issued.expires_at.0 }),
         );
         change.about_token(&issued.token_id);
         self.finish(change).await?;
-        Ok(revoked)
+        Ok(true)
     }
 
     async fn revoke_subject(
@@ -258,13 +278,13 @@ impl Issuer {
         Ok(Ended::Subject(mark))
     }
 
-    /// Ends, within a change, every token issued up to now that is about a subject or in which it acts.
-    /// Switching the subject on again later does not bring them back.
+    /// Ends, within a change, every token so far that is about a subject or in which it acts; `subject` may be
+    /// `user:NAME:` for all users of a trusted issuer. Switching it on again later does not bring them back.
     pub(super) async fn end_tokens_of(
         &self,
         change: &mut Change,
         subject: &str,
-    ) -> Result<SubjectMark, StoreError> {
+    ) -> Result<EndMark, StoreError> {
         // The longest life there can be, whatever the settings were when a token was made; of one from
         // outside, what its issuer gave it.
         let longest = if subject.starts_with(USER_PREFIX) {
@@ -272,16 +292,39 @@ impl Issuer {
         } else {
             LIFETIME_CEILING_SECONDS
         };
-        let mark = SubjectMark {
-            subject: subject.to_owned(),
-            not_before: change.now(),
-            expires_at: change.now().plus(longest + SKEW_SECONDS),
+        self.mark(change, (EndKind::Subject, subject), longest)
+            .await
+    }
+
+    /// Ends, within a change, every token so far that was made under a delegation, and all that was made from
+    /// those. Switching the delegation on again later does not bring them back.
+    pub(super) async fn end_tokens_under(
+        &self,
+        change: &mut Change,
+        delegation: &DelegationId,
+    ) -> Result<EndMark, StoreError> {
+        let marked = (EndKind::Delegation, delegation.as_str());
+        self.mark(change, marked, LIFETIME_CEILING_SECONDS).await
+    }
+
+    async fn mark(
+        &self,
+        change: &mut Change,
+        (kind, key): (EndKind, &str),
+        longest_life: i64,
+    ) -> Result<EndMark, StoreError> {
+        let not_before = change.ends_until();
+        let mark = EndMark {
+            kind,
+            key: key.to_owned(),
+            not_before,
+            expires_at: not_before.plus(longest_life + SKEW_SECONDS),
         };
-        change.tx.mark_subject(&self.id, &mark).await?;
+        change.tx.mark_ended(&self.id, &mark).await?;
         Ok(mark)
     }
 
-    /// What was revoked and would not have expired yet: tokens by `jti`, then subjects.
+    /// What was revoked and would not have expired yet: tokens by `jti`, then subjects, then delegations.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -291,12 +334,15 @@ impl Issuer {
         limit: i64,
     ) -> Result<Page<Revocation>, IssuerError> {
         let now = self.ports.clock.now();
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let mut entries = Vec::new();
-        let (after_token, after_subject) = match after {
-            None => (Some(None), None),
-            Some(AfterRevocation::Token(token_id)) => (Some(Some(token_id.as_str())), None),
-            Some(AfterRevocation::Subject(subject)) => (None, Some(subject.as_str())),
+        let room = |entries: &Vec<Revocation>| {
+            limit + 1 - i64::try_from(entries.len()).unwrap_or(i64::MAX)
+        };
+        let after_token = match after {
+            None => Some(None),
+            Some(AfterRevocation::Token(token_id)) => Some(Some(token_id.as_str())),
+            Some(AfterRevocation::Mark(..)) => None,
         };
         if let Some(after) = after_token {
             let tokens = tx
@@ -304,10 +350,19 @@ impl Issuer {
                 .await?;
             entries.extend(tokens.into_iter().map(Revocation::Token));
         }
-        let room = limit + 1 - i64::try_from(entries.len()).unwrap_or(i64::MAX);
-        if room > 0 {
-            let marks = tx.subject_marks(&self.id, now, after_subject, room).await?;
-            entries.extend(marks.into_iter().map(Revocation::Subject));
+        for kind in [EndKind::Subject, EndKind::Delegation] {
+            let after = match after {
+                Some(AfterRevocation::Mark(EndKind::Delegation, _)) if kind == EndKind::Subject => {
+                    continue;
+                }
+                Some(AfterRevocation::Mark(of, key)) if *of == kind => Some(key.as_str()),
+                Some(AfterRevocation::Mark(..) | AfterRevocation::Token(_)) | None => None,
+            };
+            let room = room(&entries);
+            if room > 0 {
+                let marks = tx.end_marks(&self.id, kind, now, (after, room)).await?;
+                entries.extend(marks.into_iter().map(Revocation::Mark));
+            }
         }
         tx.rollback().await?;
         Ok(Page::cut(entries, limit))
@@ -315,11 +370,14 @@ impl Issuer {
 
     /// What is known of a token by its `jti`; `None` when none was issued with it.
     async fn issued(&self, tx: &mut Tx, token_id: &str) -> Result<Option<Issued>, StoreError> {
-        if let Some(row) = tx.lineage(&self.id, token_id).await? {
+        // The row of a root of ours does not say which agent got it; the audit does.
+        if let Some(row) = tx.lineage(&self.id, token_id).await?
+            && (row.made.is_some() || row.proven.is_some())
+        {
             return Ok(Some(Issued {
                 token_id: row.token_id,
                 subject: row.subject,
-                agent: Some(row.actor),
+                agent: row.made.map(|made| made.actor),
                 expires_at: row.expires_at,
             }));
         }
@@ -335,7 +393,7 @@ impl Issuer {
                 expires_at: UnixTime(expires_at),
             }));
         }
-        // A token from outside: what was made from it ends, and nothing more can be made from it.
+        // A token from outside that an older version exchanged, without a row of its own.
         let first = tx.lineage_children(&self.id, token_id, 1).await?.pop();
         Ok(first.map(|child| Issued {
             token_id: token_id.to_owned(),
@@ -365,16 +423,6 @@ impl Issuer {
         tx: &mut Tx,
         token_id: &str,
     ) -> Result<Option<AuditEntry>, StoreError> {
-        for event in [AuditEvent::TokenIssued, AuditEvent::IdTokenIssued] {
-            let filter = AuditFilter {
-                event: Some(event),
-                token_id: Some(token_id.to_owned()),
-                ..AuditFilter::default()
-            };
-            if let Some(entry) = tx.audit_page(&self.id, &filter, None, 1).await?.pop() {
-                return Ok(Some(entry));
-            }
-        }
-        Ok(None)
+        tx.issue_entry(&self.id, token_id).await
     }
 }

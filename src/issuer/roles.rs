@@ -120,7 +120,7 @@ impl Issuer {
     /// [`IssuerError::NotFound`].
     pub async fn role(&self, name: &str) -> Result<RoleView, IssuerError> {
         let name = known_name("role", name)?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let found = tx.role_by_name(&self.id, name.as_str()).await?;
         let role = found
             .filter(|role| role.removed_at.is_none())
@@ -139,7 +139,7 @@ impl Issuer {
         after: Option<&str>,
         limit: i64,
     ) -> Result<Page<RoleView>, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let directory = Directory::load(&mut tx, &self.id).await?;
         let roles = tx.roles_page(&self.id, after, limit + 1).await?;
         tx.rollback().await?;

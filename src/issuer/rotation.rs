@@ -169,7 +169,7 @@ impl Issuer {
     /// # Errors
     /// When the database cannot be read.
     pub async fn keys(&self) -> Result<Vec<KeyView>, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let keys = tx.keys(&self.id).await?;
         let consumers = tx.key_consumers(&self.id).await?;
         tx.rollback().await?;

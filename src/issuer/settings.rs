@@ -30,7 +30,7 @@ impl Issuer {
     /// # Errors
     /// When the database cannot be read.
     pub async fn settings(&self) -> Result<IssuerSettings, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let settings = self.settings_in(&mut tx).await?;
         tx.rollback().await?;
         Ok(settings)

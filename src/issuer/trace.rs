@@ -10,8 +10,9 @@ use crate::domain::id::{AgentId, DelegationId};
 use crate::domain::name::Name;
 use crate::domain::text;
 use crate::ports::time::UnixTime;
-use crate::store::{LineageRow, StoreError, Tx};
+use crate::store::{Exchanged, LineageRow, StoreError, Tx};
 
+use super::line::{Endings, Line};
 use super::revocations::TOKEN_ID_MAX_CHARS;
 use super::{Issuer, IssuerError};
 
@@ -90,13 +91,14 @@ impl TokenState {
     }
 }
 
-/// Those on the way from the root to a token: all of whom it lives by.
-#[derive(Clone, Default)]
+/// The way from the root to a token: all that it lives by.
+#[derive(Clone)]
 struct Way {
     depth: usize,
     principals: Vec<String>,
     /// True when an agent on it is switched off, or its subject is vouched for no longer.
     is_off: bool,
+    line: Line,
 }
 
 impl Way {
@@ -120,6 +122,9 @@ struct Walk<'w> {
     tx: Tx,
     now: UnixTime,
     agents: HashMap<AgentId, Option<Actor>>,
+    /// Those found, each with its way.
+    found: Vec<(TracedToken, Way)>,
+    is_whole: bool,
 }
 
 impl Issuer {
@@ -131,126 +136,135 @@ impl Issuer {
         let asked = text::filled_line("token_id", token_id, TOKEN_ID_MAX_CHARS)?;
         let mut walk = Walk {
             issuer: self,
-            tx: self.store.read().await?,
+            tx: self.read().await?.0,
             now: self.ports.clock.now(),
             agents: HashMap::new(),
-        };
-        let path = walk.up(&asked).await?;
-        let root = path.last().map_or(&asked, |row| &row.parent_id).clone();
-        let mut way = Way::default();
-        let first = walk.root(&root, &mut way).await?;
-        let is_known = first.kind.is_some() || !path.is_empty();
-        let mut trace = Trace {
-            asked,
+            found: Vec::new(),
             is_whole: true,
-            tokens: vec![first],
         };
-        walk.down(root, way, &path, &mut trace).await?;
-        walk.tx.rollback().await?;
-        if is_known || trace.tokens.len() > 1 {
-            Ok(trace)
+        let mut path = walk.tx.ancestry(&self.id, &asked, TRACE_MAX as i64).await?;
+        // An older version recorded no row for the root.
+        let root = match path.last().map(|row| (&row.token_id, &row.made)) {
+            None => asked.clone(),
+            Some((token_id, None)) => token_id.clone(),
+            Some((_, Some(made))) => made.parent_id.clone(),
+        };
+        path.retain(|row| row.made.is_some());
+        let way = walk.root(root.clone()).await?;
+        walk.down(root, way, &path).await?;
+        let (tokens, is_whole) = walk.judged().await?;
+        let is_known = tokens.len() > 1 || tokens.iter().any(|token| token.kind.is_some());
+        if is_known {
+            Ok(Trace {
+                asked,
+                is_whole,
+                tokens,
+            })
         } else {
-            Err(IssuerError::not_found("token", &trace.asked))
+            Err(IssuerError::not_found("token", &asked))
         }
     }
 }
 
 impl Walk<'_> {
-    /// The rows from a token up to the one below the root.
-    async fn up(&mut self, token_id: &str) -> Result<Vec<LineageRow>, StoreError> {
-        let mut path: Vec<LineageRow> = Vec::new();
-        let mut next = token_id.to_owned();
-        while path.len() < TRACE_MAX
-            && let Some(row) = self.tx.lineage(&self.issuer.id, &next).await?
-        {
-            next.clone_from(&row.parent_id);
-            path.push(row);
-        }
-        Ok(path)
-    }
-
     /// Depth first, those on `path` before others, so that a cut never hides the token asked for.
     async fn down(
         &mut self,
         root: String,
         way: Way,
         path: &[LineageRow],
-        trace: &mut Trace,
     ) -> Result<(), StoreError> {
-        let mut waiting: Vec<(LineageRow, Way)> = Vec::new();
+        let mut waiting: Vec<(LineageRow, Exchanged, Way)> = Vec::new();
         let mut parent = (root, way);
         loop {
-            let room = TRACE_MAX - trace.tokens.len();
+            let room = TRACE_MAX - self.found.len();
             let limit = i64::try_from(room + 1).unwrap_or(i64::MAX);
             let mut children = self
                 .tx
                 .lineage_children(&self.issuer.id, &parent.0, limit)
                 .await?;
             if children.len() > room {
-                trace.is_whole = false;
+                self.is_whole = false;
                 children.truncate(room);
             }
-            if let Some(on_path) = path.iter().find(|row| row.parent_id == parent.0) {
+            let is_below = |row: &&LineageRow| {
+                let made = row.made.as_ref();
+                made.is_some_and(|made| made.parent_id == parent.0)
+            };
+            if let Some(on_path) = path.iter().find(is_below) {
                 children.retain(|child| child.token_id != on_path.token_id);
                 children.insert(0, on_path.clone());
             }
-            waiting.extend(
-                children
-                    .into_iter()
-                    .rev()
-                    .map(|child| (child, parent.1.clone())),
-            );
-            let Some((row, mut way)) = waiting.pop() else {
+            waiting.extend(children.into_iter().rev().filter_map(|mut child| {
+                let made = child.made.take()?;
+                Some((child, made, parent.1.clone()))
+            }));
+            let Some((row, made, mut way)) = waiting.pop() else {
                 return Ok(());
             };
-            if trace.tokens.len() == TRACE_MAX {
-                trace.is_whole = false;
+            if self.found.len() == TRACE_MAX {
+                self.is_whole = false;
                 return Ok(());
             }
             let token_id = row.token_id.clone();
-            trace.tokens.push(self.delegated(row, &mut way).await?);
+            self.delegated(row, made, &mut way).await?;
             parent = (token_id, way);
         }
     }
 
-    async fn root(&mut self, token_id: &str, way: &mut Way) -> Result<TracedToken, StoreError> {
-        let entry = self.issuer.issue_entry(&mut self.tx, token_id).await?;
-        let mut token = blank(token_id);
-        let Some(entry) = entry else {
-            token.trusted_issuer = token_id.split_once(':').map(|(name, _)| name.to_owned());
-            let is_revoked = self
-                .tx
-                .is_token_revoked(&self.issuer.id, token_id, &[], self.now)
-                .await?;
-            token.state = is_revoked.then_some(TokenState::Revoked);
-            return Ok(token);
+    async fn root(&mut self, token_id: String) -> Result<Way, StoreError> {
+        let entry = self.issuer.issue_entry(&mut self.tx, &token_id).await?;
+        let mut token = blank(&token_id);
+        let line = Line::of_root(token_id.clone(), Vec::new(), self.now);
+        let mut way = Way {
+            depth: 0,
+            principals: Vec::new(),
+            is_off: false,
+            line,
         };
-        way.meet(&entry.draft.target);
-        if let Some(agent) = &entry.draft.agent {
-            token.agent = self.meet_agent(agent, way).await?;
+        match entry {
+            None => {
+                token.trusted_issuer = token_id.split_once(':').map(|(name, _)| name.to_owned());
+            }
+            Some(entry) => {
+                way.meet(&entry.draft.target);
+                if let Some(agent) = &entry.draft.agent {
+                    token.agent = self.meet_agent(agent, &mut way).await?;
+                }
+                token.subject = Some(entry.draft.target.clone());
+                let issued_at = entry.draft.at.seconds();
+                token.issued_at = Some(issued_at);
+                tell(&mut token, &entry);
+                way.line = Line::of_root(token_id, way.principals.clone(), issued_at);
+            }
         }
-        token.subject = Some(entry.draft.target.clone());
-        token.issued_at = Some(entry.draft.at.seconds());
-        tell(&mut token, &entry);
-        token.state = self.state(&token, way).await?;
-        Ok(token)
+        self.found.push((token, way.clone()));
+        Ok(way)
     }
 
     async fn delegated(
         &mut self,
         row: LineageRow,
+        made: Exchanged,
         way: &mut Way,
-    ) -> Result<TracedToken, StoreError> {
+    ) -> Result<(), StoreError> {
         way.depth += 1;
         way.meet(&row.subject);
         way.is_off |= !self.issuer.policy().vouches_for(&row.subject);
         let entry = self.issuer.issue_entry(&mut self.tx, &row.token_id).await?;
+        let agent = self.meet_agent(&made.actor, way).await?;
+        way.line = way.line.below(
+            row.token_id.clone(),
+            made.delegation.clone(),
+            way.principals.clone(),
+            row.issued_at,
+        );
         let mut token = TracedToken {
-            parent_id: Some(row.parent_id),
+            parent_id: Some(made.parent_id),
             depth: way.depth,
             subject: Some(row.subject),
-            agent: self.meet_agent(&row.actor, way).await?,
-            delegation: Some(row.delegation),
+            agent,
+            delegation: Some(made.delegation),
             issued_at: Some(row.issued_at),
             expires_at: Some(row.expires_at),
             ..blank(&row.token_id)
@@ -258,8 +272,34 @@ impl Walk<'_> {
         if let Some(entry) = entry {
             tell(&mut token, &entry);
         }
-        token.state = self.state(&token, way).await?;
-        Ok(token)
+        self.found.push((token, way.clone()));
+        Ok(())
+    }
+
+    /// Those found, each with its state: what ends any of them is read at once.
+    async fn judged(mut self) -> Result<(Vec<TracedToken>, bool), StoreError> {
+        let lines: Vec<&Line> = self.found.iter().map(|(_, way)| &way.line).collect();
+        let endings = Endings::read(&mut self.tx, &self.issuer.id, &lines, &[]).await?;
+        self.tx.rollback().await?;
+        let now = self.now;
+        let tokens = self
+            .found
+            .into_iter()
+            .map(|(mut token, way)| {
+                let is_ended = endings.have_ended(&way.line);
+                let is_over = token.expires_at.is_some_and(|expiry| now >= expiry);
+                token.state = match (is_ended, is_over, way.is_off) {
+                    (true, _, _) => Some(TokenState::Revoked),
+                    // Of a token from outside nothing more is known.
+                    (false, _, _) if token.kind.is_none() && token.parent_id.is_none() => None,
+                    (false, true, _) => Some(TokenState::Expired),
+                    (false, false, true) => Some(TokenState::SwitchedOff),
+                    (false, false, false) => Some(TokenState::Active),
+                };
+                token
+            })
+            .collect();
+        Ok((tokens, self.is_whole))
     }
 
     async fn meet_agent(
@@ -282,25 +322,6 @@ impl Walk<'_> {
         way.meet(&actor.subject);
         way.is_off |= !actor.is_active;
         Ok(Some(actor.name))
-    }
-
-    async fn state(
-        &mut self,
-        token: &TracedToken,
-        way: &Way,
-    ) -> Result<Option<TokenState>, StoreError> {
-        let issued_at = token.issued_at.unwrap_or_default();
-        let is_revoked = self
-            .tx
-            .is_token_revoked(&self.issuer.id, &token.token_id, &way.principals, issued_at)
-            .await?;
-        let is_over = token.expires_at.is_some_and(|expiry| self.now >= expiry);
-        Ok(Some(match (is_revoked, is_over, way.is_off) {
-            (true, _, _) => TokenState::Revoked,
-            (false, true, _) => TokenState::Expired,
-            (false, false, true) => TokenState::SwitchedOff,
-            (false, false, false) => TokenState::Active,
-        }))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::domain::text;
 use crate::domain::trusted_issuer::{
     CLAIM_MAX_BYTES, DEFAULT_MAX_LIFETIME_SECONDS, ENTRIES_MAX, JtiPolicy, KeySource,
     MAX_LIFETIME_CEILING_SECONDS, SPIFFE_SCHEME, TRUSTED_ISSUERS_MAX, TrustDefinition,
-    TrustedIssuer, URL_MAX_BYTES, check_claims,
+    TrustedIssuer, URL_MAX_BYTES, USER_PREFIX, check_claims,
 };
 use crate::jose::jwk_set::listed;
 use crate::ports::fetch::FetchError;
@@ -147,7 +147,7 @@ impl Issuer {
         after: Option<&str>,
         limit: i64,
     ) -> Result<Page<TrustedIssuerView>, IssuerError> {
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let all = tx.trusted_issuers(&self.id).await?;
         tx.rollback().await?;
         let views = all
@@ -164,7 +164,7 @@ impl Issuer {
     /// [`IssuerError::NotFound`].
     pub async fn trusted_issuer(&self, name: &str) -> Result<TrustedIssuerView, IssuerError> {
         let name = known_name("trusted issuer", name)?;
-        let mut tx = self.store.read().await?;
+        let (mut tx, _) = self.read().await?;
         let found = tx.trusted_issuer_by_name(&self.id, name.as_str()).await?;
         tx.rollback().await?;
         found
@@ -211,6 +211,9 @@ impl Issuer {
         }
         self.write_trusted_issuer(&mut change, &before, &mut after)
             .await?;
+        if before.definition.subject && !after.definition.subject {
+            self.end_tokens_of_users(&mut change, &before).await?;
+        }
         if before.definition.keys != after.definition.keys {
             change
                 .tx
@@ -265,6 +268,7 @@ impl Issuer {
         after.removed_at = Some(now);
         self.write_trusted_issuer(&mut change, &before, &mut after)
             .await?;
+        self.end_tokens_of_users(&mut change, &before).await?;
         change.tx.delete_trusted_issuer_keys(&self.id, id).await?;
         let detail = json!({
             "url": before.url,
@@ -278,6 +282,18 @@ impl Issuer {
             &detail,
         );
         self.finish(change).await
+    }
+
+    /// Ends, within a change, the tokens so far of all users of a trusted issuer: to trust it again later does not
+    /// bring them back.
+    async fn end_tokens_of_users(
+        &self,
+        change: &mut Change,
+        trusted: &TrustedIssuer,
+    ) -> Result<(), IssuerError> {
+        let users = format!("{USER_PREFIX}{}:", trusted.name);
+        self.end_tokens_of(change, &users).await?;
+        Ok(())
     }
 
     async fn revoke_resting_credentials(

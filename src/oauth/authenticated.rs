@@ -4,6 +4,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Json;
@@ -13,6 +14,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Value, json};
 
 use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::domain::id::AgentId;
 use crate::issuer::admission::Admission;
 use crate::issuer::authenticate::{
     AuthenticatedClient, AuthenticationError, PresentedCredential, Spent,
@@ -22,36 +24,36 @@ use crate::store::AgentAggregate;
 
 use super::error::OAuthError;
 use super::form::Form;
+use super::in_flight::Place;
 use super::{Shared, client_auth};
 
 /// Longest wait for an answer: past it the database is away, and clients have better things to do than
-/// to wait. What is under way then is dropped: the ledger records nothing nobody waits for.
+/// to wait. What is under way then is dropped: the ledger does not record a
+/// request that has no waiting caller.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// A proof that went stale is looked at once more on fresh rows, then given up.
-const ATTEMPTS: u32 = 2;
-
 /// The client of a request that mints nothing, let in: authenticated as at the token endpoint (RFC 7662
-/// §2.1, RFC 7009 §2.1), its assertion used up.
+/// §2.1), its assertion used up, with its place among the requests that it may have in flight.
 pub(super) async fn admitted(
     shared: &Shared,
     caller: &Caller,
     headers: &HeaderMap,
     form: &Form,
-) -> Result<AuthenticatedClient, OAuthError> {
+) -> Result<(AuthenticatedClient, Place), OAuthError> {
     let presented = client_auth::parse(headers, form)?;
-    for _ in 0..ATTEMPTS {
+    // A proof that went stale is looked at again on fresh rows, until the answer is due.
+    loop {
         let client = authenticate(shared, &presented, caller).await?;
+        let place = shared.in_flight.place(&client.aggregate().agent.id).await;
         let admission = shared.issuer.admit(&client).await;
         match admission.map_err(|error| OAuthError::unavailable().because(error))? {
-            Admission::Admitted => return Ok(client),
+            Admission::Admitted => return Ok((client, place)),
             Admission::Stale => {}
-            Admission::Replayed => {
-                let used = (Spent::ClientAssertion, Value::Null);
+            Admission::Replayed(what) => {
+                let used = (what, Value::Null);
                 return Err(replayed(&shared.issuer, client.aggregate(), caller, used));
             }
         }
     }
-    Err(OAuthError::unavailable().because("the registry changed under the request twice"))
 }
 
 /// The answer to something that is taken once and was used before, audited.
@@ -202,7 +204,45 @@ const REFUSAL_BURST: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
 const REVOCATIONS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1).expect("1 is not 0");
 const REVOCATION_BURST: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
 
-/// Counts what one caller does, in a fixed number of cells.
+/// Agents whose revocations are counted before the cells of those that may do as they like again are dropped.
+const COUNTED_AGENTS: usize = 1024;
+
+/// Counts the revocations of each agent for itself: one that is told to wait makes no other wait. It has as
+/// many cells as agents revoked something in the last minute, and some more.
+pub(crate) struct RevocationLimiter {
+    cells: DefaultKeyedRateLimiter<AgentId>,
+    swept_at: AtomicUsize,
+}
+
+impl std::fmt::Debug for RevocationLimiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RevocationLimiter")
+    }
+}
+
+impl RevocationLimiter {
+    pub(super) fn new() -> Self {
+        let quota = Quota::per_second(REVOCATIONS_PER_SECOND).allow_burst(REVOCATION_BURST);
+        Self {
+            cells: RateLimiter::keyed(quota),
+            swept_at: AtomicUsize::new(COUNTED_AGENTS),
+        }
+    }
+
+    /// Counts one more of an agent that proved itself; true when there were too many.
+    pub(super) fn is_exceeded(&self, agent: &AgentId) -> bool {
+        if self.cells.len() >= self.swept_at.load(Ordering::Relaxed) {
+            self.cells.retain_recent();
+            // Twice what is left, so that a sweep is paid for by as many new cells.
+            let next = COUNTED_AGENTS.max(2 * self.cells.len());
+            self.swept_at.store(next, Ordering::Relaxed);
+        }
+        self.cells.check_key(agent).is_err()
+    }
+}
+
+/// Counts refusals of strangers, in a fixed number of cells. Two that share one by chance share its limit, and
+/// only for what is wrong anyway.
 pub(crate) struct Limiter {
     hasher: RandomState,
     cells: DefaultKeyedRateLimiter<u16>,
@@ -215,17 +255,9 @@ impl std::fmt::Debug for Limiter {
 }
 
 impl Limiter {
-    /// For refusals, by address and claimed client.
+    /// By address and claimed client.
     pub(super) fn of_refusals() -> Self {
-        Self::new(Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST))
-    }
-
-    /// For revocations, by client.
-    pub(super) fn of_revocations() -> Self {
-        Self::new(Quota::per_second(REVOCATIONS_PER_SECOND).allow_burst(REVOCATION_BURST))
-    }
-
-    fn new(quota: Quota) -> Self {
+        let quota = Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST);
         Self {
             hasher: RandomState::new(),
             cells: RateLimiter::keyed(quota),
@@ -238,5 +270,26 @@ impl Limiter {
         self.cells
             .check_key(&u16::from_le_bytes([low, high]))
             .is_err()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_revokes_too_often_slows_no_other_down() {
+        let limiter = RevocationLimiter::new();
+        let busy = AgentId::from_text("busy");
+        let allowed = (0..1000).filter(|_| !limiter.is_exceeded(&busy)).count();
+        assert!((60..110).contains(&allowed), "{allowed}");
+        // With 65,536 shared cells some of so many would have met the busy one's.
+        for number in 0..200_000 {
+            let agent = AgentId::from_text(format!("agent-{number}"));
+            assert!(!limiter.is_exceeded(&agent), "{number}");
+        }
+        // One a second comes back; a sweep that forgave would give the whole burst.
+        let allowed = (0..100).filter(|_| !limiter.is_exceeded(&busy)).count();
+        assert!(allowed < 50, "{allowed}");
     }
 }

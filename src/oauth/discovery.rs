@@ -48,7 +48,7 @@ pub(super) fn metadata(issuer: &str) -> Value {
         "id_token_signing_alg_values_supported": SIGNED_WITH.map(SigningAlgorithm::as_str),
         "claims_supported": [
             "iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id", "scope", "groups", "roles", "owner", "sub_profile", "acting_agent",
-            "act", "cnf"
+            "act", "cnf", "txn", "parents", "delegations"
         ],
     })
 }

@@ -59,7 +59,7 @@ async fn answer(
     let token = form
         .get("token")
         .ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
-    let client = admitted(shared, caller, headers, &form).await?;
+    let (client, _place) = admitted(shared, caller, headers, &form).await?;
     let found = shared
         .issuer
         .introspect(&client, token)
@@ -68,7 +68,8 @@ async fn answer(
     Ok(found.map_or_else(|| json!({ "active": false }), |token| active(&token)))
 }
 
-/// RFC 7662 §2.2, with `act` and `cnf` (RFC 8693 §4.1, RFC 9449 §6.2) as the token has them.
+/// RFC 7662 §2.2, with `act`, `cnf` (RFC 8693 §4.1, RFC 9449 §6.2) and where a delegated token comes from, as
+/// the token has them.
 fn active(token: &OwnToken) -> Value {
     let claims = &token.claims;
     let mut members = Map::from_iter([
@@ -90,7 +91,7 @@ fn active(token: &OwnToken) -> Value {
     if !token.scopes.is_empty() {
         members.insert("scope".to_owned(), json!(join_scopes(&token.scopes)));
     }
-    for name in ["act", "cnf"] {
+    for name in ["act", "cnf", "txn", "parents", "delegations"] {
         if let Some(value) = claims.other.get(name) {
             members.insert(name.to_owned(), value.clone());
         }

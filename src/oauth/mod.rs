@@ -9,6 +9,7 @@ mod error;
 mod form;
 mod grant;
 mod health;
+mod in_flight;
 mod introspect_endpoint;
 mod jwks;
 mod revocations;
@@ -30,7 +31,8 @@ use crate::issuer::keyring::Rendered;
 pub(crate) struct Shared {
     issuer: Arc<Issuer>,
     refusals: Arc<authenticated::Limiter>,
-    revocations: Arc<authenticated::Limiter>,
+    revocations: Arc<authenticated::RevocationLimiter>,
+    in_flight: Arc<in_flight::InFlight>,
     /// The discovery document: it says nothing that changes while the process runs.
     metadata: Arc<Rendered>,
 }
@@ -40,7 +42,8 @@ pub fn router(issuer: &Arc<Issuer>) -> Router {
     let shared = Shared {
         issuer: Arc::clone(issuer),
         refusals: Arc::new(authenticated::Limiter::of_refusals()),
-        revocations: Arc::new(authenticated::Limiter::of_revocations()),
+        revocations: Arc::new(authenticated::RevocationLimiter::new()),
+        in_flight: Arc::default(),
         metadata: Arc::new(Rendered::json(&discovery::metadata(issuer.url()))),
     };
     let path = discovery::issuer_path(issuer.url());

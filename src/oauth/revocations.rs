@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use crate::issuer::revocation_list::REVOCATION_LIST_MAX_AGE_SECONDS;
 
 use super::Shared;
+use super::authenticated::ANSWER_WITHIN;
 use super::discovery::{Kind, public_document};
 use super::error::OAuthError;
 
@@ -14,8 +15,9 @@ use super::error::OAuthError;
 const JWT: Kind = ("application/jwt", REVOCATION_LIST_MAX_AGE_SECONDS);
 
 pub(super) async fn revocations(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    match shared.issuer.revocation_list().await {
-        Ok(list) => public_document(&list, JWT, &headers),
-        Err(error) => OAuthError::unavailable().because(error).into_response(),
+    match tokio::time::timeout(ANSWER_WITHIN, shared.issuer.revocation_list()).await {
+        Ok(Ok(list)) => public_document(&list, JWT, &headers),
+        Ok(Err(error)) => OAuthError::unavailable().because(error).into_response(),
+        Err(elapsed) => OAuthError::unavailable().because(elapsed).into_response(),
     }
 }

@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
+use serde_json::Value;
 
 use crate::issuer::Caller;
-use crate::issuer::revocations::ClientRevocation;
+use crate::issuer::revocations::{ClientRevocation, NotHeard};
 use crate::ports::request::{PeerAddr, RequestId};
 
-use super::authenticated::{ANSWER_WITHIN, admitted, post_only};
+use super::authenticated::{ANSWER_WITHIN, authenticate, post_only, replayed};
 use super::error::OAuthError;
 use super::form::Form;
 use super::{Shared, client_auth};
@@ -61,16 +62,31 @@ async fn answer(
     let token = form
         .get("token")
         .ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
-    let client = admitted(shared, caller, headers, &form).await?;
-    let name = client.aggregate().agent.name.as_str();
-    if shared.revocations.is_exceeded("", name) {
-        return Err(OAuthError::too_often(
-            "too many revocations by this client; an administrator can end all its tokens at once with: firman token revoke --subject SUBJECT",
-        ));
+    let presented = client_auth::parse(headers, &form)?;
+    let mut is_counted = false;
+    loop {
+        let client = authenticate(shared, &presented, caller).await?;
+        let agent = &client.aggregate().agent.id;
+        let _place = shared.in_flight.place(agent).await;
+        // Before anything is used up: a client that is told to wait may send the same assertion again.
+        if !is_counted && shared.revocations.is_exceeded(agent) {
+            return Err(OAuthError::too_often(
+                "too many revocations by this client; an administrator can end all its tokens at once with: firman token revoke --subject SUBJECT",
+            ));
+        }
+        is_counted = true;
+        match shared.issuer.revoke_presented(caller, &client, token).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(NotHeard::Stale) => {}
+            Err(NotHeard::Replayed(what)) => {
+                let used = (what, Value::Null);
+                return Err(replayed(&shared.issuer, client.aggregate(), caller, used));
+            }
+            Err(NotHeard::Unavailable) => {
+                return Err(
+                    OAuthError::unavailable().because("the ledger did not record the revocation")
+                );
+            }
+        }
     }
-    shared
-        .issuer
-        .revoke_presented(caller, &client, token)
-        .await
-        .map_err(|error| OAuthError::unavailable().because(error))
 }

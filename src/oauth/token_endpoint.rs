@@ -26,9 +26,6 @@ use super::form::Form;
 use super::grant::GrantRequest;
 use super::{Shared, client_auth, dpop, grant};
 
-/// A decision that went stale is made once more on fresh rows, then given up.
-const ATTEMPTS: u32 = 2;
-
 /// The endpoint with its one method.
 pub(super) fn route() -> MethodRouter<Shared> {
     post(token).fallback(async || post_only("token endpoint"))
@@ -70,9 +67,11 @@ async fn answer(
     let request = grant::parse(&form)?;
     let presented = client_auth::parse(headers, &form)?;
     let unverified_proof = dpop::unverified_proof(headers)?;
-    for _ in 0..ATTEMPTS {
-        let now = issuer.ports().clock.now_millis();
+    // A decision that went stale is made again on fresh rows, until the answer is due.
+    loop {
         let mut client = authenticate(shared, &presented, caller).await?;
+        let _place = shared.in_flight.place(&client.aggregate().agent.id).await;
+        let now = issuer.ports().clock.now_millis();
         let proven = prove(issuer, &client, unverified_proof, caller, now.seconds())?;
         let asked = (&request, proven.as_ref());
         let mut decision = decide(issuer, &client, asked, now.seconds()).await?;
@@ -115,7 +114,6 @@ async fn answer(
             }
         }
     }
-    Err(OAuthError::unavailable().because("the registry changed under the request twice"))
 }
 
 /// The key that the request proves to hold, if it brings a proof. That a nonce is asked for is no
@@ -163,12 +161,11 @@ async fn decide(
     match request {
         GrantRequest::ClientCredentials(request) => {
             Ok(
-                client_credentials::authorize(client, request, proven, &issuer.policy()).map_err(
-                    |error| Refused {
+                client_credentials::authorize(client, request, proven, &issuer.policy(), now)
+                    .map_err(|error| Refused {
                         error,
                         facts: Value::Null,
-                    },
-                ),
+                    }),
             )
         }
         GrantRequest::TokenExchange(request) => {
@@ -189,7 +186,7 @@ fn parent(authorization: &Authorization) -> Value {
         None => Value::Null,
         Some(delegated) => json!({
             "subject": delegated.subject,
-            "subject_token": delegated.parent.id,
+            "subject_token": delegated.parent.line.token_id(),
             "act": delegated.actors,
             "aud": authorization.target().audience,
         }),

@@ -109,6 +109,9 @@ const TOUCH: &str =
 const BY_NAME: &str = select_agents!("WHERE issuer_id = $1 AND name = $2");
 const BY_ID: &str = select_agents!("WHERE issuer_id = $1 AND id = $2");
 const NAME_BY_SUBJECT: &str = "SELECT name FROM agents WHERE issuer_id = $1 AND subject = $2";
+// With the name: an index that has all that is asked for would be read whole.
+static VERSIONS: LazyLock<RowLists> =
+    LazyLock::new(|| RowLists::of_issuer("SELECT id, name, version FROM agents", "id"));
 const VERSION: &str = "SELECT version FROM agents WHERE issuer_id = $1 AND id = $2";
 const CHANGED: &str =
     "SELECT id FROM agents WHERE issuer_id = $1 AND version > $2 ORDER BY version, id LIMIT $3";
@@ -391,6 +394,23 @@ impl Tx {
             .bind(issuer.as_str())
             .bind(key(agent.as_str()))
             .fetch_optional(connection))
+    }
+
+    /// The versions of agents, those that there are.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn agent_versions(
+        &mut self,
+        issuer: &IssuerId,
+        agents: &[&str],
+    ) -> Result<HashMap<AgentId, i64>, StoreError> {
+        let ids: Vec<&str> = agents.iter().map(|id| key(id)).collect();
+        let rows: Vec<(String, String, i64)> = self.rows_of(&VERSIONS, issuer, &ids).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, _, version)| (AgentId::from_text(id), version))
+            .collect())
     }
 
     /// The first `limit` agents whose version is above `since_version`, removed ones too, by version.

@@ -78,13 +78,14 @@ macro_rules! select_audit {
     };
 }
 
-/// A page, by a condition on agent ($4) and token ($5): each text so that SQLite can use the index.
-macro_rules! select_page {
+/// The entries of a page, by a condition on agent ($4) and token ($5): each text so that both engines can
+/// use the index for it.
+macro_rules! select_matching {
     ($agent_and_token:literal) => {
         select_audit!(concat!(
             "WHERE issuer_id = $1 AND seq < $2 AND ($3 IS NULL OR event = $3) AND ",
             $agent_and_token,
-            " AND ($6 IS NULL OR actor = $6) AND at_ms >= $7 AND at_ms < $8 ORDER BY seq DESC LIMIT $9"
+            " AND ($6 IS NULL OR actor = $6) AND at_ms >= $7 AND at_ms < $8 "
         ))
     };
 }
@@ -96,9 +97,36 @@ static INSERT: LazyLock<RowLists> = LazyLock::new(|| {
         "",
     )
 });
-const PAGE: &str = select_page!("$4 IS NULL AND $5 IS NULL");
-const PAGE_BY_AGENT: &str = select_page!("agent_id = $4 AND $5 IS NULL");
-const PAGE_BY_TOKEN: &str = select_page!("($4 IS NULL OR agent_id = $4) AND token_id = $5");
+const PAGE: &str = concat!(
+    select_matching!("$4 IS NULL AND $5 IS NULL"),
+    "ORDER BY seq DESC LIMIT $9"
+);
+// The two halves of an agent's entries have an index each: the tokens and the rest. A page of each is read,
+// because PostgreSQL does not merge two indexes that begin with constants.
+const PAGE_BY_AGENT: &str = concat!(
+    "SELECT * FROM (",
+    select_matching!(
+        "agent_id = $4 AND event IN ('token.issued', 'id_token.issued') AND $5 IS NULL"
+    ),
+    "ORDER BY seq DESC LIMIT $9) AS tokens UNION ALL SELECT * FROM (",
+    select_matching!(
+        "agent_id = $4 AND event NOT IN ('token.issued', 'id_token.issued') AND $5 IS NULL"
+    ),
+    "ORDER BY seq DESC LIMIT $9) AS others ORDER BY seq DESC LIMIT $9"
+);
+const PAGE_BY_TOKENS_OF_AGENT: &str = concat!(
+    select_matching!(
+        "agent_id = $4 AND event IN ('token.issued', 'id_token.issued') AND $5 IS NULL"
+    ),
+    "ORDER BY seq DESC LIMIT $9"
+);
+const PAGE_BY_TOKEN: &str = concat!(
+    select_matching!("($4 IS NULL OR agent_id = $4) AND token_id = $5"),
+    "ORDER BY seq DESC LIMIT $9"
+);
+const ISSUED: &str = select_audit!(
+    "WHERE issuer_id = $1 AND token_id = $2 AND event IN ('token.issued', 'id_token.issued') ORDER BY seq LIMIT 1"
+);
 const FROM: &str = select_audit!("WHERE issuer_id = $1 AND seq > $2 ORDER BY seq LIMIT $3");
 const LAST_TOKEN: &str = "SELECT at_ms FROM audit WHERE issuer_id = $1 AND agent_id = $2 \
      AND event IN ('token.issued', 'id_token.issued') ORDER BY seq DESC LIMIT 1";
@@ -157,6 +185,7 @@ impl Tx {
     ) -> Result<Vec<AuditEntry>, StoreError> {
         let sql = match (&filter.agent, &filter.token_id) {
             (_, Some(_)) => PAGE_BY_TOKEN,
+            (Some(_), None) if filter.event.is_some_and(is_issuance) => PAGE_BY_TOKENS_OF_AGENT,
             (Some(_), None) => PAGE_BY_AGENT,
             (None, None) => PAGE,
         };
@@ -174,6 +203,23 @@ impl Tx {
         .into_iter()
         .map(AuditRow::entry)
         .collect()
+    }
+
+    /// The entry with which a token left: the first about it, however many follow.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn issue_entry(
+        &mut self,
+        issuer: &IssuerId,
+        token_id: &str,
+    ) -> Result<Option<AuditEntry>, StoreError> {
+        on_engine!(self, connection => sqlx::query_as::<_, AuditRow>(ISSUED)
+            .bind(issuer.as_str())
+            .bind(key(token_id))
+            .fetch_optional(connection))?
+        .map(AuditRow::entry)
+        .transpose()
     }
 
     /// The first `limit` entries numbered above `after_seq`, oldest first.
@@ -211,6 +257,11 @@ impl Tx {
             .fetch_optional(connection))?;
         Ok(at.map(UnixMillis))
     }
+}
+
+/// Whether it is one of the events that the statements keep apart.
+fn is_issuance(event: AuditEvent) -> bool {
+    matches!(event, AuditEvent::TokenIssued | AuditEvent::IdTokenIssued)
 }
 
 fn holds_nul(draft: &AuditDraft) -> bool {

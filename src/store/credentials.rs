@@ -146,14 +146,28 @@ const UPDATE_FEDERATED: &str = "UPDATE federated_credentials SET expires_at = $4
 const FEDERATED_OF_AGENT: &str =
     select_federated!("WHERE issuer_id = $1 AND agent_id = $2 ORDER BY created_at, id");
 const FEDERATED_BY_ID: &str = select_federated!("WHERE issuer_id = $1 AND id = $2");
-const AGENTS_OF_TOKEN: &str = "SELECT DISTINCT agent.name FROM federated_credentials AS held \
-     JOIN agents AS agent ON agent.issuer_id = held.issuer_id AND agent.id = held.agent_id \
-     WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND (held.subject = $3 OR held.subject IS NULL) \
-     AND held.revoked_at IS NULL AND agent.status <> 'removed' ORDER BY agent.name LIMIT $4";
-const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM federated_credentials AS held \
-     JOIN agents AS agent ON agent.issuer_id = held.issuer_id AND agent.id = held.agent_id \
+/// The agents that hold a federated credential of a kind. CROSS JOIN: SQLite joins in that order.
+macro_rules! select_holders {
+    ($subject:literal) => {
+        concat!(
+            "SELECT agent.name FROM federated_credentials AS held CROSS JOIN agents AS agent \
+             WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL AND ",
+            $subject,
+            " AND agent.issuer_id = held.issuer_id AND agent.id = held.agent_id AND agent.status <> 'removed' "
+        )
+    };
+}
+
+// Two look-ups: with an OR, SQLite reads all credentials of the trusted issuer.
+const AGENTS_OF_TOKEN: &str = concat!(
+    select_holders!("held.subject = $3"),
+    "UNION ",
+    select_holders!("held.subject IS NULL"),
+    "ORDER BY name LIMIT $4"
+);
+const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM federated_credentials AS held CROSS JOIN agents AS agent \
      WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL \
-     AND (held.expires_at IS NULL OR held.expires_at > $3) AND agent.status <> 'removed'";
+     AND agent.issuer_id = held.issuer_id AND agent.id = held.agent_id AND (held.expires_at IS NULL OR held.expires_at > $3) AND agent.status <> 'removed'";
 
 const OF_TRUSTED_ISSUER: &str = select_federated!(
     "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT $3"

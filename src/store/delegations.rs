@@ -139,7 +139,7 @@ impl DelegationRow {
 }
 
 macro_rules! select_delegations {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
             "SELECT id, actor_id, subject_kind, subject, trusted_issuer_id, claims, resource_id, scopes, max_depth, \
              status, status_at, expires_at, version, created_at, updated_at FROM delegations ",
@@ -160,12 +160,19 @@ const OF_ACTOR: &str = select_delegations!(
 );
 // $4, what a subject is or begins with, is compared with subjects and beginnings of subjects; $5: it is
 // itself a beginning.
-const PAGE: &str = select_delegations!(
-    "WHERE issuer_id = $1 AND id > $2 AND ($3 IS NULL OR actor_id = $3) \
-     AND ($4 IS NULL OR subject = $4 OR (subject_kind = 'prefix' AND substr($4, 1, length(subject)) = subject) \
-         OR ($5 AND substr(subject, 1, length($4)) = $4)) \
-     ORDER BY id LIMIT $6"
-);
+macro_rules! select_page {
+    ($actor:literal) => {
+        select_delegations!(concat!(
+            "WHERE issuer_id = $1 AND id > $2 AND ",
+            $actor,
+            " AND ($4 IS NULL OR subject = $4 OR (subject_kind = 'prefix' AND substr($4, 1, length(subject)) = subject) \
+                 OR ($5 AND substr(subject, 1, length($4)) = $4)) \
+             ORDER BY id LIMIT $6"
+        ))
+    };
+}
+const PAGE: &str = select_page!("$3 IS NULL");
+const PAGE_OF_ACTOR: &str = select_page!("actor_id = $3");
 const OF_RESOURCE: &str = select_delegations!(
     "WHERE issuer_id = $1 AND resource_id = $2 AND status <> 'revoked' AND expires_at > $3 ORDER BY id"
 );
@@ -297,7 +304,8 @@ impl Tx {
         (after, limit): (Option<&str>, i64),
     ) -> Result<Vec<Delegation>, StoreError> {
         let is_prefix = subject.is_some_and(|subject| subject.kind == SubjectKind::Prefix);
-        on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(PAGE)
+        let sql = if actor.is_some() { PAGE_OF_ACTOR } else { PAGE };
+        on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(sql)
             .bind(issuer.as_str())
             .bind(cursor(after))
             .bind(actor.map(|actor| key(actor.as_str())))

@@ -7,21 +7,23 @@ use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqlitePool};
 
 use super::error::{StoreError, is_read_only};
 
 /// How long a caller waits for a connection, and a connection for its server.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long SQLite waits for a lock held outside this process, by a backup for instance.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long SQLite waits for a lock held outside this process, by a backup for instance. Less than a client
+/// or a readiness check waits, so that both are told of the lock.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long one statement may take as seen from here: longer than the server's own limits, so that it
 /// only ends the wait for a server that does not answer at all.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// SQLite readers; each is a thread.
-const SQLITE_READERS: u32 = 4;
+const SQLITE_READERS: u32 = 6;
 /// Connections to PostgreSQL.
 const POSTGRES_CONNECTIONS: u32 = 10;
 
@@ -110,11 +112,18 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn read(&self) -> Result<Tx, StoreError> {
         match &*self.inner {
-            Engine::Sqlite { readers, .. } => Ok(Tx::sqlite(bounded(readers.begin()).await?)),
+            Engine::Sqlite { readers, .. } => {
+                let connection = acquired(readers.acquire()).await?;
+                Tx::sqlite(connection).begun("BEGIN DEFERRED").await
+            }
+            // The aggregate of an agent is several statements.
             Engine::Postgres { pool, failover } => {
-                // The aggregate of an agent is several statements.
-                let begin = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-                Ok(Tx::postgres(bounded(begin).await?, failover))
+                begin_postgres(
+                    pool,
+                    failover,
+                    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                )
+                .await
             }
         }
     }
@@ -126,33 +135,31 @@ impl Store {
     pub async fn write(&self) -> Result<Tx, StoreError> {
         match &*self.inner {
             Engine::Sqlite { writer, .. } => {
-                // A plain BEGIN would take the write lock later, and fail when somebody else has it then.
-                Ok(Tx::sqlite(
-                    bounded(writer.begin_with("BEGIN IMMEDIATE")).await?,
-                ))
+                let connection = acquired(writer.acquire()).await?;
+                // A plain BEGIN would take the write lock later, and fail when another program has it then.
+                Tx::sqlite(connection).begun("BEGIN IMMEDIATE").await
             }
+            // A transaction that waited for the head row must then see what its last holder committed.
             Engine::Postgres { pool, failover } => {
-                // Whoever waited for the head row must then see what its last holder committed.
-                let begin = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
-                Ok(Tx::postgres(bounded(begin).await?, failover))
+                begin_postgres(
+                    pool,
+                    failover,
+                    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+                )
+                .await
             }
         }
     }
 
-    /// Asks the database for an answer, for readiness checks.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        const PING: &str = "SELECT 1";
-        match &*self.inner {
-            Engine::Sqlite { readers, .. } => {
-                bounded(sqlx::query(PING).execute(readers)).await.map(drop)
-            }
-            Engine::Postgres { pool, .. } => {
-                bounded(sqlx::query(PING).execute(pool)).await.map(drop)
-            }
-        }
+    /// How many connections may be busy with reads that anyone can cause: half of them. Strangers never hold
+    /// them all.
+    #[must_use]
+    pub fn cold_reads(&self) -> usize {
+        let connections = match &*self.inner {
+            Engine::Sqlite { .. } => SQLITE_READERS,
+            Engine::Postgres { .. } => POSTGRES_CONNECTIONS,
+        };
+        connections as usize / 2
     }
 
     /// Waits for transactions under way, closes all connections and lets go of the SQLite file.
@@ -351,21 +358,61 @@ impl Failover {
     }
 }
 
+/// Begins on a connection that leads somewhere. The server may have ended those that the pool kept: each that
+/// fails is closed and the next one tried, until one is new. BEGIN changes nothing, so that it may be repeated.
+async fn begin_postgres(
+    pool: &PgPool,
+    failover: &Failover,
+    begin: &'static str,
+) -> Result<Tx, StoreError> {
+    let mut kept = POSTGRES_CONNECTIONS;
+    loop {
+        let connection = acquired(pool.acquire()).await?;
+        let begun = Tx::postgres(connection, failover).begun(begin);
+        match tokio::time::timeout(ACQUIRE_TIMEOUT, begun).await {
+            Ok(Err(_)) if kept > 0 => kept -= 1,
+            Ok(begun) => return begun,
+            Err(elapsed) => {
+                // No answer at all: what else the pool keeps leads to the same place.
+                failover.notice();
+                return Err(StoreError::unavailable(elapsed));
+            }
+        }
+    }
+}
+
 /// A transaction. Dropped without [`Tx::commit`], it is rolled back.
+///
+/// It begins and ends by statements of its own, not by the driver's: SQLite rolls back by itself when the disk
+/// fails or is full, the driver's ROLLBACK then fails, its depth stays at one, and every later transaction on
+/// the connection is a savepoint in one that never ends and sees what it first saw. So a connection goes
+/// back to its pool only when its transaction ended as it should. After any fault it is closed.
 #[derive(Debug)]
 pub struct Tx {
-    pub(super) transaction: EngineTransaction,
-    /// False from the start of a statement until it succeeds. PostgreSQL answers the COMMIT of a
-    /// transaction with a failed statement by a ROLLBACK that looks like a success, and a statement whose
-    /// future was dropped may or may not have run.
-    is_sound: bool,
+    pub(super) connection: EngineConnection,
+    standing: Standing,
+    dialect: Dialect,
     failover: Option<Failover>,
 }
 
 #[derive(Debug)]
-pub(super) enum EngineTransaction {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+pub(super) enum EngineConnection {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+    /// Another task has it, which rolls back.
+    Taken,
+}
+
+/// What is known of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Under way, and every statement of it succeeded.
+    Sound,
+    /// Something failed, or is not known to have succeeded: from the start of a statement until it does.
+    /// PostgreSQL answers the COMMIT of such a transaction by a ROLLBACK that looks like a success.
+    Broken,
+    /// Committed or rolled back: the connection is outside a transaction.
+    Ended,
 }
 
 /// Which SQL `rows.rs` makes.
@@ -379,18 +426,19 @@ pub(super) enum Dialect {
 /// `on_engine!(tx, connection => sqlx::query(SQL).bind(x).execute(connection))?`.
 macro_rules! on_engine {
     ($tx:expr, $connection:ident => $statement:expr) => {{
-        let was_sound = $tx.begin_statement();
-        let result = match &mut $tx.transaction {
-            $crate::store::engine::EngineTransaction::Sqlite(transaction) => {
-                let $connection = &mut **transaction;
+        let standing = $tx.begin_statement();
+        let result = match &mut $tx.connection {
+            $crate::store::engine::EngineConnection::Sqlite(pooled) => {
+                let $connection = &mut **pooled;
                 $crate::store::engine::answered($statement).await
             }
-            $crate::store::engine::EngineTransaction::Postgres(transaction) => {
-                let $connection = &mut **transaction;
+            $crate::store::engine::EngineConnection::Postgres(pooled) => {
+                let $connection = &mut **pooled;
                 $crate::store::engine::answered($statement).await
             }
+            $crate::store::engine::EngineConnection::Taken => Err(sqlx::Error::PoolClosed),
         };
-        $tx.end_statement(was_sound, result)
+        $tx.end_statement(standing, result)
     }};
 }
 pub(super) use on_engine;
@@ -407,69 +455,85 @@ macro_rules! execute {
 pub(super) use execute;
 
 impl Tx {
-    fn sqlite(transaction: Transaction<'static, Sqlite>) -> Self {
+    fn sqlite(connection: PoolConnection<Sqlite>) -> Self {
         Self {
-            transaction: EngineTransaction::Sqlite(transaction),
-            is_sound: true,
+            connection: EngineConnection::Sqlite(connection),
+            standing: Standing::Broken,
+            dialect: Dialect::Sqlite,
             failover: None,
         }
     }
 
-    fn postgres(transaction: Transaction<'static, Postgres>, failover: &Failover) -> Self {
+    fn postgres(connection: PoolConnection<Postgres>, failover: &Failover) -> Self {
         Self {
-            transaction: EngineTransaction::Postgres(transaction),
-            is_sound: true,
+            connection: EngineConnection::Postgres(connection),
+            standing: Standing::Broken,
+            dialect: Dialect::Postgres,
             failover: Some(failover.clone()),
         }
+    }
+
+    /// Both engines refuse BEGIN inside a transaction: its success proves that the connection was outside one.
+    async fn begun(mut self, begin: &'static str) -> Result<Self, StoreError> {
+        self.connection.run(begin).await?;
+        self.standing = Standing::Sound;
+        Ok(self)
     }
 
     /// Makes what was written durable and visible.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when it did not happen or nobody knows whether it did, and when a
+    /// [`StoreError::Unavailable`] when it did not happen or it is not known whether it did, and when a
     /// statement before it failed.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        if !self.is_sound {
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        if self.standing != Standing::Sound {
             return Err(StoreError::unavailable(
                 "a statement of the transaction failed before its commit",
             ));
         }
-        match self.transaction {
-            EngineTransaction::Sqlite(transaction) => bounded(transaction.commit()).await,
-            EngineTransaction::Postgres(transaction) => bounded(transaction.commit()).await,
-        }
+        self.end("COMMIT").await
     }
 
     /// Undoes what was written.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]; it is undone all the same.
-    pub async fn rollback(self) -> Result<(), StoreError> {
-        match self.transaction {
-            EngineTransaction::Sqlite(transaction) => bounded(transaction.rollback()).await,
-            EngineTransaction::Postgres(transaction) => bounded(transaction.rollback()).await,
+    pub async fn rollback(mut self) -> Result<(), StoreError> {
+        if self.standing != Standing::Sound {
+            // Closing the connection undoes it.
+            return Ok(());
         }
+        self.end("ROLLBACK").await
+    }
+
+    /// Gives the connection up: what it shows is not what the database holds.
+    pub fn distrust(mut self) {
+        self.standing = Standing::Broken;
+    }
+
+    async fn end(&mut self, statement: &'static str) -> Result<(), StoreError> {
+        self.standing = Standing::Broken;
+        self.connection.run(statement).await?;
+        self.standing = Standing::Ended;
+        Ok(())
     }
 
     pub(super) fn dialect(&self) -> Dialect {
-        match &self.transaction {
-            EngineTransaction::Sqlite(_) => Dialect::Sqlite,
-            EngineTransaction::Postgres(_) => Dialect::Postgres,
-        }
+        self.dialect
     }
 
-    pub(super) fn begin_statement(&mut self) -> bool {
-        std::mem::replace(&mut self.is_sound, false)
+    pub(super) fn begin_statement(&mut self) -> Standing {
+        std::mem::replace(&mut self.standing, Standing::Broken)
     }
 
     pub(super) fn end_statement<T>(
         &mut self,
-        was_sound: bool,
+        standing: Standing,
         result: Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
         match result {
             Ok(value) => {
-                self.is_sound = was_sound;
+                self.standing = standing;
                 Ok(value)
             }
             Err(error) => {
@@ -480,6 +544,67 @@ impl Tx {
             }
         }
     }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        match self.standing {
+            Standing::Ended => {}
+            Standing::Broken => self.connection.close_on_drop(),
+            Standing::Sound => {
+                let connection = std::mem::replace(&mut self.connection, EngineConnection::Taken);
+                connection.roll_back_and_return();
+            }
+        }
+    }
+}
+
+impl EngineConnection {
+    /// Runs a statement that begins or ends a transaction.
+    async fn run(&mut self, statement: &'static str) -> Result<(), StoreError> {
+        let statement = sqlx::raw_sql(statement);
+        match self {
+            Self::Sqlite(connection) => bounded(statement.execute(&mut **connection))
+                .await
+                .map(drop),
+            Self::Postgres(connection) => bounded(statement.execute(&mut **connection))
+                .await
+                .map(drop),
+            Self::Taken => Err(sqlx::Error::PoolClosed.into()),
+        }
+    }
+
+    fn close_on_drop(&mut self) {
+        match self {
+            Self::Sqlite(connection) => connection.close_on_drop(),
+            Self::Postgres(connection) => connection.close_on_drop(),
+            Self::Taken => {}
+        }
+    }
+
+    /// For a transaction that was dropped while all was well, as a refusal drops it.
+    fn roll_back_and_return(mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            self.close_on_drop();
+            return;
+        };
+        runtime.spawn(async move {
+            if let Err(error) = self.run("ROLLBACK").await {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a transaction could not be rolled back; its connection is closed"
+                );
+                self.close_on_drop();
+            }
+        });
+    }
+}
+
+/// A connection of a pool, within the pool's own limit.
+async fn acquired<T>(
+    connection: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    Ok(connection.await?)
 }
 
 /// Ends the wait for an answer that does not come.

@@ -1,5 +1,5 @@
-//! Why the database did not do what was asked. Each message is one sentence for a person; what the
-//! driver said stays behind it as the source, for the log.
+//! Why the database did not do what was asked. Each message is one sentence for the log and names the
+//! innermost cause; what drivers put around it stays behind as the source.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use sqlx::migrate::MigrateError;
 pub enum StoreError {
     /// No connection, a time-out, a full or read-only disk, a lock that was not to be had. What was
     /// being done counts as not done, and may be tried again.
-    #[error("the database cannot be used at the moment")]
+    #[error("the database cannot be used: {}", plain(&**.0))]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
     /// A row that breaks a constraint which no valid call breaks: a fault of the program.
-    #[error("the database refused a value")]
+    #[error("the database refused a value: {}", plain(&**.0))]
     Rejected(#[source] Box<dyn Error + Send + Sync>),
     /// A row that does not read back as what was once written.
     #[error("the database is damaged: {what}")]

@@ -21,6 +21,8 @@ pub struct Head {
     pub registry_version: i64,
     /// The registry version of the last change to roles, groups, resources, keys or settings.
     pub policy_version: i64,
+    /// The newest `iat` of a token that was recorded.
+    pub newest_iat: UnixTime,
 }
 
 #[derive(sqlx::FromRow)]
@@ -29,6 +31,7 @@ struct HeadRow {
     hash: Vec<u8>,
     registry_version: i64,
     policy_version: i64,
+    newest_iat: i64,
 }
 
 impl HeadRow {
@@ -42,6 +45,7 @@ impl HeadRow {
             hash,
             registry_version: self.registry_version,
             policy_version: self.policy_version,
+            newest_iat: UnixTime(self.newest_iat),
         })
     }
 }
@@ -107,15 +111,48 @@ const NOT_BEFORE: &str = "SELECT assertions_not_before FROM issuers WHERE id = $
 const SET_NOT_BEFORE: &str =
     "UPDATE issuers SET assertions_not_before = $2 WHERE id = $1 AND assertions_not_before < $2";
 
-const LOCK_HEAD: &str = "UPDATE audit_head SET seq = seq WHERE issuer_id = $1 RETURNING seq, hash, registry_version, policy_version";
-const HEAD: &str =
-    "SELECT seq, hash, registry_version, policy_version FROM audit_head WHERE issuer_id = $1";
-const SET_HEAD: &str = "UPDATE audit_head SET seq = $2, hash = $3 WHERE issuer_id = $1";
+const LOCK_HEAD: &str = "UPDATE audit_head SET seq = seq WHERE issuer_id = $1 RETURNING seq, hash, registry_version, policy_version, newest_iat";
+const HEAD: &str = "SELECT seq, hash, registry_version, policy_version, newest_iat FROM audit_head WHERE issuer_id = $1";
+const SET_HEAD: &str = "UPDATE audit_head SET seq = $2, hash = $3, \
+     newest_iat = CASE WHEN newest_iat < $4 THEN $4 ELSE newest_iat END WHERE issuer_id = $1";
 const BUMP: &str = "UPDATE audit_head SET registry_version = registry_version + 1, \
      policy_version = CASE WHEN $2 THEN registry_version + 1 ELSE policy_version END \
      WHERE issuer_id = $1 RETURNING registry_version";
 
+// A row with the value it had is not written on SQLite: the number is another each time.
+const PROVE_WRITE: &str = "INSERT INTO write_proofs (issuer_id, number, padding) VALUES ($1, $2, $3) \
+     ON CONFLICT (issuer_id) DO UPDATE SET number = $2, padding = $3";
+const WRITE_PROOF: &str = "SELECT number FROM write_proofs WHERE issuer_id = $1";
+/// What the record of a token takes on SQLite: eight pages, of its row and of an index each.
+const PROOF_BYTES: usize = 8 * 4096;
+
 impl Tx {
+    /// Writes about as much as the record of a token, and other bytes than the last time: its commit proves that
+    /// a token could be recorded. Returns the number of the proof.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn prove_write(&mut self, issuer: &IssuerId) -> Result<i64, StoreError> {
+        let number = self.write_proof(issuer).await?.unwrap_or(0).wrapping_add(1);
+        let padding = number.to_be_bytes().repeat(PROOF_BYTES / 8);
+        execute!(
+            self,
+            sqlx::query(PROVE_WRITE)
+                .bind(issuer.as_str())
+                .bind(number)
+                .bind(&padding[..])
+        )?;
+        Ok(number)
+    }
+
+    /// The number of the last proof.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn write_proof(&mut self, issuer: &IssuerId) -> Result<Option<i64>, StoreError> {
+        on_engine!(self, connection => sqlx::query_scalar(WRITE_PROOF).bind(issuer.as_str()).fetch_optional(connection))
+    }
+
     /// Makes an issuer with its head row. False when its id, slug or URL is taken.
     ///
     /// # Errors
@@ -250,15 +287,16 @@ impl Tx {
             .transpose()
     }
 
-    /// Records the number and hash of the last audit entry.
+    /// Records the number and hash of the last audit entry, and the newest `iat` among the tokens that were
+    /// recorded with it; `None`: there was no token.
     ///
     /// # Errors
     /// Any [`StoreError`]; the transaction is over then.
     pub async fn set_head(
         &mut self,
         issuer: &IssuerId,
-        seq: i64,
-        hash: &[u8; 32],
+        (seq, hash): (i64, &[u8; 32]),
+        newest_iat: Option<UnixTime>,
     ) -> Result<(), StoreError> {
         let updated = execute!(
             self,
@@ -266,6 +304,7 @@ impl Tx {
                 .bind(issuer.as_str())
                 .bind(seq)
                 .bind(&hash[..])
+                .bind(newest_iat.unwrap_or_default().0)
         )?;
         if updated == 1 {
             Ok(())

@@ -35,7 +35,7 @@ pub use engine::{Store, Tx};
 pub use error::StoreError;
 pub use issuers::Head;
 pub use keys::StoredKey;
-pub use lineage::{LineageRow, RevokedToken, SubjectMark};
+pub use lineage::{EndKind, EndMark, Exchanged, LineageRow, RevokedToken};
 pub use trusted_issuer_keys::FetchedKeys;
 
 /// A text from a caller as a key to look up: one with a NUL, which PostgreSQL refuses to compare,

@@ -82,6 +82,34 @@ impl RowLists {
     }
 }
 
+impl RowLists {
+    /// Cuts `keys` into parts of the largest size, and fills the last one up to the next size by repeating a key:
+    /// one statement for up to 256 keys of an `IN` list, which is one way to the server and back.
+    pub(super) fn padded<'k>(
+        &self,
+        dialect: Dialect,
+        keys: &[&'k str],
+    ) -> Vec<(&'static str, Vec<&'k str>)> {
+        let texts = match dialect {
+            Dialect::Sqlite => &self.sqlite,
+            Dialect::Postgres => &self.postgres,
+        };
+        keys.chunks(SIZES[0])
+            .map(|part| {
+                let (size, sql) = SIZES
+                    .into_iter()
+                    .zip(texts)
+                    .rfind(|(size, _)| *size >= part.len())
+                    .unwrap_or((SIZES[0], &texts[0]));
+                let mut part = part.to_vec();
+                let last = part.last().copied().unwrap_or_default();
+                part.resize(size, last);
+                (*sql, part)
+            })
+            .collect()
+    }
+}
+
 fn push_binds(sql: &mut String, dialect: Dialect, before: usize, count: usize) {
     for index in 1..=count {
         if index > 1 {
@@ -127,10 +155,10 @@ impl Tx {
         R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         let mut found = Vec::new();
-        for (sql, part) in lists.statements(self.dialect(), ids) {
+        for (sql, part) in lists.padded(self.dialect(), ids) {
             found.append(&mut on_engine!(self, connection => {
                 let mut query = sqlx::query_as::<_, R>(sql).bind(issuer.as_str());
-                for id in part {
+                for id in &part {
                     query = query.bind(*id);
                 }
                 query.fetch_all(connection)
@@ -165,6 +193,33 @@ mod tests {
                 rows,
                 "{count} rows"
             );
+        }
+    }
+
+    #[test]
+    fn keys_are_filled_up_to_one_statement_and_none_is_lost() {
+        let lists = RowLists::of_issuer("SELECT a FROM t", "b");
+        let names: Vec<String> = (0..600).map(|number| number.to_string()).collect();
+        let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+        for (count, sizes) in [
+            (0, &[][..]),
+            (1, &[1]),
+            (2, &[4]),
+            (16, &[16]),
+            (17, &[64]),
+            (200, &[256]),
+            (257, &[256, 1]),
+            (600, &[256, 256, 256]),
+        ] {
+            let padded = lists.padded(Dialect::Sqlite, &keys[..count]);
+            let mut found: Vec<&str> = Vec::new();
+            for ((sql, part), size) in padded.iter().zip(sizes) {
+                assert_eq!((part.len(), sql.matches('?').count()), (*size, size + 1));
+                found.extend_from_slice(part);
+            }
+            found.dedup();
+            assert_eq!(found, keys[..count], "{count}");
+            assert_eq!(padded.len(), sizes.len(), "{count}");
         }
     }
 

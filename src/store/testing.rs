@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 use super::engine::{MIGRATOR, Store, connect_postgres, postgres_options};
 use super::error::StoreError;
+use crate::jose::digest::sha256;
 
 /// Serialises the making of the template among processes.
 const LOCK: &str = "SELECT pg_advisory_lock(7021736424)";
@@ -95,19 +96,18 @@ async fn make_template(
     Ok(template)
 }
 
-/// Another schema is another template: a server may outlive a change of the migrations.
+/// Another schema is another template: a server may outlive a change of the migrations. One digest over all of
+/// them: PostgreSQL cuts a name after 63 bytes.
 fn template_name() -> String {
-    let mut name = String::from("firman_template");
-    for migration in MIGRATOR.iter() {
-        let checksum = migration
-            .checksum
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
-        name = format!("{name}_{checksum}");
-    }
-    name
+    let checksums: Vec<u8> = MIGRATOR
+        .iter()
+        .flat_map(|migration| migration.checksum.iter().copied())
+        .collect();
+    let digest: String = sha256(&checksums)[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("firman_template_{digest}")
 }
 
 fn url_of(options: &PgConnectOptions, database: &str) -> String {

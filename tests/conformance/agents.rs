@@ -1,6 +1,6 @@
 //! Agents, their memberships and their pages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use firman::domain::agent::{Agent, AgentStatus, Subject};
 use firman::domain::id::{AgentId, GroupId, RoleId};
@@ -94,6 +94,12 @@ pub(crate) async fn an_agent_of_another_issuer_is_not_found(store: &Store) {
     );
     assert!(tx.aggregate(&other(), &mailer.id).await.unwrap().is_none());
     assert_eq!(tx.agent_version(&other(), &mailer.id).await.unwrap(), None);
+    let ids = [mailer.id.as_str(), "unknown", "\0"];
+    assert!(tx.agent_versions(&other(), &ids).await.unwrap().is_empty());
+    assert_eq!(
+        tx.agent_versions(&home(), &ids).await.unwrap(),
+        HashMap::from([(mailer.id.clone(), 1)])
+    );
     assert!(tx.changed_agents(&other(), 0, 10).await.unwrap().is_empty());
     assert!(
         tx.agents_page(&other(), &AgentFilter::default(), None, 10)

@@ -247,6 +247,72 @@ fn mixed_entries() -> Vec<AuditEntry> {
     ])
 }
 
+pub(crate) async fn an_agents_tokens_and_other_entries_are_one_page(store: &Store) {
+    issuers(store).await;
+    let mailer = agent("mailer").id;
+    let of = |event| AuditDraft {
+        agent: Some(mailer.clone()),
+        ..draft(event, 1000)
+    };
+    let entries = chained(vec![
+        of(AuditEvent::AgentCreated),
+        of(AuditEvent::TokenIssued),
+        of(AuditEvent::TokenRefused),
+        draft(AuditEvent::TokenIssued, 1000),
+        of(AuditEvent::IdTokenIssued),
+        of(AuditEvent::AgentSuspended),
+    ]);
+    let mut tx = write(store).await;
+    tx.append_audit(&home(), &entries).await.unwrap();
+    for (event, before, limit, expected) in [
+        (None, None, 9, &[6, 5, 3, 2, 1][..]),
+        (None, None, 2, &[6, 5]),
+        (None, Some(5), 2, &[3, 2]),
+        (Some(AuditEvent::TokenIssued), None, 9, &[2]),
+        (Some(AuditEvent::IdTokenIssued), None, 9, &[5]),
+        (Some(AuditEvent::TokenRefused), Some(5), 9, &[3]),
+    ] {
+        let filter = AuditFilter {
+            event,
+            agent: Some(mailer.clone()),
+            ..AuditFilter::default()
+        };
+        let page = tx
+            .audit_page(&home(), &filter, before, limit)
+            .await
+            .unwrap();
+        assert_eq!(seqs(&page), expected, "{event:?} before {before:?}");
+    }
+}
+
+pub(crate) async fn the_entry_with_which_a_token_left_is_found(store: &Store) {
+    issuers(store).await;
+    let about = |event, token_id: &str| AuditDraft {
+        token_id: Some(token_id.to_owned()),
+        ..draft(event, 1000)
+    };
+    let entries = chained(vec![
+        about(AuditEvent::TokenRefused, "t1"),
+        about(AuditEvent::TokenIssued, "t1"),
+        about(AuditEvent::IdTokenIssued, "t2"),
+        about(AuditEvent::TokenRevoked, "t1"),
+        about(AuditEvent::TokenRevoked, "t3"),
+    ]);
+    let mut tx = write(store).await;
+    tx.append_audit(&home(), &entries).await.unwrap();
+    for (token_id, expected) in [
+        ("t1", Some(2)),
+        ("t2", Some(3)),
+        ("t3", None),
+        ("T1", None),
+        ("t1\0", None),
+    ] {
+        let found = tx.issue_entry(&home(), token_id).await.unwrap();
+        assert_eq!(found.map(|entry| entry.seq), expected, "{token_id:?}");
+    }
+    assert_eq!(tx.issue_entry(&other(), "t1").await.unwrap(), None);
+}
+
 pub(crate) async fn the_last_token_of_an_agent_is_found(store: &Store) {
     issuers(store).await;
     let mailer = agent("mailer").id;

@@ -105,7 +105,7 @@ pub(crate) async fn an_unknown_issuer_has_no_head(store: &Store) {
     let mut tx = write(store).await;
     assert_eq!(tx.lock_head(&unknown).await.unwrap(), None);
     assert_eq!(tx.head(&unknown).await.unwrap(), None);
-    let set = tx.set_head(&unknown, 1, &[1; 32]).await;
+    let set = tx.set_head(&unknown, (1, &[1; 32]), None).await;
     assert!(matches!(set, Err(StoreError::Corrupt { .. })), "{set:?}");
     let bumped = tx.bump_registry_version(&unknown, true).await;
     assert!(
@@ -121,6 +121,7 @@ pub(crate) async fn the_head_keeps_what_it_is_given(store: &Store) {
         hash: GENESIS,
         registry_version: 0,
         policy_version: 0,
+        newest_iat: UnixTime(0),
     };
     let mut tx = store.write().await.unwrap();
     assert_eq!(tx.lock_head(&home()).await.unwrap(), Some(first));
@@ -128,13 +129,18 @@ pub(crate) async fn the_head_keeps_what_it_is_given(store: &Store) {
     assert_eq!(tx.bump_registry_version(&home(), true).await.unwrap(), 2);
     assert_eq!(tx.bump_registry_version(&home(), false).await.unwrap(), 3);
     let hash = std::array::from_fn(|index| u8::try_from(index).unwrap());
-    tx.set_head(&home(), 300, &hash).await.unwrap();
+    let newest = Some(NOW.plus(5));
+    tx.set_head(&home(), (299, &hash), newest).await.unwrap();
+    // Neither an older one nor none takes it back.
+    tx.set_head(&home(), (299, &hash), Some(NOW)).await.unwrap();
+    tx.set_head(&home(), (300, &hash), None).await.unwrap();
     tx.commit().await.unwrap();
     let head = Head {
         seq: 300,
         hash,
         registry_version: 3,
         policy_version: 2,
+        newest_iat: NOW.plus(5),
     };
     assert_eq!(read(store).await.head(&home()).await.unwrap(), Some(head));
     assert_eq!(

@@ -16,6 +16,7 @@ mod key_consumers;
 mod keys;
 mod lineage;
 mod opening;
+mod plans;
 mod resources;
 mod roles;
 mod support;
@@ -49,6 +50,8 @@ conformance! {
         a_reader_cannot_write,
         a_reader_sees_one_moment,
         what_is_not_committed_is_gone,
+        what_a_failed_transaction_leaves_behind_is_outside_it,
+        strangers_reads_leave_connections_for_the_rest,
         who_waited_for_the_head_sees_the_suspension,
         heads_of_two_issuers_do_not_wait_for_each_other;
     issuers:
@@ -122,12 +125,14 @@ conformance! {
         delegations_are_found_by_the_subjects_that_they_take,
         what_a_delegation_speaks_of_has_a_name_removed_or_not;
     lineage:
-        a_revoked_token_takes_those_below_it,
-        a_revoked_delegation_takes_its_tokens_and_those_below,
-        a_mark_ends_earlier_tokens_and_only_moves_forward,
+        a_root_that_two_tokens_bring_is_one_row,
+        a_line_is_read_upward_to_its_root,
+        a_revoked_token_is_found_by_its_id,
+        a_mark_only_moves_forward_and_is_of_one_kind,
         revocations_go_when_the_tokens_would_have_expired,
         revocations_and_marks_are_read_in_pages,
-        lineage_reads_back_whole;
+        lineage_reads_back_whole,
+        what_has_expired_is_noticed_and_lineage_purged_in_portions;
     administrators:
         an_administrators_name_and_token_are_never_given_out_twice,
         an_administrator_is_revoked_once,
@@ -144,5 +149,7 @@ conformance! {
         entries_read_back_whole_and_in_order,
         entries_are_filtered,
         entries_are_filtered_by_several_things_at_once,
+        an_agents_tokens_and_other_entries_are_one_page,
+        the_entry_with_which_a_token_left_is_found,
         the_last_token_of_an_agent_is_found;
 }

@@ -90,7 +90,49 @@ pub(crate) async fn what_is_not_committed_is_gone(store: &Store) {
             .is_none()
     );
     assert!(tx.agent_by_name(&home(), "kept").await.unwrap().is_some());
-    store.ping().await.unwrap();
+}
+
+/// Dropped while all is well, or after a refusal: the connection serves the next, which sees what is.
+pub(crate) async fn what_a_failed_transaction_leaves_behind_is_outside_it(store: &Store) {
+    issuers(store).await;
+    for round in 1..=12 {
+        let mut tx = read(store).await;
+        assert!(tx.bump_registry_version(&home(), false).await.is_err());
+        drop(tx);
+        let mut tx = read(store).await;
+        tx.head(&home()).await.unwrap();
+        drop(tx);
+        let mut tx = read(store).await;
+        tx.head(&home()).await.unwrap();
+        tx.distrust();
+        let mut tx = write(store).await;
+        tx.lock_head(&home()).await.unwrap();
+        assert_eq!(tx.prove_write(&home()).await.unwrap(), round);
+        tx.commit().await.unwrap();
+        let mut tx = read(store).await;
+        assert_eq!(tx.write_proof(&home()).await.unwrap(), Some(round));
+        tx.rollback().await.unwrap();
+    }
+}
+
+pub(crate) async fn strangers_reads_leave_connections_for_the_rest(store: &Store) {
+    issuers(store).await;
+    let mut strangers = Vec::new();
+    for _ in 0..store.cold_reads() {
+        let mut tx = read(store).await;
+        tx.head(&home()).await.unwrap();
+        strangers.push(tx);
+    }
+    assert!(!strangers.is_empty());
+    let rest = tokio::time::timeout(Duration::from_secs(1), async {
+        let (mut first, mut second) = (read(store).await, read(store).await);
+        first.head(&home()).await.unwrap();
+        second.head(&home()).await.unwrap();
+        let mut tx = write(store).await;
+        tx.lock_head(&home()).await.unwrap();
+        tx.commit().await.unwrap();
+    });
+    rest.await.expect("two more readers and a writer");
 }
 
 /// The race that the lock is there for: a token's transaction that begins before a suspension commits

@@ -16,6 +16,7 @@ mod ledger;
 mod oauth2;
 mod process;
 mod readme;
+mod refusals;
 mod relying_party;
 mod review_token;
 mod revocation;

@@ -7,6 +7,7 @@ use super::discovery::Issuer;
 use super::verify::{check_signature, fetch_keys, refused};
 use crate::cli::error::CliError;
 use crate::cli::http;
+use crate::domain::trusted_issuer::trust_of_user;
 use crate::jose::jwt::CLOCK_SKEW_SECONDS;
 use crate::jose::{Claims, UnverifiedJws};
 use crate::ports::time::UnixTime;
@@ -61,24 +62,53 @@ pub(super) async fn check(
 
 /// Why the list ends a token; `None` when it does not.
 fn ended(list: &Map<String, Value>, claims: &Map<String, Value>, issuer: &str) -> Option<String> {
-    let jti = claims.get("jti");
-    let is_listed = list
-        .get("revoked")
-        .and_then(Value::as_array)
-        .is_some_and(|revoked| revoked.iter().any(|entry| entry.get("jti") == jti));
-    if is_listed || jti.is_none() {
+    let is_listed = |jti: &Value| {
+        list.get("revoked")
+            .and_then(Value::as_array)
+            .is_some_and(|revoked| revoked.iter().any(|entry| entry.get("jti") == Some(jti)))
+    };
+    if claims.get("jti").is_none_or(is_listed) {
         return Some("it was revoked".to_owned());
+    }
+    // One that does not name what it was made from is of an older version: the list cannot tell.
+    if claims.contains_key("act") && !claims.contains_key("txn") {
+        return Some("it does not name what it was made from; get a new one".to_owned());
+    }
+    // A delegated token names what it was made from: the root, and those between.
+    let entries = |name: &str| {
+        claims
+            .get(name)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
+    if claims
+        .get("txn")
+        .into_iter()
+        .chain(entries("parents"))
+        .any(is_listed)
+    {
+        return Some("a token that it was made from was revoked".to_owned());
     }
     // Without a time nobody can say that it is newer than a mark.
     let issued_at = claims.get("iat").and_then(Value::as_i64).unwrap_or(0);
+    let is_marked = |marks: &str, key: &str| {
+        list.get(marks)
+            .and_then(|marks| marks.get(key))
+            .and_then(Value::as_i64)
+            .is_some_and(|not_before| issued_at <= not_before)
+    };
+    if let Some(delegation) = entries("delegations")
+        .filter_map(Value::as_str)
+        .find(|delegation| is_marked("delegations", delegation))
+    {
+        return Some(format!(
+            "every earlier token of the delegation {delegation} was revoked"
+        ));
+    }
     principals(claims, issuer)
         .into_iter()
-        .find(|subject| {
-            list.get("not_before")
-                .and_then(|marks| marks.get(*subject))
-                .and_then(Value::as_i64)
-                .is_some_and(|not_before| issued_at <= not_before)
-        })
+        .find(|subject| is_marked("not_before", subject))
         .map(|subject| format!("every token of {subject} from before was revoked"))
 }
 
@@ -88,6 +118,13 @@ fn principals<'c>(claims: &'c Map<String, Value>, issuer: &str) -> Vec<&'c str> 
         .iter()
         .filter_map(|name| claims.get(*name).and_then(Value::as_str))
         .collect();
+    // All users of a trusted issuer at once.
+    principals.extend(
+        claims
+            .get("sub")
+            .and_then(Value::as_str)
+            .and_then(trust_of_user),
+    );
     let mut actor = claims.get("act");
     for _ in 0..ACTORS_READ {
         let Some(link) = actor else { break };
@@ -110,12 +147,45 @@ mod tests {
         let object = |value: Value| value.as_object().cloned().unwrap();
         let list = object(json!({
             "revoked": [{"jti": "gone", "exp": 9}],
-            "not_before": {"agent:a": 100, "user:okta:alice": 50},
+            "not_before": {"agent:a": 100, "user:okta:alice": 50, "user:azure:": 70},
+            "delegations": {"d1": 100},
         }));
         let act = |iss: &str, sub: &str| json!({"iss": iss, "sub": "agent:z", "act": {"iss": iss, "sub": sub}});
         for (claims, is_ended) in [
             (json!({"jti": "gone", "sub": "agent:b", "iat": 200}), true),
             (json!({"sub": "agent:b", "iat": 200}), true),
+            (
+                json!({"jti": "j", "txn": "gone", "sub": "agent:b", "iat": 200}),
+                true,
+            ),
+            (
+                json!({"jti": "j", "txn": "t", "parents": ["p", "gone"], "iat": 200}),
+                true,
+            ),
+            (
+                json!({"jti": "j", "txn": "t", "parents": ["p"], "iat": 200}),
+                false,
+            ),
+            (
+                json!({"jti": "j", "txn": "t", "delegations": ["d2", "d1"], "iat": 100}),
+                true,
+            ),
+            (
+                json!({"jti": "j", "txn": "t", "delegations": ["d2", "d1"], "iat": 101}),
+                false,
+            ),
+            (
+                json!({"jti": "j", "txn": "t", "delegations": ["d2"], "iat": 100}),
+                false,
+            ),
+            (
+                json!({"jti": "j", "sub": "user:azure:bob", "iat": 70}),
+                true,
+            ),
+            (
+                json!({"jti": "j", "sub": "user:azure2:bob", "iat": 70}),
+                false,
+            ),
             (json!({"jti": "j", "sub": "agent:a", "iat": 100}), true),
             (json!({"jti": "j", "sub": "agent:a"}), true),
             (json!({"jti": "j", "sub": "agent:a", "iat": 101}), false),

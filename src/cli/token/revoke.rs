@@ -51,13 +51,12 @@ fn print(ended: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ("revoked", text(ended, "revoked")),
         ("until", date(ended, "expires_at")),
     ])?;
-    let said = match ended["revoked"].as_u64() {
+    let said = match ended["revoked"].as_bool() {
         None => {
             "Every token of it up to that second is inactive now; it may get new ones from the next second on."
         }
-        Some(0) => "Nothing was left to revoke: it had expired, or was revoked before.",
-        Some(1) => "It is inactive now. Nothing had been made from it that still lived.",
-        Some(_) => "It is inactive now, and so is everything that was made from it.",
+        Some(false) => "Nothing was left to revoke: it had expired, or was revoked before.",
+        Some(true) => "It is inactive now, and so is everything that was made from it.",
     };
     session.printer.hint(said);
     if let Some(token_id) = ended["token_id"].as_str() {
@@ -73,11 +72,13 @@ pub(super) async fn list(page: &Page, session: &mut Session<'_>) -> Result<(), C
         .admin()?
         .list(&["revocations"], Query::default(), page)
         .await?;
-    let mut table = Table::new(&["KIND", "TOKEN OR SUBJECT", "REVOKED", "UNTIL"]);
+    let mut table = Table::new(&["KIND", "WHAT", "REVOKED", "UNTIL"]);
     for revocation in items(&answer, "items") {
         table.row([
             text(revocation, "kind"),
-            [text(revocation, "token_id"), text(revocation, "subject")].concat(),
+            ["token_id", "subject", "delegation"]
+                .map(|member| text(revocation, member))
+                .concat(),
             date(revocation, "revoked_at"),
             date(revocation, "expires_at"),
         ]);

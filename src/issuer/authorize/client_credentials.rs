@@ -14,6 +14,7 @@ use super::{Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType,
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::cache::Policy;
 use crate::issuer::dpop::ProvenKey;
+use crate::ports::time::UnixTime;
 
 /// A parsed request of this grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct Decision {
     pub with_id_token: bool,
 }
 
-/// Decides a request of a proven client; `proven` is the key that it proved to hold.
+/// Decides a request of a proven client at `now`; `proven` is the key that it proved to hold.
 ///
 /// # Errors
 /// [`AuthorizationError`], naming what is granted.
@@ -48,6 +49,7 @@ pub fn authorize(
     request: &ClientCredentialsRequest,
     proven: Option<&ProvenKey>,
     policy: &Policy,
+    now: UnixTime,
 ) -> Result<Authorization, AuthorizationError> {
     let agent = &client.aggregate().agent;
     let decision = decide(agent, request, policy)?;
@@ -69,7 +71,7 @@ pub fn authorize(
         jkt: None,
         delegated: None,
     };
-    authorization.bound_to(proven)
+    authorization.completed(proven, request.expires_in, now)
 }
 
 /// Decides what `agent` would get.

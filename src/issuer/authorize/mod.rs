@@ -15,6 +15,7 @@ use crate::domain::resource::Binding;
 use crate::domain::role::{GrantedScopes, Role};
 use crate::domain::scope::Scopes;
 use crate::jose::algorithm::SigningAlgorithm;
+use crate::ports::time::UnixTime;
 use crate::store::AgentAggregate;
 
 use super::authenticate::{ClientAuthMethod, SpentAssertion};
@@ -75,7 +76,7 @@ pub enum AuthorizationError {
 }
 
 /// What a decision rests on: the registry version it was made at, and the agents concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Basis {
     /// Everything the decision read is at least as new as this registry version.
     pub version: i64,
@@ -181,8 +182,60 @@ impl Authorization {
         self.jkt.as_deref()
     }
 
+    /// What the ledger needs of it, without a copy: its basis, what it spends, and for whom the agent acts.
+    pub(super) fn into_parts(self) -> (Basis, Vec<SpentAssertion>, Option<Box<Delegated>>) {
+        (self.basis, self.spends, self.delegated)
+    }
+
+    /// The same, complete: bound to the key that was proven, and ending with the agent and the credential that
+    /// proved it. Every grant ends here. `expires_in`: the life that was asked for, in seconds.
+    fn completed(
+        self,
+        proven: Option<&ProvenKey>,
+        expires_in: Option<i64>,
+        now: UnixTime,
+    ) -> Result<Self, AuthorizationError> {
+        self.ending_with_its_agent(expires_in, now)?
+            .bound_to(proven)
+    }
+
+    /// A token does not outlive the agent that gets it, nor the credential that proved that agent.
+    fn ending_with_its_agent(
+        mut self,
+        expires_in: Option<i64>,
+        now: UnixTime,
+    ) -> Result<Self, AuthorizationError> {
+        let aggregate = &self.aggregate;
+        let credential = aggregate
+            .credentials
+            .iter()
+            .find(|credential| credential.id == self.credential)
+            .and_then(|credential| credential.expires_at);
+        let Some(end) = aggregate
+            .agent
+            .expires_at
+            .into_iter()
+            .chain(credential)
+            .min()
+        else {
+            return Ok(self);
+        };
+        let remaining = end.since(now);
+        if self.lifetime <= remaining {
+            return Ok(self);
+        }
+        if remaining < 1 || expires_in.is_some() {
+            return Err(AuthorizationError::InvalidRequest(format!(
+                "expires_in must be at most {} seconds here: the agent, or the credential that it used, expires then",
+                remaining.max(0)
+            )));
+        }
+        self.lifetime = remaining;
+        Ok(self)
+    }
+
     /// The same, bound to the key that was proven. Where a key is owed there is nothing without it, and where
-    /// a binding would protect nothing there is nothing with it. Every grant ends here.
+    /// a binding would protect nothing there is nothing with it.
     fn bound_to(mut self, proven: Option<&ProvenKey>) -> Result<Self, AuthorizationError> {
         const OWED: &str =
             "must be bound to a key: send a proof of holding it in the header DPoP (RFC 9449)";

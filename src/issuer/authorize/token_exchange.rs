@@ -11,22 +11,22 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::actor::{ACTORS_MAX, Actor, ActorChain};
 use crate::domain::agent::Agent;
-use crate::domain::audit::AuditEntry;
-use crate::domain::claims::{AI_AGENT, USER, is_reserved_claim};
+use crate::domain::claims::{AI_AGENT, Origin, USER, is_reserved_claim};
 use crate::domain::delegation::{Delegation, PresentedSubject};
 use crate::domain::id::{DelegationId, TrustedIssuerId};
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{Scopes, join_scopes, parse_scopes};
-use crate::domain::trusted_issuer::{issuer_of_user, user_subject};
+use crate::domain::trusted_issuer::{CLAIM_MAX_BYTES, issuer_of_user, user_subject};
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::{AuthenticatedClient, Spent, SpentAssertion};
 use crate::issuer::cache::Policy;
 use crate::issuer::dpop::ProvenKey;
 use crate::issuer::external_token::{ExternalToken, ExternalTokenError, TrustedFor};
 use crate::issuer::federated::NoAgent;
+use crate::issuer::line::{Line, STEPS_MAX, Traced};
 use crate::issuer::own_token::OwnToken;
 use crate::ports::time::UnixTime;
-use crate::store::{AgentAggregate, StoreError};
+use crate::store::{AgentAggregate, LineageRow, StoreError};
 
 use super::client_credentials::{default_lifetime, max_lifetime, not_granted, target};
 use super::{
@@ -105,15 +105,31 @@ pub struct Delegated {
     pub token_type: TokenType,
 }
 
+impl Delegated {
+    /// Where the token comes from, as it says itself.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let above = self.parent.line.delegations();
+        let above = above.into_iter().filter(|id| *id != self.delegation);
+        Origin {
+            root_id: self.parent.line.root_id().to_owned(),
+            parents: self.parent.line.below_root().to_vec(),
+            delegations: std::iter::once(self.delegation.clone())
+                .chain(above)
+                .collect(),
+        }
+    }
+}
+
 /// The subject token of a delegated token, as the ledger judges it once more.
 #[derive(Clone, Debug)]
 pub struct ParentToken {
-    /// Its `jti`, or the reference of a token from outside.
-    pub id: String,
-    /// Its `iat`.
-    pub issued_at: UnixTime,
-    /// Whom it is about and who acts in it.
-    pub principals: Vec<String>,
+    /// What can end it.
+    pub line: Line,
+    /// Its row, when it is a root: recorded with the first token that is made from it.
+    pub root: Option<LineageRow>,
+    /// Exchanges since its root.
+    pub depth: i64,
 }
 
 /// Why an exchange is refused, with what the audit should know of it.
@@ -148,6 +164,9 @@ struct VerifiedSubject {
     trusted_issuer: Option<TrustedIssuerId>,
     attributes: BTreeMap<String, String>,
     claims: Map<String, Value>,
+    /// The claims that a trusted issuer's signature proved of the subject; those of our own tokens are not
+    /// among them.
+    proven: Map<String, Value>,
     actors: ActorChain,
     /// Audience and scopes of a token of ours, and of those that it was made from.
     passed_on: Vec<(String, Scopes)>,
@@ -187,7 +206,7 @@ impl Issuer {
         let subject = self.subject_token(client, request, &policy, now).await?;
         let known = (
             subject.subject.as_str(),
-            subject.parent.id.as_str(),
+            subject.parent.line.token_id(),
             &subject.actors,
         );
         let facts = facts(request, Some(known));
@@ -199,7 +218,7 @@ impl Issuer {
                 ExchangeError::Unavailable(source) => ExchangeError::Unavailable(source),
             })?;
         let mut authorization = decide(client, request, &subject, (proven_jkt, now), &policy)
-            .and_then(|authorization| authorization.bound_to(proven))
+            .and_then(|authorization| authorization.completed(proven, request.expires_in, now))
             .map_err(|error| refused(error, facts))?;
         authorization
             .spends
@@ -266,16 +285,13 @@ impl Issuer {
             }
             concerned.push(agent);
         }
-        let Some(passed_on) = self.passed_on(&token).await? else {
-            return Err(refused(format!(
-                "subject_token: it was made in more than {STEPS_MAX} steps"
-            )));
-        };
+        let traced = self.traced(&token).await?;
+        let origin = traced_origin(&token, traced).map_err(refused)?;
         let trusted_issuer = match token.subject_profile.as_str() {
-            USER => origin(&token.subject, policy),
+            USER => trusted_issuer_of(&token.subject, policy),
             _ => None,
         };
-        let mut subject = own_subject(token, subject_agent, (concerned, passed_on), &self.url);
+        let mut subject = own_subject(token, subject_agent, (concerned, origin));
         subject.trusted_issuer = trusted_issuer;
         Ok(subject)
     }
@@ -339,42 +355,11 @@ impl Issuer {
         Ok(None)
     }
 
-    /// Audience and scopes of a token and of every token of ours that it was made from; `None` when those are
-    /// more than [`STEPS_MAX`].
-    async fn passed_on(
-        &self,
-        token: &OwnToken,
-    ) -> Result<Option<Vec<(String, Scopes)>>, StoreError> {
-        let mut passed_on = vec![(token.audience.clone(), token.scopes.clone())];
-        if token.actors.is_empty() {
-            return Ok(Some(passed_on));
-        }
-        let mut tx = self.store.read().await?;
-        let mut steps = 0;
-        let mut below = tx.lineage(&self.id, &token.token_id).await?;
-        while let Some(row) = below {
-            steps += 1;
-            if steps > STEPS_MAX {
-                tx.rollback().await?;
-                return Ok(None);
-            }
-            if let Some(entry) = self.issue_entry(&mut tx, &row.parent_id).await? {
-                passed_on.push(audience_and_scopes(&entry)?);
-            }
-            below = tx.lineage(&self.id, &row.parent_id).await?;
-        }
-        tx.rollback().await?;
-        Ok(Some(passed_on))
-    }
-
     async fn is_revoked(&self, token: &OwnToken) -> Result<bool, StoreError> {
-        let mut tx = self.store.read().await?;
-        let principals = token.principals(&self.url);
-        let is_revoked = tx
-            .is_token_revoked(&self.id, &token.token_id, &principals, token.issued_at)
-            .await?;
+        let (mut tx, _) = self.read().await?;
+        let is_ended = self.is_ended(&mut tx, token).await?;
         tx.rollback().await?;
-        Ok(is_revoked)
+        Ok(is_ended)
     }
 
     /// The agent with that subject, removed ones too.
@@ -382,30 +367,109 @@ impl Issuer {
         &self,
         subject: &str,
     ) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
-        let mut tx = self.store.read().await?;
-        let name = tx.agent_name_by_subject(&self.id, subject).await?;
-        tx.rollback().await?;
-        match name {
-            Some(name) => self.registry.agent(&self.store, &self.id, &name).await,
-            None => Ok(None),
+        let name = match self.registry.name_of(subject) {
+            Some(name) => Some(name),
+            None => {
+                let (mut tx, _) = self.read().await?;
+                let name = tx.agent_name_by_subject(&self.id, subject).await?;
+                tx.rollback().await?;
+                name
+            }
+        };
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let agent = self.registry.agent(&self.store, &self.id, &name).await?;
+        if agent.is_some() {
+            self.registry.note_name(subject, &name);
         }
+        Ok(agent)
     }
 }
 
-/// Most tokens on the way from a subject token to its root. Actors are [`ACTORS_MAX`] at most, but one that
-/// exchanges its own token adds none: without an end the way would be as long as its patience.
-const STEPS_MAX: usize = 128;
+/// What a subject token of ours brings along from those that it was made from.
+struct SubjectOrigin {
+    parent: ParentToken,
+    passed_on: Vec<(String, Scopes)>,
+    proven: Map<String, Value>,
+}
 
-/// What the audit has of a token that was issued.
-fn audience_and_scopes(entry: &AuditEntry) -> Result<(String, Scopes), StoreError> {
-    let damaged = || StoreError::corrupt(format!("audit entry {}: its detail", entry.seq));
-    let detail: Value = serde_json::from_str(&entry.draft.detail).map_err(|_| damaged())?;
-    let text = |name: &str| detail[name].as_str().ok_or_else(damaged);
-    let scopes = match text("scope")? {
-        "" => Scopes::new(),
-        scopes => parse_scopes(scopes).map_err(|_| damaged())?,
-    };
-    Ok((text("aud")?.to_owned(), scopes))
+/// What the rows of a token's line say. A token of ours that is a root says it itself.
+fn traced_origin(token: &OwnToken, traced: Option<Traced>) -> Result<SubjectOrigin, String> {
+    const UNKNOWN: &str =
+        "subject_token: what it was made from is not known any more; get a new one";
+    let Traced { line, rows } = traced.ok_or_else(|| UNKNOWN.to_owned())?;
+    let mut passed_on = vec![(token.audience.clone(), token.scopes.clone())];
+    let mut proven = Map::new();
+    for row in &rows {
+        if let Some(claims) = &row.proven {
+            if row.subject != token.subject {
+                return Err(UNKNOWN.to_owned());
+            }
+            proven = claims
+                .iter()
+                .map(|(name, value)| (name.clone(), Value::from(value.clone())))
+                .collect();
+            continue;
+        }
+        // A row of an older version does not say what may be passed on.
+        if row.audience.is_empty() {
+            return Err(UNKNOWN.to_owned());
+        }
+        let scopes = match row.scopes.as_str() {
+            "" => Scopes::new(),
+            scopes => parse_scopes(scopes).map_err(|_| UNKNOWN.to_owned())?,
+        };
+        passed_on.push((row.audience.clone(), scopes));
+    }
+    let depth = rows.first().map_or(0, |row| row.depth);
+    if depth >= STEPS_MAX {
+        return Err(format!(
+            "subject_token: it was made in {depth} exchanges, and {STEPS_MAX} are the most; exchange a token that is nearer to the first"
+        ));
+    }
+    let root = rows.is_empty().then(|| LineageRow {
+        token_id: token.token_id.clone(),
+        made: None,
+        root_id: token.token_id.clone(),
+        depth: 0,
+        subject: token.subject.clone(),
+        audience: token.audience.clone(),
+        scopes: join_scopes(&token.scopes),
+        proven: None,
+        issued_at: token.issued_at,
+        expires_at: token.expires_at,
+    });
+    Ok(SubjectOrigin {
+        parent: ParentToken { line, root, depth },
+        passed_on,
+        proven,
+    })
+}
+
+/// The row of a token from outside, the root of all that is made from it, with the claims that later
+/// exchanges may ask for: strings that a delegation can name.
+fn outside_root(token: &ExternalToken, subject: &str, issued_at: UnixTime) -> LineageRow {
+    let proven = token
+        .claims
+        .other
+        .iter()
+        .filter(|(name, _)| name.len() <= CLAIM_MAX_BYTES)
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .filter(|(_, value)| value.len() <= CLAIM_MAX_BYTES)
+        .collect();
+    LineageRow {
+        token_id: token.reference.clone(),
+        made: None,
+        root_id: token.reference.clone(),
+        depth: 0,
+        subject: subject.to_owned(),
+        audience: String::new(),
+        scopes: String::new(),
+        proven: Some(proven),
+        issued_at,
+        expires_at: token.expires_at,
+    }
 }
 
 /// What is said of a bound token that comes without a proof of its key.
@@ -459,7 +523,7 @@ fn external_fault(what: &str, error: ExternalTokenError, facts: Value) -> Exchan
 }
 
 /// The trusted issuer that the user of a token of ours came from.
-fn origin(user: &str, policy: &Policy) -> Option<TrustedIssuerId> {
+fn trusted_issuer_of(user: &str, policy: &Policy) -> Option<TrustedIssuerId> {
     let name = issuer_of_user(user)?;
     policy
         .trusted_issuers
@@ -504,8 +568,7 @@ fn check_presentable(
 fn own_subject(
     token: OwnToken,
     agent: Option<Arc<AgentAggregate>>,
-    (concerned, passed_on): (Vec<Arc<AgentAggregate>>, Vec<(String, Scopes)>),
-    issuer: &str,
+    (concerned, origin): (Vec<Arc<AgentAggregate>>, SubjectOrigin),
 ) -> VerifiedSubject {
     let attributes = match &agent {
         Some(_) => BTreeMap::new(),
@@ -519,23 +582,20 @@ fn own_subject(
             .collect(),
     };
     VerifiedSubject {
-        profile: token.subject_profile.clone(),
+        profile: token.subject_profile,
         agent,
         concerned,
         trusted_issuer: None,
         attributes,
-        actors: token.actors.clone(),
-        parent: ParentToken {
-            id: token.token_id.clone(),
-            issued_at: token.issued_at,
-            principals: token.principals(issuer),
-        },
-        passed_on,
+        actors: token.actors,
+        parent: origin.parent,
+        passed_on: origin.passed_on,
         expires_at: token.expires_at,
         jkt: token.jkt,
         spends: None,
         subject: token.subject,
         claims: token.claims.other,
+        proven: origin.proven,
     }
 }
 
@@ -571,25 +631,30 @@ fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
     let jkt = confirmation(&token.claims.other)
         .map_err(|problem| format!("subject_token: {problem}"))?
         .map(str::to_owned);
+    // One that does not say when it was made cannot be shown to be newer than a revocation, nor how long it lives.
+    let Some(issued_at) = token.claims.issued_at else {
+        return Err("subject_token: it has no iat, which a subject token must have".to_owned());
+    };
+    let parent = ParentToken {
+        line: Line::of_root(token.reference.clone(), vec![subject.clone()], issued_at),
+        root: Some(outside_root(&token, &subject, issued_at)),
+        depth: 0,
+    };
     let actors = foreign_actors(&token)?;
     Ok(VerifiedSubject {
         profile: USER.to_owned(),
         agent: None,
         concerned: Vec::new(),
-        trusted_issuer: Some(token.trusted.id),
+        trusted_issuer: Some(token.trusted.id.clone()),
         attributes,
         actors,
         passed_on: Vec::new(),
-        parent: ParentToken {
-            id: token.reference,
-            // One that does not say when it was made cannot be shown to be newer than a revocation.
-            issued_at: token.claims.issued_at.unwrap_or_default(),
-            principals: vec![subject.clone()],
-        },
+        parent,
         expires_at: token.expires_at,
         jkt,
         spends: token.spends,
         subject,
+        proven: token.claims.other.clone(),
         claims: token.claims.other,
     })
 }
@@ -623,7 +688,7 @@ fn decide(
             held.subject.matches(PresentedSubject {
                 subject: &subject.subject,
                 trusted_issuer: subject.trusted_issuer.as_ref(),
-                claims: &subject.claims,
+                claims: &subject.proven,
             })
         })
         .collect();

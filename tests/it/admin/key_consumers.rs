@@ -96,8 +96,10 @@ async fn a_new_key_does_not_sign_before_its_consumer_has_acknowledged_it() {
     after(&issuer, PUBLISH_AHEAD).await;
     after(&issuer, 7 * 86_400).await;
     assert_eq!(kids(&issuer, "ES256", "active").await, old);
-    let ready = issuer.admin_raw(Method::GET, "/readyz", &[], "").await;
-    assert_ne!(ready.status, 503, "who waits is ready");
+    assert_eq!(
+        super::readiness::readyz(&issuer).await,
+        r#"200 {"status":"ready"}"#
+    );
     let refused = post(&issuer, "/keys/rotate", json!({ "algorithm": "ES256" })).await;
     assert_problem(
         &refused,

@@ -12,6 +12,7 @@ mod inputs;
 mod key_consumers;
 mod keys_and_settings;
 mod openapi;
+mod readiness;
 mod resources;
 
 use firman::domain::administrator::{Administrator, AdministratorRole};

@@ -166,7 +166,7 @@ fn a_delegation_is_suspended_resumed_moved_and_revoked() {
     created     [TIME]
     id          [ID]
     ----- stderr
-    Suspended: no further token is made under it. There was no token to end.
+    Suspended: no further token is made under it. All tokens issued under it have ended, with everything made from them.
     Next: firman delegation resume [ID]
     ");
     assert_snapshot!(live.run(&format!("delegation resume {id}")), @"
@@ -200,7 +200,7 @@ fn a_delegation_is_suspended_resumed_moved_and_revoked() {
     created     [TIME]
     id          [ID]
     ----- stderr
-    Revoked. There was no token to end.
+    Revoked. All tokens issued under it have ended, with everything made from them.
     ");
     assert_snapshot!(live.run(&format!("delegation edit {id} --for 7230s")), @"
     exit code 1

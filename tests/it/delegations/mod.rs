@@ -8,11 +8,11 @@ mod shown;
 
 use std::collections::BTreeMap;
 
-use firman::domain::id::{AgentId, DelegationId, IssuerId, TrustedIssuerId};
+use firman::domain::id::{IssuerId, TrustedIssuerId};
 use firman::domain::name::Name;
 use firman::domain::trusted_issuer::{JtiPolicy, KeySource, TrustDefinition, TrustedIssuer};
 use firman::ports::time::UnixTime;
-use firman::store::{LineageRow, Tx};
+use firman::store::Tx;
 use firman::testing::{START, TestIssuer};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -72,34 +72,14 @@ async fn write(issuer: &TestIssuer) -> (Tx, IssuerId) {
     (tx, id)
 }
 
-/// Notes tokens as made under a delegation: `(jti, made from, seconds until it expires)`.
-async fn tokens_under(issuer: &TestIssuer, path: &str, tokens: &[(&str, &str, i64)]) {
-    let delegation = path.trim_start_matches("/delegations/");
-    let (mut tx, id) = write(issuer).await;
-    for (token_id, parent_id, lasts) in tokens {
-        let row = LineageRow {
-            token_id: (*token_id).to_owned(),
-            parent_id: (*parent_id).to_owned(),
-            delegation: DelegationId::from_text(delegation),
-            subject: "agent:triage".to_owned(),
-            actor: AgentId::from_text("mailer"),
-            issued_at: UnixTime(START),
-            expires_at: UnixTime(START).plus(*lasts),
-        };
-        tx.insert_lineage(&id, &row).await.expect("a store");
-    }
-    tx.commit().await.expect("a store");
-}
-
-/// The ids of the revoked tokens.
-async fn revoked_tokens(issuer: &TestIssuer) -> Vec<String> {
-    let (mut tx, id) = write(issuer).await;
-    let revoked = tx
-        .revoked_tokens(&id, UnixTime(0), None, 1000)
-        .await
-        .expect("a store");
-    tx.rollback().await.expect("a store");
-    revoked.into_iter().map(|token| token.token_id).collect()
+/// The mark that ends the tokens made under a delegation: up to which second after the start.
+async fn ended_until(issuer: &TestIssuer, path: &str) -> Option<i64> {
+    let list = get(issuer, "/revocations").await.json();
+    let id = path.trim_start_matches("/delegations/");
+    let items = list["items"].as_array().expect("a list");
+    let mark = items.iter().find(|item| item["delegation"] == id)?;
+    assert_eq!(mark["kind"], "delegation");
+    Some(mark["revoked_at"].as_i64().expect("a time") - START)
 }
 
 /// Makes an issuer known, trusted with subjects or with nothing.

@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 
 use crate::oauth2::{
     Answers, Distinct, assert_endpoint_headers, assert_tokens_issued, audited, audited_in_time,
-    basic, by_basic, granted, mail_issuer, mail_issuer_on_postgres, refusal,
+    basic, by_basic, granted, mail_issuer, mail_issuer_on_postgres, refusal, told_in_time,
 };
 
 /// The key that most proofs are made with.

@@ -229,7 +229,7 @@ async fn a_client_id_that_the_token_is_not_for_and_one_that_nobody_has_get_the_s
     assert_eq!(known, unknown);
     assert_snapshot!(known, @r#"401 {"error":"invalid_client","error_description":"no live federated credential of the client that client_id names matches the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:prod"}"#);
     let entries = {
-        issuer.issuer().flush_unproven();
+        issuer.issuer().flush_refusals();
         audited_in_time(&issuer, "client.refused", 2).await
     };
     let targets: Vec<&str> = entries

@@ -208,6 +208,31 @@ pub(crate) async fn audited(issuer: &TestIssuer, event: &str) -> Vec<AuditEntry>
     entries
 }
 
+/// The entries of refusals, once they stand for `refusals`: equal ones are folded until the interval ends.
+/// Each is short.
+pub(crate) async fn told_in_time(
+    issuer: &TestIssuer,
+    event: &str,
+    refusals: u64,
+) -> Vec<AuditEntry> {
+    let began = Instant::now();
+    loop {
+        let entries = audited(issuer, event).await;
+        let mut told = 0;
+        for entry in &entries {
+            assert!(entry.draft.detail.len() <= 256, "{entry:?}");
+            let detail: Value = serde_json::from_str(&entry.draft.detail).unwrap();
+            told += detail["count"].as_u64().unwrap_or(1);
+        }
+        if told >= refusals {
+            assert_eq!(told, refusals, "{entries:#?}");
+            return entries;
+        }
+        assert!(began.elapsed() < DEADLINE, "{event}: only {entries:#?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Waits until there are `count` audit entries of an event: refusals are written behind the answer.
 pub(crate) async fn audited_in_time(
     issuer: &TestIssuer,

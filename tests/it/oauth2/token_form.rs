@@ -456,7 +456,7 @@ resource: 400 {"error":"invalid_target","error_description":"https://mail.exampl
         .await
         .assert_issued();
     // Refusals reach the audit with whatever the caller said.
-    issuer.issuer().flush_unproven();
+    issuer.issuer().flush_refusals();
     audited_in_time(&issuer, "client.refused", STRANGE.len()).await;
     audited_in_time(&issuer, "token.refused", 1).await;
 }
@@ -504,7 +504,7 @@ async fn te_034_control_characters_in_a_client_id_become_one_audit_entry_each_es
             REFUSED
         );
     }
-    issuer.issuer().flush_unproven();
+    issuer.issuer().flush_refusals();
     let entries = audited_in_time(&issuer, "client.refused", ids.len()).await;
     let shown: Vec<String> = entries
         .iter()

@@ -9,6 +9,7 @@ use firman::issuer::change::Touches;
 use firman::jose::digest::decode_base64url;
 use firman::testing::{START, TestKey, decoded_part};
 use insta::assert_snapshot;
+use reqwest::Method;
 
 use super::*;
 
@@ -151,4 +152,71 @@ async fn openid_adds_an_id_token_for_the_client_with_a_number_and_an_audit_entry
         recorded(audited(&issuer, "id_token.issued").await),
         [id["jti"].clone()]
     );
+}
+
+#[tokio::test]
+async fn a_token_does_not_outlive_the_credential_that_proved_its_agent_nor_the_agent() {
+    let issuer = mail_issuer().await;
+    let agent = issuer.agent("mailer").role("mailer").with_secret().await;
+    let new = json!({ "kind": "client_secret", "expires_in": 300 });
+    let added = issuer
+        .admin(Method::POST, "/agents/mailer/credentials", Some(&new))
+        .await
+        .json();
+    let short = added["client_secret"].as_str().unwrap();
+    let life = |answer: Answer| {
+        let claims = answer.claims();
+        assert_eq!(
+            answer.json()["expires_in"],
+            claims["exp"].as_i64().unwrap() - START
+        );
+        claims["exp"].as_i64().unwrap() - START
+    };
+    assert_eq!(life(by_basic(&issuer, "mailer", short, &[]).await), 300);
+    let asked = [("expires_in", "301")];
+    let refused = by_basic(&issuer, "mailer", short, &asked).await;
+    assert_snapshot!(refused, @r#"400 {"error":"invalid_request","error_description":"expires_in must be at most 300 seconds here: the agent, or the credential that it used, expires then"}"#);
+    // Another credential of the same agent has its own end.
+    assert_eq!(
+        life(by_basic(&issuer, "mailer", agent.secret(), &[]).await),
+        900
+    );
+    let edit = json!({ "expires_in": 120 });
+    let edited = issuer
+        .admin(Method::PATCH, "/agents/mailer", Some(&edit))
+        .await;
+    assert_eq!(edited.status, 200, "{edited}");
+    assert_eq!(
+        life(by_basic(&issuer, "mailer", agent.secret(), &[]).await),
+        120
+    );
+    assert_eq!(life(by_basic(&issuer, "mailer", short, &[]).await), 120);
+}
+
+#[tokio::test]
+async fn a_decision_that_goes_stale_again_and_again_is_made_until_it_holds() {
+    let issuer = std::sync::Arc::new(mail_issuer().await);
+    let agent = issuer.agent("mailer").role("mailer").with_secret().await;
+    let changing = {
+        let issuer = std::sync::Arc::clone(&issuer);
+        tokio::spawn(async move {
+            for change in 0..40 {
+                let body = json!({ "description": format!("change {change}") });
+                let edited = issuer
+                    .admin(Method::PATCH, "/roles/mailer", Some(&body))
+                    .await;
+                assert_eq!(edited.status, 200, "{edited}");
+            }
+        })
+    };
+    let mut asked = 0;
+    while !changing.is_finished() {
+        let answers = (0..4).map(|_| by_basic(&issuer, &agent.name, agent.secret(), &[]));
+        for answer in answers {
+            let _ = answer.await.assert_issued();
+            asked += 1;
+        }
+    }
+    changing.await.unwrap();
+    assert!(asked >= 4, "{asked}");
 }

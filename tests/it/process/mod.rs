@@ -9,6 +9,7 @@
 mod bad_start;
 mod crash;
 mod exec;
+mod faults;
 mod log;
 mod stop;
 mod watch;

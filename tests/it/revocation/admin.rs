@@ -114,6 +114,7 @@ async fn a_page_that_the_list_never_gave_is_refused() {
     for query in [
         "?cursor=x",
         &format!("?cursor={forged}"),
+        &format!("?cursor={}", base64url(b"revocations:subjects:a")),
         "?limit=0",
         "?limit=201",
     ] {
@@ -124,12 +125,19 @@ async fn a_page_that_the_list_never_gave_is_refused() {
     }
 }
 
+/// A token about `subject` that `printer` got by exchange.
+fn delegated(issuer: &TestIssuer, subject: &str) -> String {
+    let claims = json!({"jti": "delegated", "sub": subject, "client_id": "printer",
+        "acting_agent": "agent:printer", "act": act(issuer, &["agent:printer"])});
+    signed(issuer, "at+jwt", claims)
+}
+
 #[tokio::test]
 async fn a_token_ends_by_its_id_with_what_was_made_from_it() {
     let (issuer, mailer, printer) = two_agents().await;
     let (root, below) = (
         token_of(&issuer, &mailer).await,
-        token_of(&issuer, &printer).await,
+        delegated(&issuer, "agent:mailer"),
     );
     note_parent(
         &issuer,
@@ -141,10 +149,10 @@ async fn a_token_ends_by_its_id_with_what_was_made_from_it() {
     .await;
     let shown = |answer: &Answer| answer.to_string().replace(&jti(&root), "JTI");
     let body = json!({"token_id": jti(&root)});
-    assert_snapshot!(shown(&post(&issuer, body.clone()).await), @r#"200 {"token_id":"JTI","subject":"agent:mailer","expires_at":1800000900,"revoked":2}"#);
+    assert_snapshot!(shown(&post(&issuer, body.clone()).await), @r#"200 {"token_id":"JTI","subject":"agent:mailer","expires_at":1800000900,"revoked":true}"#);
     assert!(!is_active(&issuer, &mailer, &root).await);
     assert!(!is_active(&issuer, &printer, &below).await);
-    assert_snapshot!(shown(&post(&issuer, body).await), @r#"200 {"token_id":"JTI","subject":"agent:mailer","expires_at":1800000900,"revoked":0}"#);
+    assert_snapshot!(shown(&post(&issuer, body).await), @r#"200 {"token_id":"JTI","subject":"agent:mailer","expires_at":1800000900,"revoked":false}"#);
     let revoked = audited(&issuer, "token.revoked").await;
     assert_eq!(revoked.len(), 1);
     assert_eq!(revoked[0].draft.actor, "administrator:bootstrap");
@@ -153,7 +161,7 @@ async fn a_token_ends_by_its_id_with_what_was_made_from_it() {
     let late = token_of(&issuer, &mailer).await;
     issuer.clock.advance(931);
     let answer = post(&issuer, json!({"token_id": jti(&late)})).await;
-    assert_eq!(answer.json()["revoked"], 0, "{answer}");
+    assert_eq!(answer.json()["revoked"], false, "{answer}");
 }
 
 #[tokio::test]
@@ -161,7 +169,7 @@ async fn a_whole_token_is_taken_and_kept_nowhere() {
     let (issuer, mailer, _) = two_agents().await;
     let token = token_of(&issuer, &mailer).await;
     let answer = post(&issuer, json!({"token": token})).await;
-    assert_snapshot!(answer.to_string().replace(&jti(&token), "JTI"), @r#"200 {"token_id":"JTI","subject":"agent:mailer","expires_at":1800000900,"revoked":1}"#);
+    assert_snapshot!(answer.to_string().replace(&jti(&token), "JTI"), @r#"200 {"token_id":"JTI","subject":"agent:mailer","expires_at":1800000900,"revoked":true}"#);
     assert!(!is_active(&issuer, &mailer, &token).await);
     let signature = token.rsplit('.').next().unwrap();
     let trail = issuer
@@ -181,6 +189,15 @@ async fn all_tokens_of_a_subject_so_far_end_and_later_ones_live() {
         "at+jwt",
         json!({"sub": "user:okta:alice", "act": act(&issuer, &["agent:mailer"])}),
     );
+    note_parent(
+        &issuer,
+        &jti(&acting),
+        "okta:1",
+        "mailer",
+        "user:okta:alice",
+    )
+    .await;
+    assert!(is_active(&issuer, &printer, &acting).await);
     assert_snapshot!(post(&issuer, json!({"subject": "agent:mailer"})).await, @r#"200 {"subject":"agent:mailer","expires_at":1800043230,"not_before":1800000000}"#);
     for token in [&own, &acting] {
         assert!(!is_active(&issuer, &printer, token).await);
@@ -197,8 +214,10 @@ async fn all_tokens_of_a_subject_so_far_end_and_later_ones_live() {
     let for_alice = signed(
         &issuer,
         "at+jwt",
-        json!({"sub": "user:okta:alice", "iat": START + 1, "act": act(&issuer, &["agent:mailer"])}),
+        json!({"jti": "for-alice", "sub": "user:okta:alice", "iat": START + 1,
+            "act": act(&issuer, &["agent:mailer"])}),
     );
+    note_parent(&issuer, "for-alice", "okta:1", "mailer", "user:okta:alice").await;
     assert!(is_active(&issuer, &printer, &for_alice).await);
     assert_eq!(
         post(&issuer, json!({"subject": "user:okta:alice"}))
@@ -212,7 +231,7 @@ async fn all_tokens_of_a_subject_so_far_end_and_later_ones_live() {
 #[tokio::test]
 async fn what_was_made_from_a_token_from_outside_ends_by_the_name_that_stands_for_it() {
     let (issuer, _, printer) = two_agents().await;
-    let token = token_of(&issuer, &printer).await;
+    let token = delegated(&issuer, "user:okta:alice");
     note_parent(
         &issuer,
         &jti(&token),
@@ -222,12 +241,12 @@ async fn what_was_made_from_a_token_from_outside_ends_by_the_name_that_stands_fo
     )
     .await;
     let answer = post(&issuer, json!({"token_id": "okta:2f5c"})).await;
-    assert_snapshot!(answer, @r#"200 {"token_id":"okta:2f5c","subject":"user:okta:alice","expires_at":1800043230,"revoked":2}"#);
+    assert_snapshot!(answer, @r#"200 {"token_id":"okta:2f5c","subject":"user:okta:alice","expires_at":1800000900,"revoked":true}"#);
     assert!(!is_active(&issuer, &printer, &token).await);
 }
 
 #[tokio::test]
-async fn the_list_has_tokens_then_subjects_in_pages_and_entries_leave_in_time() {
+async fn the_list_has_tokens_then_subjects_then_delegations_in_pages_and_entries_leave_in_time() {
     let (issuer, mailer, _) = two_agents().await;
     for _ in 0..3 {
         let token = token_of(&issuer, &mailer).await;
@@ -236,6 +255,14 @@ async fn the_list_has_tokens_then_subjects_in_pages_and_entries_leave_in_time() 
             200
         );
     }
+    let new = json!({"actor": "printer", "subject": "agent:mailer", "resource": "mail", "expires_in": 90});
+    let added = issuer
+        .admin(Method::POST, "/delegations", Some(&new))
+        .await
+        .json();
+    let id = added["id"].as_str().unwrap();
+    let path = format!("/delegations/{id}/suspend");
+    assert_eq!(issuer.admin(Method::POST, &path, None).await.status, 200);
     suspend(&issuer, "mailer").await;
     assert_eq!(
         post(&issuer, json!({"subject": "agent:printer"}))
@@ -248,9 +275,20 @@ async fn the_list_has_tokens_then_subjects_in_pages_and_entries_leave_in_time() 
         .iter()
         .map(|entry| entry["kind"].as_str().unwrap())
         .collect();
-    assert_eq!(kinds, ["token", "token", "token", "subject", "subject"]);
+    assert_eq!(
+        kinds,
+        [
+            "token",
+            "token",
+            "token",
+            "subject",
+            "subject",
+            "delegation"
+        ]
+    );
+    assert_eq!(whole[5]["delegation"], id);
     assert_snapshot!(whole[3], @r#"{"expires_at":1800043230,"kind":"subject","revoked_at":1800000000,"subject":"agent:mailer"}"#);
-    for limit in 1..=6 {
+    for limit in 1..=7 {
         assert_eq!(listed(&issuer, limit).await, whole, "{limit}");
     }
     issuer.clock.advance(930);

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::oauth2::{Answers, Distinct, REFUSED, audited, audited_in_time, refusal};
+use crate::oauth2::{Answers, Distinct, REFUSED, audited, refusal, told_in_time};
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
@@ -195,7 +195,8 @@ async fn an_assertion_is_good_once_for_all_endpoints_together() {
         &ask_with_assertion(&issuer, "introspect", &bought, &token).await,
     ));
     assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
-    let refused = audited_in_time(&issuer, "token.refused", 4).await;
+    issuer.issuer().flush_refusals();
+    let refused = told_in_time(&issuer, "token.refused", 4).await;
     assert_snapshot!(refused[0].draft.detail, @r#"{"error":"invalid_client","reason":"the assertion was used before"}"#);
     assert!(is_active(&issuer, &mailer, &token).await);
 }
@@ -255,6 +256,7 @@ async fn a_token_lives_only_while_every_agent_in_it_does() {
         json!({"jti": "beside", "sub": "user:okta:alice", "act": outer}),
     );
     for token in [&token, &beside] {
+        note_parent(&issuer, &jti(token), "okta:1", "mailer", "user:okta:alice").await;
         assert!(is_active(&issuer, &printer, token).await);
     }
     suspend(&issuer, "sender").await;
@@ -328,6 +330,7 @@ async fn a_good_token_is_told_whole_to_those_whom_it_concerns() {
         json!({"sub": "user:okta:alice", "sub_profile": "user", "cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"},
                "act": act(&issuer, &["agent:mailer", "agent:printer"])}),
     );
+    note_parent(&issuer, &jti(&bound), "okta:1", "mailer", "user:okta:alice").await;
     assert_snapshot!(shown(&introspect(&issuer, &printer, &bound).await, &bound), @r#"200 {"act":{"act":{"iss":"ISSUER","sub":"agent:printer","sub_profile":"ai_agent"},"iss":"ISSUER","sub":"agent:mailer","sub_profile":"ai_agent"},"acting_agent":"agent:mailer","active":true,"aud":"https://mail.example","client_id":"mailer","cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"},"exp":1800000900,"iat":1800000000,"iss":"ISSUER","jti":"JTI","nbf":1800000000,"scope":"read","sub":"user:okta:alice","sub_profile":"user","token_type":"DPoP"}"#);
     // An ID token is for its client and opens nothing.
     let id_token = signed(&issuer, "JWT", json!({"aud": "mailer", "scope": ""}));

@@ -1,7 +1,10 @@
 //! `GET /oauth2/revocations`: the signed list.
 
+use std::time::{Duration, Instant};
+
 use firman::jose::{Claims, PublicJwkSet, UnverifiedJws};
 use insta::assert_snapshot;
+use sqlx::Connection as _;
 
 use super::*;
 use crate::oauth2::{Distinct, refusal};
@@ -85,7 +88,7 @@ async fn the_list_is_taken_for_nothing_else() {
 async fn the_list_tells_tokens_and_subjects_and_is_signed_by_the_issuer() {
     let (issuer, mailer, _) = two_agents().await;
     let empty = claims(&issuer).await;
-    assert_snapshot!(empty.to_string().replace(&issuer.url, "ISSUER"), @r#"{"complete":true,"exp":1800003600,"iat":1800000000,"iss":"ISSUER","not_before":{},"revoked":[]}"#);
+    assert_snapshot!(empty.to_string().replace(&issuer.url, "ISSUER"), @r#"{"complete":true,"delegations":{},"exp":1800003600,"iat":1800000000,"iss":"ISSUER","not_before":{},"revoked":[]}"#);
     let mut ids = Vec::new();
     for _ in 0..3 {
         let token = token_of(&issuer, &mailer).await;
@@ -202,16 +205,76 @@ async fn the_list_is_read_like_the_key_set() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_503_and_never_an_old_answer() {
+async fn a_database_that_is_away_is_503_for_whoever_asks_about_a_token() {
     let (issuer, mailer, _) = two_agents().await;
     let token = token_of(&issuer, &mailer).await;
-    assert_eq!(issuer.get(LIST).await.status, 200);
     issuer.host().store().close().await;
-    issuer.clock.advance(10);
     let mut seen = Distinct::default();
-    seen.add(issuer.get(LIST).await);
     for endpoint in ["introspect", "revoke"] {
         seen.add(ask(&issuer, endpoint, &mailer, &[("token", &token)]).await);
     }
     assert_snapshot!(seen, @r#"503 {"error":"temporarily_unavailable","error_description":"the issuer cannot answer at present; try again"}"#);
+}
+
+/// Takes a table away from the issuer, or gives it back.
+async fn rename_table(issuer: &TestIssuer, statement: &'static str) {
+    let file = format!("sqlite:{}", issuer.folder().join("firman.db").display());
+    let mut database = sqlx::SqliteConnection::connect(&file).await.unwrap();
+    sqlx::query(statement).execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+}
+
+const AWAY: &str = "ALTER TABLE revoked_tokens RENAME TO revoked_tokens_away";
+const BACK: &str = "ALTER TABLE revoked_tokens_away RENAME TO revoked_tokens";
+
+#[tokio::test]
+async fn while_the_database_cannot_be_read_the_last_list_is_returned_until_shortly_before_its_end()
+{
+    let (issuer, ..) = two_agents().await;
+    rename_table(&issuer, AWAY).await;
+    let none = issuer.get(LIST).await;
+    assert_eq!(none.status, 503, "{none}");
+    assert!(!none.header("retry-after").is_empty(), "{none}");
+    rename_table(&issuer, BACK).await;
+    let list = issuer.get(LIST).await;
+    assert_eq!(list.status, 200, "{list}");
+
+    rename_table(&issuer, AWAY).await;
+    for _ in 0..2 {
+        // A cache may keep it for 30 seconds more, which is when it ends.
+        issuer.clock.advance(3569 / 2);
+        let last = issuer.get(LIST).await;
+        assert_list_headers(&last);
+        assert_eq!(last.text(), list.text());
+    }
+    issuer.clock.advance(2);
+    let none = issuer.get(LIST).await;
+    assert_eq!(none.status, 503, "{none}");
+    rename_table(&issuer, BACK).await;
+    assert_eq!(claims(&issuer).await["iat"], START + 3570);
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_holds_up_no_reader_of_the_list() {
+    let (issuer, ..) = two_agents().await;
+    let list = issuer.get(LIST).await.text();
+    let mut taken = Vec::new();
+    while let Ok(tx) =
+        tokio::time::timeout(Duration::from_millis(200), issuer.host().store().read()).await
+    {
+        taken.push(tx.unwrap());
+    }
+    issuer.clock.advance(60);
+    let began = Instant::now();
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let asked = reqwest::get(format!("{}{LIST}", issuer.url));
+        readers.spawn(async { asked.await.unwrap().text().await.unwrap() });
+    }
+    for answer in readers.join_all().await {
+        assert_eq!(answer, list);
+    }
+    // One after the other they would have waited for 20 times two seconds.
+    assert!(began.elapsed() < Duration::from_secs(10), "{began:?}");
+    drop(taken);
 }

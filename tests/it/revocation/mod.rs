@@ -10,6 +10,7 @@ mod admin;
 mod cascade;
 mod introspect;
 mod list;
+mod past;
 mod revoke;
 mod trace;
 
@@ -19,7 +20,7 @@ use firman::issuer::Caller;
 use firman::issuer::change::Touches;
 use firman::jose::SigningAlgorithm;
 use firman::ports::time::UnixTime;
-use firman::store::LineageRow;
+use firman::store::{Exchanged, LineageRow};
 use firman::testing::{Answer, START, TestAgent, TestIssuer, TestKey, decoded_part};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -142,19 +143,32 @@ async fn agent_id(issuer: &TestIssuer, name: &str) -> AgentId {
 
 /// Notes that a token of an agent was made from another one.
 async fn note_parent(issuer: &TestIssuer, child: &str, parent: &str, actor: &str, subject: &str) {
-    let row = LineageRow {
-        token_id: child.to_owned(),
-        parent_id: parent.to_owned(),
-        delegation: DelegationId::from_text("delegation-1"),
+    let root = LineageRow {
+        token_id: parent.to_owned(),
+        made: None,
+        root_id: parent.to_owned(),
+        depth: 0,
         subject: subject.to_owned(),
-        actor: agent_id(issuer, actor).await,
+        audience: "https://mail.example".to_owned(),
+        scopes: String::new(),
+        proven: parent.contains(':').then(std::collections::BTreeMap::new),
         issued_at: UnixTime(START),
         expires_at: UnixTime(START + 900),
+    };
+    let row = LineageRow {
+        token_id: child.to_owned(),
+        made: Some(Exchanged {
+            parent_id: parent.to_owned(),
+            delegation: DelegationId::from_text("delegation-1"),
+            actor: agent_id(issuer, actor).await,
+        }),
+        depth: 1,
+        ..root.clone()
     };
     let id = issuer_id(issuer).await;
     let mut tx = issuer.host().store().write().await.unwrap();
     tx.lock_head(&id).await.unwrap();
-    tx.insert_lineage(&id, &row).await.unwrap();
+    tx.insert_lineage(&id, &[root, row]).await.unwrap();
     tx.commit().await.unwrap();
 }
 

@@ -420,7 +420,7 @@ async fn attributes_that_make_the_token_too_long_are_refused_and_not_left_out() 
         .signed_by(TestKey::Es256)
         .build();
     let answer = exchange_jwt(issuer, &scene.planner, &token, &[]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"the token would have 16730 bytes, more than 8192; ask for fewer scopes, or give the agent fewer groups, roles or attributes"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"the token would have 16852 bytes, more than 8192; ask for fewer scopes, or give the agent fewer groups, roles or attributes"}"#);
 }
 
 #[tokio::test]

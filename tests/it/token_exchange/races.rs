@@ -16,7 +16,7 @@ use super::*;
 use crate::oauth2::{Distinct, assert_tokens_issued, audited, granted, refusal};
 
 /// A token of `agent` for whom `token` is about, authorized and signed, and not recorded.
-async fn minted(scene: &Scene, agent: &TestAgent, token: &str) -> Minted {
+pub(super) async fn minted(scene: &Scene, agent: &TestAgent, token: &str) -> Minted {
     let handle = scene.issuer.issuer();
     let now = scene.issuer.clock.now_millis();
     let presented = PresentedCredential::Secret {
@@ -116,7 +116,7 @@ async fn nothing_leaves_when_the_subject_an_actor_or_the_delegation_is_switched_
 }
 
 /// A new token about alice in which `planner` acts.
-async fn fresh(scene: &Scene) -> String {
+pub(super) async fn fresh(scene: &Scene) -> String {
     scene.planner_for_alice(&[]).await.assert_issued()
 }
 

@@ -385,6 +385,7 @@ async fn no_agent_is_called_like_a_user_from_outside() {
             "sub": "agent:filer", "sub_profile": "user", "act": scene.actor("planner", None),
         }),
     );
+    record(issuer, &claims).await;
     delegate("mailer", "agent:filer", "mail").add(issuer).await;
     let answer = exchange(
         issuer,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use firman::domain::audit::AuditEvent;
 use firman::domain::delegation::{Delegation, DelegationStatus, SubjectPattern};
-use firman::domain::id::{DelegationId, IssuerId, TrustedIssuerId};
+use firman::domain::id::{AgentId, DelegationId, IssuerId, TrustedIssuerId};
 use firman::domain::name::Name;
 use firman::domain::resource::Resource;
 use firman::domain::role::GrantedScopes;
@@ -15,7 +15,7 @@ use firman::issuer::Caller;
 use firman::issuer::change::Touches;
 use firman::jose::SigningAlgorithm;
 use firman::ports::time::Clock as _;
-use firman::store::{RevokedToken, SubjectMark};
+use firman::store::{EndKind, EndMark, Exchanged, LineageRow, RevokedToken};
 use firman::testing::{Answer, TestAgent, TestIssuer, TestKey};
 use serde_json::{Map, Value, json};
 
@@ -278,8 +278,7 @@ pub(crate) async fn revoke(issuer: &TestIssuer, token_id: &str) {
         revoked_at: now,
         expires_at: now.plus(3600),
     };
-    let revoked = change.tx.revoke_token(&id(issuer), &token, now).await;
-    assert!(revoked.unwrap() > 0);
+    assert!(change.tx.revoke_token(&id(issuer), &token).await.unwrap());
     change.audit(AuditEvent::TokenRevoked, token_id, None, &json!({}));
     handle.finish(change).await.unwrap();
 }
@@ -292,12 +291,13 @@ pub(crate) async fn mark(issuer: &TestIssuer, subject: &str) {
         .await
         .unwrap();
     let now = change.now();
-    let mark = SubjectMark {
-        subject: subject.to_owned(),
+    let mark = EndMark {
+        kind: EndKind::Subject,
+        key: subject.to_owned(),
         not_before: now,
         expires_at: now.plus(86_400),
     };
-    change.tx.mark_subject(&id(issuer), &mark).await.unwrap();
+    change.tx.mark_ended(&id(issuer), &mark).await.unwrap();
     change.audit(AuditEvent::SubjectRevoked, subject, None, &json!({}));
     handle.finish(change).await.unwrap();
 }
@@ -369,6 +369,39 @@ pub(crate) fn forged(issuer: &TestIssuer, typ: &str, claims: &Value) -> String {
     let key = policy.keyring.active(SigningAlgorithm::Es256).unwrap();
     key.sign_compact(typ, claims.to_string().as_bytes())
         .unwrap()
+}
+
+/// Records a forged token as made by exchange from a root of its own.
+pub(crate) async fn record(issuer: &TestIssuer, claims: &Value) {
+    let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
+    let root = LineageRow {
+        token_id: format!("root-of-{}", text("jti")),
+        made: None,
+        root_id: format!("root-of-{}", text("jti")),
+        depth: 0,
+        subject: text("sub"),
+        audience: issuer.url.clone(),
+        scopes: String::new(),
+        proven: None,
+        issued_at: issuer.clock.now(),
+        expires_at: issuer.clock.now().plus(600),
+    };
+    let own = LineageRow {
+        token_id: text("jti"),
+        made: Some(Exchanged {
+            parent_id: root.token_id.clone(),
+            delegation: DelegationId::from_text("delegation-1"),
+            actor: AgentId::from_text("agent-1"),
+        }),
+        depth: 1,
+        audience: text("aud"),
+        scopes: text("scope"),
+        ..root.clone()
+    };
+    let mut tx = issuer.host().store().write().await.unwrap();
+    tx.lock_head(&id(issuer)).await.unwrap();
+    tx.insert_lineage(&id(issuer), &[root, own]).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 /// The claims of a good access token of the agent `client` for the issuer itself.

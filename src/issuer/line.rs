@@ -1,0 +1,369 @@
+//! A token's line, from itself up to its root, and whether it is ended: by a revocation of a token on the
+//! line, or by a mark on a delegation that one was made under or on a subject in it. Introspection,
+//! exchange and the ledger read upward; ending one writes one row.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::domain::id::{DelegationId, IssuerId};
+use crate::domain::trusted_issuer::trust_of_user;
+use crate::ports::time::UnixTime;
+use crate::store::{EndKind, LineageRow, StoreError, Tx};
+
+use super::Issuer;
+use super::own_token::OwnToken;
+
+/// Most exchanges between a token and its root. Actors are few, but an agent that exchanges its own token adds
+/// none, and each step makes the token longer.
+pub const STEPS_MAX: i64 = 16;
+/// Most rows above a token that are read: older versions allowed so many exchanges.
+const ROWS_MAX: i64 = 128;
+
+/// What can end a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its `jti` first, its root last.
+    token_ids: Vec<String>,
+    /// Under which delegations it and those above it were made, and when; newest first.
+    made: Vec<(DelegationId, UnixTime)>,
+    /// Whom it is about and who acts in it, and for a user from outside the trust that vouches for it.
+    subjects: Vec<String>,
+    issued_at: UnixTime,
+}
+
+impl Line {
+    /// The line of a token that was not made from another. `principals`: whom it is about and who acts in it.
+    #[must_use]
+    pub fn of_root(token_id: String, principals: Vec<String>, issued_at: UnixTime) -> Self {
+        Self {
+            token_ids: vec![token_id],
+            made: Vec::new(),
+            subjects: with_trust(principals),
+            issued_at,
+        }
+    }
+
+    /// The line of a token whose row comes first in `rows`, those above it after it. `None` when a row is
+    /// missing on the way: what is not known to hold does not hold.
+    fn of_rows(rows: &[LineageRow], principals: Vec<String>, issued_at: UnixTime) -> Option<Self> {
+        let mut token_ids: Vec<String> = rows.iter().map(|row| row.token_id.clone()).collect();
+        match &rows.last()?.made {
+            None => {}
+            // A row of an older version, which recorded no roots.
+            Some(made) if rows.last()?.root_id.is_empty() => {
+                token_ids.push(made.parent_id.clone());
+            }
+            Some(_) => return None,
+        }
+        let made = rows
+            .iter()
+            .filter_map(|row| Some((row.made.as_ref()?.delegation.clone(), row.issued_at)))
+            .collect();
+        Some(Self {
+            token_ids,
+            made,
+            subjects: with_trust(principals),
+            issued_at,
+        })
+    }
+
+    /// The line of a token that was made from the one at the beginning of this line.
+    #[must_use]
+    pub fn below(
+        &self,
+        token_id: String,
+        delegation: DelegationId,
+        principals: Vec<String>,
+        issued_at: UnixTime,
+    ) -> Self {
+        Self {
+            token_ids: [vec![token_id], self.token_ids.clone()].concat(),
+            made: [vec![(delegation, issued_at)], self.made.clone()].concat(),
+            subjects: with_trust(principals),
+            issued_at,
+        }
+    }
+
+    /// The token itself.
+    #[must_use]
+    pub fn token_id(&self) -> &str {
+        self.token_ids.first().map_or("", String::as_str)
+    }
+
+    /// The token at the top: the first `jti`, or the name of a token from outside.
+    #[must_use]
+    pub fn root_id(&self) -> &str {
+        self.token_ids.last().map_or("", String::as_str)
+    }
+
+    /// Those from the token itself to the one below the root, newest first; none for a root.
+    #[must_use]
+    pub fn below_root(&self) -> &[String] {
+        self.token_ids
+            .split_last()
+            .map_or(&[], |(_, below_root)| below_root)
+    }
+
+    /// The delegations it was made under, newest first, each once.
+    #[must_use]
+    pub fn delegations(&self) -> Vec<DelegationId> {
+        let mut seen = BTreeSet::new();
+        self.made
+            .iter()
+            .filter(|(delegation, _)| seen.insert(delegation.as_str()))
+            .map(|(delegation, _)| delegation.clone())
+            .collect()
+    }
+}
+
+fn with_trust(mut subjects: Vec<String>) -> Vec<String> {
+    let trusts: Vec<String> = subjects
+        .iter()
+        .filter_map(|subject| trust_of_user(subject))
+        .map(str::to_owned)
+        .collect();
+    subjects.extend(trusts);
+    subjects
+}
+
+/// What the database has of ends that concern some lines.
+pub struct Endings {
+    revoked: HashSet<String>,
+    subjects: HashMap<String, UnixTime>,
+    delegations: HashMap<String, UnixTime>,
+}
+
+impl Endings {
+    /// Reads, in two statements for up to 256 names each, whatever ends any of `lines`, and which of `also`
+    /// (token ids) were revoked.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn read(
+        tx: &mut Tx,
+        issuer: &IssuerId,
+        lines: &[&Line],
+        also: &[&str],
+    ) -> Result<Self, StoreError> {
+        let token_ids: BTreeSet<&str> = lines
+            .iter()
+            .flat_map(|line| line.token_ids.iter().map(String::as_str))
+            .chain(also.iter().copied())
+            .collect();
+        let keys: BTreeSet<&str> = lines
+            .iter()
+            .flat_map(|line| {
+                let made = line.made.iter().map(|(delegation, _)| delegation.as_str());
+                made.chain(line.subjects.iter().map(String::as_str))
+            })
+            .collect();
+        let token_ids: Vec<&str> = token_ids.into_iter().collect();
+        let keys: Vec<&str> = keys.into_iter().collect();
+        let revoked = tx.revoked_among(issuer, &token_ids).await?;
+        let mut endings = Self {
+            revoked: revoked.into_iter().collect(),
+            subjects: HashMap::new(),
+            delegations: HashMap::new(),
+        };
+        for mark in tx.end_marks_among(issuer, &keys).await? {
+            let marks = match mark.kind {
+                EndKind::Subject => &mut endings.subjects,
+                EndKind::Delegation => &mut endings.delegations,
+            };
+            marks.insert(mark.key, mark.not_before);
+        }
+        Ok(endings)
+    }
+
+    /// Whether the token with this id was revoked itself.
+    #[must_use]
+    pub fn is_revoked(&self, token_id: &str) -> bool {
+        self.revoked.contains(token_id)
+    }
+
+    /// Whether the token at the beginning of the line is ended.
+    #[must_use]
+    pub fn have_ended(&self, line: &Line) -> bool {
+        let until = |marks: &HashMap<String, UnixTime>, key: &str, issued_at: UnixTime| {
+            marks
+                .get(key)
+                .is_some_and(|not_before| *not_before >= issued_at)
+        };
+        line.token_ids.iter().any(|id| self.is_revoked(id))
+            || line.made.iter().any(|(delegation, issued_at)| {
+                until(&self.delegations, delegation.as_str(), *issued_at)
+            })
+            || line
+                .subjects
+                .iter()
+                .any(|subject| until(&self.subjects, subject, line.issued_at))
+    }
+}
+
+/// A token of ours with where it comes from.
+pub(super) struct Traced {
+    pub(super) line: Line,
+    /// Its row and those above it; none for a token that is a root.
+    pub(super) rows: Vec<LineageRow>,
+}
+
+impl Issuer {
+    /// Where a token of ours comes from; `None` when a row on the way is missing. Reads nothing for a token that
+    /// is a root.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(super) async fn traced(&self, token: &OwnToken) -> Result<Option<Traced>, StoreError> {
+        if token.actors.is_empty() {
+            return Ok(Some(self.traced_root(token)));
+        }
+        let (mut tx, _) = self.read().await?;
+        let traced = self.line(&mut tx, token).await?;
+        tx.rollback().await?;
+        Ok(traced)
+    }
+
+    /// What was made by exchange has an actor, the agent that presented itself: this has none.
+    fn traced_root(&self, token: &OwnToken) -> Traced {
+        let principals = token.principals(&self.url);
+        Traced {
+            line: Line::of_root(token.token_id.clone(), principals, token.issued_at),
+            rows: Vec::new(),
+        }
+    }
+
+    /// [`Issuer::traced`], within a transaction.
+    async fn line(&self, tx: &mut Tx, token: &OwnToken) -> Result<Option<Traced>, StoreError> {
+        if token.actors.is_empty() {
+            return Ok(Some(self.traced_root(token)));
+        }
+        let rows = tx.ancestry(&self.id, &token.token_id, ROWS_MAX).await?;
+        let line = Line::of_rows(&rows, token.principals(&self.url), token.issued_at);
+        Ok(line.map(|line| Traced { line, rows }))
+    }
+
+    /// Whether a token of ours is ended, or where it comes from is not known.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(super) async fn is_ended(&self, tx: &mut Tx, token: &OwnToken) -> Result<bool, StoreError> {
+        let Some(Traced { line, .. }) = self.line(tx, token).await? else {
+            return Ok(true);
+        };
+        let endings = Endings::read(tx, &self.id, &[&line], &[]).await?;
+        Ok(endings.have_ended(&line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::id::AgentId;
+    use crate::store::Exchanged;
+
+    use super::*;
+
+    fn row(token_id: &str, parent: Option<(&str, &str)>, issued_at: i64) -> LineageRow {
+        LineageRow {
+            token_id: token_id.to_owned(),
+            made: parent.map(|(parent_id, delegation)| Exchanged {
+                parent_id: parent_id.to_owned(),
+                delegation: DelegationId::from_text(delegation),
+                actor: AgentId::from_text("a"),
+            }),
+            root_id: "root".to_owned(),
+            depth: 0,
+            subject: "user:login:ada".to_owned(),
+            audience: "https://mail.example".to_owned(),
+            scopes: String::new(),
+            proven: None,
+            issued_at: UnixTime(issued_at),
+            expires_at: UnixTime(issued_at + 600),
+        }
+    }
+
+    fn line() -> Line {
+        let rows = [
+            row("leaf", Some(("mid", "d2")), 30),
+            row("mid", Some(("root", "d1")), 20),
+            row("root", None, 10),
+        ];
+        let principals = vec!["user:login:ada".to_owned(), "agent:b".to_owned()];
+        Line::of_rows(&rows, principals, UnixTime(30)).unwrap()
+    }
+
+    fn endings() -> Endings {
+        Endings {
+            revoked: HashSet::new(),
+            subjects: HashMap::new(),
+            delegations: HashMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_line_ends_with_any_token_on_it() {
+        for (revoked, ends) in [
+            ("leaf", true),
+            ("mid", true),
+            ("root", true),
+            ("side", false),
+        ] {
+            let mut endings = endings();
+            endings.revoked.insert(revoked.to_owned());
+            assert_eq!(endings.have_ended(&line()), ends, "{revoked}");
+        }
+    }
+
+    #[test]
+    fn a_mark_on_a_delegation_counts_from_when_the_token_under_it_was_made() {
+        for (delegation, not_before, ends) in [
+            ("d1", 19, false),
+            ("d1", 20, true),
+            ("d2", 20, false),
+            ("d2", 30, true),
+            ("d3", 99, false),
+        ] {
+            let mut endings = endings();
+            let at = UnixTime(not_before);
+            endings.delegations.insert(delegation.to_owned(), at);
+            assert_eq!(
+                endings.have_ended(&line()),
+                ends,
+                "{delegation} {not_before}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mark_on_a_subject_counts_from_when_the_token_itself_was_made() {
+        for (subject, not_before, ends) in [
+            ("user:login:ada", 29, false),
+            ("user:login:ada", 30, true),
+            ("agent:b", 30, true),
+            ("user:login:", 30, true),
+            ("user:login:bob", 99, false),
+            ("agent:c", 99, false),
+        ] {
+            let mut endings = endings();
+            let at = UnixTime(not_before);
+            endings.subjects.insert(subject.to_owned(), at);
+            assert_eq!(endings.have_ended(&line()), ends, "{subject} {not_before}");
+        }
+    }
+
+    #[test]
+    fn a_line_with_a_missing_row_is_none() {
+        let principals = || vec!["user:login:ada".to_owned()];
+        assert_eq!(Line::of_rows(&[], principals(), UnixTime(30)), None);
+        let cut = [
+            row("leaf", Some(("mid", "d2")), 30),
+            row("mid", Some(("root", "d1")), 20),
+        ];
+        assert_eq!(Line::of_rows(&cut, principals(), UnixTime(30)), None);
+        // An older version recorded no roots, and no root_id.
+        let older = cut.map(|row| LineageRow {
+            root_id: String::new(),
+            ..row
+        });
+        let line = Line::of_rows(&older, principals(), UnixTime(30)).unwrap();
+        assert_eq!(line.token_ids, ["leaf", "mid", "root"]);
+    }
+}
