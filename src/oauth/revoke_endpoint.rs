@@ -1,6 +1,8 @@
 //! `POST /oauth2/revoke` (RFC 7009): a client ends a token of its own, with everything made from it. The
 //! answer is 200 for every token, also for one that is not ours or not the client's (§2.2).
 
+use std::time::Duration;
+
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -17,6 +19,10 @@ use super::authenticated::{ANSWER_WITHIN, authenticate, post_only, replayed};
 use super::error::OAuthError;
 use super::form::Form;
 use super::{Shared, client_auth};
+
+/// How long the answer to a client that revokes too often is held back: with its places, it bounds how many of
+/// its requests are answered in a second.
+const HELD_BACK: Duration = Duration::from_millis(100);
 
 /// The endpoint with its one method.
 pub(super) fn route() -> MethodRouter<Shared> {
@@ -70,6 +76,8 @@ async fn answer(
         let _place = shared.in_flight.place(agent).await;
         // Before anything is used up: a client that is told to wait may send the same assertion again.
         if !is_counted && shared.revocations.is_exceeded(agent) {
+            // It keeps its place meanwhile: one that asks without end asks no faster, and others do not feel it.
+            tokio::time::sleep(HELD_BACK).await;
             return Err(OAuthError::too_often(
                 "too many revocations by this client; an administrator can end all its tokens at once with: firman token revoke --subject SUBJECT",
             ));
