@@ -4,7 +4,7 @@
 //! transaction: judged against the registry and the revocations as they are at that moment, their assertions
 //! marked as used, their audit entries chained. A batch costs a few statements
 //! more when it is large, and not one for each record.
-//! Then each waiting request gets its own [`Verdict`]. A token that is not recorded is dropped unseen.
+//! Then each waiting request gets its own verdict. A token that is not recorded is dropped unseen.
 //!
 //! Refusals are written here too, as `refusals.rs` has counted and folded them; no request waits for them.
 

@@ -93,7 +93,7 @@ pub fn evaluate_condition(condition: &str, claims: &Map<String, Value>) -> Resul
     on_a_worker(move || holds(&condition, &claims))
 }
 
-/// As [`evaluate_condition`], without blocking the thread that asks. At most [`WORKERS`] are under way at
+/// As [`evaluate_condition`], without blocking the thread that asks. At most four are under way at
 /// once; the next waits for its turn.
 ///
 /// # Errors
