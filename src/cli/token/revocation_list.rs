@@ -155,6 +155,10 @@ mod tests {
             (json!({"jti": "gone", "sub": "agent:b", "iat": 200}), true),
             (json!({"sub": "agent:b", "iat": 200}), true),
             (
+                json!({"jti": "j", "sub": "agent:b", "act": act("x", "agent:c"), "iat": 200}),
+                true,
+            ),
+            (
                 json!({"jti": "j", "txn": "gone", "sub": "agent:b", "iat": 200}),
                 true,
             ),
@@ -194,11 +198,11 @@ mod tests {
                 true,
             ),
             (
-                json!({"jti": "j", "sub": "agent:b", "act": act("i", "agent:a"), "iat": 100}),
+                json!({"jti": "j", "sub": "agent:b", "txn": "t", "act": act("i", "agent:a"), "iat": 100}),
                 true,
             ),
             (
-                json!({"jti": "j", "sub": "agent:b", "act": act("x", "agent:a"), "iat": 100}),
+                json!({"jti": "j", "sub": "agent:b", "txn": "t", "act": act("x", "agent:a"), "iat": 100}),
                 false,
             ),
             (
