@@ -15,7 +15,7 @@ use crate::jose::jwt::{Audience, Claims};
 use crate::ports::time::UnixTime;
 
 use super::Issuer;
-use super::authenticate::{ASSERTION_MAX_BYTES, JTI_MAX_BYTES, KEYS_TRIED_MAX, SpentAssertion};
+use super::authenticate::{ASSERTION_MAX_BYTES, JTI_MAX_BYTES, SpentAssertion};
 
 /// What a token of a trusted issuer is used for; each must be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +69,11 @@ pub struct ExternalToken {
     pub claims: Claims,
     /// `exp`.
     pub expires_at: UnixTime,
-    /// What the record knows it by: the trusted issuer's name, `:`, and a digest of its `jti` or, without
-    /// one, of what is signed in the token.
+    /// What the record knows it by: the trusted issuer's name, `:`, and a digest of its `jti` or, where a `jti` is
+    /// not taken once, of what is signed in the token.
     pub reference: String,
+    /// What stood or will stand for it under the other [`JtiPolicy`]: a revocation of that name counts too.
+    pub other_reference: Option<String>,
     /// The mark of its single use; `None`: it may be used again.
     pub spends: Option<SpentAssertion>,
 }
@@ -173,14 +175,22 @@ impl Issuer {
         if spends.is_some() {
             check_age(trusted, &claims, policy.assertions_not_before, now).map_err(Fault)?;
         }
-        let digested = match &claims.jwt_id {
-            Some(jti) if trusted.definition.jti == JtiPolicy::SingleUse => sha256(jti.as_bytes()),
-            // Several tokens may have the same jti then. Not over the signature: a second one can be made of an
-            // ECDSA signature without the key.
-            Some(_) | None => sha256(signed_part(token).as_bytes()),
+        let named = |digest: [u8; 32]| format!("{}:{}", trusted.name, base64url(&digest[..16]));
+        // Not over the signature: a second one can be made of an ECDSA signature without the key.
+        let by_content = named(sha256(signed_part(token).as_bytes()));
+        let by_jti = claims
+            .jwt_id
+            .as_ref()
+            .map(|jti| named(sha256(jti.as_bytes())));
+        // Several tokens may have the same jti when it is not taken once.
+        let (reference, other_reference) = match (by_jti, trusted.definition.jti) {
+            (Some(by_jti), JtiPolicy::SingleUse) => (by_jti, Some(by_content)),
+            (by_jti, JtiPolicy::Reusable) => (by_content, by_jti),
+            (None, JtiPolicy::SingleUse) => (by_content, None),
         };
         Ok(ExternalToken {
-            reference: format!("{}:{}", trusted.name, base64url(&digested[..16])),
+            reference,
+            other_reference,
             trusted: trusted.clone(),
             subject,
             claims,
@@ -189,6 +199,10 @@ impl Issuer {
         })
     }
 }
+
+/// Keys of a trusted issuer tried for one token that names none, or one that several share: each costs a
+/// verification, and a token cannot choose how many there are.
+const FOREIGN_KEYS_TRIED_MAX: usize = 16;
 
 /// Header and payload of a compact JWS: what its signature is over.
 fn signed_part(token: &str) -> &str {
@@ -199,7 +213,7 @@ fn verify(unverified: &UnverifiedJws<'_>, keys: &Arc<PublicJwkSet>) -> Option<Ve
     keys.keys()
         .iter()
         .filter(|key| unverified.may_be_signed_by(key))
-        .take(KEYS_TRIED_MAX)
+        .take(FOREIGN_KEYS_TRIED_MAX)
         .find_map(|key| unverified.verify(key).ok())
 }
 

@@ -28,9 +28,17 @@ pub struct Line {
     /// Whom it is about and who acts in it, and for a user from outside the trust that vouches for it.
     subjects: Vec<String>,
     issued_at: UnixTime,
+    /// Another name of a root from outside, whose revocation counts too.
+    alias: Option<String>,
 }
 
 impl Line {
+    /// The same, ended by a revocation of `alias` too.
+    #[must_use]
+    pub fn also_named(self, alias: Option<String>) -> Self {
+        Self { alias, ..self }
+    }
+
     /// The line of a token that was not made from another. `principals`: whom it is about and who acts in it.
     #[must_use]
     pub fn of_root(token_id: String, principals: Vec<String>, issued_at: UnixTime) -> Self {
@@ -39,12 +47,17 @@ impl Line {
             made: Vec::new(),
             subjects: with_trust(principals),
             issued_at,
+            alias: None,
         }
     }
 
     /// The line of a token whose row comes first in `rows`, those above it after it. `None` when a row is
     /// missing on the way: what is not known to hold does not hold.
     fn of_rows(rows: &[LineageRow], principals: Vec<String>, issued_at: UnixTime) -> Option<Self> {
+        // More than are read: what is above is not known.
+        if rows.len() > usize::try_from(ROWS_MAX).unwrap_or(usize::MAX) {
+            return None;
+        }
         let mut token_ids: Vec<String> = rows.iter().map(|row| row.token_id.clone()).collect();
         match &rows.last()?.made {
             None => {}
@@ -63,6 +76,7 @@ impl Line {
             made,
             subjects: with_trust(principals),
             issued_at,
+            alias: None,
         })
     }
 
@@ -80,6 +94,7 @@ impl Line {
             made: [vec![(delegation, issued_at)], self.made.clone()].concat(),
             subjects: with_trust(principals),
             issued_at,
+            alias: None,
         }
     }
 
@@ -146,7 +161,7 @@ impl Endings {
     ) -> Result<Self, StoreError> {
         let token_ids: BTreeSet<&str> = lines
             .iter()
-            .flat_map(|line| line.token_ids.iter().map(String::as_str))
+            .flat_map(|line| line.token_ids.iter().chain(&line.alias).map(String::as_str))
             .chain(also.iter().copied())
             .collect();
         let keys: BTreeSet<&str> = lines
@@ -188,7 +203,10 @@ impl Endings {
                 .get(key)
                 .is_some_and(|not_before| *not_before >= issued_at)
         };
-        line.token_ids.iter().any(|id| self.is_revoked(id))
+        line.token_ids
+            .iter()
+            .chain(&line.alias)
+            .any(|id| self.is_revoked(id))
             || line.made.iter().any(|(delegation, issued_at)| {
                 until(&self.delegations, delegation.as_str(), *issued_at)
             })
@@ -346,6 +364,18 @@ mod tests {
             let at = UnixTime(not_before);
             endings.subjects.insert(subject.to_owned(), at);
             assert_eq!(endings.have_ended(&line()), ends, "{subject} {not_before}");
+        }
+    }
+
+    #[test]
+    fn a_root_from_outside_ends_by_either_of_its_names() {
+        let line = Line::of_root("login:a".to_owned(), Vec::new(), UnixTime(30))
+            .also_named(Some("login:b".to_owned()));
+        assert_eq!(line.root_id(), "login:a");
+        for (revoked, ends) in [("login:a", true), ("login:b", true), ("login:c", false)] {
+            let mut endings = endings();
+            endings.revoked.insert(revoked.to_owned());
+            assert_eq!(endings.have_ended(&line), ends, "{revoked}");
         }
     }
 

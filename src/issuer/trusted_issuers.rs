@@ -211,7 +211,10 @@ impl Issuer {
         }
         self.write_trusted_issuer(&mut change, &before, &mut after)
             .await?;
-        if before.definition.subject && !after.definition.subject {
+        // So that what is no longer believed does not live on in tokens.
+        if before.definition.subject && !after.definition.subject
+            || before.definition.accept_act && !after.definition.accept_act
+        {
             self.end_tokens_of_users(&mut change, &before).await?;
         }
         if before.definition.keys != after.definition.keys {

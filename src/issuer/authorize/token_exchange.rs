@@ -397,7 +397,7 @@ struct SubjectOrigin {
 /// What the rows of a token's line say. A token of ours that is a root says it itself.
 fn traced_origin(token: &OwnToken, traced: Option<Traced>) -> Result<SubjectOrigin, String> {
     const UNKNOWN: &str =
-        "subject_token: what it was made from is not known any more; get a new one";
+        "subject_token: the record of what it was made from is missing; get a new token";
     let Traced { line, rows } = traced.ok_or_else(|| UNKNOWN.to_owned())?;
     let mut passed_on = vec![(token.audience.clone(), token.scopes.clone())];
     let mut proven = Map::new();
@@ -425,7 +425,7 @@ fn traced_origin(token: &OwnToken, traced: Option<Traced>) -> Result<SubjectOrig
     let depth = rows.first().map_or(0, |row| row.depth);
     if depth >= STEPS_MAX {
         return Err(format!(
-            "subject_token: it was made in {depth} exchanges, and {STEPS_MAX} are the most; exchange a token that is nearer to the first"
+            "subject_token: it is the result of {depth} exchanges, and at most {STEPS_MAX} are allowed; exchange an earlier token"
         ));
     }
     let root = rows.is_empty().then(|| LineageRow {
@@ -636,7 +636,8 @@ fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
         return Err("subject_token: it has no iat, which a subject token must have".to_owned());
     };
     let parent = ParentToken {
-        line: Line::of_root(token.reference.clone(), vec![subject.clone()], issued_at),
+        line: Line::of_root(token.reference.clone(), vec![subject.clone()], issued_at)
+            .also_named(token.other_reference.clone()),
         root: Some(outside_root(&token, &subject, issued_at)),
         depth: 0,
     };

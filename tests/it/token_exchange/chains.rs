@@ -306,7 +306,7 @@ async fn tx_019_an_agent_that_exchanges_its_own_token_a_hundred_times_grows_no_c
     }
     let parents = firman::testing::decoded_part(&token, 1)["parents"].clone();
     assert_eq!(parents.as_array().unwrap().len(), 15);
-    let refused = r#"400 {"error":"invalid_request","error_description":"subject_token: it was made in 16 exchanges, and 16 are the most; exchange a token that is nearer to the first"}"#;
+    let refused = r#"400 {"error":"invalid_request","error_description":"subject_token: it is the result of 16 exchanges, and at most 16 are allowed; exchange an earlier token"}"#;
     assert_eq!(
         seen.to_string(),
         format!("{refused}\n{}", scene.actor("planner", None))

@@ -83,7 +83,7 @@ async fn what_a_subject_token_was_made_from_must_be_known() {
     let unknown = with(decoded_part(&first, 1), &json!({ "jti": "unknown" }));
     let token = forged(issuer, "at+jwt", &unknown);
     let answer = exchange(issuer, &scene.mailer, &token, &[]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: what it was made from is not known any more; get a new one"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: the record of what it was made from is missing; get a new token"}"#);
 }
 
 #[tokio::test]
