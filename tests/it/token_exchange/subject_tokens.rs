@@ -388,7 +388,7 @@ async fn tx_010_a_subject_that_was_revoked_takes_its_earlier_tokens_with_it() {
     our token about the user: 400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}
     our token about the agent: 400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}
     the user's token from outside: 400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}
-    one that does not say when it was made: 400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}
+    one that does not say when it was made: 400 {"error":"invalid_request","error_description":"subject_token: it has no iat, which a subject token must have"}
     a newer one: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
     "#);
 }
