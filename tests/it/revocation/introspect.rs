@@ -336,3 +336,21 @@ async fn a_good_token_is_told_whole_to_those_whom_it_concerns() {
     let id_token = signed(&issuer, "JWT", json!({"aud": "mailer", "scope": ""}));
     assert_snapshot!(shown(&introspect(&issuer, &mailer, &id_token).await, &id_token), @r#"200 {"acting_agent":"agent:mailer","active":true,"aud":"mailer","client_id":"mailer","exp":1800000900,"iat":1800000000,"iss":"ISSUER","jti":"JTI","nbf":1800000000,"sub":"agent:mailer","sub_profile":"ai_agent","token_type":"N_A"}"#);
 }
+
+#[tokio::test]
+async fn an_agent_that_had_expired_and_comes_back_brings_no_token_back() {
+    let (issuer, mailer, printer) = two_agents().await;
+    serve_mail(&issuer, "printer").await;
+    let before = token_of(&issuer, &mailer).await;
+    for (seconds, wait) in [(10, 11), (5000, 1)] {
+        let edit = json!({"expires_in": seconds});
+        let edited = issuer
+            .admin(Method::PATCH, "/agents/mailer", Some(&edit))
+            .await;
+        assert_eq!(edited.status, 200, "{edited}");
+        issuer.clock.advance(wait);
+        assert!(!is_active(&issuer, &printer, &before).await, "{seconds}");
+    }
+    let after = token_of(&issuer, &mailer).await;
+    assert!(is_active(&issuer, &printer, &after).await);
+}

@@ -141,3 +141,19 @@ async fn a_delegated_token_does_not_outlive_the_agent_that_acts() {
 fn basic_agent(name: &str, secret: &str) -> String {
     crate::oauth2::basic(name, secret)
 }
+
+#[tokio::test]
+async fn an_outside_token_stays_revoked_when_its_issuer_may_reuse_tokens_from_now_on() {
+    let scene = Scene::new().await;
+    let issuer = &scene.issuer;
+    let token = outside_token(issuer, "alice").build();
+    let first = exchange_jwt(issuer, &scene.planner, &token, &[]).await;
+    revoke(issuer, first.claims()["txn"].as_str().unwrap()).await;
+    let body = json!({ "jti": "reusable" });
+    let edited = issuer
+        .admin(Method::PATCH, "/trusted-issuers/partner", Some(&body))
+        .await;
+    assert_eq!(edited.status, 200, "{edited}");
+    let again = exchange_jwt(issuer, &scene.planner, &token, &[]).await;
+    assert_snapshot!(refusal(&again), @r#"400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}"#);
+}
