@@ -159,30 +159,6 @@ mod tests {
                 true,
             ),
             (
-                json!({"jti": "j", "txn": "gone", "sub": "agent:b", "iat": 200}),
-                true,
-            ),
-            (
-                json!({"jti": "j", "txn": "t", "parents": ["p", "gone"], "iat": 200}),
-                true,
-            ),
-            (
-                json!({"jti": "j", "txn": "t", "parents": ["p"], "iat": 200}),
-                false,
-            ),
-            (
-                json!({"jti": "j", "txn": "t", "delegations": ["d2", "d1"], "iat": 100}),
-                true,
-            ),
-            (
-                json!({"jti": "j", "txn": "t", "delegations": ["d2", "d1"], "iat": 101}),
-                false,
-            ),
-            (
-                json!({"jti": "j", "txn": "t", "delegations": ["d2"], "iat": 100}),
-                false,
-            ),
-            (
                 json!({"jti": "j", "sub": "user:azure:bob", "iat": 70}),
                 true,
             ),
@@ -215,6 +191,44 @@ mod tests {
                 is_ended,
                 "{claims}"
             );
+        }
+    }
+
+    #[test]
+    fn a_token_ends_by_what_it_was_made_from() {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        let list = object(json!({
+            "revoked": [{"jti": "gone", "exp": 9}],
+            "delegations": {"d1": 100},
+        }));
+        for (claims, is_ended) in [
+            (
+                json!({"jti": "j", "txn": "gone", "sub": "agent:b", "iat": 200}),
+                true,
+            ),
+            (
+                json!({"jti": "j", "txn": "t", "parents": ["p", "gone"], "iat": 200}),
+                true,
+            ),
+            (
+                json!({"jti": "j", "txn": "t", "parents": ["p"], "iat": 200}),
+                false,
+            ),
+            (
+                json!({"jti": "j", "txn": "t", "delegations": ["d2", "d1"], "iat": 100}),
+                true,
+            ),
+            (
+                json!({"jti": "j", "txn": "t", "delegations": ["d2", "d1"], "iat": 101}),
+                false,
+            ),
+            (
+                json!({"jti": "j", "txn": "t", "delegations": ["d2"], "iat": 100}),
+                false,
+            ),
+        ] {
+            let found = ended(&list, &object(claims.clone()), "i");
+            assert_eq!(found.is_some(), is_ended, "{claims}: {found:?}");
         }
     }
 }
