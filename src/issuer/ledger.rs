@@ -2,8 +2,8 @@
 //!
 //! One task per process gathers the records that queued while the previous commit ran and writes them in one
 //! transaction: judged against the registry and the revocations as they are at that moment, their assertions
-//! marked as used, their audit entries chained. A batch is judged with two look-ups, and its
-//! rows are inserted in parts of 256, 64, 16, 4 and 1: at most twelve statements a table.
+//! marked as used, their audit entries chained. A batch is judged with two look-ups, and on
+//! PostgreSQL it is one insert a table: the same few ways to the server whatever its size, up to 256 rows.
 //! Then each waiting request gets its own verdict. A token that is not recorded is dropped unseen.
 //!
 //! Refusals are written here too, as `refusals.rs` has counted and folded them; no request waits for them.

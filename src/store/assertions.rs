@@ -45,7 +45,7 @@ impl Tx {
         assertions: &[UsedAssertion],
     ) -> Result<u64, StoreError> {
         let mut inserted = 0;
-        for (sql, part) in INSERT.statements(self.dialect(), assertions) {
+        for (sql, part) in INSERT.repeating(self.dialect(), assertions) {
             inserted += execute!(self, {
                 let mut query = sqlx::query(sql);
                 for assertion in part {
@@ -74,7 +74,7 @@ impl Tx {
     ) -> Result<Vec<[u8; 16]>, StoreError> {
         let ours: HashSet<&str> = token_ids.iter().map(String::as_str).collect();
         let mut winners = Vec::new();
-        for (sql, part) in TOKENS_OF.statements(self.dialect(), digests) {
+        for (sql, part) in TOKENS_OF.repeating(self.dialect(), digests) {
             let rows: Vec<(Vec<u8>, String)> = on_engine!(self, connection => {
                 let mut query = sqlx::query_as(sql).bind(issuer.as_str());
                 for digest in part {

@@ -94,7 +94,7 @@ static INSERT: LazyLock<RowLists> = LazyLock::new(|| {
     RowLists::values(
         "INSERT INTO audit (issuer_id, seq, at_ms, event, actor, target, agent_id, token_id, request_id, address, detail, hash)",
         12,
-        "",
+        "ON CONFLICT DO NOTHING",
     )
 });
 const PAGE: &str = concat!(
@@ -148,8 +148,9 @@ impl Tx {
                 entry.seq
             )));
         }
-        for (sql, part) in INSERT.statements(self.dialect(), entries) {
-            execute!(self, {
+        let mut added = 0;
+        for (sql, part) in INSERT.repeating(self.dialect(), entries) {
+            added += execute!(self, {
                 let mut query = sqlx::query(sql);
                 for AuditEntry { seq, draft, hash } in part {
                     query = query
@@ -169,7 +170,14 @@ impl Tx {
                 query
             })?;
         }
-        Ok(())
+        // The insert passes over a number that is taken, so that rows may be repeated in it.
+        if added == entries.len() as u64 {
+            Ok(())
+        } else {
+            Err(StoreError::rejected(
+                "the number of an audit entry is taken",
+            ))
+        }
     }
 
     /// The last `limit` entries that the filter takes, numbered below `before`, newest first.

@@ -26,6 +26,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const SQLITE_READERS: u32 = 6;
 /// Connections to PostgreSQL.
 const POSTGRES_CONNECTIONS: u32 = 10;
+/// Statements that each of them keeps prepared: more than there are, those over many rows in all their sizes.
+const POSTGRES_STATEMENTS: usize = 400;
 
 /// Run on each new PostgreSQL connection: limits on a statement (10 s), on waiting for a lock (5 s) and
 /// on a transaction that its client forgot (30 s); commits that are durable whatever the server's
@@ -281,7 +283,11 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError
         ));
     }
     PgConnectOptions::from_str(url)
-        .map(|options| options.application_name("firman"))
+        .map(|options| {
+            options
+                .application_name("firman")
+                .statement_cache_capacity(POSTGRES_STATEMENTS)
+        })
         .map_err(|_| {
             StoreError::bad_url(
                 "is not a PostgreSQL URL such as postgres://user:password@host:5432/database",

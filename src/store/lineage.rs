@@ -240,7 +240,7 @@ impl Tx {
             claims.push(text.map_err(StoreError::rejected)?);
         }
         let rows: Vec<(&LineageRow, Option<String>)> = rows.iter().zip(claims).collect();
-        for (sql, part) in INSERT.statements(self.dialect(), &rows) {
+        for (sql, part) in INSERT.repeating(self.dialect(), &rows) {
             execute!(self, {
                 let mut query = sqlx::query(sql);
                 for (row, claims) in part {
@@ -353,7 +353,7 @@ impl Tx {
         issuer: &IssuerId,
         tokens: &[RevokedToken],
     ) -> Result<(), StoreError> {
-        for (sql, part) in REVOKE_ALL.statements(self.dialect(), tokens) {
+        for (sql, part) in REVOKE_ALL.repeating(self.dialect(), tokens) {
             execute!(self, {
                 let mut query = sqlx::query(sql);
                 for token in part {

@@ -15,7 +15,7 @@ use super::error::StoreError;
 use crate::domain::id::IssuerId;
 
 /// Rows per statement, largest first; any number of rows is a sum of these.
-const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+const SIZES: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// One statement in all its sizes, for both engines.
 pub(super) struct RowLists {
@@ -83,28 +83,30 @@ impl RowLists {
 }
 
 impl RowLists {
-    /// Cuts `keys` into parts of the largest size, and fills the last one up to the next size by repeating a key:
-    /// one statement for up to 256 keys of an `IN` list, which is one way to the server and back.
-    pub(super) fn padded<'k>(
+    /// The same for a statement to which a repeated row makes no difference: an `IN` list, or an insert with
+    /// `ON CONFLICT DO NOTHING`. For PostgreSQL the last part is filled up to the next size by repeating its last
+    /// row: up to 256 rows are one statement, and one way to the server and back, under the issuer's lock.
+    pub(super) fn repeating<'r, T>(
         &self,
         dialect: Dialect,
-        keys: &[&'k str],
-    ) -> Vec<(&'static str, Vec<&'k str>)> {
-        let texts = match dialect {
-            Dialect::Sqlite => &self.sqlite,
-            Dialect::Postgres => &self.postgres,
-        };
-        keys.chunks(SIZES[0])
+        rows: &'r [T],
+    ) -> Vec<(&'static str, Vec<&'r T>)> {
+        if dialect == Dialect::Sqlite {
+            let statements = self.statements(dialect, rows).into_iter();
+            return statements
+                .map(|(sql, part)| (sql, part.iter().collect()))
+                .collect();
+        }
+        rows.chunks(SIZES[0])
             .map(|part| {
                 let (size, sql) = SIZES
                     .into_iter()
-                    .zip(texts)
+                    .zip(self.postgres)
                     .rfind(|(size, _)| *size >= part.len())
-                    .unwrap_or((SIZES[0], &texts[0]));
-                let mut part = part.to_vec();
-                let last = part.last().copied().unwrap_or_default();
-                part.resize(size, last);
-                (*sql, part)
+                    .unwrap_or((SIZES[0], self.postgres[0]));
+                let last = part.last().into_iter();
+                let fill = last.cycle().take(size - part.len());
+                (sql, part.iter().chain(fill).collect())
             })
             .collect()
     }
@@ -155,11 +157,11 @@ impl Tx {
         R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         let mut found = Vec::new();
-        for (sql, part) in lists.padded(self.dialect(), ids) {
+        for (sql, part) in lists.repeating(self.dialect(), ids) {
             found.append(&mut on_engine!(self, connection => {
                 let mut query = sqlx::query_as::<_, R>(sql).bind(issuer.as_str());
                 for id in &part {
-                    query = query.bind(*id);
+                    query = query.bind(**id);
                 }
                 query.fetch_all(connection)
             })?);
@@ -197,29 +199,32 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_filled_up_to_one_statement_and_none_is_lost() {
+    fn on_postgresql_rows_are_filled_up_to_one_statement_and_none_is_lost() {
         let lists = RowLists::of_issuer("SELECT a FROM t", "b");
-        let names: Vec<String> = (0..600).map(|number| number.to_string()).collect();
-        let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+        let rows: Vec<usize> = (0..600).collect();
         for (count, sizes) in [
             (0, &[][..]),
             (1, &[1]),
-            (2, &[4]),
-            (16, &[16]),
-            (17, &[64]),
-            (200, &[256]),
+            (2, &[2]),
+            (17, &[32]),
+            (63, &[64]),
+            (129, &[256]),
             (257, &[256, 1]),
-            (600, &[256, 256, 256]),
+            (600, &[256, 256, 128]),
         ] {
-            let padded = lists.padded(Dialect::Sqlite, &keys[..count]);
-            let mut found: Vec<&str> = Vec::new();
-            for ((sql, part), size) in padded.iter().zip(sizes) {
-                assert_eq!((part.len(), sql.matches('?').count()), (*size, size + 1));
-                found.extend_from_slice(part);
+            let statements = lists.repeating(Dialect::Postgres, &rows[..count]);
+            let mut found = Vec::new();
+            for ((sql, part), size) in statements.iter().zip(sizes) {
+                assert_eq!((part.len(), sql.matches('$').count()), (*size, size + 1));
+                found.extend(part.iter().map(|row| **row));
             }
             found.dedup();
-            assert_eq!(found, keys[..count], "{count}");
-            assert_eq!(padded.len(), sizes.len(), "{count}");
+            assert_eq!(found, rows[..count], "{count}");
+            assert_eq!(statements.len(), sizes.len(), "{count}");
+            // A file is no way away: there nothing is written twice.
+            let exact = lists.repeating(Dialect::Sqlite, &rows[..count]);
+            let exact = exact.iter().flat_map(|(_, part)| part.iter().copied());
+            assert_eq!(exact.copied().collect::<Vec<_>>(), rows[..count], "{count}");
         }
     }
 
