@@ -86,8 +86,8 @@ impl ActorChain {
     }
 
     /// Reads an `act` claim that `issuer`, another than this one, wrote. Each actor becomes one of `issuer`,
-    /// whose word is all there is of it: one that states another `iss` is refused, for nobody here trusts
-    /// that issuer to name subjects of a third, ours least of all. Of an actor only `sub` and `sub_profile`
+    /// whose word is all there is of it: one that states another `iss` is refused, because that issuer
+    /// is not trusted to name subjects of a third, least of all ours. Of an actor only `sub` and `sub_profile`
     /// are kept; RFC 8693 §4.1 gives what else may stand there no meaning for who acts.
     ///
     /// # Errors

@@ -406,7 +406,7 @@ fn shown(unverified_client_id: &str) -> String {
             break;
         }
         if c.is_control() || deceives(c) {
-            // Escaped instead of left out: what is left would be the name of somebody else.
+            // Escaped, not left out: the rest could be another client's name.
             shown.extend(c.escape_unicode());
         } else {
             shown.push(c);

@@ -30,7 +30,7 @@ const FRESH_SECONDS: i64 = 600;
 /// platform lasts at worst. Longer, and a withdrawn key would live as long as somebody can block us.
 const STALE_SECONDS: i64 = 86_400;
 /// A `kid` that is not known and a signature that does not verify make us fetch again at most this often for
-/// each issuer, in seconds: anybody can invent either.
+/// each issuer, in seconds: a stranger can send either.
 const UNKNOWN_KEY_SECONDS: i64 = 60;
 /// After a failed fetch the next waits this long, in seconds, then twice as long each time.
 const BACK_OFF_SECONDS: i64 = 5;
@@ -177,8 +177,8 @@ impl TrustedKeys {
     }
 
     /// Other keys of `trusted` than those `tried`, none of which verifies a token: some issuers put a new key
-    /// under an old `kid`. Asks again as seldom as for an unknown `kid`, whoever sends how many bad
-    /// signatures; a fetch that fails or is slow loses nothing.
+    /// under an old `kid`. Fetches as seldom as for an unknown `kid`, however many bad signatures are
+    /// sent; a fetch that fails or is slow loses nothing.
     pub(crate) async fn other_keys(
         &self,
         trusted: &TrustedIssuer,

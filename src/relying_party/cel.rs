@@ -31,10 +31,10 @@ const MATCH_STEPS: usize = 100;
 /// Room for the frames of parser and evaluator at the deepest nesting and the longest chain; measured: a
 /// quarter of it is enough for an unoptimised build.
 const STACK_BYTES: usize = 32 * 1024 * 1024;
-/// Threads that evaluate, in the whole process. Anybody who has a token of a public platform can cause
-/// evaluations; the rest of the machine is for everybody else.
+/// Threads that evaluate, in the whole process. A client with a token of a public platform can cause
+/// evaluations; the rest of the machine serves the other clients.
 const WORKERS: usize = 4;
-/// Evaluations that wait for a thread; whoever brings one more waits until there is room.
+/// Evaluations that wait for a thread; a further one waits until there is room.
 const QUEUE_MAX: usize = 64;
 /// How much text of parsed conditions is kept, in bytes, twice over: see [`Kept`]. What is parsed of a text is
 /// up to a hundred times as large.
