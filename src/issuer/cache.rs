@@ -131,7 +131,7 @@ pub struct Registry {
     /// Names by subject. A subject is never given to another agent, so that what is in here stays true.
     names: Cache<String, String>,
     seen: AtomicI64,
-    cold_reads: Arc<Semaphore>,
+    cold_reads: Semaphore,
     /// Held while entries are replaced or added, so that an old row never follows a newer `seen`.
     renewal: Mutex<()>,
 }
@@ -147,7 +147,7 @@ impl Registry {
             agents: Cache::new(AGENTS_CACHED),
             names: Cache::new(AGENTS_CACHED),
             seen: AtomicI64::new(seen),
-            cold_reads: Arc::new(Semaphore::new(cold_reads)),
+            cold_reads: Semaphore::new(cold_reads),
             renewal: Mutex::new(()),
         }
     }
@@ -172,7 +172,19 @@ impl Registry {
     /// # Errors
     /// When the database cannot be read, or shows an older state than is known here.
     pub async fn read(&self, store: &Store, issuer: &IssuerId) -> Result<(Tx, Head), StoreError> {
-        read_since(self.seen(), store, issuer).await
+        let known = self.seen();
+        let mut tx = store.read().await?;
+        let head = tx
+            .head(issuer)
+            .await?
+            .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+        if head.registry_version < known {
+            tx.distrust();
+            return Err(StoreError::Unavailable(
+                "the database shows an older state than was read from it before".into(),
+            ));
+        }
+        Ok((tx, head))
     }
 
     /// An agent and its credentials by `client_id`, removed agents included; from memory if it can be.
@@ -188,21 +200,12 @@ impl Registry {
         if let Some(found) = self.agents.get(client_id) {
             return Ok(Some(found));
         }
-        let place = Arc::clone(&self.cold_reads).acquire_owned().await.ok();
-        let known = self.seen();
-        let (store, issuer_id, name) = (store.clone(), issuer.clone(), client_id.to_owned());
-        // Its own task: a stranger that goes away in the middle of a statement would cost the connection.
-        let reading = tokio::spawn(async move {
-            let _place = place;
-            // The version first: what is read after it is at least as new.
-            let (mut tx, head) = read_since(known, &store, &issuer_id).await?;
-            let aggregate = tx.aggregate_by_name(&issuer_id, &name).await?.map(Arc::new);
-            tx.rollback().await?;
-            Ok::<_, StoreError>((head, aggregate))
-        });
-        let (head, aggregate) = reading
-            .await
-            .map_err(|error| StoreError::Unavailable(Box::new(error)))??;
+        let place = self.cold_reads.acquire().await.ok();
+        // The version first: what is read after it is at least as new.
+        let (mut tx, head) = self.read(store, issuer).await?;
+        let aggregate = tx.aggregate_by_name(issuer, client_id).await?.map(Arc::new);
+        tx.rollback().await?;
+        drop(place);
         if let Some(found) = &aggregate {
             let _renewal = self.renewal.lock().await;
             if head.registry_version >= self.seen() {
@@ -310,24 +313,4 @@ impl Registry {
         self.seen.store(head.registry_version, Ordering::Release);
         Ok(())
     }
-}
-
-/// [`Registry::read`] by one that knew of the registry version `known` before.
-async fn read_since(
-    known: i64,
-    store: &Store,
-    issuer: &IssuerId,
-) -> Result<(Tx, Head), StoreError> {
-    let mut tx = store.read().await?;
-    let head = tx
-        .head(issuer)
-        .await?
-        .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
-    if head.registry_version < known {
-        tx.distrust();
-        return Err(StoreError::Unavailable(
-            "the database shows an older state than was read from it before".into(),
-        ));
-    }
-    Ok((tx, head))
 }

@@ -221,7 +221,7 @@ impl Issuer {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn renew(self: &Arc<Self>, basis: i64) -> Result<bool, StoreError> {
+    pub async fn renew(&self, basis: i64) -> Result<bool, StoreError> {
         let renewals = &self.renewals;
         let started_before = renewals.started.load(Ordering::Acquire);
         let _running = renewals.running.lock().await;
@@ -236,11 +236,7 @@ impl Issuer {
             ));
         }
         let number = renewals.started.fetch_add(1, Ordering::AcqRel) + 1;
-        // Its own task: a stranger that goes away in the middle of a statement would cost the connection.
-        let issuer = Arc::clone(self);
-        let outcome = tokio::spawn(async move { issuer.catch_up().await })
-            .await
-            .unwrap_or_else(|error| Err(StoreError::Unavailable(Box::new(error))));
+        let outcome = self.catch_up().await;
         let last = if outcome.is_ok() {
             &renewals.done
         } else {

@@ -162,7 +162,7 @@ pub(super) async fn authenticate(
 }
 
 /// Brings the cache up to the database; true when it is newer than the refusal's basis.
-pub(super) async fn renewed(issuer: &Arc<Issuer>, basis: i64) -> Result<bool, OAuthError> {
+pub(super) async fn renewed(issuer: &Issuer, basis: i64) -> Result<bool, OAuthError> {
     issuer
         .renew(basis)
         .await

@@ -392,7 +392,8 @@ async fn begin_postgres(
 /// It begins and ends by statements of its own, not by the driver's: SQLite rolls back by itself when the disk
 /// fails or is full, the driver's ROLLBACK then fails, its depth stays at one, and every later transaction on
 /// the connection is a savepoint in one that never ends and sees what it first saw. So a connection goes
-/// back to its pool only when its transaction ended as it should. After any fault it is closed.
+/// back to its pool only when its transaction ended as it should. After any fault it is closed. A caller that
+/// goes away is not a fault: what it left is rolled back.
 #[derive(Debug)]
 pub struct Tx {
     pub(super) connection: EngineConnection,
@@ -414,9 +415,12 @@ pub(super) enum EngineConnection {
 pub(super) enum Standing {
     /// Under way, and every statement of it succeeded.
     Sound,
-    /// Something failed, or is not known to have succeeded: from the start of a statement until it does.
-    /// PostgreSQL answers the COMMIT of such a transaction by a ROLLBACK that looks like a success.
-    Broken,
+    /// From the start of a statement, or of the transaction's end, until it succeeds. A caller that went away in
+    /// the middle leaves it so: whether the statement ran is not known.
+    Pending,
+    /// Something failed. PostgreSQL answers the COMMIT of such a transaction by a ROLLBACK that looks like a
+    /// success.
+    Failed,
     /// Committed or rolled back: the connection is outside a transaction.
     Ended,
 }
@@ -464,7 +468,7 @@ impl Tx {
     fn sqlite(connection: PoolConnection<Sqlite>) -> Self {
         Self {
             connection: EngineConnection::Sqlite(connection),
-            standing: Standing::Broken,
+            standing: Standing::Pending,
             dialect: Dialect::Sqlite,
             failover: None,
         }
@@ -473,16 +477,15 @@ impl Tx {
     fn postgres(connection: PoolConnection<Postgres>, failover: &Failover) -> Self {
         Self {
             connection: EngineConnection::Postgres(connection),
-            standing: Standing::Broken,
+            standing: Standing::Pending,
             dialect: Dialect::Postgres,
             failover: Some(failover.clone()),
         }
     }
 
-    /// Both engines refuse BEGIN inside a transaction: its success proves that the connection was outside one.
+    /// SQLite refuses BEGIN inside a transaction: its success proves that the connection was outside one.
     async fn begun(mut self, begin: &'static str) -> Result<Self, StoreError> {
-        self.connection.run(begin).await?;
-        self.standing = Standing::Sound;
+        self.run(begin, Standing::Sound).await?;
         Ok(self)
     }
 
@@ -497,7 +500,7 @@ impl Tx {
                 "a statement of the transaction failed before its commit",
             ));
         }
-        self.end("COMMIT").await
+        self.run("COMMIT", Standing::Ended).await
     }
 
     /// Undoes what was written.
@@ -506,22 +509,27 @@ impl Tx {
     /// [`StoreError::Unavailable`]; it is undone all the same.
     pub async fn rollback(mut self) -> Result<(), StoreError> {
         if self.standing != Standing::Sound {
-            // Closing the connection undoes it.
+            // Dropping it undoes it.
             return Ok(());
         }
-        self.end("ROLLBACK").await
+        self.run("ROLLBACK", Standing::Ended).await
     }
 
     /// Gives the connection up: what it shows is not what the database holds.
     pub fn distrust(mut self) {
-        self.standing = Standing::Broken;
+        self.standing = Standing::Failed;
     }
 
-    async fn end(&mut self, statement: &'static str) -> Result<(), StoreError> {
-        self.standing = Standing::Broken;
-        self.connection.run(statement).await?;
-        self.standing = Standing::Ended;
-        Ok(())
+    /// Begins or ends the transaction, which then is `after`.
+    async fn run(&mut self, statement: &'static str, after: Standing) -> Result<(), StoreError> {
+        self.standing = Standing::Pending;
+        let done = self.connection.run(statement).await;
+        self.standing = if done.is_ok() {
+            after
+        } else {
+            Standing::Failed
+        };
+        done
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -529,7 +537,11 @@ impl Tx {
     }
 
     pub(super) fn begin_statement(&mut self) -> Standing {
-        std::mem::replace(&mut self.standing, Standing::Broken)
+        let standing = self.standing;
+        if standing != Standing::Failed {
+            self.standing = Standing::Pending;
+        }
+        standing
     }
 
     pub(super) fn end_statement<T>(
@@ -543,6 +555,7 @@ impl Tx {
                 Ok(value)
             }
             Err(error) => {
+                self.standing = Standing::Failed;
                 if let Some(failover) = self.failover.as_ref().filter(|_| is_read_only(&error)) {
                     failover.notice();
                 }
@@ -556,8 +569,8 @@ impl Drop for Tx {
     fn drop(&mut self) {
         match self.standing {
             Standing::Ended => {}
-            Standing::Broken => self.connection.close_on_drop(),
-            Standing::Sound => {
+            Standing::Failed => self.connection.close_on_drop(),
+            Standing::Sound | Standing::Pending => {
                 let connection = std::mem::replace(&mut self.connection, EngineConnection::Taken);
                 connection.roll_back_and_return();
             }
@@ -588,7 +601,9 @@ impl EngineConnection {
         }
     }
 
-    /// For a transaction that was dropped while all was well, as a refusal drops it.
+    /// For a transaction that was dropped without a fault: by a refusal, or with a caller that went away in the
+    /// middle of a statement, whose answer the driver reads first. A ROLLBACK that succeeds leaves either engine
+    /// outside a transaction; SQLite refuses it where it rolled back by itself.
     fn roll_back_and_return(mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             self.close_on_drop();

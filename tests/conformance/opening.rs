@@ -204,6 +204,34 @@ async fn a_postgresql_that_goes_away_is_unavailable_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_caller_that_goes_away_in_a_statement_costs_no_postgresql_connection() {
+    let database = support::postgres().await;
+    issuers(&database.store).await;
+    let before = backends(&database).await;
+    assert!(!before.is_empty());
+    let issuer = home();
+    let mut interrupted = 0;
+    for _ in 0..20 {
+        let mut tx = read(&database.store).await;
+        let mut asked = Box::pin(tx.head(&issuer));
+        let polled =
+            std::future::poll_fn(|context| std::task::Poll::Ready(asked.as_mut().poll(context)))
+                .await;
+        // The server may have answered within the poll.
+        interrupted += usize::from(polled.is_pending());
+    }
+    assert!(interrupted > 0);
+    let mut tx = write(&database.store).await;
+    assert_eq!(tx.bump_registry_version(&home(), false).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    let after = backends(&database).await;
+    assert!(
+        before.iter().all(|backend| after.contains(backend)),
+        "{before:?} {after:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_postgresql_server_that_turns_read_only_is_left() {
     let database = support::postgres().await;
     issuers(&database.store).await;
