@@ -72,6 +72,16 @@ struct UnprovenKind {
     target: String,
 }
 
+impl UnprovenKind {
+    fn of(reason: &'static str, unverified_target: &str, caller: &Caller) -> Self {
+        Self {
+            reason,
+            address: caller.address.clone(),
+            target: shown(unverified_target),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Unproven {
     counts: BTreeMap<UnprovenKind, u64>,
@@ -304,33 +314,19 @@ impl Issuer {
 
     /// Counts a client that did not prove itself; a flood becomes one entry per kind and interval.
     pub fn note_unproven(&self, reason: &'static str, unverified_client_id: &str, caller: &Caller) {
-        let kind = UnprovenKind {
-            reason,
-            address: caller.address.clone(),
-            target: shown(unverified_client_id),
-        };
+        let kind = UnprovenKind::of(reason, unverified_client_id, caller);
         let mut unwritten = self.ledger.refusals().all();
-        unwritten
-            .entry(self.id.clone())
-            .or_default()
-            .clients
-            .count(kind);
+        let unwritten = unwritten.entry(self.id.clone()).or_default();
+        unwritten.clients.count(kind);
     }
 
     /// Counts a caller of the admin API that did not prove itself. `target`: what it asked for, one of the
     /// API's own paths.
     pub fn note_unproven_call(&self, reason: &'static str, target: &str, caller: &Caller) {
-        let kind = UnprovenKind {
-            reason,
-            address: caller.address.clone(),
-            target: shown(target),
-        };
+        let kind = UnprovenKind::of(reason, target, caller);
         let mut unwritten = self.ledger.refusals().all();
-        unwritten
-            .entry(self.id.clone())
-            .or_default()
-            .callers
-            .count(kind);
+        let unwritten = unwritten.entry(self.id.clone()).or_default();
+        unwritten.callers.count(kind);
     }
 
     /// Queues what was counted and folded in the past interval, and the number of refusals that were lost.

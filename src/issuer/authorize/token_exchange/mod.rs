@@ -1,0 +1,211 @@
+//! Token exchange (RFC 8693): an agent acts for another subject. Who that is, a subject token proves; that
+//! it may, a delegation says; what it gets is what subject, actor and delegation all allow.
+//!
+//! Two steps: `tokens.rs` verifies the tokens and reads the agents concerned, `decide.rs` decides without
+//! reading anything. The chain of actors is only ever extended.
+
+mod decide;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::domain::actor::ActorChain;
+use crate::domain::claims::Origin;
+use crate::domain::id::DelegationId;
+use crate::domain::scope::Scopes;
+use crate::issuer::Issuer;
+use crate::issuer::authenticate::{AuthenticatedClient, Spent};
+use crate::issuer::dpop::ProvenKey;
+use crate::issuer::line::Line;
+use crate::ports::time::UnixTime;
+use crate::store::{AgentAggregate, LineageRow, StoreError};
+
+use super::{Authorization, AuthorizationError};
+use decide::decide;
+
+/// A parsed request of this grant (RFC 8693 §2.1).
+#[derive(Clone, Debug)]
+pub struct TokenExchangeRequest {
+    /// `subject_token`: not believed yet.
+    pub unverified_subject_token: String,
+    /// `subject_token_type`.
+    pub subject_token_type: TokenType,
+    /// `actor_token`: not believed yet.
+    pub unverified_actor_token: Option<String>,
+    /// `requested_token_type`.
+    pub requested_token_type: TokenType,
+    /// `resource` or `audience`, if one was named.
+    pub audience: Option<String>,
+    /// `scope`; empty: whatever is available.
+    pub scopes: Scopes,
+    /// `expires_in`, in seconds.
+    pub expires_in: Option<i64>,
+}
+
+/// Token types (RFC 8693 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenType {
+    /// An access token.
+    AccessToken,
+    /// A JWT, as which our access tokens may be asked for too.
+    Jwt,
+    /// An ID token.
+    IdToken,
+}
+
+impl TokenType {
+    /// All types that are taken and given.
+    pub const ALL: [Self; 3] = [Self::AccessToken, Self::Jwt, Self::IdToken];
+
+    /// The registered URN.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
+            Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+            Self::IdToken => "urn:ietf:params:oauth:token-type:id_token",
+        }
+    }
+
+    /// The type of that URN.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// What makes a token a delegated one.
+#[derive(Clone, Debug)]
+pub struct Delegated {
+    /// Whom the token is about.
+    pub subject: String,
+    /// What the subject is: `user` or `ai_agent`.
+    pub subject_profile: String,
+    /// The subject's agent, when it is one of ours.
+    pub subject_agent: Option<Arc<AgentAggregate>>,
+    /// Claims about a subject from outside.
+    pub attributes: BTreeMap<String, String>,
+    /// Who acts, the presenter outermost.
+    pub actors: ActorChain,
+    /// What it is made from.
+    pub parent: ParentToken,
+    /// The delegation that permits it.
+    pub delegation: DelegationId,
+    /// The type that was asked for.
+    pub token_type: TokenType,
+}
+
+impl Delegated {
+    /// Where the token comes from, as it says itself.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let above = self.parent.line.delegations();
+        let above = above.into_iter().filter(|id| *id != self.delegation);
+        Origin {
+            root_id: self.parent.line.root_id().to_owned(),
+            parents: self.parent.line.below_root().to_vec(),
+            delegations: std::iter::once(self.delegation.clone())
+                .chain(above)
+                .collect(),
+        }
+    }
+}
+
+/// The subject token of a delegated token, as the ledger judges it once more.
+#[derive(Clone, Debug)]
+pub struct ParentToken {
+    /// What can end it.
+    pub line: Line,
+    /// Its row, when it is a root: recorded with the first token that is made from it.
+    pub root: Option<LineageRow>,
+    /// Exchanges since its root.
+    pub depth: i64,
+}
+
+/// Why an exchange is refused, with what the audit should know of it.
+#[derive(Debug)]
+pub enum ExchangeError {
+    /// The client is told why.
+    Refused {
+        /// Why.
+        error: AuthorizationError,
+        /// Subject, chain, and the tokens' numbers, as far as they are proven.
+        facts: Value,
+    },
+    /// A fault of ours, or of a trusted issuer that cannot be reached.
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StoreError> for ExchangeError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl Issuer {
+    /// Verifies the tokens of an exchange and decides it. `proven` is the key that the request proved to
+    /// hold (RFC 9449).
+    ///
+    /// # Errors
+    /// [`ExchangeError`], with the reason.
+    pub async fn exchange(
+        &self,
+        client: &AuthenticatedClient,
+        request: &TokenExchangeRequest,
+        proven: Option<&ProvenKey>,
+        now: UnixTime,
+    ) -> Result<Authorization, ExchangeError> {
+        let proven_jkt = proven.map(ProvenKey::jkt);
+        let refused = |error, facts: Value| ExchangeError::Refused { error, facts };
+        let policy = self.policy();
+        if !client
+            .aggregate()
+            .delegations
+            .iter()
+            .any(|held| held.is_live(now))
+        {
+            let error = AuthorizationError::UnauthorizedClient(
+                "this agent may not act for anybody: it has no delegation".to_owned(),
+            );
+            return Err(refused(error, facts(request, None)));
+        }
+        let subject = self.subject_token(client, request, &policy, now).await?;
+        let known = (
+            subject.subject.as_str(),
+            subject.parent.line.token_id(),
+            &subject.actors,
+        );
+        let facts = facts(request, Some(known));
+        let actor_spends = self
+            .actor_token(client, request, (proven_jkt, now))
+            .await
+            .map_err(|error| match error {
+                ExchangeError::Refused { error, .. } => refused(error, facts.clone()),
+                ExchangeError::Unavailable(source) => ExchangeError::Unavailable(source),
+            })?;
+        let mut authorization = decide(client, request, &subject, (proven_jkt, now), &policy)
+            .and_then(|authorization| authorization.completed(proven, request.expires_in, now))
+            .map_err(|error| refused(error, facts))?;
+        authorization
+            .spends
+            .extend(actor_spends.map(|spent| spent.as_of(Spent::ActorToken)));
+        Ok(authorization)
+    }
+}
+
+/// What the audit should know of a refused exchange: what was asked for and, once the subject token is
+/// proven, its subject, its number and its chain.
+fn facts(request: &TokenExchangeRequest, proven: Option<(&str, &str, &ActorChain)>) -> Value {
+    match proven {
+        None => json!({ "aud": request.audience }),
+        Some((subject, token_id, actors)) => json!({
+            "subject": subject,
+            "subject_token": token_id,
+            "act": actors,
+            "aud": request.audience,
+        }),
+    }
+}

@@ -1,0 +1,472 @@
+//! The tokens of an exchange: verifies them, whoever issued them, and says what they bring along. What may be
+//! made from them, `decide.rs` says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::domain::actor::ActorChain;
+use crate::domain::claims::{USER, is_reserved_claim};
+use crate::domain::id::TrustedIssuerId;
+use crate::domain::scope::{Scopes, join_scopes, parse_scopes};
+use crate::domain::trusted_issuer::{CLAIM_MAX_BYTES, issuer_of_user, user_subject};
+use crate::issuer::Issuer;
+use crate::issuer::authenticate::{AuthenticatedClient, SpentAssertion};
+use crate::issuer::cache::Policy;
+use crate::issuer::external_token::{ExternalToken, ExternalTokenError, TrustedFor};
+use crate::issuer::federated::NoAgent;
+use crate::issuer::line::{Line, STEPS_MAX, Traced};
+use crate::issuer::own_token::OwnToken;
+use crate::ports::time::UnixTime;
+use crate::store::{AgentAggregate, LineageRow, StoreError};
+
+use super::super::AuthorizationError;
+use super::{ExchangeError, ParentToken, TokenExchangeRequest, TokenType, facts};
+
+/// A subject token that was verified.
+#[derive(Clone, Debug)]
+pub(super) struct VerifiedSubject {
+    pub(super) subject: String,
+    pub(super) profile: String,
+    /// The subject's agent, when it is one of ours.
+    pub(super) agent: Option<Arc<AgentAggregate>>,
+    /// Every agent of ours that the token is about or that acts in it.
+    pub(super) concerned: Vec<Arc<AgentAggregate>>,
+    pub(super) trusted_issuer: Option<TrustedIssuerId>,
+    pub(super) attributes: BTreeMap<String, String>,
+    pub(super) claims: Map<String, Value>,
+    /// The claims that a trusted issuer's signature proved of the subject; those of our own tokens are not
+    /// among them.
+    pub(super) proven: Map<String, Value>,
+    pub(super) actors: ActorChain,
+    /// Audience and scopes of a token of ours, and of those that it was made from.
+    pub(super) passed_on: Vec<(String, Scopes)>,
+    pub(super) parent: ParentToken,
+    pub(super) expires_at: UnixTime,
+    pub(super) jkt: Option<String>,
+    pub(super) spends: Option<SpentAssertion>,
+}
+
+impl Issuer {
+    /// Verifies the subject token and reads the agents concerned.
+    pub(super) async fn subject_token(
+        &self,
+        client: &AuthenticatedClient,
+        request: &TokenExchangeRequest,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> Result<VerifiedSubject, ExchangeError> {
+        let unproven = |problem: String| ExchangeError::Refused {
+            error: AuthorizationError::InvalidRequest(problem),
+            facts: facts(request, None),
+        };
+        let unverified = request.unverified_subject_token.as_str();
+        if !self.claims_to_be_ours(unverified) {
+            let token = self
+                .verify_external(unverified, TrustedFor::Subject, now)
+                .await
+                .map_err(|error| external_fault("subject_token", error, facts(request, None)))?;
+            return outside_subject(token).map_err(unproven);
+        }
+        let token = self
+            .verify_own(unverified, now)
+            .map_err(|error| unproven(format!("subject_token: {error}")))?;
+        let proven = (
+            token.subject.as_str(),
+            token.token_id.as_str(),
+            &token.actors,
+        );
+        let refused = |problem: String| ExchangeError::Refused {
+            error: AuthorizationError::InvalidRequest(problem),
+            facts: facts(request, Some(proven)),
+        };
+        check_presentable(&token, client, request, policy, &self.url).map_err(refused)?;
+        if !token.is_vouched_for(policy) {
+            return Err(refused(
+                "subject_token: no trusted issuer vouches for its subject any more".to_owned(),
+            ));
+        }
+        let mut concerned = Vec::new();
+        let mut subject_agent = None;
+        for principal in token.principals(&self.url) {
+            // Somebody from outside is no agent, whatever agents are called.
+            if principal == token.subject && token.subject_profile == USER {
+                continue;
+            }
+            let Some(agent) = self.agent_by_subject(&principal).await? else {
+                return Err(refused(format!(
+                    "subject_token: {principal} is no agent of this issuer any more"
+                )));
+            };
+            if !agent.agent.is_active(now) {
+                return Err(refused(format!(
+                    "subject_token: the agent {principal} is suspended, removed or past its expiry"
+                )));
+            }
+            if principal == token.subject {
+                subject_agent = Some(Arc::clone(&agent));
+            }
+            concerned.push(agent);
+        }
+        let traced = self.traced(&token).await?;
+        let origin = traced_origin(&token, traced).map_err(refused)?;
+        let trusted_issuer = match token.subject_profile.as_str() {
+            USER => trusted_issuer_of(&token.subject, policy),
+            _ => None,
+        };
+        let mut subject = own_subject(token, subject_agent, (concerned, origin));
+        subject.trusted_issuer = trusted_issuer;
+        Ok(subject)
+    }
+
+    /// An actor token adds nothing that client authentication did not prove; it must be the client's own.
+    pub(super) async fn actor_token(
+        &self,
+        client: &AuthenticatedClient,
+        request: &TokenExchangeRequest,
+        (proven_jkt, now): (Option<&str>, UnixTime),
+    ) -> Result<Option<SpentAssertion>, ExchangeError> {
+        let refused = |problem: &str| ExchangeError::Refused {
+            error: AuthorizationError::InvalidRequest(format!("actor_token: {problem}")),
+            facts: Value::Null,
+        };
+        let Some(unverified) = request.unverified_actor_token.as_deref() else {
+            return Ok(None);
+        };
+        let agent = &client.aggregate().agent;
+        if !self.claims_to_be_ours(unverified) {
+            let token = self
+                .verify_external(unverified, TrustedFor::Actor, now)
+                .await
+                .map_err(|error| external_fault("actor_token", error, Value::Null))?;
+            let jkt = confirmation(&token.claims.other).map_err(|problem| refused(&problem))?;
+            if !is_held(jkt, proven_jkt) {
+                return Err(refused(BOUND));
+            }
+            if token.claims.other.contains_key("act") {
+                return Err(refused(
+                    "an actor token must not be a delegated one: leave out act",
+                ));
+            }
+            self.federated_agent(&token, Some(agent.name.as_str()), now)
+                .await
+                .map_err(|error| match error {
+                    NoAgent::Told(problem) => refused(&problem),
+                    NoAgent::Store(error) => error.into(),
+                })?;
+            return Ok(token.spends);
+        }
+        let token = self
+            .verify_own(unverified, now)
+            .map_err(|error| refused(&error.to_string()))?;
+        if !token.actors.is_empty() {
+            return Err(refused(
+                "an actor token must not be a delegated one, with act",
+            ));
+        }
+        if token.subject != agent.subject.as_str() || token.client_id != agent.name.as_str() {
+            return Err(refused(
+                "it belongs to another agent than the one that presents it",
+            ));
+        }
+        if !is_held(token.jkt.as_deref(), proven_jkt) {
+            return Err(refused(BOUND));
+        }
+        if self.is_revoked(&token).await? {
+            return Err(refused("it was revoked"));
+        }
+        Ok(None)
+    }
+
+    async fn is_revoked(&self, token: &OwnToken) -> Result<bool, StoreError> {
+        let (mut tx, _) = self.read().await?;
+        let is_ended = self.is_ended(&mut tx, token).await?;
+        tx.rollback().await?;
+        Ok(is_ended)
+    }
+
+    /// The agent with that subject, removed ones too.
+    pub(crate) async fn agent_by_subject(
+        &self,
+        subject: &str,
+    ) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
+        let name = match self.registry.name_of(subject) {
+            Some(name) => Some(name),
+            None => {
+                let (mut tx, _) = self.read().await?;
+                let name = tx.agent_name_by_subject(&self.id, subject).await?;
+                tx.rollback().await?;
+                name
+            }
+        };
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let agent = self.registry.agent(&self.store, &self.id, &name).await?;
+        if agent.is_some() {
+            self.registry.note_name(subject, &name);
+        }
+        Ok(agent)
+    }
+}
+
+/// What a subject token of ours brings along from those that it was made from.
+struct SubjectOrigin {
+    parent: ParentToken,
+    passed_on: Vec<(String, Scopes)>,
+    proven: Map<String, Value>,
+}
+
+/// What the rows of a token's line say. A token of ours that is a root says it itself.
+fn traced_origin(token: &OwnToken, traced: Option<Traced>) -> Result<SubjectOrigin, String> {
+    const UNKNOWN: &str =
+        "subject_token: the record of what it was made from is missing; get a new token";
+    let Traced { line, rows } = traced.ok_or_else(|| UNKNOWN.to_owned())?;
+    let mut passed_on = vec![(token.audience.clone(), token.scopes.clone())];
+    let mut proven = Map::new();
+    for row in &rows {
+        if let Some(claims) = &row.proven {
+            if row.subject != token.subject {
+                return Err(UNKNOWN.to_owned());
+            }
+            proven = claims
+                .iter()
+                .map(|(name, value)| (name.clone(), Value::from(value.clone())))
+                .collect();
+            continue;
+        }
+        // A row of an older version does not say what may be passed on.
+        if row.audience.is_empty() {
+            return Err(UNKNOWN.to_owned());
+        }
+        let scopes = match row.scopes.as_str() {
+            "" => Scopes::new(),
+            scopes => parse_scopes(scopes).map_err(|_| UNKNOWN.to_owned())?,
+        };
+        passed_on.push((row.audience.clone(), scopes));
+    }
+    let depth = rows.first().map_or(0, |row| row.depth);
+    if depth >= STEPS_MAX {
+        return Err(format!(
+            "subject_token: it is the result of {depth} exchanges, and at most {STEPS_MAX} are allowed; exchange an earlier token"
+        ));
+    }
+    let root = rows.is_empty().then(|| LineageRow {
+        token_id: token.token_id.clone(),
+        made: None,
+        root_id: token.token_id.clone(),
+        depth: 0,
+        subject: token.subject.clone(),
+        audience: token.audience.clone(),
+        scopes: join_scopes(&token.scopes),
+        proven: None,
+        issued_at: token.issued_at,
+        expires_at: token.expires_at,
+    });
+    Ok(SubjectOrigin {
+        parent: ParentToken { line, root, depth },
+        passed_on,
+        proven,
+    })
+}
+
+/// The row of a token from outside, the root of all that is made from it, with the claims that later
+/// exchanges may ask for: strings that a delegation can name.
+fn outside_root(token: &ExternalToken, subject: &str, issued_at: UnixTime) -> LineageRow {
+    let proven = token
+        .claims
+        .other
+        .iter()
+        .filter(|(name, _)| name.len() <= CLAIM_MAX_BYTES)
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .filter(|(_, value)| value.len() <= CLAIM_MAX_BYTES)
+        .collect();
+    LineageRow {
+        token_id: token.reference.clone(),
+        made: None,
+        root_id: token.reference.clone(),
+        depth: 0,
+        subject: subject.to_owned(),
+        audience: String::new(),
+        scopes: String::new(),
+        proven: Some(proven),
+        issued_at,
+        expires_at: token.expires_at,
+    }
+}
+
+/// What is said of a bound token that comes without a proof of its key.
+pub(super) const BOUND: &str =
+    "it is bound to a key (cnf.jkt); send a DPoP proof made with that key";
+
+/// Whether a token is not bound, or the request proved to hold the key that it is bound to.
+pub(super) fn is_held(jkt: Option<&str>, proven_jkt: Option<&str>) -> bool {
+    jkt.is_none_or(|jkt| proven_jkt == Some(jkt))
+}
+
+/// `cnf.jkt` of a token: the thumbprint of the key that it is bound to (RFC 9449 §6.1).
+///
+/// # Errors
+/// When it is bound in another way: whoever does not understand a binding cannot say that it holds.
+fn confirmation(claims: &Map<String, Value>) -> Result<Option<&str>, String> {
+    match claims.get("cnf") {
+        None => Ok(None),
+        Some(cnf) => match cnf.get("jkt").and_then(Value::as_str) {
+            Some(jkt) => Ok(Some(jkt)),
+            None => Err("it is bound (cnf) in a way that is not supported".to_owned()),
+        },
+    }
+}
+
+fn external_fault(what: &str, error: ExternalTokenError, facts: Value) -> ExchangeError {
+    match error {
+        ExternalTokenError::Unproven(reason) => ExchangeError::Refused {
+            error: AuthorizationError::InvalidRequest(format!("{what}: {reason}")),
+            facts,
+        },
+        ExternalTokenError::Fault(problem) => ExchangeError::Refused {
+            error: AuthorizationError::InvalidRequest(format!("{what}: {problem}")),
+            facts,
+        },
+        ExternalTokenError::KeysUnavailable { .. } => ExchangeError::Unavailable(Box::new(error)),
+    }
+}
+
+/// The trusted issuer that the user of a token of ours came from.
+fn trusted_issuer_of(user: &str, policy: &Policy) -> Option<TrustedIssuerId> {
+    let name = issuer_of_user(user)?;
+    policy
+        .trusted_issuers
+        .values()
+        .find(|trusted| trusted.name.as_str() == name)
+        .map(|trusted| trusted.id.clone())
+}
+
+/// A token of ours may be exchanged by those whom it was sent to: an audience of this issuer, of the
+/// client, or of a resource whose server the client is. A token for an outside relying party may not:
+/// everybody there has seen it.
+fn check_presentable(
+    token: &OwnToken,
+    client: &AuthenticatedClient,
+    request: &TokenExchangeRequest,
+    policy: &Policy,
+    issuer: &str,
+) -> Result<(), String> {
+    let agent = &client.aggregate().agent;
+    let is_id_token = token.audience == agent.name.as_str();
+    if request.subject_token_type == TokenType::IdToken && !is_id_token {
+        return Err("subject_token: it is no ID token for this client".to_owned());
+    }
+    if request.subject_token_type == TokenType::AccessToken && is_id_token {
+        return Err(
+            "subject_token: it is an ID token; name that as its subject_token_type".to_owned(),
+        );
+    }
+    let serves = policy.resources.values().any(|resource| {
+        resource.identifier.as_str() == token.audience
+            && resource.server.as_ref() == Some(&agent.id)
+    });
+    if is_id_token || serves || token.audience == issuer {
+        return Ok(());
+    }
+    Err(format!(
+        "subject_token: it was issued for {}, and this agent is not the server of that resource; a token for somebody else cannot be exchanged",
+        token.audience
+    ))
+}
+
+fn own_subject(
+    token: OwnToken,
+    agent: Option<Arc<AgentAggregate>>,
+    (concerned, origin): (Vec<Arc<AgentAggregate>>, SubjectOrigin),
+) -> VerifiedSubject {
+    let attributes = match &agent {
+        Some(_) => BTreeMap::new(),
+        // What was said of a subject from outside is said on.
+        None => token
+            .claims
+            .other
+            .iter()
+            .filter(|(name, _)| !is_reserved_claim(name))
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+            .collect(),
+    };
+    VerifiedSubject {
+        profile: token.subject_profile,
+        agent,
+        concerned,
+        trusted_issuer: None,
+        attributes,
+        actors: token.actors,
+        parent: origin.parent,
+        passed_on: origin.passed_on,
+        expires_at: token.expires_at,
+        jkt: token.jkt,
+        spends: None,
+        subject: token.subject,
+        claims: token.claims.other,
+        proven: origin.proven,
+    }
+}
+
+/// The actors of a token from outside. One that says who acts already is refused unless its issuer is trusted
+/// with that: to drop them would hide who acted, and make the chain shorter than it is.
+fn foreign_actors(token: &ExternalToken) -> Result<ActorChain, String> {
+    let trusted = &token.trusted;
+    match token.claims.other.get("act") {
+        None => Ok(ActorChain::default()),
+        Some(act) if trusted.definition.accept_act => ActorChain::parse_foreign(act, &trusted.url)
+            .map_err(|error| format!("subject_token: {error}")),
+        Some(_) => Err(format!(
+            "subject_token: it says who acts already (act), which is not accepted from the trusted issuer '{}'; an owner can accept it with: firman trusted-issuer edit {0} --accept-act",
+            trusted.name
+        )),
+    }
+}
+
+fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
+    let subject = user_subject(&token.trusted.name, &token.subject)
+        .map_err(|invalid| format!("subject_token: {} {}", invalid.field, invalid.problem))?;
+    let attributes = token
+        .trusted
+        .definition
+        .claims
+        .iter()
+        .filter(|(attribute, _)| !is_reserved_claim(attribute))
+        .filter_map(|(attribute, claim)| {
+            let value = token.claims.other.get(claim)?.as_str()?;
+            Some((attribute.clone(), value.to_owned()))
+        })
+        .collect();
+    let jkt = confirmation(&token.claims.other)
+        .map_err(|problem| format!("subject_token: {problem}"))?
+        .map(str::to_owned);
+    // One that does not say when it was made cannot be shown to be newer than a revocation, nor how long it lives.
+    let Some(issued_at) = token.claims.issued_at else {
+        return Err("subject_token: it has no iat, which a subject token must have".to_owned());
+    };
+    let parent = ParentToken {
+        line: Line::of_root(token.reference.clone(), vec![subject.clone()], issued_at)
+            .also_named(token.other_reference.clone()),
+        root: Some(outside_root(&token, &subject, issued_at)),
+        depth: 0,
+    };
+    let actors = foreign_actors(&token)?;
+    Ok(VerifiedSubject {
+        profile: USER.to_owned(),
+        agent: None,
+        concerned: Vec::new(),
+        trusted_issuer: Some(token.trusted.id.clone()),
+        attributes,
+        actors,
+        passed_on: Vec::new(),
+        parent,
+        expires_at: token.expires_at,
+        jkt,
+        spends: token.spends,
+        subject,
+        proven: token.claims.other.clone(),
+        claims: token.claims.other,
+    })
+}
