@@ -5,6 +5,7 @@ use std::fs::{Permissions, set_permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use firman::jose::digest::base64url;
 use insta::assert_snapshot;
@@ -329,7 +330,13 @@ fn a_working_directory_where_no_data_directory_can_be_made_is_told() {
 fn refused_to_write(site: &Site) -> String {
     let is_root = site.dir.path().metadata().unwrap().uid() == 0;
     let program = site.path("firman");
-    std::fs::copy(super::program(), &program).unwrap();
+    // By another process: a descriptor that is open for writing here could be inherited by what another test
+    // starts at that moment, and a file that is being written cannot be run.
+    let copied = Command::new("cp")
+        .arg(super::program())
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     let mut command = site.command(&program, &SERVE_ON_FREE_PORTS);
     if is_root {
         command.uid(NOBODY).gid(NOBODY);
