@@ -67,6 +67,8 @@ impl fmt::Display for LogLevel {
 /// How it is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
+    /// `text` when the log is written to a terminal, else `json`.
+    Auto,
     /// One JSON object a line.
     Json,
     /// For eyes.
@@ -74,12 +76,13 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    const ALL: [Self; 2] = [Self::Json, Self::Text];
+    const ALL: [Self; 3] = [Self::Auto, Self::Json, Self::Text];
 }
 
 impl fmt::Display for LogFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Auto => "auto",
             Self::Json => "json",
             Self::Text => "text",
         })
@@ -95,6 +98,12 @@ impl DatabaseUrl {
     #[must_use]
     pub fn sqlite(path: &Path) -> Self {
         Self(format!("sqlite:{}", path.display()))
+    }
+
+    /// The file of a SQLite database; `None` for PostgreSQL.
+    #[must_use]
+    pub fn sqlite_file(&self) -> Option<&Path> {
+        self.0.strip_prefix("sqlite:").map(Path::new)
     }
 
     /// The whole URL, password and all: for the one who connects, for nobody else.
@@ -229,7 +238,10 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, Unfit> {
     let format = LogFormat::ALL
         .into_iter()
         .find(|format| format.to_string() == text);
-    format.map_or_else(|| unfit("is not a log format", "Write json or text."), Ok)
+    format.map_or_else(
+        || unfit("is not a log format", "Write auto, json or text."),
+        Ok,
+    )
 }
 
 pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, Unfit> {

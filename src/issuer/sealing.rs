@@ -23,7 +23,7 @@ const LAYOUT: u8 = 1;
 pub enum SealingError {
     /// There is no key where one is expected.
     #[error(
-        "there is no key-encryption key at {path}; put back the file that this database was sealed with, or set FIRMAN_KEK or FIRMAN_KEK_FILE"
+        "there is no key-encryption key at {path}; put back the file that this database was sealed with, or name its directory with FIRMAN_KEYS_DIR, or set FIRMAN_KEK or FIRMAN_KEK_FILE"
     )]
     Missing {
         /// Where it was looked for.

@@ -402,7 +402,7 @@ fn a_health_check_succeeds_on_200_and_fails_on_503() {
     exit code 0
     ----- stdout
     ----- stderr
-    [URL]/healthz is well
+    [URL]/healthz is healthy
     ");
     assert_snapshot!(Shell::new().run(&line).replace(&url, "[URL]"), @r"
     exit code 1

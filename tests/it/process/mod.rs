@@ -8,6 +8,7 @@
 
 mod bad_start;
 mod crash;
+mod detach;
 mod exec;
 mod faults;
 mod log;

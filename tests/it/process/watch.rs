@@ -386,6 +386,11 @@ fn the_service_manager_is_told_when_the_token_is_there_and_when_it_ends() {
         let length = socket.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     };
+    let served = told();
+    assert!(
+        served.starts_with("READY=1\nSTATUS=http://127.0.0.1:"),
+        "{served}"
+    );
     let watch = watched.watch();
     let ready = told();
     assert!(
