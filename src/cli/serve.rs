@@ -15,7 +15,7 @@ use super::Session;
 use super::detach::detach;
 use super::error::CliError;
 use super::notify::Supervisor;
-use super::serving::{Claim, Serving};
+use super::serving::{self, Claim, Serving};
 use crate::config::{Config, LogLevel, Origin, Overrides, reachable};
 use crate::host::{FirstSettings, Host, HostOptions, KekSource};
 use crate::issuer::Ports;
@@ -83,6 +83,15 @@ fn tell(told: io::Result<()>) {
 async fn in_background(settings: Overrides, session: &mut Session<'_>) -> Result<(), CliError> {
     let config = config(settings.clone(), session)?;
     create_private_folder(config.data_dir())?;
+    if let Some(running) = serving::find(config.data_dir())? {
+        return Err(CliError::failed(
+            "already_running",
+            format!(
+                "process {} already serves this data directory, at {}; end it with: firman stop",
+                running.pid, running.public
+            ),
+        ));
+    }
     let log = config.data_dir().join("serve.log");
     let mut arguments: Vec<OsString> = vec!["serve".into()];
     arguments.extend(settings.arguments().into_iter().map(OsString::from));

@@ -36,6 +36,17 @@ fn a_detached_server_answers_when_the_command_returns_and_ends_by_stop() {
     let added = site.run("resource add reports --identifier https://reports.example.com -o json");
     assert_eq!(added.json()["name"], "reports");
     assert_eq!(site.run("healthcheck -o json").json()["healthy"], true);
+    let second = site.run(DETACH);
+    let (pid, public) = (&started["pid"], started["public"].as_str().unwrap());
+    assert_eq!(
+        (second.code, second.stderr),
+        (
+            Some(1),
+            format!(
+                "error: process {pid} already serves this data directory, at {public}; end it with: firman stop\n"
+            )
+        )
+    );
 
     let stopped = site.run("stop -o json").json();
     assert_eq!(stopped, json!({ "stopped": true, "pid": started["pid"] }));
