@@ -13,6 +13,7 @@
 )]
 
 mod assertion_signature;
+mod authorization_endpoint;
 mod client_assertion;
 mod client_secret;
 mod key_registration;
