@@ -396,3 +396,18 @@ pub fn reach(agent: &Agent, policy: &Policy) -> BTreeMap<ResourceId, Scopes> {
     }
     reach
 }
+
+/// A value from outside as an `error_description` may hold it (RFC 6749 §5.2), at most 200 characters.
+/// Other characters are replaced instead of left out: what is left would read like a value that is granted.
+#[must_use]
+pub fn shown(unverified_text: &str) -> String {
+    unverified_text
+        .chars()
+        .map(|c| match c {
+            '"' | '\\' => '?',
+            '!'..='~' => c,
+            _ => '?',
+        })
+        .take(200)
+        .collect()
+}
