@@ -4,10 +4,10 @@
 //! omitted scope gives all that is granted; nothing available is an error. Nothing is dropped
 //! silently.
 
-use crate::domain::profile::Profile;
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{OPENID, Scope, Scopes, join_scopes};
 use crate::domain::settings::{IssuerSettings, LIFETIME_FLOOR_SECONDS};
+use crate::domain::token_typ::TokenTyp;
 use crate::jose::algorithm::SigningAlgorithm;
 
 use super::{
@@ -113,7 +113,7 @@ pub fn decide(
     let Some((resource, granted)) = chosen else {
         let target = Target {
             audience: settings.url.clone(),
-            typ: Profile::Generic.demands().typ,
+            typ: TokenTyp::AccessToken,
             algorithm: settings.default_algorithm,
             binding: Binding::Offered,
         };
@@ -179,7 +179,7 @@ pub fn algorithm(resource: &Resource, settings: &IssuerSettings) -> SigningAlgor
 pub(super) fn target(resource: &Resource, settings: &IssuerSettings) -> Target {
     Target {
         audience: resource.identifier.as_str().to_owned(),
-        typ: resource.profile.demands().typ,
+        typ: resource.token_typ(),
         algorithm: algorithm(resource, settings),
         binding: resource.binding(),
     }

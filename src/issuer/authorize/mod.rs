@@ -14,6 +14,7 @@ use crate::domain::name::Name;
 use crate::domain::resource::Binding;
 use crate::domain::role::{GrantedScopes, Role};
 use crate::domain::scope::Scopes;
+use crate::domain::token_typ::TokenTyp;
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
 use crate::store::AgentAggregate;
@@ -126,7 +127,7 @@ pub struct Target {
     /// `aud`.
     pub audience: String,
     /// The `typ` header.
-    pub typ: &'static str,
+    pub typ: TokenTyp,
     /// The algorithm that signs.
     pub algorithm: SigningAlgorithm,
     /// Whether the token is bound to a key.

@@ -133,6 +133,7 @@ fn resources_are_registered_and_changed() {
     scopes      read
     lifetime    300 s
     algorithm   ES256
+    typ         at+jwt
     delegation  allowed
     created     [TIME]
     id          [ID]
@@ -147,6 +148,7 @@ fn resources_are_registered_and_changed() {
     profile     claude
     lifetime    600 s
     algorithm   ES256
+    typ         JWT
     delegation  not allowed
     created     [TIME]
     id          [ID]
@@ -162,6 +164,7 @@ fn resources_are_registered_and_changed() {
     scopes      read, send
     lifetime    900 s
     algorithm   RS256
+    typ         at+jwt
     delegation  allowed
     created     [TIME]
     id          [ID]
@@ -183,11 +186,37 @@ fn resources_are_registered_and_changed() {
     profile     claude
     lifetime    600 s
     algorithm   ES256
+    typ         JWT
     delegation  not allowed
     created     [TIME]
     id          [ID]
     ----- stderr
     ");
+}
+
+#[test]
+fn a_resource_is_told_the_typ_of_its_tokens() {
+    let live = Live::with_mail();
+    live.json("resource add claude --profile claude");
+    let edited = live.json("resource edit mail --typ jwt");
+    assert_eq!(
+        (&edited["typ"], &edited["token_typ"]),
+        (&json!("JWT"), &json!("JWT"))
+    );
+    let edited = live.json("resource edit mail --typ default");
+    assert_eq!(
+        (&edited["typ"], &edited["token_typ"]),
+        (&json!(null), &json!("at+jwt"))
+    );
+    assert_snapshot!(live.run("resource edit claude --typ at+jwt"), @"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: typ: must be JWT for a resource with profile claude
+    ");
+    let desk = live.json("resource add desk --identifier urn:desk --typ JWT");
+    assert_eq!(desk["token_typ"], "JWT");
+    live.json("resource remove desk --yes");
 }
 
 #[test]
@@ -1220,6 +1249,8 @@ fn what_is_created_is_one_json_object_on_stdout() {
       "server": null,
       "token_algorithm": "ES256",
       "token_lifetime": 900,
+      "token_typ": "at+jwt",
+      "typ": null,
       "updated_at": [SECONDS],
       "version": 2
     }

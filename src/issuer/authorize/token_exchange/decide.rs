@@ -11,6 +11,7 @@ use crate::domain::delegation::{Delegation, PresentedSubject};
 use crate::domain::id::DelegationId;
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{Scopes, join_scopes};
+use crate::domain::token_typ::TokenTyp;
 use crate::issuer::authenticate::{AuthenticatedClient, Spent};
 use crate::issuer::cache::Policy;
 use crate::ports::time::UnixTime;
@@ -129,7 +130,6 @@ fn access(
         .unwrap_or_else(|| not_delegated(resource.identifier.as_str(), subject, &reachable)))
 }
 
-/// An ID token about the subject, for the agent that acts.
 /// The resource that the token is for: the one that is named, the only one that is delegated, or else the
 /// only one where subject, agent and delegation all allow every scope that is asked for.
 fn chosen<'p>(
@@ -180,6 +180,7 @@ fn chosen<'p>(
     }
 }
 
+/// An ID token about the subject, for the agent that acts.
 fn identity(
     agent: &Agent,
     request: &TokenExchangeRequest,
@@ -208,7 +209,7 @@ fn identity(
         Ok(Parts {
             target: Target {
                 audience: name.to_owned(),
-                typ: "JWT",
+                typ: TokenTyp::Jwt,
                 algorithm: settings.default_algorithm,
                 // It says who somebody is and opens nothing: nobody would ask for the key.
                 binding: Binding::None,
