@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use crate::ports::secret_file::tidy;
+
 /// No token of this server lives longer: half a day is a working day with its hand-over.
 const MAX_LIFETIME_CAP_SECONDS: u32 = 43_200;
 /// Below a minute, clock skew alone makes tokens fail.
@@ -178,13 +180,15 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Unfit> {
 }
 
 pub(super) fn secret(text: &str) -> Result<SecretString, Unfit> {
-    if text.trim().is_empty() {
+    // A variable from an `--env-file` of Docker has its quotes.
+    let text = tidy(text.as_bytes()).unwrap_or_default();
+    if text.is_empty() {
         return unfit(
             "is empty",
             "Put the secret there, or leave the setting out.",
         );
     }
-    Ok(SecretString::from(text))
+    Ok(SecretString::from(text.as_str()))
 }
 
 /// Names only: addresses are known from the listener, and the port does not matter.

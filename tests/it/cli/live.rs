@@ -462,7 +462,7 @@ fn a_private_key_offered_as_a_public_one_is_not_sent() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: private.pem: the PEM text holds a private key; send only the public one (`openssl pkey -in private.pem -pubout`), and make a new key: this one has left its owner's hands
+    error: private.pem: this is a private key, and it was not sent; register its public half, which `openssl pkey -in private.pem -pubout` prints
     ");
     assert_snapshot!(live.run("agent show mailer"), @r"
     exit code 1

@@ -45,6 +45,7 @@ class Agent:
         if by_secret:
             added = firman.command(*registration, "--secret")
             self.credential_file.write_text(added["client_secret"])
+            self.credential_file.chmod(0o600)
         else:
             firman.command(*registration, "--generate-key", str(self.credential_file))
         self.credential = ("--secret-file" if by_secret else "--key", str(self.credential_file))
