@@ -240,7 +240,7 @@ mod tests {
             .await
             .expect("a reader")
             .expect("the thread")
-            .unwrap()
+            .expect("a pipe")
     }
 
     #[tokio::test]
