@@ -129,15 +129,23 @@ impl Overrides {
     }
 }
 
-/// The variables of others that the program looks at: systemd's way to be told of a start, and what would
+/// The variables of others that the program looks at: systemd's way to be told of a start, what would
 /// win over the federation that `firman exec` sets up, and the OAuth token for Claude's Admin API.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 16] = [
     "NOTIFY_SOCKET",
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_CONFIG_DIR",
+    "ANTHROPIC_CUSTOM_HEADERS",
     "ANTHROPIC_IDENTITY_TOKEN",
     "ANTHROPIC_PROFILE",
+    "ANTHROPIC_UNIX_SOCKET",
     "ANTHROPIC_WORKSPACE_ID",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_FOUNDRY",
+    "CLAUDE_CODE_USE_VERTEX",
     "ANTHROPIC_ADMIN_TOKEN",
     "ANTHROPIC_ADMIN_TOKEN_FILE",
 ];
