@@ -31,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The first line of each block that is not run, by page: it builds, reaches outside, or needs a program
 /// that need not be here.
-const NOT_RUN: [(&str, &str); 20] = [
+const NOT_RUN: [(&str, &str); 21] = [
     ("README.md", "cargo run --release -- quickstart --exit"),
     ("README.md", "scripts/test"),
     ("README.md", "docker build -t firman ."),
@@ -80,6 +80,7 @@ const NOT_RUN: [(&str, &str); 20] = [
         "docs/guides/register-an-agent.md",
         r#"curl -s http://127.0.0.1:8080/oauth2/token -u "batch:$SECRET" -d grant_type=client_credentials"#,
     ),
+    ("docs/guides/verify-tokens.md", "vault auth enable jwt"),
     (
         "docs/guides/without-secrets.md",
         "kubectl get --raw /openid/v1/jwks >jwks.json",
@@ -385,6 +386,16 @@ fn the_guide_to_registering_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_mcp_does_what_it_says() {
+    run("docs/guides/mcp.md", None);
+}
+
+#[test]
+fn the_guide_to_verifying_does_what_it_says() {
+    run("docs/guides/verify-tokens.md", None);
+}
+
+#[test]
 fn the_guide_to_claude_does_what_it_says() {
     run("docs/guides/claude.md", None);
 }
@@ -472,12 +483,14 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
         "docs/guides/delegation.md",
         "docs/guides/dpop.md",
         "docs/guides/integration-tests.md",
+        "docs/guides/mcp.md",
         "docs/guides/moving-to-firman.md",
         "docs/guides/postgresql.md",
         "docs/guides/register-an-agent.md",
         "docs/guides/revocation.md",
         "docs/guides/rotate.md",
         "docs/guides/try-claude-locally.md",
+        "docs/guides/verify-tokens.md",
         "docs/guides/without-secrets.md",
     ];
     let mut with_commands = Vec::new();
