@@ -37,13 +37,13 @@ pub(in crate::cli) struct Pipe<'a> {
     path: PathBuf,
     arrivals: UnboundedReceiver<io::Result<File>>,
     waiting: VecDeque<Waiting>,
-    /// Whether there ever was a token.
+    /// Whether the first token has come.
     has_begun: bool,
 }
 
 impl<'a> Pipe<'a> {
-    /// Puts a pipe at `path`, in a directory that is ours alone. Nobody is answered before
-    /// [`Pipe::start`].
+    /// Puts a pipe at `path`, in a directory that is ours alone. Readers wait until [`Pipe::start`]
+    /// has a token.
     ///
     /// # Errors
     /// A system or a file system without named pipes.
@@ -117,21 +117,21 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// Hands tokens to those who wait, the first first.
+    /// Hands tokens to the readers that wait, in order.
     fn serve(&mut self, now: Duration) {
         while !self.waiting.is_empty()
             && let Some(token) = self.pool.take(now, true)
             && let Some(reader) = self.waiting.pop_front()
         {
             if hand_over(&reader.end, &token).is_err() {
-                // It has gone, and nobody has seen the token.
+                // The reader has gone, and the token is still unused.
                 self.pool.put_back(token);
             }
         }
     }
 
-    /// Lets those go who have waited long enough: the end of the pipe is an empty file to them. The wait
-    /// until the next one is to go.
+    /// Turns away readers that have waited long enough: they read an empty file. Returns the wait until the
+    /// next one is due.
     fn turn_away(&mut self, now: Duration, printer: &mut Printer) -> Duration {
         while let Some(first) = self.waiting.front() {
             let left = (first.since + PATIENCE).saturating_sub(now);
@@ -271,7 +271,7 @@ mod tests {
             io::ErrorKind::BrokenPipe
         );
 
-        // Who waited in vain reads an empty file.
+        // A reader that is turned away reads an empty file.
         let mut open = File::open(&path).unwrap();
         drop(arrival(&mut arrivals).await);
         let mut text = String::new();
