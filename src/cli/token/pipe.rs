@@ -35,7 +35,8 @@ pub(in crate::cli) struct Pipe<'a> {
     supply: Supply<'a>,
     pool: Pool,
     path: PathBuf,
-    arrivals: UnboundedReceiver<io::Result<File>>,
+    /// None once no more readers can be served.
+    arrivals: Option<UnboundedReceiver<io::Result<File>>>,
     waiting: VecDeque<Waiting>,
     /// Whether the first token has come.
     has_begun: bool,
@@ -63,7 +64,7 @@ impl<'a> Pipe<'a> {
             supply: Supply::new(source),
             pool: Pool::new(true),
             path: path.to_owned(),
-            arrivals,
+            arrivals: Some(arrivals),
             waiting: VecDeque::new(),
             has_begun: false,
         })
@@ -110,9 +111,21 @@ impl<'a> Pipe<'a> {
                 Some(wait) => wake = wake.min(wait),
             }
         }
+        let Self {
+            supply, arrivals, ..
+        } = self;
+        let arrival = async {
+            match arrivals {
+                Some(arrivals) => arrivals.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            arrival = self.arrivals.recv() => self.welcome(arrival),
-            minted = self.supply.next() => self.take_in(minted, printer),
+            arrival = arrival => {
+                self.welcome(arrival, printer);
+                Ok(())
+            }
+            minted = supply.next() => self.take_in(minted, printer),
             () = tokio::time::sleep(wake) => Ok(()),
         }
     }
@@ -148,13 +161,21 @@ impl<'a> Pipe<'a> {
         Duration::MAX
     }
 
-    fn welcome(&mut self, arrival: Option<io::Result<File>>) -> Result<(), CliError> {
+    /// Lets a reader wait. Without a pipe (its directory was removed, say) the command goes on, with the
+    /// Claude tokens that it has.
+    fn welcome(&mut self, arrival: Option<io::Result<File>>, printer: &mut Printer) {
         let now = self.supply.now();
-        let end = arrival.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()));
-        let end = end.map_err(|error| CliError::file(&self.path, "replace", &error))?;
-        self.pool.read(now);
-        self.waiting.push_back(Waiting { since: now, end });
-        Ok(())
+        match arrival.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into())) {
+            Ok(end) => {
+                self.pool.read(now);
+                self.waiting.push_back(Waiting { since: now, end });
+            }
+            Err(error) => {
+                self.arrivals = None;
+                let error = CliError::file(&self.path, "replace", &error);
+                printer.error(&error.and("The command gets no more tokens; start it again"));
+            }
+        }
     }
 
     fn take_in(
