@@ -120,6 +120,11 @@ class Agent {
     );
   }
 
+  // Waits until another token is in the place of the one that was read.
+  async replaced(before) {
+    await until("another token took its place", async () => ![null, before].includes(await this.tokenInode()));
+  }
+
   // The variables of `firman claude connect --format env`, as printed.
   async environment() {
     const printed = await this.issuer.run(...this.#connect(), "--format", "env");
@@ -323,7 +328,7 @@ describe("Claude's SDK gets messages answered", () => {
     for (let turn = 0; turn < 3; turn++) {
       const before = await agent.tokenInode();
       assert.equal((await (await program(env)).ask()).text, agent.answer);
-      await until("another token took its place", async () => (await agent.tokenInode()) !== before);
+      await agent.replaced(before);
     }
     await agent.assertHistory("success", "success", "success");
     return "answered three programs, each with a token of its own";
@@ -336,7 +341,7 @@ describe("Claude's SDK gets messages answered", () => {
     const [one, other] = await Promise.all([program(env), program(env)]);
     const before = await agent.tokenInode();
     assert.equal((await one.ask()).text, agent.answer);
-    await until("another token took its place", async () => (await agent.tokenInode()) !== before);
+    await agent.replaced(before);
     assert.equal((await other.ask()).text, agent.answer);
     assert.equal((await one.ask()).text, agent.answer);
     await agent.assertHistory("success", "success");

@@ -105,12 +105,18 @@ class Agent:
         eventually("the token file is there", self.token_file.exists)
 
     def file_is(self):
-        """Which file holds the token now. Looking it up is no read."""
-        status = self.token_file.stat()
+        """Which file holds the token now, if one does. Looking it up is no read."""
+        try:
+            status = self.token_file.stat()
+        except FileNotFoundError:
+            return None
         return status.st_ino, status.st_mtime_ns
 
     def await_other_file_than(self, before):
-        eventually("another token took the read one's place", lambda: self.file_is() != before)
+        eventually(
+            "another token took the read one's place",
+            lambda: self.file_is() not in (None, before),
+        )
 
     @property
     def environment(self):
