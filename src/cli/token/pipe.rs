@@ -35,15 +35,16 @@ pub(in crate::cli) struct Pipe<'a> {
     supply: Supply<'a>,
     pool: Pool,
     path: PathBuf,
-    arrivals: UnboundedReceiver<io::Result<File>>,
+    /// None once no more readers can be served.
+    arrivals: Option<UnboundedReceiver<io::Result<File>>>,
     waiting: VecDeque<Waiting>,
-    /// Whether there ever was a token.
+    /// Whether the first token has come.
     has_begun: bool,
 }
 
 impl<'a> Pipe<'a> {
-    /// Puts a pipe at `path`, in a directory that is ours alone. Nobody is answered before
-    /// [`Pipe::start`].
+    /// Puts a pipe at `path`, in a directory that is ours alone. Readers wait until [`Pipe::start`]
+    /// has a token.
     ///
     /// # Errors
     /// A system or a file system without named pipes.
@@ -63,7 +64,7 @@ impl<'a> Pipe<'a> {
             supply: Supply::new(source),
             pool: Pool::new(true),
             path: path.to_owned(),
-            arrivals,
+            arrivals: Some(arrivals),
             waiting: VecDeque::new(),
             has_begun: false,
         })
@@ -110,28 +111,40 @@ impl<'a> Pipe<'a> {
                 Some(wait) => wake = wake.min(wait),
             }
         }
+        let Self {
+            supply, arrivals, ..
+        } = self;
+        let arrival = async {
+            match arrivals {
+                Some(arrivals) => arrivals.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            arrival = self.arrivals.recv() => self.welcome(arrival),
-            minted = self.supply.next() => self.take_in(minted, printer),
+            arrival = arrival => {
+                self.welcome(arrival, printer);
+                Ok(())
+            }
+            minted = supply.next() => self.take_in(minted, printer),
             () = tokio::time::sleep(wake) => Ok(()),
         }
     }
 
-    /// Hands tokens to those who wait, the first first.
+    /// Hands tokens to the readers that wait, in order.
     fn serve(&mut self, now: Duration) {
         while !self.waiting.is_empty()
             && let Some(token) = self.pool.take(now, true)
             && let Some(reader) = self.waiting.pop_front()
         {
             if hand_over(&reader.end, &token).is_err() {
-                // It has gone, and nobody has seen the token.
+                // The reader has gone, and the token is still unused.
                 self.pool.put_back(token);
             }
         }
     }
 
-    /// Lets those go who have waited long enough: the end of the pipe is an empty file to them. The wait
-    /// until the next one is to go.
+    /// Turns away readers that have waited long enough: they read an empty file. Returns the wait until the
+    /// next one is due.
     fn turn_away(&mut self, now: Duration, printer: &mut Printer) -> Duration {
         while let Some(first) = self.waiting.front() {
             let left = (first.since + PATIENCE).saturating_sub(now);
@@ -148,13 +161,21 @@ impl<'a> Pipe<'a> {
         Duration::MAX
     }
 
-    fn welcome(&mut self, arrival: Option<io::Result<File>>) -> Result<(), CliError> {
+    /// Lets a reader wait. Without a pipe (its directory was removed, say) the command goes on, with the
+    /// Claude tokens that it has.
+    fn welcome(&mut self, arrival: Option<io::Result<File>>, printer: &mut Printer) {
         let now = self.supply.now();
-        let end = arrival.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()));
-        let end = end.map_err(|error| CliError::file(&self.path, "replace", &error))?;
-        self.pool.read(now);
-        self.waiting.push_back(Waiting { since: now, end });
-        Ok(())
+        match arrival.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into())) {
+            Ok(end) => {
+                self.pool.read(now);
+                self.waiting.push_back(Waiting { since: now, end });
+            }
+            Err(error) => {
+                self.arrivals = None;
+                let error = CliError::file(&self.path, "replace", &error);
+                printer.error(&error.and("The command gets no more tokens; start it again"));
+            }
+        }
     }
 
     fn take_in(
@@ -271,7 +292,7 @@ mod tests {
             io::ErrorKind::BrokenPipe
         );
 
-        // Who waited in vain reads an empty file.
+        // A reader that is turned away reads an empty file.
         let mut open = File::open(&path).unwrap();
         drop(arrival(&mut arrivals).await);
         let mut text = String::new();

@@ -64,7 +64,7 @@ impl<'a> Supply<'a> {
         None
     }
 
-    /// Waits for the next token that was asked for; for ever when none was.
+    /// Waits for the next token that was asked for; indefinitely when none was.
     ///
     /// # Errors
     /// What the issuer or the network said.

@@ -397,7 +397,7 @@ impl<'a> Watch<'a> {
 }
 
 /// Puts a token in the place of the file. Nothing is synced: after a crash of the machine the token would
-/// be old, and who waits for a reader should not wait for a disk.
+/// be old, and a reader should not wait for a disk.
 fn write(path: &Path, token: &Token) -> Result<(), CliError> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,

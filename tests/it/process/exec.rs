@@ -208,6 +208,27 @@ fn a_reader_waits_while_the_issuer_is_away() {
 }
 
 #[test]
+fn a_directory_that_was_removed_ends_the_tokens_and_not_the_command() {
+    let ready = Ready::start();
+    // The next pipe cannot take the place of the one that is read.
+    let script = "PATH=/usr/bin:/bin
+        exec 3<$ANTHROPIC_IDENTITY_TOKEN_FILE; cat <&3 >/dev/null
+        until rm ${ANTHROPIC_IDENTITY_TOKEN_FILE%/*}/*.next; do :; done 2>/dev/null
+        cat $ANTHROPIC_IDENTITY_TOKEN_FILE
+        echo still here";
+    let outcome = ready.run(&[], script);
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(outcome.stdout.ends_with("still here\n"), "{outcome}");
+    assert!(
+        outcome
+            .stderr
+            .contains("The command gets no more tokens; start it again"),
+        "{outcome}"
+    );
+    ready.assert_nothing_is_left();
+}
+
+#[test]
 fn a_plain_file_serves_a_program_that_reads_no_pipe() {
     let ready = Ready::start();
     let script = "PATH=/usr/bin:/bin

@@ -4,9 +4,12 @@
 // own, so that an answer for somebody else's would not pass.
 
 import assert from "node:assert/strict";
-import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import Anthropic from "@anthropic-ai/sdk";
 import { oidcFederationProvider } from "@anthropic-ai/sdk/lib/credentials/oidc-federation";
 import { WorkloadIdentityError } from "@anthropic-ai/sdk/lib/credentials/types";
@@ -117,6 +120,11 @@ class Agent {
     );
   }
 
+  // Waits until another token is in the place of the one that was read.
+  async replaced(before) {
+    await until("another token took its place", async () => ![null, before].includes(await this.tokenInode()));
+  }
+
   // The variables of `firman claude connect --format env`, as printed.
   async environment() {
     const printed = await this.issuer.run(...this.#connect(), "--format", "env");
@@ -151,6 +159,12 @@ class Agent {
 
   client(options = {}) {
     return new Anthropic({ baseURL: this.at.url, credentials: this.provider(), ...options });
+  }
+
+  // `firman exec` for this agent; a command follows.
+  below() {
+    const credential = ["--agent", this.name, "--key", this.key];
+    return [BINARY, "exec", ...credential, "--base-url", this.at.url, "--"];
   }
 
   history() {
@@ -300,7 +314,8 @@ describe("Claude's SDK gets messages answered", () => {
     // The file is the same one still, and a token is good once.
     const second = await (await program(env)).ask();
     assert.deepEqual([second.error, second.status], ["WorkloadIdentityError", 401]);
-    await agent.assertHistory("success", "jti_reused");
+    const [, refused] = await agent.assertHistory("success", "jti_reused");
+    assert.equal(second.requestId, refused.requestId);
     await agent.writeToken();
     assert.equal((await (await program(env)).ask()).text, agent.answer);
     return "answered; the same token a second time is refused";
@@ -313,7 +328,7 @@ describe("Claude's SDK gets messages answered", () => {
     for (let turn = 0; turn < 3; turn++) {
       const before = await agent.tokenInode();
       assert.equal((await (await program(env)).ask()).text, agent.answer);
-      await until("another token took its place", async () => (await agent.tokenInode()) !== before);
+      await agent.replaced(before);
     }
     await agent.assertHistory("success", "success", "success");
     return "answered three programs, each with a token of its own";
@@ -326,7 +341,7 @@ describe("Claude's SDK gets messages answered", () => {
     const [one, other] = await Promise.all([program(env), program(env)]);
     const before = await agent.tokenInode();
     assert.equal((await one.ask()).text, agent.answer);
-    await until("another token took its place", async () => (await agent.tokenInode()) !== before);
+    await agent.replaced(before);
     assert.equal((await other.ask()).text, agent.answer);
     assert.equal((await one.ask()).text, agent.answer);
     await agent.assertHistory("success", "success");
@@ -390,6 +405,90 @@ describe("Claude's SDK gets messages answered", () => {
     assert.equal(await running.end(), 0);
     await agent.assertHistory("success");
     return "answered; a leftover API key was removed";
+  });
+
+  row("firman exec, twenty clients", "for twenty new clients in a row below firman exec", async () => {
+    const agent = await Agent.connected("serial");
+    const running = await program(firman.environment, agent.below());
+    for (let turn = 0; turn < 20; turn++) {
+      assert.equal((await running.ask("another client")).text, agent.answer);
+    }
+    assert.equal(await running.end(), 0);
+    await agent.assertHistory(...Array(20).fill("success"));
+    return "answered all twenty, each with a token of its own";
+  });
+
+  row("firman exec, twenty processes", "for twenty processes in a row below firman exec", async () => {
+    const agent = await Agent.connected("processed");
+    const script = 'for _ in $(seq 20); do echo ask | "$0" "$1"; done';
+    const ask = fileURLToPath(new URL("ask.js", import.meta.url));
+    const [command, ...args] = [...agent.below(), "sh", "-c", script, process.execPath, ask];
+    const env = { ...firman.environment, HOME: await home() };
+    const { stdout } = await promisify(execFile)(command, args, { env });
+    const texts = stdout.trimEnd().split("\n").map((line) => JSON.parse(line).text);
+    assert.deepEqual(texts, Array(20).fill(agent.answer));
+    await agent.assertHistory(...Array(20).fill("success"));
+    return "answered all twenty, each with a token of its own";
+  });
+
+  row("firman exec, custom headers", "inside firman exec, which removes a credential among the custom headers", async () => {
+    const agent = await Agent.connected("headed");
+    await agent.writeToken();
+    const leftover = { ANTHROPIC_CUSTOM_HEADERS: "x-trace: 1\nauthorization: Bearer leftover" };
+    const shadowed = await program({ ...(await agent.environment()), ...leftover });
+    const { error, status } = await shadowed.ask();
+    // The header is refused, and the SDK blames its own token: it exchanges again, what it used already.
+    assert.deepEqual({ error, status }, { error: "WorkloadIdentityError", status: 401 });
+    await agent.assertHistory("success", "jti_reused");
+    const running = await program({ ...firman.environment, ...leftover }, agent.below());
+    assert.equal((await running.ask()).text, agent.answer);
+    assert.match(running.said, /removed authorization from ANTHROPIC_CUSTOM_HEADERS/);
+    await agent.assertHistory("success", "jti_reused", "success");
+    return "answered; outside it the header is sent instead of the token";
+  });
+
+  row("callable", "with the guide's function", async () => {
+    const agent = await Agent.connected("guided");
+    const bin = await home();
+    await symlink(BINARY, join(bin, "firman"));
+    const running = await program({
+      PATH: `${bin}:${process.env.PATH}`,
+      ANTHROPIC_BASE_URL: claude.url,
+      ISSUER: firman.issuer,
+      AGENT: agent.name,
+      AGENT_KEY: agent.key,
+      RULE: agent.rule,
+      ORGANIZATION: claude.organization,
+      SERVICE_ACCOUNT: agent.account,
+    });
+    assert.equal((await running.ask("function")).text, agent.answer);
+    assert.equal((await running.ask("function")).text, agent.answer);
+    await agent.assertHistory("success", "success");
+    return "answered; the function is asked at each exchange";
+  });
+
+  row("environment", "when variables are empty, which count as unset", async () => {
+    const agent = await Agent.connected("emptied");
+    await agent.writeToken();
+    const names = ["API_KEY", "AUTH_TOKEN", "PROFILE", "CONFIG_DIR", "WORKSPACE_ID", "IDENTITY_TOKEN"];
+    const empty = Object.fromEntries(names.map((name) => [`ANTHROPIC_${name}`, ""]));
+    const running = await program({ ...(await agent.environment()), ...empty });
+    assert.equal((await running.ask()).text, agent.answer);
+    await agent.assertHistory("success");
+    return "answered; empty variables count as unset";
+  });
+
+  row("profile", "with the profile in XDG_CONFIG_HOME or ANTHROPIC_CONFIG_DIR", async () => {
+    const agent = await Agent.connected("placed");
+    await agent.writeToken();
+    const { HOME, ANTHROPIC_PROFILE } = await agent.profile(await home());
+    const config = join(HOME, ".config");
+    const elsewhere = { HOME: "/nonexistent", ANTHROPIC_PROFILE };
+    for (const variable of [{ XDG_CONFIG_HOME: config }, { ANTHROPIC_CONFIG_DIR: join(config, "anthropic") }]) {
+      assert.equal((await (await program({ ...elsewhere, ...variable })).ask()).text, agent.answer);
+    }
+    await agent.assertHistory("success");
+    return "answered from either directory, by one exchange";
   });
 
   row("401 in between", "after Claude took its token back: another exchange, and the request again", async () => {

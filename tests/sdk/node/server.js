@@ -173,10 +173,11 @@ export class ClaudeSimulator {
   async history(rule) {
     const { data } = await (await fetch(this.historyUrl)).json();
     const attempts = data.filter(({ event_data }) => event_data.federation_rule_id === rule).reverse();
-    return attempts.map(({ event_data, status }) => ({
+    return attempts.map(({ event_data, request_id, status }) => ({
       outcome: status.outcome,
       reason: status.reason,
       jti: event_data.oidc_token.jti,
+      requestId: request_id,
       account: event_data.requested_service_account_id,
     }));
   }
@@ -206,8 +207,8 @@ export class Program {
   }
 
   // Sends one message and returns the outcome.
-  async ask() {
-    this.running.process.stdin.write("ask\n");
+  async ask(line = "ask") {
+    this.running.process.stdin.write(`${line}\n`);
     const late = new AbortController();
     const answer = await Promise.race([
       this.answers.next(),
