@@ -5,21 +5,23 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use serde_json::json;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::cli::Session;
 use crate::cli::error::CliError;
+use crate::cli::print::harmless;
 use crate::cli::serve::StopSignals;
 use crate::config::{LogFormat, LogLevel};
 use crate::relying_party::claude::OrganizationId;
 use crate::server::telemetry;
-use crate::testing::{ClaudeSimulator, ClaudeSimulatorOptions};
+use crate::testing::{ClaudeSimulator, ClaudeSimulatorOptions, SimulatedExchange};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SimulateArgs {
     /// Where to listen: an address of this machine's loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082")]
     listen: SocketAddr,
-    /// Put the reason of a denial into the answer, which the real one never does
+    /// Put the reason of a denial into the answer, where Claude's SDKs show it; the real one never does
     #[arg(long)]
     explain: bool,
     /// The token that the simulated Admin API takes [default: a new one]
@@ -60,10 +62,30 @@ pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result
     .await
     .map_err(|error| CliError::failed("start", error.to_string()))?;
     let stop = StopSignals::catch()?;
+    let exchanges = simulator.exchanges();
     show(&simulator, session)?;
-    stop.received().await;
+    tokio::select! {
+        () = stop.received() => {}
+        () = tell(exchanges, session) => {}
+    }
     simulator.stop().await;
     Ok(())
+}
+
+/// Says each exchange as it comes, one line each, on stderr: whoever reads data from stdout may stop after
+/// its first line.
+async fn tell(mut exchanges: Receiver<SimulatedExchange>, session: &mut Session<'_>) {
+    loop {
+        match exchanges.recv().await {
+            Ok(exchange) => session.printer.warn(&harmless(&exchange.to_string())),
+            Err(RecvError::Lagged(missed)) => {
+                session
+                    .printer
+                    .warn(&format!("{missed} exchanges are not shown"));
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 /// Tells where it is; as data, so that programs can go on from there.
