@@ -120,9 +120,10 @@ impl Overrides {
 }
 
 /// The variables of others that the program looks at: systemd's way to be told of a start, and what would
-/// win over the federation that `firman exec` sets up, and the OAuth token for Claude's Admin API.
-const OTHERS: [&str; 8] = [
+/// win over the federation that `firman exec` sets up, where Claude is, and the OAuth token for its Admin API.
+const OTHERS: [&str; 9] = [
     "NOTIFY_SOCKET",
+    "ANTHROPIC_BASE_URL",
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
     "ANTHROPIC_IDENTITY_TOKEN",
