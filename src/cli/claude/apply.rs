@@ -111,7 +111,7 @@ pub(super) async fn apply(
     let outcome = carry_out(order, &plan, joins, &mut done).await;
     if !session.printer.is_json() {
         for line in &done {
-            session.printer.hint(line);
+            session.printer.hint(&harmless(line));
         }
     }
     let [account, issuer, rule] = outcome.map_err(|error| half_way(error, &done))?;
@@ -130,7 +130,7 @@ fn half_way(error: CliError, done: &[String]) -> CliError {
     }
     error.and(&format!(
         "Done before that: {}. Run the same command again; it goes on from there",
-        done.join(", ")
+        harmless(&done.join(", "))
     ))
 }
 

@@ -26,7 +26,7 @@ const USUAL_RESOURCE: &str = "claude";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ConnectArgs {
-    /// The agent, or a team: 'ops.*' is every agent whose name begins with ops.
+    /// The agent; or a team, as 'ops.*' for every agent whose name begins with `ops.` (the dot is required)
     #[arg(long, value_name = "NAME", value_parser = team::parse_agents)]
     pub(super) agent: String,
     /// The resource that its tokens for Claude are for

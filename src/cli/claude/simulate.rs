@@ -72,8 +72,8 @@ pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result
     Ok(())
 }
 
-/// Says each exchange as it comes, one line each, on stderr: whoever reads data from stdout may stop after
-/// its first line.
+/// Prints each exchange as it comes, one line each, on stderr: a program that reads stdout may stop after its
+/// first line.
 async fn tell(mut exchanges: Receiver<SimulatedExchange>, session: &mut Session<'_>) {
     loop {
         match exchanges.recv().await {

@@ -619,7 +619,7 @@ async fn a_workload_that_administers_may_do_less_than_a_person() {
         (
             issuer.as_str(),
             json!({"check_jti": false}),
-            "403 permission_error: a workload may not update an issuer",
+            "403 permission_error: an OAuth token may not update an issuer",
         ),
         (
             rule.as_str(),
@@ -631,6 +631,14 @@ async fn a_workload_that_administers_may_do_less_than_a_person() {
         let told = post(path, body).await;
         assert!(told.starts_with(expected), "{path}: {told}");
     }
+    // A person's token is an OAuth token too.
+    let by_a_person = scene
+        .admin(Method::POST, &issuer, Some(&json!({"check_jti": false})))
+        .await;
+    assert!(
+        told(&by_a_person).starts_with("403 permission_error: an OAuth token may not update"),
+        "{by_a_person}"
+    );
     let message = scene.message(workload.trim_start_matches("Bearer ")).await;
     assert!(
         told(&message).starts_with("403 permission_error: the token's scope"),
