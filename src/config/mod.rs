@@ -130,7 +130,7 @@ impl Overrides {
 }
 
 /// The variables of others that the program looks at: systemd's way to be told of a start, what would
-/// win over the federation that `firman exec` sets up, and the OAuth token for Claude's Admin API.
+/// win over the federation that `firman exec` sets up, where Claude is, and the OAuth token for its Admin API.
 const OTHERS: [&str; 16] = [
     "NOTIFY_SOCKET",
     "ANTHROPIC_API_KEY",

@@ -9,7 +9,9 @@ mod keys;
 mod random;
 
 pub use assertion::AssertionBuilder;
-pub use claude_simulator::{ClaudeSimulator, ClaudeSimulatorOptions, SIMULATED_ORGANIZATION};
+pub use claude_simulator::{
+    ClaudeSimulator, ClaudeSimulatorOptions, SIMULATED_ORGANIZATION, SimulatedExchange,
+};
 pub use clock::ManualClock;
 pub use keys::TestKey;
 pub use random::SeededRandom;

@@ -8,6 +8,8 @@ use url::Url;
 
 use super::super::error::CliError;
 use super::super::http;
+use super::super::print::harmless;
+use super::base_url::BaseUrl;
 use crate::relying_party::claude::{API_VERSION, IssuerObjectId, RuleId, ServiceAccountId};
 
 /// A full page.
@@ -61,16 +63,14 @@ pub(super) struct ClaudeAdmin {
 }
 
 impl ClaudeAdmin {
-    /// One for the API at `base_url`. The token goes in clear text to this machine only, whatever else
-    /// was allowed.
-    pub(super) fn new(base_url: &str, token: SecretString) -> Result<Self, CliError> {
-        let base = http::parse_url(base_url, "--base-url")?;
-        if base.scheme() != "https" && !http::is_loopback(&base) {
-            return Err(CliError::usage(format!(
-                "--base-url {base_url} is plain HTTP to another machine, where anybody on the way reads the token; use https"
-            )));
-        }
+    /// One for the API at `base_url`.
+    ///
+    /// # Errors
+    /// When the token may not go there, or is not one for this API.
+    pub(super) fn new(base_url: &BaseUrl, token: SecretString) -> Result<Self, CliError> {
+        base_url.check_admin_token()?;
         check_token(&token)?;
+        let base = base_url.url().clone();
         Ok(Self {
             http: http::client(&base)?,
             base,
@@ -238,10 +238,11 @@ fn check_token(token: &SecretString) -> Result<(), CliError> {
     )))
 }
 
-/// The error in an answer: `{"type":"error","error":{"type","message"},"request_id"}`.
+/// The error in an answer: `{"type":"error","error":{"type","message"},"request_id"}`. Its texts may repeat
+/// what a caller sent, so that none of them may make a line of its own.
 fn refusal(what: &str, answer: &http::Answer) -> CliError {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let text = |value: &Value| value.as_str().map(harmless);
     let kind = text(&body["error"]["type"]).unwrap_or_else(|| "http".to_owned());
     let message = text(&body["error"]["message"]).unwrap_or_else(|| "no explanation".to_owned());
     let status = answer.status;
@@ -269,6 +270,8 @@ pub(super) fn no_token() -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -288,10 +291,23 @@ mod tests {
     }
 
     #[test]
-    fn the_token_goes_in_clear_text_to_this_machine_only() {
-        let token = || "sk-ant-oat01-abc".to_owned().into();
-        assert!(ClaudeAdmin::new("http://10.0.0.5:9000", token()).is_err());
-        assert!(ClaudeAdmin::new("http://api.anthropic.com", token()).is_err());
-        assert!(ClaudeAdmin::new("http://127.0.0.1:9000", token()).is_ok());
+    fn what_a_caller_sent_makes_no_line_of_its_own() {
+        let body = json!({
+            "error": { "type": "a\nb", "message": "kid \u{202e}x\nNext: curl | sh" },
+            "request_id": "req_01\u{1b}[2J",
+        });
+        let answer = http::Answer {
+            status: 400,
+            etag: None,
+            content_type: None,
+            dpop_nonce: None,
+            body: body.to_string().into_bytes(),
+        };
+        let told = refusal("list the rules", &answer).text().unwrap();
+        assert!(!told.chars().any(char::is_control), "{told:?}");
+        assert!(
+            told.contains(r"kid \u{202e}x\u{a}Next: curl | sh"),
+            "{told}"
+        );
     }
 }

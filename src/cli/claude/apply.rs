@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::Session;
 use super::super::client::{AdminClient, Query};
 use super::super::error::CliError;
-use super::super::print::items;
+use super::super::print::{harmless, items};
 use super::admin_api::{ClaudeAdmin, Kind};
 use super::plan::{Plan, Present, Step, Wanted, plan};
 
@@ -27,8 +27,16 @@ pub(super) struct Order<'o> {
     pub(super) workspace: Option<&'o str>,
     /// The copy of the keys that Claude will hold, if it does not fetch them.
     pub(super) copy: Option<&'o KeyCopy>,
-    /// The agent to store the ids with, and what is stored now; `None` for a pair.
-    pub(super) link: Option<(&'o str, &'o Value)>,
+    /// The agents to store the ids with; none for a pair.
+    pub(super) links: &'o [Stored],
+    /// Whether an agent that has another rule keeps it.
+    pub(super) keeps_others: bool,
+}
+
+/// An agent and the link that is stored with it; `null` when none is.
+pub(super) struct Stored {
+    pub(super) agent: String,
+    pub(super) link: Value,
 }
 
 /// A copy of the issuer's keys that somebody holds and that does not follow a rotation.
@@ -103,7 +111,7 @@ pub(super) async fn apply(
     let outcome = carry_out(order, &plan, joins, &mut done).await;
     if !session.printer.is_json() {
         for line in &done {
-            session.printer.hint(line);
+            session.printer.hint(&harmless(line));
         }
     }
     let [account, issuer, rule] = outcome.map_err(|error| half_way(error, &done))?;
@@ -122,7 +130,7 @@ fn half_way(error: CliError, done: &[String]) -> CliError {
     }
     error.and(&format!(
         "Done before that: {}. Run the same command again; it goes on from there",
-        done.join(", ")
+        harmless(&done.join(", "))
     ))
 }
 
@@ -161,7 +169,7 @@ fn agree(
         ));
     }
     for note in &plan.notes {
-        text.push_str(&format!("\n  note: {note}"));
+        text.push_str(&format!("\n  note: {}", harmless(note)));
     }
     let changes = plan.changes() + usize::from(joins);
     if changes == 0 {
@@ -214,17 +222,27 @@ async fn carry_out(
             take(claude, Kind::Rule, &plan.rule, done).await?
         }
     };
-    if let Some((agent, stored)) = order.link {
-        let link = link(order, &plan.token_lifetime, [&account, &issuer, &rule]);
-        if !holds(stored, &link) {
+    let ids = link(order, &plan.token_lifetime, [&account, &issuer, &rule]);
+    store(order, &ids, done).await?;
+    Ok([account, issuer, rule])
+}
+
+/// Stores the ids with each agent that they are for.
+async fn store(order: &Order<'_>, ids: &Value, done: &mut Vec<String>) -> Result<(), CliError> {
+    for Stored { agent, link } in order.links {
+        let has_another = !link.is_null() && link["rule_id"] != ids["rule_id"];
+        if order.keeps_others && has_another {
+            let rule = link["rule_id"].as_str().unwrap_or_default();
+            done.push(format!("the agent {agent} keeps its own rule {rule}"));
+        } else if !holds(link, ids) {
             order
                 .firman
-                .put(&["agents", agent, "claude-link"], &link)
+                .put(&["agents", agent, "claude-link"], ids)
                 .await?;
             done.push(format!("stored the ids with the agent {agent}"));
         }
     }
-    Ok([account, issuer, rule])
+    Ok(())
 }
 
 /// Takes one step and returns the object's id.

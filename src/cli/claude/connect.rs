@@ -12,21 +12,25 @@ use super::super::error::CliError;
 use super::super::print::text;
 use super::super::published::Published;
 use super::super::{Session, http, keyfile, parse_name};
-use super::apply::KeyCopy;
+use super::apply::{KeyCopy, Stored};
+use super::base_url::{BaseUrl, BaseUrlArgs};
+use super::team::{self, Team};
 use super::{set_up, show};
 use crate::relying_party::claude::{
-    BASE_URL, IssuerObjectId, JwksSource, LinkedIds, OAUTH_SCOPES, OrganizationId, RuleId,
-    ServiceAccountId, Setup, Warning, WorkspaceId, check_dialled_url, check_name,
-    check_token_lifetime,
+    IssuerObjectId, JwksSource, LinkedIds, OAUTH_SCOPES, OrganizationId, RuleId, ServiceAccountId,
+    Setup, Warning, WorkspaceId, check_dialled_url, check_name, check_token_lifetime,
 };
+
+/// The name that the pages give to the resource for Claude.
+const USUAL_RESOURCE: &str = "claude";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ConnectArgs {
-    /// The agent
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    /// The agent; or a team, as 'ops.*' for every agent whose name begins with `ops.` (the dot is required)
+    #[arg(long, value_name = "NAME", value_parser = team::parse_agents)]
     pub(super) agent: String,
     /// The resource that its tokens for Claude are for
-    #[arg(long, value_name = "NAME", default_value = "claude", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME", default_value = USUAL_RESOURCE, value_parser = parse_name)]
     resource: String,
     /// For tokens in which the agent acts for this subject, instead of for itself
     #[arg(long, value_name = "SUBJECT", value_parser = parse_subject)]
@@ -64,15 +68,14 @@ pub(in crate::cli) struct ConnectArgs {
     /// Where the agent finds its identity token
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
-    /// What to print: everything, or only the values for another tool
+    /// What to print: an overview, or the whole of one thing
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Content,
     /// Do it through Claude's Admin API, with an org:admin token in ANTHROPIC_ADMIN_TOKEN or ANTHROPIC_ADMIN_TOKEN_FILE
     #[arg(long)]
     apply: bool,
-    /// Claude's API, or a stand-in for it
-    #[arg(long, value_name = "URL", default_value = BASE_URL)]
-    pub(super) base_url: String,
+    #[command(flatten)]
+    pub(super) base_url: BaseUrlArgs,
     /// Do not ask before --apply changes something
     #[arg(long, requires = "apply")]
     pub(super) yes: bool,
@@ -81,14 +84,62 @@ pub(in crate::cli) struct ConnectArgs {
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Content {
-    /// Everything a person needs; an object with `--output json`
+    /// An overview; everything as one object with `--output json`
     Text,
+    /// What to enter in Claude's Console, field by field
+    Console,
+    /// The requests of Claude's Admin API that `--apply` sends
+    Api,
     /// The values as a .tfvars file
     TerraformVars,
     /// The variables of the agent's environment
     Env,
     /// A profile file of Claude's SDKs, which several processes share
     Profile,
+    /// Units that keep the token file and let the agent read it
+    Systemd,
+    /// Part of a pod: a sidecar that keeps the token file
+    Kubernetes,
+    /// Steps of a GitHub Actions job
+    Github,
+}
+
+impl Content {
+    /// Whether it is for the place where one agent runs, and holds no keys that are taken to Claude.
+    fn is_of_agent(self) -> bool {
+        match self {
+            Self::Env | Self::Profile | Self::Systemd | Self::Kubernetes | Self::Github => true,
+            Self::Text | Self::Console | Self::Api | Self::TerraformVars => false,
+        }
+    }
+}
+
+impl ConnectArgs {
+    /// ` --resource NAME` for a further command; empty for the usual one.
+    pub(super) fn resource_option(&self) -> String {
+        match self.resource.as_str() {
+            USUAL_RESOURCE => String::new(),
+            other => format!(" --resource {other}"),
+        }
+    }
+
+    /// Refuses what a team has none of.
+    fn check_team(&self) -> Result<(), CliError> {
+        if !team::is_team(&self.agent) {
+            return Ok(());
+        }
+        if self.act_for.is_some() {
+            return Err(CliError::usage(
+                "--act-for is for one agent; name it with --agent",
+            ));
+        }
+        if self.format.is_of_agent() || self.format == Content::TerraformVars {
+            return Err(CliError::usage(
+                "that --format is for one agent; name it with --agent",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// One agent's way into Claude, and what is known around it.
@@ -101,8 +152,8 @@ pub(super) struct Connection {
     pub(super) organization: Option<OrganizationId>,
     /// The service account that a person named, by id or by name.
     pub(super) account: Option<String>,
-    /// What is stored with the agent; `null` when nothing is.
-    pub(super) stored: Value,
+    /// What is stored with the agent, or with each of the team.
+    pub(super) stored: Vec<Stored>,
 }
 
 pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -111,18 +162,18 @@ pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<
             "--output json prints everything as one object, the profile too; leave out --format",
         ));
     }
+    args.check_team()?;
     let admin = session.admin()?;
     if args.apply {
         return set_up::run(&args, &admin, session).await;
     }
-    let connection = Connection::gather(&args, &admin).await?;
+    let base_url = args.base_url.resolve(session.environment)?;
+    let connection = Connection::gather(&args, &base_url, &admin).await?;
     show::all(&connection, args.format, session)?;
-    // The agent's side alone holds no keys that anybody could take to Claude.
-    let copy = match args.format {
-        Content::Text | Content::TerraformVars => connection.copy.as_ref(),
-        Content::Env | Content::Profile => None,
-    };
-    let Some(copy) = copy else {
+    // Neither the overview nor the agent's side holds keys that could be taken to Claude.
+    let holds_keys =
+        session.printer.is_json() || !(args.format.is_of_agent() || args.format == Content::Text);
+    let Some(copy) = connection.copy.as_ref().filter(|_| holds_keys) else {
         return Ok(());
     };
     match copy.record(&admin).await {
@@ -142,15 +193,16 @@ pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<
 
 impl Connection {
     /// Asks the issuer for everything.
-    pub(super) async fn gather(args: &ConnectArgs, admin: &AdminClient) -> Result<Self, CliError> {
-        http::parse_url(&args.base_url, "--base-url")?;
-        let none = Query::default();
-        let agent = admin.get(&["agents", &args.agent], &none).await?;
+    pub(super) async fn gather(
+        args: &ConnectArgs,
+        base_url: &BaseUrl,
+        admin: &AdminClient,
+    ) -> Result<Self, CliError> {
+        let issuer = admin.get(&["issuer"], &Query::default()).await?;
+        let found = Agents::gather(args, &issuer, admin).await?;
         let resource = resource(args, admin).await?;
-        let issuer = admin.get(&["issuer"], &none).await?;
-        let stored = stored_link(args, admin).await?;
         let issuer_url = text(&issuer, "url");
-        let mut setup = Setup::new(&args.agent, &text(&agent, "subject"), &issuer_url);
+        let mut setup = Setup::new(&args.agent, &found.subject, &issuer_url);
         setup.act_for = args.act_for.clone();
         setup.audience = text(&resource, "identifier");
         setup.identity_token_seconds = resource["token_lifetime"].as_i64().unwrap_or_default();
@@ -160,28 +212,71 @@ impl Connection {
         if let Some(scope) = &args.scope {
             setup.oauth_scope = scope.clone();
         }
-        setup.ids = linked_ids(&stored, args);
+        let linked = found.stored.first().filter(|_| !setup.is_team());
+        setup.ids = linked.and_then(|stored| linked_ids(&stored.link, args));
         setup.workspace_id = args.workspace.clone().or_else(|| {
             let linked = setup.ids.as_ref();
             linked.and_then(|ids| ids.workspace_id.clone())
         });
-        if args.base_url.trim_end_matches('/') != BASE_URL {
-            setup.base_url = Some(args.base_url.clone());
+        if !base_url.is_claude() {
+            setup.base_url = Some(base_url.as_str().to_owned());
         }
         if let Some(file) = &args.token_file {
             setup.token_file = file.clone();
         }
         let copy = key_source(&mut setup, &text(&issuer, "slug"), args).await?;
         let mut warnings = setup.warnings();
-        warnings.extend(agent_warnings(args, admin, &resource).await?);
+        warnings.extend(found.warnings);
+        for stored in &found.stored {
+            warnings.extend(agent_warnings(args, &stored.agent, admin, &resource).await?);
+        }
         let linked = setup.ids.as_ref().map(|ids| ids.organization_id.clone());
         Ok(Self {
             warnings,
             copy,
             organization: args.organization.clone().or(linked),
             account: args.service_account.clone(),
-            stored,
+            stored: found.stored,
             setup,
+        })
+    }
+}
+
+/// The agent, or those of a team.
+struct Agents {
+    subject: String,
+    stored: Vec<Stored>,
+    warnings: Vec<Warning>,
+}
+
+impl Agents {
+    async fn gather(
+        args: &ConnectArgs,
+        issuer: &Value,
+        admin: &AdminClient,
+    ) -> Result<Self, CliError> {
+        let (subject, names, warnings) = if team::is_team(&args.agent) {
+            let team = Team::gather(&args.agent, issuer, admin).await?;
+            (team.subject, team.members, team.warnings)
+        } else {
+            let agent = admin
+                .get(&["agents", &args.agent], &Query::default())
+                .await?;
+            (
+                text(&agent, "subject"),
+                vec![args.agent.clone()],
+                Vec::new(),
+            )
+        };
+        let mut stored = Vec::new();
+        for agent in names {
+            let link = stored_link(&agent, admin).await?;
+            stored.push(Stored { agent, link });
+        }
+        Ok(Self {
+            subject,
+            stored,
+            warnings,
         })
     }
 }
@@ -208,8 +303,8 @@ async fn resource(args: &ConnectArgs, admin: &AdminClient) -> Result<Value, CliE
 }
 
 /// The ids that are stored with the agent. They are its own, not those of a pair.
-async fn stored_link(args: &ConnectArgs, admin: &AdminClient) -> Result<Value, CliError> {
-    let path = ["agents", &args.agent, "claude-link"];
+async fn stored_link(agent: &str, admin: &AdminClient) -> Result<Value, CliError> {
+    let path = ["agents", agent, "claude-link"];
     match admin.get(&path, &Query::default()).await {
         Ok(link) => Ok(link),
         Err(error) if error.status() == Some(404) => Ok(Value::Null),
@@ -302,28 +397,23 @@ pub(super) fn key_consumer_name(slug: &str) -> String {
 /// Why no token would come, or none that the rule takes.
 async fn agent_warnings(
     args: &ConnectArgs,
+    agent: &str,
     admin: &AdminClient,
     resource: &Value,
 ) -> Result<Vec<Warning>, CliError> {
     let query = Query::default().with("resource", Some(&args.resource));
-    let explained = admin
-        .get(&["agents", &args.agent, "explain"], &query)
-        .await?;
+    let explained = admin.get(&["agents", agent, "explain"], &query).await?;
     let mut found = Vec::new();
     if explained["active"] == false {
         found.push(Warning {
             code: "agent_inactive",
-            text: format!(
-                "the agent {} is suspended or expired and gets no tokens",
-                args.agent
-            ),
+            text: format!("the agent {agent} is suspended or expired and gets no tokens"),
         });
     } else if explained["refusal"].is_object() {
         found.push(Warning {
             code: "not_granted",
             text: format!(
-                "the agent {} gets no token for {} yet: {}",
-                args.agent,
+                "the agent {agent} gets no token for {} yet: {}",
                 args.resource,
                 text(&explained["refusal"], "error_description")
             ),

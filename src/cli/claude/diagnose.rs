@@ -5,6 +5,7 @@ use clap::{ArgGroup, Args};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
+use super::base_url::BaseUrlArgs;
 use super::facts::{self, Facts, RuleArgs};
 use super::probe::told;
 use super::read_back::{ReadBack, read_back};
@@ -17,11 +18,11 @@ use crate::cli::{Session, parse_name};
 use crate::config;
 use crate::jose::{PublicJwkSet, UnverifiedJws};
 use crate::ports::time::UnixTime;
+use crate::relying_party::claude::EXPECTED_AUDIENCE;
 use crate::relying_party::claude::checks::{Link, Registered, Status};
 use crate::relying_party::claude::diagnose::{
     BURST_SECONDS, Cause, Evidence, Fetch, Issuance, Signature, Token, rank,
 };
-use crate::relying_party::claude::{BASE_URL, EXPECTED_AUDIENCE};
 
 /// The longest token that is read: more than Claude takes, so that it can be said.
 const TOKEN_MAX_BYTES: usize = 64 * 1024;
@@ -48,9 +49,8 @@ pub(in crate::cli) struct DiagnoseArgs {
     /// Only tokens of this agent
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     agent: Option<String>,
-    /// Where Claude's Admin API is, to read the rule back with ANTHROPIC_ADMIN_TOKEN
-    #[arg(long, value_name = "URL", default_value = BASE_URL)]
-    base_url: String,
+    #[command(flatten)]
+    base_url: BaseUrlArgs,
     #[command(flatten)]
     rule: RuleArgs,
 }
@@ -88,9 +88,9 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
         ),
         None => String::new(),
     };
-    let audience = match facts::claude_resources(&admin).await?.as_slice() {
-        [only] => text(only, "identifier"),
-        _ => EXPECTED_AUDIENCE.to_owned(),
+    let (audience, resource) = match facts::claude_resources(&admin).await?.as_slice() {
+        [only] => (text(only, "identifier"), Some(text(only, "name"))),
+        _ => (EXPECTED_AUDIENCE.to_owned(), None),
     };
     let fetches = match &found.issuance {
         Issuance::Issued(fetch) => around(&admin, fetch, refused_at.unwrap_or(now)).await?,
@@ -129,7 +129,7 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
     if let Some(remark) = &found.remark {
         session.printer.hint(remark);
     }
-    report(&evidence, agent.as_deref(), session)
+    report(&evidence, (agent.as_deref(), resource.as_deref()), session)
 }
 
 /// What is registered at Claude, when it can be read back and nobody said otherwise; or what was answered
@@ -142,7 +142,8 @@ async fn registered(
     if args.rule.is_said() {
         return Ok((None, None));
     }
-    Ok(match read_back(link, &args.base_url, session).await? {
+    let base_url = args.base_url.resolve(session.environment)?;
+    Ok(match read_back(link, &base_url, session).await? {
         ReadBack::Registered(registered) => (Some(*registered), None),
         ReadBack::Failed(check) if check.status == Status::Fail => (None, Some(check.seen)),
         ReadBack::Failed(check) => {
@@ -362,10 +363,13 @@ async fn signature(jws: &str, facts: &Facts, is_inline: bool, session: &Session<
 
 fn report(
     evidence: &Evidence,
-    agent: Option<&str>,
+    (agent, resource): (Option<&str>, Option<&str>),
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
-    let causes = rank(evidence);
+    let mut causes = rank(evidence);
+    for cause in &mut causes {
+        cause.advice = facts::named(&cause.advice, agent, resource);
+    }
     if session.printer.is_json() {
         let jti = evidence.token.claims.get("jti");
         return session
@@ -378,7 +382,7 @@ fn report(
 
 fn lines((index, cause): (usize, &Cause)) -> String {
     format!(
-        "{}. {} ({})\n   seen: {}\n   do:   {}\n",
+        "{}. {} ({})\n   seen: {}\n   hint: {}\n",
         index + 1,
         cause.cause,
         cause.likelihood.as_str(),

@@ -182,6 +182,17 @@ pub(super) async fn claude_resources(admin: &AdminClient) -> Result<Vec<Value>, 
     Ok(resources)
 }
 
+/// An advice with the names of the agent and the resource in question, where they are known.
+pub(super) fn named(advice: &str, agent: Option<&str>, resource: Option<&str>) -> String {
+    let mut advice = advice.to_owned();
+    for (placeholder, name) in [("AGENT", agent), ("RESOURCE", resource)] {
+        if let Some(name) = name {
+            advice = advice.replace(placeholder, name);
+        }
+    }
+    advice
+}
+
 /// The members of an object; none of anything else.
 pub(super) fn members(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()

@@ -3,6 +3,7 @@
 
 mod admin_api;
 mod apply;
+mod base_url;
 mod connect;
 mod diagnose;
 mod facts;
@@ -13,6 +14,7 @@ mod read_back;
 mod set_up;
 mod show;
 mod simulate;
+mod team;
 mod verify;
 
 use clap::Subcommand;

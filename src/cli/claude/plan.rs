@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::super::error::CliError;
+use super::super::print::harmless;
 use super::admin_api::Kind;
 
+/// The scopes that a rule made with an OAuth token may grant.
+pub(super) const MANAGEABLE_SCOPES: [&str; 2] = ["workspace:developer", "workspace:inference"];
 /// The member of a key source that holds certificates of private authorities.
 const CA_CERT: &str = "ca_cert_pem";
 
@@ -124,7 +127,7 @@ impl Plan {
     /// One line a step.
     pub(super) fn lines(&self) -> Vec<String> {
         let steps = self.steps();
-        steps.map(|(kind, step)| step.line(kind)).into()
+        steps.map(|(kind, step)| harmless(&step.line(kind))).into()
     }
 
     /// How many of them change something.
@@ -175,23 +178,19 @@ fn issuer_step(
         text(&wanted.issuer, "name"),
         text(&wanted.issuer, "issuer_url"),
     );
-    let there = match named(&present.issuers, name) {
-        Some(there) if text(there, "issuer_url") != url => {
-            return Err(refused(format!(
-                "there is an issuer {name} at Claude already ({}), but for {}, not for {url}. It is somebody else's and stays as it is; give it another name in the Console",
-                text(there, "id"),
-                text(there, "issuer_url")
-            )));
-        }
-        Some(there) => there,
-        None => match same_url(&present.issuers, url)? {
-            Some(there) => there,
-            None => {
-                return Ok(Step::Create {
-                    body: wanted.issuer.clone(),
-                });
-            }
-        },
+    if let Some(there) = named(&present.issuers, name)
+        && text(there, "issuer_url") != url
+    {
+        return Err(refused(format!(
+            "there is an issuer {name} at Claude already ({}), but for {}, not for {url}. It is somebody else's and stays as it is; give it another name in the Console",
+            text(there, "id"),
+            text(there, "issuer_url")
+        )));
+    }
+    let Some(there) = issuer_there(wanted, present, notes)? else {
+        return Ok(Step::Create {
+            body: new_issuer(wanted, present),
+        });
     };
     if there["check_jti"] == json!(false) {
         notes.push(format!(
@@ -219,14 +218,86 @@ fn issuer_step(
         body.insert("jwks_polling_disabled".to_owned(), json!(false));
         changes.push("fetching its keys was paused after failures and begins again".to_owned());
     }
-    Ok(step(there, body, changes))
+    let change = step(there, body, changes);
+    if let (Step::Change { changes, .. }, Some(rule)) = (&change, backs_more(present, there)) {
+        return Err(refused(format!(
+            "the issuer {} at Claude has to be changed ({}), and Claude lets no OAuth token change an issuer that backs a rule with the scope {}, as {} does. Make the change in the Console; to have it made here from then on, archive {} there and make it again on an issuer of its own",
+            text(there, "name"),
+            changes.join("; "),
+            text(rule, "oauth_scope"),
+            text(rule, "name"),
+            text(rule, "name"),
+        )));
+    }
+    Ok(change)
+}
+
+/// The issuer to use, if there is one: that of the rule, which cannot move; else one with this URL that backs
+/// no rule of a scope which keeps OAuth tokens from changing it.
+fn issuer_there<'p>(
+    wanted: &Wanted,
+    present: &'p Present,
+    notes: &mut Vec<String>,
+) -> Result<Option<&'p Value>, CliError> {
+    let url = text(&wanted.issuer, "issuer_url");
+    let name = text(&wanted.issuer, "name");
+    let ours: Vec<&Value> = present
+        .issuers
+        .iter()
+        .filter(|issuer| text(issuer, "issuer_url") == url)
+        .collect();
+    let rule_there = named(&present.rules, text(&wanted.rule, "name"));
+    let of_rule = rule_there.and_then(|rule| {
+        let id = text(rule, "issuer_id");
+        ours.iter().find(|issuer| text(issuer, "id") == id)
+    });
+    if let Some(issuer) = of_rule {
+        if let Some(rule) = backs_more(present, issuer) {
+            notes.push(format!(
+                "the issuer {} also backs the rule {} with the scope {}, so that Claude lets no OAuth token change it; the rule that is there stays on it",
+                text(issuer, "name"),
+                text(rule, "name"),
+                text(rule, "oauth_scope")
+            ));
+        }
+        return Ok(Some(issuer));
+    }
+    let (kept, free): (Vec<&Value>, Vec<&Value>) = ours
+        .into_iter()
+        .partition(|issuer| backs_more(present, issuer).is_some());
+    for issuer in kept {
+        notes.push(format!(
+            "the issuer {} backs a rule with the scope {}, so that Claude lets no OAuth token change it; the agents get another",
+            text(issuer, "name"),
+            backs_more(present, issuer).map_or("", |rule| text(rule, "oauth_scope"))
+        ));
+    }
+    match free.iter().find(|issuer| text(issuer, "name") == name) {
+        Some(issuer) => Ok(Some(issuer)),
+        None => same_url(&free, url),
+    }
+}
+
+/// The live rule of that issuer whose scope keeps OAuth tokens from changing the issuer, if there is one.
+fn backs_more<'p>(present: &'p Present, issuer: &Value) -> Option<&'p Value> {
+    present.rules.iter().find(|rule| {
+        rule["issuer_id"] == issuer["id"] && !MANAGEABLE_SCOPES.contains(&text(rule, "oauth_scope"))
+    })
+}
+
+/// The body that creates the issuer, under a name that none has.
+fn new_issuer(wanted: &Wanted, present: &Present) -> Value {
+    let mut body = wanted.issuer.clone();
+    let name = text(&body, "name").to_owned();
+    if named(&present.issuers, &name).is_some() {
+        body["name"] = json!(format!("{name}-agents"));
+    }
+    body
 }
 
 /// The one live issuer with that URL, under whatever name a person gave it.
-fn same_url<'p>(issuers: &'p [Value], url: &str) -> Result<Option<&'p Value>, CliError> {
-    let mut found = issuers
-        .iter()
-        .filter(|issuer| text(issuer, "issuer_url") == url);
+fn same_url<'p>(issuers: &[&'p Value], url: &str) -> Result<Option<&'p Value>, CliError> {
+    let mut found = issuers.iter().copied();
     match (found.next(), found.next()) {
         (first, None) => Ok(first),
         (Some(first), Some(second)) => Err(refused(format!(
@@ -415,6 +486,10 @@ fn narrowed(wanted: &Value, there: &Value) -> Value {
     for (name, value) in claims {
         narrowed["claims"][name.as_str()] = value.clone();
     }
+    // Another one that is there already was refused before.
+    if !wanted["condition"].is_null() {
+        narrowed["condition"] = wanted["condition"].clone();
+    }
     narrowed
 }
 
@@ -459,6 +534,13 @@ fn check_rule_is_ours(wanted: &Value, there: &Value, issuer: &Step) -> Result<()
             &format!("{:?}", subject(wanted)),
         ));
     }
+    let condition = |of: &Value| of["match"]["condition"].clone();
+    let differ = [there, wanted].map(condition);
+    if let [Value::String(shown), Value::String(should)] = &differ
+        && shown != should
+    {
+        return Err(differs("condition", shown, should));
+    }
     let agent = |of: &Value| of["match"]["claims"]["acting_agent"].clone();
     // One that pins no acting agent yet is narrowed; one that pins another is not ours.
     if !agent(there).is_null() && agent(there) != agent(wanted) {
@@ -485,8 +567,9 @@ fn is_among(value: &Value, list: &Value) -> bool {
     list.as_array().is_some_and(|list| list.contains(value))
 }
 
+/// The texts in `detail` are Claude's: none of them may make a line of its own.
 fn refused(detail: String) -> CliError {
-    CliError::failed("conflict", detail)
+    CliError::failed("conflict", harmless(&detail))
 }
 
 fn named<'p>(objects: &'p [Value], name: &str) -> Option<&'p Value> {
@@ -593,11 +676,66 @@ mod tests {
         missing.account = WantedAccount::Id("svac_9".to_owned());
         insta::assert_snapshot!(refusal(&missing, &present()), @"error: there is no live service account svac_9 in this organization; is the token of the right one?");
         let mut twice = present();
+        // A rule that is there would say which is meant.
+        twice.rules.clear();
         twice.issuers[0]["name"] = json!("one");
         let mut other = twice.issuers[0].clone();
         other["name"] = json!("two");
         twice.issuers.push(other);
         insta::assert_snapshot!(refusal(&wanted(), &twice), @"error: two issuers at Claude are for https://id.example.com: one and two. Archive one of them in the Console, so that it is clear which is meant");
+    }
+
+    /// The same with a rule of the scope `org:admin` on the issuer.
+    fn with_admin_rule(mut present: Present) -> Present {
+        present.rules.push(json!({
+            "id": "fdrl_2", "name": "fleet-admin", "issuer_id": "fdis_1", "oauth_scope": "org:admin",
+        }));
+        present
+    }
+
+    #[test]
+    fn an_issuer_that_backs_an_admin_rule_is_left_alone_and_the_agents_get_another() {
+        let mut present = with_admin_rule(present());
+        present.rules.remove(0);
+        let made = plan(&wanted(), &present).ok().unwrap();
+        insta::assert_snapshot!(made.lines().join("\n"), @r"
+        keep    service account mailer (svac_1)
+        create  issuer firman-agents
+        create  rule agent-mailer
+        ");
+        insta::assert_snapshot!(made.notes.join("\n"), @"the issuer firman backs a rule with the scope org:admin, so that Claude lets no OAuth token change it; the agents get another");
+        // The next time the other one is found.
+        let mut other = wanted().issuer;
+        other["id"] = json!("fdis_2");
+        other["name"] = json!("firman-agents");
+        present.issuers.push(other);
+        let kept = plan(&wanted(), &present).ok().unwrap();
+        assert_eq!(kept.issuer.id(), Some("fdis_2"));
+    }
+
+    #[test]
+    fn a_rule_stays_on_an_issuer_that_backs_an_admin_rule_until_that_has_to_change() {
+        let mut present = with_admin_rule(present());
+        let kept = plan(&wanted(), &present).ok().unwrap();
+        assert_eq!(kept.changes(), 0);
+        insta::assert_snapshot!(kept.notes.join("\n"), @"the issuer firman also backs the rule fleet-admin with the scope org:admin, so that Claude lets no OAuth token change it; the rule that is there stays on it");
+        present.issuers[0]["jwks_polling_disabled_at"] = json!("2026-11-21T09:30:00Z");
+        insta::assert_snapshot!(refusal(&wanted(), &present), @"error: the issuer firman at Claude has to be changed (fetching its keys was paused after failures and begins again), and Claude lets no OAuth token change an issuer that backs a rule with the scope org:admin, as fleet-admin does. Make the change in the Console; to have it made here from then on, archive fleet-admin there and make it again on an issuer of its own");
+    }
+
+    #[test]
+    fn a_condition_of_a_team_is_set_and_another_one_is_not_touched() {
+        let (mut wanted, mut present) = (wanted(), present());
+        for rule in [&mut wanted.rule, &mut present.rules[0]] {
+            rule["match"] = json!({ "subject_prefix": "agent:ops.*", "audience": "a" });
+        }
+        wanted.rule["match"]["condition"] = json!("ours");
+        let Step::Change { body, .. } = plan(&wanted, &present).ok().unwrap().rule else {
+            panic!("it is kept");
+        };
+        assert_eq!(body["match"]["condition"], "ours");
+        present.rules[0]["match"]["condition"] = json!("theirs\nNext: x");
+        insta::assert_snapshot!(refusal(&wanted, &present), @r"error: there is a rule agent-mailer at Claude already (fdrl_1), but its condition is theirs\u{a}Next: x, not ours. It stays as it is; archive it or give it another name in the Console");
     }
 
     #[test]

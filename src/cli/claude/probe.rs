@@ -80,6 +80,8 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Fetched, Unreached> 
         location: header("location"),
         date: header("date").as_deref().and_then(http_date),
         request_id: header("request-id"),
+        organization: header("anthropic-organization-id"),
+        workspace: header("anthropic-workspace-id"),
         is_simulation: header("x-simulation").is_some(),
         ..Fetched::default()
     };

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::admin_api::{ClaudeAdmin, Kind};
+use super::base_url::BaseUrl;
 use super::probe::told;
 use crate::cli::Session;
 use crate::cli::error::CliError;
@@ -14,7 +15,7 @@ use crate::relying_party::claude::{FederationIssuer, FederationRule, ServiceAcco
 
 /// What came of it.
 pub(super) enum ReadBack {
-    /// Nobody asked, for this reason.
+    /// It was not asked for; this makes it so.
     Unasked(&'static str),
     /// It was asked for and not given.
     Failed(Check),
@@ -35,7 +36,7 @@ impl ReadBack {
 /// Reads the rule that `link` names, with its issuer and its service account.
 pub(super) async fn read_back(
     link: Option<&Link>,
-    base_url: &str,
+    base_url: &BaseUrl,
     session: &Session<'_>,
 ) -> Result<ReadBack, CliError> {
     let token = claude_admin_token(session.environment)
@@ -43,16 +44,26 @@ pub(super) async fn read_back(
     let (link, token) = match (link, token) {
         (_, None) => {
             return Ok(ReadBack::Unasked(
-                "set ANTHROPIC_ADMIN_TOKEN to an OAuth token from: ant auth login --scope org:admin",
+                "set ANTHROPIC_ADMIN_TOKEN to an OAuth token of `ant auth login --scope org:admin`",
             ));
         }
         (None, Some(_)) => {
             return Ok(ReadBack::Unasked(
-                "note which one it is: firman claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…",
+                "store the rule's id: firman claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…",
             ));
         }
         (Some(link), Some(token)) => (link, token),
     };
+    if let Err(withheld) = base_url.check_admin_token() {
+        return Ok(ReadBack::Failed(Check::warn(
+            "registered",
+            told(&withheld),
+            format!(
+                "What is registered there was not read; the rest goes by what firman claude connect prints. To read it, repeat this with{}",
+                base_url.option()
+            ),
+        )));
+    }
     let read = async {
         let claude = ClaudeAdmin::new(base_url, token)?;
         registered(&claude, link).await

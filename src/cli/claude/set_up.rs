@@ -5,52 +5,57 @@ use serde_json::json;
 use super::super::Session;
 use super::super::client::AdminClient;
 use super::super::error::CliError;
-use super::super::print::shell_word;
 use super::admin_api::{ClaudeAdmin, no_token};
 use super::apply::{Applied, Order, apply};
+use super::base_url::BaseUrl;
 use super::connect::{ConnectArgs, Connection, Content};
-use super::plan::{Wanted, WantedAccount};
-use super::show;
+use super::plan::{MANAGEABLE_SCOPES, Wanted, WantedAccount};
+use super::{show, team};
 use crate::config::claude_admin_token;
 use crate::relying_party::claude::{
-    IssuerObjectId, JwksSource, LinkedIds, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
+    IssuerObjectId, LinkedIds, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
 };
-
-/// The scopes that a rule made with an OAuth token may grant.
-const MANAGEABLE_SCOPES: [&str; 2] = ["workspace:developer", "workspace:inference"];
 
 pub(super) async fn run(
     args: &ConnectArgs,
     firman: &AdminClient,
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
-    let claude = claude(args, session)?;
-    let mut connection = Connection::gather(args, firman).await?;
+    let base_url = args.base_url.resolve(session.environment)?;
+    let claude = claude(args, &base_url, session)?;
+    let mut connection = Connection::gather(args, &base_url, firman).await?;
     let organization = organization(&connection)?;
     for warning in &connection.warnings {
         session.printer.hint(&format!("warning: {}", warning.text));
     }
     let setup = &connection.setup;
     let workspace = setup.workspace_id.as_ref().map(WorkspaceId::as_str);
-    let own = (args.agent.as_str(), &connection.stored);
     let order = Order {
         wanted: wanted(&connection, args),
         claude,
-        base_url: &args.base_url,
+        base_url: base_url.as_str(),
         yes: args.yes,
         firman,
         organization: organization.as_str(),
         workspace,
         copy: connection.copy.as_ref(),
-        link: args.act_for.is_none().then_some(own),
+        links: match args.act_for {
+            None => &connection.stored,
+            Some(_) => &[],
+        },
+        keeps_others: setup.is_team(),
     };
     let applied = apply(&order, session).await?;
     connection.setup.ids = Some(ids(&applied, organization, setup.workspace_id.clone())?);
-    report(&applied, &connection, args, session)
+    report(&applied, &connection, (args, &base_url), session)
 }
 
 /// A client for Claude's Admin API, once everything that can be wrong before the first request is right.
-fn claude(args: &ConnectArgs, session: &Session<'_>) -> Result<ClaudeAdmin, CliError> {
+fn claude(
+    args: &ConnectArgs,
+    base_url: &BaseUrl,
+    session: &Session<'_>,
+) -> Result<ClaudeAdmin, CliError> {
     let unmanageable = args.scope.as_deref();
     if let Some(scope) = unmanageable.filter(|scope| !MANAGEABLE_SCOPES.contains(scope)) {
         return Err(CliError::usage(format!(
@@ -59,7 +64,7 @@ fn claude(args: &ConnectArgs, session: &Session<'_>) -> Result<ClaudeAdmin, CliE
     }
     let token = claude_admin_token(session.environment)
         .map_err(|error| CliError::usage(error.to_string()))?;
-    ClaudeAdmin::new(&args.base_url, token.ok_or_else(no_token)?)
+    ClaudeAdmin::new(base_url, token.ok_or_else(no_token)?)
 }
 
 fn organization(connection: &Connection) -> Result<OrganizationId, CliError> {
@@ -128,7 +133,7 @@ fn ids(
 fn report(
     applied: &Applied,
     connection: &Connection,
-    args: &ConnectArgs,
+    (args, base_url): (&ConnectArgs, &BaseUrl),
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
     if session.printer.is_json() {
@@ -141,8 +146,10 @@ fn report(
             ("service account", applied.account.clone()),
             ("issuer", applied.issuer.clone()),
         ])?;
-        let text = format!("\n{}", show::environment(connection, "export "));
-        session.printer.lines(&text)?;
+        if !connection.setup.is_team() {
+            let text = format!("\n{}", show::environment(connection, "export "));
+            session.printer.lines(&text)?;
+        }
     } else {
         show::all(connection, args.format, session)?;
     }
@@ -153,22 +160,22 @@ fn report(
         ));
         return Ok(());
     }
+    // Neither the rule nor the keys are described: `verify` reads them back with the same admin token.
+    let agent = connection.stored.first().map(|stored| &stored.agent);
+    let Some(agent) = agent else {
+        session.printer.next(&format!(
+            "firman agent add {}NAME --role ROLE, then this command again, which stores the ids with it",
+            args.agent.trim_end_matches('*')
+        ));
+        return Ok(());
+    };
+    if team::is_team(&args.agent) {
+        session.printer.hint("The rule lets in agents that are added later too; run this command again to store the ids with them.");
+    }
     session.printer.next(&format!(
-        "firman claude verify --agent {}{}",
-        args.agent,
-        keys(&connection.setup.jwks)
+        "firman claude verify --agent {agent}{}{}",
+        args.resource_option(),
+        base_url.option()
     ));
     Ok(())
-}
-
-/// The options with which `firman claude verify` looks for the keys where Claude has them from now on.
-fn keys(jwks: &JwksSource) -> String {
-    match jwks {
-        JwksSource::Discovery {
-            discovery_base: Some(base),
-            ..
-        } => format!(" --discovery-base {}", shell_word(base)),
-        JwksSource::Discovery { .. } | JwksSource::ExplicitUrl { .. } => String::new(),
-        JwksSource::Inline { .. } => " --inline".to_owned(),
-    }
 }

@@ -1,5 +1,5 @@
-//! How `claude connect` prints a set-up: for a person in the order of the work, as one object, or as the
-//! file that another tool reads.
+//! How `claude connect` prints a set-up: an overview, one object, or the whole of one thing as the place
+//! wants it that it is taken to.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use super::super::Session;
 use super::super::error::CliError;
 use super::super::print::shell_word;
 use super::connect::{Connection, Content};
-use crate::relying_party::claude::ServiceAccountId;
+use crate::relying_party::claude::{JwksSource, ServiceAccountId, Snippet, WorkspaceId};
 
 /// Prints it.
 pub(super) fn all(
@@ -18,23 +18,39 @@ pub(super) fn all(
     if session.printer.is_json() {
         return session.printer.json(&object(connection));
     }
-    match content {
-        Content::Text => session.printer.lines(&page(connection)),
-        Content::TerraformVars => {
-            tell_warnings(connection, session);
-            session.printer.lines(&connection.setup.terraform_vars())
+    tell_warnings(connection, session);
+    let setup = &connection.setup;
+    let text = match content {
+        Content::Text => return overview(connection, session),
+        Content::Console => {
+            session.printer.hint(
+                "In Claude's Console: Settings, Workload identity, Connect workload, Custom OIDC.",
+            );
+            fields(&console_fields(connection))
         }
-        Content::Env => {
-            tell_warnings(connection, session);
-            tell_unknown_ids(connection, session);
-            session.printer.lines(&environment(connection, ""))
-        }
+        Content::Api => requests(connection),
+        Content::TerraformVars => return session.printer.lines(&setup.terraform_vars()),
+        Content::Env => environment(connection, ""),
         Content::Profile => {
-            tell_warnings(connection, session);
-            tell_unknown_ids(connection, session);
-            session.printer.lines(&profile(connection))
+            session.printer.hint(&format!(
+                "For ~/.config/anthropic/configs/{}.json, writable by its owner alone, and ANTHROPIC_PROFILE={}.",
+                setup.agent, setup.agent
+            ));
+            profile(connection)
         }
+        Content::Systemd => snippet(setup.systemd(), session),
+        Content::Kubernetes => snippet(setup.kubernetes(), session),
+        Content::Github => snippet(setup.github(), session),
+    };
+    match content {
+        Content::Env
+        | Content::Profile
+        | Content::Systemd
+        | Content::Kubernetes
+        | Content::Github => tell_unknown_ids(connection, session),
+        Content::Text | Content::Console | Content::Api | Content::TerraformVars => {}
     }
+    session.printer.lines(&fill(connection, &text))
 }
 
 fn tell_unknown_ids(connection: &Connection, session: &mut Session<'_>) {
@@ -49,6 +65,78 @@ fn tell_warnings(connection: &Connection, session: &mut Session<'_>) {
     for warning in &connection.warnings {
         session.printer.warn(&format!("warning: {}", warning.text));
     }
+}
+
+fn snippet(snippet: Snippet, session: &mut Session<'_>) -> String {
+    session
+        .printer
+        .hint(&format!("{}: {}.", snippet.title, snippet.note));
+    snippet.text
+}
+
+/// What will be at Claude, in short, and what to print or do next.
+fn overview(connection: &Connection, session: &mut Session<'_>) -> Result<(), CliError> {
+    let setup = &connection.setup;
+    let keys = match &setup.jwks {
+        JwksSource::Inline { keys } => format!("{} registered inline", keys.len()),
+        JwksSource::Discovery {
+            discovery_base: Some(base),
+            ..
+        } => format!("by discovery at {base}"),
+        JwksSource::Discovery { .. } => "by discovery".to_owned(),
+        JwksSource::ExplicitUrl { url, .. } => format!("at {url}"),
+    };
+    let account = connection.account.clone().unwrap_or_else(|| setup.name());
+    let rule = setup.ids.as_ref().map_or_else(
+        || setup.name(),
+        |ids| format!("{} ({})", setup.name(), ids.rule_id),
+    );
+    let workspace = setup.workspace_id.as_ref();
+    let names: Vec<&str> = connection
+        .stored
+        .iter()
+        .map(|stored| stored.agent.as_str())
+        .collect();
+    session.printer.facts(&[
+        ("agent", setup.agent.clone()),
+        (
+            "members",
+            if setup.is_team() {
+                names.join(", ")
+            } else {
+                String::new()
+            },
+        ),
+        ("issuer", setup.issuer_url.clone()),
+        ("keys", keys),
+        ("rule", rule),
+        ("subject", setup.token_subject().to_owned()),
+        (
+            "acting agent",
+            if setup.is_team() {
+                "the subject itself".to_owned()
+            } else {
+                setup.subject.clone()
+            },
+        ),
+        ("audience", setup.audience.clone()),
+        ("service account", account),
+        ("scope", setup.oauth_scope.clone()),
+        (
+            "workspace",
+            workspace.map_or("default", WorkspaceId::as_str).to_owned(),
+        ),
+        (
+            "token lifetime",
+            format!("{} s", setup.token_lifetime_seconds),
+        ),
+    ])?;
+    let mut next = "Next: the same command with one of\n  --organization UUID --apply  set it up at Claude\n  --format console             what to enter in Claude's Console\n  --format api                 the requests of its Admin API".to_owned();
+    if !setup.is_team() {
+        next.push_str("\n  --format terraform-vars      the values as a .tfvars file\nand for the place where the agent runs: --format env, profile, systemd, kubernetes or github");
+    }
+    session.printer.hint(&next);
+    Ok(())
 }
 
 /// Everything as one object.
@@ -74,6 +162,7 @@ pub(super) fn object(connection: &Connection) -> Value {
         .collect();
     let object = json!({
         "agent": setup.agent,
+        "members": setup.is_team().then(|| connection.stored.iter().map(|stored| &stored.agent).collect::<Vec<_>>()),
         "subject": setup.subject,
         "act_for": setup.act_for,
         "console": console,
@@ -81,8 +170,8 @@ pub(super) fn object(connection: &Connection) -> Value {
         "issuer": setup.issuer_json(),
         "rule": setup.rule_json(),
         "rule_by_condition": setup.rule_json_by_condition(),
-        "environment": environment,
-        "profile": setup.profile_json(),
+        "environment": if setup.is_team() { Value::Null } else { json!(environment) },
+        "profile": if setup.is_team() { Value::Null } else { setup.profile_json() },
         "snippets": snippets,
         "key_consumer": connection.copy.as_ref().map(|copy| &copy.consumer),
         "warnings": warnings,
@@ -116,8 +205,7 @@ fn console_fields(connection: &Connection) -> Vec<(&'static str, String)> {
 
 /// The content of a profile file of Claude's SDKs.
 fn profile(connection: &Connection) -> String {
-    let text = format!("{:#}\n", connection.setup.profile_json());
-    fill(connection, &text)
+    format!("{:#}\n", connection.setup.profile_json())
 }
 
 /// The variables of the agent's environment, one a line.
@@ -129,82 +217,42 @@ pub(super) fn environment(connection: &Connection, before: &str) -> String {
     lines
 }
 
-fn page(connection: &Connection) -> String {
+/// The requests that `--apply` sends, and the same rule by its condition.
+fn requests(connection: &Connection) -> String {
     let setup = &connection.setup;
-    let mut page = Page(String::new());
-    page.section("In Claude's Console: Settings, Workload identity, Connect workload, Custom OIDC");
-    page.fields(&console_fields(connection));
-    page.section("Or by Claude's Admin API (--apply sends these)");
+    let request =
+        |family: &str, body: &Value| format!("POST /v1/organizations/{family}\n{body:#}\n");
+    let mut text = String::new();
     let account = account_json(connection);
     if !account.is_null() {
-        page.request("service_accounts", &account);
+        text.push_str(&request("service_accounts", &account));
     }
-    page.request("federation_issuers", &setup.issuer_json());
-    page.request("federation_rules", &setup.rule_json());
-    let by_condition = if setup.act_for.is_some() {
-        "The same rule by a CEL condition on act, for tokens that carry it; use one of the two"
+    text.push_str(&request("federation_issuers", &setup.issuer_json()));
+    text.push_str(&request("federation_rules", &setup.rule_json()));
+    text.push_str(if setup.act_for.is_some() {
+        "# Or the same rule by a CEL condition on act, for tokens that carry it\n"
     } else {
-        "The same rule by a CEL condition, which also refuses tokens with act; use one of the two"
-    };
-    page.note(by_condition);
-    page.request("federation_rules", &setup.rule_json_by_condition());
-    page.section("The agent's environment, without ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN, which would win");
-    page.text(&environment(connection, "export "));
-    page.section(&format!(
-        "Or a profile: ~/.config/anthropic/configs/{}.json, writable by its owner alone, and ANTHROPIC_PROFILE={}",
-        setup.agent, setup.agent
+        "# Or the same rule by a CEL condition, which also refuses tokens with act\n"
+    });
+    text.push_str(&request(
+        "federation_rules",
+        &setup.rule_json_by_condition(),
     ));
-    page.text(&profile(connection));
-    for snippet in setup.snippets() {
-        page.section(&format!("{}: {}", snippet.title, snippet.note));
-        page.text(&snippet.text);
-    }
-    if !connection.warnings.is_empty() {
-        page.section("Warnings");
-        for warning in &connection.warnings {
-            page.text(&format!("- {}: {}\n", warning.code, warning.text));
-        }
-    }
-    fill(connection, &page.0)
+    text
 }
 
-/// Text in numbered sections.
-struct Page(String);
-
-impl Page {
-    fn section(&mut self, title: &str) {
-        if !self.0.is_empty() {
-            self.0.push('\n');
+fn fields(fields: &[(&'static str, String)]) -> String {
+    let width = fields.iter().map(|(label, _)| label.len()).max();
+    let width = width.unwrap_or_default();
+    let line = |(label, value): &(&'static str, String)| {
+        // A text of several lines stands on its own, so that it can be taken as it is.
+        if value.contains('\n') {
+            format!("{label}\n{value}\n")
+        } else {
+            format!("{label:width$}  {value}\n")
         }
-        self.0.push_str(&format!("# {title}\n\n"));
-    }
-
-    fn note(&mut self, text: &str) {
-        self.0.push_str(&format!("# {text}\n"));
-    }
-
-    fn text(&mut self, text: &str) {
-        self.0.push_str(text);
-    }
-
-    fn fields(&mut self, fields: &[(&'static str, String)]) {
-        let width = fields.iter().map(|(label, _)| label.len()).max();
-        let width = width.unwrap_or_default();
-        for (label, value) in fields {
-            // A text of several lines stands on its own, so that it can be taken as it is.
-            let line = if value.contains('\n') {
-                format!("{label}\n{value}\n")
-            } else {
-                format!("{label:width$}  {value}\n")
-            };
-            self.0.push_str(&line);
-        }
-    }
-
-    fn request(&mut self, family: &str, body: &Value) {
-        self.0
-            .push_str(&format!("POST /v1/organizations/{family}\n{body:#}\n"));
-    }
+    };
+    fields.iter().map(line).collect()
 }
 
 /// `text` with the ids that a person named where none is known otherwise.

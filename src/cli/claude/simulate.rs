@@ -7,17 +7,18 @@ use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::cli::Session;
 use crate::cli::detach::detach;
 use crate::cli::error::CliError;
 use crate::cli::notify::Supervisor;
-use crate::cli::print::text;
+use crate::cli::print::{harmless, text};
 use crate::cli::serve::StopSignals;
 use crate::config::{LogFormat, LogLevel};
 use crate::relying_party::claude::OrganizationId;
 use crate::server::telemetry;
-use crate::testing::{ClaudeSimulator, ClaudeSimulatorOptions};
+use crate::testing::{ClaudeSimulator, ClaudeSimulatorOptions, SimulatedExchange};
 
 /// The log of a simulator in the background, in the directory where it was started.
 const LOG: &str = "claude-simulator.log";
@@ -30,7 +31,7 @@ pub(in crate::cli) struct SimulateArgs {
     /// Where to listen: an address of this machine's loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082")]
     listen: SocketAddr,
-    /// Put the reason of a denial into the answer, which the real one never does
+    /// Put the reason of a denial into the answer, where Claude's SDKs show it; the real one never does
     #[arg(long)]
     explain: bool,
     /// The token that the simulated Admin API takes [default: a new one]
@@ -74,6 +75,7 @@ pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result
     .await
     .map_err(|error| CliError::failed("start", error.to_string()))?;
     let stop = StopSignals::catch()?;
+    let exchanges = simulator.exchanges();
     let facts = facts(&simulator);
     show(&facts, session)?;
     let told = Supervisor::find(session.environment).ready_with(&simulator.url, &facts);
@@ -82,7 +84,10 @@ pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result
             .printer
             .warn(&format!("cannot notify the service manager: {error}"));
     }
-    stop.received().await;
+    tokio::select! {
+        () = stop.received() => {}
+        () = tell(exchanges, session) => {}
+    }
     simulator.stop().await;
     Ok(())
 }
@@ -110,6 +115,22 @@ async fn in_background(args: &SimulateArgs, session: &mut Session<'_>) -> Result
         .printer
         .hint(&format!("Stop it with: kill {}", started.pid));
     Ok(())
+}
+
+/// Prints each exchange as it comes, one line each, on stderr: a program that reads stdout may stop after its
+/// first line.
+async fn tell(mut exchanges: Receiver<SimulatedExchange>, session: &mut Session<'_>) {
+    loop {
+        match exchanges.recv().await {
+            Ok(exchange) => session.printer.warn(&harmless(&exchange.to_string())),
+            Err(RecvError::Lagged(missed)) => {
+                session
+                    .printer
+                    .warn(&format!("{missed} exchanges are not shown"));
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 /// Where it is, and what requests must bring along.

@@ -8,9 +8,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::base_url::{BaseUrl, BaseUrlArgs};
 use super::facts::{self, Facts, RuleArgs};
 use super::probe::{self, Unreached, told};
 use super::read_back::{ReadBack, read_back};
+use super::team;
 use crate::cli::client::{AdminClient, Query};
 use crate::cli::error::CliError;
 use crate::cli::print::{harmless, text};
@@ -20,17 +22,19 @@ use crate::jose::{ForeignKeySet, SigningAlgorithm, SigningKey, UnverifiedJws};
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::checks::{self, Check, Dialled, Fetched, Link, Ours, Status};
 use crate::relying_party::claude::{
-    API_VERSION, ASSERTION_MAX_BYTES, BASE_URL, JwksSource, check_rule, rule_warnings,
+    API_VERSION, ASSERTION_MAX_BYTES, JwksSource, check_rule, is_team_rule, rule_warnings,
 };
 
 /// What the SDKs say with an exchange.
 const EXCHANGE_BETA: &str = "oauth-2025-04-20,oidc-federation-2026-04-01";
+/// What they say with every other call.
+const OAUTH_BETA: &str = "oauth-2025-04-20";
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("proof").args(["secret_file", "key"]))]
 pub(in crate::cli) struct VerifyArgs {
     /// The agent
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME", value_parser = team::parse_one_agent)]
     agent: String,
     /// The file with its private key, to get a token as the agent does (`-` is stdin)
     #[arg(long, value_name = "FILE")]
@@ -52,9 +56,8 @@ pub(in crate::cli) struct VerifyArgs {
     /// Try the exchange too, with a fresh token
     #[arg(long, requires = "proof")]
     exchange: bool,
-    /// Where the exchange is, and the Admin API, from which the rule is read back with ANTHROPIC_ADMIN_TOKEN
-    #[arg(long, value_name = "URL", default_value = BASE_URL)]
-    base_url: String,
+    #[command(flatten)]
+    base_url: BaseUrlArgs,
     #[command(flatten)]
     link: LinkArgs,
 }
@@ -134,7 +137,7 @@ impl Round {
 struct Ground {
     facts: Facts,
     link: Option<Link>,
-    base_url: Url,
+    base_url: BaseUrl,
     read_back: ReadBack,
 }
 
@@ -152,7 +155,7 @@ impl Ground {
             .is_some_and(|source| matches!(source, JwksSource::Inline { .. }));
         if is_inline || args.rule.is_inline() {
             Dialled::ByNobody
-        } else if http::is_loopback(&self.base_url) {
+        } else if http::is_loopback(self.base_url.url()) {
             Dialled::ByStandIn
         } else {
             Dialled::ByClaude
@@ -177,15 +180,15 @@ struct Sample {
 }
 
 pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    let base_url = http::parse_url(&args.base_url, "--base-url")?;
-    http::check_transport(&base_url, session.globals.insecure_http)?;
+    let base_url = args.base_url.resolve(session.environment)?;
+    http::check_transport(base_url.url(), session.globals.insecure_http)?;
     let admin = session.admin()?;
     let linked = facts::link(&admin, &args.agent).await?;
     let link = args.link.over(linked);
     let read_back = if args.rule.is_said() {
-        ReadBack::Unasked("leave out what is said of the rule here")
+        ReadBack::Unasked("leave out --inline and the other options about the rule")
     } else {
-        read_back(link.as_ref(), &args.base_url, session).await?
+        read_back(link.as_ref(), &base_url, session).await?
     };
     let ground = Ground {
         facts: Facts::load(&admin).await?,
@@ -489,7 +492,12 @@ fn judge(
         return;
     }
     for warning in rule_warnings(rule, sample.claims.as_object()) {
-        round.add(Check::warn("rule", warning.code, warning.text));
+        // `connect --agent 'ops.*'` makes it so, on purpose.
+        if warning.code == "prefix" && is_team_rule(rule) {
+            round.add(Check::ok("rule", warning.text));
+        } else {
+            round.add(Check::warn("rule", warning.code, warning.text));
+        }
     }
     let keys = match keys_for(candidate, ground, published) {
         Ok(keys) => keys,
@@ -503,18 +511,23 @@ fn judge(
     let token = candidate.token.expose_secret();
     let (Some(registered), Some(link)) = (registered, &ground.link) else {
         let judged = checks::judge(token, &expected, &keys, round.now);
-        return round.add(checks::sample(what, expected.origin(), &judged));
+        let mut check = checks::sample(what, expected.origin(), &judged);
+        name_in(&mut check, args);
+        return round.add(check);
     };
     match checks::request(link) {
         Ok(request) => {
             let judged = registered.judge(token, &request, &keys, round.now);
             let mut check = checks::sample(what, "the rule at Claude", &judged);
-            if judged.is_err() {
-                let further = format!(
-                    ". To have it put right, or to be told why not: firman claude connect --agent {} --apply",
+            name_in(&mut check, args);
+            if let Some(advice) = &mut check.advice
+                && judged.is_err()
+                && !advice.contains("--apply")
+            {
+                advice.push_str(&format!(
+                    ". To have it put right, or to be told why not: `firman claude connect --agent {} --apply`",
                     args.agent
-                );
-                check.advice = check.advice.map(|advice| advice + &further);
+                ));
             }
             round.add(check);
         }
@@ -524,6 +537,13 @@ fn judge(
             "Correct it with: firman claude link",
         )),
     }
+}
+
+/// Puts the agent's name and the resource's where an advice leaves them open.
+fn name_in(check: &mut Check, args: &VerifyArgs) {
+    let resource = args.resource.as_deref();
+    let named = |advice: String| facts::named(&advice, Some(&args.agent), resource);
+    check.advice = check.advice.take().map(named);
 }
 
 /// The keys that the token is to be verified with: its own, those that Claude holds, those published.
@@ -592,11 +612,7 @@ async fn exchange(
         }
     };
     let token = candidate.token.expose_secret();
-    let mut url = ground.base_url.clone();
-    url.path_segments_mut()
-        .map_err(|()| CliError::usage("--base-url cannot be the URL of a server"))?
-        .pop_if_empty()
-        .extend(["v1", "oauth", "token"]);
+    let url = endpoint(ground, &["v1", "oauth", "token"])?;
     let call = http::client(&url)?
         .post(url.clone())
         .header("anthropic-version", API_VERSION)
@@ -607,7 +623,12 @@ async fn exchange(
         Ok(answer) => {
             round.add(checks::clock(base, answer.date, round.now));
             let jti = unverified_jti(token);
-            round.add(checks::exchange(base, jti.as_deref(), &answer));
+            let check = checks::exchange(base, jti.as_deref(), &answer);
+            let is_granted = check.status == Status::Ok;
+            round.add(check);
+            if is_granted {
+                first_call(ground, link, &answer, round).await?;
+            }
         }
         Err(Unreached::Certificate(reason) | Unreached::Other(reason)) => round.add(Check::fail(
             NAME,
@@ -615,6 +636,50 @@ async fn exchange(
             "Is --base-url right, and may this machine reach it?",
         )),
     }
+    Ok(())
+}
+
+fn endpoint(ground: &Ground, path: &[&str]) -> Result<Url, CliError> {
+    let mut url = ground.base_url.url().clone();
+    url.path_segments_mut()
+        .map_err(|()| CliError::usage("--base-url cannot be the URL of a server"))?
+        .pop_if_empty()
+        .extend(path);
+    Ok(url)
+}
+
+/// Lists models with the access token, which costs nothing: the answer says in whose name the token acts.
+async fn first_call(
+    ground: &Ground,
+    link: &Link,
+    exchanged: &Fetched,
+    round: &mut Round,
+) -> Result<(), CliError> {
+    let body: Value = serde_json::from_slice(&exchanged.body).unwrap_or_default();
+    let token: SecretString = text(&body, "access_token").into();
+    let mut url = endpoint(ground, &["v1", "models"])?;
+    url.set_query(Some("limit=1"));
+    let call = http::client(&url)?
+        .get(url)
+        .bearer_auth(token.expose_secret())
+        .header("anthropic-version", API_VERSION)
+        .header("anthropic-beta", OAUTH_BETA);
+    let base = ground.base_url.as_str().trim_end_matches('/');
+    // A rule for one workspace leads there, whether the request names it or not.
+    let registered = ground.read_back.registered();
+    let only = registered.and_then(|found| match found.rule.enabled_workspaces().as_slice() {
+        [only] if !found.rule.applies_to_all_workspaces => Some(only.to_string()),
+        _ => None,
+    });
+    let workspace = link.workspace.clone().or(only);
+    round.add(match probe::send(call).await {
+        Ok(answer) => checks::acts_in(base, &link.organization, workspace.as_deref(), &answer),
+        Err(Unreached::Certificate(reason) | Unreached::Other(reason)) => Check::warn(
+            "workspace",
+            format!("{base} gives no answer to a call with the access token: {reason}"),
+            "Repeat the check.",
+        ),
+    });
     Ok(())
 }
 
@@ -646,7 +711,7 @@ fn report(
     }
     if let ReadBack::Unasked(how) = read_back {
         session.printer.hint(&format!(
-            "The rule at Claude was not read back. To have the real one judged: {how}"
+            "Checked the expected rule, not the registered one.\nhint: to check the registered one, {how}"
         ));
     }
     if failed > 0 {

@@ -5,7 +5,7 @@
 use std::fmt;
 
 macro_rules! denials {
-    ($($(#[$doc:meta])* $name:ident, $code:literal, $explanation:literal;)+) => {
+    ($($(#[$doc:meta])* $name:ident, $code:literal, $explanation:literal, $remedy:literal;)+) => {
         /// A cause of a denial.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Denial {
@@ -24,11 +24,19 @@ macro_rules! denials {
                 }
             }
 
-            /// What it means and what to do.
+            /// What it means.
             #[must_use]
             pub const fn explain(self) -> &'static str {
                 match self {
                     $(Self::$name => $explanation,)+
+                }
+            }
+
+            /// What to do: one action or command. `AGENT` and `RESOURCE` stand for the names in question.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self {
+                    $(Self::$name => $remedy,)+
                 }
             }
         }
@@ -38,79 +46,104 @@ macro_rules! denials {
 denials! {
     /// The rule does not exist, or belongs to another organization.
     RuleUnknown, "rule_unknown",
-        "there is no such federation rule in this organization; compare ANTHROPIC_FEDERATION_RULE_ID and ANTHROPIC_ORGANIZATION_ID with the rule's page in the Console";
+        "there is no such federation rule in this organization",
+        "compare ANTHROPIC_FEDERATION_RULE_ID and ANTHROPIC_ORGANIZATION_ID with `firman claude links`";
     /// The rule is archived.
     RuleArchived, "rule_archived",
-        "the rule is archived; create a new one and hand out its id";
+        "the rule is archived",
+        "make a new rule: `firman claude connect --agent AGENT --apply`";
     /// The assertion is over 16 KiB.
     TooLarge, "too_large",
-        "the identity token is longer than 16 KiB; give the agent fewer groups, roles and attributes";
+        "the identity token is longer than 16 KiB",
+        "give the agent fewer groups, roles and attributes: `firman agent show AGENT`";
     /// The assertion is not a compact JWS with well-formed claims.
     Malformed, "malformed",
-        "the identity token is not a well-formed JWT; look whether the token file holds exactly one token and nothing else";
+        "the identity token is not a well-formed JWT",
+        "check that the token file holds one token and nothing else";
     /// `alg` is none that Claude takes.
     Algorithm, "algorithm",
-        "Claude does not take tokens signed with this algorithm; use ES256 or RS256 for the resource (firman resource edit … --algorithm ES256)";
+        "Claude does not accept tokens signed with this algorithm",
+        "`firman resource edit RESOURCE --algorithm ES256`";
     /// There is no `kid`.
     KidMissing, "kid_missing",
-        "the token's header has no kid; Claude needs one to find the key";
+        "the token's header has no kid, which Claude requires to find the key",
+        "exchange a token that firman issued: `firman token get`";
     /// `iss` is not the registered issuer URL.
     IssuerMismatch, "issuer_mismatch",
-        "iss is not the registered issuer URL, byte for byte; look for a trailing slash, http instead of https, a port or upper case";
+        "iss is not the registered issuer URL, byte for byte",
+        "register the URL exactly as `firman issuer show` prints it";
     /// The keys could not be fetched.
     JwksUnavailable, "jwks_unavailable",
-        "the issuer's keys could not be fetched; the discovery document and the key set must be reachable from the internet over https on port 443 without redirects (firman claude verify), or registered inline; after repeated failures Claude stops fetching until it is told to begin again (firman claude connect --apply)";
+        "Claude could not fetch the issuer's keys",
+        "repair what fails in `firman claude verify --agent AGENT`";
     /// No key of that `kid` is known.
     UnknownKid, "unknown_kid",
-        "no known key has the token's kid; a key that was published less than a minute ago may not be known yet, and inline keys must be registered again after a rotation";
+        "no key known to Claude has the token's kid",
+        "register the current keys: `firman claude connect --agent AGENT --apply`";
     /// The signature does not hold.
     Signature, "signature",
-        "the signature is not valid for the key of that kid; another issuer or an altered token";
+        "the signature is not valid for the key of that kid",
+        "exchange a token of this issuer: `firman token get`";
     /// There is no `sub`.
     SubMissing, "sub_missing",
-        "the token has no sub";
+        "the token has no sub",
+        "exchange a token that firman issued: `firman token get`";
     /// There is no `exp`.
     ExpMissing, "exp_missing",
-        "the token has no exp";
+        "the token has no exp",
+        "exchange a token that firman issued: `firman token get`";
     /// There is no `iat`.
     IatMissing, "iat_missing",
-        "the token has no iat, which Claude needs to judge its lifetime";
+        "the token has no iat, which Claude requires",
+        "exchange a token that firman issued: `firman token get`";
     /// `exp` is past.
     Expired, "expired",
-        "the token has expired; hand out a fresh one (firman token get --out FILE --watch keeps a file fresh) and compare the clocks";
+        "the token has expired",
+        "keep the token file fresh: `firman token get --out FILE --watch`";
     /// `nbf` is ahead.
     NotYetValid, "not_yet_valid",
-        "nbf is in the future; compare the issuer's clock with the real time";
+        "nbf is in the future",
+        "synchronize the issuer's clock (NTP)";
     /// `iat` is ahead.
     IssuedInFuture, "issued_in_future",
-        "iat is in the future; compare the issuer's clock with the real time";
+        "iat is in the future",
+        "synchronize the issuer's clock (NTP)";
     /// `exp - iat` is over the issuer's maximum.
     Lifetime, "lifetime",
-        "the token lives longer than the issuer's max_jwt_lifetime_seconds; shorten the resource's lifetime (firman resource edit … --lifetime 10m) or raise the maximum at Claude";
+        "the token lives longer than the issuer's max_jwt_lifetime_seconds",
+        "`firman resource edit RESOURCE --lifetime 10m`";
     /// `aud` does not hold the audience.
     Audience, "audience",
-        "aud does not name the rule's audience; register the resource with exactly that identifier and ask for a token for it";
+        "aud does not contain the rule's audience",
+        "request a token for the rule's audience: `firman token get --resource AUDIENCE`";
     /// `sub` does not match.
     MatchSubjectPrefix, "match_subject_prefix",
-        "sub does not match the rule's subject_prefix, which is exact unless it ends in '*'; compare them, upper and lower case included";
+        "sub does not match the rule's subject_prefix, which is exact unless it ends in '*'",
+        "correct the rule's subject in the Console; `firman claude connect --agent AGENT --format console` prints it";
     /// A pinned claim is another.
     MatchClaims, "match_claims",
-        "a claim that the rule pins is missing, is another text, or is no top-level string; arrays and nested claims need a condition";
+        "a claim that the rule pins is missing, is another text, or is not a top-level string",
+        "correct the rule's claims: `firman claude connect --agent AGENT --apply`";
     /// The condition is not true.
     MatchCondition, "match_condition",
-        "the rule's condition is not true for this token, or cannot be evaluated; ask for claims that may be missing with has()";
+        "the rule's condition is not true for this token, or cannot be evaluated",
+        "correct the rule's condition in the Console; test claims that may be missing with has()";
     /// The `jti` was used before.
     JtiReused, "jti_reused",
-        "this token was exchanged before, and the issuer is registered with single-use jti; every exchange, in every process, needs a token of its own";
+        "this token was exchanged before, and the issuer requires a new jti for each exchange",
+        "give each exchange a token of its own: `firman exec --agent AGENT --key FILE -- COMMAND`";
     /// The request names another account than the rule's.
     ServiceAccountMismatch, "service_account_mismatch",
-        "the service account in the request is not the rule's target; compare ANTHROPIC_SERVICE_ACCOUNT_ID with the rule's page";
+        "the service account in the request is not the rule's target",
+        "set ANTHROPIC_SERVICE_ACCOUNT_ID to the rule's service account: `firman claude links`";
     /// Several workspaces, and none was chosen.
     WorkspaceIdRequired, "workspace_id_required",
-        "the rule is enabled in more than one workspace; name one with ANTHROPIC_WORKSPACE_ID";
+        "the rule is enabled in more than one workspace, and the request names none",
+        "set ANTHROPIC_WORKSPACE_ID to one of the rule's workspaces";
     /// The workspace is not the rule's or the account's.
     WorkspaceNotAllowed, "workspace_not_allowed",
-        "the rule is not enabled in that workspace, or the service account is no member of it; add it to both, or choose another";
+        "the rule is not enabled in that workspace, or the service account is not a member of it",
+        "enable the workspace on the rule and add the service account to it in the Console";
 }
 
 impl Denial {
@@ -167,7 +200,11 @@ mod tests {
                     .iter()
                     .any(|other| other.as_str() == code)
             );
-            assert!(!denial.explain().is_empty());
+            assert!(!denial.explain().is_empty() && !denial.remedy().is_empty());
+            assert!(
+                !denial.explain().contains(';'),
+                "the remedy is apart: {code}"
+            );
         }
         assert_eq!(Denial::parse("Authentication failed"), None);
     }

@@ -30,7 +30,7 @@ pub use rule::{
     OAUTH_SCOPES, RuleMatch, check_issuer, check_name, check_rule, check_token_lifetime, pair_name,
     rule_name,
 };
-pub use setup::{LinkedIds, Setup};
+pub use setup::{LinkedIds, Setup, is_team_rule};
 pub use snippets::Snippet;
 pub use warnings::{Warning, rule_warnings};
 

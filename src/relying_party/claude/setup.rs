@@ -15,6 +15,10 @@ use crate::domain::claude_link::{
 const PROPOSED_TOKEN_LIFETIME_SECONDS: i64 = 600;
 /// The scope that the Console's wizard proposes.
 const PROPOSED_SCOPE: &str = "workspace:developer";
+/// The scope of administrators.
+const ADMIN_SCOPE: &str = "org:admin";
+/// What keeps a rule for a team from taking tokens in which another agent acts for one of the team.
+const TEAM_CONDITION: &str = "claims.acting_agent == claims.sub && !has(claims.act)";
 /// Where a workload finds its token unless told otherwise.
 const TOKEN_FILE: &str = "/run/firman/claude-token";
 
@@ -36,9 +40,9 @@ pub struct LinkedIds {
 /// One agent's way into Claude.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setup {
-    /// The agent's name, its `client_id`.
+    /// The agent's name, its `client_id`; or `PREFIX.*` for a team.
     pub agent: String,
-    /// The agent's subject, which is its `acting_agent` claim.
+    /// The agent's subject, which is its `acting_agent` claim; of a team the prefix of theirs and `*`.
     pub subject: String,
     /// Whom the agent acts for; `None`: for itself.
     pub act_for: Option<String>,
@@ -91,14 +95,25 @@ impl Setup {
         }
     }
 
-    /// The name of the issuer at Claude.
+    /// Whether it is for all agents whose subject has a prefix.
+    #[must_use]
+    pub fn is_team(&self) -> bool {
+        self.subject.ends_with('*')
+    }
+
+    /// The name of the issuer at Claude. A rule with the scope `org:admin` has an issuer of its own: Claude
+    /// lets no OAuth token change an issuer that such a rule rests on.
     #[must_use]
     pub fn issuer_name(&self) -> String {
         let place = self
             .issuer_url
             .split_once("://")
             .map_or(self.issuer_url.as_str(), |(_, rest)| rest);
-        rule_name(&format!("firman {place}"))
+        if self.oauth_scope == ADMIN_SCOPE {
+            rule_name(&format!("firman admin {place}"))
+        } else {
+            rule_name(&format!("firman {place}"))
+        }
     }
 
     /// The name of the rule and of the service account at Claude.
@@ -120,6 +135,14 @@ impl Setup {
     /// `act`, and a rule on `sub` alone would also take a token of another agent acting for this subject.
     #[must_use]
     pub fn rule_match(&self) -> RuleMatch {
+        if self.is_team() {
+            return RuleMatch {
+                subject_prefix: Some(self.subject.clone()),
+                audience: Some(self.audience.clone()),
+                claims: BTreeMap::new(),
+                condition: Some(TEAM_CONDITION.to_owned()),
+            };
+        }
         RuleMatch {
             subject_prefix: Some(self.token_subject().to_owned()),
             audience: Some(self.audience.clone()),
@@ -142,6 +165,12 @@ impl Setup {
     /// The CEL condition that pins the subject and who acts.
     #[must_use]
     pub fn condition(&self) -> String {
+        if let Some(prefix) = self.subject.strip_suffix('*') {
+            return format!(
+                "claims.sub.startsWith({}) && {TEAM_CONDITION}",
+                quoted(prefix)
+            );
+        }
         let (subject, actor) = (quoted(self.token_subject()), quoted(&self.subject));
         match self.act_for {
             None => format!(
@@ -180,10 +209,9 @@ impl Setup {
             ),
             ("Service account", self.name()),
             ("Rule name", self.name()),
-            ("Match type", "Static".to_owned()),
-            ("Subject prefix", self.token_subject().to_owned()),
-            ("Claims", format!("acting_agent = {}", self.subject)),
-            ("or Match type CEL", self.condition()),
+        ]);
+        fields.extend(self.match_fields());
+        fields.extend([
             ("Audience", self.audience.clone()),
             ("OAuth scope", self.oauth_scope.clone()),
             ("Workspace", self.workspace().to_string()),
@@ -193,6 +221,21 @@ impl Setup {
             ),
         ]);
         fields
+    }
+
+    fn match_fields(&self) -> Vec<(&'static str, String)> {
+        if self.is_team() {
+            return vec![
+                ("Match type", "CEL".to_owned()),
+                ("Condition", self.condition()),
+            ];
+        }
+        vec![
+            ("Match type", "Static".to_owned()),
+            ("Subject prefix", self.token_subject().to_owned()),
+            ("Claims", format!("acting_agent = {}", self.subject)),
+            ("or Match type CEL", self.condition()),
+        ]
     }
 
     fn jwks_label(&self) -> String {
@@ -341,6 +384,12 @@ impl Setup {
     }
 }
 
+/// Whether a rule is one that [`Setup::rule_match`] makes for a team.
+#[must_use]
+pub fn is_team_rule(rule: &RuleMatch) -> bool {
+    rule.condition.as_deref() == Some(TEAM_CONDITION)
+}
+
 struct IdTexts {
     rule: String,
     organization: String,
@@ -408,6 +457,54 @@ mod tests {
             ..linked()
         };
         insta::assert_snapshot!(pair.rule_json_by_condition(), @r#"{"issuer_id":"fdis_01","match":{"audience":"https://api.anthropic.com","condition":"claims.sub == \"user:ada\" && has(claims.act) && claims.act.sub == \"agent:mailer\" && !has(claims.act.act)"},"name":"agent-mailer-for-user-ada-43b7c870","oauth_scope":"workspace:developer","target":{"service_account_id":"svac_01","type":"service_account"},"token_lifetime_seconds":600,"workspace_id":"default"}"#);
+    }
+
+    #[test]
+    fn the_rule_of_a_team_takes_its_agents_as_themselves_alone() {
+        let team = Setup::new("ops.*", "agent:ops.*", "https://id.example.com");
+        insta::assert_snapshot!(team.rule_json()["match"], @r#"{"audience":"https://api.anthropic.com","condition":"claims.acting_agent == claims.sub && !has(claims.act)","subject_prefix":"agent:ops.*"}"#);
+        insta::assert_snapshot!(team.condition(), @r#"claims.sub.startsWith("agent:ops.") && claims.acting_agent == claims.sub && !has(claims.act)"#);
+        let (of_api, of_console) = (team.rule_match(), team.rule_match_by_condition());
+        for (claims, is_taken) in [
+            (
+                json!({"sub": "agent:ops.a", "acting_agent": "agent:ops.a"}),
+                true,
+            ),
+            (
+                json!({"sub": "agent:opsec", "acting_agent": "agent:opsec"}),
+                false,
+            ),
+            (
+                json!({"sub": "agent:ops.a", "acting_agent": "agent:b"}),
+                false,
+            ),
+            (
+                json!({"sub": "agent:ops.a", "acting_agent": "agent:ops.b"}),
+                false,
+            ),
+            (
+                json!({"sub": "agent:ops.a", "acting_agent": "agent:ops.a", "act": {"sub": "agent:b"}}),
+                false,
+            ),
+        ] {
+            for rule in [&of_api, &of_console] {
+                assert_eq!(check_rule(rule), Ok(()));
+                let condition = rule.condition.as_deref().unwrap();
+                let claims = claims.as_object().unwrap();
+                let is_true = crate::relying_party::claude::evaluate_condition(condition, claims);
+                let takes = rule.takes_subject(claims["sub"].as_str().unwrap());
+                assert_eq!(takes && is_true == Ok(true), is_taken, "{claims:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rule_that_administers_has_an_issuer_of_its_own() {
+        let admin = Setup {
+            oauth_scope: ADMIN_SCOPE.to_owned(),
+            ..setup()
+        };
+        assert_ne!(admin.issuer_name(), setup().issuer_name());
     }
 
     #[test]

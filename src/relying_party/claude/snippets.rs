@@ -15,9 +15,12 @@ pub struct Snippet {
 }
 
 impl Setup {
-    /// The text for each platform.
+    /// The text for each platform; none for a team, since each runs one agent.
     #[must_use]
     pub fn snippets(&self) -> Vec<Snippet> {
+        if self.is_team() {
+            return Vec::new();
+        }
         vec![self.systemd(), self.kubernetes(), self.github()]
     }
 
@@ -43,7 +46,9 @@ impl Setup {
         .to_vec()
     }
 
-    fn systemd(&self) -> Snippet {
+    /// Two units for systemd.
+    #[must_use]
+    pub fn systemd(&self) -> Snippet {
         let environment: String = self
             .environment()
             .into_iter()
@@ -81,7 +86,9 @@ impl Setup {
         }
     }
 
-    fn kubernetes(&self) -> Snippet {
+    /// Part of a pod.
+    #[must_use]
+    pub fn kubernetes(&self) -> Snippet {
         let file = "/var/run/firman/claude-token";
         let here = Setup {
             token_file: file.to_owned(),
@@ -111,7 +118,9 @@ impl Setup {
         }
     }
 
-    fn github(&self) -> Snippet {
+    /// Steps of a GitHub Actions job.
+    #[must_use]
+    pub fn github(&self) -> Snippet {
         let file = "${{ runner.temp }}/claude-token";
         let here = Setup {
             token_file: file.to_owned(),

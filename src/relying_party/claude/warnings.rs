@@ -41,7 +41,7 @@ impl Setup {
         if self.oauth_scope == "org:admin" {
             found.push(warning(
                 "admin_scope",
-                "the scope org:admin lets the agent manage the whole organization; workspace:developer is enough for messages",
+                "the scope org:admin lets the agent manage the whole organization; workspace:developer is enough for messages. Its rule gets an issuer of its own: Claude lets no OAuth token change an issuer that backs such a rule, so that the keys of all your agents could no longer be updated",
             ));
         }
         found

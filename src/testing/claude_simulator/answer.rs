@@ -10,8 +10,15 @@ use serde_json::{Value, json};
 
 use crate::domain::Invalid;
 use crate::ports::request::RequestId;
-use crate::relying_party::claude::Denied;
+use crate::relying_party::claude::{Denied, OrganizationId, WorkspaceId};
 
+/// The longest explanation: the SDKs cut an error's text off after 2000 characters.
+const EXPLANATION_MAX_CHARS: usize = 1200;
+/// The id behind the word `default`.
+const DEFAULT_WORKSPACE: &str = "wrkspc_01SimulatedDefault";
+
+const ANTHROPIC_ORGANIZATION_ID: HeaderName = HeaderName::from_static("anthropic-organization-id");
+const ANTHROPIC_WORKSPACE_ID: HeaderName = HeaderName::from_static("anthropic-workspace-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_SIMULATION: HeaderName = HeaderName::from_static("x-simulation");
 
@@ -41,7 +48,7 @@ pub(super) struct ApiError {
     kind: &'static str,
     message: String,
     /// What a real answer does not have: the reason of a denial, with `--explain`.
-    explanation: Option<Value>,
+    explanation: Option<Denied>,
 }
 
 impl ApiError {
@@ -86,13 +93,7 @@ impl ApiError {
     /// The one opaque answer to every denial, with its reason only where that was asked for.
     pub(super) fn denied(denied: &Denied, explain: bool) -> Self {
         let mut error = Self::authentication("Authentication failed");
-        error.explanation = explain.then(|| {
-            json!({
-                "reason": denied.denial.as_str(),
-                "detail": denied.detail,
-                "what_to_do": denied.denial.explain(),
-            })
-        });
+        error.explanation = explain.then(|| denied.clone());
         error
     }
 
@@ -103,11 +104,47 @@ impl ApiError {
             "error": { "type": self.kind, "message": self.message },
             "request_id": request_id(id),
         });
-        if let Some(explanation) = &self.explanation {
-            body["simulation"] = explanation.clone();
+        if let Some(denied) = &self.explanation {
+            // Of an error of the exchange the SDKs keep the members of RFC 6749 §5.2 and drop the others.
+            body["error_description"] = json!(explained(denied));
+            body["simulation"] = json!({
+                "reason": denied.denial.as_str(),
+                "detail": denied.detail,
+                "what_to_do": denied.denial.remedy(),
+            });
         }
         json_response(self.status, &body)
     }
+}
+
+/// A denial in one sentence, with what to do after it.
+fn explained(denied: &Denied) -> String {
+    let Denied { denial, detail } = denied;
+    let mut detail = detail.clone();
+    if let Some((end, _)) = detail.char_indices().nth(EXPLANATION_MAX_CHARS) {
+        detail.truncate(end);
+        detail.push('…');
+    }
+    format!("{denial}: {detail}. hint: {}", denial.remedy())
+}
+
+/// Puts on an answer of the API whose it is, as Claude does on every one but a 401.
+pub(super) fn belonging_to(
+    mut response: Response,
+    organization: &OrganizationId,
+    workspace: Option<&WorkspaceId>,
+) -> Response {
+    let named = workspace.filter(|workspace| !workspace.is_default());
+    let workspace = named.map_or(DEFAULT_WORKSPACE, WorkspaceId::as_str);
+    for (name, id) in [
+        (ANTHROPIC_ORGANIZATION_ID, organization.as_str()),
+        (ANTHROPIC_WORKSPACE_ID, workspace),
+    ] {
+        if let Ok(id) = HeaderValue::try_from(id) {
+            response.headers_mut().insert(name, id);
+        }
+    }
+    response
 }
 
 impl From<Invalid> for ApiError {
@@ -120,6 +157,12 @@ impl From<Invalid> for ApiError {
         } else {
             Self::invalid(format!("{field}: {problem}"))
         }
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
     }
 }
 
@@ -138,4 +181,20 @@ pub(super) async fn mark(request: Request, next: Next) -> Response {
         headers.insert(REQUEST_ID, id);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relying_party::claude::Denial;
+
+    #[test]
+    fn an_explanation_keeps_its_hint_and_never_outgrows_what_the_sdks_show() {
+        let told = explained(&Denial::JtiReused.because("é".repeat(4000)));
+        assert!(told.starts_with("jti_reused: é") && told.contains("…. hint: "));
+        assert!(
+            told.len() > 2000 && told.chars().count() < 2000,
+            "counted in characters"
+        );
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Shared;
 use super::answer::{ApiError, ok, request_id, respond};
-use super::state::{Attempt, Grant, new_token};
+use super::state::{Attempt, Grant, SimulatedExchange, new_token};
 use crate::jose::UnverifiedJws;
 use crate::ports::request::RequestId;
 use crate::ports::time::UnixTime;
@@ -21,7 +21,24 @@ pub(super) async fn exchange(
     Extension(id): Extension<RequestId>,
     body: Bytes,
 ) -> Response {
-    respond(run(&shared, &id, &body).await, &id)
+    let now = shared.0.clock.now();
+    let parsed = json_object(&body).and_then(|body| Ok(ExchangeRequest::parse(&body)?));
+    let outcome = match parsed {
+        Ok((assertion, request)) => run(&shared, &id, (&assertion, &request), now).await,
+        Err(refused) => {
+            // The real history has no entry of these either.
+            shared.tell(SimulatedExchange {
+                at: now,
+                request_id: request_id(&id),
+                rule_id: None,
+                subject: None,
+                acting_agent: None,
+                outcome: Err(refused.to_string()),
+            });
+            Err(refused)
+        }
+    };
+    respond(outcome, &id)
 }
 
 /// A rule with what it leads from and to.
@@ -31,12 +48,15 @@ struct Found {
     account: ServiceAccount,
 }
 
-async fn run(shared: &Shared, id: &RequestId, body: &[u8]) -> Result<Response, ApiError> {
-    let now = shared.0.clock.now();
-    let (assertion, request) = ExchangeRequest::parse(&json_object(body)?)?;
-    let found = find(shared, &request);
+async fn run(
+    shared: &Shared,
+    id: &RequestId,
+    (assertion, request): (&str, &ExchangeRequest),
+    now: UnixTime,
+) -> Result<Response, ApiError> {
+    let found = find(shared, request);
     let outcome = match &found {
-        Ok(found) => judge(shared, found, (&assertion, &request), now).await,
+        Ok(found) => judge(shared, found, (assertion, request), now).await,
         Err(denied) => Err(denied.clone()),
     };
     let attempt = Attempt {
@@ -45,9 +65,11 @@ async fn run(shared: &Shared, id: &RequestId, body: &[u8]) -> Result<Response, A
         rule_id: request.federation_rule_id.clone(),
         issuer_id: found.as_ref().ok().map(|found| found.issuer.id.clone()),
         service_account_id: request.service_account_id.clone(),
-        claims: unverified_claims(&assertion),
+        claims: unverified_claims(assertion),
         denied: outcome.as_ref().err().cloned(),
     };
+    let granted = outcome.as_ref().map(|accepted| accepted.access_lifetime);
+    shared.tell(attempt.told(granted.unwrap_or_default()));
     shared.memory().record(attempt);
     match (outcome, found) {
         (Ok(accepted), Ok(found)) => Ok(ok(&issue(shared, &found, accepted, now))),

@@ -9,9 +9,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::Shared;
-use super::answer::{ApiError, ok, respond};
+use super::answer::{ApiError, belonging_to, ok, respond};
 use super::caller::{check_version, messenger};
 use super::exchange::json_object;
+use super::state::Grant;
 use crate::ports::request::RequestId;
 
 /// The one model that is listed. Requests may name any.
@@ -23,16 +24,32 @@ pub(super) async fn messages(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    respond(answer(&shared, &headers, &body), &id)
+    for_messenger(&shared, &headers, &id, |grant| {
+        answer(&shared, grant, &body)
+    })
 }
 
-fn answer(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Result<Response, ApiError> {
-    let grant = messenger(shared, headers)?;
-    check_version(headers)?;
+/// Answers with what `act` gives once the bearer is let in.
+fn for_messenger(
+    shared: &Shared,
+    headers: &HeaderMap,
+    id: &RequestId,
+    act: impl FnOnce(&Grant) -> Result<Response, ApiError>,
+) -> Response {
+    match messenger(shared, headers) {
+        Err(refused) => refused.response(id),
+        Ok(grant) => {
+            let answer = check_version(headers).and_then(|()| act(&grant));
+            let workspace = grant.workspace_id.as_ref();
+            belonging_to(respond(answer, id), &shared.0.organization_id, workspace)
+        }
+    }
+}
+
+fn answer(shared: &Shared, grant: &Grant, body: &[u8]) -> Result<Response, ApiError> {
     let body = json_object(body)?;
     let model = check_request(&body)?;
     let text = format!("simulated answer for {}", grant.service_account_id);
-    let workspace = grant.workspace_id.map(|workspace| workspace.to_string());
     let message = json!({
         "id": shared.stamp().id("msg_"),
         "type": "message",
@@ -43,17 +60,11 @@ fn answer(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Result<Response,
         "stop_sequence": null,
         "usage": { "input_tokens": 1, "output_tokens": 4 },
     });
-    let mut response = if body.get("stream") == Some(&Value::Bool(true)) {
-        streamed(&message)
+    if body.get("stream") == Some(&Value::Bool(true)) {
+        Ok(streamed(&message))
     } else {
-        ok(&message)
-    };
-    if let Some(workspace) = workspace.and_then(|id| id.parse().ok()) {
-        response
-            .headers_mut()
-            .insert("x-simulation-workspace", workspace);
+        Ok(ok(&message))
     }
-    Ok(response)
 }
 
 /// The members that a request must have; returns the model.
@@ -129,17 +140,14 @@ pub(super) async fn models(
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
 ) -> Response {
-    let list = || {
-        messenger(&shared, &headers)?;
-        check_version(&headers)?;
+    for_messenger(&shared, &headers, &id, |_| {
         Ok(ok(&json!({
             "data": [model_value()],
             "has_more": false,
             "first_id": MODEL,
             "last_id": MODEL,
         })))
-    };
-    respond(list(), &id)
+    })
 }
 
 pub(super) async fn model(
@@ -148,14 +156,11 @@ pub(super) async fn model(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let show = || {
-        messenger(&shared, &headers)?;
-        check_version(&headers)?;
+    for_messenger(&shared, &headers, &id, |_| {
         if name == MODEL {
             Ok(ok(&model_value()))
         } else {
             Err(ApiError::not_found("model"))
         }
-    };
-    respond(show(), &id)
+    })
 }

@@ -23,7 +23,7 @@ use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::ports::random::{Random, SystemRandom, random_bytes};
@@ -37,8 +37,13 @@ use keys::KeyCache;
 use registry::Registry;
 use state::Memory;
 
+pub use state::SimulatedExchange;
+
 /// The organization that everything belongs to unless another is chosen.
 pub const SIMULATED_ORGANIZATION: &str = "00000000-0000-4000-8000-000000000000";
+
+/// Exchanges that a slow watcher may be behind.
+const UNTOLD_MAX: usize = 256;
 
 /// How a [`ClaudeSimulator`] is started.
 #[derive(Clone, Debug)]
@@ -105,6 +110,7 @@ impl ClaudeSimulator {
             registry: Mutex::default(),
             memory: Mutex::default(),
             keys: KeyCache::default(),
+            exchanges: broadcast::Sender::new(UNTOLD_MAX),
         }));
         let service = Service {
             router: router(shared.clone()),
@@ -128,6 +134,12 @@ impl ClaudeSimulator {
     #[must_use]
     pub fn history(&self) -> Vec<Value> {
         self.shared.memory().history()
+    }
+
+    /// The exchanges from now on, refused ones included, as they come.
+    #[must_use]
+    pub fn exchanges(&self) -> broadcast::Receiver<SimulatedExchange> {
+        self.shared.0.exchanges.subscribe()
     }
 
     /// Makes the service account, issuer and rule of a set-up, as a person would in the Console; what exists
@@ -179,9 +191,15 @@ struct Simulation {
     registry: Mutex<Registry>,
     memory: Mutex<Memory>,
     keys: KeyCache,
+    exchanges: broadcast::Sender<SimulatedExchange>,
 }
 
 impl Shared {
+    /// Tells those who watch, if there are any.
+    fn tell(&self, exchange: SimulatedExchange) {
+        let _ = self.0.exchanges.send(exchange);
+    }
+
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.0
             .registry

@@ -2,6 +2,7 @@
 //! what ends first goes first.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 
 use serde_json::{Value, json};
 
@@ -45,7 +46,63 @@ pub(super) struct Attempt {
     pub(super) denied: Option<Denied>,
 }
 
+/// One request to exchange a token, for the person who watches. The texts are the caller's own: make them
+/// harmless before a terminal shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulatedExchange {
+    /// When it came.
+    pub at: UnixTime,
+    /// The `request-id` of its answer.
+    pub request_id: String,
+    /// The rule that it named, when it could be read.
+    pub rule_id: Option<RuleId>,
+    /// `sub`, verified or not, when it could be read.
+    pub subject: Option<String>,
+    /// `acting_agent`, where that is another than `sub`.
+    pub acting_agent: Option<String>,
+    /// The seconds that the access token lives, or the reason of the refusal.
+    pub outcome: Result<i64, String>,
+}
+
+impl fmt::Display for SimulatedExchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = self.rule_id.as_ref().map_or("-", RuleId::as_str);
+        let subject = self.subject.as_deref().unwrap_or("-");
+        let word = if self.outcome.is_ok() {
+            "issued "
+        } else {
+            "refused"
+        };
+        write!(f, "{}  {word}  {subject}", self.at)?;
+        if let Some(agent) = &self.acting_agent {
+            write!(f, " by {agent}")?;
+        }
+        match &self.outcome {
+            Ok(seconds) => write!(f, "  {rule}  for {seconds} s")?,
+            Err(reason) => write!(f, "  {rule}  {reason}")?,
+        }
+        write!(f, "  {}", self.request_id)
+    }
+}
+
 impl Attempt {
+    /// The same for the person who watches; `lifetime` is that of the access token, if there is one.
+    pub(super) fn told(&self, lifetime: i64) -> SimulatedExchange {
+        let text = |name: &str| self.claims[name].as_str().map(str::to_owned);
+        let subject = text("sub");
+        SimulatedExchange {
+            at: self.at,
+            request_id: self.request_id.clone(),
+            rule_id: Some(self.rule_id.clone()),
+            acting_agent: text("acting_agent").filter(|agent| Some(agent) != subject.as_ref()),
+            subject,
+            outcome: match &self.denied {
+                None => Ok(lifetime),
+                Some(denied) => Err(denied.to_string()),
+            },
+        }
+    }
+
     /// In the shape of the Compliance API's `platform_federated_authentication`.
     fn to_value(&self) -> Value {
         let status = match &self.denied {

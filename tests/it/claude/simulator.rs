@@ -311,12 +311,55 @@ async fn with_explain_the_reason_is_in_the_answer() {
         told(&answer),
         "401 authentication_error: Authentication failed"
     );
-    let simulation = &answer.json()["simulation"];
-    assert_eq!(simulation["reason"], "service_account_mismatch");
+    let body = answer.json();
+    assert_eq!(body["simulation"]["reason"], "service_account_mismatch");
+    let remedy = Denial::ServiceAccountMismatch.remedy();
+    assert_eq!(body["simulation"]["what_to_do"], remedy);
+    // The SDKs keep this member and drop the one above.
+    let detail = body["simulation"]["detail"].as_str().unwrap();
     assert_eq!(
-        simulation["what_to_do"],
-        Denial::ServiceAccountMismatch.explain()
+        body["error_description"],
+        format!("service_account_mismatch: {detail}. hint: {remedy}")
     );
+}
+
+#[tokio::test]
+async fn without_explain_the_answer_is_the_opaque_one_to_the_byte() {
+    let scene = Scene::new().await;
+    let mut request = scene.request(&scene.token().await);
+    request["service_account_id"] = json!("svac_other");
+    let answer = scene.exchange(&request).await;
+    assert_eq!(answer.status, 401);
+    let id = answer.header("request-id");
+    assert_eq!(
+        answer.text(),
+        format!(
+            r#"{{"error":{{"message":"Authentication failed","type":"authentication_error"}},"request_id":"{id}","type":"error"}}"#
+        )
+    );
+}
+
+#[tokio::test]
+async fn each_exchange_is_told_to_who_watches() {
+    let scene = Scene::new().await;
+    let mut watched = scene.claude.exchanges();
+    let issued = scene.exchange_fresh().await;
+    let denied = scene.exchange(&scene.request("no.token.atall")).await;
+    let malformed = scene.exchange(&json!({})).await;
+    let rule = scene.ids.rule_id.as_str();
+    let mut told = Vec::new();
+    for answer in [&issued, &denied, &malformed] {
+        let line = watched.recv().await.unwrap().to_string();
+        told.push(
+            line.replace(answer.header("request-id"), "[ID]")
+                .replace(rule, "[RULE]"),
+        );
+    }
+    insta::assert_snapshot!(told.join("\n"), @r"
+    2027-01-15T08:00:00Z  issued   agent:mailer  [RULE]  for 600 s  [ID]
+    2027-01-15T08:00:00Z  refused  -  [RULE]  malformed: the header of the token is not canonical base64url: unused bits of the last character are set  [ID]
+    2027-01-15T08:00:00Z  refused  -  -  invalid_request_error: grant_type is required  [ID]
+    ");
 }
 
 #[tokio::test]
@@ -576,7 +619,7 @@ async fn a_workload_that_administers_may_do_less_than_a_person() {
         (
             issuer.as_str(),
             json!({"check_jti": false}),
-            "403 permission_error: a workload may not update an issuer",
+            "403 permission_error: an OAuth token may not update an issuer",
         ),
         (
             rule.as_str(),
@@ -588,6 +631,14 @@ async fn a_workload_that_administers_may_do_less_than_a_person() {
         let told = post(path, body).await;
         assert!(told.starts_with(expected), "{path}: {told}");
     }
+    // A person's token is an OAuth token too.
+    let by_a_person = scene
+        .admin(Method::POST, &issuer, Some(&json!({"check_jti": false})))
+        .await;
+    assert!(
+        told(&by_a_person).starts_with("403 permission_error: an OAuth token may not update"),
+        "{by_a_person}"
+    );
     let message = scene.message(workload.trim_start_matches("Bearer ")).await;
     assert!(
         told(&message).starts_with("403 permission_error: the token's scope"),
@@ -729,7 +780,16 @@ async fn a_second_workspace_makes_the_choice_necessary() {
     let answer = chosen().await;
     assert_eq!(answer.status, 200, "{answer}");
     let message = scene.message(&answer.assert_issued()).await;
-    assert_eq!(message.header("x-simulation-workspace"), "wrkspc_two");
+    assert_eq!(message.header("anthropic-workspace-id"), "wrkspc_two");
+    let organization = scene.claude.organization_id.as_str();
+    assert_eq!(message.header("anthropic-organization-id"), organization);
+    // Neither on a 401 nor in the Admin API.
+    let unknown = scene.message("sk-ant-oat01-unknown").await;
+    let listed = scene.admin(Method::GET, "federation_rules", None).await;
+    for answer in [unknown, listed] {
+        assert!(!answer.headers.contains_key("anthropic-workspace-id"));
+        assert!(!answer.headers.contains_key("anthropic-organization-id"));
+    }
     let removed = scene
         .admin(Method::DELETE, &format!("{rule}/wrkspc_two"), None)
         .await;
@@ -862,5 +922,23 @@ async fn the_command_serves_says_that_it_is_a_simulation_and_stays_on_loopback()
     .await;
     assert_eq!(answer.json(), json!({"data": [], "next_page": null}));
     assert_eq!(answer.header("x-simulation"), "firman");
+    // What a caller sends steers no terminal and makes no line of its own.
+    let exchange = format!("{}/v1/oauth/token", shown["url"].as_str().unwrap());
+    let claims = json!({"sub": "agent:a\nissued \u{202e}\u{1b}[2J"});
+    let key = firman::jose::SigningKey::generate(firman::jose::SigningAlgorithm::Es256).unwrap();
+    let request = json!({
+        "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "assertion": key.sign_compact("JWT", claims.to_string().as_bytes()).unwrap(),
+        "federation_rule_id": "fdrl_01",
+        "organization_id": shown["organization_id"],
+        "service_account_id": "svac_01",
+    });
+    let denied = call(Method::POST, &exchange, &[], Some(&request)).await;
+    let line = errors.next_line().await.unwrap().unwrap();
+    let (_, told) = line.split_once("  ").unwrap();
+    assert_eq!(
+        told.replace(denied.header("request-id"), "[ID]"),
+        r"refused  agent:a\u{a}issued \u{202e}\u{1b}[2J  fdrl_01  rule_unknown: there is no rule fdrl_01  [ID]"
+    );
     child.kill().await.unwrap();
 }

@@ -156,7 +156,7 @@ fn applying_makes_three_objects_and_stores_their_ids_and_again_does_nothing() {
     created the issuer firman-id-example-com-de96f5b6 (fdis_01)
     created the rule agent-mailer-6894ea70 (fdrl_01)
     stored the ids with the agent mailer
-    Next: firman claude verify --agent mailer
+    Next: firman claude verify --agent mailer --base-url [CLAUDE]
     ");
     assert_snapshot!(claude.changes().join("\n"), @r#"
     POST /v1/organizations/service_accounts {"name":"agent-mailer-6894ea70"}
@@ -190,7 +190,7 @@ fn applying_makes_three_objects_and_stores_their_ids_and_again_does_nothing() {
       keep    issuer firman-id-example-com-de96f5b6 (fdis_01)
       keep    rule agent-mailer-6894ea70 (fdrl_01)
     Nothing to change there.
-    Next: firman claude verify --agent mailer
+    Next: firman claude verify --agent mailer --base-url [CLAUDE]
     ");
     assert_eq!(claude.changes(), Vec::<String>::new());
     assert_eq!(self::link(&live), link);
@@ -387,7 +387,7 @@ fn a_rule_that_somebody_widened_is_narrowed_again() {
       keep    issuer firman-id-example-com-de96f5b6 (fdis_01)
       change  rule agent-mailer-6894ea70 (fdrl_01): match {"subject_prefix":"agent:mailer"}, now {"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"}
     changed the rule agent-mailer-6894ea70 (fdrl_01)
-    Next: firman claude verify --agent mailer
+    Next: firman claude verify --agent mailer --base-url [CLAUDE]
     "#);
     assert_eq!(claude.objects("federation_rules"), rules);
 }
@@ -425,7 +425,7 @@ fn what_somebody_made_by_hand_is_used() {
     changed the issuer by-hand (fdis_91)
     created the rule agent-mailer-6894ea70 (fdrl_01)
     stored the ids with the agent mailer
-    Next: firman claude verify --agent mailer
+    Next: firman claude verify --agent mailer --base-url [CLAUDE]
     ");
     assert_snapshot!(applied(&live, &claude, " --service-account svac_91"), @r"
     exit code 1
@@ -468,11 +468,94 @@ fn inline_keys_are_registered_again_after_a_rotation_and_acknowledged() {
       change  issuer firman-id-corp-internal-1250e5fc (fdis_01): inline keys: adds [KEY], [KEY], removes none
       keep    rule agent-mailer-6894ea70 (fdrl_01)
     changed the issuer firman-id-corp-internal-1250e5fc (fdis_01)
-    Next: firman claude verify --agent mailer --inline
+    Next: firman claude verify --agent mailer --base-url [CLAUDE]
     ");
     assert_eq!(missing(), json!([]));
     let keys = claude.objects("federation_issuers")[0]["jwks"]["keys"].clone();
     assert_eq!(keys.as_array().map(Vec::len), Some(4));
+}
+
+#[test]
+fn an_admin_token_goes_to_a_host_that_the_command_line_names_and_to_no_other() {
+    let claude = Claude::start();
+    let loopback = ("ANTHROPIC_BASE_URL", claude.url.as_str());
+    let live = Live::with_mailer_and(PUBLIC_ISSUER, &[TOKEN, loopback]);
+    let unnamed =
+        format!("claude connect --agent mailer --apply --yes --organization {ORGANIZATION}");
+    let outcome = live.run(&unnamed).replace(&claude.url, "[CLAUDE]");
+    assert!(outcome.starts_with("exit code 0"), "{outcome}");
+    assert!(
+        outcome.contains("export ANTHROPIC_BASE_URL=[CLAUDE]\n"),
+        "{outcome}"
+    );
+    assert!(
+        outcome.ends_with("Next: firman claude verify --agent mailer --base-url [CLAUDE]\n"),
+        "{outcome}"
+    );
+    assert_eq!(claude.changes().len(), 3);
+    drop(live);
+
+    // The option goes before the variable.
+    let elsewhere = ("ANTHROPIC_BASE_URL", "https://gateway.invalid");
+    let live = Live::with_mailer_and(PUBLIC_ISSUER, &[TOKEN, elsewhere]);
+    assert!(applied(&live, &claude, "").starts_with("exit code 0"));
+    assert_snapshot!(live.run(&unnamed), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: the admin token is not sent to https://gateway.invalid, which only ANTHROPIC_BASE_URL names. To send it there, name the host: --base-url https://gateway.invalid
+    ");
+    let printed = live.json("claude connect --agent mailer");
+    assert_eq!(
+        printed["environment"]["ANTHROPIC_BASE_URL"],
+        "https://gateway.invalid"
+    );
+    let verified = live.outcome("claude verify --agent mailer");
+    assert!(
+        verified
+            .stdout
+            .contains("warn  registered  the admin token is not sent to https://gateway.invalid"),
+        "{verified}"
+    );
+    drop(live);
+
+    let empty = ("ANTHROPIC_BASE_URL", "");
+    let live = Live::with_mailer_and(PUBLIC_ISSUER, &[empty]);
+    let printed = live.json("claude connect --agent mailer");
+    assert_eq!(printed["environment"]["ANTHROPIC_BASE_URL"], Value::Null);
+}
+
+#[test]
+fn an_issuer_that_backs_an_admin_rule_is_left_alone_and_the_agents_get_another() {
+    let claude = Claude::start();
+    let live = Live::with_mailer_and(PUBLIC_ISSUER, &[TOKEN]);
+    claude.put(
+        "federation_issuers",
+        json!({ "id": "fdis_91", "name": "firman-id-example-com-de96f5b6", "issuer_url": PUBLIC_ISSUER, "jwks": { "type": "discovery" } }),
+    );
+    claude.put(
+        "federation_rules",
+        json!({ "id": "fdrl_91", "name": "fleet-admin", "issuer_id": "fdis_91", "oauth_scope": "org:admin" }),
+    );
+    let (_, said) = applied(&live, &claude, "")
+        .split_once("----- stderr\n")
+        .map(|(before, after)| (before.to_owned(), after.to_owned()))
+        .expect("stderr");
+    assert_snapshot!(said, @r"
+    At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
+      create  service account agent-mailer-6894ea70
+      create  issuer firman-id-example-com-de96f5b6-agents
+      create  rule agent-mailer-6894ea70
+      note: the issuer firman-id-example-com-de96f5b6 backs a rule with the scope org:admin, so that Claude lets no OAuth token change it; the agents get another
+    created the service account agent-mailer-6894ea70 (svac_01)
+    created the issuer firman-id-example-com-de96f5b6-agents (fdis_02)
+    created the rule agent-mailer-6894ea70 (fdrl_02)
+    stored the ids with the agent mailer
+    Next: firman claude verify --agent mailer --base-url [CLAUDE]
+    ");
+    claude.asked();
+    applied(&live, &claude, "");
+    assert_eq!(claude.changes(), Vec::<String>::new());
 }
 
 #[test]

@@ -24,6 +24,10 @@ fn what_makes_no_sense_is_refused_before_anything_is_asked() {
         "claude connect --agent mailer --service-account Mailer!",
         "claude connect --agent mailer --workspace main",
         "claude connect --agent mailer --act-for user:*",
+        "claude connect --agent ops*",
+        "claude connect --agent ops.* --act-for user:ada",
+        "claude connect --agent ops.* --format env",
+        "claude connect --agent ops.* --format terraform-vars",
         "claude connect --agent mailer --inline-keys --discovery-base https://keys.example.com",
         "claude connect --agent mailer --yes",
         "claude connect --agent mailer --format yaml",
@@ -72,14 +76,39 @@ fn a_private_issuer_whose_keys_cannot_be_had_is_told_how() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "the page is shown whole, once")]
-fn a_public_issuer_is_connected_by_discovery() {
+fn without_a_format_an_overview_is_printed_and_the_formats_are_listed() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
-    assert_snapshot!(live.run("claude connect --agent mailer"), @r#"
+    assert_snapshot!(live.run("claude connect --agent mailer"), @r"
     exit code 0
     ----- stdout
-    # In Claude's Console: Settings, Workload identity, Connect workload, Custom OIDC
+    agent            mailer
+    issuer           https://id.example.com
+    keys             by discovery
+    rule             agent-mailer-6894ea70
+    subject          agent:mailer
+    acting agent     agent:mailer
+    audience         https://api.anthropic.com
+    service account  agent-mailer-6894ea70
+    scope            workspace:developer
+    workspace        default
+    token lifetime   600 s
+    ----- stderr
+    Next: the same command with one of
+      --organization UUID --apply  set it up at Claude
+      --format console             what to enter in Claude's Console
+      --format api                 the requests of its Admin API
+      --format terraform-vars      the values as a .tfvars file
+    and for the place where the agent runs: --format env, profile, systemd, kubernetes or github
+    ");
+}
 
+#[test]
+#[expect(clippy::too_many_lines, reason = "each format is shown whole, once")]
+fn each_format_is_printed_alone() {
+    let live = Live::with_mailer(PUBLIC_ISSUER);
+    assert_snapshot!(live.run("claude connect --agent mailer --format console"), @r#"
+    exit code 0
+    ----- stdout
     Issuer name                      firman-id-example-com-de96f5b6
     Issuer URL                       https://id.example.com
     JWKS source                      Discovery
@@ -94,9 +123,12 @@ fn a_public_issuer_is_connected_by_discovery() {
     OAuth scope                      workspace:developer
     Workspace                        default
     Token lifetime                   600 s
-
-    # Or by Claude's Admin API (--apply sends these)
-
+    ----- stderr
+    In Claude's Console: Settings, Workload identity, Connect workload, Custom OIDC.
+    "#);
+    assert_snapshot!(live.run("claude connect --agent mailer --format api"), @r#"
+    exit code 0
+    ----- stdout
     POST /v1/organizations/service_accounts
     {
       "name": "agent-mailer-6894ea70"
@@ -130,7 +162,7 @@ fn a_public_issuer_is_connected_by_discovery() {
       "token_lifetime_seconds": 600,
       "workspace_id": "default"
     }
-    # The same rule by a CEL condition, which also refuses tokens with act; use one of the two
+    # Or the same rule by a CEL condition, which also refuses tokens with act
     POST /v1/organizations/federation_rules
     {
       "issuer_id": "fdis_…",
@@ -147,16 +179,11 @@ fn a_public_issuer_is_connected_by_discovery() {
       "token_lifetime_seconds": 600,
       "workspace_id": "default"
     }
-
-    # The agent's environment, without ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN, which would win
-
-    export ANTHROPIC_FEDERATION_RULE_ID='fdrl_…'
-    export ANTHROPIC_ORGANIZATION_ID='<organization UUID>'
-    export ANTHROPIC_SERVICE_ACCOUNT_ID='svac_…'
-    export ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
-
-    # Or a profile: ~/.config/anthropic/configs/mailer.json, writable by its owner alone, and ANTHROPIC_PROFILE=mailer
-
+    ----- stderr
+    "#);
+    assert_snapshot!(live.run("claude connect --agent mailer --format profile"), @r#"
+    exit code 0
+    ----- stdout
     {
       "authentication": {
         "federation_rule_id": "fdrl_…",
@@ -171,9 +198,13 @@ fn a_public_issuer_is_connected_by_discovery() {
       "organization_id": "<organization UUID>",
       "version": "1.0"
     }
-
-    # systemd: one unit keeps the token file, the agent's unit reads it; both run as the same user
-
+    ----- stderr
+    For ~/.config/anthropic/configs/mailer.json, writable by its owner alone, and ANTHROPIC_PROFILE=mailer.
+    warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console
+    "#);
+    assert_snapshot!(live.run("claude connect --agent mailer --format systemd"), @r#"
+    exit code 0
+    ----- stdout
     # firman-claude-token.service
     [Service]
     Type=notify
@@ -193,9 +224,13 @@ fn a_public_issuer_is_connected_by_discovery() {
     Environment="ANTHROPIC_ORGANIZATION_ID=<organization UUID>"
     Environment="ANTHROPIC_SERVICE_ACCOUNT_ID=svac_…"
     Environment="ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token"
-
-    # Kubernetes: part of a pod's spec: a sidecar keeps the token file, the agent reads it; both containers run as the same user
-
+    ----- stderr
+    systemd: one unit keeps the token file, the agent's unit reads it; both run as the same user.
+    warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console
+    "#);
+    assert_snapshot!(live.run("claude connect --agent mailer --format kubernetes"), @r#"
+    exit code 0
+    ----- stdout
     spec:
       initContainers:
         - name: claude-token
@@ -221,9 +256,13 @@ fn a_public_issuer_is_connected_by_discovery() {
           emptyDir: { medium: Memory }
         - name: agent-key
           secret: { secretName: "mailer-key", defaultMode: 0400 }
-
-    # GitHub Actions: one exchange per token: a job of several processes, or longer than the access token lives, runs `firman exec` instead
-
+    ----- stderr
+    Kubernetes: part of a pod's spec: a sidecar keeps the token file, the agent reads it; both containers run as the same user.
+    warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console
+    "#);
+    assert_snapshot!(live.run("claude connect --agent mailer --format github"), @r#"
+    exit code 0
+    ----- stdout
     steps:
       - name: Token for Claude
         env:
@@ -241,6 +280,8 @@ fn a_public_issuer_is_connected_by_discovery() {
           ANTHROPIC_IDENTITY_TOKEN_FILE: "${{ runner.temp }}/claude-token"
         run: ./agent
     ----- stderr
+    GitHub Actions: one exchange per token: a job of several processes, or longer than the access token lives, runs `firman exec` instead.
+    warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console
     "#);
 }
 
@@ -248,15 +289,9 @@ fn a_public_issuer_is_connected_by_discovery() {
 fn a_private_issuers_keys_are_given_inline_and_kept_account_of() {
     let live = Live::with_mailer(PRIVATE_ISSUER);
     let line = format!("claude connect --agent mailer --from {}", live.public());
-    let outcome = live.run(&line);
-    let (console, _) = outcome
-        .split_once("\n# Or by Claude's Admin API")
-        .expect("sections");
-    assert_snapshot!(console, @r#"
+    assert_snapshot!(live.run(&format!("{line} --format console")), @r#"
     exit code 0
     ----- stdout
-    # In Claude's Console: Settings, Workload identity, Connect workload, Custom OIDC
-
     Issuer name                      firman-id-corp-internal-1250e5fc
     Issuer URL                       https://id.corp.internal
     JWKS source                      Inline (the bare array of keys)
@@ -272,12 +307,12 @@ fn a_private_issuers_keys_are_given_inline_and_kept_account_of() {
     OAuth scope                      workspace:developer
     Workspace                        default
     Token lifetime                   600 s
-    "#);
-    let (_, said) = outcome.split_once("----- stderr\n").expect("stderr");
-    assert_snapshot!(said, @r"
+    ----- stderr
+    warning: inline keys are never fetched again: after each rotation register the new key there and take retired ones out; then say so, for no new key signs before (firman key consumer ack claude-default)
+    In Claude's Console: Settings, Workload identity, Connect workload, Custom OIDC.
     Claude never fetches inline keys again. The issuer keeps account of that copy as the key consumer claude-default: a new key
     signs only after you have registered the keys there again and said so: firman key consumer ack claude-default
-    ");
+    "#);
 
     let printed = live.json(&line);
     assert_eq!(printed["key_consumer"], "claude-default");
@@ -342,7 +377,7 @@ fn json_has_the_same_parts() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
     let printed = live.json("claude connect --agent mailer");
     let names: Vec<&String> = printed.as_object().expect("an object").keys().collect();
-    assert_snapshot!(format!("{names:?}"), @r#"["act_for", "agent", "console", "environment", "issuer", "key_consumer", "profile", "rule", "rule_by_condition", "service_account", "snippets", "subject", "warnings"]"#);
+    assert_snapshot!(format!("{names:?}"), @r#"["act_for", "agent", "console", "environment", "issuer", "key_consumer", "members", "profile", "rule", "rule_by_condition", "service_account", "snippets", "subject", "warnings"]"#);
     assert_snapshot!(format!("{:#}", printed["environment"]), @r#"
     {
       "ANTHROPIC_FEDERATION_RULE_ID": "fdrl_…",
@@ -386,14 +421,14 @@ fn values_for_other_tools_are_printed_alone() {
 }
 
 #[test]
-fn who_prints_the_agents_side_alone_has_taken_no_copy_of_the_keys() {
+fn who_prints_an_overview_or_the_agents_side_alone_has_taken_no_copy_of_the_keys() {
     let live = Live::with_mailer(PRIVATE_ISSUER);
     let consumers = || {
         live.json("key consumer list")["items"]
             .as_array()
             .map(Vec::len)
     };
-    for format in ["env", "profile"] {
+    for format in ["text", "env", "profile", "systemd", "kubernetes", "github"] {
         let line = format!(
             "claude connect --agent mailer --from {} --format {format}",
             live.public()
@@ -406,6 +441,15 @@ fn who_prints_the_agents_side_alone_has_taken_no_copy_of_the_keys() {
         live.public()
     ));
     assert_eq!(consumers(), Some(1));
+    for format in ["console", "api", "terraform-vars"] {
+        live.json("key consumer remove claude-default --yes");
+        let line = format!(
+            "claude connect --agent mailer --from {} --format {format}",
+            live.public()
+        );
+        assert_eq!(live.outcome(&line).code, Some(0));
+        assert_eq!(consumers(), Some(1), "{format}");
+    }
 }
 
 #[test]
@@ -455,6 +499,7 @@ fn linked_ids_stand_where_they_belong_unless_others_are_named() {
       "workspace_id": "wrkspc_01"
     }
     ----- stderr
+    For ~/.config/anthropic/configs/mailer.json, writable by its owner alone, and ANTHROPIC_PROFILE=mailer.
     "#);
     let other = "00000000-0000-4000-8000-000000000002";
     let printed = live.json(&format!(
@@ -545,7 +590,7 @@ fn a_private_authority_goes_into_the_console_and_the_requests() {
         printed["issuer"]["jwks"],
         json!({ "type": "discovery", "discovery_base": "https://keys.example.com", "ca_cert_pem": CERTIFICATE })
     );
-    let page = live.outcome("claude connect --agent mailer --ca-cert ca.pem");
+    let page = live.outcome("claude connect --agent mailer --format console --ca-cert ca.pem");
     let field = format!("\nCA certificate\n{CERTIFICATE}Maximum identity-token lifetime");
     assert!(page.stdout.contains(&field), "{page}");
 }

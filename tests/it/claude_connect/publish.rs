@@ -197,3 +197,41 @@ fn a_copy_that_is_not_there_is_said_so() {
     error: [COPY]/.well-known/openid-configuration answered with status 404: it must be 200, without a redirect
     ");
 }
+
+#[test]
+fn every_published_key_says_that_it_is_for_signatures() {
+    let live = Live::start();
+    live.json("resource add claude --profile claude");
+    live.json("role add claude-user --grant claude");
+    live.json("agent add mailer --owner ops --role claude-user --secret");
+    // Prepared ones are published too.
+    live.json("key rotate");
+    live.json("publish-static public --base https://keys.example.com");
+    let copy = std::fs::read_to_string(live.path("public/oauth2/jwks")).expect("a copy");
+    let copy: Value = serde_json::from_str(&copy).expect("JSON");
+    let served = reqwest_json(&format!("{}/oauth2/jwks", live.public()));
+    let inline = live.json("claude connect --agent mailer");
+    for keys in [
+        &copy["keys"],
+        &served["keys"],
+        &inline["issuer"]["jwks"]["keys"],
+    ] {
+        let keys = keys.as_array().expect("keys");
+        assert_eq!(keys.len(), 4);
+        // Validators refuse a key whose use is another, and some one without.
+        assert!(keys.iter().all(|key| key["use"] == "sig"), "{keys:#?}");
+    }
+}
+
+/// What `url` serves.
+fn reqwest_json(url: &str) -> Value {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().no_proxy().build();
+        let answer = client.expect("a client").get(url).send().await;
+        answer.expect("an answer").json().await.expect("JSON")
+    })
+}

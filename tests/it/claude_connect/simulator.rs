@@ -108,6 +108,128 @@ async fn an_agent_that_was_connected_gets_its_message_answered() {
     assert_eq!(scene.apply(&by_discovery), ["keep", "keep", "keep"]);
 }
 
+/// The words of the command after `Next: firman ` that a command ended with.
+fn next(said: &str) -> String {
+    let line = said.lines().last().expect("a last line");
+    let (_, command) = line.split_once("Next: firman ").expect("a next step");
+    command.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_step_goes_to_the_same_host_and_reads_the_rule_back() {
+    let scene = Scene::new().await;
+    let done = scene.live.outcome(&scene.line);
+    let verified = scene.live.outcome(&next(&done.stderr));
+    assert_eq!(verified.code, Some(0), "{verified}");
+    assert!(
+        verified.stdout.contains("ok    registered  rule fdrl_"),
+        "{verified}"
+    );
+    assert!(
+        verified
+            .stdout
+            .contains(" fits the rule at Claude: sub agent:mailer"),
+        "{verified}"
+    );
+    assert!(
+        !verified.stderr.contains("not the registered one"),
+        "{verified}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_rule_is_for_a_team_and_for_no_agent_beside_it() {
+    let scene = Scene::new().await;
+    let live = &scene.live;
+    let mut secrets = Vec::new();
+    for (name, options) in [
+        ("ops.a", ""),
+        ("ops.b", ""),
+        ("opsec", ""),
+        ("ops.old", " --subject svc-7"),
+    ] {
+        let made = live.json(&format!(
+            "agent add {name} --owner ops --role claude-user --secret{options}"
+        ));
+        secrets.push((
+            name,
+            made["client_secret"].as_str().expect("a secret").to_owned(),
+        ));
+    }
+    let line = scene.line.replace("--agent mailer", "--agent ops.*");
+    let printed = live.json(&line);
+    assert_eq!(printed["members"], json!(["ops.a", "ops.b"]));
+    assert_eq!(printed["rule"]["match"]["subject_prefix"], "agent:ops.*");
+    let codes: Vec<&Value> = printed["warnings"]
+        .as_array()
+        .expect("warnings")
+        .iter()
+        .map(|found| &found["code"])
+        .collect();
+    assert_eq!(codes, ["inline_keys", "prefix", "other_subject"]);
+
+    // The ids are stored with those that the rule lets in, and an exchange goes by them.
+    let links = live.json("claude links");
+    let links = links["items"].as_array().expect("links");
+    let linked: Vec<&Value> = links.iter().map(|link| &link["agent"]).collect();
+    assert_eq!(linked, ["ops.a", "ops.b"]);
+    let mut statuses = Vec::new();
+    for (name, secret) in &secrets {
+        live.site.write("secret", secret);
+        let got = live.outcome(&format!("token get --issuer {} --client-id {name} --secret-file secret --resource https://api.anthropic.com", live.public()));
+        let body = json!({
+            "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "assertion": got.stdout.trim(),
+            "federation_rule_id": links[0]["rule_id"],
+            "organization_id": links[0]["organization_id"],
+            "service_account_id": links[0]["service_account_id"],
+        });
+        statuses.push(
+            post(format!("{}/v1/oauth/token", scene.claude.url), "", &body)
+                .await
+                .0,
+        );
+    }
+    assert_eq!(statuses, [200, 200, 401, 401]);
+
+    let again = live.outcome(&line);
+    assert!(again.stderr.contains("Nothing to change there."), "{again}");
+    let verified = live.outcome(&next(&again.stderr));
+    assert_eq!(verified.code, Some(0), "{verified}");
+    assert!(
+        verified.stdout.contains(
+            "ok    rule       the rule takes every subject that starts with \"agent:ops.\""
+        ),
+        "{verified}"
+    );
+    assert!(
+        verified
+            .stdout
+            .contains(" fits the rule at Claude: sub agent:ops.a"),
+        "{verified}"
+    );
+    let refused = live.outcome("claude verify --agent ops.*");
+    assert_eq!(refused.code, Some(2), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_with_a_rule_of_its_own_keeps_it_when_its_team_gets_one() {
+    let scene = Scene::new().await;
+    let live = &scene.live;
+    live.json("agent add ops.a --owner ops --role claude-user --secret");
+    live.json(&scene.line.replace("--agent mailer", "--agent ops.a"));
+    let link = || live.json("claude links")["items"][0].clone();
+    let own = link();
+    let done = live.outcome(&scene.line.replace("--agent mailer", "--agent ops.*"));
+    let rule = own["rule_id"].as_str().expect("a rule");
+    assert!(
+        done.stderr
+            .contains(&format!("the agent ops.a keeps its own rule {rule}\n")),
+        "{done}"
+    );
+    assert_eq!(link(), own);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inline_keys_that_were_applied_again_outlive_a_rotation() {
     let scene = Scene::new().await;

@@ -84,6 +84,19 @@ fn a_sound_token_was_most_likely_used_before() {
     );
     assert!(!outcome.stdout.contains("eyJ"), "{outcome}");
     assert_eq!(outcome.stderr, "");
+    // What to do is one action, with the names in it.
+    let hints = outcome
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("   hint: "));
+    let hints: Vec<&str> = hints.collect();
+    assert_eq!(
+        hints,
+        [
+            "give each exchange a token of its own: `firman exec --agent mailer --key FILE -- COMMAND`",
+            "`firman claude link mailer --rule fdrl_… --organization UUID --service-account svac_…`",
+        ]
+    );
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn a_rule_that_was_changed_behind_firmans_back_fails_with_what_differs() {
         assert_eq!(troubles.len(), 1, "{troubles:#?}");
         assert!(troubles[0].starts_with(&start), "{troubles:#?}");
         assert!(
-            troubles[0].ends_with("firman claude connect --agent mailer --apply"),
+            troubles[0].contains("`firman claude connect --agent mailer --apply`"),
             "{troubles:#?}"
         );
     }
@@ -270,7 +270,7 @@ fn a_rule_that_cannot_be_read_back_is_told_in_one_line() {
     assert_eq!(without.code, Some(0), "{without}");
     assert_eq!(
         without.stderr,
-        "The rule at Claude was not read back. To have the real one judged: set ANTHROPIC_ADMIN_TOKEN to an OAuth token from: ant auth login --scope org:admin\nNothing failed; 2 to look at.\n"
+        "Checked the expected rule, not the registered one.\nhint: to check the registered one, set ANTHROPIC_ADMIN_TOKEN to an OAuth token of `ant auth login --scope org:admin`\nNothing failed; 2 to look at.\n"
     );
     let (other, stand_in) = linked();
     let LinkedIds {
@@ -316,6 +316,10 @@ fn a_linked_agent_gets_an_access_token_that_is_not_shown() {
     );
     assert!(exchange.starts_with(&start), "{exchange}");
     assert!(!format!("{checks:?}").contains("sk-ant-"), "{checks:#?}");
+    assert_eq!(
+        super::told(&checks, "workspace"),
+        "ok: the access token acts in workspace wrkspc_01SimulatedDefault of organization 00000000-0000-4000-8000-000000000000"
+    );
     let history = stand_in.simulator.history();
     assert_eq!(history.len(), 1, "{history:#?}");
 }

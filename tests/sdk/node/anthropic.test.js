@@ -132,17 +132,14 @@ class Agent {
     return Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)));
   }
 
-  // The profile in the middle of what `firman claude connect` prints for a person, put where it says.
+  // The profile of `firman claude connect --format profile`, as printed, where the SDKs look for it.
   async profile(home) {
-    const page = await this.issuer.run(...this.#connect());
-    const [, file, name, content] = page.match(
-      /^# Or a profile: ~\/(\S+), writable by its owner alone, and ANTHROPIC_PROFILE=(\S+)\n\n(\{\n.*?\n\}\n)/ms,
-    );
-    const path = join(home, file);
+    const content = await this.issuer.run(...this.#connect(), "--format", "profile");
+    const path = join(home, ".config/anthropic/configs", `${this.name}.json`);
     await mkdir(join(path, ".."), { recursive: true });
     await writeFile(path, content);
     await chmod(path, 0o600);
-    return { HOME: home, ANTHROPIC_PROFILE: name };
+    return { HOME: home, ANTHROPIC_PROFILE: this.name };
   }
 
   // The SDK's provider around a function that runs `firman token get`.
@@ -585,6 +582,24 @@ describe("Claude's SDK is refused", () => {
     await owner.assertHistory("match_subject_prefix");
     await agent.assertHistory();
     return "refused: WorkloadIdentityError, 401; the history says match_subject_prefix";
+  });
+
+  row("callable", "by the simulation with --explain, and the exception itself says why", async () => {
+    const explaining = await ClaudeSimulator.start({ adminToken: claude.adminToken, options: ["--explain"] });
+    try {
+      const agent = await Agent.connected("explained", { at: explaining });
+      const credentials = agent.provider({ account: "svac_01Another" });
+      await assert.rejects(say(agent.client({ credentials })), (error) => {
+        assert.ok(error instanceof WorkloadIdentityError);
+        assert.match(error.message, /service_account_mismatch: .* hint: /);
+        const { error: body } = JSON.parse(error.body);
+        assert.deepEqual(body, { type: "authentication_error", message: "Authentication failed" });
+        return true;
+      });
+    } finally {
+      await explaining.stop();
+    }
+    return "refused: WorkloadIdentityError, 401; its message says service_account_mismatch";
   });
 
   row("environment", "when a leftover API key wins over the federation", async () => {

@@ -144,10 +144,10 @@ export class Firman {
 
 // `firman claude simulate`: what stands in for Claude.
 export class ClaudeSimulator {
-  static async start({ listen = "127.0.0.1:0", adminToken } = {}) {
+  static async start({ listen = "127.0.0.1:0", adminToken, options = [] } = {}) {
     const simulator = new ClaudeSimulator();
     const token = adminToken ? ["--admin-token", adminToken] : [];
-    const args = ["claude", "simulate", "--listen", listen, ...token, "--output", "json"];
+    const args = ["claude", "simulate", "--listen", listen, ...token, "--output", "json", ...options];
     simulator.server = new Background(BINARY, args, {
       env: { PATH: process.env.PATH },
       stdio: ["ignore", "pipe", "ignore"],

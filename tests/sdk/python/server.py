@@ -152,8 +152,8 @@ class Firman:
 class ClaudeSimulator:
     """`with ClaudeSimulator(firman) as claude:` is a running `firman claude simulate`."""
 
-    def __init__(self, firman):
-        self.firman = firman
+    def __init__(self, firman, *options):
+        self.firman, self.options = firman, options
         self.listen = "127.0.0.1:0"
 
     def __enter__(self):
@@ -174,6 +174,7 @@ class ClaudeSimulator:
             ADMIN_TOKEN,
             "--output",
             "json",
+            *self.options,
             stdout=subprocess.PIPE,
         )
         # One line, or the end of the file when it could not start.

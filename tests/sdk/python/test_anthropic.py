@@ -139,17 +139,13 @@ class Agent:
 
     def install_profile(self):
         """Puts the profile that firman prints where it says, and returns the variable that chooses it."""
-        page = self.printed_as()
-        title = re.search(
-            r"^# Or a profile: ~/(\S+), .* and (ANTHROPIC_PROFILE)=(\S+)$", page, re.MULTILINE
-        )
-        profile, _ = json.JSONDecoder().raw_decode(page[title.end() :].lstrip())
-        assert profile == self.printed["profile"], page
-        path = self.directory / title[1]
+        printed = self.printed_as("--format", "profile")
+        assert json.loads(printed) == self.printed["profile"], printed
+        path = self.directory / ".config" / "anthropic" / "configs" / f"{self.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(profile))
+        path.write_text(printed)
         path.chmod(0o600)
-        return {title[2]: title[3]}
+        return {"ANTHROPIC_PROFILE": self.name}
 
 
 def client(environment, **arguments):
@@ -731,6 +727,20 @@ class RefusalTest(ClaudeTest):
         self.assert_opaque(self.assert_denied(made), "rule_unknown")
         entry = claude.history()[-1]
         self.assertEqual((entry["status"]["reason"], entry["in_console"]), ("rule_unknown", False))
+
+    @way("12 simulate --explain")
+    def test_with_explain_the_exception_itself_says_why(self):
+        with ClaudeSimulator(firman, "--explain") as explaining:
+            explained = Agent("explained", firman=firman, claude=explaining)
+            explained.write_token_file()
+            made, _ = client({**explained.environment, "ANTHROPIC_WORKSPACE_ID": "wrkspc_01Elsewhere"})
+            error = self.assert_denied(made)
+            self.assertIn("workspace_not_allowed: ", str(error))
+            self.assertIn(" hint: ", str(error))
+            self.assertEqual(
+                error.body["error"],
+                {"type": "authentication_error", "message": "Authentication failed"},
+            )
 
     def assert_opaque(self, error, reason):
         """Neither the reason nor anything of the body; but the request, by which the history is searched."""

@@ -12,7 +12,7 @@ pub use documents::{PublishedKey, discovery, key_set};
 pub use reach::{address, addresses, certificate, is_public, port, spelling};
 pub use registered::{Ours, Registered};
 pub use standing::{KeyConsumer, KeyState, clock, key_state};
-pub use token::{Expected, Link, exchange, judge, request, sample};
+pub use token::{Expected, Link, acts_in, exchange, judge, request, sample};
 
 use serde::Serialize;
 use url::Url;
@@ -153,6 +153,10 @@ pub struct Fetched {
     pub date: Option<UnixTime>,
     /// `request-id`, which Claude sends.
     pub request_id: Option<String>,
+    /// `anthropic-organization-id`, which its API sends.
+    pub organization: Option<String>,
+    /// `anthropic-workspace-id`, the same.
+    pub workspace: Option<String>,
     /// Whether a stand-in says that it is one.
     pub is_simulation: bool,
     /// The body up to [`DOCUMENT_MAX_BYTES`].

@@ -148,7 +148,7 @@ pub fn sample(what: &str, by: &str, judged: &Result<Accepted, Denied>) -> Check 
                 "by {by}, {what} would be denied ({}): {}",
                 denied.denial, denied.detail
             ),
-            denied.denial.explain(),
+            denied.denial.remedy(),
         ),
         Ok(accepted) => {
             let text = |name: &str| {
@@ -226,6 +226,59 @@ pub fn exchange(base: &str, jti: Option<&str>, answer: &Fetched) -> Check {
     Check::fail(NAME, seen, advice)
 }
 
+/// A first call with the access token: in which organization and workspace it acts, by the headers that the
+/// API sends on every answer but a 401. `workspace` is the one that is expected; which id the default
+/// workspace has is not known here.
+#[must_use]
+pub fn acts_in(base: &str, organization: &str, workspace: Option<&str>, answer: &Fetched) -> Check {
+    const NAME: &str = "workspace";
+    let id = answer
+        .request_id
+        .as_deref()
+        .map_or(String::new(), |id| format!(", request id {id}"));
+    if answer.status == 401 {
+        return Check::fail(
+            NAME,
+            format!("{base} rejects the access token that it issued: 401{id}"),
+            "Repeat the check; if it fails again, look at the service account in the Console.",
+        );
+    }
+    let (Some(organization_there), Some(workspace_there)) =
+        (&answer.organization, &answer.workspace)
+    else {
+        return Check::warn(
+            NAME,
+            format!(
+                "{base} answered {} without anthropic-organization-id and anthropic-workspace-id{id}",
+                answer.status
+            ),
+            "Look whether a proxy on the way removes headers.",
+        );
+    };
+    let expected = workspace.filter(|workspace| *workspace != "default");
+    let differs = |what: &str, there: &str, expected: &str| {
+        Check::fail(
+            NAME,
+            format!("the access token acts in the {what} {there}, expected is {expected}"),
+            "Correct what is linked: firman claude link",
+        )
+    };
+    if organization_there != organization {
+        return differs("organization", organization_there, organization);
+    }
+    match expected {
+        Some(expected) if workspace_there != expected => {
+            differs("workspace", workspace_there, expected)
+        }
+        Some(_) | None => Check::ok(
+            NAME,
+            format!(
+                "the access token acts in workspace {workspace_there} of organization {organization_there}"
+            ),
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -268,6 +321,64 @@ mod tests {
                 "https://api.anthropic.com gave an access token for 600 s, scope workspace:developer, request id req_01"
             )
         );
+    }
+
+    #[test]
+    fn the_first_call_says_in_whose_name_the_token_acts() {
+        let answer = |status, organization: Option<&str>, workspace: Option<&str>| Fetched {
+            status,
+            organization: organization.map(str::to_owned),
+            workspace: workspace.map(str::to_owned),
+            ..Fetched::default()
+        };
+        for (expected, answer, status, seen) in [
+            (
+                None,
+                answer(401, None, None),
+                Status::Fail,
+                "rejects the access token",
+            ),
+            (
+                None,
+                answer(200, None, None),
+                Status::Warn,
+                "answered 200 without",
+            ),
+            (
+                None,
+                answer(200, Some("org-2"), Some("wrkspc_1")),
+                Status::Fail,
+                "organization org-2, expected is org-1",
+            ),
+            (
+                Some("wrkspc_2"),
+                answer(200, Some("org-1"), Some("wrkspc_1")),
+                Status::Fail,
+                "workspace wrkspc_1, expected is wrkspc_2",
+            ),
+            (
+                Some("wrkspc_2"),
+                answer(403, Some("org-1"), Some("wrkspc_2")),
+                Status::Ok,
+                "workspace wrkspc_2 of",
+            ),
+            (
+                Some("default"),
+                answer(200, Some("org-1"), Some("wrkspc_1")),
+                Status::Ok,
+                "workspace wrkspc_1 of",
+            ),
+            (
+                None,
+                answer(200, Some("org-1"), Some("wrkspc_1")),
+                Status::Ok,
+                "workspace wrkspc_1 of",
+            ),
+        ] {
+            let check = acts_in("https://api.anthropic.com", "org-1", expected, &answer);
+            assert_eq!(check.status, status, "{check:?}");
+            assert!(check.seen.contains(seen), "{check:?}");
+        }
     }
 
     #[test]

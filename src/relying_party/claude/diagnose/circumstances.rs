@@ -32,14 +32,17 @@ pub(super) fn standing(evidence: &Evidence) -> Vec<Cause> {
     }
     if let Some(at) = &issuer.jwks_polling_disabled_at {
         // Not documented: whether the keys fetched before go on.
-        causes.push(of(
-            Denial::JwksUnavailable,
-            Likelihood::Likely,
-            format!(
-                "Claude stopped fetching the keys of the issuer {} at {at}, after repeated failures",
-                issuer.id
-            ),
-        ));
+        causes.push(Cause {
+            advice: "start the fetching again: `firman claude connect --agent AGENT --apply`".to_owned(),
+            ..of(
+                Denial::JwksUnavailable,
+                Likelihood::Likely,
+                format!(
+                    "Claude stopped fetching the keys of the issuer {} at {at}, after repeated failures",
+                    issuer.id
+                ),
+            )
+        });
     } else if failures > 0 {
         causes.push(of(
             Denial::JwksUnavailable,
@@ -123,7 +126,7 @@ pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
                 cause: "api_key_shadows_federation",
                 likelihood: Likelihood::Likely,
                 evidence: format!("{name} is {how} in this environment; the SDKs prefer it to federation without a word"),
-                advice: format!("unset {name}, or run the workload with firman exec, which removes it"),
+                advice: format!("`unset {name}`"),
             });
         }
     }
@@ -159,11 +162,14 @@ pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
             continue;
         };
         if set != linked {
-            causes.push(of(
-                denial,
-                Likelihood::Likely,
-                format!("{name} is {set} in this environment; linked is {linked}"),
-            ));
+            causes.push(Cause {
+                advice: format!("`export {name}={linked}`"),
+                ..of(
+                    denial,
+                    Likelihood::Likely,
+                    format!("{name} is {set} in this environment; linked is {linked}"),
+                )
+            });
         }
     }
     causes
@@ -238,11 +244,14 @@ pub(super) fn replay(evidence: &Evidence) -> Option<Cause> {
 /// What cannot be seen from here.
 pub(super) fn setup(evidence: &Evidence) -> Vec<Cause> {
     let Some(link) = &evidence.link else {
-        return vec![of(
-            Denial::RuleUnknown,
-            Likelihood::Possible,
-            "no rule is linked with this agent, so that it cannot be compared".to_owned(),
-        )];
+        return vec![Cause {
+            advice: "`firman claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…`".to_owned(),
+            ..of(
+                Denial::RuleUnknown,
+                Likelihood::Possible,
+                "no rule is linked with this agent, so that it cannot be compared".to_owned(),
+            )
+        }];
     };
     if evidence.registered.is_some() {
         return vec![of(
@@ -269,11 +278,14 @@ pub(super) fn setup(evidence: &Evidence) -> Vec<Cause> {
             ),
         ));
     }
-    causes.push(of(
-        Denial::RuleArchived,
-        Likelihood::Possible,
-        format!("{} may be archived, or be another organization's; an archived rule stops exchanges at once", link.rule),
-    ));
+    causes.push(Cause {
+        advice: "read the rule back: repeat this with ANTHROPIC_ADMIN_TOKEN set".to_owned(),
+        ..of(
+            Denial::RuleArchived,
+            Likelihood::Possible,
+            format!("{} may be archived, or be another organization's; an archived rule stops exchanges at once", link.rule),
+        )
+    });
     causes
 }
 

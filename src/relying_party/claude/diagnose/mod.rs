@@ -52,7 +52,7 @@ pub struct Cause {
     pub likelihood: Likelihood,
     /// What speaks for it.
     pub evidence: String,
-    /// What to do.
+    /// What to do: one action or command. `AGENT` and `RESOURCE` stand for the names in question.
     pub advice: String,
 }
 
@@ -207,7 +207,7 @@ fn of(denial: Denial, likelihood: Likelihood, evidence: String) -> Cause {
         cause: denial.as_str(),
         likelihood,
         evidence,
-        advice: denial.explain().to_owned(),
+        advice: denial.remedy().to_owned(),
     }
 }
 

@@ -10,6 +10,8 @@ use super::super::{
 use super::{Cause, Evidence, Issuance, Likelihood, Signature, Token, certain, of};
 use crate::ports::time::UnixTime;
 
+/// What to do with a token that no key of Claude's copy will ever verify.
+const ANOTHER_TOKEN: &str = "exchange a new token: `firman token get`";
 /// A token with less life left than this may have expired on its way.
 const NEARLY_SECONDS: i64 = 30;
 
@@ -42,7 +44,7 @@ pub(super) fn origin(evidence: &Evidence) -> Vec<Cause> {
             cause: "not_issued_here",
             likelihood: Likelihood::Certain,
             evidence: whose,
-            advice: "Ask the issuer that made it, or look whether --data-dir or FIRMAN_URL points to another one than the agent's.".to_owned(),
+            advice: "run this where the issuer is that made the token; --data-dir or FIRMAN_URL chooses it".to_owned(),
         });
     }
     match &evidence.signature {
@@ -119,25 +121,37 @@ pub(super) fn key(evidence: &Evidence) -> Vec<Cause> {
         // Nothing is fetched, so that what is published here does not matter.
         let is_known = keys.iter().any(|key| key["kid"] == kid);
         let seen = format!("the keys that are registered inline at Claude lack its key {shown}");
-        return Vec::from_iter((!is_known).then(|| certain(Denial::UnknownKid, seen)));
+        let cause = || {
+            Cause {
+            advice: "register the current keys: `firman claude connect --agent AGENT --inline-keys --apply`".to_owned(),
+            ..certain(Denial::UnknownKid, seen)
+        }
+        };
+        return Vec::from_iter((!is_known).then(cause));
     }
     let Some(key) = evidence.keys.iter().find(|key| key.kid == kid) else {
-        return vec![certain(
-            Denial::UnknownKid,
-            format!("this issuer never had a key {shown}"),
-        )];
+        return vec![Cause {
+            advice: ANOTHER_TOKEN.to_owned(),
+            ..certain(
+                Denial::UnknownKid,
+                format!("this issuer never had a key {shown}"),
+            )
+        }];
     };
     let since = key
         .since
         .map_or(String::new(), |since| format!(" since {since}"));
     if matches!(key.state.as_str(), "retired" | "revoked") {
-        return vec![certain(
-            Denial::UnknownKid,
-            format!(
-                "its key {shown} is {}{since} and no longer in the JWKS",
-                key.state
-            ),
-        )];
+        return vec![Cause {
+            advice: ANOTHER_TOKEN.to_owned(),
+            ..certain(
+                Denial::UnknownKid,
+                format!(
+                    "its key {shown} is {}{since} and no longer in the JWKS",
+                    key.state
+                ),
+            )
+        }];
     }
     // Who fetches the keys is none of the holders of a copy.
     if registered.is_none()
@@ -149,13 +163,16 @@ pub(super) fn key(evidence: &Evidence) -> Vec<Cause> {
     // A rotation publishes long before; a first key and one that replaces a revoked one sign at once.
     let is_new = |created: &UnixTime| at.since(*created) < JWKS_CACHE_SECONDS;
     if let Some(created) = key.created_at.filter(is_new) {
-        return vec![of(
-            Denial::UnknownKid,
-            Likelihood::Possible,
-            format!(
-                "its key {shown} is published only since {created}; Claude may take up to {JWKS_CACHE_SECONDS} s to see a new key"
-            ),
-        )];
+        return vec![Cause {
+            advice: "repeat the exchange with a new token in a minute".to_owned(),
+            ..of(
+                Denial::UnknownKid,
+                Likelihood::Possible,
+                format!(
+                    "its key {shown} is published only since {created}; Claude may take up to {JWKS_CACHE_SECONDS} s to see a new key"
+                ),
+            )
+        }];
     }
     if evidence.expected.is_inline && evidence.consumers.is_empty() {
         return vec![of(
@@ -179,7 +196,7 @@ fn unacknowledged(evidence: &Evidence, kid: &str) -> Option<Cause> {
     let (shown, names) = (short(kid), without.join(", "));
     Some(Cause {
         advice: format!(
-            "Register the present key set there again, then: firman key consumer ack {first}"
+            "register the current keys there, then say so: `firman key consumer ack {first}`"
         ),
         ..of(
             Denial::UnknownKid,
