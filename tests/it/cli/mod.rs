@@ -4,6 +4,7 @@
 mod delegations;
 mod exchange;
 mod live;
+mod nouns;
 mod offline;
 mod quickstart;
 mod scripted;

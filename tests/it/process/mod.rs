@@ -10,6 +10,7 @@ mod bad_start;
 mod crash;
 mod exec;
 mod faults;
+mod follow;
 mod log;
 mod stop;
 mod watch;
