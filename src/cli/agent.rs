@@ -11,7 +11,7 @@ use super::credential::{self, Proof, ProofArgs};
 use super::delegation;
 use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
 use super::error::CliError;
-use super::print::{Table, date, date_and_distance, items, names, text, texts};
+use super::print::{Table, date, date_and_age, date_and_distance, items, names, text, texts};
 use super::words::{Words, all_of, parse_names, parse_words, scope_parameter};
 use super::{Listing, Session, edited_list, nothing_to_change, parse_name, parse_pair};
 use crate::ports::time::UnixTime;
@@ -518,7 +518,7 @@ fn print(agent: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ("attributes", attributes),
         ("expires", date_and_distance(agent, "expires_at", now)),
         ("dpop", dpop(agent).to_owned()),
-        ("last token", date_and_distance(agent, "last_token_at", now)),
+        ("last token", date_and_age(agent, "last_token_at", now)),
         ("created", date(agent, "created_at")),
         ("id", text(agent, "id")),
     ])?;

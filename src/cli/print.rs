@@ -312,6 +312,15 @@ pub(super) fn date_and_distance(object: &Value, name: &str, now: UnixTime) -> St
     }
 }
 
+/// [`date`] of something that has happened, and how long ago: never in the future, although the server's
+/// clock may be ahead of this one.
+pub(super) fn date_and_age(object: &Value, name: &str, now: UnixTime) -> String {
+    match object[name].as_i64().map(UnixTime) {
+        Some(time) => when(time, now.max(time)),
+        None => String::new(),
+    }
+}
+
 /// `2026-11-21T09:30:00Z (in 14 min)`.
 pub(super) fn when(time: UnixTime, now: UnixTime) -> String {
     let distance = time.since(now);
@@ -491,6 +500,13 @@ mod tests {
             (30 * 86_400, "2026-12-21T09:30:00Z (in 30 days)"),
         ] {
             assert_eq!(when(now.plus(seconds), now), shown);
+        }
+        for (at, shown) in [
+            (now.0, "2026-11-21T09:30:00Z (now)"),
+            (now.0 + 2, "2026-11-21T09:30:02Z (now)"),
+            (now.0 - 200, "2026-11-21T09:26:40Z (3 min ago)"),
+        ] {
+            assert_eq!(date_and_age(&json!({ "at": at }), "at", now), shown);
         }
     }
 

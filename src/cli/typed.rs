@@ -369,13 +369,15 @@ mod tests {
     fn what_cannot_be_undone_is_not_suggested() {
         for line in [
             "firman agent revoke a",
-            "firman agent remov a",
-            "firman agent reomve a",
+            "firman group remov g",
+            "firman group reomve g",
             "firman credential revok a",
             "firman key revok k",
         ] {
             let (text, _) = said(line);
-            assert!(!text.contains("tip:"), "{line}: {text}");
+            let tip = text.lines().find(|line| line.contains("tip:"));
+            let tip = tip.unwrap_or_default();
+            assert!(!tip.contains("'re"), "{line}: {text}");
         }
         assert!(said("firman agent lst").0.contains("'list'"));
     }

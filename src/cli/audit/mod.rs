@@ -17,6 +17,9 @@ use crate::ports::time::UnixTime;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List entries, newest first, or print them as they come
+    ///
+    /// Only the newest 50, with `--output json` too, unless --limit or --all says otherwise: an audit has an
+    /// entry for each token.
     List(ListArgs),
     /// Check the hash chain from the first entry to the last: exit code 1 when it is broken
     Verify,
