@@ -12,9 +12,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::issuer::Issuer;
 use crate::issuer::agents::{
-    AgentChanges, AgentDetail, AgentQuery, AgentView, CreatedAgent, NewAgent,
+    AgentChanges, AgentDetail, AgentOrder, AgentQuery, AgentView, CreatedAgent, NewAgent,
 };
-use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Through};
+use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Refusal, Through};
 use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
@@ -23,7 +23,7 @@ use super::delegations::DelegationBody;
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
-use super::page::{List, Params, after_name, limit};
+use super::page::{List, Params, after_id, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
 
@@ -53,6 +53,8 @@ pub(super) struct AgentBody {
     groups: Vec<String>,
     /// Names of the roles given to it directly.
     roles: Vec<String>,
+    /// Every role that it holds, directly or through a group: one item for each way to it.
+    effective_roles: Vec<ThroughBody>,
     /// Its credentials; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -72,6 +74,7 @@ impl From<AgentView> for AgentBody {
             agent,
             groups,
             roles,
+            effective,
         } = view;
         Self {
             id: agent.id.to_string(),
@@ -86,6 +89,7 @@ impl From<AgentView> for AgentBody {
             dpop_required: agent.dpop_required,
             groups: groups.iter().map(ToString::to_string).collect(),
             roles: roles.iter().map(ToString::to_string).collect(),
+            effective_roles: shown(effective),
             credentials: None,
             last_token_at: None,
             created_at: agent.created_at.0,
@@ -218,13 +222,15 @@ pub(super) struct ListParams {
     status: Option<String>,
     /// Name of a group they are in.
     group: Option<String>,
-    /// Name of a role given to them directly.
+    /// Name of a role that they hold, directly or through a group.
     role: Option<String>,
+    /// `true`: only those that the role was given to directly.
+    direct: Option<bool>,
     /// Part of the name.
     search: Option<String>,
 }
 
-/// Lists agents by name.
+/// Lists agents by name; those of a group or a role in the order in which they were registered.
 #[utoipa::path(get, path = "/agents", tag = "agents", params(ListParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<AgentBody>), Problems))]
 pub(super) async fn list(
@@ -232,22 +238,26 @@ pub(super) async fn list(
     State(issuer): State<Arc<Issuer>>,
     Params(params): Params<ListParams>,
 ) -> Result<axum::Json<List<AgentBody>>, Problem> {
-    let after = after_name("agents", params.cursor.as_deref())?;
     let query = AgentQuery {
         status: params.status,
         group: params.group,
         role: params.role,
+        direct: params.direct.unwrap_or(false),
         search: params.search,
+    };
+    let cursor = params.cursor.as_deref();
+    let (list, after) = match query.order() {
+        AgentOrder::Name => ("agents", after_name("agents", cursor)?),
+        AgentOrder::Id => ("agents-by-id", after_id("agents-by-id", cursor)?),
     };
     let page = issuer
         .agents(&query, after.as_deref(), limit(params.limit)?)
         .await?;
-    Ok(axum::Json(List::of(
-        "agents",
-        page,
-        |view| view.agent.name.to_string(),
-        AgentBody::from,
-    )))
+    let key = |view: &AgentView| match query.order() {
+        AgentOrder::Name => view.agent.name.to_string(),
+        AgentOrder::Id => view.agent.id.to_string(),
+    };
+    Ok(axum::Json(List::of(list, page, key, AgentBody::from)))
 }
 
 /// Registers an agent.
@@ -421,6 +431,9 @@ pub(super) struct ExplainedResourceBody {
     through: Vec<ThroughBody>,
     granted: Vec<ExplainedScopeBody>,
     not_granted: Vec<String>,
+    /// Why a request that names the resource, with the scopes asked for, gets no token; `null` when it gets
+    /// one.
+    refusal: Option<RefusalBody>,
 }
 
 /// A granted scope.
@@ -431,8 +444,8 @@ pub(super) struct ExplainedScopeBody {
     through: Vec<ThroughBody>,
 }
 
-/// A way in which something is granted.
-#[derive(Serialize, ToSchema)]
+/// A way in which a role is held, or in which something is granted.
+#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Through)]
 pub(super) struct ThroughBody {
     role: String,
@@ -477,10 +490,7 @@ impl ExplanationBody {
                 .map(ExplainedResourceBody::from)
                 .collect(),
             claims: explanation.claims,
-            refusal: explanation.refusal.map(|refusal| RefusalBody {
-                error: refusal.error.to_owned(),
-                error_description: refusal.description,
-            }),
+            refusal: explanation.refusal.map(RefusalBody::from),
             delegations: explanation
                 .delegations
                 .into_iter()
@@ -508,6 +518,16 @@ impl From<ExplainedResource> for ExplainedResourceBody {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            refusal: explained.refusal.map(RefusalBody::from),
+        }
+    }
+}
+
+impl From<Refusal> for RefusalBody {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            error: refusal.error.to_owned(),
+            error_description: refusal.description,
         }
     }
 }

@@ -79,15 +79,18 @@ pub(super) struct ListParams {
     agent: Option<String>,
     /// The `jti` of the token concerned.
     token_id: Option<String>,
-    /// Who did it, such as `administrator:bootstrap`.
+    /// Who did it, such as `administrator:bootstrap`, or the bare name of an administrator or agent.
     actor: Option<String>,
+    /// What it was done to, such as `role:reader`.
+    target: Option<String>,
     /// From this Unix second on.
     since: Option<i64>,
     /// Before this Unix second.
     until: Option<i64>,
 }
 
-/// Lists audit entries, the newest first.
+/// Lists audit entries, the newest first. A page may hold fewer entries than there are: the list is at its
+/// end when `next_cursor` is `null`.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(ListParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<EntryBody>), Problems))]
 pub(super) async fn list(
@@ -97,30 +100,88 @@ pub(super) async fn list(
 ) -> Result<axum::Json<List<EntryBody>>, Problem> {
     let before = before_number("audit", params.cursor.as_deref())?;
     let limit = limit(params.limit)?;
-    let ListParams {
-        event,
-        agent,
-        token_id,
-        actor,
-        since,
-        until,
-        ..
-    } = params;
     let query = AuditQuery {
-        event,
-        agent,
-        token_id,
-        actor,
-        since,
-        until,
+        event: params.event,
+        agent: params.agent,
+        token_id: params.token_id,
+        actor: params.actor,
+        target: params.target,
+        since: params.since,
+        until: params.until,
     };
     let page = issuer.audit(&query, before, limit).await?;
-    Ok(axum::Json(List::of(
+    Ok(axum::Json(List::up_to(
         "audit",
-        page,
-        |entry| entry.seq.to_string(),
-        EntryBody::from,
+        page.entries.into_iter().map(EntryBody::from).collect(),
+        page.next_before.map(|seq| seq.to_string()),
     )))
+}
+
+/// Which entries to follow.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct TailParams {
+    /// Most entries of an answer, 1 to 200; 50 unless said.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<i64>,
+    /// Those numbered above this; left out: those that come from now on.
+    #[param(minimum = 0)]
+    after: Option<i64>,
+    /// Name of an event, such as `token.issued`.
+    event: Option<String>,
+    /// Name of the agent concerned.
+    agent: Option<String>,
+    /// The `jti` of the token concerned.
+    token_id: Option<String>,
+    /// Who did it, such as `administrator:bootstrap`, or the bare name of an administrator or agent.
+    actor: Option<String>,
+    /// What it was done to, such as `role:reader`.
+    target: Option<String>,
+}
+
+/// Audit entries as they come.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditTail)]
+pub(super) struct TailBody {
+    /// The entries, the oldest first.
+    items: Vec<EntryBody>,
+    /// What to send as `after` next: all entries up to it were looked at.
+    after: i64,
+    /// True when that is the newest entry.
+    caught_up: bool,
+}
+
+/// Lists audit entries after one, the oldest first, to follow the audit.
+#[utoipa::path(get, path = "/audit/tail", tag = "audit", params(TailParams), security(("administrator_token" = [])),
+    responses((status = 200, body = TailBody), Problems))]
+pub(super) async fn tail(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Params(params): Params<TailParams>,
+) -> Result<axum::Json<TailBody>, Problem> {
+    let limit = limit(params.limit)?;
+    if params.after.is_some_and(|after| after < 0) {
+        return Err(Problem::invalid(
+            "after",
+            "must be 0 or the number of an entry",
+        ));
+    }
+    let query = AuditQuery {
+        event: params.event,
+        agent: params.agent,
+        token_id: params.token_id,
+        actor: params.actor,
+        target: params.target,
+        since: None,
+        until: None,
+    };
+    let tail = issuer.audit_tail(&query, params.after, limit).await?;
+    Ok(axum::Json(TailBody {
+        items: tail.entries.into_iter().map(EntryBody::from).collect(),
+        after: tail.after,
+        caught_up: tail.is_caught_up,
+    }))
 }
 
 /// What a check of the chain found.

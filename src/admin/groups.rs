@@ -14,7 +14,7 @@ use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::{Json, present};
 use super::openapi::Problems;
-use super::page::{List, PageParams, Params, after_name, limit};
+use super::page::{List, Params, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
 
@@ -106,17 +106,35 @@ impl RemovalParams {
     }
 }
 
+/// Which groups to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct GroupListParams {
+    /// Items of a page, 1 to 200; 50 unless said.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Name of a role that they pass on to their members.
+    role: Option<String>,
+}
+
 /// Lists groups by name.
-#[utoipa::path(get, path = "/groups", tag = "groups", params(PageParams), security(("administrator_token" = [])),
+#[utoipa::path(get, path = "/groups", tag = "groups", params(GroupListParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<GroupBody>), Problems))]
 pub(super) async fn list(
     _: Viewer,
     State(issuer): State<Arc<Issuer>>,
-    Params(params): Params<PageParams>,
+    Params(params): Params<GroupListParams>,
 ) -> Result<axum::Json<List<GroupBody>>, Problem> {
     let after = after_name("groups", params.cursor.as_deref())?;
     let page = issuer
-        .groups(after.as_deref(), limit(params.limit)?)
+        .groups(
+            params.role.as_deref(),
+            after.as_deref(),
+            limit(params.limit)?,
+        )
         .await?;
     Ok(axum::Json(List::of(
         "groups",

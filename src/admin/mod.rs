@@ -98,6 +98,7 @@ fn table() -> OpenApiRouter<Arc<Issuer>> {
         .routes(routes!(revocations::list, revocations::create))
         .routes(routes!(trace::show))
         .routes(routes!(audit::list))
+        .routes(routes!(audit::tail))
         .routes(routes!(audit::verify))
         .routes(routes!(issuer::show, issuer::edit))
         .routes(routes!(administrators::list))

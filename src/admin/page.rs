@@ -79,6 +79,14 @@ impl<T> List<T> {
         }
     }
 
+    /// A page of `list` that the next one follows at `next`.
+    pub(super) fn up_to(list: &str, items: Vec<T>, next: Option<String>) -> Self {
+        Self {
+            items,
+            next_cursor: next.map(|key| base64url(format!("{list}:{key}").as_bytes())),
+        }
+    }
+
     /// A page of `list`, whose items are shown by `show` and found again by `key`.
     pub(super) fn of<I>(
         list: &str,
@@ -86,15 +94,8 @@ impl<T> List<T> {
         key: impl Fn(&I) -> String,
         show: impl Fn(I) -> T,
     ) -> Self {
-        let next_cursor = page
-            .items
-            .last()
-            .filter(|_| page.more)
-            .map(|last| base64url(format!("{list}:{}", key(last)).as_bytes()));
-        Self {
-            items: page.items.into_iter().map(show).collect(),
-            next_cursor,
-        }
+        let next = page.items.last().filter(|_| page.more).map(key);
+        Self::up_to(list, page.items.into_iter().map(show).collect(), next)
     }
 }
 

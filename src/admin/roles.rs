@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::role::GrantedScopes;
 use crate::issuer::Issuer;
@@ -16,7 +16,7 @@ use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
 use super::json::{Json, present};
 use super::openapi::Problems;
-use super::page::{List, PageParams, Params, after_name, limit};
+use super::page::{List, Params, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
 
@@ -165,16 +165,36 @@ pub(super) struct RoleEdit {
     grants: Option<Vec<NewGrantBody>>,
 }
 
+/// Which roles to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RoleListParams {
+    /// Items of a page, 1 to 200; 50 unless said.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Name or identifier of a resource that they grant.
+    resource: Option<String>,
+}
+
 /// Lists roles by name.
-#[utoipa::path(get, path = "/roles", tag = "roles", params(PageParams), security(("administrator_token" = [])),
+#[utoipa::path(get, path = "/roles", tag = "roles", params(RoleListParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<RoleBody>), Problems))]
 pub(super) async fn list(
     _: Viewer,
     State(issuer): State<Arc<Issuer>>,
-    Params(params): Params<PageParams>,
+    Params(params): Params<RoleListParams>,
 ) -> Result<axum::Json<List<RoleBody>>, Problem> {
     let after = after_name("roles", params.cursor.as_deref())?;
-    let page = issuer.roles(after.as_deref(), limit(params.limit)?).await?;
+    let page = issuer
+        .roles(
+            params.resource.as_deref(),
+            after.as_deref(),
+            limit(params.limit)?,
+        )
+        .await?;
     Ok(axum::Json(List::of(
         "roles",
         page,

@@ -11,8 +11,9 @@ use super::credential::{self, Proof, ProofArgs};
 use super::delegation;
 use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
 use super::error::CliError;
-use super::print::{Table, date, date_and_distance, items, names, text, texts};
-use super::{Session, edited_list, nothing_to_change, parse_name, parse_pair};
+use super::print::{Table, date, date_and_age, date_and_distance, items, names, text, texts};
+use super::words::{Words, all_of, parse_names, parse_words, scope_parameter};
+use super::{Listing, Session, edited_list, nothing_to_change, parse_name, parse_pair};
 use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]
@@ -58,9 +59,9 @@ pub(super) enum Command {
         /// Only for this resource: its identifier or name
         #[arg(long, value_name = "RESOURCE")]
         resource: Option<String>,
-        /// As if these scopes were asked for, separated by spaces
-        #[arg(long, value_name = "SCOPES")]
-        scope: Option<String>,
+        /// As if these scopes were asked for (`a,b`, `"a b"`, or repeat the option)
+        #[arg(long, value_name = "SCOPES", value_parser = parse_words)]
+        scope: Vec<Words>,
     },
 }
 
@@ -78,12 +79,12 @@ pub(super) struct AddArgs {
     /// Take over this subject from another issuer instead of agent:NAME
     #[arg(long)]
     subject: Option<String>,
-    /// A group it belongs to; may be repeated
-    #[arg(long = "group", value_name = "GROUP", value_parser = parse_name)]
-    groups: Vec<String>,
-    /// A role it has; may be repeated
-    #[arg(long = "role", value_name = "ROLE", value_parser = parse_name)]
-    roles: Vec<String>,
+    /// Groups it belongs to (`a,b`, `"a b"`, or repeat the option)
+    #[arg(long = "group", value_name = "GROUPS", value_parser = parse_names)]
+    groups: Vec<Words>,
+    /// Roles it has (`a,b`, `"a b"`, or repeat the option)
+    #[arg(long = "role", value_name = "ROLES", value_parser = parse_names)]
+    roles: Vec<Words>,
     /// A claim of its tokens; may be repeated
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = parse_pair)]
     attributes: Vec<(String, String)>,
@@ -105,9 +106,12 @@ pub(super) struct ListArgs {
     /// Only members of this group
     #[arg(long, value_parser = parse_name)]
     group: Option<String>,
-    /// Only those given this role
+    /// Only those that hold this role, directly or through a group
     #[arg(long, value_parser = parse_name)]
     role: Option<String>,
+    /// Show the roles that were given directly, and with --role only the agents that it was given to directly
+    #[arg(long)]
+    direct: bool,
     /// Only those with this text in their name
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
@@ -126,24 +130,24 @@ pub(super) struct EditArgs {
     /// What it does
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Put it into a group; may be repeated
-    #[arg(long, value_name = "GROUP", value_parser = parse_name)]
-    add_group: Vec<String>,
-    /// Take it out of a group; may be repeated
-    #[arg(long, value_name = "GROUP", value_parser = parse_name)]
-    remove_group: Vec<String>,
-    /// Give it a role; may be repeated
-    #[arg(long, value_name = "ROLE", value_parser = parse_name)]
-    add_role: Vec<String>,
-    /// Take a role from it; may be repeated
-    #[arg(long, value_name = "ROLE", value_parser = parse_name)]
-    remove_role: Vec<String>,
+    /// Put it into groups (`a,b`, `"a b"`, or repeat the option)
+    #[arg(long, value_name = "GROUPS", value_parser = parse_names)]
+    add_group: Vec<Words>,
+    /// Take it out of groups
+    #[arg(long, value_name = "GROUPS", value_parser = parse_names)]
+    remove_group: Vec<Words>,
+    /// Give it roles
+    #[arg(long, value_name = "ROLES", value_parser = parse_names)]
+    add_role: Vec<Words>,
+    /// Take roles from it
+    #[arg(long, value_name = "ROLES", value_parser = parse_names)]
+    remove_role: Vec<Words>,
     /// Set a claim of its tokens; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     set_attribute: Vec<(String, String)>,
-    /// Leave a claim out of its tokens; may be repeated
-    #[arg(long, value_name = "NAME")]
-    unset_attribute: Vec<String>,
+    /// Leave claims out of its tokens
+    #[arg(long, value_name = "NAMES", value_parser = parse_words)]
+    unset_attribute: Vec<Words>,
     /// How long from now it may get tokens, or 'never' to let it not expire
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_never)]
     expires_in: Option<DurationOr>,
@@ -203,13 +207,13 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             scope,
         } => {
             let query = Query::default()
-                .with("resource", resource)
-                .with("scope", scope);
+                .with("resource", resource.as_ref())
+                .with("scope", scope_parameter(&scope));
             let answer = session
                 .admin()?
                 .get(&["agents", &name, "explain"], &query)
                 .await?;
-            explain(&answer, session)
+            explain(&answer, resource.is_none(), session)
         }
     }
 }
@@ -244,6 +248,7 @@ pub(super) fn removed(name: &str, session: &mut Session<'_>) -> Result<(), CliEr
 async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let admin = session.admin()?;
     let attributes = attributes(&args.attributes)?;
+    let given = (all_of(&args.groups), all_of(&args.roles));
     let mut proof = Proof::prepare(&args.proof)?;
     let mut body = Map::new();
     body.insert("name".to_owned(), json!(args.name));
@@ -251,11 +256,8 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let optional = [
         ("description", args.description.map(Value::from)),
         ("subject", args.subject.map(Value::from)),
-        (
-            "groups",
-            (!args.groups.is_empty()).then(|| json!(args.groups)),
-        ),
-        ("roles", (!args.roles.is_empty()).then(|| json!(args.roles))),
+        ("groups", (!given.0.is_empty()).then(|| json!(given.0))),
+        ("roles", (!given.1.is_empty()).then(|| json!(given.1))),
         (
             "attributes",
             (!attributes.is_empty()).then(|| json!(attributes)),
@@ -279,7 +281,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ("subject", text(agent, "subject")),
         ("owner", text(agent, "owner")),
         ("groups", names(agent, "groups")),
-        ("roles", names(agent, "roles")),
+        ("roles", roles(agent)),
         ("expires", date(agent, "expires_at")),
         ("client_id", text(&answer, "client_id")),
         ("client_secret", text(&answer, "client_secret")),
@@ -303,45 +305,109 @@ fn attributes(pairs: &[(String, String)]) -> Result<BTreeMap<&str, &str>, CliErr
 }
 
 async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    let filter = Query::default()
-        .with("status", args.status)
-        .with("group", args.group)
-        .with("role", args.role)
-        .with("search", args.search);
-    let answer = session
-        .admin()?
-        .list(&["agents"], filter, &args.page)
-        .await?;
-    let mut table = Table::new(&[
-        "NAME", "STATUS", "OWNER", "GROUPS", "ROLES", "EXPIRES", "CREATED",
-    ]);
-    for agent in items(&answer, "items") {
-        table.row([
+    let ListArgs {
+        status,
+        group,
+        role,
+        direct,
+        search,
+        page,
+    } = args;
+    let is_narrowed = [&status, &group, &role, &search]
+        .iter()
+        .any(|filter| filter.is_some());
+    let only_direct = (direct && role.is_some()).then_some(true);
+    let listing = Listing {
+        path: &["agents"],
+        filter: Query::default()
+            .with("status", status)
+            .with("group", group)
+            .with("role", role)
+            .with("direct", only_direct)
+            .with("search", search),
+        page: &page,
+        columns: &[
+            "NAME", "STATUS", "OWNER", "GROUPS", "ROLES", "EXPIRES", "CREATED",
+        ],
+        nothing: if is_narrowed {
+            "No such agents. All agents: firman agent list"
+        } else {
+            "No agents. Next: firman agent add NAME --owner OWNER --generate-key NAME.pem"
+        },
+    };
+    let row = |agent: &Value| {
+        vec![
             text(agent, "name"),
             text(agent, "status"),
             text(agent, "owner"),
             names(agent, "groups"),
-            names(agent, "roles"),
+            if direct {
+                names(agent, "roles")
+            } else {
+                roles(agent)
+            },
             date(agent, "expires_at"),
             date(agent, "created_at"),
-        ]);
+        ]
+    };
+    session.list_pages(listing, row).await
+}
+
+/// The roles that an agent holds, each with the groups through which it does:
+/// `reader (via group ops), sender`.
+pub(super) fn roles(agent: &Value) -> String {
+    // A server from before tells the direct ones alone.
+    if !agent["effective_roles"].is_array() {
+        return names(agent, "roles");
     }
-    session.list(
-        &answer,
-        &table,
-        "No agents. Next: firman agent add NAME --owner OWNER --generate-key NAME.pem",
-    )
+    let ways = items(agent, "effective_roles");
+    let shown = ways
+        .chunk_by(|one, next| one["role"] == next["role"])
+        .map(|ways| {
+            let role = text(&ways[0], "role");
+            let groups: Vec<&str> = ways
+                .iter()
+                .filter_map(|way| way["group"].as_str())
+                .collect();
+            let is_direct = groups.len() < ways.len();
+            let noun = if groups.len() == 1 { "group" } else { "groups" };
+            match (groups.is_empty(), is_direct) {
+                (true, _) => role,
+                (false, true) => format!("{role} (also via {noun} {})", groups.join(", ")),
+                (false, false) => format!("{role} (via {noun} {})", groups.join(", ")),
+            }
+        });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// How an agent holds a role: `directly`, `group ops`, or both.
+pub(super) fn held_through(agent: &Value, role: &str) -> String {
+    let ways = items(agent, "effective_roles")
+        .iter()
+        .filter(|way| way["role"] == role)
+        .map(|way| match way["group"].as_str() {
+            Some(group) => format!("group {group}"),
+            None => "directly".to_owned(),
+        });
+    ways.collect::<Vec<_>>().join(", ")
 }
 
 async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let set = attributes(&args.set_attribute)?;
-    let lists = [
+    let lists @ [
+        add_group,
+        remove_group,
+        add_role,
+        remove_role,
+        unset_attribute,
+    ] = &[
         &args.add_group,
         &args.remove_group,
         &args.add_role,
         &args.remove_role,
         &args.unset_attribute,
-    ];
+    ]
+    .map(|words| all_of(words));
     let edits_dpop = args.dpop_required || args.no_dpop_required;
     let scalars = args.owner.is_some() || args.description.is_some() || args.expires_in.is_some();
     let scalars = scalars || edits_dpop;
@@ -362,28 +428,18 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         if edits_dpop {
             body.insert("dpop_required".to_owned(), json!(args.dpop_required));
         }
-        if !(args.add_group.is_empty() && args.remove_group.is_empty()) {
-            let groups = edited_list(
-                "group",
-                texts(current, "groups"),
-                &args.add_group,
-                &args.remove_group,
-            )?;
+        if !(add_group.is_empty() && remove_group.is_empty()) {
+            let groups = edited_list("group", texts(current, "groups"), add_group, remove_group)?;
             body.insert("groups".to_owned(), json!(groups));
         }
-        if !(args.add_role.is_empty() && args.remove_role.is_empty()) {
-            let roles = edited_list(
-                "role",
-                texts(current, "roles"),
-                &args.add_role,
-                &args.remove_role,
-            )?;
+        if !(add_role.is_empty() && remove_role.is_empty()) {
+            let roles = edited_list("role", texts(current, "roles"), add_role, remove_role)?;
             body.insert("roles".to_owned(), json!(roles));
         }
-        if !(set.is_empty() && args.unset_attribute.is_empty()) {
+        if !(set.is_empty() && unset_attribute.is_empty()) {
             body.insert(
                 "attributes".to_owned(),
-                edited_attributes(current, &set, &args.unset_attribute)?,
+                edited_attributes(current, &set, unset_attribute)?,
             );
         }
         Ok(body)
@@ -458,11 +514,11 @@ fn print(agent: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ("owner", text(agent, "owner")),
         ("description", text(agent, "description")),
         ("groups", names(agent, "groups")),
-        ("roles", names(agent, "roles")),
+        ("roles", roles(agent)),
         ("attributes", attributes),
         ("expires", date_and_distance(agent, "expires_at", now)),
         ("dpop", dpop(agent).to_owned()),
-        ("last token", date_and_distance(agent, "last_token_at", now)),
+        ("last token", date_and_age(agent, "last_token_at", now)),
         ("created", date(agent, "created_at")),
         ("id", text(agent, "id")),
     ])?;
@@ -475,31 +531,35 @@ fn print(agent: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         .table(&credential::table(agent, "credentials"), "")
 }
 
-fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
+/// `is_open`: no resource was named.
+fn explain(answer: &Value, is_open: bool, session: &mut Session<'_>) -> Result<(), CliError> {
     if session.printer.is_json() {
         return session.printer.json(answer);
     }
     let table = ways(answer);
+    // Each of several resources has its own answer; that a request must name one of them is none.
+    let must_choose = is_open && answer["active"] == true && items(answer, "resources").len() > 1;
     let active = if answer["active"].as_bool() == Some(true) {
         "yes"
     } else {
         "no"
     };
     let refusal = &answer["refusal"];
-    let refused = if refusal.is_object() {
-        format!(
-            "{}: {}",
-            text(refusal, "error"),
-            text(refusal, "error_description")
-        )
-    } else {
+    let must_choose = must_choose && refusal.is_object();
+    let refused = if must_choose {
         String::new()
+    } else {
+        told(refusal)
     };
     session.printer.facts(&[
         ("agent", text(answer, "agent")),
         ("active", active.to_owned()),
         ("refused", refused),
     ])?;
+    if must_choose {
+        session.printer.write("\n")?;
+        session.printer.table(&answers(answer), "")?;
+    }
     session.printer.write("\n")?;
     session.printer.table(
         &table,
@@ -515,7 +575,48 @@ fn explain(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
             .write("\nclaims of its token, without times and jti:\n")?;
         session.printer.json(&answer["claims"])?;
     }
+    if must_choose {
+        let name = text(answer, "agent");
+        session
+            .printer
+            .hint("A token is for one resource: a request names it.");
+        session
+            .printer
+            .next(&format!("firman agent explain {name} --resource RESOURCE"));
+    }
     Ok(())
+}
+
+/// An error of the token endpoint; nothing when there is none.
+fn told(refusal: &Value) -> String {
+    if refusal.is_object() {
+        format!(
+            "{}: {}",
+            text(refusal, "error"),
+            text(refusal, "error_description")
+        )
+    } else {
+        String::new()
+    }
+}
+
+/// What a request gets that names one of the resources.
+fn answers(answer: &Value) -> Table {
+    let mut table = Table::new(&["RESOURCE", "IDENTIFIER", "TOKEN"]);
+    for resource in items(answer, "resources") {
+        let refused = told(&resource["refusal"]);
+        let token = if refused.is_empty() {
+            "yes".to_owned()
+        } else {
+            format!("refused: {refused}")
+        };
+        table.row([
+            text(resource, "resource"),
+            text(resource, "identifier"),
+            token,
+        ]);
+    }
+    table
 }
 
 /// One row per scope; one for a resource without any, which is granted or not as such.
@@ -588,6 +689,22 @@ mod tests {
         let set = BTreeMap::from([("team", "mail")]);
         let edited = edited_attributes(&agent, &set, &["environment".to_owned()]).unwrap();
         assert_eq!(edited, json!({"team": "mail"}));
+    }
+
+    #[test]
+    fn each_role_is_told_once_with_the_groups_that_pass_it_on() {
+        let way = |role: &str, group: Option<&str>| json!({ "role": role, "group": group });
+        let agent = json!({ "effective_roles": [
+            way("admin", None), way("admin", Some("ops")),
+            way("reader", Some("dev")), way("reader", Some("ops")),
+            way("sender", None), way("writer", Some("ops")),
+        ] });
+        assert_eq!(
+            roles(&agent),
+            "admin (also via group ops), reader (via groups dev, ops), sender, writer (via group ops)"
+        );
+        assert_eq!(held_through(&agent, "admin"), "directly, group ops");
+        assert_eq!(roles(&json!({ "effective_roles": [] })), "");
     }
 
     #[test]

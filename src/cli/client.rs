@@ -7,7 +7,7 @@ use std::io;
 
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::CliError;
@@ -15,8 +15,8 @@ use super::{Globals, http, keyfile};
 use crate::config::{Config, Overrides};
 use crate::ports::secret_file::{self, Readers, SecretFileError};
 
-/// A full page, for `--all`.
-const PAGE_MAX: u32 = 200;
+/// Most items that the API gives at once.
+const PAGE_MAX: u64 = 200;
 
 /// Talks to one issuer's admin API.
 pub(super) struct AdminClient {
@@ -143,47 +143,33 @@ impl AdminClient {
         object(&self.call(Method::PATCH, path, call).await?.body)
     }
 
-    /// One page, or with `--all` every page as one list.
-    pub(super) async fn list(
-        &self,
-        path: &[&str],
-        filter: Query,
-        page: &Page,
-    ) -> Result<Value, CliError> {
-        if !page.all {
-            let mut query = filter;
-            query.push_some("limit", page.limit);
-            query.push_some("cursor", page.cursor.as_deref());
-            return self.get(path, &query).await;
-        }
-        let mut items = Vec::new();
-        self.each_page(path, filter, |page| {
-            items.extend(page);
-            Ok(())
-        })
-        .await?;
-        Ok(json!({ "items": items, "next_cursor": null }))
-    }
-
-    /// Hands every page's items to `take`, in the API's order.
+    /// Hands the items of each page to `take`, in the API's order, until as many as are wanted have come.
+    /// Returns the cursor of what was left out; `None` when there is nothing more. Everything that reads a
+    /// list reads it here.
     pub(super) async fn each_page(
         &self,
         path: &[&str],
-        filter: Query,
+        filter: &Query,
+        extent: &Extent,
         mut take: impl FnMut(Vec<Value>) -> Result<(), CliError>,
-    ) -> Result<(), CliError> {
-        let mut cursor: Option<String> = None;
+    ) -> Result<Option<String>, CliError> {
+        let mut cursor = extent.cursor.clone();
+        let mut left = extent.most;
         loop {
             let mut query = filter.clone();
-            query.push_some("limit", Some(PAGE_MAX));
+            query.push_some(
+                "limit",
+                Some(left.map_or(PAGE_MAX, |left| left.min(PAGE_MAX))),
+            );
             query.push_some("cursor", cursor.as_deref());
             let mut answer = self.get(path, &query).await?;
             if let Value::Array(items) = answer["items"].take() {
+                left = left.map(|left| left.saturating_sub(items.len() as u64));
                 take(items)?;
             }
             let next = answer["next_cursor"].as_str().map(str::to_owned);
-            if next.is_none() {
-                return Ok(());
+            if next.is_none() || left == Some(0) {
+                return Ok(next);
             }
             if next == cursor {
                 return Err(CliError::failed(
@@ -268,6 +254,11 @@ impl Default for &Query {
 }
 
 impl Query {
+    /// Its parameters, in the order in which they were added.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// Adds a parameter when there is a value.
     pub(super) fn push_some(&mut self, name: &'static str, value: Option<impl ToString>) {
         if let Some(value) = value {
@@ -285,15 +276,49 @@ impl Query {
 /// How much of a list to show.
 #[derive(Debug, clap::Args)]
 pub(super) struct Page {
-    /// At most so many
-    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: Option<u32>,
+    /// At most so many [default: 50, with `--output json` all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     /// Go on after an earlier page: its `next_cursor`
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
     /// All of them
     #[arg(long, conflicts_with_all = ["limit", "cursor"])]
     all: bool,
+}
+
+impl Page {
+    /// What is wanted: what the options say, or else `most` items.
+    pub(super) fn extent(&self, most: Option<u64>) -> Extent {
+        Extent {
+            cursor: self.cursor.clone(),
+            most: if self.all { None } else { self.limit.or(most) },
+        }
+    }
+
+    /// Whether the options say how much is wanted.
+    pub(super) fn says_how_many(&self) -> bool {
+        self.all || self.limit.is_some()
+    }
+}
+
+/// Where a list begins, and how much of it is wanted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Extent {
+    /// `None`: at its beginning.
+    pub(super) cursor: Option<String>,
+    /// `None`: all of it.
+    pub(super) most: Option<u64>,
+}
+
+impl Extent {
+    /// The first `most`.
+    pub(super) fn up_to(most: u64) -> Self {
+        Self {
+            cursor: None,
+            most: Some(most),
+        }
+    }
 }
 
 fn object(body: &[u8]) -> Result<Value, CliError> {

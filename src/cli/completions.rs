@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 
 use super::error::CliError;
-use super::{Cli, Session};
+use super::{Session, typed};
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
@@ -26,14 +26,14 @@ pub(super) fn completions(
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "firman", &mut script);
+    clap_complete::generate(args.shell, &mut typed::spelled(), "firman", &mut script);
     session.printer.bytes(&script)
 }
 
 pub(super) fn man(args: &ManArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if let Some(dir) = &args.dir {
         std::fs::create_dir_all(dir)
-            .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
+            .and_then(|()| clap_mangen::generate_to(typed::spelled(), dir))
             .map_err(|error| CliError::file(dir, "write manual pages into", &error))?;
         session
             .printer
@@ -41,6 +41,6 @@ pub(super) fn man(args: &ManArgs, session: &mut Session<'_>) -> Result<(), CliEr
         return Ok(());
     }
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    clap_mangen::Man::new(typed::spelled()).render(&mut page)?;
     session.printer.bytes(&page)
 }

@@ -9,7 +9,8 @@ use super::client::{AdminClient, Page, Query};
 use super::duration::{parse_duration, parse_end};
 use super::error::CliError;
 use super::print::{Table, date, date_and_distance, items, names, shell_word, text};
-use super::{Session, parse_id, parse_name, parse_pair};
+use super::words::{Words, all_of, parse_words};
+use super::{Listing, Session, parse_id, parse_name, parse_pair};
 use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]
@@ -72,9 +73,9 @@ pub(super) struct AddArgs {
     /// Where: the resource's name or identifier
     #[arg(long, value_name = "RESOURCE")]
     resource: String,
-    /// A scope that the agent may get there, all of them when none is named; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE")]
-    scopes: Vec<String>,
+    /// Scopes that the agent may get there (`a,b`, `"a b"`, or repeat the option); all of them when none is named
+    #[arg(long = "scope", value_name = "SCOPES", value_parser = parse_words)]
+    scopes: Vec<Words>,
     #[command(flatten)]
     end: EndArgs,
     /// Most actors in a token: 1, the agent acts directly; 2, also for a subject that one other agent acts for already; up to 4 [default: 1]
@@ -201,7 +202,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ),
         (
             "scopes",
-            (!args.scopes.is_empty()).then(|| json!(args.scopes)),
+            (!args.scopes.is_empty()).then(|| json!(all_of(&args.scopes))),
         ),
         ("max_depth", args.depth.map(Value::from)),
     ];
@@ -256,15 +257,17 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
     let filter = Query::default()
         .with("actor", args.actor)
         .with("subject", args.subject);
-    let answer = session
-        .admin()?
-        .list(&["delegations"], filter, &args.page)
-        .await?;
-    let mut table = Table::new(&[
-        "ID", "ACTOR", "SUBJECT", "RESOURCE", "SCOPES", "DEPTH", "STATUS", "UNTIL",
-    ]);
-    for delegation in items(&answer, "items") {
-        table.row([
+    let listing = Listing {
+        path: &["delegations"],
+        filter,
+        page: &args.page,
+        columns: &[
+            "ID", "ACTOR", "SUBJECT", "RESOURCE", "SCOPES", "DEPTH", "STATUS", "UNTIL",
+        ],
+        nothing: "No delegations. Next: firman delegation add --actor AGENT --subject SUBJECT --resource RESOURCE --for 30d",
+    };
+    let row = |delegation: &Value| {
+        vec![
             text(delegation, "id"),
             text(delegation, "actor"),
             subject(delegation),
@@ -273,13 +276,9 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
             text(delegation, "max_depth"),
             text(delegation, "status"),
             date(delegation, "expires_at"),
-        ]);
-    }
-    session.list(
-        &answer,
-        &table,
-        "No delegations. Next: firman delegation add --actor AGENT --subject SUBJECT --resource RESOURCE --for 30d",
-    )
+        ]
+    };
+    session.list_pages(listing, row).await
 }
 
 /// The delegations in an explanation.

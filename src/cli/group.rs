@@ -6,16 +6,17 @@ use serde_json::{Map, Value, json};
 use super::agent::removed;
 use super::client::{Page, Query};
 use super::error::CliError;
-use super::print::{Table, date, items, names, text, texts};
-use super::{Session, edited_list, nothing_to_change, parse_name};
+use super::print::{date, names, text, texts};
+use super::words::{Words, all_of, parse_names};
+use super::{Listing, Sample, Session, edited_list, nothing_to_change, parse_name};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a group
     Add(AddArgs),
     /// List groups
-    List(Page),
-    /// Show a group
+    List(ListArgs),
+    /// Show a group with its members
     Show {
         /// The group's name
         #[arg(value_parser = parse_name)]
@@ -38,6 +39,15 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only those that pass this role on to their members
+    #[arg(long, value_parser = parse_name)]
+    role: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct AddArgs {
     /// The name: labels of a-z, 0-9 and '-' joined by '.'
     #[arg(value_parser = parse_name)]
@@ -45,9 +55,9 @@ pub(super) struct AddArgs {
     /// What its members have in common
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// A role of its members; may be repeated
-    #[arg(long = "role", value_name = "ROLE", value_parser = parse_name)]
-    roles: Vec<String>,
+    /// Roles of its members (`a,b`, `"a b"`, or repeat the option)
+    #[arg(long = "role", value_name = "ROLES", value_parser = parse_names)]
+    roles: Vec<Words>,
 }
 
 #[derive(Debug, Args)]
@@ -58,12 +68,12 @@ pub(super) struct EditArgs {
     /// What its members have in common
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Give its members a role; may be repeated
-    #[arg(long, value_name = "ROLE", value_parser = parse_name)]
-    add_role: Vec<String>,
-    /// Take a role from its members; may be repeated
-    #[arg(long, value_name = "ROLE", value_parser = parse_name)]
-    remove_role: Vec<String>,
+    /// Give its members roles (`a,b`, `"a b"`, or repeat the option)
+    #[arg(long, value_name = "ROLES", value_parser = parse_names)]
+    add_role: Vec<Words>,
+    /// Take roles from its members
+    #[arg(long, value_name = "ROLES", value_parser = parse_names)]
+    remove_role: Vec<Words>,
 }
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -75,7 +85,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 body.insert("description".to_owned(), json!(description));
             }
             if !args.roles.is_empty() {
-                body.insert("roles".to_owned(), json!(args.roles));
+                body.insert("roles".to_owned(), json!(all_of(&args.roles)));
             }
             let group = session
                 .admin()?
@@ -88,33 +98,28 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             ));
             Ok(())
         }
-        Command::List(page) => {
-            let answer = session
-                .admin()?
-                .list(&["groups"], Query::default(), &page)
-                .await?;
-            let mut table = Table::new(&["NAME", "ROLES", "DESCRIPTION", "CREATED"]);
-            for group in items(&answer, "items") {
-                table.row([
+        Command::List(args) => {
+            let listing = Listing {
+                path: &["groups"],
+                filter: Query::default().with("role", args.role.as_ref()),
+                page: &args.page,
+                columns: &["NAME", "ROLES", "DESCRIPTION", "CREATED"],
+                nothing: match args.role {
+                    Some(_) => "No group passes this role on. All groups: firman group list",
+                    None => "No groups. Next: firman group add NAME --role ROLE",
+                },
+            };
+            let row = |group: &Value| {
+                vec![
                     text(group, "name"),
                     names(group, "roles"),
                     text(group, "description"),
                     date(group, "created_at"),
-                ]);
-            }
-            session.list(
-                &answer,
-                &table,
-                "No groups. Next: firman group add NAME --role ROLE",
-            )
+                ]
+            };
+            session.list_pages(listing, row).await
         }
-        Command::Show { name } => {
-            let group = session
-                .admin()?
-                .get(&["groups", &name], &Query::default())
-                .await?;
-            print(&group, session)
-        }
+        Command::Show { name } => show(&name, session).await,
         Command::Edit(args) => edit(args, session).await,
         Command::Remove { name, force, yes } => {
             let admin = session.admin()?;
@@ -124,6 +129,29 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             removed(&name, session)
         }
     }
+}
+
+async fn show(name: &str, session: &mut Session<'_>) -> Result<(), CliError> {
+    let admin = session.admin()?;
+    let group = admin.get(&["groups", name], &Query::default()).await?;
+    print(&group, session)?;
+    if session.printer.is_json() {
+        return Ok(());
+    }
+    let members = Sample {
+        path: &["agents"],
+        filter: Query::default().with("group", Some(name)),
+        columns: &["AGENT", "STATUS", "OWNER"],
+        all: &format!("firman agent list --group {name}"),
+        nothing: &format!("It has no members. Next: firman agent edit AGENT --add-group {name}"),
+    };
+    let row = |agent: &Value| {
+        ["name", "status", "owner"]
+            .map(|member| text(agent, member))
+            .to_vec()
+    };
+    session.sample(&admin, members, row).await?;
+    Ok(())
 }
 
 async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -140,8 +168,8 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
             let roles = edited_list(
                 "role",
                 texts(current, "roles"),
-                &args.add_role,
-                &args.remove_role,
+                &all_of(&args.add_role),
+                &all_of(&args.remove_role),
             )?;
             body.insert("roles".to_owned(), json!(roles));
         }

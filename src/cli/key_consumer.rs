@@ -7,7 +7,8 @@ use super::agent::removed;
 use super::client::Query;
 use super::error::CliError;
 use super::print::{Table, date, items, names, text, texts};
-use super::{Session, parse_id, parse_name};
+use super::words::{Words, all_of, parse_ids};
+use super::{Session, parse_name};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -27,9 +28,9 @@ pub(super) enum Command {
         /// The consumer's name
         #[arg(value_parser = parse_name)]
         name: String,
-        /// Note only that it holds this key as well; may be repeated
-        #[arg(long = "kid", value_name = "KID", value_parser = parse_id, allow_hyphen_values = true)]
-        kids: Vec<String>,
+        /// Note only that it holds these keys as well (`a,b`, `"a b"`, or repeat the option)
+        #[arg(long = "kid", value_name = "KIDS", value_parser = parse_ids, allow_hyphen_values = true)]
+        kids: Vec<Words>,
     },
     /// Remove one: new keys do not wait for it any more
     Remove {
@@ -77,7 +78,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             let body = if kids.is_empty() {
                 json!({})
             } else {
-                json!({ "kids": kids })
+                json!({ "kids": all_of(&kids) })
             };
             let consumer = session
                 .admin()?

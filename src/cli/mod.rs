@@ -38,6 +38,8 @@ mod serving;
 mod stop;
 mod token;
 mod trusted_issuer;
+mod typed;
+mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -47,10 +49,12 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
 
-use self::client::AdminClient;
+use self::client::{AdminClient, Extent, Page, Query};
 use self::error::CliError;
 use self::print::{Format, Printer, Table};
+use self::typed::Typed;
 use crate::domain::name::Name;
 use crate::ports::time::{Clock, SystemClock, UnixTime};
 
@@ -193,22 +197,104 @@ impl Session<'_> {
         SystemClock.now()
     }
 
-    /// Prints a page of a list: the API's object, or `table` and how to see more.
-    fn list(
+    /// Prints a list page by page: as one JSON object with all of its items, or as a table of the first ones
+    /// and how to see more; `row` makes the cells of an item.
+    async fn list_pages(
         &mut self,
-        answer: &serde_json::Value,
-        table: &Table,
-        nothing: &str,
+        listing: Listing<'_>,
+        row: impl Fn(&Value) -> Vec<String>,
     ) -> Result<(), CliError> {
+        let admin = self.admin()?;
+        if self.printer.is_json() {
+            let (page, filter) = (listing.page.extent(None), listing.filter);
+            let mut list = self.printer.json_list();
+            let next = admin
+                .each_page(listing.path, &filter, &page, |items| {
+                    items.iter().try_for_each(|item| list.item(item))
+                })
+                .await?;
+            return list.end(next.as_deref());
+        }
+        self.list_table(&admin, listing, row).await
+    }
+
+    /// Prints the first items of a list as a table, and how to see more.
+    async fn list_table(
+        &mut self,
+        admin: &AdminClient,
+        listing: Listing<'_>,
+        row: impl Fn(&Value) -> Vec<String>,
+    ) -> Result<(), CliError> {
+        let Listing {
+            path,
+            filter,
+            page,
+            columns,
+            nothing,
+        } = listing;
+        let mut table = Table::new(columns);
+        let next = admin
+            .each_page(path, &filter, &page.extent(Some(TABLE_ROWS)), |items| {
+                items.iter().for_each(|item| table.row(row(item)));
+                Ok(())
+            })
+            .await?;
+        self.printer.table(&table, nothing)?;
+        if let Some(cursor) = next {
+            self.printer.hint(&there_are_more(&cursor));
+        }
+        Ok(())
+    }
+
+    /// Prints the first of what belongs to an object, below it, and the command that lists all. Returns the
+    /// first cell of each row.
+    async fn sample(
+        &mut self,
+        admin: &AdminClient,
+        sample: Sample<'_>,
+        row: impl Fn(&Value) -> Vec<String>,
+    ) -> Result<Vec<String>, CliError> {
+        let Sample {
+            path,
+            filter,
+            columns,
+            all,
+            nothing,
+        } = sample;
+        let mut found = Vec::new();
+        let next = admin
+            .each_page(path, &filter, &Extent::up_to(COUNTED), |items| {
+                found.extend(items);
+                Ok(())
+            })
+            .await?;
+        if found.is_empty() {
+            if !nothing.is_empty() {
+                self.printer.hint(nothing);
+            }
+            return Ok(Vec::new());
+        }
+        let rows: Vec<Vec<String>> = found.iter().take(SAMPLE_ROWS).map(row).collect();
+        let names = rows.iter().filter_map(|row| row.first().cloned()).collect();
+        let mut table = Table::new(columns);
+        rows.into_iter().for_each(|row| table.row(row));
+        self.printer.write("\n")?;
+        self.printer.table(&table, "")?;
+        let more = found.len().saturating_sub(SAMPLE_ROWS);
+        if more > 0 {
+            let at_least = if next.is_some() { "at least " } else { "" };
+            self.printer
+                .hint(&format!("and {at_least}{more} more: {all}"));
+        }
+        Ok(names)
+    }
+
+    /// Prints a list that came as a whole: the API's object, or `table`.
+    fn list(&mut self, answer: &Value, table: &Table, nothing: &str) -> Result<(), CliError> {
         if self.printer.is_json() {
             return self.printer.json(answer);
         }
-        self.printer.table(table, nothing)?;
-        if let Some(cursor) = answer["next_cursor"].as_str() {
-            self.printer
-                .hint(&format!("There are more: add --all, or --cursor {cursor}"));
-        }
-        Ok(())
+        self.printer.table(table, nothing)
     }
 
     /// Asks a person before what cannot be undone; without one to ask, `--yes` must have been given.
@@ -235,15 +321,50 @@ impl Session<'_> {
     }
 }
 
+/// Rows of a table when no option says how many.
+const TABLE_ROWS: u64 = 50;
+
+/// Rows of a table below an object that is shown.
+const SAMPLE_ROWS: usize = 20;
+/// Up to how many are counted to say how many more there are.
+const COUNTED: u64 = 200;
+
+/// What belongs to an object that is shown: the first of it, and how to see all.
+struct Sample<'l> {
+    path: &'l [&'l str],
+    filter: Query,
+    columns: &'l [&'static str],
+    /// The command that lists all.
+    all: &'l str,
+    /// Said when there is nothing.
+    nothing: &'l str,
+}
+
+/// A list of the API, and how it is shown.
+struct Listing<'l> {
+    path: &'l [&'l str],
+    filter: Query,
+    page: &'l Page,
+    columns: &'l [&'static str],
+    /// Said when there is nothing.
+    nothing: &'l str,
+}
+
+/// The hint below a table that is not all.
+fn there_are_more(cursor: &str) -> String {
+    format!("There are more: add --all, or --cursor {cursor}")
+}
+
 /// Runs one command line (`args` with the program's name first) and returns the process's exit code.
 pub async fn run(
     args: impl Iterator<Item = OsString>,
     environment: &BTreeMap<String, String>,
 ) -> ExitCode {
     let args: Vec<OsString> = args.collect();
-    let cli = match Cli::try_parse_from(&args) {
-        Ok(cli) => cli,
-        Err(error) => return explain(&error, &args),
+    let cli = match typed::parse(&args) {
+        Ok(Typed::Command(cli)) => *cli,
+        Ok(Typed::Version) => return version(),
+        Err(error) => return explain(error, &args),
     };
     let mut session = Session {
         globals: &cli.globals,
@@ -286,8 +407,15 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
     }
 }
 
+/// `firman version`: the same as `firman --version`.
+fn version() -> ExitCode {
+    let text = typed::spelled().render_version();
+    let written = Printer::stdio(Format::Table).write(&text);
+    ExitCode::from(written.err().map_or(0, |error| error.exit_code()))
+}
+
 /// Answers a command line that was not parsed: help and version are data, the rest is a usage error.
-fn explain(error: &clap::Error, args: &[OsString]) -> ExitCode {
+fn explain(mut error: clap::Error, args: &[OsString]) -> ExitCode {
     let wants_json = args.windows(2).any(|pair| {
         (pair[0] == OsStr::new("--output") || pair[0] == OsStr::new("-o"))
             && pair[1] == OsStr::new("json")
@@ -306,6 +434,7 @@ fn explain(error: &clap::Error, args: &[OsString]) -> ExitCode {
         let written = printer.write(&error.render().to_string());
         return ExitCode::from(written.err().map_or(0, |error| error.exit_code()));
     }
+    let hint = typed::instead(&mut error);
     let text = error.render().to_string();
     if wants_json {
         let first = text.split("\n\n").next().unwrap_or_default();
@@ -314,9 +443,16 @@ fn explain(error: &clap::Error, args: &[OsString]) -> ExitCode {
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
-        printer.error(&CliError::usage(detail));
+        let error = CliError::usage(detail);
+        printer.error(&match hint {
+            Some(hint) => error.and(hint),
+            None => error,
+        });
     } else {
-        printer.warn(text.trim_end());
+        let (fault, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n\n"));
+        let rest = rest.trim_start_matches('\n');
+        printer.warn(format!("{fault}\n\n{hint}{rest}").trim_end());
     }
     ExitCode::from(2)
 }
@@ -387,14 +523,7 @@ fn nothing_to_change() -> CliError {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn what_would_change_a_path_is_no_name_and_no_id() {
@@ -439,7 +568,6 @@ mod tests {
             "firman agent add mailer",
             "firman agent add mailer --owner o --secret --generate-key k.pem",
             "firman agent list --all --limit 3",
-            "firman agent list --limit 201",
             "firman agent list --limit 0",
             "firman credential add mailer",
             "firman delegation add --actor a --subject agent:b --resource api",
@@ -466,7 +594,7 @@ mod tests {
             "firman key consumer add A",
             "firman claude link mailer --rule fdrl_1 --organization x",
         ] {
-            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+            assert!(typed::parse(line.split(' ')).is_err(), "{line}");
         }
     }
 }

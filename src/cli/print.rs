@@ -54,6 +54,14 @@ impl Printer {
         self.write(&harmless_json(&text))
     }
 
+    /// Begins a list of the API as one JSON object, whose items are written as they come.
+    pub(super) fn json_list(&mut self) -> JsonList<'_> {
+        JsonList {
+            printer: self,
+            items: 0,
+        }
+    }
+
     /// Writes a table as data. `nothing` is said on stderr when it has no rows.
     pub(super) fn table(&mut self, table: &Table, nothing: &str) -> Result<(), CliError> {
         if table.rows.is_empty() {
@@ -124,6 +132,41 @@ impl Printer {
         } else if let Some(text) = error.text() {
             self.warn(&text);
         }
+    }
+}
+
+/// A list as one JSON object, `{"items": […], "next_cursor": …}`: whatever its length, no more than one item
+/// of it is held here. Nothing is written before the first item has come.
+pub(super) struct JsonList<'p> {
+    printer: &'p mut Printer,
+    items: u64,
+}
+
+impl JsonList<'_> {
+    /// Writes one item.
+    pub(super) fn item(&mut self, item: &Value) -> Result<(), CliError> {
+        let before = if self.items == 0 {
+            "{\n  \"items\": [\n    "
+        } else {
+            ",\n    "
+        };
+        self.items += 1;
+        let text = format!("{item:#}").replace('\n', "\n    ");
+        self.printer
+            .write(&harmless_json(&format!("{before}{text}")))
+    }
+
+    /// Ends the list. `next_cursor`: that of what was left out.
+    pub(super) fn end(self, next_cursor: Option<&str>) -> Result<(), CliError> {
+        let before = if self.items == 0 {
+            "{\n  \"items\": []"
+        } else {
+            "\n  ]"
+        };
+        let next = Value::from(next_cursor);
+        self.printer.write(&harmless_json(&format!(
+            "{before},\n  \"next_cursor\": {next}\n}}\n"
+        )))
     }
 }
 
@@ -270,6 +313,15 @@ pub(super) fn date_and_distance(object: &Value, name: &str, now: UnixTime) -> St
     }
 }
 
+/// [`date`] of something that has happened, and how long ago: never in the future, although the server's
+/// clock may be ahead of this one.
+pub(super) fn date_and_age(object: &Value, name: &str, now: UnixTime) -> String {
+    match object[name].as_i64().map(UnixTime) {
+        Some(time) => when(time, now.max(time)),
+        None => String::new(),
+    }
+}
+
 /// `2026-11-21T09:30:00Z (in 14 min)`.
 pub(super) fn when(time: UnixTime, now: UnixTime) -> String {
     let distance = time.since(now);
@@ -279,10 +331,10 @@ pub(super) fn when(time: UnixTime, now: UnixTime) -> String {
         seconds @ 7_200..=172_799 => format!("{} h", seconds / 3_600),
         seconds => format!("{} days", seconds / 86_400),
     };
-    if distance >= 0 {
-        format!("{time} (in {size})")
-    } else {
-        format!("{time} ({size} ago)")
+    match distance {
+        0 => format!("{time} (now)"),
+        1.. => format!("{time} (in {size})"),
+        ..0 => format!("{time} ({size} ago)"),
     }
 }
 
@@ -365,6 +417,33 @@ mod tests {
     }
 
     #[test]
+    fn a_list_written_item_by_item_is_the_object_as_a_whole() {
+        let items = [
+            json!({"name": "a", "roles": ["x", "y"]}),
+            json!({"name": "b\n\u{202e}"}),
+        ];
+        for count in [0, 1, 2] {
+            for next in [None, Some("c2")] {
+                let (mut by_item, streamed, _) = printer(Format::Json);
+                let mut list = by_item.json_list();
+                for item in &items[..count] {
+                    list.item(item).unwrap();
+                }
+                list.end(next).unwrap();
+                let (mut at_once, whole, _) = printer(Format::Json);
+                at_once
+                    .json(&json!({"items": items[..count], "next_cursor": next}))
+                    .unwrap();
+                assert_eq!(
+                    streamed.text(),
+                    whole.text(),
+                    "{count} items, then {next:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_table_is_said_on_stderr_only() {
         let (mut printer, data, hints) = printer(Format::Table);
         printer.table(&Table::new(&["NAME"]), "no agents").unwrap();
@@ -403,13 +482,22 @@ mod tests {
     fn distances_are_told_in_a_fitting_unit() {
         let now = UnixTime(1_795_253_400);
         for (seconds, shown) in [
-            (0, "2026-11-21T09:30:00Z (in 0 s)"),
+            (0, "2026-11-21T09:30:00Z (now)"),
+            (1, "2026-11-21T09:30:01Z (in 1 s)"),
+            (-180, "2026-11-21T09:27:00Z (3 min ago)"),
             (-90, "2026-11-21T09:28:30Z (90 s ago)"),
             (900, "2026-11-21T09:45:00Z (in 15 min)"),
             (-86_400, "2026-11-20T09:30:00Z (24 h ago)"),
             (30 * 86_400, "2026-12-21T09:30:00Z (in 30 days)"),
         ] {
             assert_eq!(when(now.plus(seconds), now), shown);
+        }
+        for (at, shown) in [
+            (now.0, "2026-11-21T09:30:00Z (now)"),
+            (now.0 + 2, "2026-11-21T09:30:02Z (now)"),
+            (now.0 - 200, "2026-11-21T09:26:40Z (3 min ago)"),
+        ] {
+            assert_eq!(date_and_age(&json!({ "at": at }), "at", now), shown);
         }
     }
 

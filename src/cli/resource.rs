@@ -7,8 +7,10 @@ use super::agent::{dpop, removed};
 use super::client::{Page, Query};
 use super::duration::{DurationOr, parse_duration, parse_duration_or_default};
 use super::error::CliError;
-use super::print::{Table, date, items, names, text, texts};
-use super::{Session, edited_list, nothing_to_change, parse_name};
+use super::print::{date, items, names, text, texts};
+use super::role::scopes;
+use super::words::{Words, all_of, parse_words};
+use super::{Listing, Sample, Session, edited_list, nothing_to_change, parse_name};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -16,7 +18,7 @@ pub(super) enum Command {
     Add(AddArgs),
     /// List resources
     List(Page),
-    /// Show a resource
+    /// Show a resource with the roles that grant it
     Show {
         /// The resource's name
         #[arg(value_parser = parse_name)]
@@ -49,9 +51,9 @@ pub(super) struct AddArgs {
     /// What it is
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// A scope it knows; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE")]
-    scopes: Vec<String>,
+    /// Scopes it knows (`a,b`, `"a b"`, or repeat the option)
+    #[arg(long = "scope", value_name = "SCOPES", value_parser = parse_words)]
+    scopes: Vec<Words>,
     /// What kind of relying party it is
     #[arg(long, value_parser = ["generic", "claude"])]
     profile: Option<String>,
@@ -103,12 +105,12 @@ pub(super) struct EditArgs {
     /// What it is
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Add a scope; may be repeated
-    #[arg(long, value_name = "SCOPE")]
-    add_scope: Vec<String>,
-    /// Remove a scope; may be repeated
-    #[arg(long, value_name = "SCOPE")]
-    remove_scope: Vec<String>,
+    /// Add scopes (`a,b`, `"a b"`, or repeat the option)
+    #[arg(long, value_name = "SCOPES", value_parser = parse_words)]
+    add_scope: Vec<Words>,
+    /// Remove scopes
+    #[arg(long, value_name = "SCOPES", value_parser = parse_words)]
+    remove_scope: Vec<Words>,
     /// How long its tokens live, or 'default'
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_default)]
     lifetime: Option<DurationOr>,
@@ -137,42 +139,8 @@ pub(super) struct EditArgs {
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
         Command::Add(args) => add(args, session).await,
-        Command::List(page) => {
-            let answer = session
-                .admin()?
-                .list(&["resources"], Query::default(), &page)
-                .await?;
-            let mut table = Table::new(&[
-                "NAME",
-                "IDENTIFIER",
-                "PROFILE",
-                "SCOPES",
-                "LIFETIME",
-                "ALGORITHM",
-            ]);
-            for resource in items(&answer, "items") {
-                table.row([
-                    text(resource, "name"),
-                    text(resource, "identifier"),
-                    text(resource, "profile"),
-                    names(resource, "scopes"),
-                    lifetime(resource),
-                    text(resource, "token_algorithm"),
-                ]);
-            }
-            session.list(
-                &answer,
-                &table,
-                "No resources. Next: firman resource add NAME --identifier URI --scope SCOPE",
-            )
-        }
-        Command::Show { name } => {
-            let resource = session
-                .admin()?
-                .get(&["resources", &name], &Query::default())
-                .await?;
-            print(&resource, session)
-        }
+        Command::List(page) => list(&page, session).await,
+        Command::Show { name } => show(&name, session).await,
         Command::Edit(args) => edit(args, session).await,
         Command::Remove { name, force, yes } => {
             let admin = session.admin()?;
@@ -184,6 +152,67 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     }
 }
 
+async fn list(page: &Page, session: &mut Session<'_>) -> Result<(), CliError> {
+    let listing = Listing {
+        path: &["resources"],
+        filter: Query::default(),
+        page,
+        columns: &[
+            "NAME",
+            "IDENTIFIER",
+            "PROFILE",
+            "SCOPES",
+            "LIFETIME",
+            "ALGORITHM",
+        ],
+        nothing: "No resources. Next: firman resource add NAME --identifier URI --scope SCOPE",
+    };
+    let row = |resource: &Value| {
+        vec![
+            text(resource, "name"),
+            text(resource, "identifier"),
+            text(resource, "profile"),
+            names(resource, "scopes"),
+            lifetime(resource),
+            text(resource, "token_algorithm"),
+        ]
+    };
+    session.list_pages(listing, row).await
+}
+
+async fn show(name: &str, session: &mut Session<'_>) -> Result<(), CliError> {
+    let admin = session.admin()?;
+    let resource = admin.get(&["resources", name], &Query::default()).await?;
+    print(&resource, session)?;
+    if session.printer.is_json() {
+        return Ok(());
+    }
+    let roles = Sample {
+        path: &["roles"],
+        filter: Query::default().with("resource", Some(name)),
+        columns: &["ROLE", "SCOPES"],
+        all: &format!("firman role list --resource {name}"),
+        nothing: &format!("No role grants it. Next: firman role add ROLE --grant {name}"),
+    };
+    let row = |role: &Value| {
+        let grants = items(role, "grants").iter();
+        let mut grants = grants.filter(|grant| grant["resource"] == name);
+        vec![
+            text(role, "name"),
+            grants.next().map_or_else(String::new, scopes),
+        ]
+    };
+    // Who may do something there is who holds a role that grants it.
+    match session.sample(&admin, roles, row).await?.as_slice() {
+        [] => {}
+        [role] => session
+            .printer
+            .next(&format!("firman agent list --role {role}")),
+        _ => session.printer.next("firman agent list --role ROLE"),
+    }
+    Ok(())
+}
+
 async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let mut body = Map::new();
     body.insert("name".to_owned(), json!(args.name));
@@ -193,7 +222,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ("profile", args.profile.map(Value::from)),
         (
             "scopes",
-            (!args.scopes.is_empty()).then(|| json!(args.scopes)),
+            (!args.scopes.is_empty()).then(|| json!(all_of(&args.scopes))),
         ),
         ("lifetime", args.lifetime.map(Value::from)),
         ("algorithm", args.algorithm.map(Value::from)),
@@ -245,8 +274,8 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
             let scopes = edited_list(
                 "scope",
                 texts(current, "scopes"),
-                &args.add_scope,
-                &args.remove_scope,
+                &all_of(&args.add_scope),
+                &all_of(&args.remove_scope),
             )?;
             body.insert("scopes".to_owned(), json!(scopes));
         }

@@ -3,19 +3,20 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::agent::removed;
+use super::agent::{held_through, removed};
 use super::client::{Page, Query};
 use super::error::CliError;
 use super::print::{Table, date, items, names, text};
-use super::{Session, nothing_to_change, parse_name};
+use super::words::parse_words;
+use super::{Listing, Sample, Session, nothing_to_change, parse_name};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a role
     Add(AddArgs),
     /// List roles
-    List(Page),
-    /// Show a role
+    List(ListArgs),
+    /// Show a role with the agents that hold it
     Show {
         /// The role's name
         #[arg(value_parser = parse_name)]
@@ -38,6 +39,15 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only those that grant this resource: its name or identifier
+    #[arg(long, value_name = "RESOURCE")]
+    resource: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct AddArgs {
     /// The name: labels of a-z, 0-9 and '-' joined by '.'
     #[arg(value_parser = parse_name)]
@@ -45,8 +55,8 @@ pub(super) struct AddArgs {
     /// What it is for
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// A resource (name or identifier) and scopes there, all of them when none is named; may be repeated
-    #[arg(long = "grant", value_name = "RESOURCE[=SCOPE,SCOPE]", value_parser = parse_grant)]
+    /// A resource (name or identifier) and scopes there (`a,b` or `"a b"`), all of them when none is named; may be repeated
+    #[arg(long = "grant", value_name = "RESOURCE[=SCOPES]", value_parser = parse_grant)]
     grants: Vec<Grant>,
 }
 
@@ -59,7 +69,7 @@ pub(super) struct EditArgs {
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// Add a grant, or replace the one for the same resource; may be repeated
-    #[arg(long = "grant", value_name = "RESOURCE[=SCOPE,SCOPE]", value_parser = parse_grant)]
+    #[arg(long = "grant", value_name = "RESOURCE[=SCOPES]", value_parser = parse_grant)]
     grants: Vec<Grant>,
     /// Take away the grant for this resource; may be repeated
     #[arg(long, value_name = "RESOURCE")]
@@ -84,29 +94,45 @@ impl Grant {
     }
 }
 
-/// `RESOURCE` or `RESOURCE=scope,scope`. An identifier that itself holds a `=` has to be written as
-/// the resource's name.
+/// `RESOURCE` or `RESOURCE=scopes`, separated by commas or blanks. An identifier that itself holds a `=` has
+/// to be written as the resource's name.
 fn parse_grant(text: &str) -> Result<Grant, String> {
     let (resource, scopes) = match text.split_once('=') {
         None => (text, None),
         Some((resource, scopes)) => {
-            let scopes: Vec<String> = scopes.split(',').map(str::to_owned).collect();
-            if scopes.iter().any(String::is_empty) {
-                return Err(
-                    "there is an empty scope after '='; leave '=' out to grant all scopes"
-                        .to_owned(),
-                );
-            }
-            (resource, Some(scopes))
+            let scopes = parse_words(scopes).map_err(|_| {
+                "there is an empty scope after '='; leave '=' out to grant all scopes".to_owned()
+            })?;
+            (resource, Some(scopes.into_vec()))
         }
     };
     if resource.is_empty() {
-        return Err("expected RESOURCE or RESOURCE=scope,scope".to_owned());
+        return Err("expected RESOURCE or RESOURCE=SCOPES".to_owned());
     }
     Ok(Grant {
         resource: resource.to_owned(),
         scopes,
     })
+}
+
+/// The grants with those for the same resource as one: a repeated option adds scopes. All scopes and some
+/// are all.
+fn merged(grants: &[Grant]) -> Vec<Grant> {
+    let mut merged: Vec<Grant> = Vec::new();
+    for grant in grants {
+        match merged
+            .iter_mut()
+            .find(|known| known.resource == grant.resource)
+        {
+            None => merged.push(grant.clone()),
+            Some(known) => match (&mut known.scopes, &grant.scopes) {
+                (Some(scopes), Some(more)) => scopes.extend_from_slice(more),
+                (scopes, None) => *scopes = None,
+                (None, Some(_)) => {}
+            },
+        }
+    }
+    merged
 }
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -118,7 +144,8 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 body.insert("description".to_owned(), json!(description));
             }
             if !args.grants.is_empty() {
-                let grants: Vec<Value> = args.grants.iter().map(Grant::to_json).collect();
+                let grants = merged(&args.grants);
+                let grants: Vec<Value> = grants.iter().map(Grant::to_json).collect();
                 body.insert("grants".to_owned(), json!(grants));
             }
             let role = session
@@ -131,36 +158,31 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 .next(&format!("firman agent edit AGENT --add-role {}", args.name));
             Ok(())
         }
-        Command::List(page) => {
-            let answer = session
-                .admin()?
-                .list(&["roles"], Query::default(), &page)
-                .await?;
-            let mut table = Table::new(&["NAME", "GRANTS", "DESCRIPTION", "CREATED"]);
-            for role in items(&answer, "items") {
+        Command::List(args) => {
+            let listing = Listing {
+                path: &["roles"],
+                filter: Query::default().with("resource", args.resource.as_ref()),
+                page: &args.page,
+                columns: &["NAME", "GRANTS", "DESCRIPTION", "CREATED"],
+                nothing: match args.resource {
+                    Some(_) => "No role grants this resource. All roles: firman role list",
+                    None => "No roles. Next: firman role add NAME --grant RESOURCE=SCOPE",
+                },
+            };
+            let row = |role: &Value| {
                 let grants = items(role, "grants")
                     .iter()
                     .map(|grant| format!("{}={}", text(grant, "resource"), scopes(grant)));
-                table.row([
+                vec![
                     text(role, "name"),
                     grants.collect::<Vec<_>>().join(" "),
                     text(role, "description"),
                     date(role, "created_at"),
-                ]);
-            }
-            session.list(
-                &answer,
-                &table,
-                "No roles. Next: firman role add NAME --grant RESOURCE=SCOPE",
-            )
+                ]
+            };
+            session.list_pages(listing, row).await
         }
-        Command::Show { name } => {
-            let role = session
-                .admin()?
-                .get(&["roles", &name], &Query::default())
-                .await?;
-            print(&role, session)
-        }
+        Command::Show { name } => show(&name, session).await,
         Command::Edit(args) => edit(args, session).await,
         Command::Remove { name, force, yes } => {
             let admin = session.admin()?;
@@ -172,7 +194,46 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     }
 }
 
+async fn show(name: &str, session: &mut Session<'_>) -> Result<(), CliError> {
+    let admin = session.admin()?;
+    let role = admin.get(&["roles", name], &Query::default()).await?;
+    print(&role, session)?;
+    if session.printer.is_json() {
+        return Ok(());
+    }
+    let groups = Sample {
+        path: &["groups"],
+        filter: Query::default().with("role", Some(name)),
+        columns: &["GROUP", "DESCRIPTION"],
+        all: &format!("firman group list --role {name}"),
+        nothing: "",
+    };
+    let row = |group: &Value| {
+        ["name", "description"]
+            .map(|member| text(group, member))
+            .to_vec()
+    };
+    session.sample(&admin, groups, row).await?;
+    let agents = Sample {
+        path: &["agents"],
+        filter: Query::default().with("role", Some(name)),
+        columns: &["AGENT", "STATUS", "OWNER", "THROUGH"],
+        all: &format!("firman agent list --role {name}"),
+        nothing: &format!("No agent holds it. Next: firman agent edit AGENT --add-role {name}"),
+    };
+    let row = |agent: &Value| {
+        let mut row = ["name", "status", "owner"]
+            .map(|member| text(agent, member))
+            .to_vec();
+        row.push(held_through(agent, name));
+        row
+    };
+    session.sample(&admin, agents, row).await?;
+    Ok(())
+}
+
 async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let granted = merged(&args.grants);
     let edits_grants = !(args.grants.is_empty() && args.revoke_grant.is_empty());
     if args.description.is_none() && !edits_grants {
         return Err(nothing_to_change());
@@ -183,7 +244,7 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
             body.insert("description".to_owned(), json!(description));
         }
         if edits_grants {
-            let grants = edited_grants(current, &args.grants, &args.revoke_grant)?;
+            let grants = edited_grants(current, &granted, &args.revoke_grant)?;
             body.insert("grants".to_owned(), json!(grants));
         }
         Ok(body)
@@ -236,7 +297,7 @@ fn edited_grants(
 }
 
 /// The scopes of a grant, `*` for all.
-fn scopes(grant: &Value) -> String {
+pub(super) fn scopes(grant: &Value) -> String {
     match grant["scopes"].as_str() {
         Some(all) => all.to_owned(),
         None => names(grant, "scopes").replace(", ", ","),
@@ -294,6 +355,29 @@ mod tests {
             parse_grant("claude").unwrap().to_json(),
             json!({"resource": "claude"})
         );
+    }
+
+    #[test]
+    fn scopes_of_a_grant_are_separated_as_in_any_list() {
+        for texts in [
+            &["api=a,b"][..],
+            &["api=a b"],
+            &["api=a, b"],
+            &["api=a", "api=b"],
+        ] {
+            let grants: Vec<Grant> = texts
+                .iter()
+                .map(|text| parse_grant(text).unwrap())
+                .collect();
+            let merged = merged(&grants);
+            assert_eq!(
+                merged.iter().map(Grant::to_json).collect::<Vec<_>>(),
+                [json!({"resource": "api", "scopes": ["a", "b"]})],
+                "{texts:?}"
+            );
+        }
+        let all = [parse_grant("api=a").unwrap(), parse_grant("api").unwrap()];
+        assert_eq!(merged(&all), [parse_grant("api").unwrap()]);
     }
 
     #[test]

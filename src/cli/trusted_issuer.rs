@@ -12,8 +12,9 @@ use super::duration::parse_duration;
 use super::error::CliError;
 use super::keyfile;
 use super::platform::Platform;
-use super::print::{Table, date, items, names, text};
-use super::{Session, nothing_to_change, parse_name, parse_pair};
+use super::print::{date, items, names, text};
+use super::words::{Words, all_of, parse_words};
+use super::{Listing, Session, nothing_to_change, parse_name, parse_pair};
 use crate::domain::name::Name;
 use crate::ports::secret_file::Readers;
 
@@ -56,9 +57,9 @@ pub(super) struct AddArgs {
     /// What is documented of this platform's tokens; other options win
     #[arg(long, value_enum)]
     preset: Option<Platform>,
-    /// What it is trusted with; may be repeated. Left out: with nothing
-    #[arg(long, value_name = "USE", value_parser = ["client_auth", "subject", "actor"])]
-    trust: Vec<String>,
+    /// What it is trusted with: client_auth, subject, actor (`a,b`, `"a b"`, or repeat the option). Left out: with nothing
+    #[arg(long, value_name = "USES", value_parser = parse_uses)]
+    trust: Vec<Words>,
     #[command(flatten)]
     tokens: TokenArgs,
 }
@@ -68,14 +69,35 @@ pub(super) struct EditArgs {
     /// Its name
     #[arg(value_parser = parse_name)]
     name: String,
-    /// All that it is trusted with; may be repeated, 'none' alone for nothing
-    #[arg(long, value_name = "USE", value_parser = ["client_auth", "subject", "actor", "none"])]
-    trust: Vec<String>,
+    /// All that it is trusted with: client_auth, subject, actor (`a,b`, `"a b"`, or repeat the option); 'none' alone for nothing
+    #[arg(long, value_name = "USES", value_parser = parse_uses_or_none)]
+    trust: Vec<Words>,
     /// Fetch its keys where its discovery document says
     #[arg(long, conflicts_with_all = ["jwks", "jwks_uri"])]
     discovery: bool,
     #[command(flatten)]
     tokens: TokenArgs,
+}
+
+fn parse_uses(text: &str) -> Result<Words, String> {
+    known_uses(text, &["client_auth", "subject", "actor"])
+}
+
+fn parse_uses_or_none(text: &str) -> Result<Words, String> {
+    known_uses(text, &["client_auth", "subject", "actor", "none"])
+}
+
+fn known_uses(text: &str, known: &[&str]) -> Result<Words, String> {
+    let words = parse_words(text)?;
+    let unknown = words
+        .clone()
+        .into_vec()
+        .into_iter()
+        .find(|word| !known.contains(&word.as_str()));
+    match unknown {
+        None => Ok(words),
+        Some(word) => Err(format!("{word:?} is not one of {}", known.join(", "))),
+    }
 }
 
 /// What its tokens must be.
@@ -96,9 +118,9 @@ pub(super) struct TokenArgs {
     /// How long its tokens may live (15m, 1h) [default: 1h]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     max_lifetime: Option<u64>,
-    /// A `typ` that its tokens may have, 'none' for tokens without; may be repeated [default: JWT]
-    #[arg(long = "typ", value_name = "TYPE")]
-    types: Vec<String>,
+    /// The `typ` values that its tokens may have, 'none' for tokens without (`a,b`, `"a b"`, or repeat the option) [default: JWT]
+    #[arg(long = "typ", value_name = "TYPES", value_parser = parse_words)]
+    types: Vec<Words>,
     /// Take each token once: it must have a `jti` (the default)
     #[arg(long, conflicts_with = "reusable")]
     single_use: bool,
@@ -130,10 +152,9 @@ impl TokenArgs {
             (None, Some(url)) => Some(json!({ "type": "jwks_uri", "url": url })),
             (None, None) => None,
         };
-        let types: Vec<&str> = self
-            .types
-            .iter()
-            .map(|typ| if typ == "none" { "" } else { typ })
+        let types: Vec<String> = all_of(&self.types)
+            .into_iter()
+            .map(|typ| if typ == "none" { String::new() } else { typ })
             .collect();
         let jti = match (self.single_use, self.reusable) {
             (true, _) => Some(json!("single-use")),
@@ -196,16 +217,23 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     match command {
         Command::Add(args) => add(args, session).await,
         Command::List(page) => {
-            let answer = session
-                .admin()?
-                .list(&["trusted-issuers"], Query::default(), &page)
-                .await?;
-            let table = table(&answer);
-            session.list(
-                &answer,
-                &table,
-                "No issuer is trusted. Next: firman trusted-issuer add NAME --preset kubernetes --iss URL --trust client_auth",
-            )
+            let listing = Listing {
+                path: &["trusted-issuers"],
+                filter: Query::default(),
+                page: &page,
+                columns: &["NAME", "URL", "TRUSTED WITH", "TOKENS", "KEYS"],
+                nothing: "No issuer is trusted. Next: firman trusted-issuer add NAME --preset kubernetes --iss URL --trust client_auth",
+            };
+            let row = |trusted: &Value| {
+                vec![
+                    text(trusted, "name"),
+                    text(trusted, "url"),
+                    trusted_with(trusted),
+                    text(trusted, "jti"),
+                    keys(trusted),
+                ]
+            };
+            session.list_pages(listing, row).await
         }
         Command::Show { name } => {
             let trusted = session
@@ -229,6 +257,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 }
 
 async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let trust = all_of(&args.trust);
     let documented = args.preset.map(Platform::documented);
     let (name, url) = if args.target.contains("://") {
         (named_after(&args.target)?, Some(args.target.clone()))
@@ -257,7 +286,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     }
     body.insert("name".to_owned(), json!(name));
     body.insert("url".to_owned(), json!(url));
-    body.insert("trust".to_owned(), json!(args.trust));
+    body.insert("trust".to_owned(), json!(trust));
     body.extend(args.tokens.members()?);
     let trusted = session
         .admin()?
@@ -267,7 +296,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if let Some(documented) = documented {
         session.printer.hint(documented.note);
     }
-    if args.trust.iter().any(|using| using == "client_auth") {
+    if trust.iter().any(|using| using == "client_auth") {
         session.printer.next(&format!(
             "firman credential add AGENT --federated {name} --subject SUBJECT"
         ));
@@ -294,11 +323,13 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         body.insert("keys".to_owned(), json!({ "type": "discovery" }));
     }
     if !args.trust.is_empty() {
-        let has_none = args.trust.iter().any(|using| using == "none");
-        if has_none && args.trust.len() > 1 {
-            return Err(CliError::usage("--trust none stands alone"));
+        let mut trust = all_of(&args.trust);
+        if trust.iter().any(|using| using == "none") {
+            if trust.len() > 1 {
+                return Err(CliError::usage("--trust none stands alone"));
+            }
+            trust.clear();
         }
-        let trust: &[String] = if has_none { &[] } else { &args.trust };
         body.insert("trust".to_owned(), json!(trust));
     }
     if body.is_empty() {
@@ -309,20 +340,6 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         .edit(&["trusted-issuers", &args.name], |_| Ok(body.clone()))
         .await?;
     print(&trusted, session)
-}
-
-fn table(answer: &Value) -> Table {
-    let mut table = Table::new(&["NAME", "URL", "TRUSTED WITH", "TOKENS", "KEYS"]);
-    for trusted in items(answer, "items") {
-        table.row([
-            text(trusted, "name"),
-            text(trusted, "url"),
-            trusted_with(trusted),
-            text(trusted, "jti"),
-            keys(trusted),
-        ]);
-    }
-    table
 }
 
 fn trusted_with(trusted: &Value) -> String {

@@ -16,11 +16,12 @@ use crate::domain::id::AgentId;
 use crate::domain::name::Name;
 use crate::domain::text;
 use crate::ports::time::{UnixMillis, UnixTime};
-use crate::store::AgentFilter;
+use crate::store::{AgentFilter, Among, HeldBy};
 
 use super::change::{Change, Touches};
 use super::credentials::NewCredential;
 use super::directory::{Difference, Directory, known_name};
+use super::explain::Through;
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
 
@@ -79,10 +80,34 @@ pub struct AgentQuery {
     pub status: Option<String>,
     /// Name of a group they are in.
     pub group: Option<String>,
-    /// Name of a role given to them directly.
+    /// Name of a role that they hold.
     pub role: Option<String>,
+    /// Only those that the role was given to directly; else also those that hold it through a group.
+    pub direct: bool,
     /// Part of the name.
     pub search: Option<String>,
+}
+
+impl AgentQuery {
+    /// What the items of its pages are found again by.
+    #[must_use]
+    pub fn order(&self) -> AgentOrder {
+        if self.group.is_some() || self.role.is_some() {
+            AgentOrder::Id
+        } else {
+            AgentOrder::Name
+        }
+    }
+}
+
+/// The order of a list of agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentOrder {
+    /// By name: all agents.
+    Name,
+    /// By id, which is the order in which they were registered: those of a group or a role, so that a page
+    /// costs the same however many other agents there are.
+    Id,
 }
 
 /// An agent as it is shown.
@@ -94,6 +119,8 @@ pub struct AgentView {
     pub groups: Vec<Name>,
     /// Names of the roles given to it directly, sorted.
     pub roles: Vec<Name>,
+    /// Every role that it holds, as often as there are ways to it, sorted.
+    pub effective: Vec<Through>,
 }
 
 /// An agent as it is shown alone.
@@ -245,7 +272,8 @@ impl Issuer {
         })
     }
 
-    /// Agents by name, those after `after`.
+    /// Agents in the order of the query, those after `after`: a name or an id, as
+    /// [`AgentQuery::order`] says.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for a filter that no agent can match.
@@ -255,29 +283,47 @@ impl Issuer {
         after: Option<&str>,
         limit: i64,
     ) -> Result<Page<AgentView>, IssuerError> {
-        let status = query.status.as_deref().map(known_status).transpose()?;
-        let name_contains = query.search.as_deref().map(parse_search).transpose()?;
+        let filter = AgentFilter {
+            status: query.status.as_deref().map(known_status).transpose()?,
+            name_contains: query.search.as_deref().map(parse_search).transpose()?,
+        };
+        if query.direct && query.role.is_none() {
+            return Err(Invalid::new("direct", "narrows `role`; name a role with it").into());
+        }
         let (mut tx, _) = self.read().await?;
         let directory = Directory::load(&mut tx, &self.id).await?;
         let group = query
             .group
-            .clone()
-            .map(|name| directory.group_ids(&[name]))
-            .transpose()
-            .map_err(|invalid| as_filter("group", invalid))?;
+            .as_deref()
+            .map(|name| directory.group_named("group", name))
+            .transpose()?;
         let role = query
             .role
-            .clone()
-            .map(|name| directory.role_ids(&[name]))
-            .transpose()
-            .map_err(|invalid| as_filter("role", invalid))?;
-        let filter = AgentFilter {
-            status,
-            group: group.and_then(|ids| ids.into_iter().next()),
-            role: role.and_then(|ids| ids.into_iter().next()),
-            name_contains,
+            .as_deref()
+            .map(|name| directory.role_named("role", name))
+            .transpose()?;
+        let passing = match role {
+            Some(role) if !query.direct => directory.groups_passing(role),
+            Some(_) | None => Vec::new(),
         };
-        let agents = tx.agents_page(&self.id, &filter, after, limit + 1).await?;
+        let held = role.map(|role| HeldBy {
+            role: &role.id,
+            groups: &passing,
+        });
+        let among = match (group, held) {
+            (None, None) => None,
+            (Some(group), None) => Some(Among::Group(&group.id)),
+            (None, Some(held)) => Some(Among::Role(held)),
+            (Some(group), Some(held)) => Some(Among::Both(&group.id, held)),
+        };
+        let agents = match among {
+            None => tx.agents_page(&self.id, &filter, after, limit + 1).await?,
+            Some(among) => {
+                let after = after.map(AgentId::from_text);
+                tx.agents_among(&self.id, among, &filter, (after.as_ref(), limit + 1))
+                    .await?
+            }
+        };
         tx.rollback().await?;
         Ok(Page::cut(
             agents
@@ -528,6 +574,7 @@ impl AgentView {
         Self {
             groups: directory.group_names(&agent.groups),
             roles: directory.role_names(&agent.roles),
+            effective: directory.ways(&agent),
             agent,
         }
     }
@@ -620,8 +667,4 @@ fn parse_search(text: &str) -> Result<String, Invalid> {
         "search",
         "is looked for in names, which are made of a-z, 0-9, '-' and '.'",
     ))
-}
-
-fn as_filter(field: &'static str, invalid: Invalid) -> Invalid {
-    Invalid::new(field, invalid.problem)
 }

@@ -5,15 +5,18 @@ use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS, chain_hash};
 use crate::domain::id::AgentId;
 use crate::domain::text;
 use crate::ports::time::UnixMillis;
-use crate::store::AuditFilter;
-use crate::store::StoreError;
+use crate::store::{AuditFilter, StoreError, Tx};
 
 use super::directory::known_name;
-use super::page::Page;
 use super::{Issuer, IssuerError};
 
 /// Entries read at once when the chain is checked.
 const VERIFY_BATCH: i64 = 500;
+/// Entries that one call reads at most where no index leads to those that are looked for.
+const WINDOW: i64 = 50_000;
+/// How far the clocks of processes that write to one audit may be apart, in milliseconds: entries are in the
+/// order of their times but for that.
+const CLOCK_DIFFERENCE_MILLIS: i64 = 3_600_000;
 /// Longest text that is looked for.
 const FILTER_MAX_CHARS: usize = 256;
 
@@ -26,12 +29,36 @@ pub struct AuditQuery {
     pub agent: Option<String>,
     /// The `jti` of the token concerned.
     pub token_id: Option<String>,
-    /// Who did it.
+    /// Who did it: `administrator:NAME`, `agent:NAME`, `system`, `unknown`, or the bare name of an
+    /// administrator or agent.
     pub actor: Option<String>,
+    /// What it was done to, such as `role:reader`.
+    pub target: Option<String>,
     /// From this second on.
     pub since: Option<i64>,
     /// Before this second.
     pub until: Option<i64>,
+}
+
+/// Audit entries, the newest first.
+#[derive(Clone, Debug)]
+pub struct AuditPage {
+    /// The entries.
+    pub entries: Vec<AuditEntry>,
+    /// All entries from this number on were looked at; those before it are the next page. `None`: nothing
+    /// is left to look at.
+    pub next_before: Option<i64>,
+}
+
+/// Audit entries, the oldest first.
+#[derive(Clone, Debug)]
+pub struct AuditTail {
+    /// The entries.
+    pub entries: Vec<AuditEntry>,
+    /// All entries up to this number were looked at.
+    pub after: i64,
+    /// True when that is the newest.
+    pub is_caught_up: bool,
 }
 
 /// What a check of the chain found.
@@ -64,7 +91,8 @@ impl BadEntry {
 }
 
 impl Issuer {
-    /// Audit entries, the newest first, those before entry `before`.
+    /// Audit entries, the newest first, those before entry `before`. Where no index leads to them, no more
+    /// than a part of the audit is looked at, so that a page may be short although there are more.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for a filter that no entry can match, [`IssuerError::NotFound`] for an
@@ -74,19 +102,107 @@ impl Issuer {
         query: &AuditQuery,
         before: Option<i64>,
         limit: i64,
-    ) -> Result<Page<AuditEntry>, IssuerError> {
-        let event = query.event.as_deref().map(parse_event).transpose()?;
-        let token_id = query
-            .token_id
-            .as_deref()
-            .map(|id| text::line("token_id", id, FILTER_MAX_CHARS))
-            .transpose()?;
-        let actor = query
-            .actor
-            .as_deref()
-            .map(|actor| text::line("actor", actor, FILTER_MAX_CHARS))
-            .transpose()?;
+    ) -> Result<AuditPage, IssuerError> {
         let (mut tx, _) = self.read().await?;
+        let filter = self.audit_filter(&mut tx, query).await?;
+        let floor = if filter.has_index() {
+            0
+        } else {
+            let before = match before {
+                Some(before) => before,
+                None => self.newest_entry(&mut tx).await? + 1,
+            };
+            (before - 1 - WINDOW).max(0)
+        };
+        let mut entries = tx
+            .audit_page(&self.id, &filter, (floor, before), limit + 1)
+            .await?;
+        let most = usize::try_from(limit).unwrap_or(0);
+        let next_before = if entries.len() > most {
+            entries.truncate(most);
+            entries.last().map(|entry| entry.seq)
+        } else if floor > 0 && !self.all_are_older(&mut tx, floor, &filter).await? {
+            Some(floor + 1)
+        } else {
+            None
+        };
+        tx.rollback().await?;
+        Ok(AuditPage {
+            entries,
+            next_before,
+        })
+    }
+
+    /// Audit entries as they come: those after entry `after`, the oldest first; without `after` none, but
+    /// the number of the newest, to go on from.
+    ///
+    /// # Errors
+    /// As [`Issuer::audit`].
+    pub async fn audit_tail(
+        &self,
+        query: &AuditQuery,
+        after: Option<i64>,
+        limit: i64,
+    ) -> Result<AuditTail, IssuerError> {
+        let (mut tx, _) = self.read().await?;
+        let filter = self.audit_filter(&mut tx, query).await?;
+        let newest = self.newest_entry(&mut tx).await?;
+        let after = after.map_or(newest, |after| after.clamp(0, newest));
+        let last = newest.min(after + WINDOW);
+        let entries = tx
+            .audit_following(&self.id, &filter, (after, last), limit)
+            .await?;
+        tx.rollback().await?;
+        let is_full = entries.len() as i64 == limit;
+        let after = match entries.last() {
+            Some(entry) if is_full => entry.seq,
+            Some(_) | None => last,
+        };
+        Ok(AuditTail {
+            entries,
+            after,
+            is_caught_up: after == newest,
+        })
+    }
+
+    async fn newest_entry(&self, tx: &mut Tx) -> Result<i64, IssuerError> {
+        let head = tx.head(&self.id).await?;
+        Ok(head.map_or(0, |head| head.seq))
+    }
+
+    /// Whether entry `seq` and those before it are older than all that are looked for.
+    async fn all_are_older(
+        &self,
+        tx: &mut Tx,
+        seq: i64,
+        filter: &AuditFilter,
+    ) -> Result<bool, IssuerError> {
+        let Some(since) = filter.since else {
+            return Ok(false);
+        };
+        let entry = tx.audit_from(&self.id, seq - 1, 1).await?.pop();
+        Ok(entry.is_some_and(|entry| {
+            entry.draft.at.0 < since.0.saturating_sub(CLOCK_DIFFERENCE_MILLIS)
+        }))
+    }
+
+    async fn audit_filter(
+        &self,
+        tx: &mut Tx,
+        query: &AuditQuery,
+    ) -> Result<AuditFilter, IssuerError> {
+        let line = |field, text: &Option<String>| {
+            let text = text.as_deref();
+            text.map(|text| text::line(field, text, FILTER_MAX_CHARS))
+                .transpose()
+        };
+        let event = query.event.as_deref().map(parse_event).transpose()?;
+        let token_id = line("token_id", &query.token_id)?;
+        let target = line("target", &query.target)?;
+        let actor = match line("actor", &query.actor)? {
+            Some(text) => Some(self.actor_named(tx, text).await?),
+            None => None,
+        };
         let agent: Option<AgentId> = match &query.agent {
             Some(name) => {
                 let name = known_name("agent", name)?;
@@ -99,21 +215,51 @@ impl Issuer {
             }
             None => None,
         };
-        let filter = AuditFilter {
+        // A token is issued by its agent, and is about a subject: an agent's, or one from outside.
+        let may_be_subject = match target.as_deref() {
+            Some(target) if target.starts_with("user:") => true,
+            Some(target) => tx.agent_name_by_subject(&self.id, target).await?.is_some(),
+            None => false,
+        };
+        let is_agents = actor
+            .as_deref()
+            .is_some_and(|actor| actor.starts_with("agent:"));
+        let without_tokens =
+            (target.is_some() && !may_be_subject) || (actor.is_some() && !is_agents);
+        let millis = |seconds: i64| UnixMillis(seconds.saturating_mul(1000));
+        Ok(AuditFilter {
             event,
             agent,
             token_id,
             actor,
-            since: query
-                .since
-                .map(|seconds| UnixMillis(seconds.saturating_mul(1000))),
-            until: query
-                .until
-                .map(|seconds| UnixMillis(seconds.saturating_mul(1000))),
+            target,
+            without_tokens,
+            since: query.since.map(millis),
+            until: query.until.map(millis),
+        })
+    }
+
+    /// An actor as entries have it. A bare name is that of an administrator or of an agent.
+    async fn actor_named(&self, tx: &mut Tx, text: String) -> Result<String, IssuerError> {
+        if text.contains(':') || ["system", "unknown"].contains(&text.as_str()) {
+            return Ok(text);
+        }
+        let administrators = tx.administrators(&self.id).await?;
+        let is_administrator = administrators
+            .iter()
+            .any(|known| known.name.as_str() == text);
+        let is_agent = tx.agent_by_name(&self.id, &text).await?.is_some();
+        let problem = match (is_administrator, is_agent) {
+            (true, false) => return Ok(format!("administrator:{text}")),
+            (false, true) => return Ok(format!("agent:{text}")),
+            (true, true) => format!(
+                "'{text}' is an administrator and an agent; name administrator:{text} or agent:{text}"
+            ),
+            (false, false) => format!(
+                "there is no administrator and no agent '{text}'; an actor is administrator:NAME, agent:NAME, system or unknown"
+            ),
         };
-        let entries = tx.audit_page(&self.id, &filter, before, limit + 1).await?;
-        tx.rollback().await?;
-        Ok(Page::cut(entries, limit))
+        Err(Invalid::new("actor", problem).into())
     }
 
     /// Reads the whole chain and checks each entry against its hash and its predecessor, up to the

@@ -263,7 +263,7 @@ impl Issuer {
             ..AuditFilter::default()
         };
         let entries = tx
-            .audit_page(&self.id, &filter, None, TOKENS_LOOKED_AT)
+            .audit_page(&self.id, &filter, (0, None), TOKENS_LOOKED_AT)
             .await?;
         let mut ends: Vec<UnixTime> = entries
             .iter()

@@ -19,6 +19,7 @@ use crate::domain::settings::IssuerSettings;
 use crate::store::{StoreError, Tx};
 
 use super::IssuerError;
+use super::explain::Through;
 use super::mint::TOKEN_MAX_BYTES;
 
 /// Header and signature of a token in base64url, and what of the claims is the same for every agent
@@ -59,6 +60,54 @@ impl Directory {
                 .find(|role| role.name.as_str() == name)
                 .map(|role| role.id.clone())
         })
+    }
+
+    /// A group by its name; `field` is what a refusal names.
+    pub(crate) fn group_named(&self, field: &'static str, name: &str) -> Result<&Group, Invalid> {
+        let name = Name::parse(name).map_err(|invalid| Invalid::new(field, invalid.problem))?;
+        let found = self.groups.iter().find(|group| group.name == name);
+        found.ok_or_else(|| unknown(field, "group", &name))
+    }
+
+    /// A role by its name; `field` is what a refusal names.
+    pub(crate) fn role_named(&self, field: &'static str, name: &str) -> Result<&Role, Invalid> {
+        let name = Name::parse(name).map_err(|invalid| Invalid::new(field, invalid.problem))?;
+        let found = self.roles.iter().find(|role| role.name == name);
+        found.ok_or_else(|| unknown(field, "role", &name))
+    }
+
+    /// The groups that pass a role on to their members.
+    pub(crate) fn groups_passing(&self, role: &Role) -> Vec<GroupId> {
+        let passing = self
+            .groups
+            .iter()
+            .filter(|group| group.roles.contains(&role.id));
+        passing.map(|group| group.id.clone()).collect()
+    }
+
+    /// Every role of an agent, as often as there are ways to it, by name; a direct one first.
+    pub(crate) fn ways(&self, agent: &Agent) -> Vec<Through> {
+        let way = |id: &RoleId, group: Option<&Group>| {
+            let role = self.roles.iter().find(|role| role.id == *id)?;
+            Some(Through {
+                role: role.name.clone(),
+                group: group.map(|group| group.name.clone()),
+            })
+        };
+        let direct = agent.roles.iter().filter_map(|id| way(id, None));
+        let of_agent = self
+            .groups
+            .iter()
+            .filter(|group| agent.groups.contains(&group.id));
+        let passed = of_agent.flat_map(|group| {
+            group
+                .roles
+                .iter()
+                .filter_map(move |id| way(id, Some(group)))
+        });
+        let mut ways: Vec<Through> = direct.chain(passed).collect();
+        ways.sort_by(|a, b| (&a.role, &a.group).cmp(&(&b.role, &b.group)));
+        ways
     }
 
     pub(crate) fn group_names(&self, ids: &[GroupId]) -> Vec<Name> {
@@ -189,14 +238,18 @@ fn ids<T: Ord>(
             Invalid::new(field, format!("holds a name that {}", invalid.problem))
         })?;
         let Some(id) = find(name.as_str()) else {
-            return Err(Invalid::new(
-                field,
-                format!("there is no {noun} '{name}'; make it with: firman {noun} add {name}"),
-            ));
+            return Err(unknown(field, noun, &name));
         };
         found.insert(id);
     }
     Ok(found.into_iter().collect())
+}
+
+fn unknown(field: &'static str, noun: &str, name: &Name) -> Invalid {
+    Invalid::new(
+        field,
+        format!("there is no {noun} '{name}'; make it with: firman {noun} add {name}"),
+    )
 }
 
 fn sorted(names: impl Iterator<Item = Name>) -> Vec<Name> {

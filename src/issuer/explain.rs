@@ -65,6 +65,8 @@ pub struct ExplainedResource {
     pub granted: Vec<ExplainedScope>,
     /// The scopes of the resource that are not granted.
     pub not_granted: Vec<Scope>,
+    /// Why a request that names the resource, with the scopes asked for, gets no token.
+    pub refusal: Option<Refusal>,
 }
 
 /// One granted scope.
@@ -112,11 +114,22 @@ impl Issuer {
             Some(text) => Some(asked_resource(text, &policy)?),
         };
 
+        let answer_to = |audience: Option<String>| {
+            let request = ClientCredentialsRequest {
+                audience,
+                scopes: scopes.clone(),
+                expires_in: None,
+            };
+            self.answer(&agent, &request, &policy, now)
+        };
         let held = held_roles(&agent, &policy);
         let mut resources: Vec<ExplainedResource> = policy
             .resources
             .values()
-            .map(|resource| explain_resource(resource, &held))
+            .map(|resource| {
+                let named = Some(resource.identifier.as_str().to_owned());
+                explain_resource(resource, &held, answer_to(named).err())
+            })
             .filter(|explained| {
                 !explained.through.is_empty()
                     || asked.is_some_and(|asked| asked.name == explained.resource)
@@ -124,33 +137,10 @@ impl Issuer {
             .collect();
         resources.sort_by(|a, b| a.resource.cmp(&b.resource));
 
-        let request = ClientCredentialsRequest {
-            audience: asked.map_or_else(
-                || query.resource.clone(),
-                |resource| Some(resource.identifier.as_str().to_owned()),
-            ),
-            scopes,
-            expires_in: None,
-        };
-        let outcome = match inactive(&agent, now) {
-            Some(refusal) => Err(refusal),
-            None => decide(&agent, &request, &policy).map_err(Refusal::from),
-        };
-        let minted = outcome.and_then(|decision| {
-            let Decision { target, scopes, .. } = decision;
-            let claims = agent_claims(&self.url, &agent, &policy, &target.audience, &scopes);
-            match check_length(&claims, &target, now) {
-                Err(error @ MintError::TooLong(_)) => Err(Refusal {
-                    error: "invalid_request",
-                    description: error.to_string(),
-                }),
-                // No key, say, is no property of the agent: readiness tells it.
-                Ok(())
-                | Err(MintError::NoKey(_) | MintError::Sign(_) | MintError::SelfCheck(_)) => {
-                    Ok(claims)
-                }
-            }
-        });
+        let minted = answer_to(asked.map_or_else(
+            || query.resource.clone(),
+            |resource| Some(resource.identifier.as_str().to_owned()),
+        ));
         let (claims, refusal) = match minted {
             Ok(claims) => (Some(shown(&claims)?), None),
             Err(refusal) => (None, Some(refusal)),
@@ -163,6 +153,31 @@ impl Issuer {
             refusal,
             delegations,
         })
+    }
+
+    /// The token endpoint's decision at `now`: the claims, or why there is no token.
+    fn answer(
+        &self,
+        agent: &Agent,
+        request: &ClientCredentialsRequest,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> Result<TokenClaims, Refusal> {
+        if let Some(refusal) = inactive(agent, now) {
+            return Err(refusal);
+        }
+        let Decision { target, scopes, .. } = decide(agent, request, policy)?;
+        let claims = agent_claims(&self.url, agent, policy, &target.audience, &scopes);
+        match check_length(&claims, &target, now) {
+            Err(error @ MintError::TooLong(_)) => Err(Refusal {
+                error: "invalid_request",
+                description: error.to_string(),
+            }),
+            // No key, say, is no property of the agent: readiness tells it.
+            Ok(()) | Err(MintError::NoKey(_) | MintError::Sign(_) | MintError::SelfCheck(_)) => {
+                Ok(claims)
+            }
+        }
     }
 
     /// An agent and those of its delegations that hold at `now`.
@@ -218,7 +233,11 @@ fn asked_resource<'p>(text: &str, policy: &'p Policy) -> Result<&'p Resource, Is
         .ok_or_else(|| IssuerError::not_found("resource", text))
 }
 
-fn explain_resource(resource: &Resource, held: &[HeldRole<'_>]) -> ExplainedResource {
+fn explain_resource(
+    resource: &Resource,
+    held: &[HeldRole<'_>],
+    refusal: Option<Refusal>,
+) -> ExplainedResource {
     let given: Vec<(Through, Scopes)> = held
         .iter()
         .filter_map(|held| {
@@ -253,6 +272,7 @@ fn explain_resource(resource: &Resource, held: &[HeldRole<'_>]) -> ExplainedReso
             .into_iter()
             .map(|explained| explained.scope)
             .collect(),
+        refusal,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::group::Group;
 use crate::domain::id::GroupId;
 use crate::domain::name::Name;
 use crate::domain::text;
-use crate::store::AgentFilter;
+use crate::store::{AgentFilter, Among};
 
 use super::agents::target as agent_target;
 use super::change::{Change, Touches};
@@ -129,18 +129,30 @@ impl Issuer {
         })
     }
 
-    /// Groups by name, those after `after`.
+    /// Groups by name, those after `after`; with `role` only those that pass the role of that name on.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`IssuerError::Invalid`] for a role that there is not.
     pub async fn groups(
         &self,
+        role: Option<&str>,
         after: Option<&str>,
         limit: i64,
     ) -> Result<Page<GroupView>, IssuerError> {
         let (mut tx, _) = self.read().await?;
         let directory = Directory::load(&mut tx, &self.id).await?;
-        let groups = tx.groups_page(&self.id, after, limit + 1).await?;
+        let groups = match role {
+            None => tx.groups_page(&self.id, after, limit + 1).await?,
+            Some(role) => {
+                let role = directory.role_named("role", role)?;
+                let passing = directory.groups.iter().filter(|group| {
+                    group.roles.contains(&role.id)
+                        && after.is_none_or(|after| group.name.as_str() > after)
+                });
+                let most = usize::try_from(limit + 1).unwrap_or(0);
+                passing.take(most).cloned().collect()
+            }
+        };
         tx.rollback().await?;
         let views = groups.into_iter().map(|group| GroupView {
             roles: directory.role_names(&group.roles),
@@ -218,11 +230,7 @@ impl Issuer {
             )));
         }
         let directory = Directory::load(&mut change.tx, &self.id).await?;
-        let filter = AgentFilter {
-            group: Some(before.id.clone()),
-            ..AgentFilter::default()
-        };
-        self.detach_agents(&mut change, &directory, &filter, |agent| {
+        self.detach_agents(&mut change, &directory, Among::Group(&before.id), |agent| {
             agent.groups.retain(|id| *id != before.id)
         })
         .await?;
@@ -236,17 +244,18 @@ impl Issuer {
         self.finish(change).await
     }
 
-    /// Applies `detach` to every agent that the filter finds, each with its audit entry.
+    /// Applies `detach` to each of those agents, each with its audit entry.
     pub(super) async fn detach_agents(
         &self,
         change: &mut Change,
         directory: &Directory,
-        filter: &AgentFilter<'_>,
+        among: Among<'_>,
         detach: impl Fn(&mut Agent),
     ) -> Result<(), IssuerError> {
+        let all = AgentFilter::default();
         let agents = change
             .tx
-            .agents_page(&self.id, filter, None, FORCED_REMOVAL_MAX + 1)
+            .agents_among(&self.id, among, &all, (None, FORCED_REMOVAL_MAX + 1))
             .await?;
         if agents.len() as i64 > FORCED_REMOVAL_MAX {
             return Err(IssuerError::Conflict(format!(

@@ -110,7 +110,7 @@ impl Issuer {
             .map_or(Ok(Profile::Generic), parse_profile)?;
         let identifier = parse_identifier(new.identifier.as_deref(), profile)?;
         check_audience(&identifier, profile)?;
-        let scopes = parse_scope_names(&new.scopes)?;
+        let scopes = parse_scope_names(&new.scopes, &Scopes::new())?;
         let algorithm = new
             .algorithm
             .as_deref()
@@ -423,7 +423,7 @@ fn apply(
         resource.description = text::line("description", description, DESCRIPTION_MAX_CHARS)?;
     }
     if let Some(scopes) = &changes.scopes {
-        resource.scopes = parse_scope_names(scopes)?;
+        resource.scopes = parse_scope_names(scopes, &resource.scopes)?;
     }
     if let Some(lifetime) = changes.lifetime {
         resource.lifetime = lifetime
@@ -549,7 +549,9 @@ fn parse_algorithm(text: &str, profile: Profile) -> Result<SigningAlgorithm, Inv
     })
 }
 
-fn parse_scope_names(names: &[String]) -> Result<Scopes, Invalid> {
+/// Reads the names of a resource's scopes; `known` are those that it has already. RFC 6749 §3.3 allows a
+/// comma in a name, but lists of scopes are typed with commas: a new name has none, an old one stays.
+fn parse_scope_names(names: &[String], known: &Scopes) -> Result<Scopes, Invalid> {
     let mut scopes = Scopes::new();
     for name in names {
         let scope = Scope::parse(name).map_err(|invalid| {
@@ -560,6 +562,14 @@ fn parse_scope_names(names: &[String]) -> Result<Scopes, Invalid> {
                 "scopes",
                 format!(
                     "holds '{scope}', which OpenID Connect defines and which needs no grant; leave it out"
+                ),
+            ));
+        }
+        if scope.as_str().contains(',') && !known.contains(&scope) {
+            return Err(Invalid::new(
+                "scopes",
+                format!(
+                    "holds '{scope}': a scope name must not contain a comma, which separates scopes in lists"
                 ),
             ));
         }

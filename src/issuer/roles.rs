@@ -15,7 +15,7 @@ use crate::domain::resource::{Identifier, Resource};
 use crate::domain::role::{Grant, GrantedScopes, Role};
 use crate::domain::scope::{SCOPES_MAX, Scope, Scopes, join_scopes};
 use crate::domain::text;
-use crate::store::AgentFilter;
+use crate::store::{Among, HeldBy};
 
 use super::change::{Change, Touches};
 use super::directory::{Difference, Directory, known_name};
@@ -130,18 +130,34 @@ impl Issuer {
         Ok(RoleView::of(role, &directory))
     }
 
-    /// Roles by name, those after `after`.
+    /// Roles by name, those after `after`; with `resource`, a name or identifier, only those that grant it.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`IssuerError::Invalid`] for a resource that there is not.
     pub async fn roles(
         &self,
+        resource: Option<&str>,
         after: Option<&str>,
         limit: i64,
     ) -> Result<Page<RoleView>, IssuerError> {
         let (mut tx, _) = self.read().await?;
         let directory = Directory::load(&mut tx, &self.id).await?;
-        let roles = tx.roles_page(&self.id, after, limit + 1).await?;
+        let roles = match resource {
+            None => tx.roles_page(&self.id, after, limit + 1).await?,
+            Some(text) => {
+                let resource = directory
+                    .resource(text)
+                    .ok_or_else(|| unknown_resource("resource", text))?;
+                let granting = directory.roles.iter().filter(|role| {
+                    role.grants
+                        .iter()
+                        .any(|grant| grant.resource == resource.id)
+                        && after.is_none_or(|after| role.name.as_str() > after)
+                });
+                let most = usize::try_from(limit + 1).unwrap_or(0);
+                granting.take(most).cloned().collect()
+            }
+        };
         tx.rollback().await?;
         Ok(Page::cut(
             roles
@@ -220,11 +236,11 @@ impl Issuer {
             )));
         }
         let directory = Directory::load(&mut change.tx, &self.id).await?;
-        let filter = AgentFilter {
-            role: Some(before.id.clone()),
-            ..AgentFilter::default()
+        let given = HeldBy {
+            role: &before.id,
+            groups: &[],
         };
-        self.detach_agents(&mut change, &directory, &filter, |agent| {
+        self.detach_agents(&mut change, &directory, Among::Role(given), |agent| {
             agent.roles.retain(|id| *id != before.id)
         })
         .await?;

@@ -21,10 +21,23 @@ pub struct AuditFilter {
     pub token_id: Option<String>,
     /// By this actor, such as `administrator:bootstrap`.
     pub actor: Option<String>,
+    /// About this object, such as `role:reader`.
+    pub target: Option<String>,
+    /// Only entries that are not the issue of a token: actors and targets of those have an index.
+    pub without_tokens: bool,
     /// At or after this time.
     pub since: Option<UnixMillis>,
     /// Before this time.
     pub until: Option<UnixMillis>,
+}
+
+impl AuditFilter {
+    /// Whether an index leads to the entries; else a page reads past those that it leaves out.
+    #[must_use]
+    pub fn has_index(&self) -> bool {
+        let is_registrys = self.without_tokens && (self.target.is_some() || self.actor.is_some());
+        self.token_id.is_some() || self.agent.is_some() || is_registrys
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -83,9 +96,9 @@ macro_rules! select_audit {
 macro_rules! select_matching {
     ($agent_and_token:literal) => {
         select_audit!(concat!(
-            "WHERE issuer_id = $1 AND seq < $2 AND ($3 IS NULL OR event = $3) AND ",
+            "WHERE issuer_id = $1 AND seq < $2 AND seq > $11 AND ($3 IS NULL OR event = $3) AND ",
             $agent_and_token,
-            " AND ($6 IS NULL OR actor = $6) AND at_ms >= $7 AND at_ms < $8 "
+            " AND ($6 IS NULL OR actor = $6) AND ($10 IS NULL OR target = $10) AND at_ms >= $7 AND at_ms < $8 "
         ))
     };
 }
@@ -123,6 +136,24 @@ const PAGE_BY_TOKENS_OF_AGENT: &str = concat!(
 const PAGE_BY_TOKEN: &str = concat!(
     select_matching!("($4 IS NULL OR agent_id = $4) AND token_id = $5"),
     "ORDER BY seq DESC LIMIT $9"
+);
+// Of what is not the issue of a token, actors and targets have an index.
+const PAGE_BY_TARGET: &str = concat!(
+    select_matching!(
+        "target = $10 AND event NOT IN ('token.issued', 'id_token.issued') AND $4 IS NULL AND $5 IS NULL"
+    ),
+    "ORDER BY seq DESC LIMIT $9"
+);
+const PAGE_BY_ACTOR: &str = concat!(
+    select_matching!(
+        "actor = $6 AND event NOT IN ('token.issued', 'id_token.issued') AND $4 IS NULL AND $5 IS NULL"
+    ),
+    "ORDER BY seq DESC LIMIT $9"
+);
+const FOLLOWING: &str = select_audit!(
+    "WHERE issuer_id = $1 AND seq > $2 AND seq <= $11 AND ($3 IS NULL OR event = $3) \
+     AND ($4 IS NULL OR agent_id = $4) AND ($5 IS NULL OR token_id = $5) AND ($6 IS NULL OR actor = $6) \
+     AND ($10 IS NULL OR target = $10) AND at_ms >= $7 AND at_ms < $8 ORDER BY seq LIMIT $9"
 );
 const ISSUED: &str = select_audit!(
     "WHERE issuer_id = $1 AND token_id = $2 AND event IN ('token.issued', 'id_token.issued') ORDER BY seq LIMIT 1"
@@ -180,7 +211,8 @@ impl Tx {
         }
     }
 
-    /// The last `limit` entries that the filter takes, numbered below `before`, newest first.
+    /// The last `limit` entries that the filter takes, numbered below `before` and above `floor`, newest
+    /// first.
     ///
     /// # Errors
     /// Any [`StoreError`]; the transaction is over then.
@@ -188,18 +220,50 @@ impl Tx {
         &mut self,
         issuer: &IssuerId,
         filter: &AuditFilter,
-        before: Option<i64>,
+        (floor, before): (i64, Option<i64>),
         limit: i64,
     ) -> Result<Vec<AuditEntry>, StoreError> {
         let sql = match (&filter.agent, &filter.token_id) {
             (_, Some(_)) => PAGE_BY_TOKEN,
             (Some(_), None) if filter.event.is_some_and(is_issuance) => PAGE_BY_TOKENS_OF_AGENT,
             (Some(_), None) => PAGE_BY_AGENT,
+            (None, None) if filter.without_tokens && filter.target.is_some() => PAGE_BY_TARGET,
+            (None, None) if filter.without_tokens && filter.actor.is_some() => PAGE_BY_ACTOR,
             (None, None) => PAGE,
         };
+        let before = before.unwrap_or(i64::MAX);
+        self.matching(sql, issuer, filter, [before, floor, limit])
+            .await
+    }
+
+    /// The first `limit` entries that the filter takes, numbered above `after` and up to `last`, oldest
+    /// first.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn audit_following(
+        &mut self,
+        issuer: &IssuerId,
+        filter: &AuditFilter,
+        (after, last): (i64, i64),
+        limit: i64,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        self.matching(FOLLOWING, issuer, filter, [after, last, limit])
+            .await
+    }
+
+    /// `bounds`: where the statement begins, the number that it does not go beyond, and the most entries.
+    async fn matching(
+        &mut self,
+        sql: &'static str,
+        issuer: &IssuerId,
+        filter: &AuditFilter,
+        bounds: [i64; 3],
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let [start, end, limit] = bounds;
         on_engine!(self, connection => sqlx::query_as::<_, AuditRow>(sql)
             .bind(issuer.as_str())
-            .bind(before.unwrap_or(i64::MAX))
+            .bind(start)
             .bind(filter.event.map(AuditEvent::as_str))
             .bind(filter.agent.as_ref().map(|agent| key(agent.as_str())))
             .bind(filter.token_id.as_deref().map(key))
@@ -207,6 +271,8 @@ impl Tx {
             .bind(filter.since.map_or(i64::MIN, |since| since.0))
             .bind(filter.until.map_or(i64::MAX, |until| until.0))
             .bind(limit)
+            .bind(filter.target.as_deref().map(key))
+            .bind(end)
             .fetch_all(connection))?
         .into_iter()
         .map(AuditRow::entry)

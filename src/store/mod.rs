@@ -27,7 +27,7 @@ pub mod testing;
 mod trusted_issuer_keys;
 mod trusted_issuers;
 
-pub use agents::{AgentAggregate, AgentFilter};
+pub use agents::{AgentAggregate, AgentFilter, Among, HeldBy};
 pub use assertions::UsedAssertion;
 pub use audit::AuditFilter;
 pub use delegations::DelegationNames;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use firman::domain::agent::{Agent, AgentStatus, Subject};
 use firman::domain::id::{AgentId, GroupId, RoleId};
-use firman::store::{AgentFilter, Store, StoreError};
+use firman::store::{AgentFilter, Among, HeldBy, Store, StoreError};
 
 use crate::support::{NOW, agent, group, home, issuers, name, other, read, role, secret, write};
 
@@ -475,30 +475,12 @@ pub(crate) async fn agents_are_filtered(store: &Store) {
         (|filter| filter.status = Some("removed"), vec!["removed"]),
         (|filter| filter.status = Some("unknown"), vec![]),
         (
-            |filter| filter.group = Some(group("ops").id),
-            vec!["grouped", "holder"],
-        ),
-        (
-            |filter| filter.group = Some(GroupId::from_text("o\0ps")),
-            vec![],
-        ),
-        (
-            |filter| filter.role = Some(role("reader").id),
-            vec!["holder"],
-        ),
-        (
-            |filter| filter.role = Some(RoleId::from_text("unknown")),
-            vec![],
-        ),
-        (
             |filter| filter.name_contains = Some("OLD".to_owned()),
             vec!["holder"],
         ),
         (
             |filter| {
                 filter.status = Some("active");
-                filter.group = Some(group("ops").id);
-                filter.role = Some(role("reader").id);
                 filter.name_contains = Some("h".to_owned());
             },
             vec!["holder"],
@@ -508,6 +490,164 @@ pub(crate) async fn agents_are_filtered(store: &Store) {
         narrow(&mut filter);
         let found = tx.agents_page(&home(), &filter, None, 10).await.unwrap();
         assert_eq!(names(&found), expected, "{filter:?}");
+    }
+}
+
+/// A role that is given to `holder` and passed on by the groups `g00` to `g19`; each has a member of its
+/// name, `holder` is in two, and `elsewhere` is in a group that passes nothing on.
+async fn with_holders(store: &Store) -> Vec<GroupId> {
+    let mut tx = write(store).await;
+    assert!(tx.insert_role(&home(), &role("reader")).await.unwrap());
+    assert!(tx.insert_group(&home(), &group("plain")).await.unwrap());
+    let mut passing = Vec::new();
+    for number in 0..20 {
+        let mut passes = group(&format!("g{number:02}"));
+        passes.roles = vec![role("reader").id];
+        assert!(tx.insert_group(&home(), &passes).await.unwrap());
+        let mut member = agent(&format!("m{number:02}"));
+        member.groups = vec![passes.id.clone()];
+        assert!(tx.insert_agent(&home(), &member).await.unwrap());
+        passing.push(passes.id);
+    }
+    let mut holder = agent("holder");
+    holder.roles = vec![role("reader").id];
+    holder.groups = vec![passing[0].clone(), passing[1].clone(), group("plain").id];
+    let mut elsewhere = agent("elsewhere");
+    elsewhere.groups = vec![group("plain").id];
+    let mut suspended = agent("suspended");
+    suspended.status = AgentStatus::Suspended { at: NOW };
+    suspended.groups = vec![passing[0].clone(), group("plain").id];
+    for agent in [&holder, &elsewhere, &suspended] {
+        assert!(tx.insert_agent(&home(), agent).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    passing
+}
+
+pub(crate) async fn members_of_a_group_and_holders_of_a_role_are_found(store: &Store) {
+    issuers(store).await;
+    let passing = with_holders(store).await;
+    let (reader, plain) = (role("reader").id, group("plain").id);
+    let by = |groups| HeldBy {
+        role: &reader,
+        groups,
+    };
+    let nul = (GroupId::from_text("o\0ps"), RoleId::from_text("r\0"));
+    let unknown = HeldBy {
+        role: &nul.1,
+        groups: &[],
+    };
+    let mut tx = read(store).await;
+    for (among, expected) in [
+        (
+            Among::Group(&plain),
+            vec!["elsewhere", "holder", "suspended"],
+        ),
+        (Among::Group(&nul.0), vec![]),
+        (Among::Role(unknown), vec![]),
+        (Among::Role(by(&[])), vec!["holder"]),
+        (
+            Among::Role(by(&passing[..2])),
+            vec!["holder", "m00", "m01", "suspended"],
+        ),
+        (Among::Both(&plain, by(&[])), vec!["holder"]),
+        (
+            Among::Both(&plain, by(&passing)),
+            vec!["holder", "suspended"],
+        ),
+        (
+            Among::Both(&passing[1], by(&passing)),
+            vec!["holder", "m01"],
+        ),
+        (Among::Both(&passing[1], by(&[])), vec!["holder"]),
+    ] {
+        let filter = AgentFilter::default();
+        let found = tx
+            .agents_among(&home(), among, &filter, (None, 99))
+            .await
+            .unwrap();
+        assert_eq!(names(&found), expected, "{among:?}");
+        assert!(
+            tx.agents_among(&other(), among, &filter, (None, 99))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    }
+}
+
+pub(crate) async fn holders_of_a_role_are_filtered(store: &Store) {
+    issuers(store).await;
+    let passing = with_holders(store).await;
+    let reader = role("reader").id;
+    let by = |groups| HeldBy {
+        role: &reader,
+        groups,
+    };
+    let mut tx = read(store).await;
+    for (filter, expected) in [
+        (
+            AgentFilter {
+                status: Some("suspended"),
+                name_contains: None,
+            },
+            vec!["suspended"],
+        ),
+        (
+            AgentFilter {
+                status: None,
+                name_contains: Some("01".to_owned()),
+            },
+            vec!["m01"],
+        ),
+    ] {
+        for groups in [&passing[..], &passing[..2]] {
+            let among = Among::Role(by(groups));
+            let found = tx
+                .agents_among(&home(), among, &filter, (None, 99))
+                .await
+                .unwrap();
+            assert_eq!(names(&found), expected, "{filter:?}");
+        }
+    }
+}
+
+pub(crate) async fn holders_of_a_role_come_page_by_page_each_once(store: &Store) {
+    issuers(store).await;
+    let passing = with_holders(store).await;
+    let reader = role("reader").id;
+    let mut tx = read(store).await;
+    // With few groups each is read by itself, with many all agents are.
+    for groups in [&passing[..10], &passing[..]] {
+        let among = Among::Role(HeldBy {
+            role: &reader,
+            groups,
+        });
+        let filter = AgentFilter::default();
+        let mut expected: Vec<String> = (0..groups.len())
+            .map(|number| format!("m{number:02}"))
+            .collect();
+        expected.insert(0, "holder".to_owned());
+        expected.push("suspended".to_owned());
+        let all = tx
+            .agents_among(&home(), among, &filter, (None, 99))
+            .await
+            .unwrap();
+        assert_eq!(names(&all), expected);
+        let mut paged: Vec<Agent> = Vec::new();
+        loop {
+            let after = paged.last().map(|agent| agent.id.clone());
+            let page = tx
+                .agents_among(&home(), among, &filter, (after.as_ref(), 3))
+                .await
+                .unwrap();
+            if page.is_empty() {
+                break;
+            }
+            assert!(page.len() <= 3);
+            paged.extend(page);
+        }
+        assert_eq!(paged, all);
     }
 }
 

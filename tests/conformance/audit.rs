@@ -117,25 +117,32 @@ pub(crate) async fn entries_read_back_whole_and_in_order(store: &Store) {
     assert!(tx.audit_from(&home(), last, 2).await.unwrap().is_empty());
     assert!(tx.audit_from(&other(), 0, 2).await.unwrap().is_empty());
     let filter = AuditFilter::default();
-    let mut newest_first = tx.audit_page(&home(), &filter, None, 1000).await.unwrap();
+    let mut newest_first = tx
+        .audit_page(&home(), &filter, (0, None), 1000)
+        .await
+        .unwrap();
     newest_first.reverse();
     assert_eq!(newest_first, entries);
     assert_eq!(
-        seqs(&tx.audit_page(&home(), &filter, None, 2).await.unwrap()),
+        seqs(&tx.audit_page(&home(), &filter, (0, None), 2).await.unwrap()),
         [last, last - 1]
     );
     assert_eq!(
-        seqs(&tx.audit_page(&home(), &filter, Some(3), 5).await.unwrap()),
+        seqs(
+            &tx.audit_page(&home(), &filter, (0, Some(3)), 5)
+                .await
+                .unwrap()
+        ),
         [2, 1]
     );
     assert!(
-        tx.audit_page(&home(), &filter, Some(1), 5)
+        tx.audit_page(&home(), &filter, (0, Some(1)), 5)
             .await
             .unwrap()
             .is_empty()
     );
     assert!(
-        tx.audit_page(&other(), &filter, None, 5)
+        tx.audit_page(&other(), &filter, (0, None), 5)
             .await
             .unwrap()
             .is_empty()
@@ -181,7 +188,10 @@ pub(crate) async fn entries_are_filtered(store: &Store) {
     ] {
         let mut filter = AuditFilter::default();
         narrow(&mut filter);
-        let page = tx.audit_page(&home(), &filter, None, 10).await.unwrap();
+        let page = tx
+            .audit_page(&home(), &filter, (0, None), 10)
+            .await
+            .unwrap();
         assert_eq!(seqs(&page), expected, "{filter:?}");
     }
 }
@@ -218,14 +228,20 @@ pub(crate) async fn entries_are_filtered_by_several_things_at_once(store: &Store
     ] {
         let mut filter = AuditFilter::default();
         narrow(&mut filter);
-        let page = tx.audit_page(&home(), &filter, None, 10).await.unwrap();
+        let page = tx
+            .audit_page(&home(), &filter, (0, None), 10)
+            .await
+            .unwrap();
         assert_eq!(seqs(&page), expected, "{filter:?}");
     }
     let filter = AuditFilter {
         agent: Some(agent("mailer").id),
         ..AuditFilter::default()
     };
-    let page = tx.audit_page(&home(), &filter, Some(3), 1).await.unwrap();
+    let page = tx
+        .audit_page(&home(), &filter, (0, Some(3)), 1)
+        .await
+        .unwrap();
     assert_eq!(seqs(&page), [2]);
 }
 
@@ -278,11 +294,105 @@ pub(crate) async fn an_agents_tokens_and_other_entries_are_one_page(store: &Stor
             ..AuditFilter::default()
         };
         let page = tx
-            .audit_page(&home(), &filter, before, limit)
+            .audit_page(&home(), &filter, (0, before), limit)
             .await
             .unwrap();
         assert_eq!(seqs(&page), expected, "{event:?} before {before:?}");
     }
+}
+
+pub(crate) async fn what_was_done_to_an_object_or_by_someone_is_found(store: &Store) {
+    issuers(store).await;
+    let of = |event, actor: &str, target: &str| AuditDraft {
+        actor: actor.to_owned(),
+        target: target.to_owned(),
+        ..draft(event, 1000)
+    };
+    let (ops, mailer) = ("administrator:ops", "agent:mailer");
+    let entries = chained(vec![
+        of(AuditEvent::RoleCreated, ops, "role:reader"),
+        of(AuditEvent::TokenIssued, mailer, mailer),
+        of(
+            AuditEvent::RoleChanged,
+            "administrator:other",
+            "role:reader",
+        ),
+        of(AuditEvent::GroupCreated, ops, "group:reader"),
+        of(AuditEvent::AgentSuspended, ops, mailer),
+    ]);
+    let mut tx = write(store).await;
+    tx.append_audit(&home(), &entries).await.unwrap();
+    for (actor, target, without_tokens, expected) in [
+        (None, Some("role:reader"), true, &[3, 1][..]),
+        (None, Some("role:Reader"), true, &[]),
+        (None, Some("role:reader\0"), true, &[]),
+        (Some(ops), None, true, &[5, 4, 1]),
+        (Some(ops), Some("role:reader"), true, &[1]),
+        (None, Some(mailer), true, &[5]),
+        (None, Some(mailer), false, &[5, 2]),
+        (Some(mailer), None, false, &[2]),
+    ] {
+        let filter = AuditFilter {
+            actor: actor.map(str::to_owned),
+            target: target.map(str::to_owned),
+            without_tokens,
+            ..AuditFilter::default()
+        };
+        assert_eq!(filter.has_index(), without_tokens, "{filter:?}");
+        let page = tx.audit_page(&home(), &filter, (0, None), 9).await.unwrap();
+        assert_eq!(seqs(&page), expected, "{filter:?}");
+        let mut following = tx
+            .audit_following(&home(), &filter, (0, 5), 9)
+            .await
+            .unwrap();
+        if !without_tokens {
+            following.reverse();
+            assert_eq!(seqs(&following), expected, "{filter:?}");
+        }
+    }
+}
+
+pub(crate) async fn a_part_of_the_audit_is_read_in_either_direction(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    tx.append_audit(&home(), &mixed_entries()).await.unwrap();
+    let all = AuditFilter::default();
+    let tokens = AuditFilter {
+        event: Some(AuditEvent::TokenIssued),
+        ..AuditFilter::default()
+    };
+    for (filter, numbers, limit, expected) in [
+        (&all, (2, Some(5)), 9, &[4, 3][..]),
+        (&all, (4, None), 9, &[5]),
+        (&all, (5, None), 9, &[]),
+        (&tokens, (2, None), 9, &[4]),
+        (&tokens, (0, None), 1, &[4]),
+    ] {
+        let page = tx
+            .audit_page(&home(), filter, numbers, limit)
+            .await
+            .unwrap();
+        assert_eq!(seqs(&page), expected, "{numbers:?}");
+    }
+    for (filter, numbers, limit, expected) in [
+        (&all, (2, 4), 9, &[3, 4][..]),
+        (&all, (0, 5), 2, &[1, 2]),
+        (&all, (5, 9), 9, &[]),
+        (&tokens, (0, 5), 9, &[2, 4]),
+        (&tokens, (2, 3), 9, &[]),
+    ] {
+        let following = tx
+            .audit_following(&home(), filter, numbers, limit)
+            .await
+            .unwrap();
+        assert_eq!(seqs(&following), expected, "{numbers:?}");
+    }
+    assert!(
+        tx.audit_following(&other(), &all, (0, 9), 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 pub(crate) async fn the_entry_with_which_a_token_left_is_found(store: &Store) {

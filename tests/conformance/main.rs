@@ -74,6 +74,9 @@ conformance! {
         changed_agents_come_by_version,
         agents_come_in_byte_order_page_by_page,
         agents_are_filtered,
+        members_of_a_group_and_holders_of_a_role_are_found,
+        holders_of_a_role_are_filtered,
+        holders_of_a_role_come_page_by_page_each_once,
         percent_and_underscore_stand_for_themselves,
         members_and_holders_are_counted;
     groups:
@@ -150,6 +153,8 @@ conformance! {
         entries_are_filtered,
         entries_are_filtered_by_several_things_at_once,
         an_agents_tokens_and_other_entries_are_one_page,
+        what_was_done_to_an_object_or_by_someone_is_found,
+        a_part_of_the_audit_is_read_in_either_direction,
         the_entry_with_which_a_token_left_is_found,
         the_last_token_of_an_agent_is_found;
 }

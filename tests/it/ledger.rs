@@ -189,9 +189,9 @@ async fn all_entries(issuer: &TestIssuer) -> Vec<AuditEntry> {
             .audit(&AuditQuery::default(), before, 100)
             .await
             .unwrap();
-        before = page.items.last().map(|entry| entry.seq);
-        all.extend(page.items);
-        if !page.more {
+        before = page.next_before;
+        all.extend(page.entries);
+        if before.is_none() {
             return all;
         }
     }

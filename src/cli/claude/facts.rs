@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::connect::key_consumer_name;
-use crate::cli::client::{AdminClient, Query};
+use crate::cli::client::{AdminClient, Extent, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::parse_pair;
@@ -174,10 +174,15 @@ pub(super) async fn link(admin: &AdminClient, agent: &str) -> Result<Option<Link
 pub(super) async fn claude_resources(admin: &AdminClient) -> Result<Vec<Value>, CliError> {
     let mut resources = Vec::new();
     admin
-        .each_page(&["resources"], Query::default(), |page| {
-            resources.extend(page.into_iter().filter(|one| one["profile"] == "claude"));
-            Ok(())
-        })
+        .each_page(
+            &["resources"],
+            &Query::default(),
+            &Extent::default(),
+            |page| {
+                resources.extend(page.into_iter().filter(|one| one["profile"] == "claude"));
+                Ok(())
+            },
+        )
         .await?;
     Ok(resources)
 }

@@ -8,8 +8,8 @@ use crate::cli::agent::removed;
 use crate::cli::client::{Page, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
-use crate::cli::print::{Table, date, items, text};
-use crate::cli::{Session, parse_name};
+use crate::cli::print::{date, text};
+use crate::cli::{Listing, Session, parse_name};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LinkArgs {
@@ -93,33 +93,30 @@ pub(super) async fn link(args: LinkArgs, session: &mut Session<'_>) -> Result<()
 }
 
 pub(super) async fn links(args: &LinksArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    let answer = session
-        .admin()?
-        .list(&["claude-links"], Query::default(), &args.page)
-        .await?;
-    let mut table = Table::new(&[
-        "AGENT",
-        "RULE",
-        "SERVICE ACCOUNT",
-        "WORKSPACE",
-        "ORGANIZATION",
-        "ISSUER",
-    ]);
-    for link in items(&answer, "items") {
-        table.row([
-            text(link, "agent"),
-            text(link, "rule_id"),
-            text(link, "service_account_id"),
-            text(link, "workspace_id"),
-            text(link, "organization_id"),
-            text(link, "issuer_id"),
-        ]);
-    }
-    session.list(
-        &answer,
-        &table,
-        "No links. Next: firman claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…",
-    )
+    let listing = Listing {
+        path: &["claude-links"],
+        filter: Query::default(),
+        page: &args.page,
+        columns: &[
+            "AGENT",
+            "RULE",
+            "SERVICE ACCOUNT",
+            "WORKSPACE",
+            "ORGANIZATION",
+            "ISSUER",
+        ],
+        nothing: "No links. Next: firman claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…",
+    };
+    let members = [
+        "agent",
+        "rule_id",
+        "service_account_id",
+        "workspace_id",
+        "organization_id",
+        "issuer_id",
+    ];
+    let row = |link: &Value| members.map(|member| text(link, member)).to_vec();
+    session.list_pages(listing, row).await
 }
 
 pub(super) async fn unlink(args: &UnlinkArgs, session: &mut Session<'_>) -> Result<(), CliError> {

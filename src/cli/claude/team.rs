@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::cli::client::{AdminClient, Query};
+use crate::cli::client::{AdminClient, Extent, Query};
 use crate::cli::error::CliError;
 use crate::cli::parse_name;
 use crate::cli::print::text;
@@ -75,7 +75,7 @@ impl Team {
         let subject_prefix = format!("{start}{prefix}");
         let mut agents = Vec::new();
         admin
-            .each_page(&["agents"], Query::default(), |page| {
+            .each_page(&["agents"], &Query::default(), &Extent::default(), |page| {
                 agents.extend(page);
                 Ok(())
             })

@@ -216,7 +216,7 @@ async fn settle(
             assertion_file: args.assertion_file,
         },
         resource: Some(args.resource),
-        scope: None,
+        scope: Vec::new(),
         expires_in: args.expires_in,
         dpop_key: None,
     };

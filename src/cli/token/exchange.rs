@@ -11,6 +11,7 @@ use super::get::{given, hand_over};
 use super::watch::Minted;
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
+use crate::cli::words::{Words, parse_words, scope_parameter};
 use crate::cli::{Session, keyfile};
 use crate::ports::time::{Clock as _, SystemClock};
 
@@ -32,9 +33,9 @@ pub(in crate::cli) struct ExchangeCommand {
     /// What the new token is for: a resource's identifier
     #[arg(long, value_name = "RESOURCE")]
     resource: Option<String>,
-    /// Scopes, separated by spaces; all that everybody concerned allows when left out
-    #[arg(long, value_name = "SCOPES")]
-    scope: Option<String>,
+    /// Scopes (`a,b`, `"a b"`, or repeat the option); all that everybody concerned allows when left out
+    #[arg(long, value_name = "SCOPES", value_parser = parse_words)]
+    scope: Vec<Words>,
     /// How long it is to live (90s, 15m), at most as long as the token that it is made from
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<u64>,
@@ -86,6 +87,7 @@ pub(super) async fn run(
     let proof = client.proof()?;
     let subject_token = keyfile::read_line(&command.subject_token, "token")?;
     let expires_in = command.expires_in.map(|seconds| seconds.to_string());
+    let scope = scope_parameter(&command.scope);
     let mut form = vec![
         ("grant_type", TOKEN_EXCHANGE),
         ("subject_token", expose(&subject_token)),
@@ -94,7 +96,7 @@ pub(super) async fn run(
     let requested = command.requested_token_type.map(TokenType::as_str);
     let optional = [
         ("resource", command.resource.as_deref()),
-        ("scope", command.scope.as_deref()),
+        ("scope", scope.as_deref()),
         ("expires_in", expires_in.as_deref()),
         ("requested_token_type", requested),
     ];

@@ -13,6 +13,7 @@ use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::notify::Supervisor;
 use crate::cli::serve::StopSignals;
+use crate::cli::words::{Words, parse_words, scope_parameter};
 use crate::cli::{Session, keyfile};
 use crate::ports::time::UnixTime;
 
@@ -39,9 +40,9 @@ pub(in crate::cli) struct GetArgs {
     /// What the token is for: a resource's identifier
     #[arg(long, value_name = "RESOURCE")]
     pub(in crate::cli) resource: Option<String>,
-    /// Scopes, separated by spaces; all that are granted when left out
-    #[arg(long, value_name = "SCOPES")]
-    pub(in crate::cli) scope: Option<String>,
+    /// Scopes (`a,b`, `"a b"`, or repeat the option); all that are granted when left out
+    #[arg(long, value_name = "SCOPES", value_parser = parse_words)]
+    pub(in crate::cli) scope: Vec<Words>,
     /// How long it is to live (90s, 15m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(in crate::cli) expires_in: Option<u64>,
@@ -57,7 +58,7 @@ impl GetArgs {
             issuer: issuer.to_owned(),
             client,
             resource: Some(resource.to_owned()),
-            scope: None,
+            scope: Vec::new(),
             expires_in: None,
             dpop_key: None,
         }
@@ -151,10 +152,11 @@ pub(in crate::cli) async fn request(
     now: UnixTime,
 ) -> Result<Value, CliError> {
     let expires_in = args.expires_in.map(|seconds| seconds.to_string());
+    let scope = scope_parameter(&args.scope);
     let mut form = vec![("grant_type", "client_credentials")];
     let optional = [
         ("resource", args.resource.as_deref()),
-        ("scope", args.scope.as_deref()),
+        ("scope", scope.as_deref()),
         ("expires_in", expires_in.as_deref()),
     ];
     form.extend(optional.into_iter().filter_map(given));

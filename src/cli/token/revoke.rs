@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{expose, parse_token_id};
-use crate::cli::Session;
 use crate::cli::client::{Page, Query};
 use crate::cli::error::CliError;
 use crate::cli::keyfile;
-use crate::cli::print::{Table, date, items, text};
+use crate::cli::print::{date, text};
+use crate::cli::{Listing, Session};
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -68,20 +68,22 @@ fn print(ended: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
 }
 
 pub(super) async fn list(page: &Page, session: &mut Session<'_>) -> Result<(), CliError> {
-    let answer = session
-        .admin()?
-        .list(&["revocations"], Query::default(), page)
-        .await?;
-    let mut table = Table::new(&["KIND", "WHAT", "REVOKED", "UNTIL"]);
-    for revocation in items(&answer, "items") {
-        table.row([
+    let listing = Listing {
+        path: &["revocations"],
+        filter: Query::default(),
+        page,
+        columns: &["KIND", "WHAT", "REVOKED", "UNTIL"],
+        nothing: "Nothing is revoked that would still live.",
+    };
+    let row = |revocation: &Value| {
+        vec![
             text(revocation, "kind"),
             ["token_id", "subject", "delegation"]
                 .map(|member| text(revocation, member))
                 .concat(),
             date(revocation, "revoked_at"),
             date(revocation, "expires_at"),
-        ]);
-    }
-    session.list(&answer, &table, "Nothing is revoked that would still live.")
+        ]
+    };
+    session.list_pages(listing, row).await
 }

@@ -39,13 +39,31 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
     ("agents NAMES_OF", &["agents(issuer_id, id)"]),
     ("agents NAME_BY_SUBJECT", &["agents(issuer_id, subject)"]),
     // A page walks the names, and reads past agents that the filter leaves out.
+    ("agents PAGE", &["agent(issuer_id, name)"]),
+    // A page walks the members of a group, whatever other agents there are.
     (
-        "agents PAGE",
+        "agents PAGE_OF_GROUP",
         &[
-            "agent(issuer_id, name)",
+            "agent(issuer_id, id)",
             "assignment(issuer_id, agent_id, role_id)",
-            "membership(issuer_id, agent_id, group_id)",
+            "held(issuer_id, group_id, agent_id)",
+            "membership(issuer_id, agent_id)",
+            "passed(issuer_id, group_id, role_id)",
         ],
+    ),
+    // For a role that many groups pass on: a page walks all agents.
+    (
+        "agents PAGE_OF_HOLDERS",
+        &[
+            "agent(issuer_id, id)",
+            "assignment(issuer_id, agent_id, role_id)",
+            "membership(issuer_id, agent_id)",
+            "passed(issuer_id, group_id, role_id)",
+        ],
+    ),
+    (
+        "agents PAGE_OF_ROLE",
+        &["agent(issuer_id, id)", "held(issuer_id, role_id, agent_id)"],
     ),
     ("agents TOUCH", &["agents(issuer_id, id)"]),
     ("agents UPDATE", &["agents(issuer_id, id)"]),
@@ -62,22 +80,34 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
         "assertions TOKENS_OF",
         &["used_assertions(issuer_id, digest)"],
     ),
+    // Both read past entries that the filter leaves out, but no further than the bounds that they are given.
+    ("audit FOLLOWING", &["audit(issuer_id, seq, seq)"]),
+    ("audit PAGE", &["audit(issuer_id, seq, seq)"]),
     ("audit FROM", &["audit(issuer_id, seq)"]),
     ("audit ISSUED", &["audit(issuer_id, token_id)"]),
     ("audit LAST_TOKEN", &["audit(issuer_id, agent_id)"]),
-    // A page walks the numbers, and reads past entries that the filter leaves out.
-    ("audit PAGE", &["audit(issuer_id, seq)"]),
+    (
+        "audit PAGE_BY_ACTOR",
+        &["audit(issuer_id, actor, seq, seq)"],
+    ),
     (
         "audit PAGE_BY_AGENT",
         &[
-            "audit(issuer_id, agent_id, seq)",
-            "audit(issuer_id, agent_id, seq)",
+            "audit(issuer_id, agent_id, seq, seq)",
+            "audit(issuer_id, agent_id, seq, seq)",
         ],
     ),
-    ("audit PAGE_BY_TOKEN", &["audit(issuer_id, token_id, seq)"]),
+    (
+        "audit PAGE_BY_TARGET",
+        &["audit(issuer_id, target, seq, seq)"],
+    ),
+    (
+        "audit PAGE_BY_TOKEN",
+        &["audit(issuer_id, token_id, seq, seq)"],
+    ),
     (
         "audit PAGE_BY_TOKENS_OF_AGENT",
-        &["audit(issuer_id, agent_id, seq)"],
+        &["audit(issuer_id, agent_id, seq, seq)"],
     ),
     (
         "claude_links OF_AGENT",
@@ -272,7 +302,7 @@ pub(super) const PLANNED_FOR: &[(&str, &str)] = &[
     ("assertions PURGE", "'home', 10, 1000"),
     (
         "audit PAGE",
-        "'home', 9000000000000000000, NULL, NULL, NULL, NULL, -9000000000000000000, 9000000000000000000, 3",
+        "'home', 9000000000000000000, NULL, NULL, NULL, NULL, -9000000000000000000, 9000000000000000000, 3, NULL, 0",
     ),
     ("lineage PURGE", "'home', 10, 1000"),
     ("lineage PURGE_MARKS", "'home', 10, 1000"),

@@ -38,7 +38,9 @@ async fn an_agent_is_registered_and_shown_whole() {
     let agent = json!({
         "id": "…", "name": "team-a.mailer", "subject": "agent:team-a.mailer", "owner": "team-a", "description": "sends mail",
         "attributes": { "team": "a" }, "status": "active", "status_since": null, "expires_at": START + 3600, "dpop_required": false,
-        "groups": ["ops"], "roles": ["reader"], "credentials": [credential], "last_token_at": null,
+        "groups": ["ops"], "roles": ["reader"],
+        "effective_roles": [{ "role": "reader", "group": null }, { "role": "reader", "group": "ops" }],
+        "credentials": [credential], "last_token_at": null,
         "created_at": START, "updated_at": START, "version": "…"
     });
     let body = without_ids(created.json());
@@ -71,6 +73,69 @@ async fn an_agent_is_registered_and_shown_whole() {
         without_ids(list),
         json!({ "items": [listed], "next_cursor": null })
     );
+}
+
+#[tokio::test]
+async fn holders_of_a_role_are_listed_with_the_way_to_it_page_by_page() {
+    let issuer = with_policy().await;
+    let agents = [
+        ("z-direct", json!([]), json!(["reader"])),
+        ("a-grouped", json!(["ops"]), json!([])),
+        ("m-both", json!(["ops"]), json!(["reader"])),
+        ("b-neither", json!([]), json!([])),
+    ];
+    for (name, groups, roles) in agents {
+        let new = json!({ "name": name, "owner": "x", "groups": groups, "roles": roles });
+        assert_eq!(post(&issuer, "/agents", new).await.status, 201);
+        issuer.clock.advance(1);
+    }
+    let names = |list: &Value| {
+        let items = list["items"].as_array().unwrap().iter();
+        items
+            .map(|agent| agent["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for (query, expected) in [
+        ("role=reader", &["z-direct", "a-grouped", "m-both"][..]),
+        (
+            "role=reader&direct=false",
+            &["z-direct", "a-grouped", "m-both"],
+        ),
+        ("role=reader&direct=true", &["z-direct", "m-both"]),
+        ("group=ops", &["a-grouped", "m-both"]),
+        ("group=ops&role=reader", &["a-grouped", "m-both"]),
+        ("group=ops&role=reader&direct=true", &["m-both"]),
+        ("role=reader&search=a-", &["a-grouped"]),
+        ("", &["a-grouped", "b-neither", "m-both", "z-direct"]),
+    ] {
+        let list = get(&issuer, &format!("/agents?{query}")).await.json();
+        assert_eq!(names(&list), expected, "{query}");
+    }
+    let mut paged = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = get(&issuer, &format!("/agents?role=reader&limit=1{cursor}"))
+            .await
+            .json();
+        paged.extend(names(&page));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(paged, ["z-direct", "a-grouped", "m-both"]);
+    let of_all = get(&issuer, "/agents?limit=1").await.json();
+    let of_all = of_all["next_cursor"].as_str().unwrap();
+    for path in [
+        format!("/agents?role=reader&cursor={of_all}"),
+        "/agents?role=nobody".to_owned(),
+        "/agents?direct=true".to_owned(),
+        "/roles?resource=nobody".to_owned(),
+        "/groups?role=nobody".to_owned(),
+    ] {
+        let refused = get(&issuer, &path).await;
+        assert_eq!(kind_of(&refused), (400, "invalid".to_owned()), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -445,7 +510,8 @@ async fn explain_tells_what_an_agent_would_get_and_through_what() {
     let through = json!([{ "role": "reader", "group": "ops" }]);
     let resources = json!([{
         "resource": "api", "identifier": "https://api.example", "through": through,
-        "granted": [{ "scope": "read", "through": through }], "not_granted": ["write"]
+        "granted": [{ "scope": "read", "through": through }], "not_granted": ["write"],
+        "refusal": null
     }]);
     let claims = json!({
         "iss": issuer.url, "sub": "agent:mailer", "aud": "https://api.example", "client_id": "mailer", "scope": "read",
@@ -478,7 +544,10 @@ async fn explain_tells_what_an_agent_would_get_and_through_what() {
         .await
         .json();
     assert_eq!(refused["refusal"]["error"], "invalid_target");
-    let other = json!({ "resource": "other", "identifier": "https://other.example", "through": [], "granted": [], "not_granted": ["x"] });
+    let other = json!({
+        "resource": "other", "identifier": "https://other.example", "through": [], "granted": [], "not_granted": ["x"],
+        "refusal": refused["refusal"],
+    });
     assert_eq!(refused["resources"][1], other);
     assert_problem(
         &get(&issuer, "/agents/mailer/explain?resource=no").await,

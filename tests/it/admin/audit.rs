@@ -1,5 +1,9 @@
 //! The audit as the API shows it.
 
+use firman::domain::audit::{AuditDraft, AuditEvent, chain};
+use firman::ports::time::UnixMillis;
+use firman::testing::TestKey;
+
 use super::*;
 
 #[tokio::test]
@@ -64,6 +68,168 @@ async fn entries_are_listed_newest_first_in_pages_and_by_filter() {
     assert_eq!(
         kind_of(&get(&issuer, "/audit?event=nope").await),
         (400, "invalid".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn entries_are_found_by_a_bare_actor_and_by_their_target() {
+    let issuer = TestIssuer::start().await;
+    issuer.resource("api", &["read"]).await;
+    issuer.role("reader", "api", &["read"]).await;
+    post(&issuer, "/groups", json!({ "name": "ops" })).await;
+    let agent = issuer
+        .agent("mailer")
+        .role("reader")
+        .with_public_key(TestKey::Es256)
+        .await;
+    let _ = issuer
+        .token_with(&agent.assertion().build())
+        .await
+        .assert_issued();
+    let found = async |query: &str| {
+        let list = get(&issuer, &format!("/audit?{query}")).await.json();
+        let items = list["items"].as_array().unwrap().iter();
+        items
+            .map(|entry| entry["event"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let by_bootstrap = found("actor=administrator:bootstrap").await;
+    assert_eq!(by_bootstrap, ["group.created"]);
+    assert_eq!(found("actor=bootstrap").await, by_bootstrap);
+    assert_eq!(found("actor=mailer").await, ["token.issued"]);
+    assert_eq!(found("target=role:reader").await, ["role.created"]);
+    assert_eq!(found("target=role:reader&actor=unknown").await, [""; 0]);
+    // Its tokens are about it as well.
+    let about = ["token.issued", "credential.added", "agent.created"];
+    assert_eq!(found("target=agent:mailer").await, about);
+    assert_problem(
+        &get(&issuer, "/audit?actor=nobody").await,
+        400,
+        "invalid",
+        "actor: there is no administrator and no agent 'nobody'; an actor is administrator:NAME, agent:NAME, system or unknown",
+    );
+    post(
+        &issuer,
+        "/agents",
+        json!({ "name": "bootstrap", "owner": "x" }),
+    )
+    .await;
+    assert_problem(
+        &get(&issuer, "/audit?actor=bootstrap").await,
+        400,
+        "invalid",
+        "actor: 'bootstrap' is an administrator and an agent; name administrator:bootstrap or agent:bootstrap",
+    );
+}
+
+/// More entries than are looked at by one call, 100 of them before the rest.
+async fn with_a_long_audit(issuer: &TestIssuer) {
+    let store = issuer.host().store();
+    let mut tx = store.write().await.expect("a working store");
+    let id = tx.issuers().await.expect("a working store")[0].id.clone();
+    let head = tx
+        .lock_head(&id)
+        .await
+        .expect("a working store")
+        .expect("a working store");
+    let drafts = (0..50_100).map(|number| AuditDraft {
+        at: UnixMillis((START + 10 * number) * 1000),
+        event: AuditEvent::ClientRefused,
+        actor: "unknown".to_owned(),
+        target: String::new(),
+        agent: None,
+        token_id: None,
+        request_id: String::new(),
+        address: String::new(),
+        detail: "{}".to_owned(),
+    });
+    let entries = chain(id.as_str(), (head.seq, head.hash), drafts.collect());
+    for part in entries.chunks(1000) {
+        tx.append_audit(&id, part).await.expect("a working store");
+    }
+    let last = entries.last().expect("a working store");
+    tx.set_head(&id, (last.seq, &last.hash), None)
+        .await
+        .expect("a working store");
+    tx.commit().await.expect("a working store");
+}
+
+#[tokio::test]
+async fn a_search_without_an_index_reads_a_part_of_the_audit_at_a_time() {
+    let issuer = TestIssuer::start().await;
+    post(&issuer, "/roles", json!({ "name": "early" })).await;
+    with_a_long_audit(&issuer).await;
+    // Rare events have no index: the first page is empty and leads on.
+    let first = get(&issuer, "/audit?event=role.created").await.json();
+    assert_eq!(first["items"], json!([]));
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let next = get(
+        &issuer,
+        &format!("/audit?event=role.created&cursor={cursor}"),
+    )
+    .await
+    .json();
+    assert_eq!(
+        (&next["items"][0]["target"], &next["next_cursor"]),
+        (&json!("role:early"), &Value::Null)
+    );
+    // What has an index is found at once, and what is older than the time that was named is not looked for.
+    let indexed = get(&issuer, "/audit?target=role:early").await.json();
+    assert_eq!(indexed["items"], next["items"]);
+    let since = format!("/audit?event=role.created&since={}", START + 400_000);
+    let recent = get(&issuer, &since).await.json();
+    assert_eq!(recent, json!({ "items": [], "next_cursor": null }));
+    let tail = get(&issuer, "/audit/tail?after=0&event=key.revoked")
+        .await
+        .json();
+    assert_eq!(
+        tail,
+        json!({ "items": [], "after": 50_000, "caught_up": false })
+    );
+}
+
+#[tokio::test]
+async fn entries_are_followed_from_a_number_on() {
+    let issuer = TestIssuer::start().await;
+    issuer.agent("a").with_secret().await;
+    let newest = get(&issuer, "/audit?limit=1").await.json()["items"][0]["seq"].clone();
+    let nothing = json!({ "items": [], "after": newest, "caught_up": true });
+    assert_eq!(get(&issuer, "/audit/tail").await.json(), nothing);
+    assert_eq!(
+        get(&issuer, &format!("/audit/tail?after={newest}"))
+            .await
+            .json(),
+        nothing
+    );
+    assert_eq!(
+        get(&issuer, "/audit/tail?after=1000000").await.json(),
+        nothing
+    );
+
+    post(&issuer, "/groups", json!({ "name": "ops" })).await;
+    let next = newest.as_i64().unwrap() + 1;
+    let tail = get(&issuer, &format!("/audit/tail?after={newest}"))
+        .await
+        .json();
+    assert_eq!(
+        (&tail["after"], &tail["caught_up"]),
+        (&json!(next), &json!(true))
+    );
+    assert_eq!(tail["items"][0]["target"], "group:ops");
+    let first = get(&issuer, "/audit/tail?after=0&limit=1").await.json();
+    assert_eq!(
+        (&first["after"], &first["caught_up"]),
+        (&json!(1), &json!(false))
+    );
+    let filtered = get(&issuer, "/audit/tail?after=0&target=group:ops")
+        .await
+        .json();
+    assert_eq!(filtered["items"], tail["items"]);
+    assert_problem(
+        &get(&issuer, "/audit/tail?after=-1").await,
+        400,
+        "invalid",
+        "after: must be 0 or the number of an entry",
     );
 }
 

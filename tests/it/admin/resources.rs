@@ -1,5 +1,6 @@
 //! Resources.
 
+use firman::domain::scope::Scope;
 use firman::testing::decoded_part;
 
 use super::*;
@@ -110,6 +111,12 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
             400,
             "invalid",
             "scopes: holds 'openid', which OpenID Connect defines and which needs no grant; leave it out",
+        ),
+        (
+            json!({ "name": "x", "identifier": "https://x.example", "scopes": ["read", "a,b"] }),
+            400,
+            "invalid",
+            "scopes: holds 'a,b': a scope name must not contain a comma, which separates scopes in lists",
         ),
         (
             json!({ "name": "x", "identifier": "https://x.example", "scopes": ["*"] }),
@@ -288,5 +295,50 @@ async fn ad_025_a_resource_in_use_is_removed_only_by_force_and_its_name_may_be_u
         get(&issuer, "/roles/reader").await.json()["grants"],
         json!([]),
         "the new one is another one"
+    );
+}
+
+#[tokio::test]
+async fn a_scope_with_a_comma_from_before_stays_usable_and_no_new_one_is_made() {
+    let issuer = TestIssuer::start().await;
+    issuer.resource("api", &["read"]).await;
+    let store = issuer.host().store();
+    let mut tx = store.write().await.expect("a working store");
+    let id = tx.issuers().await.expect("a working store")[0].id.clone();
+    tx.lock_head(&id).await.expect("a working store");
+    let mut api = tx
+        .resource_by_name(&id, "api")
+        .await
+        .expect("a working store")
+        .expect("api");
+    let expected = api.version;
+    api.scopes
+        .insert(Scope::parse("a,b").expect("RFC 6749 allows it"));
+    assert!(
+        tx.update_resource(&id, &api, expected)
+            .await
+            .expect("a working store")
+    );
+    tx.commit().await.expect("a working store");
+
+    let kept = patch(
+        &issuer,
+        "/resources/api",
+        json!({ "scopes": ["a,b", "write"] }),
+    )
+    .await;
+    assert_eq!(kept.json()["scopes"], json!(["a,b", "write"]), "{kept}");
+    let role = json!({ "name": "odd", "grants": [{ "resource": "api", "scopes": ["a,b"] }] });
+    assert_eq!(post(&issuer, "/roles", role).await.status, 201);
+    assert_problem(
+        &patch(
+            &issuer,
+            "/resources/api",
+            json!({ "scopes": ["a,b", "c,d"] }),
+        )
+        .await,
+        400,
+        "invalid",
+        "scopes: holds 'c,d': a scope name must not contain a comma, which separates scopes in lists",
     );
 }

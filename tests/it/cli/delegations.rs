@@ -316,7 +316,11 @@ fn a_key_can_be_demanded_of_an_agent_and_for_a_resource() {
     dpop        required
     created     [TIME]
     id          [ID]
+
+    ROLE    SCOPES
+    reader  read
     ----- stderr
+    Next: firman agent list --role reader
     ");
     live.json("agent edit triage --dpop-required");
     assert_snapshot!(live.run("agent show triage"), @"
@@ -327,6 +331,7 @@ fn a_key_can_be_demanded_of_an_agent_and_for_a_resource() {
     status   active
     owner    ops
     groups   ops
+    roles    reader (via group ops)
     dpop     required
     created  [TIME]
     id       [ID]

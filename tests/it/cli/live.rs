@@ -191,6 +191,7 @@ fn resources_are_registered_and_changed() {
     created     [TIME]
     id          [ID]
     ----- stderr
+    No role grants it. Next: firman role add ROLE --grant claude
     ");
 }
 
@@ -358,6 +359,7 @@ fn groups_are_made_and_changed() {
     created  [TIME]
     id       [ID]
     ----- stderr
+    It has no members. Next: firman agent edit AGENT --add-group ops
     ");
     assert_snapshot!(live.run("group remove night-shift --yes"), @r"
     exit code 0
@@ -387,6 +389,7 @@ fn an_agent_is_registered_with_each_kind_of_credential() {
     subject        agent:by-secret
     owner          ops
     groups         ops
+    roles          reader (via group ops)
     client_id      by-secret
     client_secret  [SECRET]
     ----- stderr
@@ -480,9 +483,9 @@ fn agents_are_listed_shown_and_edited() {
     assert_snapshot!(live.run("agent list"), @r"
     exit code 0
     ----- stdout
-    NAME    STATUS  OWNER  GROUPS  ROLES   EXPIRES               CREATED
-    clerk   active  desk   -       reader  [TIME]  [TIME]
-    mailer  active  ops    ops     -       -                     [TIME]
+    NAME    STATUS  OWNER  GROUPS  ROLES                   EXPIRES               CREATED
+    clerk   active  desk   -       reader                  [TIME]  [TIME]
+    mailer  active  ops    ops     reader (via group ops)  -                     [TIME]
     ----- stderr
     ");
     assert_snapshot!(live.run("agent list --search cle --limit 1"), @r"
@@ -1077,10 +1080,10 @@ fn the_audit_is_listed_verified_and_exported() {
     ----- stdout
     SEQ  AT                        EVENT                  ACTOR                    TARGET                                           TOKEN                           DETAIL
     10   [TIME]  token.issued           agent:mailer             agent:mailer                                     [JTI]  aud=https://mail.example.com credential=[ID] ex…
-    9    [TIME]  credential.added       administrator:bootstrap  agent:mailer                                     -                               -
+    9    [TIME]  credential.added       administrator:bootstrap  agent:mailer                                     -                               credential: id=[ID] kind=public_key thumbprint=…
     8    [TIME]  agent.created          administrator:bootstrap  agent:mailer                                     -                               owner=ops roles=reader subject=agent:mailer
     7    [TIME]  group.created          administrator:bootstrap  group:ops                                        -                               roles=reader
-    6    [TIME]  role.created           administrator:bootstrap  role:reader                                      -                               -
+    6    [TIME]  role.created           administrator:bootstrap  role:reader                                      -                               grants: mail=read
     5    [TIME]  resource.created       administrator:bootstrap  resource:mail                                    -                               identifier=https://mail.example.com profile=generic scopes=read, send
     4    [TIME]  administrator.created  system                   administrator:bootstrap                          -                               role=owner
     3    [TIME]  key.activated          system                   key:[KEY]  -                               algorithm=RS256
@@ -1312,6 +1315,12 @@ fn a_registered_agent_is_one_json_object_on_stdout() {
         ],
         "description": "",
         "dpop_required": false,
+        "effective_roles": [
+          {
+            "group": "ops",
+            "role": "reader"
+          }
+        ],
         "expires_at": null,
         "groups": [
           "ops"
@@ -1412,6 +1421,7 @@ fn a_shown_agent_is_one_json_object_on_stdout() {
       ],
       "description": "",
       "dpop_required": false,
+      "effective_roles": [],
       "expires_at": null,
       "groups": [],
       "id": "[ID]",

@@ -5,6 +5,7 @@ mod delegations;
 mod exchange;
 mod key_files;
 mod live;
+mod nouns;
 mod offline;
 mod quickstart;
 mod scripted;

@@ -284,7 +284,7 @@ fn json_output_is_the_servers_object_and_nothing_else() {
 fn what_would_steer_a_terminal_comes_out_escaped() {
     let list = r#"{"items":[{"name":"mailer","status":"active","owner":"\u001b[2Jevil\n","groups":["a","b"],"roles":[],"created_at":1795253400}],"next_cursor":"c2"}"#;
     let server = Scripted::start(vec![(200, list.to_owned())]);
-    assert_snapshot!(server.shell().run("agent list --status active --search 'a&b=c'"), @r"
+    assert_snapshot!(server.shell().run("agent list --status active --search 'a&b=c' --limit 1"), @r"
     exit code 0
     ----- stdout
     NAME    STATUS  OWNER               GROUPS  ROLES  EXPIRES  CREATED
@@ -293,13 +293,13 @@ fn what_would_steer_a_terminal_comes_out_escaped() {
     There are more: add --all, or --cursor c2
     ");
     assert_snapshot!(server.asked(), @r"
-    GET /admin/v1/agents?status=active&search=a%26b%3Dc&limit=50 HTTP/1.1
+    GET /admin/v1/agents?status=active&search=a%26b%3Dc&limit=1 HTTP/1.1
     authorization: Bearer t0ken
     ");
 }
 
 #[test]
-fn all_pages_are_one_list() {
+fn json_is_all_pages_as_one_list() {
     let page = |name: &str, next: &str| {
         (
             200,
@@ -307,7 +307,7 @@ fn all_pages_are_one_list() {
         )
     };
     let server = Scripted::start(vec![page("a", "\"c2\""), page("b", "null")]);
-    assert_snapshot!(server.shell().run("role list --all -o json"), @r#"
+    assert_snapshot!(server.shell().run("role list -o json"), @r#"
     exit code 0
     ----- stdout
     {
@@ -328,6 +328,41 @@ fn all_pages_are_one_list() {
     authorization: Bearer t0ken
 
     GET /admin/v1/roles?limit=200&cursor=c2 HTTP/1.1
+    authorization: Bearer t0ken
+    ");
+}
+
+#[test]
+fn a_limit_is_reached_over_short_and_empty_pages_and_no_further() {
+    let page = |items: &str, next: &str| {
+        (
+            200,
+            format!(r#"{{"items":[{items}],"next_cursor":{next}}}"#),
+        )
+    };
+    let server = Scripted::start(vec![
+        page(r#"{"name":"a"}"#, "\"c2\""),
+        page("", "\"c3\""),
+        page(r#"{"name":"b"},{"name":"c"}"#, "\"c4\""),
+    ]);
+    assert_snapshot!(server.shell().run("role list --limit 3"), @r"
+    exit code 0
+    ----- stdout
+    NAME  GRANTS  DESCRIPTION  CREATED
+    a     -       -            -
+    b     -       -            -
+    c     -       -            -
+    ----- stderr
+    There are more: add --all, or --cursor c4
+    ");
+    assert_snapshot!(server.asked(), @r"
+    GET /admin/v1/roles?limit=3 HTTP/1.1
+    authorization: Bearer t0ken
+
+    GET /admin/v1/roles?limit=2&cursor=c2 HTTP/1.1
+    authorization: Bearer t0ken
+
+    GET /admin/v1/roles?limit=2&cursor=c3 HTTP/1.1
     authorization: Bearer t0ken
     ");
 }

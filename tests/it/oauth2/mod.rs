@@ -204,7 +204,7 @@ pub(crate) async fn audited(issuer: &TestIssuer, event: &str) -> Vec<AuditEntry>
         .audit(&query, None, 10_000)
         .await
         .unwrap()
-        .items;
+        .entries;
     entries.reverse();
     entries
 }

@@ -11,6 +11,7 @@ mod crash;
 mod detach;
 mod exec;
 pub(crate) mod faults;
+mod follow;
 mod log;
 mod stop;
 mod watch;

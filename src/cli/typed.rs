@@ -1,0 +1,417 @@
+//! The command line as people type it: other words for the same commands, consistent over all nouns, and what
+//! to run instead of a command that other products have and this one has not.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, CommandFactory as _, Error, FromArgMatches as _};
+
+use super::Cli;
+
+/// Shown beside a command in its help.
+const SHOWN: [(&str, &str); 2] = [("list", "ls"), ("remove", "rm")];
+
+/// Other words for a command, under whatever noun it is.
+const WORDS: [(&str, &[&str]); 9] = [
+    ("add", &["create", "new", "register"]),
+    ("show", &["get", "describe", "info"]),
+    ("edit", &["update", "set", "modify"]),
+    ("remove", &["delete", "del"]),
+    ("suspend", &["disable", "deactivate"]),
+    ("resume", &["enable", "activate", "unsuspend"]),
+    ("rotate", &["renew", "roll"]),
+    ("check", &["validate", "test"]),
+    ("inspect", &["decode"]),
+];
+
+/// Other words for a command under one noun.
+const OF_NOUN: [(&str, &str, &[&str]); 5] = [
+    ("credential", "revoke", &["remove", "rm", "delete"]),
+    ("delegation", "revoke", &["remove", "rm", "delete"]),
+    ("administrator", "revoke", &["remove", "rm", "delete"]),
+    (
+        "token",
+        "get",
+        &["create", "new", "issue", "mint", "request"],
+    ),
+    ("token", "verify", &["validate", "check"]),
+];
+
+/// Other words for a noun, or for a command without one.
+const NOUNS: [(&str, &[&str]); 14] = [
+    ("agent", &["agents", "client", "clients"]),
+    ("credential", &["credentials", "cred", "creds"]),
+    ("delegation", &["delegations"]),
+    ("trusted-issuer", &["trusted-issuers"]),
+    ("group", &["groups"]),
+    ("resource", &["resources", "audience", "audiences"]),
+    ("role", &["roles"]),
+    ("token", &["tokens"]),
+    ("key", &["keys"]),
+    ("audit", &["log", "logs", "events"]),
+    ("administrator", &["administrators", "admin", "admins"]),
+    ("serve", &["server", "start", "run"]),
+    ("healthcheck", &["health", "status"]),
+    ("completions", &["completion"]),
+];
+
+/// What is done with a command that there is not: the noun it was typed under (empty: none), the words, and
+/// what to run.
+const INSTEAD: [(&str, &[&str], &str); 15] = [
+    (
+        "agent",
+        &["revoke", "block", "ban", "kill", "stop", "terminate"],
+        "`firman agent suspend NAME` switches an agent off, `firman agent resume NAME` on again; `firman credential revoke AGENT ID` ends one credential, `firman token revoke JTI` one token",
+    ),
+    (
+        "agent",
+        &["rotate", "renew", "rekey"],
+        "`firman credential rotate AGENT ID`",
+    ),
+    (
+        "agent",
+        &["grant", "assign", "allow"],
+        "`firman agent edit NAME --add-role ROLE`",
+    ),
+    ("agent", &["token", "login"], "`firman token get`"),
+    (
+        "role",
+        &["grant", "allow"],
+        "`firman role edit NAME --grant RESOURCE=SCOPES`",
+    ),
+    (
+        "role",
+        &["assign", "give"],
+        "`firman agent edit AGENT --add-role NAME`",
+    ),
+    (
+        "group",
+        &["join", "add-member", "assign"],
+        "`firman agent edit AGENT --add-group NAME`",
+    ),
+    ("group", &["members"], "`firman group show NAME`"),
+    (
+        "token",
+        &["refresh", "renew"],
+        "`firman token get` gets a new one, with `--watch` again and again",
+    ),
+    (
+        "key",
+        &["add", "create", "new", "generate"],
+        "`firman key rotate` publishes new signing keys; an agent's own key: `firman credential add AGENT --generate-key FILE`",
+    ),
+    (
+        "audit",
+        &["tail", "follow", "watch"],
+        "`firman audit list --follow`",
+    ),
+    (
+        "",
+        &["init", "setup", "install"],
+        "`firman serve` makes what it needs at its first start; `firman quickstart` shows the whole way",
+    ),
+    (
+        "",
+        &["login", "auth", "whoami"],
+        "there is no login: commands read the admin token from FIRMAN_ADMIN_TOKEN or from the data directory",
+    ),
+    (
+        "",
+        &["user", "users", "people"],
+        "`firman agent add` registers an agent; people come from a trusted issuer: `firman trusted-issuer add`",
+    ),
+    (
+        "",
+        &["scope", "scopes", "permission", "permissions"],
+        "scopes belong to a resource: `firman resource edit NAME --add-scope SCOPES`",
+    ),
+];
+
+/// The same for options.
+const OPTIONS_INSTEAD: [(&str, &str); 3] = [
+    ("--json", "`--output json`"),
+    ("--format", "`--output json` or `--output table`"),
+    ("--force-yes", "`--yes`"),
+];
+
+/// What cannot be undone is not suggested for what was typed.
+const IRREVERSIBLE: [&str; 2] = ["remove", "revoke"];
+
+/// Every command with its other words.
+pub(super) fn spelled() -> Command {
+    Cli::command().mut_subcommands(|command| {
+        let name = command.get_name().to_owned();
+        let others = named(&NOUNS, &name);
+        with_verbs(command.aliases(others), &name)
+    })
+}
+
+fn with_verbs(command: Command, noun: &str) -> Command {
+    command.mut_args(with_short_yes).mut_subcommands(|verb| {
+        let name = verb.get_name().to_owned();
+        let of_noun = OF_NOUN
+            .iter()
+            .find(|(of, known, _)| *of == noun && *known == name)
+            .map_or(&[][..], |(_, _, words)| words);
+        let mut verb = verb.aliases(named(&WORDS, &name).iter().chain(of_noun).copied());
+        if let Some((_, shown)) = SHOWN.iter().find(|(known, _)| *known == name) {
+            verb = verb.visible_alias(*shown);
+        }
+        with_verbs(verb, &name)
+    })
+}
+
+fn with_short_yes(arg: Arg) -> Arg {
+    if arg.get_long() == Some("yes") {
+        arg.short('y')
+    } else {
+        arg
+    }
+}
+
+fn named<'w>(list: &[(&str, &'w [&'w str])], name: &str) -> &'w [&'w str] {
+    list.iter()
+        .find(|(known, _)| *known == name)
+        .map_or(&[], |(_, words)| words)
+}
+
+/// What a command line asks for.
+pub(super) enum Typed {
+    /// A command.
+    Command(Box<Cli>),
+    /// `firman version`.
+    Version,
+}
+
+/// Reads a command line; `args` begin with the program's name.
+///
+/// # Errors
+/// What cannot be meant, or what asks for help.
+pub(super) fn parse<T: Into<OsString> + Clone>(
+    args: impl IntoIterator<Item = T>,
+) -> Result<Typed, Error> {
+    let command = || {
+        let version = Command::new("version")
+            .about("Print the version")
+            .hide(true);
+        spelled().subcommand(version)
+    };
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let mut matches = command().try_get_matches_from(with_help_asked_for(args))?;
+    if matches.subcommand_name() == Some("version") {
+        return Ok(Typed::Version);
+    }
+    let cli = Cli::from_arg_matches_mut(&mut matches);
+    cli.map(|cli| Typed::Command(Box::new(cli)))
+        .map_err(|error| error.format(&mut command()))
+}
+
+/// `firman help agent add` and `firman agent help add` as `firman agent add --help`: the word counts where a
+/// command is expected.
+fn with_help_asked_for(mut args: Vec<OsString>) -> Vec<OsString> {
+    let root = spelled();
+    let mut command = &root;
+    for at in 1..args.len() {
+        let Some(word) = args[at].to_str() else { break };
+        if word == "help" && command.has_subcommands() {
+            args.remove(at);
+            args.push("--help".into());
+            break;
+        }
+        match command.find_subcommand(word) {
+            Some(below) => command = below,
+            None => break,
+        }
+    }
+    args
+}
+
+/// What to run instead of what was typed. The error's own suggestions are left with commands that can be
+/// undone, by the names that help lists.
+pub(super) fn instead(error: &mut Error) -> Option<&'static str> {
+    let text = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::StyledStr(text)) => text.to_string(),
+        _ => String::new(),
+    };
+    let kind = error.kind();
+    if kind == ErrorKind::UnknownArgument {
+        let typed = text(ContextKind::InvalidArg);
+        let name = typed.split(['=', ' ']).next().unwrap_or_default();
+        let hint = OPTIONS_INSTEAD.iter().find(|(option, _)| *option == name);
+        return hint.map(|(_, hint)| *hint);
+    }
+    if kind != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let typed = text(ContextKind::InvalidSubcommand);
+    let usage = text(ContextKind::Usage);
+    let nouns = nouns_of(&usage);
+    let noun = nouns.last().copied().unwrap_or_default();
+    let hint = INSTEAD
+        .iter()
+        .find(|(of, words, _)| *of == noun && words.contains(&typed.as_str()))
+        .map(|(_, _, hint)| *hint);
+    let similar = match error.remove(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::String(word)) => vec![word],
+        Some(ContextValue::Strings(words)) => words,
+        _ => Vec::new(),
+    };
+    let names = suggested(&nouns, &similar);
+    if hint.is_none() && !names.is_empty() {
+        error.insert(
+            ContextKind::SuggestedSubcommand,
+            ContextValue::Strings(names),
+        );
+    }
+    hint
+}
+
+/// The names of the commands below `nouns` that `words` stand for, each once, without those that cannot be
+/// undone.
+fn suggested(nouns: &[&str], words: &[String]) -> Vec<String> {
+    let root = spelled();
+    let below = nouns
+        .iter()
+        .try_fold(&root, |command, noun| command.find_subcommand(noun));
+    let mut names: Vec<String> = words
+        .iter()
+        .filter_map(|word| Some(below?.find_subcommand(word)?.get_name().to_owned()))
+        .filter(|name| !IRREVERSIBLE.contains(&name.as_str()))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// `key consumer` of `Usage: firman key consumer [OPTIONS] <COMMAND>`.
+fn nouns_of(usage: &str) -> Vec<&str> {
+    let words = usage
+        .split_whitespace()
+        .skip_while(|word| *word != "firman");
+    let nouns = words
+        .skip(1)
+        .take_while(|word| !word.starts_with(['[', '<']));
+    nouns.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> (String, Option<&'static str>) {
+        let Err(mut error) = parse(line.split(' ')) else {
+            panic!("{line} was accepted");
+        };
+        let hint = instead(&mut error);
+        (error.render().to_string(), hint)
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed_with_all_its_words() {
+        spelled().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_found_by_the_words_of_other_products() {
+        for line in [
+            "firman agents ls",
+            "firman client create a --owner o --secret",
+            "firman agent get a",
+            "firman agent rm a -y",
+            "firman agent delete a --yes",
+            "firman agent update a --owner o",
+            "firman agent disable a",
+            "firman agent enable a",
+            "firman group ls",
+            "firman group new g",
+            "firman group rm g -y",
+            "firman role ls",
+            "firman role describe r",
+            "firman role rm r -y",
+            "firman resource ls",
+            "firman resource rm r -y",
+            "firman trusted-issuer ls",
+            "firman trusted-issuer rm t -y",
+            "firman delegation ls",
+            "firman delegation rm d -y",
+            "firman admin ls",
+            "firman admin rm a -y",
+            "firman key ls",
+            "firman key consumer ls",
+            "firman key consumer rm c -y",
+            "firman key consumer create c",
+            "firman logs ls",
+            "firman start",
+            "firman status",
+            "firman config validate",
+            "firman version",
+        ] {
+            assert!(parse(line.split(' ')).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_is_had_by_the_word_as_by_the_option() {
+        for line in [
+            "firman help",
+            "firman help agent",
+            "firman help agent add",
+            "firman agent help add",
+            "firman agent add --help",
+        ] {
+            let error = parse(line.split(' ')).err().expect("help");
+            assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_undone_is_not_suggested() {
+        for line in [
+            "firman agent revoke a",
+            "firman group remov g",
+            "firman group reomve g",
+            "firman credential revok a",
+            "firman key revok k",
+        ] {
+            let (text, _) = said(line);
+            let tip = text.lines().find(|line| line.contains("tip:"));
+            let tip = tip.unwrap_or_default();
+            assert!(!tip.contains("'re"), "{line}: {text}");
+        }
+        assert!(said("firman agent lst").0.contains("'list'"));
+    }
+
+    #[test]
+    fn what_other_products_have_leads_to_what_there_is() {
+        for (line, expected) in [
+            ("firman agent revoke a", "firman agent suspend NAME"),
+            ("firman agent rotate a", "firman credential rotate"),
+            ("firman role assign r", "firman agent edit AGENT --add-role"),
+            ("firman audit tail", "firman audit list --follow"),
+            ("firman key generate", "firman key rotate"),
+            ("firman init", "firman serve"),
+            ("firman login", "FIRMAN_ADMIN_TOKEN"),
+            ("firman agent list --json", "--output json"),
+        ] {
+            let hint = said(line).1.unwrap_or_default();
+            assert!(hint.contains(expected), "{line}: {hint}");
+        }
+    }
+
+    #[test]
+    fn no_word_leads_to_two_commands() {
+        fn check(command: &Command) {
+            let mut words: Vec<&str> = command
+                .get_subcommands()
+                .flat_map(|sub| std::iter::once(sub.get_name()).chain(sub.get_all_aliases()))
+                .collect();
+            let count = words.len();
+            words.sort_unstable();
+            words.dedup();
+            assert_eq!(words.len(), count, "below {}", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&spelled());
+    }
+}

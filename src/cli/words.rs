@@ -1,0 +1,96 @@
+//! Lists as they are typed: an option that takes several words may be repeated, and each time its words may
+//! be separated by commas or blanks. One grammar for scopes, roles, groups and whatever else is a list.
+
+use super::{parse_id, parse_name};
+
+/// The words that one option was given at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Words(Vec<String>);
+
+impl Words {
+    /// The words, in the order in which they were typed.
+    pub(super) fn into_vec(self) -> Vec<String> {
+        self.0
+    }
+}
+
+/// Words of any kind. A comma with no word beside it is a slip.
+pub(super) fn parse_words(text: &str) -> Result<Words, String> {
+    parse_each(text, |word| Ok(word.to_owned()))
+}
+
+/// Names of agents, groups, roles.
+pub(super) fn parse_names(text: &str) -> Result<Words, String> {
+    parse_each(text, parse_name)
+}
+
+/// Ids.
+pub(super) fn parse_ids(text: &str) -> Result<Words, String> {
+    parse_each(text, parse_id)
+}
+
+fn parse_each(text: &str, parse: impl Fn(&str) -> Result<String, String>) -> Result<Words, String> {
+    let mut words = Vec::new();
+    for part in text.split(',') {
+        if part.trim().is_empty() {
+            return Err(
+                "expected words separated by commas or blanks; one of them is empty".to_owned(),
+            );
+        }
+        for word in part.split_whitespace() {
+            words.push(parse(word)?);
+        }
+    }
+    Ok(Words(words))
+}
+
+/// All words of an option, each once, in the order in which they were typed.
+pub(super) fn all_of(given: &[Words]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for word in given.iter().flat_map(|words| &words.0) {
+        if !all.contains(word) {
+            all.push(word.clone());
+        }
+    }
+    all
+}
+
+/// Scopes as the parameter `scope` has them (RFC 6749 §3.3); nothing when none is named.
+pub(super) fn scope_parameter(given: &[Words]) -> Option<String> {
+    let scopes = all_of(given);
+    (!scopes.is_empty()).then(|| scopes.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_with_an_empty_word_is_refused() {
+        for text in ["", " ", ",", "a,", ",a", "a,,b", "a, ,b"] {
+            assert!(parse_words(text).is_err(), "{text:?}");
+        }
+        assert!(parse_names("reader,..").is_err());
+        assert!(parse_ids("a,b/c").is_err());
+    }
+
+    #[test]
+    fn words_are_separated_by_commas_or_blanks_and_options_are_repeated() {
+        for given in [
+            &["a,b"][..],
+            &["a b"],
+            &["a, b"],
+            &["  a\tb\n"],
+            &["a", "b"],
+            &["a,a", "b a"],
+        ] {
+            let words: Vec<Words> = given
+                .iter()
+                .map(|text| parse_words(text).unwrap())
+                .collect();
+            assert_eq!(all_of(&words), ["a", "b"], "{given:?}");
+            assert_eq!(scope_parameter(&words).as_deref(), Some("a b"), "{given:?}");
+        }
+        assert_eq!(scope_parameter(&[]), None);
+    }
+}
