@@ -11,6 +11,7 @@ use super::credential::{self, Proof, ProofArgs};
 use super::delegation;
 use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
 use super::error::CliError;
+use super::issuer::{ASSERTION_AUDIENCES, warn_of_audience};
 use super::print::{Table, date, date_and_distance, items, names, text, texts};
 use super::{Session, edited_list, nothing_to_change, parse_name, parse_pair};
 use crate::ports::time::UnixTime;
@@ -93,8 +94,14 @@ pub(super) struct AddArgs {
     /// Give it only tokens that are bound to a key of its own (DPoP, RFC 9449)
     #[arg(long)]
     dpop_required: bool,
+    /// What `aud` of its assertions must be; the issuer's policy when left out
+    #[arg(long, value_name = "POLICY", value_parser = ASSERTION_AUDIENCES)]
+    assertion_audience: Option<String>,
     #[command(flatten)]
     proof: ProofArgs,
+    /// The `kid` that the client writes into its assertions; the key's RFC 7638 thumbprint when left out
+    #[arg(long, value_name = "KID")]
+    kid: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -153,7 +160,19 @@ pub(super) struct EditArgs {
     /// Give it tokens that are bound to no key as well
     #[arg(long)]
     no_dpop_required: bool,
+    /// What `aud` of its assertions must be; `inherit`: what the issuer's policy says
+    #[arg(long, value_name = "POLICY", value_parser = AGENT_AUDIENCES)]
+    assertion_audience: Option<String>,
 }
+
+/// The value that gives an agent the issuer's policy again.
+const INHERIT: &str = "inherit";
+const AGENT_AUDIENCES: [&str; 4] = [
+    ASSERTION_AUDIENCES[0],
+    ASSERTION_AUDIENCES[1],
+    ASSERTION_AUDIENCES[2],
+    INHERIT,
+];
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
@@ -245,6 +264,11 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let admin = session.admin()?;
     let attributes = attributes(&args.attributes)?;
     let mut proof = Proof::prepare(&args.proof)?;
+    let mut credential = proof.to_members();
+    match &mut credential {
+        Some(members) => proof.name(members, args.kid.as_deref())?,
+        None => proof.name(&mut Map::new(), args.kid.as_deref())?,
+    }
     let mut body = Map::new();
     body.insert("name".to_owned(), json!(args.name));
     body.insert("owner".to_owned(), json!(args.owner));
@@ -262,7 +286,11 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ),
         ("expires_in", args.expires_in.map(Value::from)),
         ("dpop_required", args.dpop_required.then_some(true.into())),
-        ("credential", proof.to_members().map(Value::Object)),
+        (
+            "assertion_audience",
+            args.assertion_audience.clone().map(Value::from),
+        ),
+        ("credential", credential.map(Value::Object)),
     ];
     for (name, value) in optional {
         if let Some(value) = value {
@@ -271,7 +299,9 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     }
     let answer = proof.register(&admin, &["agents"], body).await?;
     if session.printer.is_json() {
-        return session.printer.json(&answer);
+        session.printer.json(&answer)?;
+        warn_of_audience(args.assertion_audience.as_deref(), session);
+        return Ok(());
     }
     let agent = &answer["agent"];
     session.printer.facts(&[
@@ -285,6 +315,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ("client_secret", text(&answer, "client_secret")),
         ("kid", text(&answer["credential"], "kid")),
     ])?;
+    warn_of_audience(args.assertion_audience.as_deref(), session);
     credential::hints(&args.name, &proof, &admin, session).await;
     Ok(())
 }
@@ -344,7 +375,7 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
     ];
     let edits_dpop = args.dpop_required || args.no_dpop_required;
     let scalars = args.owner.is_some() || args.description.is_some() || args.expires_in.is_some();
-    let scalars = scalars || edits_dpop;
+    let scalars = scalars || edits_dpop || args.assertion_audience.is_some();
     if !scalars && set.is_empty() && lists.iter().all(|list| list.is_empty()) {
         return Err(nothing_to_change());
     }
@@ -361,6 +392,10 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         }
         if edits_dpop {
             body.insert("dpop_required".to_owned(), json!(args.dpop_required));
+        }
+        if let Some(policy) = &args.assertion_audience {
+            let policy = (policy != INHERIT).then_some(policy);
+            body.insert("assertion_audience".to_owned(), json!(policy));
         }
         if !(args.add_group.is_empty() && args.remove_group.is_empty()) {
             let groups = edited_list(
@@ -392,7 +427,9 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         .admin()?
         .edit(&["agents", &args.name], change)
         .await?;
-    print(&agent, session)
+    print(&agent, session)?;
+    warn_of_audience(args.assertion_audience.as_deref(), session);
+    Ok(())
 }
 
 /// Said only when it is required.
@@ -462,6 +499,7 @@ fn print(agent: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ("attributes", attributes),
         ("expires", date_and_distance(agent, "expires_at", now)),
         ("dpop", dpop(agent).to_owned()),
+        ("assertion audience", text(agent, "assertion_audience")),
         ("last token", date_and_distance(agent, "last_token_at", now)),
         ("created", date(agent, "created_at")),
         ("id", text(agent, "id")),

@@ -238,6 +238,29 @@ pub fn is_well_formed(text: &str) -> bool {
             .is_some_and(|(body, sum)| sum == checksum(body))
 }
 
+/// Why a text is not a secret of ours, in words that hold nothing of it; `None` when it has the shape of one.
+#[must_use]
+pub fn malformation(text: &str) -> Option<String> {
+    if is_well_formed(text) {
+        return None;
+    }
+    let inner = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`'));
+    Some(if is_well_formed(inner) {
+        "it has white space or quotes around it".to_owned()
+    } else if !text.starts_with(PREFIX) {
+        format!("it does not begin with `{PREFIX}`")
+    } else if text.len() != SECRET_CHARS {
+        let how = if text.len() > SECRET_CHARS {
+            "longer"
+        } else {
+            "shorter"
+        };
+        format!("it is {how} than {SECRET_CHARS} characters")
+    } else {
+        "its checksum does not match: a character is wrong".to_owned()
+    })
+}
+
 /// Six characters (36 bits) of SHA-256 over prefix and secret: an accident passes once in 2^36.
 fn checksum(body: &str) -> String {
     let mut text = base64url(&sha256(body.as_bytes()));

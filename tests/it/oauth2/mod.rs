@@ -12,10 +12,13 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod assertion_audience;
+mod assertion_kid;
 mod assertion_signature;
 mod client_assertion;
 mod client_secret;
 mod key_registration;
+mod refusal_reasons;
 mod replay;
 mod replicas;
 mod scope;
