@@ -374,6 +374,11 @@ fn the_guide_to_registering_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_client_libraries_does_what_it_says() {
+    run("docs/guides/client-libraries.md", None);
+}
+
+#[test]
 fn the_guide_to_claude_does_what_it_says() {
     run("docs/guides/claude.md", None);
 }
@@ -458,6 +463,7 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
         "docs/guides/claude-agent.md",
         "docs/guides/claude-code.md",
         "docs/guides/claude.md",
+        "docs/guides/client-libraries.md",
         "docs/guides/delegation.md",
         "docs/guides/dpop.md",
         "docs/guides/integration-tests.md",
@@ -473,7 +479,9 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
     let mut not_run = Vec::new();
     for page in pages() {
         for block in &page.blocks {
-            let known = ["sh", "text", "toml", "rust", "yaml", "console", ""];
+            let known = [
+                "sh", "text", "toml", "rust", "yaml", "console", "go", "java", "",
+            ];
             let (name, line, language) = (&page.name, block.line, &block.language);
             assert!(
                 known.contains(&language.as_str()),
