@@ -35,10 +35,14 @@ pub(super) struct ResourceBody {
     lifetime: Option<i64>,
     /// Its own algorithm; `null`: the default.
     algorithm: Option<String>,
+    /// Its own `typ` header of tokens; `null`: as its profile has it.
+    typ: Option<String>,
     /// The life in seconds that a token gets when its request does not say.
     token_lifetime: i64,
     /// The algorithm that signs its tokens.
     token_algorithm: String,
+    /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`.
+    token_typ: String,
     /// Whether its tokens may be made by token exchange, as it was set; `null`: as its profile has it.
     allow_delegation: Option<bool>,
     /// Whether its tokens may be made by token exchange.
@@ -60,6 +64,7 @@ impl From<ResourceView> for ResourceBody {
             token_lifetime,
             token_algorithm,
         } = view;
+        let token_typ = resource.token_typ().as_str().to_owned();
         Self {
             allow_delegation: resource.allow_delegation,
             delegation_allowed: resource.allows_delegation(),
@@ -75,8 +80,10 @@ impl From<ResourceView> for ResourceBody {
             algorithm: resource
                 .algorithm
                 .map(|algorithm| algorithm.as_str().to_owned()),
+            typ: resource.typ.map(|typ| typ.as_str().to_owned()),
             token_lifetime,
             token_algorithm: token_algorithm.as_str().to_owned(),
+            token_typ,
             created_at: resource.created_at.0,
             updated_at: resource.updated_at.0,
             version: resource.version,
@@ -112,6 +119,10 @@ pub(super) struct NewResourceBody {
     /// `ES256` or `RS256`.
     #[schema(pattern = "^(ES256|RS256)$")]
     algorithm: Option<String>,
+    /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`; left out: `at+jwt` with profile
+    /// `generic`, `JWT` with profile `claude`, which takes no other.
+    #[schema(pattern = r"^(at\+jwt|JWT)$")]
+    typ: Option<String>,
     /// Whether its tokens may be made by token exchange; left out: yes with profile `generic`, else no.
     allow_delegation: Option<bool>,
     /// Name of the agent that is the resource server: it may introspect tokens for the resource, and
@@ -140,6 +151,10 @@ pub(super) struct ResourceEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, pattern = "^(ES256|RS256)$")]
     algorithm: Option<Option<String>>,
+    /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`; `null`: as its profile has it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, pattern = r"^(at\+jwt|JWT)$")]
+    typ: Option<Option<String>>,
     /// Whether its tokens may be made by token exchange; `null`: as its profile has it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<bool>)]
@@ -190,6 +205,7 @@ pub(super) async fn create(
         scopes: body.scopes.unwrap_or_default(),
         lifetime: body.lifetime,
         algorithm: body.algorithm,
+        typ: body.typ,
         allow_delegation: body.allow_delegation,
         server: body.server,
         dpop_required: body.dpop_required.unwrap_or(false),
@@ -228,6 +244,7 @@ pub(super) async fn edit(
         scopes,
         lifetime,
         algorithm,
+        typ,
         allow_delegation,
         server,
         dpop_required,
@@ -237,6 +254,7 @@ pub(super) async fn edit(
         scopes,
         lifetime,
         algorithm,
+        typ,
         allow_delegation,
         server,
         dpop_required,

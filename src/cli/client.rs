@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::error::CliError;
-use super::{Globals, http};
+use super::{Globals, http, keyfile};
 use crate::config::{Config, Overrides};
+use crate::ports::secret_file::{self, Readers, SecretFileError};
 
 /// A full page, for `--all`.
 const PAGE_MAX: u32 = 200;
@@ -353,9 +354,9 @@ fn find_token(config: &Config) -> Result<SecretString, CliError> {
         return bearer(token.expose_secret(), &token_source(config));
     }
     let path = config.data_dir().join("admin-token");
-    match fs::read_to_string(&path) {
+    match secret_file::read_text(&path, Readers::OwnerOnly) {
         Ok(token) => bearer(&token, &token_source(config)),
-        Err(error) => Err(CliError::failed(
+        Err(SecretFileError::Unreadable { source: error, .. }) => Err(CliError::failed(
             "no_token",
             format!(
                 "no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and {} cannot be read ({}). `firman serve` makes that file at its first start; run this where it is, or name its directory with --data-dir",
@@ -363,6 +364,11 @@ fn find_token(config: &Config) -> Result<SecretString, CliError> {
                 super::error::reason(&error)
             ),
         )),
+        Err(
+            error @ (SecretFileError::TooLarge { .. }
+            | SecretFileError::NotText { .. }
+            | SecretFileError::Exposed { .. }),
+        ) => Err(keyfile::refused(error)),
     }
 }
 
@@ -446,8 +452,9 @@ mod tests {
     fn the_token_comes_from_the_environment_then_from_the_data_directory() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
-        fs::write(&file, "from-file\n").unwrap();
-        fs::write(dir.path().join("admin-token"), "from-data\n").unwrap();
+        let write = |path: &Path, text: &str| keyfile::write_atomically(path, text.as_bytes());
+        write(&file, "from-file\n").unwrap();
+        write(&dir.path().join("admin-token"), "from-data\n").unwrap();
         let with = |pairs: &[(&str, &str)]| {
             find_token(&config(dir.path(), pairs))
                 .unwrap()

@@ -2,51 +2,69 @@
 //! never over an existing key.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use crate::jose::{PublicJwk, SigningAlgorithm, SigningKey};
+use crate::issuer::secrets::check_shape;
+use crate::jose::{JwkError, PublicJwk, SigningAlgorithm, SigningKey};
+use crate::ports::secret_file::{self, Readers, SecretFileError, shell_word};
 use crate::relying_party::claude::check_ca_cert;
 
-/// Larger than any key, secret or token this house reads.
-const FILE_MAX_BYTES: u64 = 64 * 1024;
-
 /// The content of `path`, or of stdin for `-`, wiped when dropped.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    let mut content = Zeroizing::new(Vec::new());
-    let outcome = if path == Path::new("-") {
-        io::stdin()
-            .lock()
-            .take(FILE_MAX_BYTES + 1)
-            .read_to_end(&mut content)
-    } else {
-        fs::File::open(path)
-            .and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut content))
-    };
-    outcome.map_err(|error| CliError::file(path, "read", &error))?;
-    if content.len() as u64 > FILE_MAX_BYTES {
-        return Err(CliError::failed(
-            "file",
-            format!(
-                "{} is larger than 64 KiB; is it the right file?",
-                path.display()
-            ),
-        ));
+fn read(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    if path == Path::new("-") {
+        return secret_file::read_stdin().map_err(refused);
     }
-    Ok(content)
+    secret_file::read(path, readers).map_err(refused)
 }
 
-/// One line of text: a secret or a token, without the white space around it.
+/// The text of `path`, or of stdin for `-`, without a byte order mark, quotes and white space around it.
+pub(super) fn read_text(path: &Path, readers: Readers) -> Result<Zeroizing<String>, CliError> {
+    let content = read(path, readers)?;
+    secret_file::tidy(&content)
+        .ok_or_else(|| CliError::failed("file", format!("{} is not text", path.display())))
+}
+
+/// Why a file was not read, as the command line says it.
+pub(super) fn refused(error: SecretFileError) -> CliError {
+    match error {
+        SecretFileError::Unreadable { path, source } => CliError::file(&path, "read", &source),
+        SecretFileError::TooLarge { .. }
+        | SecretFileError::NotText { .. }
+        | SecretFileError::Exposed { .. } => CliError::failed("file", error.to_string()),
+    }
+}
+
+/// A token: one line of text without the white space around it.
 pub(super) fn read_line(path: &Path, what: &str) -> Result<SecretString, CliError> {
-    let content = read(path)?;
-    let line = std::str::from_utf8(&content)
-        .map(str::trim)
-        .unwrap_or_default();
+    one_line(path, what, Readers::Anyone)
+}
+
+/// A client secret of ours. One that cannot be is refused here: sent, it would count as a failed attempt.
+pub(super) fn read_secret(path: &Path) -> Result<SecretString, CliError> {
+    let secret = one_line(path, "client secret", Readers::OwnerOnly)?;
+    check_secret(path, &secret)?;
+    Ok(secret)
+}
+
+/// Refuses what cannot be a client secret, naming the file that it came from.
+pub(super) fn check_secret(path: &Path, secret: &SecretString) -> Result<(), CliError> {
+    check_shape(secret.expose_secret()).map_err(|problem| {
+        CliError::failed(
+            "secret",
+            format!("{} {problem}; nothing was sent", path.display()),
+        )
+    })
+}
+
+fn one_line(path: &Path, what: &str, readers: Readers) -> Result<SecretString, CliError> {
+    let content = read(path, readers)?;
+    let line = secret_file::tidy(&content).unwrap_or_default();
     if line.is_empty() || line.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(CliError::failed(
             "file",
@@ -56,34 +74,58 @@ pub(super) fn read_line(path: &Path, what: &str) -> Result<SecretString, CliErro
             ),
         ));
     }
-    Ok(line.to_owned().into())
+    Ok(line.as_str().into())
 }
 
 /// The certificates of private authorities from a PEM file, which holds nothing else.
 pub(super) fn read_ca_cert(path: &Path) -> Result<String, CliError> {
-    let content = read(path)?;
-    let text = std::str::from_utf8(&content).unwrap_or_default();
-    check_ca_cert(text).map_err(|invalid| {
+    let text = read_text(path, Readers::Anyone)?;
+    check_ca_cert(&text).map_err(|invalid| {
         CliError::failed("file", format!("{} {}", path.display(), invalid.problem))
     })?;
-    Ok(text.to_owned())
+    Ok(format!("{}\n", *text))
 }
 
-/// A public key from a JWK (JSON) or PEM file.
+/// A public key from a file with PEM, a JWK, a JWK Set of one or an SSH key.
 pub(super) fn read_public(path: &Path) -> Result<PublicJwk, CliError> {
-    let content = read(path)?;
-    let key = match std::str::from_utf8(&content) {
-        Ok(text) if text.contains("-----BEGIN") => PublicJwk::from_pem(text),
-        Ok(_) | Err(_) => PublicJwk::parse(&content),
-    };
-    key.map_err(|problem| CliError::failed("key", format!("{}: {problem}", path.display())))
+    let content = read(path, Readers::Anyone)?;
+    PublicJwk::from_file_content(&content).map_err(|problem| {
+        let told = if problem == JwkError::PrivatePem {
+            private_half("openssl pkey -in FILE -pubout")
+        } else if problem == JwkError::PrivateSsh {
+            private_half("ssh-keygen -y -f FILE")
+        } else if matches!(problem, JwkError::Private(_)) {
+            private_half("jq 'del(.d,.p,.q,.dp,.dq,.qi,.key_ops)' FILE")
+        } else {
+            problem.to_string()
+        };
+        key_error(path, &told)
+    })
 }
 
-/// A private key from a PEM or private JWK file.
+fn private_half(command: &str) -> String {
+    format!(
+        "this is a private key, and it was not sent; register its public half, which `{command}` prints"
+    )
+}
+
+/// A private key from a file with PEM, a JWK or a JWK Set of one.
 pub(super) fn read_private(path: &Path) -> Result<SigningKey, CliError> {
-    let content = read(path)?;
+    let content = read(path, Readers::OwnerOnly)?;
     SigningKey::from_file_content(None, &content)
-        .map_err(|problem| CliError::failed("key", format!("{}: {problem}", path.display())))
+        .map_err(|problem| key_error(path, &problem.to_string()))
+}
+
+/// A key's problem with the file that it is in; the commands of a remedy are for that file.
+fn key_error(path: &Path, problem: &str) -> CliError {
+    let path = path.display().to_string();
+    let problem = match path.as_str() {
+        "-" => problem.to_owned(),
+        path => problem
+            .replace("FILE.plain", &shell_word(&format!("{path}.plain")))
+            .replace("FILE", &shell_word(path)),
+    };
+    CliError::failed("key", format!("{path}: {problem}"))
 }
 
 /// A private key file that was just made. Unless [`KeyFile::keep`] is called, dropping it removes

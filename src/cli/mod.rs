@@ -14,6 +14,7 @@ mod completions;
 mod config;
 mod credential;
 mod delegation;
+mod detach;
 mod duration;
 mod error;
 mod exec;
@@ -33,6 +34,8 @@ mod quickstart;
 mod resource;
 mod role;
 mod serve;
+mod serving;
+mod stop;
 mod token;
 mod trusted_issuer;
 
@@ -83,7 +86,7 @@ struct Globals {
     /// Where the issuer keeps its data, its address and the first admin token [env: FIRMAN_DATA_DIR] [default: data]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
-    /// The private listener, or for `healthcheck` the public one [env: FIRMAN_URL] [default: <data dir>/admin-url]
+    /// The private listener; for `healthcheck` the public one [env: FIRMAN_URL] [default: <data dir>/admin-url]
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
     /// The configuration file
@@ -111,8 +114,8 @@ impl Globals {
 enum Command {
     /// Start, register an agent, get a token and verify it as a stranger would; then keep serving
     Quickstart(quickstart::QuickstartArgs),
-    /// Run the issuer
     Serve(serve::ServeArgs),
+    Stop(stop::StopArgs),
     /// The configuration: what is set, and whether it is good
     #[command(subcommand)]
     Config(config::Command),
@@ -159,7 +162,12 @@ enum Command {
     Administrator(administrator::Command),
     /// Write discovery and key set as plain files for a web host, or tell when such a copy is stale
     PublishStatic(publish_static::PublishArgs),
-    /// Ask the public listener whether it is well: exit code 0 or 1
+    /// Ask whether this data directory's issuer answers: exit code 0 or 1
+    ///
+    /// Finds the process that serves this data directory and asks its public listener. With --url it asks that listener instead.
+    #[command(
+        after_help = "Examples:\n  firman healthcheck\n  firman healthcheck --url https://id.example.com"
+    )]
     Healthcheck,
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
@@ -255,6 +263,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
     match command {
         Command::Quickstart(args) => quickstart::run(args, session).await,
         Command::Serve(args) => serve::run(args, session).await,
+        Command::Stop(args) => stop::run(args, session).await,
         Command::Config(command) => config::run(&command, session),
         Command::Agent(command) => agent::run(command, session).await,
         Command::Credential(command) => credential::run(command, session).await,

@@ -6,10 +6,16 @@ use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// A service manager that does not read must not hold up the work.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whoever started this process and wants to know.
+/// The field of a readiness notification with facts as one JSON object. Not systemd's, which ignores
+/// fields that it does not know; `--detach` reads it.
+pub(super) const DETAILS: &str = "X_FIRMAN_DETAILS";
+
+/// The program that started this process and wants to know.
 pub(super) struct Supervisor {
     address: Option<String>,
 }
@@ -31,6 +37,12 @@ impl Supervisor {
     /// The work has begun.
     pub(super) fn ready(&self, status: &str) -> io::Result<()> {
         self.send(&format!("READY=1\nSTATUS={}", one_line(status)))
+    }
+
+    /// The work has begun; `details` is for [`super::detach`].
+    pub(super) fn ready_with(&self, status: &str, details: &Value) -> io::Result<()> {
+        let status = one_line(status);
+        self.send(&format!("READY=1\nSTATUS={status}\n{DETAILS}={details}"))
     }
 
     /// How it goes, for `systemctl status`.
@@ -109,9 +121,16 @@ mod tests {
         supervisor.ready("good until\nMAINPID=1").unwrap();
         supervisor.status("trying again").unwrap();
         supervisor.stopping().unwrap();
+        supervisor
+            .ready_with("good", &serde_json::json!({ "a": "b\nc" }))
+            .unwrap();
         assert_eq!(received(&socket), "READY=1\nSTATUS=good until MAINPID=1");
         assert_eq!(received(&socket), "STATUS=trying again");
         assert_eq!(received(&socket), "STOPPING=1");
+        assert_eq!(
+            received(&socket),
+            "READY=1\nSTATUS=good\nX_FIRMAN_DETAILS={\"a\":\"b\\nc\"}"
+        );
     }
 
     #[cfg(target_os = "linux")]

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::error::CliError;
+pub(super) use crate::ports::secret_file::shell_word;
 use crate::ports::time::UnixTime;
 
 /// How data is shown.
@@ -282,16 +283,6 @@ pub(super) fn when(time: UnixTime, now: UnixTime) -> String {
         format!("{time} (in {size})")
     } else {
         format!("{time} ({size} ago)")
-    }
-}
-
-/// `word` as a POSIX shell takes it for one word: quoted only when it has to be.
-pub(super) fn shell_word(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

@@ -4,7 +4,7 @@
 //! key, gets a token over HTTP as the agent would, and verifies it as a relying party would, from
 //! the issuer's URL alone. Runs again on the same data.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,7 +50,8 @@ pub(super) async fn run(args: QuickstartArgs, session: &mut Session<'_>) -> Resu
         LogLevel::Info => LogLevel::Warn,
         chosen @ (LogLevel::Error | LogLevel::Warn | LogLevel::Debug | LogLevel::Trace) => chosen,
     };
-    let (process, stop) = serve::start(&config, level).await?;
+    let running = serve::start(&config, level).await?;
+    let process = &running.process;
     let key_file = config.data_dir().join(format!("{AGENT}.pem"));
     let issuer = Arc::clone(process.host().issuer());
     let proof = prove(&issuer, &key_file, session.now()).await;
@@ -59,15 +60,16 @@ pub(super) async fn run(args: QuickstartArgs, session: &mut Session<'_>) -> Resu
             issuer: issuer.url(),
             key_file: &key_file,
             data_dir: config.data_dir(),
+            made: &running.made,
             milliseconds: started.elapsed().as_millis(),
             proof,
         };
         report.show(session, !args.exit)
     });
     if shown.is_ok() && !args.exit {
-        stop.received().await;
+        running.stop.received().await;
     }
-    process.stop().await;
+    running.process.stop().await;
     shown
 }
 
@@ -293,6 +295,7 @@ struct Report<'r> {
     issuer: &'r str,
     key_file: &'r Path,
     data_dir: &'r Path,
+    made: &'r [PathBuf],
     milliseconds: u128,
     proof: ProvenToken,
 }
@@ -330,6 +333,16 @@ impl Report<'_> {
             claims = Value::from(claims.clone()),
         );
         session.printer.write(&text)?;
+        if !self.made.is_empty() {
+            let made: Vec<String> = self
+                .made
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            session
+                .printer
+                .hint(&format!("First start: made {}.\n", made.join(", ")));
+        }
         let at = self.at_data_dir();
         let serving = if keeps_serving {
             "In another terminal, try"

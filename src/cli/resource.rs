@@ -61,6 +61,9 @@ pub(super) struct AddArgs {
     /// How its tokens are signed
     #[arg(long, value_parser = ["ES256", "RS256"])]
     algorithm: Option<String>,
+    /// The `typ` header of its tokens [default: at+jwt with profile generic, JWT with claude]
+    #[arg(long, value_parser = ["at+jwt", "JWT"], ignore_case = true)]
+    typ: Option<String>,
     /// The agent that is the resource server: it may introspect tokens for it and exchange those it received
     #[arg(long, value_name = "AGENT", value_parser = parse_name)]
     server: Option<String>,
@@ -112,6 +115,9 @@ pub(super) struct EditArgs {
     /// How its tokens are signed
     #[arg(long, value_parser = ["ES256", "RS256", "default"])]
     algorithm: Option<String>,
+    /// The `typ` header of its tokens
+    #[arg(long, value_parser = ["at+jwt", "JWT", "default"], ignore_case = true)]
+    typ: Option<String>,
     /// The agent that is the resource server, or 'none'
     #[arg(long, value_name = "AGENT|none", value_parser = parse_name)]
     server: Option<String>,
@@ -191,6 +197,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ),
         ("lifetime", args.lifetime.map(Value::from)),
         ("algorithm", args.algorithm.map(Value::from)),
+        ("typ", args.typ.as_deref().map(|typ| json!(canonical(typ)))),
         ("server", args.server.map(Value::from)),
         (
             "allow_delegation",
@@ -220,6 +227,7 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
     if args.description.is_none()
         && args.lifetime.is_none()
         && args.algorithm.is_none()
+        && args.typ.is_none()
         && args.server.is_none()
         && args.delegation.allowed().is_none()
         && !args.default_delegation
@@ -249,6 +257,10 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
             let algorithm = Some(algorithm).filter(|algorithm| *algorithm != "default");
             body.insert("algorithm".to_owned(), json!(algorithm));
         }
+        if let Some(typ) = &args.typ {
+            let typ = Some(canonical(typ)).filter(|typ| *typ != "default");
+            body.insert("typ".to_owned(), json!(typ));
+        }
         if let Some(server) = &args.server {
             let server = Some(server).filter(|server| *server != "none");
             body.insert("server".to_owned(), json!(server));
@@ -267,6 +279,14 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         .edit(&["resources", &args.name], change)
         .await?;
     print(&resource, session)
+}
+
+/// The media types of RFC 7515 §4.1.9 compare without regard to case; the header has one spelling.
+fn canonical(typ: &str) -> &str {
+    ["at+jwt", "JWT", "default"]
+        .into_iter()
+        .find(|known| known.eq_ignore_ascii_case(typ))
+        .unwrap_or(typ)
 }
 
 fn lifetime(resource: &Value) -> String {
@@ -298,6 +318,7 @@ fn print(resource: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ("scopes", names(resource, "scopes")),
         ("lifetime", lifetime(resource)),
         ("algorithm", text(resource, "token_algorithm")),
+        ("typ", text(resource, "token_typ")),
         ("server", text(resource, "server")),
         ("delegation", delegation(resource).to_owned()),
         ("dpop", dpop(resource).to_owned()),

@@ -1,16 +1,22 @@
 //! `firman serve`: the issuer, until it is told to stop.
 
+use std::ffi::OsString;
 use std::fs;
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Session;
+use super::detach::detach;
 use super::error::CliError;
-use crate::config::{Config, LogLevel, Origin, Overrides};
+use super::notify::Supervisor;
+use super::serving::{self, Claim, Serving};
+use crate::config::{Config, LogLevel, Origin, Overrides, reachable};
 use crate::host::{FirstSettings, Host, HostOptions, KekSource};
 use crate::issuer::Ports;
 use crate::jose::SigningAlgorithm;
@@ -20,27 +26,137 @@ use crate::ports::time::SystemClock;
 use crate::server::process::{Listeners, Process};
 use crate::server::{Limits, Listener, telemetry};
 
+/// Run the issuer
+///
+/// Serves until SIGTERM or Ctrl-C, then finishes the requests that it accepted. With --detach it runs in the background.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  firman serve --detach\n  FIRMAN_ISSUER_URL=https://id.example.com firman serve --listen 0.0.0.0:8080"
+)]
 pub(super) struct ServeArgs {
+    /// Return when the issuer answers, and leave it running; `firman stop` ends it
+    ///
+    /// Its log goes to serve.log in the data directory.
+    #[arg(long)]
+    detach: bool,
     #[command(flatten)]
     settings: Overrides,
 }
 
 pub(super) async fn run(args: ServeArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    if args.detach {
+        return in_background(args.settings, session).await;
+    }
     let config = config(args.settings, session)?;
-    let (process, stop) = start(&config, config.log_level()).await?;
-    let issuer = process.host().issuer();
+    let running = start(&config, config.log_level()).await?;
+    let issuer = running.process.host().issuer();
     tracing::info!(
         issuer = issuer.url(),
-        public = %process.public(),
-        private = %process.private(),
+        public = %running.process.public(),
+        private = %running.process.private(),
         "firman is ready"
     );
-    stop.received().await;
+    let details = json!({
+        "issuer": issuer.url(),
+        "public": running.serving.public,
+        "private": running.serving.private,
+        "made": running.made,
+    });
+    let supervisor = Supervisor::find(session.environment);
+    tell(supervisor.ready_with(issuer.url(), &details));
+    running.stop.received().await;
     tracing::info!("stopping: accepted requests are finished first");
-    process.stop().await;
+    tell(supervisor.stopping());
+    running.process.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A service manager that cannot be told is no reason not to serve.
+fn tell(told: io::Result<()>) {
+    if let Err(error) = told {
+        tracing::warn!(%error, "cannot notify the service manager");
+    }
+}
+
+/// `--detach`: the same command line without it, in the background.
+async fn in_background(settings: Overrides, session: &mut Session<'_>) -> Result<(), CliError> {
+    let config = config(settings.clone(), session)?;
+    create_private_folder(config.data_dir())?;
+    if let Some(running) = serving::find(config.data_dir())? {
+        return Err(CliError::failed(
+            "already_running",
+            format!(
+                "process {} already serves this data directory, at {}; end it with: firman stop",
+                running.pid, running.public
+            ),
+        ));
+    }
+    let log = config.data_dir().join("serve.log");
+    let mut arguments: Vec<OsString> = vec!["serve".into()];
+    arguments.extend(settings.arguments().into_iter().map(OsString::from));
+    if let Some(data_dir) = &session.globals.data_dir {
+        arguments.extend(["--data-dir".into(), data_dir.into()]);
+    }
+    if let Some(file) = &session.globals.config {
+        arguments.extend(["--config".into(), file.into()]);
+    }
+    let started = detach(&arguments, &log).await?;
+    let text = |name: &str| {
+        started.details[name]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    if session.printer.is_json() {
+        return session.printer.json(&json!({
+            "pid": started.pid,
+            "issuer": text("issuer"),
+            "public": text("public"),
+            "private": text("private"),
+            "log": log,
+            "made": started.details["made"],
+        }));
+    }
+    session.printer.facts(&[
+        ("issuer", text("issuer")),
+        ("admin API", text("private")),
+        ("process", started.pid.to_string()),
+        ("log", log.display().to_string()),
+    ])?;
+    if let Some(made) = made_sentence(&started.details["made"]) {
+        session.printer.hint(&made);
+    }
+    let at = session.globals.data_dir.as_ref();
+    let at = at.map_or_else(String::new, |dir| {
+        format!(" --data-dir {}", super::print::shell_word(dir))
+    });
+    session
+        .printer
+        .hint(&format!("Stop it with: firman stop{at}"));
+    Ok(())
+}
+
+/// What a first start made, in one sentence.
+fn made_sentence(made: &Value) -> Option<String> {
+    let files: Vec<&str> = made.as_array()?.iter().filter_map(Value::as_str).collect();
+    if files.is_empty() {
+        return None;
+    }
+    Some(format!("First start: made {}.", files.join(", ")))
+}
+
+/// A process that serves, and what belongs to it.
+pub(super) struct Running {
+    /// The process.
+    pub(super) process: Process,
+    /// The signals that end it.
+    pub(super) stop: StopSignals,
+    /// The files that this start made and that were not there before.
+    pub(super) made: Vec<PathBuf>,
+    serving: Serving,
+    /// Held while it serves.
+    _claim: Option<Claim>,
 }
 
 /// The configuration with a serving command's flags.
@@ -58,10 +174,7 @@ pub(super) fn config(settings: Overrides, session: &Session<'_>) -> Result<Confi
 }
 
 /// Starts logging, binds, opens the database and serves; each fault is one sentence.
-pub(super) async fn start(
-    config: &Config,
-    level: LogLevel,
-) -> Result<(Process, StopSignals), CliError> {
+pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Running, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::failed("start", sentence(error));
     telemetry::init(config.log_format(), level).map_err(|error| failed(&error))?;
     create_private_folder(config.data_dir())?;
@@ -69,23 +182,12 @@ pub(super) async fn start(
         public: bind(config.listen()).await?,
         private: bind(config.admin_listen()).await?,
     };
-    let issuer_url = config
-        .issuer_url(listeners.public.local_addr())
-        .map_err(|error| CliError::failed("config", error.to_string()))?;
-    let fetches_loopback = config
-        .insecure_loopback_fetch(&issuer_url)
-        .map_err(|error| CliError::failed("config", error.to_string()))?;
-    let loopback = if fetches_loopback {
-        tracing::warn!("keys of trusted issuers may be fetched from this machine over plain http");
-        Loopback::Insecure
-    } else {
-        Loopback::Refused
-    };
-    let options = host_options(config, issuer_url)?;
+    let (options, fetcher) = options(config, listeners.public.local_addr())?;
+    let absent = FirstFiles::of(config, &options);
     let ports = Ports {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
-        fetcher: Arc::new(HttpFetcher::new(loopback)),
+        fetcher: Arc::new(fetcher),
     };
     let host = Host::start(&options, ports)
         .await
@@ -94,24 +196,72 @@ pub(super) async fn start(
     // not before the database was opened, so that a start that hangs can be ended.
     let stop = StopSignals::catch()?;
     warn_of_settings_without_effect(config, &host);
+    let made = absent.made();
     let process = Process::start(
         host,
         listeners,
         Limits::configured(config),
         config.admin_hosts(),
     );
-    let address = process.private();
-    let reachable = if address.ip().is_unspecified() {
-        format!("http://127.0.0.1:{}", address.port())
-    } else {
-        format!("http://{address}")
+    let serving = Serving {
+        pid: std::process::id(),
+        public: format!("http://{}", reachable(process.public())),
+        private: format!("http://{}", reachable(process.private())),
     };
-    let file = config.data_dir().join("admin-url");
-    if let Err(error) = fs::write(&file, format!("{reachable}\n")) {
-        process.stop().await;
-        return Err(CliError::file(&file, "write", &error));
+    match announce(config, &serving).await {
+        Ok(claim) => Ok(Running {
+            process,
+            stop,
+            made,
+            serving,
+            _claim: claim,
+        }),
+        Err(error) => {
+            process.stop().await;
+            Err(error)
+        }
     }
-    Ok((process, stop))
+}
+
+/// Writes down for commands on this machine where the server listens.
+async fn announce(config: &Config, serving: &Serving) -> Result<Option<Claim>, CliError> {
+    let mut claim = Claim::take(config.data_dir()).await?;
+    if let Some(claim) = &mut claim {
+        claim.announce(serving)?;
+    }
+    let file = config.data_dir().join("admin-url");
+    fs::write(&file, format!("{}\n", serving.private))
+        .map_err(|error| CliError::file(&file, "write", &error))?;
+    Ok(claim)
+}
+
+/// The files that a first start makes, as far as they are not there yet.
+struct FirstFiles(Vec<PathBuf>);
+
+impl FirstFiles {
+    fn of(config: &Config, options: &HostOptions) -> Self {
+        let database = config.database_url().sqlite_file();
+        let kek = match &options.kek {
+            KekSource::File(path) => Some(path.as_path()),
+            KekSource::Text(..) => None,
+        };
+        let token = Some(options.admin_token_file.as_path());
+        let absent = [database, kek, token]
+            .into_iter()
+            .flatten()
+            .filter(|path| !path.exists());
+        Self(absent.map(Path::to_owned).collect())
+    }
+
+    /// Those that exist now. Says so in the log, for whoever wonders what to back up.
+    fn made(self) -> Vec<PathBuf> {
+        let made: Vec<PathBuf> = self.0.into_iter().filter(|path| path.exists()).collect();
+        if !made.is_empty() {
+            let files: Vec<String> = made.iter().map(|path| path.display().to_string()).collect();
+            tracing::info!(files = files.join(", "), "first start: made these files");
+        }
+        made
+    }
 }
 
 /// The error of a listener tells its cause in the middle of its sentence.
@@ -153,6 +303,22 @@ fn warn_of_settings_without_effect(config: &Config, host: &Host) {
     }
 }
 
+/// What the host is started with, and how it fetches.
+fn options(config: &Config, public: SocketAddr) -> Result<(HostOptions, HttpFetcher), CliError> {
+    let unfit = |error: crate::config::ConfigError| CliError::failed("config", error.to_string());
+    let issuer_url = config.issuer_url(public).map_err(unfit)?;
+    let loopback = if config.insecure_loopback_fetch(&issuer_url).map_err(unfit)? {
+        tracing::warn!("keys of trusted issuers may be fetched from this machine over plain http");
+        Loopback::Insecure
+    } else {
+        Loopback::Refused
+    };
+    Ok((
+        host_options(config, issuer_url)?,
+        HttpFetcher::new(loopback),
+    ))
+}
+
 fn host_options(config: &Config, issuer_url: String) -> Result<HostOptions, CliError> {
     let default_algorithm = SigningAlgorithm::parse(config.default_algorithm())
         .ok_or_else(|| CliError::failed("config", "tokens.default_algorithm is not known"))?;
@@ -183,27 +349,40 @@ fn create_private_folder(path: &Path) -> Result<(), CliError> {
         .map_err(|error| CliError::file(path, "create", &error))
 }
 
-/// SIGTERM and SIGINT, which no longer end the process by themselves once this exists.
+/// SIGTERM, SIGINT and SIGHUP, which no longer end the process by themselves once this exists.
 pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl StopSignals {
     /// From now on they are waited for.
     pub(super) fn catch() -> Result<Self, CliError> {
-        let failed = |error: std::io::Error| CliError::failed("signal", error.to_string());
+        let failed = |error: io::Error| CliError::failed("signal", error.to_string());
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            hangup: signal(SignalKind::hangup()).map_err(failed)?,
         })
     }
 
-    /// Waits for one of them, or returns at once when it has come.
+    /// Waits for one of them, or returns at once when it has come. SIGHUP ends a process that was started
+    /// on a terminal, which has gone then; elsewhere it commonly asks a daemon to read its settings again,
+    /// which this one cannot, so it goes on.
     pub(super) async fn received(mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        let has_terminal = io::stdin().is_terminal();
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    if has_terminal {
+                        return;
+                    }
+                    tracing::warn!("SIGHUP is ignored: settings are read at the start; restart to read them again");
+                }
+            }
         }
     }
 }

@@ -10,10 +10,12 @@ use super::agent::removed;
 use super::client::{Page, Query};
 use super::duration::parse_duration;
 use super::error::CliError;
+use super::keyfile;
 use super::platform::Platform;
 use super::print::{Table, date, items, names, text};
 use super::{Session, nothing_to_change, parse_name, parse_pair};
 use crate::domain::name::Name;
+use crate::ports::secret_file::Readers;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -180,8 +182,8 @@ pub(super) fn pairs(option: &str, pairs: &[(String, String)]) -> Result<Option<V
 }
 
 fn key_set(path: &Path) -> Result<Value, CliError> {
-    let bytes = std::fs::read(path).map_err(|error| CliError::file(path, "read", &error))?;
-    let set = crate::jose::json::parse_object(&bytes).map_err(|error| {
+    let text = keyfile::read_text(path, Readers::Anyone)?;
+    let set = crate::jose::json::parse_object(text.as_bytes()).map_err(|error| {
         CliError::failed(
             "invalid",
             format!("{} {error}; it must hold a JWK Set", path.display()),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Origin;
+use crate::ports::secret_file::SecretFileError;
 
 /// A configuration that cannot be used. Printed as it is.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// The file with a secret is of no use, or others may read it.
+    #[error("{by}{source}")]
+    SecretFile {
+        /// Who named the file, ending in a colon.
+        by: String,
+        /// What is wrong with it.
+        source: SecretFileError,
     },
     /// The file is not TOML.
     #[error(

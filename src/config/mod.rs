@@ -85,18 +85,28 @@ pub struct Overrides {
     /// Directory of the database and the bootstrap token; the command line has it as a global option.
     #[arg(skip)]
     pub data_dir: Option<String>,
-    /// Directory of the key-encryption key [default: keys]
+    /// Directory of the key-encryption key [default: `keys`, or DIR/keys when the data directory DIR is set]
     #[arg(long, value_name = "DIR")]
     pub keys_dir: Option<String>,
     /// How much is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
-    /// How it is logged: json or text [default: json]
+    /// How it is logged: json, text, or auto for text on a terminal and json elsewhere [default: auto]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
 }
 
 impl Overrides {
+    /// The command line that gives these again, `--data-dir` included.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        self.given()
+            .into_iter()
+            .filter_map(|(_, flag, value)| Some([flag.to_owned(), value?.clone()]))
+            .flatten()
+            .collect()
+    }
+
     fn given(&self) -> [(Setting, &'static str, Option<&String>); 8] {
         [
             (Setting::IssuerUrl, "--issuer-url", self.issuer_url.as_ref()),
@@ -119,15 +129,23 @@ impl Overrides {
     }
 }
 
-/// The variables of others that the program looks at: systemd's way to be told of a start, and what would
+/// The variables of others that the program looks at: systemd's way to be told of a start, what would
 /// win over the federation that `firman exec` sets up, and the OAuth token for Claude's Admin API.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 16] = [
     "NOTIFY_SOCKET",
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_CONFIG_DIR",
+    "ANTHROPIC_CUSTOM_HEADERS",
     "ANTHROPIC_IDENTITY_TOKEN",
     "ANTHROPIC_PROFILE",
+    "ANTHROPIC_UNIX_SOCKET",
     "ANTHROPIC_WORKSPACE_ID",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_FOUNDRY",
+    "CLAUDE_CODE_USE_VERTEX",
     "ANTHROPIC_ADMIN_TOKEN",
     "ANTHROPIC_ADMIN_TOKEN_FILE",
 ];
@@ -146,6 +164,15 @@ pub fn environment() -> BTreeMap<String, String> {
             Some((name, value.to_string_lossy().into_owned()))
         })
         .collect()
+}
+
+/// The file of this program, for starting it again.
+///
+/// # Errors
+///
+/// When the operating system does not say.
+pub fn program() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
 }
 
 /// True for the name of a variable that can only be meant for this program.
@@ -268,7 +295,9 @@ impl Config {
             database_url: values.or(Setting::DatabaseUrl, parse::database_url, || {
                 DatabaseUrl::sqlite(&data_dir.value.join("firman.db"))
             })?,
-            keys_dir: values.or(Setting::KeysDir, parse::path, || PathBuf::from("keys"))?,
+            keys_dir: values.or(Setting::KeysDir, parse::path, || {
+                default_keys_dir(&data_dir)
+            })?,
             kek: values.parsed(Setting::Kek, parse::secret)?,
             default_lifetime: values.or(Setting::DefaultLifetime, parse::lifetime, || {
                 DEFAULT_LIFETIME_SECONDS
@@ -280,7 +309,7 @@ impl Config {
                 "ES256".to_owned()
             })?,
             log_level: values.or(Setting::LogLevel, parse::log_level, || LogLevel::Info)?,
-            log_format: values.or(Setting::LogFormat, parse::log_format, || LogFormat::Json)?,
+            log_format: values.or(Setting::LogFormat, parse::log_format, || LogFormat::Auto)?,
             client_url: values.or(Setting::ClientUrl, parse::client_url, || {
                 format!("http://{}", reachable(admin_listen.value))
             })?,
@@ -495,8 +524,18 @@ fn secret_line(secret: Option<&Sourced<SecretString>>) -> (String, Origin) {
     }
 }
 
+/// `keys` beside `data`. A data directory of the operator's choice has its own inside, so that two issuers
+/// started in one place do not share a key.
+fn default_keys_dir(data_dir: &Sourced<PathBuf>) -> PathBuf {
+    match data_dir.origin {
+        Origin::Default => PathBuf::from("keys"),
+        Origin::File { .. } | Origin::Variable(_) | Origin::Flag(_) => data_dir.value.join("keys"),
+    }
+}
+
 /// `address` as a client on this machine dials it.
-fn reachable(address: SocketAddr) -> SocketAddr {
+#[must_use]
+pub fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
             SocketAddr::from(([127, 0, 0, 1], v4.port()))

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use crate::ports::secret_file::tidy;
+
 /// No token of this server lives longer: half a day is a working day with its hand-over.
 const MAX_LIFETIME_CAP_SECONDS: u32 = 43_200;
 /// Below a minute, clock skew alone makes tokens fail.
@@ -67,6 +69,8 @@ impl fmt::Display for LogLevel {
 /// How it is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
+    /// `text` when the log is written to a terminal, else `json`.
+    Auto,
     /// One JSON object a line.
     Json,
     /// For eyes.
@@ -74,12 +78,13 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    const ALL: [Self; 2] = [Self::Json, Self::Text];
+    const ALL: [Self; 3] = [Self::Auto, Self::Json, Self::Text];
 }
 
 impl fmt::Display for LogFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Auto => "auto",
             Self::Json => "json",
             Self::Text => "text",
         })
@@ -95,6 +100,12 @@ impl DatabaseUrl {
     #[must_use]
     pub fn sqlite(path: &Path) -> Self {
         Self(format!("sqlite:{}", path.display()))
+    }
+
+    /// The file of a SQLite database; `None` for PostgreSQL.
+    #[must_use]
+    pub fn sqlite_file(&self) -> Option<&Path> {
+        self.0.strip_prefix("sqlite:").map(Path::new)
     }
 
     /// The whole URL, password and all: for the one who connects, for nobody else.
@@ -169,13 +180,15 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Unfit> {
 }
 
 pub(super) fn secret(text: &str) -> Result<SecretString, Unfit> {
-    if text.trim().is_empty() {
+    // A variable from an `--env-file` of Docker has its quotes.
+    let text = tidy(text.as_bytes()).unwrap_or_default();
+    if text.is_empty() {
         return unfit(
             "is empty",
             "Put the secret there, or leave the setting out.",
         );
     }
-    Ok(SecretString::from(text))
+    Ok(SecretString::from(text.as_str()))
 }
 
 /// Names only: addresses are known from the listener, and the port does not matter.
@@ -229,7 +242,10 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, Unfit> {
     let format = LogFormat::ALL
         .into_iter()
         .find(|format| format.to_string() == text);
-    format.map_or_else(|| unfit("is not a log format", "Write json or text."), Ok)
+    format.map_or_else(
+        || unfit("is not a log format", "Write auto, json or text."),
+        Ok,
+    )
 }
 
 pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, Unfit> {

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::setting::{CONFIG_VARIABLE, Kind};
 use super::{ConfigError, Origin, Overrides, Setting};
+use crate::ports::secret_file::{self, Readers, SecretFileError};
 
 /// What one source says about a setting.
 #[derive(Clone, Debug)]
@@ -61,16 +62,9 @@ pub(super) fn from_environment(
                 let text = if *is_file {
                     read_value(Path::new(text), &origin)?
                 } else {
-                    text.clone()
+                    text.as_str().into()
                 };
-                add(
-                    &mut found,
-                    *setting,
-                    Given {
-                        text: text.into(),
-                        origin,
-                    },
-                )?;
+                add(&mut found, *setting, Given { text, origin })?;
             }
             None if variable == CONFIG_VARIABLE => {}
             None => refuse_misspelt(variable, &known)?,
@@ -88,11 +82,11 @@ pub(super) fn secret(
     let set = |variable: &str| environment.get(variable).filter(|text| !text.is_empty());
     match (set(name), set(&of_file)) {
         (None, None) => Ok(None),
-        (Some(text), None) => Ok(Some(text.clone().into())),
-        (None, Some(path)) => {
-            let text = read_value(Path::new(path), &Origin::Variable(of_file))?;
-            Ok(Some(text.into()))
+        (Some(text), None) => {
+            let text = secret_file::tidy(text.as_bytes()).unwrap_or_default();
+            Ok(Some(text.as_str().into()))
         }
+        (None, Some(path)) => read_value(Path::new(path), &Origin::Variable(of_file)).map(Some),
         (Some(_), Some(_)) => Err(ConfigError::SetTwice {
             key: name,
             first: Origin::Variable(name.to_owned()),
@@ -165,16 +159,9 @@ impl Document<'_> {
         let text = if is_file {
             read_value(Path::new(&text), &origin)?
         } else {
-            text
+            text.into()
         };
-        add(
-            found,
-            setting,
-            Given {
-                text: text.into(),
-                origin,
-            },
-        )
+        add(found, setting, Given { text, origin })
     }
 
     fn unknown_top_level(&self, name: &str, span: Range<usize>) -> ConfigError {
@@ -360,13 +347,25 @@ fn read(path: &Path, by: &str) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    std::fs::read_to_string(path).map_err(unreadable)
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    // Editors of Windows put a byte order mark before a text.
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 
-/// A value kept in a file of its own; editors and `echo` put a line end behind it.
-fn read_value(path: &Path, origin: &Origin) -> Result<String, ConfigError> {
-    let text = read(path, &format!("{origin}: "))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+/// A secret, or a URL with one in it, kept in a file of its own.
+fn read_value(path: &Path, origin: &Origin) -> Result<SecretString, ConfigError> {
+    let by = format!("{origin}: ");
+    match secret_file::read_text(path, Readers::OwnerOnly) {
+        Ok(text) => Ok(text.as_str().into()),
+        Err(SecretFileError::Unreadable { path, source }) => {
+            Err(ConfigError::Unreadable { by, path, source })
+        }
+        Err(
+            source @ (SecretFileError::TooLarge { .. }
+            | SecretFileError::NotText { .. }
+            | SecretFileError::Exposed { .. }),
+        ) => Err(ConfigError::SecretFile { by, source }),
+    }
 }
 
 /// The candidate a name was most likely meant to be.

@@ -146,7 +146,7 @@ const VARIABLE_MISTAKES: &[(&str, &str, &str)] = &[
     (
         "FIRMAN_LOG_FORMAT",
         "xml",
-        "environment variable FIRMAN_LOG_FORMAT: log.format is \"xml\", which is not a log format. Write json or text.",
+        "environment variable FIRMAN_LOG_FORMAT: log.format is \"xml\", which is not a log format. Write auto, json or text.",
     ),
     (
         "FIRMAN_DATABASE_URL",
@@ -380,7 +380,7 @@ fn the_defaults_are_shown_as_such() {
             "tokens.max_lifetime = 3600 <- default",
             "tokens.default_algorithm = ES256 <- default",
             "log.level = info <- default",
-            "log.format = json <- default",
+            "log.format = auto <- default",
             "client.url = http://127.0.0.1:8081 <- default",
             "client.admin_token = (not set) <- default",
         ]
@@ -454,7 +454,7 @@ fn a_flag_beats_a_variable_beats_the_file_and_each_says_so() {
             "admin.hosts = console.example.com,b.example <- firman.toml:9",
             "database.url = postgres://firman:***@db/firman?*** <- firman.toml:11",
             "data.dir = from-variable <- environment variable FIRMAN_DATA__DIR",
-            "keys.dir = keys <- default",
+            "keys.dir = from-variable/keys <- default",
             "keys.kek = (set) <- firman.toml:15",
             "tokens.default_lifetime = 900 <- default",
             "tokens.max_lifetime = 7200 <- environment variable FIRMAN_TOKENS__MAX_LIFETIME",

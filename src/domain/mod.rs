@@ -22,6 +22,7 @@ pub mod scope;
 pub mod settings;
 pub mod signing_key;
 pub mod text;
+pub mod token_typ;
 pub mod trusted_issuer;
 
 /// A value from outside that is not well-formed. The message says what is wrong and what is allowed;

@@ -9,6 +9,7 @@ use super::name::Name;
 use super::profile::Profile;
 use super::scope::Scopes;
 use super::settings::{LIFETIME_CEILING_SECONDS, LIFETIME_FLOOR_SECONDS};
+use super::token_typ::TokenTyp;
 
 /// Longest resource identifier, in bytes.
 pub const IDENTIFIER_MAX_BYTES: usize = 512;
@@ -34,6 +35,8 @@ pub struct Resource {
     pub lifetime: Option<i64>,
     /// The algorithm of its tokens; `None`: the issuer's default if the profile takes it, else the profile's first.
     pub algorithm: Option<SigningAlgorithm>,
+    /// The `typ` header of its tokens; `None`: as its profile has it.
+    pub typ: Option<TokenTyp>,
     /// Whether its tokens may be made by token exchange; `None`: as its profile has it.
     pub allow_delegation: Option<bool>,
     /// The agent that is the resource server: it may introspect tokens for this resource, and exchange
@@ -52,6 +55,15 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// The `typ` header of its tokens.
+    #[must_use]
+    pub fn token_typ(&self) -> TokenTyp {
+        let taken = self.profile.demands().typs;
+        self.typ
+            .or_else(|| taken.first().copied())
+            .unwrap_or(TokenTyp::AccessToken)
+    }
+
     /// Whether its tokens may be made by token exchange.
     #[must_use]
     pub fn allows_delegation(&self) -> bool {
@@ -254,6 +266,28 @@ pub fn check_algorithm(
     ))
 }
 
+/// Checks the `typ` header of a resource's tokens against its profile.
+///
+/// # Errors
+/// When the relying party does not accept it, or it is not one that tokens have.
+pub fn check_typ(text: &str, profile: Profile) -> Result<TokenTyp, Invalid> {
+    let allowed = profile.demands().typs;
+    match TokenTyp::parse(text) {
+        Some(typ) if allowed.contains(&typ) => Ok(typ),
+        Some(_) | None => {
+            let names: Vec<_> = allowed.iter().map(|typ| typ.as_str()).collect();
+            Err(Invalid::new(
+                "typ",
+                format!(
+                    "must be {} for a resource with profile {}",
+                    names.join(" or "),
+                    profile.as_str()
+                ),
+            ))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,6 +360,15 @@ mod tests {
                 .to_string(),
             "algorithm: must be ES256 or RS256 for a resource with profile claude"
         );
+        for bad in ["at+jwt", "jwt", ""] {
+            assert_eq!(
+                check_typ(bad, Profile::Claude)
+                    .expect_err("refused")
+                    .to_string(),
+                "typ: must be JWT for a resource with profile claude"
+            );
+        }
+        assert_eq!(check_typ("JWT", Profile::Claude), Ok(TokenTyp::Jwt));
         assert_eq!(check_lifetime(3600, Profile::Claude, 43_200), Ok(3600));
         assert_eq!(
             check_dpop_required(true, Profile::Claude)

@@ -160,7 +160,12 @@ impl Issuer {
             token_id(now, random),
             now,
         );
-        let access_token = sign(key, authorization.target().typ, &claims, &authorization)?;
+        let access_token = sign(
+            key,
+            authorization.target().typ.as_str(),
+            &claims,
+            &authorization,
+        )?;
         let entry = Entry {
             authorization: &authorization,
             kid: key.kid(),

@@ -14,7 +14,7 @@ use crate::domain::name::Name;
 use crate::domain::profile::Profile;
 use crate::domain::resource::{
     Identifier, Resource, check_algorithm, check_audience, check_dpop_required, check_lifetime,
-    check_server,
+    check_server, check_typ,
 };
 use crate::domain::role::Role;
 use crate::domain::scope::{SCOPES_MAX, Scope, Scopes};
@@ -48,6 +48,8 @@ pub struct NewResource {
     pub lifetime: Option<i64>,
     /// The algorithm of its tokens.
     pub algorithm: Option<String>,
+    /// The `typ` header of its tokens; `None`: as its profile has it.
+    pub typ: Option<String>,
     /// Whether its tokens may be made by token exchange; `None`: as its profile has it.
     pub allow_delegation: Option<bool>,
     /// Name of the agent that is the resource server.
@@ -67,6 +69,8 @@ pub struct ResourceChanges {
     pub lifetime: Option<Option<i64>>,
     /// The algorithm of its tokens; `Some(None)`: the default.
     pub algorithm: Option<Option<String>>,
+    /// The `typ` header of its tokens; `Some(None)`: as its profile has it.
+    pub typ: Option<Option<String>>,
     /// Whether its tokens may be made by token exchange; `Some(None)`: as its profile has it.
     pub allow_delegation: Option<Option<bool>>,
     /// Name of the agent that is the resource server; `Some(None)`: none.
@@ -112,6 +116,7 @@ impl Issuer {
             .as_deref()
             .map(|text| parse_algorithm(text, profile))
             .transpose()?;
+        let typ = new.typ.as_deref().map(|text| check_typ(text, profile));
         let mut change = self.begin(caller, Touches::Policy).await?;
         let settings = self.settings_in(&mut change.tx).await?;
         check_is_not_issuer(&identifier, &settings)?;
@@ -128,6 +133,7 @@ impl Issuer {
                 .map(|seconds| check_lifetime(seconds, profile, settings.max_lifetime))
                 .transpose()?,
             algorithm,
+            typ: typ.transpose()?,
             allow_delegation: new.allow_delegation,
             server: server.as_ref().map(|server| server.id.clone()),
             dpop_required: check_dpop_required(new.dpop_required, profile)?,
@@ -146,6 +152,7 @@ impl Issuer {
             "scopes": resource.scopes,
             "lifetime": resource.lifetime,
             "algorithm": resource.algorithm,
+            "typ": resource.typ,
             "allow_delegation": resource.allow_delegation,
             "server": server.as_ref().map(|server| &server.name),
             "dpop_required": resource.dpop_required.then_some(true),
@@ -429,6 +436,12 @@ fn apply(
             .map(|text| parse_algorithm(text, resource.profile))
             .transpose()?;
     }
+    if let Some(typ) = &changes.typ {
+        resource.typ = typ
+            .as_deref()
+            .map(|text| check_typ(text, resource.profile))
+            .transpose()?;
+    }
     if let Some(allow_delegation) = changes.allow_delegation {
         resource.allow_delegation = allow_delegation;
     }
@@ -444,6 +457,7 @@ fn difference(before: &Resource, after: &Resource) -> Difference {
     difference.note("scopes", &before.scopes, &after.scopes);
     difference.note("lifetime", &before.lifetime, &after.lifetime);
     difference.note("algorithm", &before.algorithm, &after.algorithm);
+    difference.note("typ", &before.typ, &after.typ);
     difference.note(
         "allow_delegation",
         &before.allow_delegation,

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::domain::id::IssuerId;
 use crate::jose::digest::{base64url, decode_base64url};
 use crate::ports::random::{Random, random_bytes};
+use crate::ports::secret_file::{self, Readers, SecretFileError};
 
 /// Length of the key-encryption key, in bytes.
 const KEK_BYTES: usize = 32;
@@ -23,7 +24,7 @@ const LAYOUT: u8 = 1;
 pub enum SealingError {
     /// There is no key where one is expected.
     #[error(
-        "there is no key-encryption key at {path}; put back the file that this database was sealed with, or set FIRMAN_KEK or FIRMAN_KEK_FILE"
+        "there is no key-encryption key at {path}; put back the file that this database was sealed with, or name its directory with FIRMAN_KEYS_DIR, or set FIRMAN_KEK or FIRMAN_KEK_FILE"
     )]
     Missing {
         /// Where it was looked for.
@@ -45,6 +46,9 @@ pub enum SealingError {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// Others may read the key, or it is not text.
+    #[error("the key-encryption key cannot be used: {0}")]
+    Unfit(SecretFileError),
     /// The sealed value was not sealed with this key for this name, or was changed.
     #[error(
         "cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed; put back the key that belongs to this database"
@@ -94,17 +98,22 @@ impl Sealing {
     /// Reads the key from a file.
     ///
     /// # Errors
-    /// When the file is missing, unreadable or not a key.
+    /// When the file is missing, unreadable or not a key, or its mode lets others read it.
     pub fn from_file(path: &Path) -> Result<Self, SealingError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::from_text(&Zeroizing::new(text), &path.display().to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SealingError::Missing {
-                path: path.to_owned(),
-            }),
-            Err(source) => Err(SealingError::File {
-                path: path.to_owned(),
-                source,
-            }),
+        match secret_file::read_text(path, Readers::OwnerOnly) {
+            Ok(text) => Self::from_text(&text, &path.display().to_string()),
+            Err(SecretFileError::Unreadable { path, source }) => {
+                if source.kind() == io::ErrorKind::NotFound {
+                    Err(SealingError::Missing { path })
+                } else {
+                    Err(SealingError::File { path, source })
+                }
+            }
+            Err(
+                error @ (SecretFileError::TooLarge { .. }
+                | SecretFileError::NotText { .. }
+                | SecretFileError::Exposed { .. }),
+            ) => Err(SealingError::Unfit(error)),
         }
     }
 

@@ -230,34 +230,58 @@ impl Secrets {
 /// True when `text` has the shape of a secret of ours, checksum included.
 #[must_use]
 pub fn is_well_formed(text: &str) -> bool {
-    text.len() == SECRET_CHARS
-        && text.is_ascii()
-        && text.starts_with(PREFIX)
-        && text
-            .split_at_checked(SECRET_CHARS - 6)
-            .is_some_and(|(body, sum)| sum == checksum(body))
+    check_shape(text).is_ok()
 }
 
-/// Why a text is not a secret of ours, in words that hold nothing of it; `None` when it has the shape of one.
-#[must_use]
-pub fn malformation(text: &str) -> Option<String> {
-    if is_well_formed(text) {
-        return None;
+/// Why a text cannot be a client secret. Holds nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedSecret {
+    /// It begins otherwise.
+    #[error("is not a client secret of firman, which begins with `{PREFIX}`")]
+    Prefix,
+    /// It is cut off, or there is more behind it.
+    #[error(
+        "has {0} characters; a client secret has {SECRET_CHARS}, so it was cut off or something was added"
+    )]
+    Length(usize),
+    /// Its last six characters do not belong to the others.
+    #[error(
+        "has a client secret whose checksum does not match: at least one character of it was changed"
+    )]
+    Checksum,
+}
+
+/// Checks the shape of a secret of ours, checksum included, without any key.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_shape(text: &str) -> Result<(), MalformedSecret> {
+    if !text.starts_with(PREFIX) {
+        return Err(MalformedSecret::Prefix);
     }
+    if text.len() != SECRET_CHARS {
+        return Err(MalformedSecret::Length(text.chars().count()));
+    }
+    match text.split_at_checked(SECRET_CHARS - 6) {
+        Some((body, sum)) if text.is_ascii() && sum == checksum(body) => Ok(()),
+        Some(_) | None => Err(MalformedSecret::Checksum),
+    }
+}
+
+/// Why a text is not a secret of ours, for the operator, in words that hold nothing of it; `None` when it has the shape
+/// of one.
+#[must_use]
+pub fn malformation(text: &str) -> Option<&'static str> {
     let inner = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`'));
-    Some(if is_well_formed(inner) {
-        "it has white space or quotes around it".to_owned()
-    } else if !text.starts_with(PREFIX) {
-        format!("it does not begin with `{PREFIX}`")
-    } else if text.len() != SECRET_CHARS {
-        let how = if text.len() > SECRET_CHARS {
-            "longer"
-        } else {
-            "shorter"
-        };
-        format!("it is {how} than {SECRET_CHARS} characters")
-    } else {
-        "its checksum does not match: a character is wrong".to_owned()
+    Some(match check_shape(text) {
+        Ok(()) => return None,
+        Err(_) if is_well_formed(inner) => "it has white space or quotes around it",
+        Err(MalformedSecret::Prefix) => "it does not begin with `fmn_`",
+        Err(MalformedSecret::Length(count)) if count > SECRET_CHARS => {
+            "it is longer than a client secret"
+        }
+        Err(MalformedSecret::Length(_)) => "it is shorter than a client secret",
+        Err(MalformedSecret::Checksum) => "its checksum does not match: a character is wrong",
     })
 }
 

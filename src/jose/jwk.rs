@@ -105,6 +105,18 @@ pub struct PublicJwk {
     verifiers: Vec<(SigningAlgorithm, ParsedPublicKey)>,
 }
 
+/// The JWK itself, or the one key of a JWK Set (RFC 7517 §5).
+pub(super) fn sole_key(members: &Map<String, Value>) -> Result<&Map<String, Value>, JwkError> {
+    let Some(Value::Array(keys)) = members.get("keys").filter(|_| !members.contains_key("kty"))
+    else {
+        return Ok(members);
+    };
+    match keys.as_slice() {
+        [Value::Object(key)] => Ok(key),
+        _ => Err(JwkError::SetOf(keys.len())),
+    }
+}
+
 impl PublicJwk {
     /// Parses a JWK from JSON text.
     ///
@@ -114,7 +126,8 @@ impl PublicJwk {
         if json.len() > MAX_KEY_BYTES {
             return Err(JwkError::TooLarge);
         }
-        Self::from_members(&json::parse_object(json)?)
+        let members = json::parse_object(json)?;
+        Self::from_members(sole_key(&members)?)
     }
 
     /// Validates a JWK that is JSON already, such as a member of a larger document.
@@ -125,7 +138,7 @@ impl PublicJwk {
         let members = value
             .as_object()
             .ok_or(JwkError::Json(JsonError::NotAnObject))?;
-        Self::from_members(members)
+        Self::from_members(sole_key(members)?)
     }
 
     pub(super) fn from_members(members: &Map<String, Value>) -> Result<Self, JwkError> {

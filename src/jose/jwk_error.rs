@@ -32,7 +32,7 @@ pub enum JwkError {
     /// A PEM text without a public key that this house can use.
     #[error(
         "the PEM text holds no public key of a supported kind (P-256, P-384, RSA, Ed25519); \
-         `openssl pkey -in private.pem -pubout` prints one"
+         `openssl pkey -in FILE -pubout` prints that of a private key"
     )]
     PemKind,
     /// A private member is present (RFC 7517 §9.2).
@@ -44,9 +44,40 @@ pub enum JwkError {
     /// A PEM private key where the public one belongs.
     #[error(
         "the PEM text holds a private key; send only the public one \
-         (`openssl pkey -in private.pem -pubout`), and make a new key: this one has left its owner's hands"
+         (`openssl pkey -in FILE -pubout`), and make a new key: this one has left its owner's hands"
     )]
     PrivatePem,
+    /// A private key of OpenSSH where the public one belongs.
+    #[error(
+        "the text holds a private key of OpenSSH; send only the public one (`ssh-keygen -y -f FILE`), \
+         and make a new key: this one has left its owner's hands"
+    )]
+    PrivateSsh,
+    /// A certificate where a bare key belongs.
+    #[error(
+        "the text holds a certificate, whose dates and issuer would not count here; \
+         `openssl x509 -pubkey -noout -in FILE` prints its public key"
+    )]
+    CertificatePem,
+    /// A public key of SSH that does not parse.
+    #[error(
+        "the SSH key is not well-formed; expected `ssh-ed25519 AAAA…`, as `ssh-keygen -y -f FILE` prints it"
+    )]
+    SshMalformed,
+    /// A public key of SSH of another kind.
+    #[error(
+        "the SSH key is of an unsupported kind; use ssh-ed25519, ecdsa-sha2-nistp256, ecdsa-sha2-nistp384 or ssh-rsa"
+    )]
+    SshKind,
+    /// Several public keys of SSH.
+    #[error("the text holds more than one SSH key; give one key alone")]
+    SshSeveral,
+    /// The format of RFC 4716.
+    #[error("the key is in the SSH2 format (RFC 4716); `ssh-keygen -i -f FILE` converts it")]
+    Ssh2,
+    /// A JWK Set where one key belongs.
+    #[error("the JWK Set has {0} keys; give a set of exactly one, or the key alone")]
+    SetOf(usize),
     /// `kty` is `oct`.
     #[error("`kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key")]
     Symmetric,

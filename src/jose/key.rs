@@ -21,6 +21,8 @@ use super::json::JsonError;
 use super::jwk::{KeyMeta, KeyType, PublicJwk};
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
 use super::pem::{self, PemError};
+use super::ssh;
+use crate::ports::secret_file;
 
 /// Why a private key cannot be made, read or used. The texts hold nothing of the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,18 +55,34 @@ pub enum KeyError {
     Pem(#[from] PemError),
     /// The PEM text has no private key.
     #[error(
-        "the PEM text holds no private key; \
+        "the text holds no private key; \
          `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` makes one"
     )]
     NoPrivateKey,
     /// The PEM text holds several private keys.
-    #[error("the PEM text holds more than one private key; give one key alone")]
+    #[error("the text holds more than one private key; give one key alone")]
     SeveralKeys,
     /// The PEM key needs a passphrase.
     #[error(
-        "the private key is encrypted; decrypt it with `openssl pkey -in key.pem -out plain.pem`"
+        "the private key is encrypted; decrypt it with `openssl pkey -in FILE -out FILE.plain`"
     )]
     Encrypted,
+    /// The OpenSSH key needs a passphrase.
+    #[error(
+        "the private key is encrypted; `ssh-keygen -p -N '' -f FILE` takes the passphrase off it, in place"
+    )]
+    SshEncrypted,
+    /// An RSA key in the format of OpenSSH, which leaves out two of its numbers.
+    #[error(
+        "an RSA key in the format of OpenSSH cannot be read; `ssh-keygen -p -m PKCS8 -N '' -f FILE` converts it, in place"
+    )]
+    SshRsa,
+    /// An OpenSSH private key that does not parse.
+    #[error("the OpenSSH private key is not well-formed; copy it again, whole")]
+    SshMalformed,
+    /// A JWK Set where one key belongs.
+    #[error("the JWK Set has {0} keys; give a set of exactly one, or the key alone")]
+    SetOf(usize),
     /// The JWK is not a JSON object, or an ambiguous one.
     #[error("the private JWK {0}")]
     Json(#[from] JsonError),
@@ -137,7 +155,7 @@ impl SigningKey {
     }
 
     /// Reads an unencrypted private key from PEM text: `PRIVATE KEY`, and also `EC PRIVATE KEY` and
-    /// `RSA PRIVATE KEY`, which older tools write. Without `algorithm`, the usual one of the key's kind
+    /// `RSA PRIVATE KEY`, which older tools write, and `OPENSSH PRIVATE KEY` unless it is an RSA key. Without `algorithm`, the usual one of the key's kind
     /// (RSA: RS256).
     ///
     /// # Errors
@@ -164,6 +182,7 @@ impl SigningKey {
             "PRIVATE KEY" => Container::Pkcs8,
             "EC PRIVATE KEY" | "RSA PRIVATE KEY" => Container::Traditional,
             "ENCRYPTED PRIVATE KEY" => return Err(KeyError::Encrypted),
+            "OPENSSH PRIVATE KEY" => return Self::from_openssh(algorithm, &key.bytes),
             _ => return Err(KeyError::Kind),
         };
         if let Some(algorithm) = algorithm {
@@ -183,10 +202,10 @@ impl SigningKey {
         Err(KeyError::Kind)
     }
 
-    /// Reads a private key from a file's content, be it PEM or a JWK.
+    /// Reads a private key from a file's content: PEM, a JWK or a JWK Set of one.
     ///
     /// # Errors
-    /// As [`SigningKey::from_pkcs8_pem`] and [`SigningKey::from_jwk`].
+    /// As [`SigningKey::from_pkcs8_pem`] and [`SigningKey::from_jwk`]. The texts name the file as `FILE`.
     pub fn from_file_content(
         algorithm: Option<SigningAlgorithm>,
         content: &[u8],
@@ -194,11 +213,13 @@ impl SigningKey {
         if content.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLarge);
         }
-        let text = std::str::from_utf8(content).map_err(|_| KeyError::NotText)?;
-        if text.trim_start().starts_with('{') {
-            Self::from_jwk(algorithm, content)
+        let text = secret_file::tidy(content).ok_or(KeyError::NotText)?;
+        if text.starts_with('{') {
+            Self::from_jwk(algorithm, text.as_bytes())
+        } else if ssh::is_public(&text) {
+            Err(KeyError::NoPrivateKey)
         } else {
-            Self::from_pkcs8_pem(algorithm, text)
+            Self::from_pkcs8_pem(algorithm, &text)
         }
     }
 

@@ -18,6 +18,7 @@ pub mod pem;
 mod private_jwk;
 mod roca;
 mod spki;
+mod ssh;
 mod weakness;
 
 pub use algorithm::SigningAlgorithm;

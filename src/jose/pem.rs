@@ -37,13 +37,16 @@ pub enum PemError {
 const BEGIN: &str = "-----BEGIN ";
 const DASHES: &str = "-----";
 
-/// Every block of `text`, in order; text between blocks is explanation (RFC 7468 §2) and skipped.
+/// Every block of `text`, in order; text between blocks is explanation (RFC 7468 §2) and skipped. Line ends
+/// may be the two characters `\n`, or blanks when the text is one line: a block that went through a
+/// variable or a JSON string looks like that.
 ///
 /// # Errors
 /// When there is no block, or one is not closed or not base64. Encrypted legacy blocks with header
 /// lines are refused as not base64.
 pub fn blocks(text: &str) -> Result<Vec<PemBlock>, PemError> {
     let mut blocks = Vec::new();
+    let text = unfolded(text);
     let mut lines = text.lines().map(str::trim);
     while let Some(line) = lines.next() {
         let Some(label) = line
@@ -73,6 +76,40 @@ pub fn blocks(text: &str) -> Result<Vec<PemBlock>, PemError> {
         return Err(PemError::NoBlock);
     }
     Ok(blocks)
+}
+
+/// `text` with a line end wherever there was one before a variable, a shell or a JSON string took it away.
+fn unfolded(text: &str) -> Zeroizing<String> {
+    let text = text.trim();
+    let has_lines = text.contains('\n');
+    if has_lines && !text.contains(r"\n") {
+        return Zeroizing::new(text.to_owned());
+    }
+    // The capacity is never exceeded, so that no unwiped copy is left behind by growing: each segment gains
+    // one line end at most, and five dashes stand between two.
+    let mut unfolded = Zeroizing::new(String::with_capacity(2 * text.len() + 1));
+    for (index, segment) in text.split(DASHES).enumerate() {
+        if index % 2 == 1 {
+            unfolded.push_str(DASHES);
+            unfolded.push_str(segment);
+            unfolded.push_str(DASHES);
+            unfolded.push('\n');
+            continue;
+        }
+        for line in segment.split(r"\n") {
+            let line = line.strip_suffix(r"\r").unwrap_or(line);
+            if has_lines {
+                unfolded.push_str(line);
+                unfolded.push('\n');
+                continue;
+            }
+            for word in line.split_whitespace() {
+                unfolded.push_str(word);
+                unfolded.push('\n');
+            }
+        }
+    }
+    unfolded
 }
 
 /// `bytes` as one block with `label`, lines of 64 characters (RFC 7468 §2), wiped when dropped.
@@ -148,6 +185,22 @@ mod tests {
             .map(|block| (block.label.as_str(), block.bytes.as_slice()))
             .collect();
         assert_eq!(found, [("A", &b"foofoo"[..]), ("B B", &b""[..])]);
+    }
+
+    #[test]
+    fn a_block_whose_line_ends_were_lost_on_the_way_is_found() {
+        let text = encode("PRIVATE KEY", &[7; 100]);
+        let expected = blocks(&text).unwrap();
+        for folded in [
+            text.replace('\n', r"\n"),
+            text.replace('\n', r"\r\n"),
+            text.replace('\n', "\\n\n"),
+            text.replace('\n', " "),
+            text.replace('\n', "\r\n"),
+            format!("{}\\n", text.trim_end().replace('\n', r"\n")),
+        ] {
+            assert_eq!(blocks(&folded).as_ref(), Ok(&expected), "{folded}");
+        }
     }
 
     #[test]

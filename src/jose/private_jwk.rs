@@ -26,7 +26,14 @@ impl SigningKey {
         if json.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLarge);
         }
-        let secret = SecretMembers(json::parse_object(json)?);
+        let mut document = SecretMembers(json::parse_object(json)?);
+        let secret = match document.0.get_mut("keys") {
+            Some(Value::Array(keys)) => match keys.as_mut_slice() {
+                [Value::Object(key)] => SecretMembers(std::mem::take(key)),
+                _ => return Err(KeyError::SetOf(keys.len())),
+            },
+            Some(_) | None => document,
+        };
         let mut public: Map<String, Value> = secret
             .0
             .iter()

@@ -1,33 +1,38 @@
-//! Public keys as `openssl pkey -pubout` prints them: PEM (RFC 7468 §13) around a DER
-//! SubjectPublicKeyInfo. Read by comparing what comes before the numbers whole, so that no ASN.1 has to
-//! be understood; RSA numbers are taken out by aws-lc-rs.
+//! Public keys as files have them. PEM as `openssl pkey -pubout` prints it (RFC 7468 §13), around a DER
+//! SubjectPublicKeyInfo: read by comparing what comes before the numbers whole, so that no ASN.1 has to
+//! be understood; RSA numbers, of the older `RSA PUBLIC KEY` too, are taken out by aws-lc-rs. Certificates
+//! are refused: who registers one may believe that its dates and its issuer count.
 
 use aws_lc_rs::rsa::PublicKey as RsaPublicKey;
 
 use super::json::JsonError;
 use super::jwk::{KeyMeta, KeyType, PublicJwk};
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
-use super::pem;
+use super::{pem, ssh};
+use crate::ports::secret_file;
 
 impl PublicJwk {
-    /// Reads a public key from a file's content, be it PEM or a JWK.
+    /// Reads a public key from a file's content: PEM, a JWK, a JWK Set of one, or the line of an SSH key.
     ///
     /// # Errors
-    /// As [`PublicJwk::from_pem`] and [`PublicJwk::parse`].
+    /// As [`PublicJwk::from_pem`] and [`PublicJwk::parse`], or when an SSH key is of another kind.
+    /// The texts name the file as `FILE`.
     pub fn from_file_content(content: &[u8]) -> Result<Self, JwkError> {
         if content.len() > MAX_KEY_BYTES {
             return Err(JwkError::TooLarge);
         }
-        let text = std::str::from_utf8(content).map_err(|_| JwkError::Json(JsonError::NotUtf8))?;
-        if text.trim_start().starts_with('{') {
-            Self::parse(content)
+        let text = secret_file::tidy(content).ok_or(JwkError::Json(JsonError::NotUtf8))?;
+        if text.starts_with('{') {
+            Self::parse(text.as_bytes())
+        } else if ssh::is_public(&text) {
+            Self::from_ssh(&text)
         } else {
-            Self::from_pem(text)
+            Self::from_pem(&text)
         }
     }
 
-    /// Parses a PEM text with one `PUBLIC KEY` (RFC 7468 §13), as `openssl pkey -pubout` prints it. The
-    /// key has no `kid` and no `alg`.
+    /// Parses a PEM text with one `PUBLIC KEY` (RFC 7468 §13), as `openssl pkey -pubout` prints it, or one
+    /// `RSA PUBLIC KEY` (RFC 8017 appendix A.1.1). The key has no `kid` and no `alg`.
     ///
     /// # Errors
     /// When the text is no PEM, holds a private key, or the key is refused.
@@ -36,16 +41,29 @@ impl PublicJwk {
             return Err(JwkError::TooLarge);
         }
         let blocks = pem::blocks(text)?;
-        if blocks
-            .iter()
-            .any(|block| block.label.ends_with("PRIVATE KEY"))
-        {
+        let has = |end: &str| blocks.iter().any(|block| block.label.ends_with(end));
+        if has("OPENSSH PRIVATE KEY") {
+            return Err(JwkError::PrivateSsh);
+        }
+        if has("PRIVATE KEY") {
             return Err(JwkError::PrivatePem);
         }
         match blocks.as_slice() {
             [block] if block.label == "PUBLIC KEY" => Self::from_spki_der(&block.bytes),
+            [block] if block.label == "RSA PUBLIC KEY" => Self::from_rsa_der(&block.bytes),
+            _ if has("CERTIFICATE") => Err(JwkError::CertificatePem),
             _ => Err(JwkError::PemKind),
         }
+    }
+
+    /// The key in a DER RSAPublicKey or SubjectPublicKeyInfo (RFC 8017 appendix A.1.1).
+    fn from_rsa_der(der: &[u8]) -> Result<Self, JwkError> {
+        let key = RsaPublicKey::from_der(der).map_err(|_| JwkError::RsaRejected)?;
+        Self::from_rsa(
+            key.modulus().big_endian_without_leading_zero(),
+            key.exponent().big_endian_without_leading_zero(),
+            KeyMeta::default(),
+        )
     }
 
     /// The key in a DER SubjectPublicKeyInfo (RFC 5480, RFC 8410, RFC 8017 appendix A.1).
@@ -82,12 +100,7 @@ impl PublicJwk {
         if !header.windows(RSA.len()).any(|window| window == RSA) {
             return Err(JwkError::PemKind);
         }
-        let key = RsaPublicKey::from_der(der).map_err(|_| JwkError::RsaRejected)?;
-        Self::from_rsa(
-            key.modulus().big_endian_without_leading_zero(),
-            key.exponent().big_endian_without_leading_zero(),
-            KeyMeta::default(),
-        )
+        Self::from_rsa_der(der)
     }
 }
 
@@ -114,7 +127,7 @@ mod tests {
             (&unknown, JwkError::PemKind),
             (&unknown.repeat(2), JwkError::PemKind),
             (&pem::encode("PUBLIC KEY", b""), JwkError::PemKind),
-            (&certificate, JwkError::PemKind),
+            (&certificate, JwkError::CertificatePem),
             (&" ".repeat(MAX_KEY_BYTES + 1), JwkError::TooLarge),
         ] {
             assert_eq!(PublicJwk::from_pem(text), Err(expected));
@@ -124,14 +137,28 @@ mod tests {
     #[test]
     fn a_file_is_read_as_what_it_looks_like() {
         let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
-        let jwk = format!("\n {} \n", key.public_jwk().to_value());
-        assert_eq!(
-            PublicJwk::from_file_content(jwk.as_bytes()).as_ref(),
-            Ok(key.public_jwk())
-        );
+        let jwk = key.public_jwk().to_value().to_string();
+        for content in [
+            format!("\n {jwk} \n"),
+            format!("\u{feff}{jwk}\r\n"),
+            format!("'{jwk}'"),
+            format!("{{\"keys\":[{jwk}]}}"),
+        ] {
+            assert_eq!(
+                PublicJwk::from_file_content(content.as_bytes()).as_ref(),
+                Ok(key.public_jwk()),
+                "{content}"
+            );
+        }
         for (content, expected) in [
             (&b"\xff"[..], JwkError::Json(JsonError::NotUtf8)),
-            (b"ssh-ed25519 AAAA", JwkError::Pem(PemError::NoBlock)),
+            (b"ssh-ed25519 AAAA", JwkError::SshMalformed),
+            (b"ssh-dss AAAA", JwkError::SshKind),
+            (b"ssh-ed25519 AAAA\nssh-ed25519 AAAA", JwkError::SshSeveral),
+            (b"---- BEGIN SSH2 PUBLIC KEY ----", JwkError::Ssh2),
+            (b"hello", JwkError::Pem(PemError::NoBlock)),
+            (b"{\"keys\":[]}", JwkError::SetOf(0)),
+            (b"{\"keys\":[{},{}]}", JwkError::SetOf(2)),
             (b"{}", JwkError::Missing("kty")),
             (&[b' '; MAX_KEY_BYTES + 1], JwkError::TooLarge),
         ] {

@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::domain::scope::{OPENID, PROFILE};
 use crate::issuer::authenticate::ClientAuthMethod;
 use crate::issuer::authorize::GrantType;
 use crate::issuer::keyring::{JWKS_MAX_AGE_SECONDS, Rendered, SIGNED_WITH};
@@ -27,6 +26,9 @@ pub(super) fn issuer_path(issuer: &str) -> String {
 pub(super) fn metadata(issuer: &str) -> Value {
     json!({
         "issuer": issuer,
+        // Client libraries require it, and some PKCE beside it, before they ask for a token with any grant.
+        "authorization_endpoint": format!("{issuer}/oauth2/authorize"),
+        "code_challenge_methods_supported": ["S256"],
         "token_endpoint": format!("{issuer}/oauth2/token"),
         "jwks_uri": format!("{issuer}/oauth2/jwks"),
         "grant_types_supported": GrantType::ALL.map(GrantType::as_str),
@@ -41,8 +43,8 @@ pub(super) fn metadata(issuer: &str) -> Value {
         "revocation_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
         // Nobody has registered such a member: the name says whose it is.
         "firman_revocation_list_uri": format!("{issuer}/oauth2/revocations"),
-        "scopes_supported": [OPENID, PROFILE],
-        // Client libraries insist on the next three; an ID token comes from the token endpoint here.
+        // No `scopes_supported`: MCP clients ask for exactly what it lists, in place of what is granted.
+        // Client libraries require the next three; an ID token comes from the token endpoint here.
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": SIGNED_WITH.map(SigningAlgorithm::as_str),

@@ -20,6 +20,8 @@ pub enum ErrorCode {
     InvalidClient,
     /// We do not know that grant type.
     UnsupportedGrantType,
+    /// There is no grant that begins at the authorization endpoint (RFC 6749 §4.1.2.1).
+    UnsupportedResponseType,
     /// The scope is not granted.
     InvalidScope,
     /// The audience is not granted (RFC 8707 §2).
@@ -44,6 +46,7 @@ impl ErrorCode {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::UnauthorizedClient => "unauthorized_client",

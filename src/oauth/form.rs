@@ -1,5 +1,6 @@
 //! `application/x-www-form-urlencoded` as the token endpoint takes it (RFC 6749 §3.2 and appendix B):
-//! each parameter at most once, empty ones treated as left out, every byte decoded strictly.
+//! each parameter at most once, empty ones treated as left out, every byte decoded strictly. `resource` and
+//! `audience` may be repeated (RFC 8707 §2, RFC 8693 §2.1); what the values say is for the grant to judge.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,12 @@ const PARAMETERS_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Form {
     parameters: BTreeMap<String, String>,
+    /// Every value of [`TARGETS`] that is not empty, in order.
+    targets: Vec<String>,
 }
+
+/// The parameters that name what a token is for.
+const TARGETS: [&str; 2] = ["resource", "audience"];
 
 impl Form {
     /// Parses a request body.
@@ -33,6 +39,7 @@ impl Form {
             ));
         }
         let mut seen = BTreeMap::new();
+        let mut targets = Vec::new();
         for pair in body.split(|&b| b == b'&').filter(|pair| !pair.is_empty()) {
             let mut halves = pair.splitn(2, |&b| b == b'=');
             let name = halves.next().and_then(decode);
@@ -42,23 +49,31 @@ impl Form {
                     "a parameter is not UTF-8 in percent-encoding",
                 ));
             };
-            if seen.len() >= PARAMETERS_MAX {
+            if seen.len() + targets.len() >= PARAMETERS_MAX {
                 return Err(OAuthError::invalid_request(format!(
                     "there are more than {PARAMETERS_MAX} parameters"
                 )));
             }
+            if TARGETS.contains(&name.as_str()) {
+                targets.push(value);
+                continue;
+            }
             if seen.contains_key(&name) {
-                return Err(OAuthError::invalid_request(match name.as_str() {
-                    "resource" | "audience" => {
-                        "a token has exactly one audience: name one resource".to_owned()
-                    }
-                    _ => "a parameter is repeated".to_owned(),
-                }));
+                return Err(OAuthError::invalid_request("a parameter is repeated"));
             }
             seen.insert(name, value);
         }
         seen.retain(|_, value| !value.is_empty());
-        Ok(Self { parameters: seen })
+        targets.retain(|value| !value.is_empty());
+        Ok(Self {
+            parameters: seen,
+            targets,
+        })
+    }
+
+    /// Every value of `resource` and `audience` that is not empty, in the order of the request.
+    pub(super) fn targets(&self) -> &[String] {
+        &self.targets
     }
 
     /// The value of a parameter, if it was sent and is not empty.

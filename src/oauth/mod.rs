@@ -2,6 +2,7 @@
 //! The table of contents of the public listener is [`router`].
 
 mod authenticated;
+mod authorize_endpoint;
 mod client_auth;
 mod discovery;
 mod dpop;
@@ -50,7 +51,10 @@ pub fn router(issuer: &Arc<Issuer>) -> Router {
     let openid = get(discovery::discovery).fallback(discovery::read_only);
     let oauth = get(discovery::discovery).fallback(discovery::read_only);
     let mut router = Router::new()
-        .route("/healthz", get(health::healthz))
+        .route(
+            "/healthz",
+            get(health::healthz).fallback(discovery::read_only),
+        )
         .route(
             &format!("{path}/.well-known/openid-configuration"),
             openid.clone(),
@@ -73,6 +77,10 @@ pub fn router(issuer: &Arc<Issuer>) -> Router {
             &format!("{path}/oauth2/introspect"),
             introspect_endpoint::route(),
         )
+        .route(
+            &format!("{path}/oauth2/authorize"),
+            authorize_endpoint::route(),
+        )
         .route(&format!("{path}/oauth2/revoke"), revoke_endpoint::route())
         .route(&format!("{path}/oauth2/token"), token_endpoint::route());
     if !path.is_empty() {
@@ -82,5 +90,5 @@ pub fn router(issuer: &Arc<Issuer>) -> Router {
             oauth,
         );
     }
-    router.fallback(error::not_found).with_state(shared)
+    router.fallback(health::anywhere_else).with_state(shared)
 }

@@ -5,4 +5,5 @@
 pub mod fetch;
 pub mod random;
 pub mod request;
+pub mod secret_file;
 pub mod time;

@@ -5,13 +5,15 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use axum::http::Version;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 
 use super::refusal::{ErrorForm, Refusal};
 
-/// The rule of a listener. Either way a request has exactly one `Host` line (RFC 9112 §3.2).
+/// The rule of a listener. Either way a request has exactly one `Host` line (RFC 9112 §3.2); HTTP/1.0 did
+/// not know the header, so that a request of that version may leave it out where its value is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostPolicy {
     /// Any one host; its value is ignored.
@@ -69,8 +71,13 @@ impl HostPolicy {
     /// takes precedence (RFC 9112 §3.2.2).
     pub(super) fn check(&self, request: &Parts) -> Result<(), Refusal> {
         let mut lines = request.headers.get_all(HOST).iter();
-        let (Some(line), None) = (lines.next(), lines.next()) else {
-            return Err(Refusal::NotOneHost);
+        let line = match (lines.next(), lines.next()) {
+            (Some(line), None) => line,
+            // Health checks of load balancers are written like that.
+            (None, _) if *self == Self::AnySingle && request.version < Version::HTTP_11 => {
+                return Ok(());
+            }
+            (None | Some(_), _) => return Err(Refusal::NotOneHost),
         };
         // An empty value is legal: a target without an authority has nothing else to say.
         let host = match line.as_bytes() {

@@ -18,23 +18,25 @@ use crate::config::{LogFormat, LogLevel};
 ///
 /// When something in the process has started logging before.
 pub fn init(format: LogFormat, level: LogLevel) -> Result<(), TryInitError> {
+    let is_terminal = io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(level))
         .with_writer(io::stderr);
-    match format {
-        LogFormat::Json => {
-            builder
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false)
-                .finish()
-                .try_init()?;
-        }
-        LogFormat::Text => builder
-            .with_ansi(io::stderr().is_terminal())
+    let is_text = match format {
+        LogFormat::Auto => is_terminal,
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+    };
+    if is_text {
+        builder.with_ansi(is_terminal).finish().try_init()?;
+    } else {
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
             .finish()
-            .try_init()?,
+            .try_init()?;
     }
     std::panic::set_hook(Box::new(log_panic));
     Ok(())

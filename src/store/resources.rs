@@ -12,6 +12,7 @@ use crate::domain::name::Name;
 use crate::domain::profile::Profile;
 use crate::domain::resource::{Identifier, Resource};
 use crate::domain::scope::{Scope, Scopes};
+use crate::domain::token_typ::TokenTyp;
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
 
@@ -24,6 +25,7 @@ struct ResourceRow {
     profile: String,
     lifetime: Option<i64>,
     algorithm: Option<String>,
+    typ: Option<String>,
     allow_delegation: Option<bool>,
     server_id: Option<String>,
     dpop_required: bool,
@@ -46,6 +48,12 @@ impl ResourceRow {
             ),
             None => None,
         };
+        let typ = match &self.typ {
+            Some(typ) => {
+                Some(TokenTyp::parse(typ).ok_or_else(|| damage("its token typ is unknown"))?)
+            }
+            None => None,
+        };
         let scopes = scopes
             .iter()
             .map(|scope| Scope::parse(scope).map_err(|invalid| damage(&invalid.to_string())))
@@ -59,6 +67,7 @@ impl ResourceRow {
             scopes,
             lifetime: self.lifetime,
             algorithm,
+            typ,
             allow_delegation: self.allow_delegation,
             server: self.server_id.map(AgentId::from_text),
             dpop_required: self.dpop_required,
@@ -73,20 +82,21 @@ impl ResourceRow {
 macro_rules! select_resources {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, identifier, description, profile, lifetime, algorithm, allow_delegation, server_id, \
-             dpop_required, version, created_at, updated_at, removed_at FROM resources ",
+            "SELECT id, name, identifier, description, profile, lifetime, algorithm, typ, allow_delegation, \
+             server_id, dpop_required, version, created_at, updated_at, removed_at FROM resources ",
             $rest
         )
     };
 }
 
 const INSERT: &str = "INSERT INTO resources (issuer_id, id, name, identifier, description, profile, lifetime, algorithm, \
-     allow_delegation, server_id, dpop_required, version, created_at, updated_at, removed_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+     typ, allow_delegation, server_id, dpop_required, version, created_at, updated_at, removed_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
      ON CONFLICT DO NOTHING";
 // A removed resource stays as it is.
 const UPDATE: &str = "UPDATE resources SET description = $4, profile = $5, lifetime = $6, algorithm = $7, \
-     allow_delegation = $8, server_id = $9, dpop_required = $10, version = $11, updated_at = $12, removed_at = $13 WHERE issuer_id = $1 AND id = $2 AND version = $3 AND removed_at IS NULL";
+     typ = $8, allow_delegation = $9, server_id = $10, dpop_required = $11, version = $12, updated_at = $13, \
+     removed_at = $14 WHERE issuer_id = $1 AND id = $2 AND version = $3 AND removed_at IS NULL";
 const BY_NAME: &str =
     select_resources!("WHERE issuer_id = $1 AND name = $2 AND removed_at IS NULL");
 const BY_IDENTIFIER: &str =
@@ -133,6 +143,7 @@ impl Tx {
                 .bind(resource.profile.as_str())
                 .bind(resource.lifetime)
                 .bind(resource.algorithm.map(SigningAlgorithm::as_str))
+                .bind(resource.typ.map(TokenTyp::as_str))
                 .bind(resource.allow_delegation)
                 .bind(resource.server.as_ref().map(AgentId::as_str))
                 .bind(resource.dpop_required)
@@ -169,6 +180,7 @@ impl Tx {
                 .bind(resource.profile.as_str())
                 .bind(resource.lifetime)
                 .bind(resource.algorithm.map(SigningAlgorithm::as_str))
+                .bind(resource.typ.map(TokenTyp::as_str))
                 .bind(resource.allow_delegation)
                 .bind(resource.server.as_ref().map(AgentId::as_str))
                 .bind(resource.dpop_required)

@@ -3,6 +3,7 @@
 use firman::domain::id::ResourceId;
 use firman::domain::profile::Profile;
 use firman::domain::resource::Identifier;
+use firman::domain::token_typ::TokenTyp;
 use firman::jose::algorithm::SigningAlgorithm;
 use firman::store::Store;
 
@@ -88,7 +89,7 @@ pub(crate) async fn resources_read_back_whole(store: &Store) {
     let mut api = resource("api");
     api.scopes = scopes("read Read write");
     api.lifetime = Some(600);
-    api.algorithm = Some(SigningAlgorithm::Rs256);
+    (api.algorithm, api.typ) = (Some(SigningAlgorithm::Rs256), Some(TokenTyp::Jwt));
     api.profile = Profile::Claude;
     for resource in [&api, &resource("a.b"), &resource("a-b")] {
         assert!(tx.insert_resource(&home(), resource).await.unwrap());
@@ -99,7 +100,7 @@ pub(crate) async fn resources_read_back_whole(store: &Store) {
     );
     api.scopes = scopes("write");
     api.lifetime = None;
-    api.algorithm = None;
+    (api.algorithm, api.typ) = (None, Some(TokenTyp::AccessToken));
     api.profile = Profile::Generic;
     (api.description, api.version) = ("Änderung".to_owned(), 2);
     let mut renamed = api.clone();

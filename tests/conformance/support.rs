@@ -183,6 +183,7 @@ pub(crate) fn resource(resource_name: &str) -> Resource {
         scopes: Scopes::new(),
         lifetime: None,
         algorithm: None,
+        typ: None,
         allow_delegation: None,
         server: None,
         dpop_required: false,

@@ -4,7 +4,7 @@
 //! A block marked `sh` is run; the blocks of a page are one session. A `text` block after it is what must
 //! appear, line by line, with `…` for what differs from run to run and any spacing. `toml` is a
 //! configuration, `rust` the test in `embedding.rs`, `yaml` a job of somebody's CI, whose `firman` commands
-//! must exist. A `console` block cannot be run here and stands in [`NOT_RUN`], so that none hides.
+//! must exist. A block in another language stands in a program of `tests/sdk`, which runs it. A `console` block cannot be run here and stands in [`NOT_RUN`], so that none hides.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use firman::config::{Config, Overrides, Setting};
 use firman::store::testing::fresh_postgres_database;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The program under test.
 const FIRMAN: &str = env!("CARGO_BIN_EXE_firman");
@@ -30,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The first line of each block that is not run, by page: it builds, reaches outside, or needs a program
 /// that need not be here.
-const NOT_RUN: [(&str, &str); 20] = [
+const NOT_RUN: [(&str, &str); 21] = [
     ("README.md", "cargo run --release -- quickstart --exit"),
     ("README.md", "scripts/test"),
     ("README.md", "docker build -t firman ."),
@@ -79,6 +80,7 @@ const NOT_RUN: [(&str, &str); 20] = [
         "docs/guides/register-an-agent.md",
         r#"curl -s http://127.0.0.1:8080/oauth2/token -u "batch:$SECRET" -d grant_type=client_credentials"#,
     ),
+    ("docs/guides/verify-tokens.md", "vault auth enable jwt"),
     (
         "docs/guides/without-secrets.md",
         "kubectl get --raw /openid/v1/jwks >jwks.json",
@@ -95,27 +97,19 @@ const NOT_RUN: [(&str, &str); 20] = [
     ("docs/performance.md", "cargo bench --bench token"),
 ];
 
-/// Run around every page: the server's output and everybody else's in one stream, and no server left over.
-const PRELUDE: &str = r#"set -euo pipefail
-exec 2>&1
-wait_until_served() {
-  for _ in $(seq 300); do
-    if firman healthcheck --url "http://$1" >/dev/null 2>&1; then return; fi
-    sleep 0.1
-  done
-  cat serve.log
-  exit 1
-}
-wait_until_open() {
-  for _ in $(seq 300); do
-    if (: <"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null; then return; fi
-    sleep 0.1
-  done
-  echo "nothing listens on $1"
-  exit 1
-}
-trap 'for server in $(jobs -p); do kill "$server" && wait "$server" || true; done' EXIT
-"#;
+/// Languages of blocks that stand in a program below `tests/sdk`.
+const FOREIGN: [&str; 7] = [
+    "go",
+    "java",
+    "javascript",
+    "properties",
+    "python",
+    "typescript",
+    "xml",
+];
+
+/// Run before every page: the first failed command ends it, and all output goes into one stream.
+const PRELUDE: &str = "set -euo pipefail\nexec 2>&1\n";
 
 /// A fenced block of a page.
 #[derive(Debug)]
@@ -262,26 +256,12 @@ fn run(name: &str, database_url: Option<String>) {
     assert!(compared > 0, "{name} says of no command what it prints");
 }
 
-/// The page's commands. A server is waited for, as a reader takes longer to type the next command.
+/// The page's commands as a reader pastes them: all at once, with no wait but those that the page shows.
 fn script(page: &Page, rewriting: &Rewriting) -> String {
     let mut script = PRELUDE.to_owned();
     for block in page.of("sh") {
         script.push_str(&format!("printf '@@@ block {}\\n'\n", block.line));
-        for line in rewriting.apply(&block.text).lines() {
-            script.push_str(line);
-            script.push('\n');
-            if !line.ends_with('&') {
-                continue;
-            }
-            let third = rewriting.apply(SIMULATOR);
-            if line.contains("firman claude simulate") {
-                script.push_str(&format!("wait_until_open {third}\n"));
-            } else if line.contains(&third) {
-                script.push_str(&format!("wait_until_served {third}\n"));
-            } else if line.contains("firman serve") {
-                script.push_str("wait_until_served \"$FIRMAN_LISTEN\"\n");
-            }
-        }
+        script.push_str(&rewriting.apply(&block.text));
     }
     script
 }
@@ -295,8 +275,9 @@ fn session(directory: &Path, script: &str, [public, private]: [SocketAddr; 2]) -
     let programs = Path::new(FIRMAN).parent().expect("a directory").display();
     let path = format!("{programs}:{}", std::env::var("PATH").expect("a PATH"));
     let printed = directory.join("printed");
-    let mut bash = Command::new("bash")
-        .args(["-c", script])
+    // A session of its own: servers that the page leaves in the background are found and ended by it.
+    let mut bash = Command::new("setsid")
+        .args(["bash", "-c", script])
         .current_dir(directory)
         .env_clear()
         .env("PATH", path)
@@ -313,19 +294,50 @@ fn session(directory: &Path, script: &str, [public, private]: [SocketAddr; 2]) -
             break Some(status);
         }
         if Instant::now() > deadline {
-            // SIGTERM, so that its trap takes the server along.
-            let id = bash.id().to_string();
-            Command::new("kill").arg(id).status().expect("kill runs");
             break None;
         }
         std::thread::sleep(Duration::from_millis(20));
     };
+    end_session(bash.id());
     let output = fs::read_to_string(printed).expect("UTF-8 output");
     assert!(
         status.is_some_and(|status| status.success()),
         "a command failed or hung ({status:?}):\n{output}"
     );
     output
+}
+
+/// Ends what a page has left running: the processes of its session, whose leader was process `id`.
+fn end_session(id: u32) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut left = processes_of_session(id);
+    while !left.is_empty() {
+        let signal = if Instant::now() < deadline {
+            Signal::TERM
+        } else {
+            Signal::KILL
+        };
+        for process in left {
+            // One that has just ended by itself is what was wanted.
+            let _ = kill_process(process, signal);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        left = processes_of_session(id);
+    }
+}
+
+fn processes_of_session(id: u32) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").expect("a Linux system");
+    processes
+        .filter_map(|entry| {
+            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            // proc(5): after the name in brackets come state, parent, group and session.
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+            let is_left = fields.get(3)?.parse() == Ok(id) && *fields.first()? != "Z";
+            is_left.then(|| Pid::from_raw(pid))?
+        })
+        .collect()
 }
 
 /// The first line of `expected` that `printed` does not have after the ones before it.
@@ -376,6 +388,16 @@ fn the_guide_to_registering_does_what_it_says() {
 #[test]
 fn the_guide_to_client_libraries_does_what_it_says() {
     run("docs/guides/client-libraries.md", None);
+}
+
+#[test]
+fn the_guide_to_mcp_does_what_it_says() {
+    run("docs/guides/mcp.md", None);
+}
+
+#[test]
+fn the_guide_to_verifying_does_what_it_says() {
+    run("docs/guides/verify-tokens.md", None);
 }
 
 #[test]
@@ -467,24 +489,24 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
         "docs/guides/delegation.md",
         "docs/guides/dpop.md",
         "docs/guides/integration-tests.md",
+        "docs/guides/mcp.md",
         "docs/guides/moving-to-firman.md",
         "docs/guides/postgresql.md",
         "docs/guides/register-an-agent.md",
         "docs/guides/revocation.md",
         "docs/guides/rotate.md",
         "docs/guides/try-claude-locally.md",
+        "docs/guides/verify-tokens.md",
         "docs/guides/without-secrets.md",
     ];
     let mut with_commands = Vec::new();
     let mut not_run = Vec::new();
     for page in pages() {
         for block in &page.blocks {
-            let known = [
-                "sh", "text", "toml", "rust", "yaml", "console", "go", "java", "",
-            ];
+            let known = ["sh", "text", "toml", "rust", "yaml", "console", ""];
             let (name, line, language) = (&page.name, block.line, &block.language);
             assert!(
-                known.contains(&language.as_str()),
+                known.contains(&language.as_str()) || FOREIGN.contains(&language.as_str()),
                 "{name}:{line}: nothing is done with {language}"
             );
             let indented = block.text.lines().next().unwrap_or_default().to_owned();
@@ -531,6 +553,43 @@ fn the_rust_example_is_the_one_that_is_compiled_and_run() {
         compiled.ends_with(&format!("\n\n{}", examples[0].1)),
         "tests/it/embedding.rs is not the example of the README"
     );
+}
+
+#[test]
+fn every_block_in_another_language_stands_in_a_program_that_is_run() {
+    let programs = programs(&root().join("tests/sdk"));
+    assert!(programs.len() > 5, "the programs were not found");
+    for page in pages() {
+        for language in FOREIGN {
+            for block in page.of(language) {
+                let wanted = unindented(&block.text);
+                let is_run = programs.iter().any(|program| program.contains(&wanted));
+                let (name, line) = (&page.name, block.line);
+                assert!(is_run, "{name}:{line} stands in no program of tests/sdk");
+            }
+        }
+    }
+}
+
+/// The programs below a folder, each without its indentation; not what they have installed.
+fn programs(folder: &Path) -> Vec<String> {
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            if !matches!(&*name, "node_modules" | ".venv" | "target" | "__pycache__") {
+                programs.extend(self::programs(&path));
+            }
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            programs.push(unindented(&text));
+        }
+    }
+    programs
+}
+
+fn unindented(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

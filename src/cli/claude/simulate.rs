@@ -1,21 +1,32 @@
 //! `firman claude simulate`: the stand-in of `testing::claude_simulator` behind a command. The only place
 //! where the program uses what is made for tests: here the simulation is the product.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::Session;
+use crate::cli::detach::detach;
 use crate::cli::error::CliError;
+use crate::cli::notify::Supervisor;
+use crate::cli::print::text;
 use crate::cli::serve::StopSignals;
 use crate::config::{LogFormat, LogLevel};
 use crate::relying_party::claude::OrganizationId;
 use crate::server::telemetry;
 use crate::testing::{ClaudeSimulator, ClaudeSimulatorOptions};
 
+/// The log of a simulator in the background, in the directory where it was started.
+const LOG: &str = "claude-simulator.log";
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SimulateArgs {
+    /// Return when it answers, and leave it running; its output goes to `claude-simulator.log`
+    #[arg(long)]
+    detach: bool,
     /// Where to listen: an address of this machine's loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082")]
     listen: SocketAddr,
@@ -41,6 +52,9 @@ pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result
             args.listen
         )));
     }
+    if args.detach {
+        return in_background(&args, session).await;
+    }
     let admin_token = args.admin_token.or_else(|| {
         let given = session.environment.get("ANTHROPIC_ADMIN_TOKEN");
         given.filter(|token| !token.is_empty()).cloned()
@@ -60,33 +74,70 @@ pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result
     .await
     .map_err(|error| CliError::failed("start", error.to_string()))?;
     let stop = StopSignals::catch()?;
-    show(&simulator, session)?;
+    let facts = facts(&simulator);
+    show(&facts, session)?;
+    let told = Supervisor::find(session.environment).ready_with(&simulator.url, &facts);
+    if let Err(error) = told {
+        session
+            .printer
+            .warn(&format!("cannot notify the service manager: {error}"));
+    }
     stop.received().await;
     simulator.stop().await;
     Ok(())
 }
 
-/// Tells where it is; as data, so that programs can go on from there.
-fn show(simulator: &ClaudeSimulator, session: &mut Session<'_>) -> Result<(), CliError> {
-    let history = format!("{}/simulator/history", simulator.url);
+/// `--detach`: the same simulator, in the background.
+async fn in_background(args: &SimulateArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let mut arguments: Vec<OsString> = ["claude", "simulate", "--listen"].map(Into::into).into();
+    arguments.push(args.listen.to_string().into());
+    if args.explain {
+        arguments.push("--explain".into());
+    }
+    // A token from the environment is inherited: a command line can be read by every user.
+    if let Some(token) = &args.admin_token {
+        arguments.extend(["--admin-token".into(), token.into()]);
+    }
+    if let Some(organization) = &args.organization {
+        arguments.extend(["--organization".into(), organization.to_string().into()]);
+    }
+    let started = detach(&arguments, Path::new(LOG)).await?;
+    let mut facts = started.details;
+    facts["pid"] = json!(started.pid);
+    facts["log"] = json!(LOG);
+    show(&facts, session)?;
+    session
+        .printer
+        .hint(&format!("Stop it with: kill {}", started.pid));
+    Ok(())
+}
+
+/// Where it is, and what requests must bring along.
+fn facts(simulator: &ClaudeSimulator) -> Value {
+    json!({
+        "url": simulator.url,
+        "admin_token": simulator.admin_token,
+        "organization_id": simulator.organization_id,
+        "history_url": format!("{}/simulator/history", simulator.url),
+    })
+}
+
+/// Prints where it is; as data, so that programs can go on from there.
+fn show(facts: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     session.printer.warn(
         "SIMULATION: this is not Claude. It answers as Claude's documentation says Claude would, with fixed text, on this machine only, and forgets everything when it ends.",
     );
     if session.printer.is_json() {
-        return session.printer.json_line(&json!({
-            "url": simulator.url,
-            "admin_token": simulator.admin_token,
-            "organization_id": simulator.organization_id,
-            "history_url": history,
-        }));
+        return session.printer.json_line(facts);
     }
-    session.printer.facts(&[
-        ("ANTHROPIC_BASE_URL", simulator.url.clone()),
-        ("ANTHROPIC_ADMIN_TOKEN", simulator.admin_token.clone()),
-        (
-            "ANTHROPIC_ORGANIZATION_ID",
-            simulator.organization_id.to_string(),
-        ),
-        ("history", history),
-    ])
+    let mut lines = vec![
+        ("ANTHROPIC_BASE_URL", text(facts, "url")),
+        ("ANTHROPIC_ADMIN_TOKEN", text(facts, "admin_token")),
+        ("ANTHROPIC_ORGANIZATION_ID", text(facts, "organization_id")),
+        ("history", text(facts, "history_url")),
+    ];
+    if facts["log"].is_string() {
+        lines.push(("log", text(facts, "log")));
+    }
+    session.printer.facts(&lines)
 }

@@ -82,7 +82,7 @@ impl ClientArgs {
         match (&self.secret_file, &self.key) {
             (Some(path), _) => Ok(Proof::Secret {
                 client_id,
-                secret: keyfile::read_line(path, "client secret")?,
+                secret: keyfile::read_secret(path)?,
             }),
             (None, Some(path)) => Ok(Proof::Key {
                 client_id,

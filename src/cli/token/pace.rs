@@ -1,10 +1,11 @@
-//! When to ask for a token and when to put which one in place: pure functions of what is held and
-//! how much time has passed. No clock, no file, no network.
+//! When to ask for a token and when to hand which one out: pure functions of what is held and how
+//! much time has passed. No clock, no file, no network.
 //!
-//! A consumer reads the file at each exchange, and what it gets in exchange lives at most twice as
-//! long as the token has left (Claude's rule, and its SDKs come back 120 s before that end). So the
-//! token in the file always has at least half of its life left, and nobody else has read it.
+//! A consumer reads a token at each exchange, and what it gets in exchange lives at most twice as
+//! long as the token has left (Claude's rule, and its SDKs come back 120 s before that end). So a
+//! token that is handed out has at least half of its life left, and no other consumer has read it.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
@@ -24,12 +25,18 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 /// No pause is longer: an issuer that is back is noticed within a minute.
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
-/// So many replacements may follow each other at once, then one per interval: somebody who reads the
-/// file in a loop must not make the issuer mint in a loop.
-const BURST: u32 = 5;
-const INTERVAL: Duration = Duration::from_secs(1);
-/// Unused tokens kept ready at most, when several processes read the file at the same time.
-const SPARES_MAX: usize = 4;
+/// A reader in a loop must not make the issuer mint in a loop: this many requests may follow each other at
+/// once, then one per interval (two a second).
+const BURST: u32 = 60;
+const INTERVAL: Duration = Duration::from_millis(500);
+/// The number of unused tokens kept ready is the number of reads in the last ten seconds, from one to
+/// eight.
+const DEMAND_WINDOW: Duration = Duration::from_secs(10);
+const SPARES_MAX: usize = 8;
+/// Requests under way at the same time at most.
+const REQUESTS_MAX: usize = 4;
+/// A reader waits for a token at most this long, and then finds nothing.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Time passed since the start, as the faster of two clocks has it: the steady one stands still while
 /// a machine sleeps, the wall clock may be set back.
@@ -107,6 +114,11 @@ impl Retry {
         std::mem::take(&mut self.failures) > 0
     }
 
+    /// Whether the last try failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
     /// The wait until the next try; zero when it is due.
     pub(super) fn wait(&self, now: Duration) -> Duration {
         self.due.saturating_sub(now)
@@ -138,6 +150,8 @@ pub(super) struct Token {
     pub(super) text: SecretString,
     /// Its end by the wall clock, for people.
     pub(super) expires_at: UnixTime,
+    /// Whether it is exchanged, once, and not presented again and again.
+    is_single_use: bool,
     life: Life,
 }
 
@@ -155,11 +169,20 @@ impl Token {
         Self {
             text,
             expires_at,
+            is_single_use: true,
             life: Life {
                 begin: asked_at,
                 renew: asked_at + renew_after(whole, jitter),
                 spent: asked_at + whole.mul_f64(SPENT_AT),
             },
+        }
+    }
+
+    /// One that may be presented more than once.
+    pub(super) fn reusable(self) -> Self {
+        Self {
+            is_single_use: false,
+            ..self
         }
     }
 }
@@ -172,47 +195,25 @@ struct Life {
     spent: Duration,
 }
 
-/// The token in the file.
+/// The unused tokens that are ready to be handed out.
 #[derive(Debug)]
-struct Placed {
-    life: Life,
-    expires_at: UnixTime,
-    is_used: bool,
-}
-
-/// What is to be done now, and when to ask again at the latest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Decision {
-    pub(super) place: bool,
-    pub(super) mint: bool,
-    pub(super) wake: Duration,
-}
-
-/// The token in the file and the unused ones that are ready to follow it.
-#[derive(Debug)]
-pub(super) struct Shelf {
-    placed: Option<Placed>,
+pub(super) struct Pool {
     /// The youngest last.
     spares: Vec<Token>,
-    /// How many spares to hold; none when nobody can tell that the file was read.
-    wanted: usize,
+    /// When the last reads were, the latest last; none when reads are not seen.
+    reads: Option<VecDeque<Duration>>,
     bucket: Bucket,
 }
 
-impl Shelf {
-    /// An empty one. `sees_reads`: whether [`Shelf::used`] will be called for each read.
+impl Pool {
+    /// An empty one. `sees_reads`: whether [`Pool::read`] will be called for each read; without that
+    /// nothing is kept ready.
     pub(super) fn new(sees_reads: bool) -> Self {
         Self {
-            placed: None,
             spares: Vec::new(),
-            wanted: usize::from(sees_reads),
+            reads: sees_reads.then(VecDeque::new),
             bucket: Bucket::default(),
         }
-    }
-
-    /// When the token in the file ends, if there is one.
-    pub(super) fn placed_until(&self) -> Option<UnixTime> {
-        self.placed.as_ref().map(|placed| placed.expires_at)
     }
 
     /// A fresh token came. It makes older ones superfluous once they are old.
@@ -221,79 +222,190 @@ impl Shelf {
         self.spares.push(token);
     }
 
-    /// The file was read, or is gone: its token is not to be handed out again.
-    pub(super) fn used(&mut self) {
-        if let Some(placed) = &mut self.placed {
-            placed.is_used = true;
+    /// A token was read.
+    pub(super) fn read(&mut self, now: Duration) {
+        if let Some(reads) = &mut self.reads {
+            reads.push_back(now);
+            while reads.len() > SPARES_MAX {
+                reads.pop_front();
+            }
         }
     }
 
-    /// Two readers got the same token: more are kept ready from now on.
-    pub(super) fn shared(&mut self) {
-        if self.wanted > 0 {
-            self.wanted = (self.wanted + 1).min(SPARES_MAX);
-        }
+    /// How many spares to hold.
+    fn wanted(&self, now: Duration) -> usize {
+        let is_recent = |read: &&Duration| now < **read + DEMAND_WINDOW;
+        self.reads.as_ref().map_or(0, |reads| {
+            reads.iter().filter(is_recent).count().clamp(1, SPARES_MAX)
+        })
     }
 
-    /// What to do at `now`.
-    pub(super) fn decide(&self, now: Duration) -> Decision {
-        let wants_another = self.wants_another(now);
-        let limit = self.bucket.wait(now);
-        let can_replace = wants_another && self.spares.last().is_some_and(|t| self.serves(t, now));
+    /// Whether to ask for another one, when `needed` are wanted at once and `under_way` were asked for.
+    pub(super) fn wants(&self, needed: usize, under_way: usize, now: Duration) -> bool {
         let fresh = self.spares.iter().filter(|t| now < t.life.renew).count();
-        let renewals = self.spares.iter().map(|spare| spare.life.renew);
-        let next = renewals
-            .chain(self.placed.as_ref().map(|placed| placed.life.renew))
-            .filter(|renew| *renew > now)
-            .map(|renew| renew - now)
-            .chain((can_replace && !limit.is_zero()).then_some(limit))
-            .fold(LOOK_AGAIN, Duration::min);
-        Decision {
-            place: can_replace && limit.is_zero(),
-            mint: fresh < self.wanted + usize::from(wants_another),
-            wake: next,
-        }
+        under_way < REQUESTS_MAX && fresh + under_way < self.wanted(now) + needed
     }
 
-    fn wants_another(&self, now: Duration) -> bool {
-        let is_good = |placed: &Placed| !placed.is_used && now < placed.life.renew;
-        !self.placed.as_ref().is_some_and(is_good)
+    /// The wait until another one may be asked for; zero when it may be now.
+    pub(super) fn limit(&self, now: Duration) -> Duration {
+        self.bucket.wait(now)
     }
 
-    /// Whether `token` is better than what is in the file, which is old or used. Instead of a used one
-    /// any unused one is, while it lives; instead of an old one only a fresh one.
-    fn serves(&self, token: &Token, now: Duration) -> bool {
-        let is_only_old = self.placed.as_ref().is_some_and(|placed| !placed.is_used);
-        if is_only_old {
-            now < token.life.renew
-        } else {
-            now < token.life.spent
-        }
+    /// Another one is asked for.
+    pub(super) fn asked(&mut self, now: Duration) {
+        self.bucket.take(now);
     }
 
-    /// The token to put in place when [`Shelf::decide`] said so.
-    pub(super) fn take(&mut self) -> Option<Token> {
-        self.spares.pop()
+    /// The one to hand out: the oldest that is fresh, or in need one that is old and still good.
+    pub(super) fn take(&mut self, now: Duration, in_need: bool) -> Option<Token> {
+        self.candidate(now, in_need)
+            .map(|index| self.spares.remove(index))
     }
 
-    /// It could not be put in place: it is still unused.
+    fn candidate(&self, now: Duration, in_need: bool) -> Option<usize> {
+        let spares = &self.spares;
+        let fresh = spares.iter().position(|spare| now < spare.life.renew);
+        let youngest = spares.len().checked_sub(1);
+        let good = youngest.filter(|index| in_need && now < spares[*index].life.spent);
+        fresh.or(good)
+    }
+
+    /// It could not be handed out: it is still unused.
     pub(super) fn put_back(&mut self, token: Token) {
         self.spares.push(token);
     }
 
-    /// It is in the file now.
-    pub(super) fn placed(&mut self, token: &Token, now: Duration) {
-        let was_shared = self.placed.as_ref().is_some_and(|before| before.is_used);
-        if !was_shared {
-            // A quiet time: no need to hold as many.
-            self.wanted = self.wanted.min(self.wanted.saturating_sub(1).max(1));
+    /// The wait until a spare is to be renewed, or until it is time to look at the clocks again.
+    pub(super) fn wake(&self, now: Duration) -> Duration {
+        let renewals = self.spares.iter().map(|spare| spare.life.renew);
+        renewals
+            .filter(|renew| *renew > now)
+            .map(|renew| renew - now)
+            .fold(LOOK_AGAIN, Duration::min)
+    }
+}
+
+/// The token in the file.
+#[derive(Debug)]
+struct Placed {
+    life: Life,
+    expires_at: UnixTime,
+    is_single_use: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unused,
+    Used,
+    /// The file was taken away, since its token was used.
+    Away,
+}
+
+/// What is to be done now, and when to ask again at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub(super) place: bool,
+    /// Otherwise remove the file: its token is used, and would be refused.
+    pub(super) take_away: bool,
+    pub(super) mint: bool,
+    pub(super) wake: Duration,
+}
+
+/// The token in the file and the unused ones that are ready to follow it.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    placed: Option<Placed>,
+    pub(super) pool: Pool,
+}
+
+impl Shelf {
+    /// An empty one. `sees_reads`: whether [`Shelf::used`] will be called for each read.
+    pub(super) fn new(sees_reads: bool) -> Self {
+        Self {
+            placed: None,
+            pool: Pool::new(sees_reads),
         }
+    }
+
+    /// When the token that was put into the file last ends, if there was one.
+    pub(super) fn placed_until(&self) -> Option<UnixTime> {
+        self.placed.as_ref().map(|placed| placed.expires_at)
+    }
+
+    /// Whether the file was taken away.
+    pub(super) fn is_away(&self) -> bool {
+        let state = self.placed.as_ref().map(|placed| placed.state);
+        state == Some(State::Away)
+    }
+
+    /// The file was read, or is gone: its token is not to be handed out again.
+    pub(super) fn used(&mut self) {
+        if let Some(placed) = &mut self.placed
+            && placed.state == State::Unused
+        {
+            placed.state = State::Used;
+        }
+    }
+
+    /// The file was removed, as [`Shelf::decide`] said.
+    pub(super) fn taken_away(&mut self) {
+        if let Some(placed) = &mut self.placed {
+            placed.state = State::Away;
+        }
+    }
+
+    /// What to do at `now`, when `under_way` tokens were asked for.
+    pub(super) fn decide(&self, under_way: usize, now: Duration) -> Decision {
+        let wants_another = self.wants_another(now);
+        let place = wants_another && self.pool.candidate(now, self.is_in_need()).is_some();
+        let limit = self.pool.limit(now);
+        let wants_minted = self.pool.wants(usize::from(wants_another), under_way, now);
+        let renewal = self.placed.as_ref().map(|placed| placed.life.renew);
+        let wake = renewal
+            .filter(|renew| *renew > now)
+            .map(|renew| renew - now)
+            .into_iter()
+            .chain((wants_minted && !limit.is_zero()).then_some(limit))
+            .fold(self.pool.wake(now), Duration::min);
+        let is_spoilt = self
+            .placed
+            .as_ref()
+            .is_some_and(|placed| placed.state == State::Used && placed.is_single_use);
+        Decision {
+            place,
+            take_away: is_spoilt,
+            mint: wants_minted && limit.is_zero(),
+            wake,
+        }
+    }
+
+    fn wants_another(&self, now: Duration) -> bool {
+        let is_good = |placed: &Placed| placed.state == State::Unused && now < placed.life.renew;
+        !self.placed.as_ref().is_some_and(is_good)
+    }
+
+    /// Instead of a used token any unused one will do, while it lives; instead of an old one only a
+    /// fresh one.
+    fn is_in_need(&self) -> bool {
+        let is_only_old = |placed: &Placed| placed.state == State::Unused;
+        !self.placed.as_ref().is_some_and(is_only_old)
+    }
+
+    /// The token to put in place when [`Shelf::decide`] said so.
+    pub(super) fn take(&mut self, now: Duration) -> Option<Token> {
+        let in_need = self.is_in_need();
+        self.pool.take(now, in_need)
+    }
+
+    /// It is in the file now.
+    pub(super) fn placed(&mut self, token: &Token) {
         self.placed = Some(Placed {
             life: token.life,
             expires_at: token.expires_at,
-            is_used: false,
+            is_single_use: token.is_single_use,
+            state: State::Unused,
         });
-        self.bucket.take(now);
     }
 }
 
@@ -316,16 +428,30 @@ mod tests {
         )
     }
 
-    /// Place, mint, wake in seconds.
-    fn decision(shelf: &Shelf, now: u64) -> (bool, bool, u64) {
-        let Decision { place, mint, wake } = shelf.decide(seconds(now));
-        (place, mint, wake.as_secs())
+    /// Place, take away, mint, wake in seconds.
+    fn decision(shelf: &Shelf, now: u64) -> (bool, bool, bool, u64) {
+        let Decision {
+            place,
+            take_away,
+            mint,
+            wake,
+        } = shelf.decide(0, seconds(now));
+        (place, take_away, mint, wake.as_secs())
+    }
+
+    fn stock(shelf: &mut Shelf, asked_at: u64) {
+        shelf.pool.stock(token(asked_at), seconds(asked_at));
     }
 
     fn place(shelf: &mut Shelf, now: u64) {
-        assert!(shelf.decide(seconds(now)).place, "at {now}");
-        let token = shelf.take().unwrap();
-        shelf.placed(&token, seconds(now));
+        assert!(shelf.decide(0, seconds(now)).place, "at {now}");
+        let token = shelf.take(seconds(now)).unwrap();
+        shelf.placed(&token);
+    }
+
+    fn read(shelf: &mut Shelf, now: u64) {
+        shelf.used();
+        shelf.pool.read(seconds(now));
     }
 
     #[test]
@@ -405,121 +531,173 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_of_replacements_is_allowed_and_then_one_a_second() {
+    fn a_burst_of_requests_is_allowed_and_then_two_a_second() {
         let mut bucket = Bucket::default();
-        for _ in 0..5 {
+        for _ in 0..60 {
             assert_eq!(bucket.wait(seconds(100)), Duration::ZERO);
             bucket.take(seconds(100));
         }
-        assert_eq!(bucket.wait(seconds(100)), seconds(1));
-        assert_eq!(bucket.wait(seconds(101)), Duration::ZERO);
-        bucket.take(seconds(101));
-        assert_eq!(bucket.wait(seconds(101)), seconds(1));
+        assert_eq!(bucket.wait(seconds(100)), INTERVAL);
+        for _ in 0..2 {
+            assert_eq!(bucket.wait(seconds(101)), Duration::ZERO);
+            bucket.take(seconds(101));
+        }
+        assert_eq!(bucket.wait(seconds(101)), INTERVAL);
         assert_eq!(bucket.wait(seconds(1000)), Duration::ZERO);
     }
 
     #[test]
     fn an_empty_shelf_mints_then_places_then_keeps_one_ready() {
         let mut shelf = Shelf::new(true);
-        assert_eq!(decision(&shelf, 0), (false, true, 15));
-        shelf.stock(token(0), seconds(0));
-        assert_eq!(decision(&shelf, 0), (true, true, 15));
+        assert_eq!(decision(&shelf, 0), (false, false, true, 15));
+        stock(&mut shelf, 0);
+        assert_eq!(decision(&shelf, 0), (true, false, true, 15));
         place(&mut shelf, 0);
-        assert_eq!(decision(&shelf, 1), (false, true, 15));
-        shelf.stock(token(1), seconds(1));
-        assert_eq!(decision(&shelf, 1), (false, false, 15));
-        assert_eq!(decision(&shelf, 235), (false, false, 5));
+        assert_eq!(decision(&shelf, 1), (false, false, true, 15));
+        stock(&mut shelf, 1);
+        assert_eq!(decision(&shelf, 1), (false, false, false, 15));
+        assert_eq!(decision(&shelf, 235), (false, false, false, 5));
     }
 
     #[test]
     fn without_sight_of_reads_nothing_is_minted_before_it_is_needed() {
         let mut shelf = Shelf::new(false);
-        shelf.stock(token(0), seconds(0));
+        stock(&mut shelf, 0);
         place(&mut shelf, 0);
-        assert_eq!(decision(&shelf, 239), (false, false, 1));
-        assert_eq!(decision(&shelf, 240), (false, true, 15));
-        shelf.shared();
-        assert_eq!(decision(&shelf, 239), (false, false, 1));
+        assert_eq!(decision(&shelf, 239), (false, false, false, 1));
+        assert_eq!(decision(&shelf, 240), (false, false, true, 15));
+        shelf.pool.read(seconds(239));
+        assert_eq!(decision(&shelf, 239), (false, false, false, 1));
     }
 
     #[test]
     fn a_used_token_is_replaced_at_once_and_its_spare_minted_again() {
         let mut shelf = Shelf::new(true);
-        shelf.stock(token(0), seconds(0));
+        stock(&mut shelf, 0);
         place(&mut shelf, 0);
-        shelf.stock(token(0), seconds(0));
-        shelf.used();
-        assert_eq!(decision(&shelf, 10), (true, true, 15));
+        stock(&mut shelf, 0);
+        read(&mut shelf, 10);
+        assert_eq!(decision(&shelf, 10), (true, true, true, 15));
         place(&mut shelf, 10);
-        assert_eq!(decision(&shelf, 10), (false, true, 15));
+        assert_eq!(decision(&shelf, 10), (false, false, true, 15));
+    }
+
+    #[test]
+    fn a_used_token_without_a_successor_is_taken_away_once() {
+        let mut shelf = Shelf::new(true);
+        stock(&mut shelf, 0);
+        place(&mut shelf, 0);
+        read(&mut shelf, 10);
+        assert_eq!(decision(&shelf, 10), (false, true, true, 15));
+        shelf.taken_away();
+        assert!(shelf.is_away());
+        assert_eq!(decision(&shelf, 10), (false, false, true, 15));
+        // What inotify says of it afterwards changes nothing.
+        shelf.used();
+        assert!(shelf.is_away());
+        stock(&mut shelf, 11);
+        place(&mut shelf, 11);
+        assert!(!shelf.is_away());
+    }
+
+    #[test]
+    fn a_used_token_that_may_be_presented_again_stays_until_there_is_another() {
+        let mut shelf = Shelf::new(true);
+        shelf.pool.stock(token(0).reusable(), seconds(0));
+        place(&mut shelf, 0);
+        read(&mut shelf, 10);
+        assert_eq!(decision(&shelf, 10), (false, false, true, 15));
     }
 
     #[test]
     fn in_an_outage_an_old_spare_replaces_a_used_token_but_not_an_unused_one() {
         let mut shelf = Shelf::new(true);
-        shelf.stock(token(0), seconds(0));
+        stock(&mut shelf, 0);
         place(&mut shelf, 0);
-        shelf.stock(token(0), seconds(0));
-        assert_eq!(decision(&shelf, 300), (false, true, 15));
-        shelf.used();
-        assert_eq!(decision(&shelf, 300), (true, true, 15));
-        assert_eq!(decision(&shelf, 540), (false, true, 15));
+        stock(&mut shelf, 0);
+        assert_eq!(decision(&shelf, 300), (false, false, true, 15));
+        read(&mut shelf, 300);
+        assert_eq!(decision(&shelf, 300), (true, true, true, 15));
+        assert_eq!(decision(&shelf, 540), (false, true, true, 15));
     }
 
     #[test]
     fn a_fresh_token_takes_the_place_of_old_spares() {
-        let mut shelf = Shelf::new(true);
+        let mut pool = Pool::new(true);
         for _ in 0..3 {
-            shelf.stock(token(0), seconds(0));
+            pool.stock(token(0), seconds(0));
         }
-        shelf.stock(token(300), seconds(300));
-        assert_eq!(shelf.spares.len(), 1);
-        assert_eq!(shelf.spares[0].life.begin, seconds(300));
+        pool.stock(token(300), seconds(300));
+        assert_eq!(pool.spares.len(), 1);
+        assert_eq!(pool.spares[0].life.begin, seconds(300));
+    }
+
+    #[test]
+    fn the_oldest_fresh_spare_is_handed_out_first_and_an_old_one_only_in_need() {
+        let mut pool = Pool::new(true);
+        for asked_at in [0, 100] {
+            pool.stock(token(asked_at), seconds(asked_at));
+        }
+        let begins = |taken: Option<Token>| taken.map(|token| token.life.begin.as_secs());
+        assert_eq!(begins(pool.take(seconds(200), false)), Some(0));
+        assert_eq!(begins(pool.take(seconds(340), false)), None);
+        assert_eq!(begins(pool.take(seconds(640), true)), None);
+        assert_eq!(begins(pool.take(seconds(340), true)), Some(100));
     }
 
     #[test]
     fn what_could_not_be_put_in_place_is_tried_again_and_not_minted_anew() {
         let mut shelf = Shelf::new(false);
-        shelf.stock(token(0), seconds(0));
-        let taken = shelf.take().unwrap();
-        shelf.put_back(taken);
-        assert_eq!(decision(&shelf, 1), (true, false, 15));
+        stock(&mut shelf, 0);
+        let taken = shelf.take(seconds(0)).unwrap();
+        shelf.pool.put_back(taken);
+        assert_eq!(decision(&shelf, 1), (true, false, false, 15));
     }
 
     #[test]
-    fn more_replacements_than_the_limit_wait_for_it() {
+    fn more_requests_than_the_limit_wait_for_it() {
         let mut shelf = Shelf::new(true);
-        for _ in 0..5 {
-            shelf.stock(token(0), seconds(0));
-            place(&mut shelf, 0);
-            shelf.used();
+        for _ in 0..60 {
+            shelf.pool.asked(seconds(0));
         }
-        shelf.stock(token(0), seconds(0));
-        assert_eq!(decision(&shelf, 0), (false, true, 1));
-        assert_eq!(decision(&shelf, 1), (true, true, 15));
+        let Decision { mint, wake, .. } = shelf.decide(0, seconds(0));
+        assert_eq!((mint, wake), (false, INTERVAL));
+        assert!(shelf.decide(0, seconds(1)).mint);
     }
 
     #[test]
-    fn processes_that_share_a_token_get_more_spares_and_lose_them_in_quiet() {
-        let mut shelf = Shelf::new(true);
-        for (shares, wanted) in [(1, 2), (1, 3), (5, 4)] {
-            for _ in 0..shares {
-                shelf.shared();
+    fn spares_follow_the_reads_of_the_last_ten_seconds() {
+        let mut pool = Pool::new(true);
+        assert_eq!(pool.wanted(seconds(0)), 1);
+        for (reads, wanted) in [(1, 1), (1, 2), (1, 3), (20, 8)] {
+            for _ in 0..reads {
+                pool.read(seconds(100));
             }
-            assert_eq!(shelf.wanted, wanted);
+            assert_eq!(pool.wanted(seconds(100)), wanted);
         }
-        for (begin, wanted) in [(0, 3), (240, 2), (480, 1), (720, 1)] {
-            shelf.stock(token(begin), seconds(begin));
-            place(&mut shelf, begin);
-            assert_eq!(shelf.wanted, wanted, "{begin}");
-        }
+        pool.read(seconds(105));
+        assert_eq!(pool.wanted(seconds(109)), 8);
+        assert_eq!(pool.wanted(seconds(110)), 1);
+        assert_eq!(pool.wanted(seconds(1000)), 1);
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_is_wanted_and_four_at_the_same_time() {
+        let mut pool = Pool::new(true);
+        assert!(pool.wants(0, 0, seconds(0)));
+        assert!(!pool.wants(0, 1, seconds(0)));
+        assert!(pool.wants(1, 1, seconds(0)));
+        assert!(!pool.wants(20, 4, seconds(0)));
+        pool.stock(token(0), seconds(0));
+        assert!(!pool.wants(0, 0, seconds(0)));
+        assert!(pool.wants(0, 0, seconds(240)));
     }
 
     #[test]
     fn the_end_of_what_is_in_the_file_is_known() {
         let mut shelf = Shelf::new(true);
         assert_eq!(shelf.placed_until(), None);
-        shelf.stock(token(0), seconds(0));
+        stock(&mut shelf, 0);
         place(&mut shelf, 0);
         assert_eq!(shelf.placed_until(), Some(UnixTime(0)));
     }

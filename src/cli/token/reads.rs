@@ -41,9 +41,16 @@ pub(super) struct Readers {
     /// Opened and counted, not closed yet.
     counted: u32,
     reads: u32,
+    /// How often the file was removed by ourselves, and that was not seen yet.
+    removed: u32,
 }
 
 impl Readers {
+    /// Notes that we removed the file: that will be seen, and means nothing.
+    pub(super) fn removed(&mut self) {
+        self.removed = self.removed.saturating_add(1);
+    }
+
     /// Takes the next event.
     pub(super) fn see(&mut self, seen: Seen) -> Option<Notice> {
         match seen {
@@ -70,6 +77,10 @@ impl Readers {
             Seen::Closed => None,
             Seen::Replaced => {
                 *self = Self::default();
+                None
+            }
+            Seen::Gone if self.removed > 0 => {
+                self.removed -= 1;
                 None
             }
             Seen::Gone => Some(Notice::Used),
@@ -379,6 +390,15 @@ mod tests {
                 .filter_map(|seen| readers.see(*seen))
                 .collect();
             assert_eq!(notices, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn our_own_removal_is_no_news_and_the_next_one_is() {
+        let mut readers = Readers::default();
+        readers.removed();
+        for (seen, expected) in [(Gone, None), (Replaced, None), (Gone, Some(Used))] {
+            assert_eq!(readers.see(seen), expected, "{seen:?}");
         }
     }
 }

@@ -1,33 +1,32 @@
-//! Keeps an unused token in a file: `token get --watch`, and what `exec` gives its command.
+//! Keeps an unused token in a file: `token get --watch`, and `exec --plain-file`.
 //!
-//! [`pace`](super::pace) says when, [`reads`](super::reads) sees the consumers; here are the network,
-//! the file and what is said about them. The old file stays until a whole new one takes its place.
+//! [`pace`](super::pace) says when, [`supply`](super::supply) asks the issuer, [`reads`](super::reads)
+//! sees the consumers; here are the file and what is said about it. A file is replaced by a whole new
+//! one. A token that was read and is good for one exchange does not stay: without a successor its file
+//! is removed, since the SDKs of Claude name a missing file clearly, and send an empty one or a used
+//! token to be refused without a reason.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::pace::{Retry, Shelf, Stopwatch, Token};
+use super::pace::{Retry, Shelf, Token};
 use super::reads::{Notice, Reads};
+use super::supply::{Supply, jitter};
 use super::{GetArgs, Issuer, Proof, expose, inspect, request};
 use crate::cli::error::{CliError, reason};
-use crate::cli::keyfile;
 use crate::cli::notify::Supervisor;
 use crate::cli::print::Printer;
-use crate::ports::random::{SystemRandom, random_bytes};
 use crate::ports::time::{Clock as _, SystemClock, UnixTime};
 
-/// A token on its way.
-type Minting<'a> = Pin<Box<dyn Future<Output = Result<Timed, CliError>> + 'a>>;
-
 /// A token whose end is known.
-struct Timed {
-    text: SecretString,
-    seconds: u64,
-    expires_at: UnixTime,
+pub(super) struct Timed {
+    pub(super) text: SecretString,
+    pub(super) seconds: u64,
+    pub(super) expires_at: UnixTime,
 }
 
 /// What the token endpoint answered.
@@ -94,7 +93,8 @@ impl Source {
         })
     }
 
-    async fn mint(&self) -> Result<Timed, CliError> {
+    /// Gets one.
+    pub(super) async fn mint(&self) -> Result<Timed, CliError> {
         let from_file;
         let proof = match &self.from_stdin {
             Some(proof) => proof,
@@ -132,15 +132,11 @@ pub(super) async fn mint(
 
 /// A file that always holds an unused token.
 pub(in crate::cli) struct Watch<'a> {
-    source: &'a Source,
+    supply: Supply<'a>,
     path: PathBuf,
     supervisor: Supervisor,
     shelf: Shelf,
     reads: Option<Reads>,
-    stopwatch: Stopwatch,
-    minting: Option<Minting<'a>>,
-    asked_at: Duration,
-    mint_retry: Retry,
     place_retry: Retry,
     /// Whether it was said of the token in the file that two have read it.
     said_shared: bool,
@@ -163,15 +159,11 @@ impl<'a> Watch<'a> {
             ));
         }
         Self {
-            source,
+            supply: Supply::new(source),
             path: path.to_owned(),
             supervisor,
             shelf: Shelf::new(reads.is_ok()),
             reads: reads.ok(),
-            stopwatch: Stopwatch::start(Instant::now(), SystemClock.now()),
-            minting: None,
-            asked_at: Duration::ZERO,
-            mint_retry: Retry::default(),
             place_retry: Retry::default(),
             said_shared: false,
         }
@@ -215,7 +207,9 @@ impl<'a> Watch<'a> {
     /// Tells the supervisor that this ends, and what stays behind.
     pub(in crate::cli) fn stop(&self, printer: &mut Printer) {
         self.tell(self.supervisor.stopping(), printer);
-        if let Some(until) = self.shelf.placed_until() {
+        if let Some(until) = self.shelf.placed_until()
+            && !self.shelf.is_away()
+        {
             printer.hint(&format!(
                 "Stopped; {} keeps its last token, good until {until}",
                 self.path.display()
@@ -226,8 +220,8 @@ impl<'a> Watch<'a> {
     /// Does what is due, then waits for the next thing to happen. An error only before the first token
     /// is in place.
     async fn turn(&mut self, printer: &mut Printer) -> Result<(), CliError> {
-        let now = self.now();
-        let decision = self.shelf.decide(now);
+        let now = self.supply.now();
+        let decision = self.shelf.decide(self.supply.under_way(), now);
         let mut wake = decision.wake;
         if decision.place {
             match self.place_retry.wait(now) {
@@ -235,22 +229,20 @@ impl<'a> Watch<'a> {
                 wait => wake = wake.min(wait),
             }
         }
-        if decision.mint && self.minting.is_none() {
-            match self.mint_retry.wait(now) {
-                Duration::ZERO => {
-                    self.asked_at = now;
-                    self.minting = Some(Box::pin(self.source.mint()));
+        if decision.take_away {
+            self.take_away(printer);
+        }
+        if decision.mint {
+            match self.supply.ask(now) {
+                None => {
+                    self.shelf.pool.asked(now);
+                    // Another one may be wanted.
+                    return Ok(());
                 }
-                wait => wake = wake.min(wait),
+                Some(wait) => wake = wake.min(wait),
             }
         }
-        let Self { minting, reads, .. } = self;
-        let minted = async {
-            match minting {
-                Some(minting) => minting.await,
-                None => std::future::pending().await,
-            }
-        };
+        let Self { supply, reads, .. } = self;
         let seen = async {
             match reads {
                 Some(reads) => reads.next().await,
@@ -264,16 +256,9 @@ impl<'a> Watch<'a> {
                 self.heed(seen, printer);
                 Ok(())
             }
-            minted = minted => {
-                self.minting = None;
-                self.take_in(minted, printer)
-            }
+            minted = supply.next() => self.take_in(minted, printer),
             () = tokio::time::sleep(wake) => Ok(()),
         }
-    }
-
-    fn now(&mut self) -> Duration {
-        self.stopwatch.read(Instant::now(), SystemClock.now())
     }
 
     fn heed(&mut self, seen: std::io::Result<Vec<super::reads::Seen>>, printer: &mut Printer) {
@@ -291,11 +276,12 @@ impl<'a> Watch<'a> {
             .into_iter()
             .filter_map(|seen| reads.readers.see(seen))
             .collect();
+        let now = self.supply.now();
         for notice in notices {
+            self.shelf.pool.read(now);
             match notice {
                 Notice::Used => self.shelf.used(),
                 Notice::ReadAgain => {
-                    self.shelf.shared();
                     if !std::mem::replace(&mut self.said_shared, true) {
                         printer.warn(&format!(
                             "warning: {} was read twice before another token could take its place: two readers hold the same one, and who takes each token but once (Claude) refuses the second until it reads again. Give each process a file of its own if this happens often",
@@ -309,27 +295,21 @@ impl<'a> Watch<'a> {
 
     fn take_in(
         &mut self,
-        minted: Result<Timed, CliError>,
+        minted: Result<Token, CliError>,
         printer: &mut Printer,
     ) -> Result<(), CliError> {
-        let now = self.now();
         match minted {
-            Ok(minted) => {
-                if self.mint_retry.succeeded() {
+            Ok(token) => {
+                if self.supply.succeeded() {
                     printer.hint("The issuer gives tokens again");
                 }
-                let Timed {
-                    text,
-                    seconds,
-                    expires_at,
-                } = minted;
-                let token = Token::new(text, expires_at, self.asked_at, seconds, jitter());
-                self.shelf.stock(token, now);
+                let now = self.supply.now();
+                self.shelf.pool.stock(token, now);
                 Ok(())
             }
             Err(error) if self.shelf.placed_until().is_none() && !error.is_passing() => Err(error),
             Err(error) => {
-                let pause = self.mint_retry.failed(now, jitter());
+                let pause = self.supply.failed();
                 self.say_failed(error, pause, printer);
                 Ok(())
             }
@@ -337,12 +317,11 @@ impl<'a> Watch<'a> {
     }
 
     fn place(&mut self, now: Duration, printer: &mut Printer) -> Result<(), CliError> {
-        let Some(token) = self.shelf.take() else {
+        let Some(token) = self.shelf.take(now) else {
             return Ok(());
         };
-        let line = format!("{}\n", expose(&token.text));
-        if let Err(error) = keyfile::write_atomically(&self.path, line.as_bytes()) {
-            self.shelf.put_back(token);
+        if let Err(error) = write(&self.path, &token) {
+            self.shelf.pool.put_back(token);
             if self.shelf.placed_until().is_none() {
                 return Err(error);
             }
@@ -351,7 +330,7 @@ impl<'a> Watch<'a> {
             return Ok(());
         }
         let is_first = self.shelf.placed_until().is_none();
-        self.shelf.placed(&token, now);
+        self.shelf.placed(&token);
         self.said_shared = false;
         if self.place_retry.succeeded() {
             printer.hint(&format!("{} can be written again", self.path.display()));
@@ -361,6 +340,20 @@ impl<'a> Watch<'a> {
         }
         self.tell_placed(&token, is_first, printer);
         Ok(())
+    }
+
+    /// Removes the file, whose token was read and would be refused from now on.
+    fn take_away(&mut self, printer: &mut Printer) {
+        match std::fs::remove_file(&self.path) {
+            Ok(()) => {
+                if let Some(reads) = &mut self.reads {
+                    reads.readers.removed();
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => printer.error(&CliError::file(&self.path, "remove", &error)),
+        }
+        self.shelf.taken_away();
     }
 
     fn tell_placed(&self, token: &Token, is_first: bool, printer: &mut Printer) {
@@ -379,6 +372,9 @@ impl<'a> Watch<'a> {
         let path = self.path.display();
         let meanwhile = match self.shelf.placed_until() {
             None => format!("There is no token in {path} yet"),
+            Some(_) if self.shelf.is_away() => {
+                format!("{path} was read and is gone until there is another token")
+            }
             Some(until) if until > SystemClock.now() => {
                 format!("{path} keeps its token, good until {until}")
             }
@@ -400,9 +396,21 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// A number between 0 and 1 by chance.
-fn jitter() -> f64 {
-    f64::from(u32::from_le_bytes(random_bytes(&SystemRandom))) / f64::from(u32::MAX)
+/// Puts a token in the place of the file. Nothing is synced: after a crash of the machine the token would
+/// be old, and who waits for a reader should not wait for a disk.
+fn write(path: &Path, token: &Token) -> Result<(), CliError> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => Path::new("."),
+    };
+    let write = || -> std::io::Result<()> {
+        // tempfile makes files with mode 0600.
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        writeln!(file, "{}", expose(&token.text))?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error| CliError::file(path, "write", &error))
 }
 
 /// The facts of a token for programs, without itself.
@@ -461,13 +469,6 @@ mod tests {
             assert_eq!(minted.seconds, seconds, "{answer}");
             let end = seconds.and_then(|seconds| i64::try_from(seconds).ok());
             assert_eq!(minted.expires_at(), end.map(|end| NOW.plus(end)));
-        }
-    }
-
-    #[test]
-    fn chance_stays_between_nothing_and_one() {
-        for _ in 0..100 {
-            assert!((0.0..=1.0).contains(&jitter()));
         }
     }
 }

@@ -4,9 +4,10 @@
 use crate::jose::algorithm::SigningAlgorithm;
 
 use super::Demands;
+use crate::domain::token_typ::TokenTyp;
 
 pub(super) const DEMANDS: Demands = Demands {
-    typ: "JWT",
+    typs: &[TokenTyp::Jwt],
     algorithms: &[SigningAlgorithm::Es256, SigningAlgorithm::Rs256],
     default_lifetime: Some(600),
     max_lifetime: Some(3600),

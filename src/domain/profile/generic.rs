@@ -3,9 +3,11 @@
 use crate::jose::algorithm::SigningAlgorithm;
 
 use super::Demands;
+use crate::domain::token_typ::TokenTyp;
 
 pub(super) const DEMANDS: Demands = Demands {
-    typ: "at+jwt", // RFC 9068 §2.1
+    // RFC 9068 §2.1, or what verifiers that do not know it require.
+    typs: &[TokenTyp::AccessToken, TokenTyp::Jwt],
     algorithms: &[SigningAlgorithm::Es256, SigningAlgorithm::Rs256],
     default_lifetime: None,
     max_lifetime: None,

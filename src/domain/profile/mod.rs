@@ -4,6 +4,7 @@
 mod claude;
 mod generic;
 
+use super::token_typ::TokenTyp;
 use crate::jose::algorithm::SigningAlgorithm;
 
 /// A kind of relying party.
@@ -18,8 +19,8 @@ pub enum Profile {
 /// The demands of one profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demands {
-    /// The `typ` header of the access token.
-    pub typ: &'static str,
+    /// The `typ` headers of the access token that the relying party accepts; the first is the default.
+    pub typs: &'static [TokenTyp],
     /// Algorithms the relying party verifies; the first is the default, unless the issuer's own
     /// default is among them.
     pub algorithms: &'static [SigningAlgorithm],

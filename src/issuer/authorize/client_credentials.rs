@@ -4,13 +4,15 @@
 //! omitted scope gives all that is granted; nothing available is an error. Nothing is dropped
 //! silently.
 
-use crate::domain::profile::Profile;
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{OPENID, Scope, Scopes, join_scopes};
 use crate::domain::settings::{IssuerSettings, LIFETIME_FLOOR_SECONDS};
+use crate::domain::token_typ::TokenTyp;
 use crate::jose::algorithm::SigningAlgorithm;
 
-use super::{Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, reach};
+use super::{
+    Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, reach, shown,
+};
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::cache::Policy;
 use crate::issuer::dpop::ProvenKey;
@@ -105,13 +107,13 @@ pub fn decide(
             [only] => Some(*only),
             // `openid` alone asks for an identity, not for a resource: the token is for the issuer itself.
             _ if with_id_token && wanted.is_empty() => None,
-            _ => return Err(none_named(&reachable)),
+            _ => Some(meant_by(&wanted, &reachable)?),
         },
     };
     let Some((resource, granted)) = chosen else {
         let target = Target {
             audience: settings.url.clone(),
-            typ: Profile::Generic.demands().typ,
+            typ: TokenTyp::AccessToken,
             algorithm: settings.default_algorithm,
             binding: Binding::Offered,
         };
@@ -177,7 +179,7 @@ pub fn algorithm(resource: &Resource, settings: &IssuerSettings) -> SigningAlgor
 pub(super) fn target(resource: &Resource, settings: &IssuerSettings) -> Target {
     Target {
         audience: resource.identifier.as_str().to_owned(),
-        typ: resource.profile.demands().typ,
+        typ: resource.token_typ(),
         algorithm: algorithm(resource, settings),
         binding: resource.binding(),
     }
@@ -226,7 +228,21 @@ fn grant_scopes(
     Ok(granted.clone())
 }
 
-fn identifiers(reachable: &[(&Resource, &Scopes)]) -> String {
+/// The one resource that has all the scopes asked for: what a client means that can send only `scope`.
+fn meant_by<'p>(
+    wanted: &Scopes,
+    reachable: &[(&'p Resource, &'p Scopes)],
+) -> Result<(&'p Resource, &'p Scopes), AuthorizationError> {
+    let mut having = reachable
+        .iter()
+        .filter(|(_, granted)| !wanted.is_empty() && wanted.is_subset(granted));
+    match (having.next(), having.next()) {
+        (Some(only), None) => Ok(*only),
+        (None | Some(_), _) => Err(none_named(reachable)),
+    }
+}
+
+pub(super) fn identifiers(reachable: &[(&Resource, &Scopes)]) -> String {
     let mut names: Vec<_> = reachable
         .iter()
         .map(|(resource, _)| resource.identifier.as_str())
@@ -239,16 +255,7 @@ pub(super) fn not_granted(
     audience: &str,
     reachable: &[(&Resource, &Scopes)],
 ) -> AuthorizationError {
-    // Replaced instead of left out: what is left would read like an audience that is granted.
-    let shown: String = audience
-        .chars()
-        .map(|c| match c {
-            '"' | '\\' => '?',
-            '!'..='~' => c,
-            _ => '?',
-        })
-        .take(200)
-        .collect();
+    let shown = shown(audience);
     AuthorizationError::InvalidTarget(match reachable {
         [] => format!("{shown} is not granted to this agent; no resource is"),
         _ => format!(

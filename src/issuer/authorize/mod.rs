@@ -14,6 +14,7 @@ use crate::domain::name::Name;
 use crate::domain::resource::Binding;
 use crate::domain::role::{GrantedScopes, Role};
 use crate::domain::scope::Scopes;
+use crate::domain::token_typ::TokenTyp;
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
 use crate::store::AgentAggregate;
@@ -126,7 +127,7 @@ pub struct Target {
     /// `aud`.
     pub audience: String,
     /// The `typ` header.
-    pub typ: &'static str,
+    pub typ: TokenTyp,
     /// The algorithm that signs.
     pub algorithm: SigningAlgorithm,
     /// Whether the token is bound to a key.
@@ -395,4 +396,19 @@ pub fn reach(agent: &Agent, policy: &Policy) -> BTreeMap<ResourceId, Scopes> {
         }
     }
     reach
+}
+
+/// A value from outside as an `error_description` may hold it (RFC 6749 §5.2), at most 200 characters.
+/// Other characters are replaced instead of left out: what is left would read like a value that is granted.
+#[must_use]
+pub fn shown(unverified_text: &str) -> String {
+    unverified_text
+        .chars()
+        .map(|c| match c {
+            '"' | '\\' => '?',
+            '!'..='~' => c,
+            _ => '?',
+        })
+        .take(200)
+        .collect()
 }

@@ -5,9 +5,10 @@ mod token_exchange;
 
 use super::error::OAuthError;
 use super::form::Form;
-use crate::issuer::authorize::GrantType;
+use crate::domain::resource::IDENTIFIER_MAX_BYTES;
 use crate::issuer::authorize::client_credentials::ClientCredentialsRequest;
 use crate::issuer::authorize::token_exchange::TokenExchangeRequest;
+use crate::issuer::authorize::{AuthorizationError, GrantType, shown};
 
 /// A parsed request of one of the grants.
 #[derive(Debug)]
@@ -34,4 +35,33 @@ pub(super) fn parse(form: &Form) -> Result<GrantRequest, OAuthError> {
         GrantType::TokenExchange => token_exchange::parse(form)
             .map(|request| GrantRequest::TokenExchange(Box::new(request))),
     }
+}
+
+/// What the token is asked for: the one value of `resource` and `audience`, however often it is sent.
+///
+/// # Errors
+/// `invalid_target` when two values differ (RFC 8707 §2, RFC 8693 §2.2.2), `invalid_request` when one is
+/// too long.
+fn target(form: &Form) -> Result<Option<String>, OAuthError> {
+    let Some((first, further)) = form.targets().split_first() else {
+        return Ok(None);
+    };
+    if form
+        .targets()
+        .iter()
+        .any(|target| target.len() > IDENTIFIER_MAX_BYTES)
+    {
+        return Err(OAuthError::invalid_request(format!(
+            "resource is longer than {IDENTIFIER_MAX_BYTES} characters"
+        )));
+    }
+    if let Some(other) = further.iter().find(|other| *other != first) {
+        return Err(AuthorizationError::InvalidTarget(format!(
+            "the request names {} and {}; a token has exactly one audience: send one request for each",
+            shown(first),
+            shown(other)
+        ))
+        .into());
+    }
+    Ok(Some(first.clone()))
 }

@@ -1,7 +1,6 @@
 //! Parameters of token exchange (RFC 8693 §2.1). Fields that name claims (`sub`, `act`, `roles`) are no
 //! parameters and count for nothing.
 
-use crate::domain::resource::IDENTIFIER_MAX_BYTES;
 use crate::domain::scope::{Scopes, parse_scopes};
 use crate::issuer::authorize::AuthorizationError;
 use crate::issuer::authorize::token_exchange::{TokenExchangeRequest, TokenType};
@@ -47,7 +46,7 @@ pub(super) fn parse(form: &Form) -> Result<TokenExchangeRequest, OAuthError> {
         subject_token_type: parse_type("subject_token_type", subject_token_type)?,
         unverified_actor_token: actor_token,
         requested_token_type: requested,
-        audience: audience(form)?,
+        audience: super::target(form)?,
         scopes: scopes.map_err(|invalid| AuthorizationError::InvalidScope(invalid.to_string()))?,
         expires_in: expires_in.map_err(|_| {
             OAuthError::invalid_request("expires_in must be a whole number of seconds")
@@ -60,24 +59,4 @@ fn parse_type(parameter: &str, text: &str) -> Result<TokenType, OAuthError> {
         let names = TokenType::ALL.map(TokenType::as_str).join(" ");
         OAuthError::invalid_request(format!("{parameter} must be one of: {names}"))
     })
-}
-
-/// A token has one audience: both parameters may be sent, if they say the same.
-fn audience(form: &Form) -> Result<Option<String>, OAuthError> {
-    let named = match (form.get("resource"), form.get("audience")) {
-        (Some(resource), Some(audience)) if resource != audience => {
-            return Err(AuthorizationError::InvalidTarget(
-                "resource and audience name different things; a token has exactly one audience"
-                    .to_owned(),
-            )
-            .into());
-        }
-        (one, other) => one.or(other),
-    };
-    if named.is_some_and(|audience| audience.len() > IDENTIFIER_MAX_BYTES) {
-        return Err(OAuthError::invalid_request(format!(
-            "resource is longer than {IDENTIFIER_MAX_BYTES} characters"
-        )));
-    }
-    Ok(named.map(str::to_owned))
 }

@@ -4,6 +4,7 @@
 //! so that what passes here passes there.
 
 pub mod checks;
+mod custom_headers;
 mod denial;
 pub mod diagnose;
 mod exchange;
@@ -15,6 +16,7 @@ mod snippets;
 mod warnings;
 
 pub use super::cel::{CONDITION_MAX_BYTES, check_condition, evaluate_condition};
+pub use custom_headers::CustomHeaders;
 pub use denial::{Denial, Denied};
 pub use exchange::{
     Accepted, Evaluation, ExchangeRequest, JWT_BEARER, access_token_lifetime, evaluate,

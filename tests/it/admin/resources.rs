@@ -1,6 +1,9 @@
 //! Resources.
 
+use firman::testing::decoded_part;
+
 use super::*;
+use crate::oauth2::{basic, by_basic};
 
 #[tokio::test]
 async fn a_resource_is_made_shown_edited_and_listed() {
@@ -9,7 +12,7 @@ async fn a_resource_is_made_shown_edited_and_listed() {
     let created = post(&issuer, "/resources", new).await;
     let resource = json!({
         "id": "…", "name": "api", "identifier": "https://api.example", "description": "the API", "profile": "generic",
-        "scopes": ["read", "write"], "lifetime": null, "algorithm": null, "token_lifetime": 900, "token_algorithm": "ES256",
+        "scopes": ["read", "write"], "lifetime": null, "algorithm": null, "token_lifetime": 900, "token_algorithm": "ES256", "typ": null, "token_typ": "at+jwt",
         "allow_delegation": null, "delegation_allowed": true, "server": null, "dpop_required": false,
         "created_at": START, "updated_at": START, "version": "…"
     });
@@ -147,6 +150,72 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
     )
     .await;
     assert_eq!(kind_of(&rename), (400, "invalid".to_owned()));
+}
+
+#[tokio::test]
+async fn a_resource_is_told_the_typ_of_its_tokens() {
+    let issuer = TestIssuer::start().await;
+    for (body, detail) in [
+        (
+            json!({ "name": "x", "identifier": "https://x.example", "typ": "jwt" }),
+            "typ: must be at+jwt or JWT for a resource with profile generic",
+        ),
+        (
+            json!({ "name": "x", "profile": "claude", "typ": "at+jwt" }),
+            "typ: must be JWT for a resource with profile claude",
+        ),
+    ] {
+        let refused = post(&issuer, "/resources", body).await;
+        assert_problem(&refused, 400, "invalid", detail);
+    }
+    let new = json!({ "name": "api", "identifier": "https://api.example", "scopes": ["read"], "typ": "JWT" });
+    let created = post(&issuer, "/resources", new).await.json();
+    assert_eq!(
+        (&created["typ"], &created["token_typ"]),
+        (&json!("JWT"), &json!("JWT"))
+    );
+    let entry = audited(&issuer, "&event=resource.created", |_| true).await;
+    assert_eq!(entry["detail"]["typ"], "JWT");
+    issuer.role("reader", "api", &[]).await;
+    let agent = issuer.agent("reader").role("reader").with_secret().await;
+    let server = issuer.agent("server").with_secret().await;
+    let edit = json!({ "server": "server" });
+    assert_eq!(patch(&issuer, "/resources/api", edit).await.status, 200);
+
+    for (typ, expected) in [
+        (json!("JWT"), "JWT"),
+        (json!("at+jwt"), "at+jwt"),
+        (Value::Null, "at+jwt"),
+        (json!("JWT"), "JWT"),
+    ] {
+        let edited = patch(&issuer, "/resources/api", json!({ "typ": typ })).await;
+        assert_eq!(
+            (&edited.json()["typ"], &edited.json()["token_typ"]),
+            (&typ, &json!(expected))
+        );
+        let answer = by_basic(&issuer, "reader", agent.secret(), &[]).await;
+        let token = answer.assert_issued();
+        assert_eq!(decoded_part(&token, 0)["typ"], expected);
+        // The issuer itself knows the token, whatever it calls itself.
+        let form = format!("token={token}");
+        let proof = basic("server", server.secret());
+        let headers = [
+            ("authorization", proof.as_str()),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let introspected = issuer
+            .send(Method::POST, "/oauth2/introspect", &headers, form)
+            .await;
+        assert_eq!(introspected.json()["active"], true, "{typ}");
+    }
+    let entry = audited(&issuer, "&event=resource.changed", |entry| {
+        entry["detail"]["typ"]["from"] == "JWT"
+    })
+    .await;
+    assert_eq!(
+        entry["detail"],
+        json!({ "typ": { "from": "JWT", "to": "at+jwt" } })
+    );
 }
 
 #[tokio::test]

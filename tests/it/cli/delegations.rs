@@ -260,6 +260,7 @@ fn a_resource_says_who_it_is_and_whether_it_takes_delegated_tokens() {
     profile     generic
     lifetime    900 s
     algorithm   ES256
+    typ         at+jwt
     server      helpdesk
     delegation  not allowed
     created     [TIME]
@@ -275,6 +276,7 @@ fn a_resource_says_who_it_is_and_whether_it_takes_delegated_tokens() {
     profile     generic
     lifetime    900 s
     algorithm   ES256
+    typ         at+jwt
     delegation  allowed
     created     [TIME]
     id          [ID]
@@ -309,6 +311,7 @@ fn a_key_can_be_demanded_of_an_agent_and_for_a_resource() {
     scopes      read, send
     lifetime    900 s
     algorithm   ES256
+    typ         at+jwt
     delegation  allowed
     dpop        required
     created     [TIME]

@@ -179,7 +179,7 @@ fn a_file_that_holds_no_token_of_a_platform_is_told_by_its_name() {
     ----- stderr
     error: empty holds no token of a platform: expected one line of text without spaces
     ");
-    live.site.write("secret", "fmn_x\n");
+    live.site.write("secret", super::SECRET);
     assert_snapshot!(live.run(&format!("{get} secret --output json")), @r#"
     exit code 1
     ----- stdout

@@ -133,6 +133,7 @@ fn resources_are_registered_and_changed() {
     scopes      read
     lifetime    300 s
     algorithm   ES256
+    typ         at+jwt
     delegation  allowed
     created     [TIME]
     id          [ID]
@@ -147,6 +148,7 @@ fn resources_are_registered_and_changed() {
     profile     claude
     lifetime    600 s
     algorithm   ES256
+    typ         JWT
     delegation  not allowed
     created     [TIME]
     id          [ID]
@@ -162,6 +164,7 @@ fn resources_are_registered_and_changed() {
     scopes      read, send
     lifetime    900 s
     algorithm   RS256
+    typ         at+jwt
     delegation  allowed
     created     [TIME]
     id          [ID]
@@ -183,11 +186,37 @@ fn resources_are_registered_and_changed() {
     profile     claude
     lifetime    600 s
     algorithm   ES256
+    typ         JWT
     delegation  not allowed
     created     [TIME]
     id          [ID]
     ----- stderr
     ");
+}
+
+#[test]
+fn a_resource_is_told_the_typ_of_its_tokens() {
+    let live = Live::with_mail();
+    live.json("resource add claude --profile claude");
+    let edited = live.json("resource edit mail --typ jwt");
+    assert_eq!(
+        (&edited["typ"], &edited["token_typ"]),
+        (&json!("JWT"), &json!("JWT"))
+    );
+    let edited = live.json("resource edit mail --typ default");
+    assert_eq!(
+        (&edited["typ"], &edited["token_typ"]),
+        (&json!(null), &json!("at+jwt"))
+    );
+    assert_snapshot!(live.run("resource edit claude --typ at+jwt"), @"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: typ: must be JWT for a resource with profile claude
+    ");
+    let desk = live.json("resource add desk --identifier urn:desk --typ JWT");
+    assert_eq!(desk["token_typ"], "JWT");
+    live.json("resource remove desk --yes");
 }
 
 #[test]
@@ -433,7 +462,7 @@ fn a_private_key_offered_as_a_public_one_is_not_sent() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: private.pem: the PEM text holds a private key; send only the public one (`openssl pkey -in private.pem -pubout`), and make a new key: this one has left its owner's hands
+    error: private.pem: this is a private key, and it was not sent; register its public half, which `openssl pkey -in private.pem -pubout` prints
     ");
     assert_snapshot!(live.run("agent show mailer"), @r"
     exit code 1
@@ -1220,6 +1249,8 @@ fn what_is_created_is_one_json_object_on_stdout() {
       "server": null,
       "token_algorithm": "ES256",
       "token_lifetime": 900,
+      "token_typ": "at+jwt",
+      "typ": null,
       "updated_at": [SECONDS],
       "version": 2
     }
@@ -1638,7 +1669,7 @@ fn the_configuration_is_shown_with_where_each_value_is_from_and_checked() {
     tokens.max_lifetime             3600                    default
     tokens.default_algorithm        ES256                   default
     log.level                       info                    default
-    log.format                      json                    default
+    log.format                      auto                    default
     client.url                      http://127.0.0.1:8081   default
     client.admin_token              (not set)               default
     ----- stderr
@@ -1665,7 +1696,7 @@ fn a_healthy_issuer_passes_its_health_check() {
     exit code 0
     ----- stdout
     ----- stderr
-    [ISSUER]/healthz is well
+    [ISSUER]/healthz is healthy
     ");
 }
 
@@ -1725,6 +1756,8 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
     }
 
     ----- stderr
+    First start: made data/firman.db, keys/kek, data/admin-token.
+
     Start it with: firman serve. Then try:
       firman token get --issuer [ISSUER] --client-id quickstart --key data/quickstart.pem --resource https://api.anthropic.com
       firman agent add my-agent --owner my-team --role quickstart --generate-key my-agent.pem
@@ -1745,7 +1778,8 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
         matches!(warnings[..], [moved] if moved.contains("has another address now")),
         "{again}"
     );
-    assert_eq!(told, first.lines().collect::<Vec<_>>());
+    let made = "First start: made data/firman.db, keys/kek, data/admin-token.\n\n";
+    assert_eq!(told.join("\n"), first.replace(made, "").trim_end());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod delegations;
 mod exchange;
+mod key_files;
 mod live;
 mod offline;
 mod quickstart;
@@ -12,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+
+/// A client secret of the right shape, of no issuer.
+const SECRET: &str = "fmn_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8rfHHWd";
 
 /// An empty directory to run commands in, with an empty environment.
 struct Shell {
@@ -39,6 +43,7 @@ impl Shell {
 
     fn write(&self, name: &str, content: &str) {
         std::fs::write(self.path(name), content).expect("a file in the temporary directory");
+        crate::process::set_mode(&self.path(name), 0o600);
     }
 
     /// Runs `line`, split at spaces (`'…'` keeps them), and tells the whole outcome. Paths of the

@@ -304,7 +304,7 @@ fn a_secret_file_that_is_missing_is_an_error() {
 #[test]
 fn a_client_secret_is_not_sent_in_clear_text_to_another_machine() {
     let shell = Shell::new();
-    shell.write("secret", "fmn_x\n");
+    shell.write("secret", super::SECRET);
     assert_snapshot!(shell.run("token get --issuer http://id.example.com --client-id mailer --secret-file secret"), @r"
     exit code 1
     ----- stdout

@@ -379,7 +379,7 @@ fn an_issuer_that_goes_by_another_name_is_refused() {
         r#"{"issuer":"https://id.example.com"}"#.to_owned(),
     )]);
     let shell = Shell::new();
-    shell.write("secret", "fmn_x\n");
+    shell.write("secret", super::SECRET);
     let line = format!(
         "token get --issuer {} --client-id mailer --secret-file secret",
         server.url
@@ -402,7 +402,7 @@ fn a_health_check_succeeds_on_200_and_fails_on_503() {
     exit code 0
     ----- stdout
     ----- stderr
-    [URL]/healthz is well
+    [URL]/healthz is healthy
     ");
     assert_snapshot!(Shell::new().run(&line).replace(&url, "[URL]"), @r"
     exit code 1
@@ -423,7 +423,7 @@ fn a_token_is_had_with_a_client_secret() {
             .to_owned();
     let server = Scripted::start(vec![(200, DISCOVERY.to_owned()), (200, granted)]);
     let shell = Shell::new();
-    shell.write("secret", "fmn_x\n");
+    shell.write("secret", super::SECRET);
     let line = "--client-id mailer --secret-file secret --resource https://api.example.com --scope 'read write' --expires-in 15m";
     assert_snapshot!(shell.run(&format!("token get --issuer {} {line}", server.url)), @r"
     exit code 0
@@ -435,7 +435,7 @@ fn a_token_is_had_with_a_client_secret() {
     GET /.well-known/openid-configuration HTTP/1.1
 
     POST /oauth2/token HTTP/1.1
-    authorization: Basic bWFpbGVyOmZtbl94
+    authorization: Basic bWFpbGVyOmZtbl9BQUVDQXdRRkJnY0lDUW9MREEwT0R4QVJFaE1VRlJZWEdCa2FHeHdkSGg4cmZISFdk
     grant_type=client_credentials&resource=https%3A%2F%2Fapi.example.com&scope=read+write&expires_in=900
     ");
 }
@@ -478,7 +478,7 @@ fn a_refused_token_is_told_with_the_issuers_reason() {
     let refused = r#"{"error":"invalid_scope","error_description":"scope 'write' is not granted; granted: read"}"#.to_owned();
     let server = Scripted::start(vec![(200, DISCOVERY.to_owned()), (400, refused)]);
     let shell = Shell::new();
-    shell.write("secret", "fmn_x\n");
+    shell.write("secret", super::SECRET);
     let line = format!(
         "token get --issuer {} --client-id mailer --secret-file secret --scope write -o json",
         server.url

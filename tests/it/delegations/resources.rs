@@ -63,7 +63,7 @@ async fn a_resource_has_a_server_and_says_whether_it_takes_delegated_tokens() {
         without_ids(made.json()),
         json!({
             "id": "…", "name": "disk", "identifier": "https://disk.example", "description": "", "profile": "generic",
-            "scopes": [], "lifetime": null, "algorithm": null, "token_lifetime": 900, "token_algorithm": "ES256",
+            "scopes": [], "lifetime": null, "algorithm": null, "token_lifetime": 900, "token_algorithm": "ES256", "typ": null, "token_typ": "at+jwt",
             "allow_delegation": false, "delegation_allowed": false, "server": "triage", "dpop_required": false,
             "created_at": START, "updated_at": START, "version": "…"
         })

@@ -25,14 +25,26 @@ async fn ht_004_a_request_without_exactly_one_host_line_is_refused() {
 }
 
 #[tokio::test]
-async fn ht_004_http_1_0_is_no_excuse_for_a_missing_host() {
+async fn ht_004_http_1_0_may_leave_the_host_out_where_its_value_is_ignored() {
     let server = TestServer::start().await;
-    let expected = refused(
+    let received = server.exchange("GET /ping HTTP/1.0\r\n\r\n").await;
+    assert_eq!(
+        received,
+        answered("pong", "").replace("HTTP/1.1", "HTTP/1.0")
+    );
+    let two = server
+        .exchange("GET /ping HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n")
+        .await;
+    assert!(two.starts_with("HTTP/1.0 400 Bad Request\n"), "{two}");
+
+    let hosts = AllowedHosts::new(SocketAddr::from(([127, 0, 0, 1], 8081)), []);
+    let private = TestServer::with(short_limits(), HostPolicy::AllowList(hosts)).await;
+    let expected = refused_as_problem(
         "400 Bad Request",
-        "invalid_request",
+        "invalid",
         "the request must have exactly one Host header",
     );
-    let received = server.exchange("GET /ping HTTP/1.0\r\n\r\n").await;
+    let received = private.exchange("GET /ping HTTP/1.0\r\n\r\n").await;
     assert_eq!(received, expected.replace("HTTP/1.1", "HTTP/1.0"));
 }
 

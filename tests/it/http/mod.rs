@@ -6,6 +6,7 @@
 )]
 
 mod framing;
+mod health_checks;
 mod lifecycle;
 mod limits;
 mod process;

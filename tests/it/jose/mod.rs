@@ -7,5 +7,6 @@
 )]
 
 mod client_assertions;
+mod key_files;
 mod oracles;
 mod vectors;

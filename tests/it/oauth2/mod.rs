@@ -15,6 +15,7 @@
 mod assertion_audience;
 mod assertion_kid;
 mod assertion_signature;
+mod authorization_endpoint;
 mod client_assertion;
 mod client_secret;
 mod key_registration;

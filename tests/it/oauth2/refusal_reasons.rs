@@ -229,7 +229,7 @@ async fn a_client_secret_is_refused_with_what_is_wrong_with_it() {
     mailer: the client's live secret is another
     mailer: the secret is not one of this issuer: it does not begin with `fmn_`
     mailer: the secret is not one of this issuer: it has white space or quotes around it
-    mailer: the secret is not one of this issuer: it is shorter than 53 characters
+    mailer: the secret is not one of this issuer: it is shorter than a client secret
     mailer: the secret is not one of this issuer: its checksum does not match: a character is wrong
     nobody: no such client
     signer: the client has no client secret

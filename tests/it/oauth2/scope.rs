@@ -217,7 +217,7 @@ none at all: 400 {"error":"invalid_target","error_description":"no resource is g
 }
 
 #[tokio::test]
-async fn te_039_two_resources_are_refused_for_a_token_has_one_audience() {
+async fn te_039_two_resources_are_refused_by_name_for_a_token_has_one_audience() {
     let (issuer, _) = mailer().await;
     issuer.resource("vault", &["open"]).await;
     issuer.role("vault-role", "vault", &[]).await;
@@ -231,14 +231,18 @@ async fn te_039_two_resources_are_refused_for_a_token_has_one_audience() {
     let mut answers = Answers::default();
     for (case, further) in [
         ("two resources", [("resource", mail), ("resource", vault)]),
-        (
-            "one resource twice",
-            [("resource", mail), ("resource", mail)],
-        ),
         ("two audiences", [("audience", mail), ("audience", vault)]),
         (
             "resource and another audience",
             [("resource", mail), ("audience", vault)],
+        ),
+        (
+            "the first is good",
+            [("resource", mail), ("resource", "<b>\"\\")],
+        ),
+        (
+            "only the case differs",
+            [("resource", mail), ("audience", "https://MAIL.example")],
         ),
     ] {
         answers.add(
@@ -247,15 +251,124 @@ async fn te_039_two_resources_are_refused_for_a_token_has_one_audience() {
             &refusal(&ask(&issuer, &both, &further).await),
         );
     }
+    let long = "x".repeat(600);
+    let further = [("resource", mail), ("resource", &long)];
+    answers.add(
+        "the second is too long",
+        &issuer,
+        &refusal(&ask(&issuer, &both, &further).await),
+    );
+    let crowd: Vec<_> = (0..65).map(|_| ("resource", mail)).collect();
+    answers.add(
+        "too many",
+        &issuer,
+        &refusal(&ask(&issuer, &both, &crowd).await),
+    );
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-two resources: 400 {"error":"invalid_request","error_description":"a token has exactly one audience: name one resource"}
-one resource twice: 400 {"error":"invalid_request","error_description":"a token has exactly one audience: name one resource"}
-two audiences: 400 {"error":"invalid_request","error_description":"a token has exactly one audience: name one resource"}
-resource and another audience: 400 {"error":"invalid_request","error_description":"resource and audience name different things; a token has exactly one audience"}
+two resources: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has exactly one audience: send one request for each"}
+two audiences: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has exactly one audience: send one request for each"}
+resource and another audience: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has exactly one audience: send one request for each"}
+the first is good: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and <b>??; a token has exactly one audience: send one request for each"}
+only the case differs: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://MAIL.example; a token has exactly one audience: send one request for each"}
+the second is too long: 400 {"error":"invalid_request","error_description":"resource is longer than 512 characters"}
+too many: 400 {"error":"invalid_request","error_description":"there are more than 64 parameters"}
 "#);
-    let answer = ask(&issuer, &both, &[("resource", mail), ("audience", mail)]).await;
-    assert_eq!(answer.claims()["aud"], mail);
+    for same in [
+        &[("resource", mail), ("audience", mail)][..],
+        &[("resource", mail), ("resource", mail)],
+        &[("audience", mail), ("audience", mail), ("resource", mail)],
+        &[("resource", ""), ("resource", mail), ("audience", "")],
+    ] {
+        let answer = ask(&issuer, &both, same).await;
+        assert_eq!(answer.claims()["aud"], mail, "{same:?}");
+    }
+}
+
+/// An agent with mail (`read`, `send`), files (`read`, `write`) and a resource without scopes.
+async fn several() -> (TestIssuer, TestAgent) {
+    let issuer = mail_issuer().await;
+    issuer.resource("files", &["read", "write"]).await;
+    issuer.role("filing", "files", &[]).await;
+    issuer.resource("bare", &[]).await;
+    issuer.role("barely", "bare", &[]).await;
+    let agent = issuer
+        .agent("both")
+        .role("mailer")
+        .role("filing")
+        .role("barely")
+        .with_secret()
+        .await;
+    (issuer, agent)
+}
+
+#[tokio::test]
+async fn scopes_that_one_resource_alone_has_mean_that_resource() {
+    let (issuer, agent) = several().await;
+    let mut answers = Answers::default();
+    for scope in [
+        "read",
+        "send write",
+        "admin",
+        "send admin",
+        "",
+        "profile",
+        "openid read",
+    ] {
+        let answer = ask(&issuer, &agent, &[("scope", scope)]).await;
+        answers.add(scope, &issuer, &refusal(&answer));
+    }
+    assert_tokens_issued(&issuer, 0).await;
+    assert_snapshot!(answers, @r#"
+    read: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
+    send write: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
+    admin: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
+    send admin: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
+    : 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
+    profile: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
+    openid read: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
+    "#);
+    for (scope, audience, given) in [
+        ("send", "https://mail.example", "send"),
+        ("read send", "https://mail.example", "read send"),
+        ("write", "https://files.example", "write"),
+        (
+            "openid profile send",
+            "https://mail.example",
+            "openid profile send",
+        ),
+        ("openid", issuer.url.as_str(), "openid"),
+    ] {
+        let answer = ask(&issuer, &agent, &[("scope", scope)]).await;
+        let claims = answer.claims();
+        assert_eq!(
+            (&claims["aud"], &claims["scope"]),
+            (&json!(audience), &json!(given)),
+            "{scope}"
+        );
+        let has_id_token = answer.json().get("id_token").is_some();
+        assert_eq!(has_id_token, scope.contains("openid"), "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn explain_finds_the_resource_that_scopes_mean_as_the_token_endpoint_does() {
+    let (issuer, agent) = several().await;
+    for scope in ["send", "read", "write", "openid send", "openid", "admin"] {
+        let answer = ask(&issuer, &agent, &[("scope", scope)]).await;
+        let path = format!("/agents/both/explain?scope={}", scope.replace(' ', "+"));
+        let explained = issuer.admin(reqwest::Method::GET, &path, None).await.json();
+        if answer.status == 200 {
+            let (minted, shown) = (answer.claims(), &explained["claims"]);
+            assert_eq!(
+                (&minted["aud"], &minted["scope"]),
+                (&shown["aud"], &shown["scope"]),
+                "{scope}"
+            );
+        } else {
+            assert_eq!(answer.json(), explained["refusal"], "{scope}");
+        }
+    }
 }
 
 #[tokio::test]

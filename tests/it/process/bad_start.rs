@@ -145,7 +145,7 @@ fn fa_013_a_missing_key_encryption_key_is_refused_and_none_made_in_its_place() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no key-encryption key at keys/kek; put back the file that this database was sealed with, or set FIRMAN_KEK or FIRMAN_KEK_FILE
+    error: there is no key-encryption key at keys/kek; put back the file that this database was sealed with, or name its directory with FIRMAN_KEYS_DIR, or set FIRMAN_KEK or FIRMAN_KEK_FILE
     ");
     assert!(!site.path("keys/kek").exists());
 }

@@ -32,16 +32,22 @@ impl Ready {
         Self { site, server }
     }
 
-    /// Runs a shell script under `firman exec` with further options.
-    fn command(&self, options: &[&str], script: &str) -> Command {
+    /// `firman exec` with further options, and the command among them.
+    fn exec(&self, options: &[&str]) -> Command {
         let issuer = format!("http://{}", self.server.public);
         let mut args = vec!["exec", "--issuer", &issuer, "--client-id", MAILER];
         args.extend(["--key", "mailer.pem", "--resource", MAIL]);
         args.extend(["--rule", RULE, "--organization", ORGANIZATION]);
         args.extend(["--service-account", SERVICE_ACCOUNT]);
         args.extend(options);
-        args.extend(["--", "/bin/sh", "-c", script, "sh", "-o", "json"]);
         self.site.command(Path::new(program()), &args)
+    }
+
+    /// Runs a shell script under `firman exec` with further options.
+    fn command(&self, options: &[&str], script: &str) -> Command {
+        let mut args = options.to_vec();
+        args.extend(["--", "/bin/sh", "-c", script, "sh", "-o", "json"]);
+        self.exec(&args)
     }
 
     fn run(&self, options: &[&str], script: &str) -> Outcome {
@@ -101,6 +107,13 @@ fn what_would_win_over_the_federation_is_removed_and_said() {
         .with("ANTHROPIC_API_KEY", "leftover-key")
         .with("ANTHROPIC_AUTH_TOKEN", "")
         .with("ANTHROPIC_PROFILE", "work")
+        .with("ANTHROPIC_CONFIG_DIR", "/leftover")
+        .with("CLAUDE_CODE_OAUTH_TOKEN", "leftover-login")
+        .with("CLAUDE_CODE_USE_BEDROCK", "1")
+        .with(
+            "ANTHROPIC_CUSTOM_HEADERS",
+            "x-trace: 7\nX-API-Key : leftover-header\nauthorization:Bearer leftover-header",
+        )
         .with("FIRMAN_ADMIN_TOKEN", "secret")
         .with("ANTHROPIC_ADMIN_TOKEN", "org-admin")
         .with("ANTHROPIC_ADMIN_TOKEN_FILE", "org-admin-file")
@@ -109,46 +122,179 @@ fn what_would_win_over_the_federation_is_removed_and_said() {
     assert_eq!(outcome.code, Some(0), "{outcome}");
     let removed =
         "from the command's environment: it would win over the federation, or belong to another";
-    let expected: String = [
+    let mut expected: String = [
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_CONFIG_DIR",
         "ANTHROPIC_PROFILE",
+        "CLAUDE_CODE_OAUTH_TOKEN",
     ]
     .map(|name| format!("firman: removed {name} {removed}\n"))
     .concat();
+    expected.push_str("firman: removed x-api-key and authorization from ANTHROPIC_CUSTOM_HEADERS in the command's environment: it would win over the federation\n");
+    expected.push_str("firman: CLAUDE_CODE_USE_BEDROCK is set: Claude Code goes elsewhere and does not use this agent's identity\n");
     assert_eq!(outcome.stderr, expected);
     for gone in [
         "API_KEY",
         "AUTH_TOKEN",
         "PROFILE",
         "FIRMAN_",
-        "leftover-key",
+        "leftover",
         "ADMIN_TOKEN",
     ] {
         assert!(!outcome.stdout.contains(gone), "{gone}: {outcome}");
     }
-    assert!(outcome.stdout.contains("UNRELATED='stays'"), "{outcome}");
+    for stays in [
+        "UNRELATED='stays'",
+        "CLAUDE_CODE_USE_BEDROCK='1'",
+        "ANTHROPIC_CUSTOM_HEADERS='x-trace: 7'",
+    ] {
+        assert!(outcome.stdout.contains(stays), "{stays}: {outcome}");
+    }
+}
+
+/// The ids of the tokens that a script printed, each once.
+fn distinct_ids(outcome: &Outcome) -> std::collections::BTreeSet<String> {
+    let id = |token: &str| decoded_part(token, 1)["jti"].as_str().unwrap().to_owned();
+    outcome.stdout.lines().map(id).collect()
 }
 
 #[test]
-fn each_read_of_the_command_gets_another_token() {
+fn each_read_of_the_command_gets_a_token_of_its_own() {
     let ready = Ready::start();
     let script = "PATH=/usr/bin:/bin
-        first=$(cat $ANTHROPIC_IDENTITY_TOKEN_FILE)
-        echo $first
-        for _ in $(seq 600); do
-            second=$(cat $ANTHROPIC_IDENTITY_TOKEN_FILE)
-            if [ \"$second\" != \"$first\" ]; then echo $second; exit; fi
-            sleep 0.1
-        done";
+        for _ in $(seq 50); do cat $ANTHROPIC_IDENTITY_TOKEN_FILE; done";
     let outcome = ready.run(&[], script);
-    let ids: Vec<Value> = outcome
-        .stdout
-        .lines()
-        .map(|token| decoded_part(token, 1)["jti"].clone())
-        .collect();
-    assert_eq!(ids.len(), 2, "{outcome}");
-    assert_ne!(ids[0], ids[1]);
+    assert_eq!(outcome.stderr, "", "{outcome}");
+    assert_eq!(distinct_ids(&outcome).len(), 50, "{outcome}");
+    ready.assert_nothing_is_left();
+}
+
+#[test]
+fn a_reader_in_a_loop_is_slowed_down_to_the_limit() {
+    let ready = Ready::start();
+    let start = Instant::now();
+    let script = "PATH=/usr/bin:/bin
+        for _ in $(seq 70); do cat $ANTHROPIC_IDENTITY_TOKEN_FILE; done";
+    let outcome = ready.run(&[], script);
+    assert_eq!(distinct_ids(&outcome).len(), 70, "{outcome}");
+    // Sixty at once, of which one is a spare, and two a second.
+    assert!(start.elapsed() >= Duration::from_secs(4), "{outcome}");
+}
+
+#[test]
+fn a_reader_waits_while_the_issuer_is_away() {
+    let ready = Ready::start();
+    let public = ready.server.public.to_string();
+    let script = "PATH=/usr/bin:/bin
+        echo ready; read line
+        for _ in 1 2 3; do cat $ANTHROPIC_IDENTITY_TOKEN_FILE; done";
+    let mut command = ready.command(&[], script);
+    command.stdin(Stdio::piped());
+    let mut running = Background::start(command);
+    running.wait_until("it runs", |running| running.stdout() == "ready\n");
+    let Ready { site, server } = ready;
+    server.stop();
+    let mut stdin = running.child.0.stdin.take().unwrap();
+    stdin.write_all(b"go\n").unwrap();
+    running.wait_until("it says so", |running| {
+        running.stderr().contains("error: cannot reach the issuer")
+    });
+    let server = site.start_on(&public);
+    let mut outcome = running.ended();
+    outcome.stdout = outcome.stdout.replace("ready\n", "");
+    assert_eq!(distinct_ids(&outcome).len(), 3, "{outcome}");
+    server.stop();
+}
+
+#[test]
+fn a_plain_file_serves_a_program_that_reads_no_pipe() {
+    let ready = Ready::start();
+    let script = "PATH=/usr/bin:/bin
+        file=$ANTHROPIC_IDENTITY_TOKEN_FILE
+        first=$(stat -c %i $file); stat -c '%F %a' $file; cat $file
+        until [ -f $file ] && [ $(stat -c %i $file) != $first ]; do sleep 0.02; done
+        cat $file";
+    let mut outcome = ready.run(&["--plain-file"], script);
+    outcome.stdout = outcome.stdout.replace("regular file 600\n", "");
+    assert_eq!(distinct_ids(&outcome).len(), 2, "{outcome}");
+    ready.assert_nothing_is_left();
+}
+
+impl Ready {
+    /// Runs a program of that name, which prints its environment and the profile in it.
+    fn run_named(&self, name: &str, options: &[&str]) -> Outcome {
+        let script = "#!/bin/sh
+            PATH=/usr/bin:/bin
+            echo ${ANTHROPIC_FEDERATION_RULE_ID-none} ${ANTHROPIC_IDENTITY_TOKEN_FILE-none}
+            echo ${ANTHROPIC_WORKSPACE_ID-none} ${ANTHROPIC_BASE_URL-none}
+            cd $ANTHROPIC_CONFIG_DIR || exit
+            stat -c %a . configs credentials configs/$ANTHROPIC_PROFILE.json | tr '\\n' ' '
+            echo; cat configs/$ANTHROPIC_PROFILE.json";
+        self.site.write(name, script);
+        let path = self.site.path(name);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&path, mode).unwrap();
+        let mut args: Vec<&str> = options.to_vec();
+        args.extend(["--", path.to_str().unwrap()]);
+        self.site.outcome(self.exec(&args))
+    }
+}
+
+#[test]
+fn ant_and_php_get_a_profile_with_the_base_url_instead_of_the_variables() {
+    let ready = Ready::start();
+    let options = ["--workspace", "default", "--base-url", "http://127.0.0.1:9"];
+    for (name, why) in [
+        ("ant", "exchanges a token for each process otherwise"),
+        (
+            "php",
+            "sends the token to https://api.anthropic.com otherwise",
+        ),
+    ] {
+        let outcome = ready.run_named(name, &options);
+        let said = format!(
+            "firman: {name} {why}: it finds a profile (ANTHROPIC_PROFILE) instead of the federation's variables\n"
+        );
+        assert_eq!((outcome.code, &outcome.stderr), (Some(0), &said));
+        let lines: Vec<&str> = outcome.stdout.splitn(4, '\n').collect();
+        assert_eq!(
+            lines[..3],
+            ["none none", "none http://127.0.0.1:9", "700 700 700 600 "]
+        );
+        let mut profile: Value = serde_json::from_str(lines[3]).unwrap();
+        let path = profile["authentication"]["identity_token"]["path"].take();
+        assert!(path.as_str().unwrap().ends_with("/identity-token"));
+        assert_eq!(
+            profile,
+            json!({
+                "version": "1.0",
+                "authentication": {
+                    "type": "oidc_federation", "federation_rule_id": RULE,
+                    "service_account_id": SERVICE_ACCOUNT,
+                    "identity_token": { "source": "file", "path": null },
+                },
+                "organization_id": ORGANIZATION, "workspace_id": "default",
+                "base_url": "http://127.0.0.1:9",
+            })
+        );
+        ready.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_script_gets_a_profile_when_asked_and_the_base_url_of_the_environment() {
+    let site = Site::new().with("ANTHROPIC_BASE_URL", "http://127.0.0.1:8");
+    let ready = Ready::at(site);
+    let outcome = ready.run_named("antics", &["--profile"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    assert!(
+        outcome
+            .stdout
+            .contains("\"base_url\": \"http://127.0.0.1:8\""),
+        "{outcome}"
+    );
+    assert!(!outcome.stdout.contains("workspace_id"), "{outcome}");
 }
 
 #[test]

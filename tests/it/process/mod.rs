@@ -8,8 +8,9 @@
 
 mod bad_start;
 mod crash;
+mod detach;
 mod exec;
-mod faults;
+pub(crate) mod faults;
 mod log;
 mod stop;
 mod watch;
@@ -44,6 +45,12 @@ const SERVE_ON_FREE_PORTS: [&str; 5] =
     ["serve", "--listen", FREE_PORT, "--admin-listen", FREE_PORT];
 const ASSERTION_TYPE: &str = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
 
+/// Sets who may read and write a file.
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
 /// A directory to run the program in, and the environment it gets: data and keys are below it.
 pub(crate) struct Site {
     dir: TempDir,
@@ -76,7 +83,9 @@ impl Site {
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
+        // As a careful person writes a file: what holds a secret is read only when it is so.
+        std::fs::write(&path, content).unwrap();
+        set_mode(&path, 0o600);
     }
 
     fn command(&self, program: &Path, args: &[impl AsRef<str>]) -> Command {

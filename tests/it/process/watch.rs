@@ -111,25 +111,41 @@ impl Watched {
         self.site.path("token.jwt")
     }
 
-    fn inode(&self) -> u64 {
+    /// Which file it is, if there is one. An inode alone is given to the next file.
+    fn which(&self) -> Option<(u64, i64, i64)> {
         use std::os::unix::fs::MetadataExt as _;
-        std::fs::metadata(self.file()).map_or(0, |file| file.ino())
+        let file = std::fs::metadata(self.file()).ok()?;
+        Some((file.ino(), file.mtime(), file.mtime_nsec()))
     }
 
     /// Reads the file as a consumer does: its token's id.
     fn read(&self) -> String {
-        let text = std::fs::read_to_string(self.file()).unwrap();
-        let token = text.strip_suffix('\n').unwrap();
-        decoded_part(token, 1)["jti"].as_str().unwrap().to_owned()
+        self.read_if_there().expect("a token")
     }
 
-    /// Reads the file, and waits until something else takes its place.
+    /// The same, unless the file was taken away.
+    fn read_if_there(&self) -> Option<String> {
+        read_if_there(&self.file())
+    }
+
+    /// Reads the file, and waits until another token takes its place.
     fn read_and_wait(&self, watch: &mut Background) -> String {
-        let before = self.inode();
+        let before = self.which();
         let read = self.read();
-        watch.wait_until("another token", |_| self.inode() != before);
+        watch.wait_until("another token", |_| ![None, before].contains(&self.which()));
         read
     }
+}
+
+/// The id of the token in a file, which must be whole; `None` when there is no file.
+fn read_if_there(path: &Path) -> Option<String> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => panic!("{error}"),
+    };
+    let token = text.strip_suffix('\n').unwrap();
+    Some(decoded_part(token, 1)["jti"].as_str().unwrap().to_owned())
 }
 
 #[test]
@@ -189,11 +205,36 @@ fn a_platforms_token_is_read_anew_for_each_request() {
 }
 
 #[test]
-fn somebody_who_reads_in_a_loop_is_slowed_down_and_told() {
+fn a_client_after_the_other_finds_an_unused_token_for_as_many_as_come_in_a_row() {
     let watched = Watched::start();
     let mut watch = watched.watch_until_ready();
+    let mut read: Vec<String> = (0..40).map(|_| watched.read_and_wait(&mut watch)).collect();
+    read.sort();
+    read.dedup();
+    assert_eq!(read.len(), 40, "{}", watch.stderr());
+}
+
+#[test]
+fn somebody_who_reads_in_a_loop_gets_no_more_than_the_limit_and_is_told() {
+    let watched = Watched::start();
+    let mut watch = watched.watch_until_ready();
+    let start = Instant::now();
+    let mut read = std::collections::BTreeSet::new();
+    let mut was_away = false;
+    watch.wait_until("all of the burst was read", |_| {
+        for _ in 0..20 {
+            match watched.read_if_there() {
+                Some(id) => drop(read.insert(id)),
+                None => was_away = true,
+            }
+        }
+        read.len() > 60 && was_away
+    });
+    // Sixty at once, and two a second.
+    let limit = 60.0 + 2.0 * start.elapsed().as_secs_f64() + 1.0;
+    assert!(read.len() as f64 <= limit, "{} of {limit}", read.len());
     watch.wait_until("a warning", |watch| {
-        watched.read();
+        watched.read_if_there();
         watch
             .stderr()
             .contains("was read twice before another token could take its place")
@@ -212,35 +253,32 @@ fn a_file_that_somebody_removed_is_put_back() {
 }
 
 #[test]
-fn an_issuer_that_is_away_keeps_the_file_and_is_found_again() {
+fn while_an_issuer_is_away_no_used_token_stays_and_it_is_found_again() {
     let watched = Watched::start();
     let mut watch = watched.watch_until_ready();
     let public = watched.server.public.to_string();
     let Watched { site, server, .. } = watched;
+    let file = site.path("token.jwt");
     server.stop();
-    let inode = || {
-        use std::os::unix::fs::MetadataExt as _;
-        std::fs::metadata(site.path("token.jwt")).unwrap().ino()
-    };
     // The spare takes the place of the first; then there is none.
     let mut read = Vec::new();
     watch.wait_until("it says so", |watch| {
-        read.push((inode(), std::fs::read(site.path("token.jwt")).unwrap()));
+        read.extend(read_if_there(&file));
         watch.stderr().contains("error: cannot reach the issuer at")
     });
-    let said = watch.stderr();
-    let last = said.lines().last().unwrap();
-    assert!(
-        last.contains(". token.jwt keeps its token, good until "),
-        "{said}"
-    );
-    assert!(last.contains("; trying again in "), "{said}");
-
-    let (used, token) = read.pop().unwrap();
-    let server = site.start_on(&public);
-    watch.wait_until("another token", |_| {
-        inode() != used && std::fs::read(site.path("token.jwt")).unwrap() != token
+    watch.wait_until("the used token is gone", |_| {
+        read.extend(read_if_there(&file));
+        !file.exists()
     });
+    watch.wait_until("it says so", |watch| {
+        watch.stderr().contains(
+            ". token.jwt was read and is gone until there is another token; trying again in ",
+        )
+    });
+
+    let server = site.start_on(&public);
+    watch.wait_until("another token", |_| file.exists());
+    assert!(!read.contains(&read_if_there(&file).unwrap()));
     watch.wait_until("it says so", |watch| {
         watch.stderr().contains("The issuer gives tokens again")
     });
@@ -291,13 +329,14 @@ fn an_agent_that_is_suspended_later_keeps_trying_loudly() {
     suspend(&watched.server, true);
     let refusals = |watch: &Background| watch.stderr().matches("(invalid_client)").count();
     watch.wait_until("it says so each time", |watch| {
-        watched.read();
+        watched.read_if_there();
         refusals(watch) >= 2
     });
     suspend(&watched.server, false);
     watch.wait_until("it says so", |watch| {
         watch.stderr().contains("The issuer gives tokens again")
     });
+    watch.wait_until("a token", |_| watched.file().exists());
     watched.read_and_wait(&mut watch);
 }
 
@@ -311,7 +350,7 @@ fn suspend(server: &Server, is_suspended: bool) {
 /// A limit on the size of files stands for a full disk: a write fails, and who runs the test need not
 /// be root. A shell makes the program ignore the signal that comes with it.
 #[test]
-fn a_full_disk_keeps_the_old_token_and_is_survived() {
+fn a_full_disk_leaves_no_used_token_and_is_survived() {
     let watched = Watched::start();
     let mut args = vec![
         "-c".to_owned(),
@@ -336,12 +375,7 @@ fn a_full_disk_keeps_the_old_token_and_is_survived() {
     watch.wait_until("it says so", |watch| {
         watch.stderr().contains("error: cannot write token.jwt: ")
     });
-    assert!(
-        watch
-            .stderr()
-            .contains("token.jwt keeps its token, good until")
-    );
-    assert_eq!(watched.read(), old);
+    watch.wait_until("the used token is gone", |_| !watched.file().exists());
 
     prlimit(
         Some(watch.pid()),
@@ -355,6 +389,7 @@ fn a_full_disk_keeps_the_old_token_and_is_survived() {
     watch.wait_until("it says so", |watch| {
         watch.stderr().contains("token.jwt can be written again")
     });
+    watch.wait_until("a token", |_| watched.file().exists());
     assert_ne!(watched.read(), old);
 }
 
@@ -386,6 +421,11 @@ fn the_service_manager_is_told_when_the_token_is_there_and_when_it_ends() {
         let length = socket.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     };
+    let served = told();
+    assert!(
+        served.starts_with("READY=1\nSTATUS=http://127.0.0.1:"),
+        "{served}"
+    );
     let watch = watched.watch();
     let ready = told();
     assert!(

@@ -210,7 +210,7 @@ async fn tx_025_of_two_targets_the_good_one_is_not_picked() {
             &[("resource", "https://nowhere.example"), ("audience", MAIL)],
         ),
         ("both are good", &[("resource", MAIL), ("audience", FILES)]),
-        ("one twice", &[("resource", MAIL), ("resource", MAIL)]),
+        ("two resources", &[("resource", MAIL), ("resource", FILES)]),
     ] {
         let answer = scene.planner_for_alice(further).await;
         answers.add(case, &scene.issuer, &refusal(&answer));
@@ -219,12 +219,16 @@ async fn tx_025_of_two_targets_the_good_one_is_not_picked() {
     let both = [("resource", MAIL), ("audience", MAIL)];
     let answer = scene.planner_for_alice(&both).await;
     answers.add("the same", &scene.issuer, &granted(&answer));
+    let twice = [("resource", MAIL), ("resource", MAIL)];
+    let answer = scene.planner_for_alice(&twice).await;
+    answers.add("one twice", &scene.issuer, &granted(&answer));
     assert_snapshot!(answers, @r#"
-    the audience is bad: 400 {"error":"invalid_target","error_description":"resource and audience name different things; a token has exactly one audience"}
-    the resource is bad: 400 {"error":"invalid_target","error_description":"resource and audience name different things; a token has exactly one audience"}
-    both are good: 400 {"error":"invalid_target","error_description":"resource and audience name different things; a token has exactly one audience"}
-    one twice: 400 {"error":"invalid_request","error_description":"a token has exactly one audience: name one resource"}
+    the audience is bad: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://nowhere.example; a token has exactly one audience: send one request for each"}
+    the resource is bad: 400 {"error":"invalid_target","error_description":"the request names https://nowhere.example and https://mail.example; a token has exactly one audience: send one request for each"}
+    both are good: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://files.example; a token has exactly one audience: send one request for each"}
+    two resources: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://files.example; a token has exactly one audience: send one request for each"}
     the same: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
+    one twice: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
     "#);
 }
 

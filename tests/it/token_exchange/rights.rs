@@ -177,7 +177,7 @@ async fn a_delegation_ends_with_its_resource_and_with_the_grant_of_the_actor() {
     assert_snapshot!(answers, @r#"
     the actor has no role: 400 {"error":"invalid_target","error_description":"the delegations for user:partner:alice name no resource that is granted to this agent"}
     the actor has no role: 400 {"error":"invalid_target","error_description":"https://mail.example is not granted to this agent; no resource is"}
-    two resources: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource"}
+    two resources: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource: https://files.example https://mail.example"}
     a resource that takes no delegated tokens: 400 {"error":"invalid_target","error_description":"https://mail.example takes no delegated tokens; an administrator can allow them with: firman resource edit mail --allow-delegation"}
     "#);
 }

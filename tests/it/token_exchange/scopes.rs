@@ -163,6 +163,43 @@ async fn a_token_for_the_resource_itself_passes_on_no_more_than_its_own_scope() 
     "#);
 }
 
+#[tokio::test]
+async fn scopes_that_one_delegated_resource_alone_allows_mean_that_resource() {
+    let scene = Scene::bare().await;
+    let issuer = &scene.issuer;
+    delegate("planner", "user:*", "mail").add(issuer).await;
+    delegate("planner", "user:*", "files")
+        .scopes(&["read"])
+        .add(issuer)
+        .await;
+    let mut answers = Answers::default();
+    // The agent itself may write to files; the delegation does not say so.
+    for scope in ["read", "write", "send write", "openid"] {
+        let answer = scene.planner_for_alice(&[("scope", scope)]).await;
+        answers.add(scope, issuer, &refusal(&answer));
+    }
+    assert_snapshot!(answers, @r#"
+    read: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource: https://files.example https://mail.example"}
+    write: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource: https://files.example https://mail.example"}
+    send write: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource: https://files.example https://mail.example"}
+    openid: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource: https://files.example https://mail.example"}
+    "#);
+    for scope in ["send", "read send"] {
+        let claims = scene.planner_for_alice(&[("scope", scope)]).await.claims();
+        assert_eq!(
+            (&claims["aud"], &claims["scope"]),
+            (&json!(MAIL), &json!(scope))
+        );
+    }
+    // One that takes no delegated tokens is not meant.
+    edit_resource(issuer, "mail", |mail| mail.allow_delegation = Some(false)).await;
+    let claims = scene.planner_for_alice(&[("scope", "read")]).await.claims();
+    assert_eq!(
+        (&claims["aud"], &claims["scope"]),
+        (&json!(FILES), &json!("read"))
+    );
+}
+
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 /// Sets of scopes: what subject, actor and delegation have and what is asked for, and whether the subject

@@ -108,7 +108,7 @@ async fn dj_003_the_document_advertises_what_works_and_nothing_else() {
     let issuer = TestIssuer::start().await;
     let answer = issuer.get(DISCOVERY).await;
     assert_document_headers(&answer);
-    assert_snapshot!(answer.to_string().replace(&issuer.url, "ISSUER"), @r#"200 {"claims_supported":["iss","sub","aud","exp","iat","nbf","jti","client_id","scope","groups","roles","owner","sub_profile","acting_agent","act","cnf","txn","parents","delegations"],"dpop_signing_alg_values_supported":["ES256","ES384","RS256","PS256","EdDSA","Ed25519"],"firman_revocation_list_uri":"ISSUER/oauth2/revocations","grant_types_supported":["client_credentials","urn:ietf:params:oauth:grant-type:token-exchange"],"id_token_signing_alg_values_supported":["ES256","RS256"],"introspection_endpoint":"ISSUER/oauth2/introspect","introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt","spiffe_jwt"],"introspection_endpoint_auth_signing_alg_values_supported":["ES256","ES384","RS256","PS256","EdDSA","Ed25519"],"issuer":"ISSUER","jwks_uri":"ISSUER/oauth2/jwks","response_types_supported":["id_token"],"revocation_endpoint":"ISSUER/oauth2/revoke","revocation_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt","spiffe_jwt"],"revocation_endpoint_auth_signing_alg_values_supported":["ES256","ES384","RS256","PS256","EdDSA","Ed25519"],"scopes_supported":["openid","profile"],"subject_types_supported":["public"],"token_endpoint":"ISSUER/oauth2/token","token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt","spiffe_jwt"],"token_endpoint_auth_signing_alg_values_supported":["ES256","ES384","RS256","PS256","EdDSA","Ed25519"]}"#);
+    assert_snapshot!(answer.to_string().replace(&issuer.url, "ISSUER"), @r#"200 {"authorization_endpoint":"ISSUER/oauth2/authorize","claims_supported":["iss","sub","aud","exp","iat","nbf","jti","client_id","scope","groups","roles","owner","sub_profile","acting_agent","act","cnf","txn","parents","delegations"],"code_challenge_methods_supported":["S256"],"dpop_signing_alg_values_supported":["ES256","ES384","RS256","PS256","EdDSA","Ed25519"],"firman_revocation_list_uri":"ISSUER/oauth2/revocations","grant_types_supported":["client_credentials","urn:ietf:params:oauth:grant-type:token-exchange"],"id_token_signing_alg_values_supported":["ES256","RS256"],"introspection_endpoint":"ISSUER/oauth2/introspect","introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt","spiffe_jwt"],"introspection_endpoint_auth_signing_alg_values_supported":["ES256","ES384","RS256","PS256","EdDSA","Ed25519"],"issuer":"ISSUER","jwks_uri":"ISSUER/oauth2/jwks","response_types_supported":["id_token"],"revocation_endpoint":"ISSUER/oauth2/revoke","revocation_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt","spiffe_jwt"],"revocation_endpoint_auth_signing_alg_values_supported":["ES256","ES384","RS256","PS256","EdDSA","Ed25519"],"subject_types_supported":["public"],"token_endpoint":"ISSUER/oauth2/token","token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt","spiffe_jwt"],"token_endpoint_auth_signing_alg_values_supported":["ES256","ES384","RS256","PS256","EdDSA","Ed25519"]}"#);
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn dj_014_an_unknown_path_is_a_plain_404_that_says_nothing_of_the_program(
         "/",
         "/oauth2",
         "/oauth2/token/",
-        "/oauth2/authorize",
+        "/oauth2/authorize/",
         "/admin/v1/agents",
         "/%00",
         "/%ff",
@@ -252,4 +252,106 @@ async fn the_process_says_that_it_is_up() {
     let answer = issuer.get("/healthz").await;
     assert_snapshot!(answer, @r#"200 {"status":"ok"}"#);
     assert_eq!(answer.header("cache-control"), "no-store");
+}
+
+/// What each library requires of the document before it is of use, by its source: those members that are
+/// missing stop the library, whichever grant is used.
+const REQUIRED: &[(&str, &[&str])] = &[
+    (
+        "OpenID Connect Discovery 1.0 section 3",
+        &[
+            "issuer",
+            "authorization_endpoint",
+            "token_endpoint",
+            "jwks_uri",
+            "response_types_supported",
+            "subject_types_supported",
+            "id_token_signing_alg_values_supported",
+        ],
+    ),
+    (
+        "MCP TypeScript SDK",
+        &[
+            "issuer",
+            "authorization_endpoint",
+            "token_endpoint",
+            "response_types_supported",
+        ],
+    ),
+    (
+        "MCP Python SDK",
+        &["issuer", "authorization_endpoint", "token_endpoint"],
+    ),
+    (
+        "MCP Go SDK",
+        &[
+            "issuer",
+            "authorization_endpoint",
+            "token_endpoint",
+            "code_challenge_methods_supported",
+        ],
+    ),
+    (
+        "openidconnect (Rust)",
+        &[
+            "issuer",
+            "authorization_endpoint",
+            "jwks_uri",
+            "response_types_supported",
+            "subject_types_supported",
+            "id_token_signing_alg_values_supported",
+        ],
+    ),
+    (
+        "Spring Security, Nimbus",
+        &[
+            "issuer",
+            "authorization_endpoint",
+            "token_endpoint",
+            "jwks_uri",
+            "subject_types_supported",
+            "id_token_signing_alg_values_supported",
+            "token_endpoint_auth_methods_supported",
+        ],
+    ),
+    (
+        "AWS IAM",
+        &[
+            "issuer",
+            "jwks_uri",
+            "claims_supported",
+            "response_types_supported",
+            "subject_types_supported",
+            "id_token_signing_alg_values_supported",
+        ],
+    ),
+    ("go-oidc, zitadel/oidc, Kubernetes", &["issuer", "jwks_uri"]),
+    ("openid-client", &["issuer", "token_endpoint"]),
+];
+
+#[tokio::test]
+async fn client_libraries_find_every_member_that_they_require() {
+    let issuer = tenant().await;
+    for path in [
+        "/tenant/.well-known/openid-configuration",
+        "/tenant/.well-known/oauth-authorization-server",
+    ] {
+        let document = issuer.get(path).await.json();
+        // The MCP SDK for Python requests all scopes that are listed here when a server names none: the
+        // scopes of resources are for those who hold them to know.
+        assert_eq!(document["scopes_supported"], serde_json::Value::Null);
+        for (library, members) in REQUIRED {
+            for member in *members {
+                let value = &document[member];
+                let is_said = value.as_array().map_or_else(
+                    || {
+                        let text = value.as_str().unwrap_or_default();
+                        text == issuer.url || text.starts_with(&format!("{}/", issuer.url))
+                    },
+                    |values| !values.is_empty(),
+                );
+                assert!(is_said, "{library} requires {member}: {value}");
+            }
+        }
+    }
 }

@@ -12,6 +12,7 @@ import {
 } from "jose";
 import * as client from "openid-client";
 import { Firman } from "./server.js";
+import { verifier } from "./verify.js";
 
 const API = "https://api.example/";
 const CLAUDE = "https://api.anthropic.com";
@@ -115,6 +116,22 @@ describe("discovery", () => {
     });
   }
 });
+
+// The setting of a resource, and what the guide's verifier says to such a token.
+for (const [algorithm, typ, refusal] of [
+  ["ES256", "JWT", /unexpected "typ"/],
+  ["RS256", "at+jwt", /"alg" \(Algorithm\) Header Parameter value not allowed/],
+  ["ES256", "at+jwt", undefined],
+]) {
+  test(`the verifier of the guide and a token with ${algorithm} and ${typ}`, async () => {
+    await firman.command("resource", "edit", "api", "--algorithm", algorithm, "--typ", typ);
+    const { access_token: token } = await fetchToken("mailer", client.ClientSecretBasic(secrets.mailer), {});
+    const verified = verifier(firman.issuer, API)(token);
+    if (refusal) await assert.rejects(verified, refusal);
+    else assert.equal((await verified).sub, "agent:mailer");
+    await assert.rejects(verifier(firman.issuer, "https://other.example")(token));
+  });
+}
 
 describe("refused", () => {
   test("a wrong secret in the body", async () => {

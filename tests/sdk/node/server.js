@@ -137,7 +137,7 @@ export class Firman {
   // Writes a file that a command can read, and returns its path.
   async file(name, content) {
     const path = join(this.directory, name);
-    await writeFile(path, content);
+    await writeFile(path, content, { mode: 0o600 });
     return path;
   }
 }

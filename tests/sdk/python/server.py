@@ -145,6 +145,7 @@ class Firman:
         """Writes a file that a command can read, and returns its path."""
         path = self.directory / name
         path.write_text(content)
+        path.chmod(0o600)
         return str(path)
 
 

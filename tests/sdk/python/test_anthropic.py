@@ -45,6 +45,7 @@ class Agent:
         if by_secret:
             added = firman.command(*registration, "--secret")
             self.credential_file.write_text(added["client_secret"])
+            self.credential_file.chmod(0o600)
         else:
             firman.command(*registration, "--generate-key", str(self.credential_file))
         self.credential = ("--secret-file" if by_secret else "--key", str(self.credential_file))
@@ -427,8 +428,11 @@ class HandOverTest(ClaudeTest):
         started = self.process(environment=environment)
         self.assert_answered(mailer, started.message().get("text"))
         again = started.message("another client")
+        request_id = again.pop("request_id")
         self.assertEqual(again, {"error": "WorkloadIdentityError", "status": 401})
         self.assert_exchanges(mailer, None, "jti_reused", "jti_reused")
+        # One refusal is two entries of the history, and the error names the last.
+        self.assertEqual(request_id, claude.history()[-1]["request_id"])
 
     @way("10 firman exec")
     def test_below_exec_the_agent_needs_nothing_else_and_a_leftover_key_is_gone(self):
@@ -466,6 +470,51 @@ class HandOverTest(ClaudeTest):
         self.assert_exchanges(mailer, None, None)
         self.assertEqual(started.end(), 0)
         self.assertFalse(token_file.exists())
+
+    def below_exec(self, agent, *command, **variables):
+        exec = (BINARY, "exec", "--agent", agent.name, *agent.credential, "--base-url", claude.url)
+        environment = {**firman.environment, "HOME": str(agent.directory), **variables}
+        return {"command": (*exec, "--", *command), "environment": environment}
+
+    @way("10 firman exec, twenty clients")
+    def test_twenty_new_clients_in_a_row_below_exec_are_all_answered(self):
+        self.mark(mailer)
+        started = self.process(**self.below_exec(mailer))
+        for _ in range(20):
+            self.assert_answered(mailer, started.message("another client").get("text"))
+        self.assertEqual(started.end(), 0)
+        self.assert_exchanges(mailer, *[None] * 20)
+
+    @way("10 firman exec, twenty processes")
+    def test_twenty_processes_in_a_row_below_exec_are_all_answered(self):
+        self.mark(mailer)
+        script = 'for _ in $(seq 20); do echo message | "$0" "$1"; done'
+        below = self.below_exec(mailer, "sh", "-c", script, sys.executable, str(AGENT_PROGRAM))
+        done = subprocess.run(
+            below["command"], env=below["environment"], stdout=subprocess.PIPE, text=True
+        )
+        outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+        texts = [outcome.get("text") for outcome in outcomes if "environment" not in outcome]
+        self.assertEqual(len(texts), 20)
+        for text in texts:
+            self.assert_answered(mailer, text)
+        self.assert_exchanges(mailer, *[None] * 20)
+
+    @way("10 firman exec, custom headers")
+    def test_below_exec_a_credential_among_the_custom_headers_is_gone(self):
+        leftover = {"ANTHROPIC_CUSTOM_HEADERS": "x-trace: 1\nX-Api-Key: sk-ant-api03-leftover"}
+        self.mark(mailer)
+        started = self.process(**self.below_exec(mailer, **leftover))
+        self.assertEqual(started.environment["ANTHROPIC_CUSTOM_HEADERS"], "x-trace: 1")
+        self.assert_answered(mailer, started.message().get("text"))
+        self.assert_exchanges(mailer, None)
+        # Without exec it wins, and nothing is exchanged.
+        mailer.write_token_file()
+        made, _ = client({**mailer.environment, **leftover})
+        with unittest.mock.patch.dict(os.environ, {**mailer.environment, **leftover}, clear=True):
+            with self.assertRaises(anthropic.AuthenticationError):
+                message(made)
+        self.assert_exchanges(mailer, None)
 
     @way("10 without exec, a leftover key")
     def test_elsewhere_a_leftover_key_wins_and_no_token_is_exchanged(self):
@@ -531,6 +580,56 @@ class SharingTest(ClaudeTest):
         self.assertEqual(len(taken), 2)
         self.assertEqual(len(set(taken)), 2)
         self.assertLessEqual({reason for _, reason, _ in entries}, {None, "jti_reused"})
+
+
+class EnvironmentTest(ClaudeTest):
+    """What the guide says of the variables and directories that this SDK reads."""
+
+    @way("12 a function in the agent's own code")
+    def test_the_guides_function_is_asked_at_each_exchange(self):
+        (mailer.directory / "firman").symlink_to(BINARY)
+        self.mark(mailer)
+        started = self.process(
+            environment={
+                "PATH": f"{mailer.directory}:{os.environ['PATH']}",
+                "HOME": str(mailer.directory),
+                "ANTHROPIC_BASE_URL": claude.url,
+                "ISSUER": firman.issuer,
+                "AGENT": mailer.name,
+                "AGENT_KEY": str(mailer.credential_file),
+                "RULE": mailer.rule,
+                "ORGANIZATION": claude.organization,
+                "SERVICE_ACCOUNT": mailer.service_account,
+            }
+        )
+        for _ in range(2):
+            self.assert_answered(mailer, started.message("function").get("text"))
+        self.assert_exchanges(mailer, None, None)
+
+    @way("12 empty variables")
+    def test_an_empty_variable_counts_as_unset(self):
+        self.mark(mailer)
+        mailer.write_token_file()
+        empty = ("API_KEY", "AUTH_TOKEN", "PROFILE", "CONFIG_DIR", "WORKSPACE_ID", "IDENTITY_TOKEN")
+        environment = {**mailer.environment, **{f"ANTHROPIC_{name}": "" for name in empty}}
+        with unittest.mock.patch.dict(os.environ, environment, clear=True):
+            self.assert_answered(mailer, message(anthropic.Anthropic()))
+        self.assert_exchanges(mailer, None)
+
+    @way("12 directories")
+    def test_the_profile_is_found_by_config_dir_and_not_by_xdg_config_home(self):
+        self.mark(mailer)
+        variable = mailer.install_profile()
+        config = mailer.directory / ".config" / "anthropic"
+        elsewhere = {"ANTHROPIC_CONFIG_DIR": str(config), "HOME": "/nonexistent", **variable}
+        mailer.write_token_file()
+        made, _ = client(elsewhere)
+        self.assert_answered(mailer, message(made))
+        (config / "credentials" / f"{mailer.name}.json").unlink()
+        xdg = {"XDG_CONFIG_HOME": str(config.parent), "HOME": "/nonexistent", **variable}
+        with self.assertRaises(anthropic.AnthropicError):
+            client(xdg)
+        self.assert_exchanges(mailer, None)
 
 
 class RefusalTest(ClaudeTest):

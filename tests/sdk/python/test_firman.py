@@ -13,8 +13,10 @@ from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_u
 from authlib.oidc.discovery import OpenIDProviderMetadata
 from joserfc import jws, jwt
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
+from jwt import PyJWTError
 
 from server import Firman
+from verify import Verifier
 
 API = "https://api.example/"
 CLAUDE = "https://api.anthropic.com"
@@ -145,6 +147,26 @@ class DiscoveryTest(StrangerTest):
         for key in requests.get(metadata["jwks_uri"], timeout=10).json()["keys"]:
             self.assertTrue({"kty", "kid", "use", "alg"} <= key.keys(), key)
             self.assertFalse({"d", "p", "q", "dp", "dq", "qi", "k"} & key.keys())
+
+
+class VerifierTest(StrangerTest):
+    def test_the_verifier_of_the_guide_accepts_what_the_resource_says_and_nothing_else(self):
+        verifier = Verifier(firman.issuer, API)
+        session = session_with_secret("mailer", secrets["mailer"])
+        for algorithm, typ, problem in (
+            ("ES256", "JWT", "not an access token"),
+            ("RS256", "at+jwt", "The specified alg value is not allowed"),
+            ("ES256", "at+jwt", None),
+        ):
+            firman.command("resource", "edit", "api", "--algorithm", algorithm, "--typ", typ)
+            token = fetch_token(session)["access_token"]
+            if problem:
+                with self.assertRaisesRegex(PyJWTError, problem):
+                    verifier.verify(token)
+            else:
+                self.assertEqual(verifier.verify(token)["sub"], "agent:mailer")
+            with self.assertRaises(PyJWTError):
+                Verifier(firman.issuer, "https://other.example").verify(token)
 
 
 class RefusalTest(StrangerTest):

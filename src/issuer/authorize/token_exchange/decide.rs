@@ -11,11 +11,14 @@ use crate::domain::delegation::{Delegation, PresentedSubject};
 use crate::domain::id::DelegationId;
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{Scopes, join_scopes};
+use crate::domain::token_typ::TokenTyp;
 use crate::issuer::authenticate::{AuthenticatedClient, Spent};
 use crate::issuer::cache::Policy;
 use crate::ports::time::UnixTime;
 
-use super::super::client_credentials::{default_lifetime, max_lifetime, not_granted, target};
+use super::super::client_credentials::{
+    default_lifetime, identifiers, max_lifetime, not_granted, target,
+};
 use super::super::{
     Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, available, reach,
 };
@@ -90,31 +93,7 @@ fn access(
         .iter()
         .filter_map(|(id, scopes)| policy.resources.get(id).map(|resource| (resource, scopes)))
         .collect();
-    let candidates: Vec<&(&Resource, &Scopes)> = reachable
-        .iter()
-        .filter(|(resource, _)| matching.iter().any(|held| held.resource == resource.id))
-        .collect();
-    let (resource, granted) = match request.audience.as_deref() {
-        Some(audience) => **candidates
-            .iter()
-            .find(|(resource, _)| resource.identifier.as_str() == audience)
-            .ok_or_else(|| not_delegated(audience, subject, &reachable))?,
-        None => match candidates.as_slice() {
-            [only] => **only,
-            [] => {
-                return Err(AuthorizationError::InvalidTarget(format!(
-                    "the delegations for {} name no resource that is granted to this agent",
-                    subject.subject
-                )));
-            }
-            _ => {
-                return Err(AuthorizationError::InvalidTarget(
-                    "several resources are delegated; name one with the parameter resource"
-                        .to_owned(),
-                ));
-            }
-        },
-    };
+    let (resource, granted) = chosen(request, subject, matching, (&reachable, policy))?;
     if !resource.allows_delegation() {
         return Err(AuthorizationError::InvalidTarget(format!(
             "{} takes no delegated tokens; an administrator can allow them with: firman resource edit {} --allow-delegation",
@@ -151,6 +130,56 @@ fn access(
         .unwrap_or_else(|| not_delegated(resource.identifier.as_str(), subject, &reachable)))
 }
 
+/// The resource that the token is for: the one that is named, the only one that is delegated, or else the
+/// only one where subject, agent and delegation all allow every scope that is asked for.
+fn chosen<'p>(
+    request: &TokenExchangeRequest,
+    subject: &VerifiedSubject,
+    matching: &[&Delegation],
+    (reachable, policy): (&[(&'p Resource, &'p Scopes)], &Policy),
+) -> Result<(&'p Resource, &'p Scopes), AuthorizationError> {
+    let candidates: Vec<(&Resource, &Scopes)> = reachable
+        .iter()
+        .filter(|(resource, _)| matching.iter().any(|held| held.resource == resource.id))
+        .copied()
+        .collect();
+    if let Some(audience) = request.audience.as_deref() {
+        return candidates
+            .into_iter()
+            .find(|(resource, _)| resource.identifier.as_str() == audience)
+            .ok_or_else(|| not_delegated(audience, subject, reachable));
+    }
+    if candidates.is_empty() {
+        return Err(AuthorizationError::InvalidTarget(format!(
+            "the delegations for {} name no resource that is granted to this agent",
+            subject.subject
+        )));
+    }
+    if let [only] = candidates.as_slice() {
+        return Ok(*only);
+    }
+    let is_meant = |(resource, granted): &(&Resource, &Scopes)| {
+        !request.scopes.is_empty()
+            && resource.allows_delegation()
+            && ceiling(subject, resource, policy).is_ok_and(|ceiling| {
+                matching
+                    .iter()
+                    .filter(|held| held.resource == resource.id)
+                    .any(|held| {
+                        under(held, (resource, granted), &ceiling, request, subject).is_ok()
+                    })
+            })
+    };
+    let mut meant = candidates.iter().copied().filter(is_meant);
+    match (meant.next(), meant.next()) {
+        (Some(only), None) => Ok(only),
+        (None | Some(_), _) => Err(AuthorizationError::InvalidTarget(format!(
+            "several resources are delegated; name one with the parameter resource: {}",
+            identifiers(&candidates)
+        ))),
+    }
+}
+
 /// An ID token about the subject, for the agent that acts.
 fn identity(
     agent: &Agent,
@@ -180,7 +209,7 @@ fn identity(
         Ok(Parts {
             target: Target {
                 audience: name.to_owned(),
-                typ: "JWT",
+                typ: TokenTyp::Jwt,
                 algorithm: settings.default_algorithm,
                 // It says who somebody is and opens nothing: nobody would ask for the key.
                 binding: Binding::None,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::super::checks::{Link, Registered, request, short};
 use super::super::exchange::check_target;
-use super::super::{Denial, WorkspaceId};
+use super::super::{CustomHeaders, Denial, WorkspaceId};
 use super::{BURST_SECONDS, Cause, Evidence, Fetch, Issuance, Likelihood, certain, of};
 
 /// Exchanges that come one after the other are farther apart: the shortest access token lives that long.
@@ -92,6 +92,23 @@ pub(super) fn target(evidence: &Evidence) -> Option<Cause> {
     Some(of(denied.denial, Likelihood::Likely, seen))
 }
 
+/// A credential among the headers that the SDKs add to each request.
+fn custom_headers(evidence: &Evidence) -> Option<Cause> {
+    let value = evidence.environment.get("ANTHROPIC_CUSTOM_HEADERS")?;
+    let names = CustomHeaders::parse(value).credentials;
+    let names = (!names.is_empty()).then(|| names.join(" and "))?;
+    Some(Cause {
+        cause: "api_key_shadows_federation",
+        likelihood: Likelihood::Likely,
+        evidence: format!(
+            "ANTHROPIC_CUSTOM_HEADERS sets {names} in this environment; the SDKs send it instead of federating"
+        ),
+        advice: format!(
+            "remove {names} from ANTHROPIC_CUSTOM_HEADERS, or run the workload with firman exec, which removes it"
+        ),
+    })
+}
+
 /// What the SDK on this machine would do instead.
 pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
     let mut causes = Vec::new();
@@ -110,6 +127,7 @@ pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
             });
         }
     }
+    causes.extend(custom_headers(evidence));
     let Some(link) = &evidence.link else {
         return causes;
     };

@@ -423,6 +423,9 @@ mod tests {
         ("api_key_shadows_federation", Likely, |e| {
             variable(e, "ANTHROPIC_AUTH_TOKEN", "x")
         }),
+        ("api_key_shadows_federation", Likely, |e| {
+            variable(e, "ANTHROPIC_CUSTOM_HEADERS", "x-trace: 1\nX-Api-Key: sk-x")
+        }),
         ("rule_unknown", Likely, |e| {
             variable(e, "ANTHROPIC_FEDERATION_RULE_ID", "fdrl_02")
         }),

@@ -73,7 +73,7 @@ fn library() -> Option<&'static Path> {
 }
 
 /// Says past the harness, which keeps what a passing test prints, that a test did nothing.
-pub(super) fn skipped(test: &str, why: &str) {
+pub(crate) fn skipped(test: &str, why: &str) {
     let line = format!("\n{test}: skipped: {why}\n0 passed, 0 failed, 1 skipped\n");
     io::stderr().write_all(line.as_bytes()).unwrap();
 }

@@ -1,7 +1,7 @@
 //! The database fails under the real program and heals: meanwhile and afterwards revocation and suspension
 //! hold, `/readyz` says how things are, and tokens flow again without a restart.
 
-mod disk;
+pub(crate) mod disk;
 mod rounds;
 
 use std::sync::atomic::{AtomicBool, Ordering};

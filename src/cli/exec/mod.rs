@@ -2,6 +2,8 @@
 //! nothing that would win over it. Looks on while the command runs; its input and output, its
 //! signals and its exit code are the command's.
 
+mod environment;
+
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +15,7 @@ use clap::{ArgGroup, Args};
 use rustix::process::{Pid, Signal as Number, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
@@ -21,25 +23,13 @@ use super::client::Query;
 use super::duration::parse_duration;
 use super::error::CliError;
 use super::notify::Supervisor;
-use super::token::{ClientArgs, GetArgs, Source, Watch};
+use super::print::Printer;
+use super::token::{ClientArgs, GetArgs, Pipe, Source, Watch, why_not};
 use super::{Session, parse_name};
-use crate::config;
+use environment::{Handover, prepare};
 
 /// The audience that Claude expects, unless the rule says otherwise.
 const CLAUDE: &str = "https://api.anthropic.com";
-/// Claude's SDKs ask these before the federation's own variables, some also when they are empty; or
-/// they belong to another federation.
-const IN_THE_WAY: [&str; 5] = [
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_IDENTITY_TOKEN",
-    "ANTHROPIC_PROFILE",
-    "ANTHROPIC_WORKSPACE_ID",
-];
-/// What only `firman claude connect --apply` reads, and what would let an agent rewrite the rules it is
-/// bound by.
-const ADMIN: [&str; 2] = ["ANTHROPIC_ADMIN_TOKEN", "ANTHROPIC_ADMIN_TOKEN_FILE"];
-
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("credential").args(["secret_file", "key", "assertion_file"]).required(true))]
 pub(super) struct ExecArgs {
@@ -69,6 +59,13 @@ pub(super) struct ExecArgs {
     expires_in: Option<u64>,
     #[command(flatten)]
     federation: FederationArgs,
+    /// Hand the federation over as a profile, not as variables. `ant` and `php` always get one; name it for
+    /// a script that runs them
+    #[arg(long)]
+    profile: bool,
+    /// Keep the token in a plain file, not in a named pipe: for a program that reads nothing else
+    #[arg(long)]
+    plain_file: bool,
     /// The command and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -97,7 +94,7 @@ struct FederationArgs {
 
 /// Whom the token is exchanged for.
 #[derive(Debug, PartialEq, Eq)]
-struct Federation {
+pub(super) struct Federation {
     rule: String,
     organization: String,
     service_account: String,
@@ -105,23 +102,64 @@ struct Federation {
     base_url: Option<String>,
 }
 
+/// Where the command finds its tokens.
+enum Outlet<'a> {
+    /// A named pipe, which gives each reader a token of its own.
+    Pipe(Pipe<'a>),
+    /// A file, whose token is replaced once it was read.
+    File(Watch<'a>),
+}
+
+impl<'a> Outlet<'a> {
+    fn open(source: &'a Source, path: &Path, plain_file: bool, printer: &mut Printer) -> Self {
+        if !plain_file {
+            match Pipe::new(source, path) {
+                Ok(pipe) => return Self::Pipe(pipe),
+                Err(error) => printer.warn(&why_not(path, &error)),
+            }
+        }
+        Self::File(Watch::new(source, path, Supervisor::nobody(), printer))
+    }
+
+    /// Gets the first token.
+    async fn start(&mut self, printer: &mut Printer) -> Result<(), CliError> {
+        match self {
+            Self::Pipe(pipe) => pipe.start(printer).await,
+            Self::File(watch) => watch.start(printer).await,
+        }
+    }
+
+    /// Goes on until it is dropped.
+    async fn keep(&mut self, printer: &mut Printer) -> CliError {
+        match self {
+            Self::Pipe(pipe) => pipe.keep(printer).await,
+            Self::File(watch) => watch.keep(printer).await,
+        }
+    }
+}
+
 pub(super) async fn run(args: ExecArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let (by_profile, plain_file) = (args.profile, args.plain_file);
     let (request, federation, command) = settle(args, session).await?;
     let source = Source::new(request, session.globals.insecure_http)?;
     let directory = private_directory()?;
     let token_file = directory.path().join("identity-token");
     let mut signals = Signals::catch()?;
     let printer = &mut session.printer;
-    let mut watch = Watch::new(&source, &token_file, Supervisor::nobody(), printer);
+    let mut outlet = Outlet::open(&source, &token_file, plain_file, printer);
     tokio::select! {
-        started = watch.start(printer) => started?,
+        started = outlet.start(printer) => started?,
         signal = signals.next() => return Err(CliError::Ended(by_signal(signal))),
     }
-    let mut command = prepare(command, &federation, &token_file);
-    for variable in clean(&mut command, session) {
-        session.printer.warn(&format!(
-            "firman: removed {variable} from the command's environment: it would win over the federation, or belong to another"
-        ));
+    let handover = Handover {
+        federation: &federation,
+        token_file: &token_file,
+        directory: directory.path(),
+        by_profile,
+    };
+    let (mut command, notes) = prepare(command, &handover, session.environment)?;
+    for note in notes {
+        printer.warn(&format!("firman: {note}"));
     }
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -133,9 +171,9 @@ pub(super) async fn run(args: ExecArgs, session: &mut Session<'_>) -> Result<(),
     };
     let ended = tokio::select! {
         ended = attend(&mut child, &mut signals) => ended,
-        error = watch.keep(&mut session.printer) => Err(error),
+        error = outlet.keep(&mut session.printer) => Err(error),
     };
-    drop(watch);
+    drop(outlet);
     if let Err(error) = directory.close() {
         let failed = CliError::file(&token_file, "remove", &error);
         session.printer.error(&failed);
@@ -259,44 +297,6 @@ fn private_directory() -> Result<TempDir, CliError> {
                 ),
             )
         })
-}
-
-/// The command with what the SDKs look for.
-fn prepare(words: Vec<OsString>, federation: &Federation, token_file: &Path) -> Command {
-    let mut words = words.into_iter();
-    let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words);
-    for variable in IN_THE_WAY {
-        command.env_remove(variable);
-    }
-    command
-        .env("ANTHROPIC_FEDERATION_RULE_ID", &federation.rule)
-        .env("ANTHROPIC_ORGANIZATION_ID", &federation.organization)
-        .env("ANTHROPIC_SERVICE_ACCOUNT_ID", &federation.service_account)
-        .env("ANTHROPIC_IDENTITY_TOKEN_FILE", token_file);
-    if let Some(workspace) = &federation.workspace {
-        command.env("ANTHROPIC_WORKSPACE_ID", workspace);
-    }
-    if let Some(base_url) = &federation.base_url {
-        command.env("ANTHROPIC_BASE_URL", base_url);
-    }
-    command
-}
-
-/// Keeps firman's own settings, some of which are secrets, from the command. The variables in the way
-/// that it would have inherited.
-fn clean(command: &mut Command, session: &Session<'_>) -> Vec<&'static str> {
-    for variable in session
-        .environment
-        .keys()
-        .filter(|name| config::is_ours(name) || ADMIN.contains(&name.as_str()))
-    {
-        command.env_remove(variable);
-    }
-    IN_THE_WAY
-        .into_iter()
-        .filter(|variable| session.environment.contains_key(*variable))
-        .collect()
 }
 
 /// Passes signals on until the command has ended.

@@ -1,0 +1,67 @@
+//! `firman stop`: ends the server of a data directory, and waits until it has ended.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use super::Session;
+use super::client::load_config;
+use super::error::CliError;
+use super::serving::{self, Serving};
+
+/// Waited for beyond the drain: the ledger's last write, and the database's end.
+const GRACE: Duration = Duration::from_secs(20);
+/// Between two looks at the process.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// End the issuer of this data directory: it finishes the requests that it accepted
+///
+/// Stops the process that `firman serve` runs with this data directory, as SIGTERM does, and waits for its end.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  firman stop\n  firman stop --data-dir /srv/firman")]
+pub(super) struct StopArgs {}
+
+pub(super) async fn run(_: StopArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let config = load_config(session.globals, session.environment)?;
+    let serving = serving::expect(config.data_dir())?;
+    terminate(&serving)?;
+    let deadline = Instant::now() + Duration::from_secs(config.drain_seconds()) + GRACE;
+    while serving::find(config.data_dir())?.is_some_and(|found| found == serving) {
+        if Instant::now() > deadline {
+            return Err(CliError::failed(
+                "timeout",
+                format!(
+                    "process {} is still running; end it with: kill -9 {}",
+                    serving.pid, serving.pid
+                ),
+            ));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    if session.printer.is_json() {
+        return session
+            .printer
+            .json(&json!({ "stopped": true, "pid": serving.pid }));
+    }
+    session.printer.hint(&format!(
+        "Stopped the issuer at {} (process {}).",
+        serving.public, serving.pid
+    ));
+    Ok(())
+}
+
+fn terminate(serving: &Serving) -> Result<(), CliError> {
+    let pid = i32::try_from(serving.pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| {
+        CliError::failed("signal", format!("{} is not a process id", serving.pid))
+    })?;
+    kill_process(pid, Signal::TERM).map_err(|error| {
+        let reason = super::error::reason(&error.into());
+        CliError::failed(
+            "signal",
+            format!("cannot stop process {}: {reason}", serving.pid),
+        )
+    })
+}

@@ -1,0 +1,281 @@
+//! Gives each reader of a path a token of its own, and lets it wait while there is none: what `exec` puts
+//! where the SDKs read a file. The path is a named pipe (fifo(7)), which all of Claude's SDKs read as they
+//! read a file.
+//!
+//! Opening a pipe for writing blocks until a reader is there, so a thread does nothing else: it opens, and
+//! puts another pipe in the place of the one that has its reader. Two readers that open in the instant
+//! between, some ten microseconds, share a pipe: one of them gets the token and the other one nothing.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use super::expose;
+use super::pace::{PATIENCE, Pool, Token};
+use super::supply::Supply;
+use super::watch::Source;
+use crate::cli::error::{CliError, reason};
+use crate::cli::print::Printer;
+
+/// Readers that wait at the same time at most; more find nothing.
+const WAITING_MAX: usize = 256;
+
+/// A reader that waits for its token.
+struct Waiting {
+    since: Duration,
+    end: File,
+}
+
+/// A path where each reader finds a token of its own.
+pub(in crate::cli) struct Pipe<'a> {
+    supply: Supply<'a>,
+    pool: Pool,
+    path: PathBuf,
+    arrivals: UnboundedReceiver<io::Result<File>>,
+    waiting: VecDeque<Waiting>,
+    /// Whether there ever was a token.
+    has_begun: bool,
+}
+
+impl<'a> Pipe<'a> {
+    /// Puts a pipe at `path`, in a directory that is ours alone. Nobody is answered before
+    /// [`Pipe::start`].
+    ///
+    /// # Errors
+    /// A system or a file system without named pipes.
+    pub(in crate::cli) fn new(source: &'a Source, path: &Path) -> io::Result<Self> {
+        make(path)?;
+        let (sender, arrivals) = mpsc::unbounded_channel();
+        let at = path.to_owned();
+        std::thread::Builder::new()
+            .name("readers".to_owned())
+            .spawn(move || {
+                if let Err(error) = admit(&at, &sender) {
+                    // It may have been told to end.
+                    let _ = sender.send(Err(error));
+                }
+            })?;
+        Ok(Self {
+            supply: Supply::new(source),
+            pool: Pool::new(true),
+            path: path.to_owned(),
+            arrivals,
+            waiting: VecDeque::new(),
+            has_begun: false,
+        })
+    }
+
+    /// Gets the first token, however long the issuer is away.
+    ///
+    /// # Errors
+    /// A refusal: what waiting does not mend.
+    pub(in crate::cli) async fn start(&mut self, printer: &mut Printer) -> Result<(), CliError> {
+        while !self.has_begun {
+            self.turn(printer).await?;
+        }
+        Ok(())
+    }
+
+    /// Serves readers after [`Pipe::start`], until it is dropped.
+    pub(in crate::cli) async fn keep(&mut self, printer: &mut Printer) -> CliError {
+        loop {
+            if let Err(error) = self.turn(printer).await {
+                return error;
+            }
+        }
+    }
+
+    /// Does what is due, then waits for the next thing to happen.
+    async fn turn(&mut self, printer: &mut Printer) -> Result<(), CliError> {
+        let now = self.supply.now();
+        self.serve(now);
+        let mut wake = self.turn_away(now, printer).min(self.pool.wake(now));
+        let wants_more = self
+            .pool
+            .wants(self.waiting.len(), self.supply.under_way(), now);
+        if wants_more {
+            let asked = match self.pool.limit(now) {
+                Duration::ZERO => self.supply.ask(now),
+                limit => Some(limit),
+            };
+            match asked {
+                None => {
+                    self.pool.asked(now);
+                    return Ok(());
+                }
+                Some(wait) => wake = wake.min(wait),
+            }
+        }
+        tokio::select! {
+            arrival = self.arrivals.recv() => self.welcome(arrival),
+            minted = self.supply.next() => self.take_in(minted, printer),
+            () = tokio::time::sleep(wake) => Ok(()),
+        }
+    }
+
+    /// Hands tokens to those who wait, the first first.
+    fn serve(&mut self, now: Duration) {
+        while !self.waiting.is_empty()
+            && let Some(token) = self.pool.take(now, true)
+            && let Some(reader) = self.waiting.pop_front()
+        {
+            if hand_over(&reader.end, &token).is_err() {
+                // It has gone, and nobody has seen the token.
+                self.pool.put_back(token);
+            }
+        }
+    }
+
+    /// Lets those go who have waited long enough: the end of the pipe is an empty file to them. The wait
+    /// until the next one is to go.
+    fn turn_away(&mut self, now: Duration, printer: &mut Printer) -> Duration {
+        while let Some(first) = self.waiting.front() {
+            let left = (first.since + PATIENCE).saturating_sub(now);
+            if !left.is_zero() && self.waiting.len() <= WAITING_MAX {
+                return left;
+            }
+            self.waiting.pop_front();
+            printer.warn(&format!(
+                "warning: a reader of {} waited {} s for a token and got none",
+                self.path.display(),
+                PATIENCE.saturating_sub(left).as_secs()
+            ));
+        }
+        Duration::MAX
+    }
+
+    fn welcome(&mut self, arrival: Option<io::Result<File>>) -> Result<(), CliError> {
+        let now = self.supply.now();
+        let end = arrival.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()));
+        let end = end.map_err(|error| CliError::file(&self.path, "replace", &error))?;
+        self.pool.read(now);
+        self.waiting.push_back(Waiting { since: now, end });
+        Ok(())
+    }
+
+    fn take_in(
+        &mut self,
+        minted: Result<Token, CliError>,
+        printer: &mut Printer,
+    ) -> Result<(), CliError> {
+        match minted {
+            Ok(token) => {
+                if self.supply.succeeded() {
+                    printer.hint("The issuer gives tokens again");
+                }
+                self.has_begun = true;
+                let now = self.supply.now();
+                self.pool.stock(token, now);
+                Ok(())
+            }
+            Err(error) if !self.has_begun && !error.is_passing() => Err(error),
+            Err(error) => {
+                let pause = self.supply.failed().as_secs_f64().ceil();
+                printer.error(&error.and(&format!("Trying again in {pause} s")));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Opens the pipe at `path` for each reader in turn, and puts another one in its place.
+fn admit(path: &Path, sender: &UnboundedSender<io::Result<File>>) -> io::Result<()> {
+    let next = path.with_extension("next");
+    loop {
+        // Ready before it is needed: only the rename lies between a reader and its privacy.
+        make(&next)?;
+        let end = File::options().write(true).open(path)?;
+        std::fs::rename(&next, path)?;
+        if sender.send(Ok(end)).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn make(path: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    Ok(mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn make(_path: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Writes the token into a reader's pipe, which is empty and holds more than a token (16 KiB): a reader
+/// that stands still must not hold up the others.
+fn hand_over(mut end: &File, token: &Token) -> io::Result<()> {
+    rustix::fs::fcntl_setfl(end, rustix::fs::OFlags::NONBLOCK)?;
+    end.write_all(format!("{}\n", expose(&token.text)).as_bytes())
+}
+
+/// Why there is no pipe, for people.
+pub(in crate::cli) fn why_not(path: &Path, error: &io::Error) -> String {
+    format!(
+        "warning: cannot make a named pipe at {} ({}): a plain file serves instead, and two readers at the same time may get the same token",
+        path.display(),
+        reason(error)
+    )
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+    use crate::ports::time::UnixTime;
+
+    fn token(text: &str) -> Token {
+        let text = text.to_owned().into();
+        Token::new(text, UnixTime(0), Duration::ZERO, 600, 0.0)
+    }
+
+    async fn arrival(arrivals: &mut UnboundedReceiver<io::Result<File>>) -> File {
+        tokio::time::timeout(Duration::from_secs(20), arrivals.recv())
+            .await
+            .expect("a reader")
+            .expect("the thread")
+            .expect("a pipe")
+    }
+
+    #[tokio::test]
+    async fn each_reader_gets_what_is_written_for_it_and_one_that_went_gets_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("identity-token");
+        make(&path).unwrap();
+        let (sender, mut arrivals) = mpsc::unbounded_channel();
+        let at = path.clone();
+        std::thread::spawn(move || admit(&at, &sender));
+        let read = |path: PathBuf| std::thread::spawn(move || std::fs::read_to_string(path));
+
+        let first = read(path.clone());
+        let first_end = arrival(&mut arrivals).await;
+        let second = read(path.clone());
+        let second_end = arrival(&mut arrivals).await;
+        hand_over(&second_end, &token("two")).unwrap();
+        hand_over(&first_end, &token("one")).unwrap();
+        drop((first_end, second_end));
+        assert_eq!(first.join().unwrap().unwrap(), "one\n");
+        assert_eq!(second.join().unwrap().unwrap(), "two\n");
+
+        let open = File::open(&path).unwrap();
+        let end = arrival(&mut arrivals).await;
+        drop(open);
+        assert_eq!(
+            hand_over(&end, &token("three")).unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
+
+        // Who waited in vain reads an empty file.
+        let mut open = File::open(&path).unwrap();
+        drop(arrival(&mut arrivals).await);
+        let mut text = String::new();
+        open.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "");
+    }
+}
