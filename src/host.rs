@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::administrator::{Administrator, AdministratorRole, BOOTSTRAP};
 use crate::domain::agent::SubjectTemplate;
+use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
 use crate::domain::id::{AdministratorId, IssuerId};
 use crate::domain::name::Name;
@@ -406,6 +407,7 @@ async fn open_issuer(
         default_lifetime: options.first_settings.default_lifetime,
         max_lifetime: options.first_settings.max_lifetime,
         default_algorithm: options.first_settings.default_algorithm,
+        assertion_audience: AssertionAudience::default(),
         version: 0,
     };
     let pepper = Zeroizing::new(random_bytes::<PEPPER_BYTES>(&*ports.random));

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::domain::Invalid;
+use crate::domain::assertion_audience::AssertionAudience;
 use crate::issuer::Issuer;
 use crate::issuer::agents::{
     AgentChanges, AgentDetail, AgentOrder, AgentQuery, AgentView, CreatedAgent, NewAgent,
@@ -49,6 +51,9 @@ pub(super) struct AgentBody {
     expires_at: Option<i64>,
     /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
     dpop_required: bool,
+    /// What `aud` of its assertions must be: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`; `null`: what the
+    /// issuer says.
+    assertion_audience: Option<String>,
     /// Names of its groups.
     groups: Vec<String>,
     /// Names of the roles given to it directly.
@@ -87,6 +92,9 @@ impl From<AgentView> for AgentBody {
             attributes: agent.attributes,
             expires_at: agent.expires_at.map(|at| at.0),
             dpop_required: agent.dpop_required,
+            assertion_audience: agent
+                .assertion_audience
+                .map(|policy| policy.as_str().to_owned()),
             groups: groups.iter().map(ToString::to_string).collect(),
             roles: roles.iter().map(ToString::to_string).collect(),
             effective_roles: shown(effective),
@@ -158,6 +166,9 @@ pub(super) struct NewAgentBody {
     expires_in: Option<i64>,
     /// Whether its tokens must be bound to a key (DPoP, RFC 9449); left out: no.
     dpop_required: Option<bool>,
+    /// What `aud` of its assertions must be; left out: what the issuer says.
+    #[schema(pattern = "^(issuer-as-string|issuer|issuer-or-token-endpoint)$")]
+    assertion_audience: Option<String>,
     /// Its first credential.
     credential: Option<NewCredentialBody>,
 }
@@ -206,6 +217,16 @@ pub(super) struct AgentEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false)]
     dpop_required: Option<bool>,
+    /// What `aud` of its assertions must be: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`; `null`: what the
+    /// issuer says. With the last one, a server that names this token endpoint in its metadata can replay the
+    /// assertions that the agent makes for it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, pattern = "^(issuer-as-string|issuer|issuer-or-token-endpoint)$")]
+    assertion_audience: Option<Option<String>>,
+}
+
+fn policy(name: Option<String>) -> Result<Option<AssertionAudience>, Invalid> {
+    name.as_deref().map(AssertionAudience::parse).transpose()
 }
 
 /// Which agents to list.
@@ -278,6 +299,7 @@ pub(super) async fn create(
         roles: body.roles.unwrap_or_default(),
         expires_in: body.expires_in,
         dpop_required: body.dpop_required.unwrap_or(false),
+        assertion_audience: policy(body.assertion_audience)?,
         credential: body.credential.map(TryInto::try_into).transpose()?,
     };
     let CreatedAgent {
@@ -327,6 +349,7 @@ pub(super) async fn edit(
         roles,
         expires_in,
         dpop_required,
+        assertion_audience,
     } = body;
     let changes = AgentChanges {
         owner,
@@ -336,6 +359,7 @@ pub(super) async fn edit(
         roles,
         expires_in,
         dpop_required,
+        assertion_audience: assertion_audience.map(policy).transpose()?,
     };
     Ok(tagged(
         issuer.edit_agent(&caller, &name, changes, expected).await?,

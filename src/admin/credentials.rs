@@ -183,6 +183,10 @@ pub(super) struct NewCredentialBody {
     jwk: Option<Value>,
     /// The public key as PEM.
     pem: Option<String>,
+    /// The `kid` that the client writes, unique among the agent's keys; left out: that of the JWK, else the RFC 7638
+    /// thumbprint.
+    #[schema(min_length = 1, max_length = 256)]
+    kid: Option<String>,
     /// Of `federated`: the name of the trusted issuer.
     trusted_issuer: Option<String>,
     /// Of `federated`: which tokens of the trusted issuer prove the agent.
@@ -197,7 +201,7 @@ impl TryFrom<NewCredentialBody> for NewCredential {
     type Error = Problem;
 
     fn try_from(body: NewCredentialBody) -> Result<Self, Problem> {
-        let key = unverified_key(body.jwk, body.pem)?;
+        let key = unverified_key(body.jwk, body.pem, body.kid)?;
         let federation = (body.trusted_issuer, body.matching);
         let kind = match (body.kind.as_str(), key, federation) {
             ("client_secret", None, (None, None)) => NewCredentialKind::ClientSecret,
@@ -249,16 +253,29 @@ impl TryFrom<NewCredentialBody> for NewCredential {
 fn unverified_key(
     jwk: Option<Value>,
     pem: Option<String>,
+    kid: Option<String>,
 ) -> Result<Option<UnverifiedKey>, Problem> {
-    match (jwk, pem) {
-        (None, None) => Ok(None),
-        (Some(jwk), None) => Ok(Some(UnverifiedKey::Jwk(jwk))),
-        (None, Some(pem)) => Ok(Some(UnverifiedKey::Pem(pem))),
-        (Some(_), Some(_)) => Err(Problem::invalid(
-            "pem",
-            "is there beside jwk; send the key in one form",
-        )),
-    }
+    let key = match (jwk, pem) {
+        (None, None) if kid.is_some() => {
+            return Err(Problem::invalid(
+                "kid",
+                "is the name of a public key; send jwk or pem with it",
+            ));
+        }
+        (None, None) => return Ok(None),
+        (Some(jwk), None) => UnverifiedKey::Jwk(jwk),
+        (None, Some(pem)) => UnverifiedKey::Pem(pem),
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid(
+                "pem",
+                "is there beside jwk; send the key in one form",
+            ));
+        }
+    };
+    Ok(Some(match kid {
+        Some(kid) => UnverifiedKey::Named(Box::new(key), kid),
+        None => key,
+    }))
 }
 
 /// The replacement of a credential.
@@ -274,6 +291,9 @@ pub(super) struct RotationBody {
     jwk: Option<Value>,
     /// The new public key as PEM.
     pem: Option<String>,
+    /// The `kid` of the new public key, another than the old one's.
+    #[schema(min_length = 1, max_length = 256)]
+    kid: Option<String>,
     /// Seconds until the new one stops being accepted; left out: never, whatever the old one had.
     #[schema(minimum = 1, maximum = 315_360_000)]
     expires_in: Option<i64>,
@@ -361,7 +381,7 @@ pub(super) async fn rotate(
     let rotation = Rotation {
         credential: id,
         overlap: body.overlap.unwrap_or(DEFAULT_OVERLAP_SECONDS),
-        key: unverified_key(body.jwk, body.pem)?,
+        key: unverified_key(body.jwk, body.pem, body.kid)?,
         expires_in: body.expires_in,
     };
     let added = issuer

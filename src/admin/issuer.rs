@@ -6,7 +6,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::settings::IssuerSettings;
+use crate::domain::assertion_audience::AssertionAudience;
+use crate::domain::settings::{IssuerSettings, token_endpoint};
 use crate::issuer::Issuer;
 use crate::issuer::settings::SettingsChanges;
 
@@ -30,6 +31,8 @@ pub(super) struct IssuerBody {
     /// Longest life of a token in seconds.
     max_lifetime: i64,
     default_algorithm: String,
+    /// What `aud` of client assertions must be: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`.
+    assertion_audience: String,
     version: i64,
     token_endpoint: String,
     jwks_uri: String,
@@ -42,7 +45,7 @@ impl From<IssuerSettings> for IssuerBody {
         Self {
             id: settings.id.to_string(),
             slug: settings.slug,
-            token_endpoint: format!("{url}/oauth2/token"),
+            token_endpoint: token_endpoint(&url),
             jwks_uri: format!("{url}/oauth2/jwks"),
             discovery: format!("{url}/.well-known/openid-configuration"),
             url,
@@ -50,6 +53,7 @@ impl From<IssuerSettings> for IssuerBody {
             default_lifetime: settings.default_lifetime,
             max_lifetime: settings.max_lifetime,
             default_algorithm: settings.default_algorithm.as_str().to_owned(),
+            assertion_audience: settings.assertion_audience.as_str().to_owned(),
             version: settings.version,
         }
     }
@@ -71,6 +75,14 @@ pub(super) struct IssuerEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false, pattern = "^(ES256|RS256)$")]
     default_algorithm: Option<String>,
+    /// `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`. With the last one, a server that names this
+    /// token endpoint in its metadata can replay the assertions that clients make for it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(
+        nullable = false,
+        pattern = "^(issuer-as-string|issuer|issuer-or-token-endpoint)$"
+    )]
+    assertion_audience: Option<String>,
 }
 
 /// Shows the issuer.
@@ -100,11 +112,16 @@ pub(super) async fn edit(
         default_lifetime,
         max_lifetime,
         default_algorithm,
+        assertion_audience,
     } = body;
     let changes = SettingsChanges {
         default_lifetime,
         max_lifetime,
         default_algorithm,
+        assertion_audience: assertion_audience
+            .as_deref()
+            .map(AssertionAudience::parse)
+            .transpose()?,
     };
     let settings = issuer.edit_settings(&caller, changes, expected).await?;
     Ok(Tagged {

@@ -11,6 +11,7 @@ use super::credential::{self, Proof, ProofArgs};
 use super::delegation;
 use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
 use super::error::CliError;
+use super::issuer::{ASSERTION_AUDIENCES, warn_of_audience};
 use super::print::{Table, date, date_and_age, date_and_distance, items, names, text, texts};
 use super::words::{Words, all_of, parse_names, parse_words, scope_parameter};
 use super::{Listing, Session, edited_list, nothing_to_change, parse_name, parse_pair};
@@ -94,8 +95,14 @@ pub(super) struct AddArgs {
     /// Give it only tokens that are bound to a key of its own (DPoP, RFC 9449)
     #[arg(long)]
     dpop_required: bool,
+    /// What `aud` of its assertions must be; the issuer's policy when left out
+    #[arg(long, value_name = "POLICY", value_parser = ASSERTION_AUDIENCES)]
+    assertion_audience: Option<String>,
     #[command(flatten)]
     proof: ProofArgs,
+    /// The `kid` that the client writes into its assertions; the key's RFC 7638 thumbprint when left out
+    #[arg(long, value_name = "KID")]
+    kid: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -157,7 +164,19 @@ pub(super) struct EditArgs {
     /// Give it tokens that are bound to no key as well
     #[arg(long)]
     no_dpop_required: bool,
+    /// What `aud` of its assertions must be; `inherit`: what the issuer's policy says
+    #[arg(long, value_name = "POLICY", value_parser = AGENT_AUDIENCES)]
+    assertion_audience: Option<String>,
 }
+
+/// The value that gives an agent the issuer's policy again.
+const INHERIT: &str = "inherit";
+const AGENT_AUDIENCES: [&str; 4] = [
+    ASSERTION_AUDIENCES[0],
+    ASSERTION_AUDIENCES[1],
+    ASSERTION_AUDIENCES[2],
+    INHERIT,
+];
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
@@ -250,6 +269,11 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let attributes = attributes(&args.attributes)?;
     let given = (all_of(&args.groups), all_of(&args.roles));
     let mut proof = Proof::prepare(&args.proof)?;
+    let mut credential = proof.to_members();
+    match &mut credential {
+        Some(members) => proof.name(members, args.kid.as_deref())?,
+        None => proof.name(&mut Map::new(), args.kid.as_deref())?,
+    }
     let mut body = Map::new();
     body.insert("name".to_owned(), json!(args.name));
     body.insert("owner".to_owned(), json!(args.owner));
@@ -264,7 +288,11 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ),
         ("expires_in", args.expires_in.map(Value::from)),
         ("dpop_required", args.dpop_required.then_some(true.into())),
-        ("credential", proof.to_members().map(Value::Object)),
+        (
+            "assertion_audience",
+            args.assertion_audience.clone().map(Value::from),
+        ),
+        ("credential", credential.map(Value::Object)),
     ];
     for (name, value) in optional {
         if let Some(value) = value {
@@ -273,7 +301,9 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     }
     let answer = proof.register(&admin, &["agents"], body).await?;
     if session.printer.is_json() {
-        return session.printer.json(&answer);
+        session.printer.json(&answer)?;
+        warn_of_audience(args.assertion_audience.as_deref(), session);
+        return Ok(());
     }
     let agent = &answer["agent"];
     session.printer.facts(&[
@@ -287,6 +317,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ("client_secret", text(&answer, "client_secret")),
         ("kid", text(&answer["credential"], "kid")),
     ])?;
+    warn_of_audience(args.assertion_audience.as_deref(), session);
     credential::hints(&args.name, &proof, &admin, session).await;
     Ok(())
 }
@@ -410,7 +441,7 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
     .map(|words| all_of(words));
     let edits_dpop = args.dpop_required || args.no_dpop_required;
     let scalars = args.owner.is_some() || args.description.is_some() || args.expires_in.is_some();
-    let scalars = scalars || edits_dpop;
+    let scalars = scalars || edits_dpop || args.assertion_audience.is_some();
     if !scalars && set.is_empty() && lists.iter().all(|list| list.is_empty()) {
         return Err(nothing_to_change());
     }
@@ -427,6 +458,10 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         }
         if edits_dpop {
             body.insert("dpop_required".to_owned(), json!(args.dpop_required));
+        }
+        if let Some(policy) = &args.assertion_audience {
+            let policy = (policy != INHERIT).then_some(policy);
+            body.insert("assertion_audience".to_owned(), json!(policy));
         }
         if !(add_group.is_empty() && remove_group.is_empty()) {
             let groups = edited_list("group", texts(current, "groups"), add_group, remove_group)?;
@@ -448,7 +483,9 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
         .admin()?
         .edit(&["agents", &args.name], change)
         .await?;
-    print(&agent, session)
+    print(&agent, session)?;
+    warn_of_audience(args.assertion_audience.as_deref(), session);
+    Ok(())
 }
 
 /// Said only when it is required.
@@ -518,6 +555,7 @@ fn print(agent: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
         ("attributes", attributes),
         ("expires", date_and_distance(agent, "expires_at", now)),
         ("dpop", dpop(agent).to_owned()),
+        ("assertion audience", text(agent, "assertion_audience")),
         ("last token", date_and_age(agent, "last_token_at", now)),
         ("created", date(agent, "created_at")),
         ("id", text(agent, "id")),

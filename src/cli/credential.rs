@@ -62,6 +62,9 @@ pub(super) struct AddArgs {
     agent: String,
     #[command(flatten)]
     proof: ProofArgs,
+    /// The `kid` that the client writes into its assertions; the key's RFC 7638 thumbprint when left out
+    #[arg(long, value_name = "KID")]
+    kid: Option<String>,
     #[command(flatten)]
     federation: FederationArgs,
     /// How long it is good for (90s, 15m, 24h, 7d); for ever when left out
@@ -86,6 +89,9 @@ pub(super) struct RotateArgs {
     /// Make the new ES256 key in this new file, for a public-key credential
     #[arg(long, value_name = "FILE", conflicts_with = "public_key")]
     generate_key: Option<PathBuf>,
+    /// The `kid` of the new key, another than the old one's
+    #[arg(long, value_name = "KID")]
+    kid: Option<String>,
     /// How long the new one is good for (24h, 90d); for ever when left out, whatever the old one had
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<u64>,
@@ -181,6 +187,24 @@ impl Proof {
             (None, Some(path)) => Self::Generated(KeyFile::generate(path)?),
             (None, None) => Self::None,
         })
+    }
+
+    /// Adds the `kid` that was asked for to the members of a new key.
+    pub(super) fn name(
+        &self,
+        body: &mut Map<String, Value>,
+        kid: Option<&str>,
+    ) -> Result<(), CliError> {
+        let Some(kid) = kid else { return Ok(()) };
+        match self {
+            Self::None | Self::Secret => Err(CliError::usage(
+                "--kid names a public key; add --public-key FILE or --generate-key FILE",
+            )),
+            Self::Public(_) | Self::Generated(_) => {
+                body.insert("kid".to_owned(), json!(kid));
+                Ok(())
+            }
+        }
     }
 
     /// The members of the API's `NewCredential`; none when there is no credential.
@@ -279,6 +303,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 
 async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if let Some(trusted) = args.federation.federated.clone() {
+        Proof::None.name(&mut Map::new(), args.kid.as_deref())?;
         return add_federated(args, &trusted, session).await;
     }
     if args.federation.workload.workload() != Ok(None) {
@@ -289,6 +314,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let admin = session.admin()?;
     let mut proof = Proof::prepare(&args.proof)?;
     let mut body = proof.to_members().unwrap_or_default();
+    proof.name(&mut body, args.kid.as_deref())?;
     if let Some(seconds) = args.expires_in {
         body.insert("expires_in".to_owned(), seconds.into());
     }
@@ -377,6 +403,7 @@ async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliEr
     if let Some(jwk) = proof.public_jwk() {
         body.insert("jwk".to_owned(), jwk);
     }
+    proof.name(&mut body, args.kid.as_deref())?;
     let path = ["agents", &args.agent, "credentials", &args.id, "rotate"];
     let answer = proof.register(&admin, &path, body).await?;
     if matches!(proof, Proof::None) {

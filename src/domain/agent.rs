@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::ports::time::UnixTime;
 
 use super::Invalid;
+use super::assertion_audience::AssertionAudience;
 use super::claims::is_reserved_claim;
 use super::id::{AgentId, GroupId, RoleId};
 use super::name::Name;
@@ -48,6 +49,8 @@ pub struct Agent {
     pub expires_at: Option<UnixTime>,
     /// Whether its tokens must be bound to a key (RFC 9449).
     pub dpop_required: bool,
+    /// What `aud` of its assertions must be; `None`: what the issuer says.
+    pub assertion_audience: Option<AssertionAudience>,
     /// The groups it is in, sorted by id.
     pub groups: Vec<GroupId>,
     /// The roles given to it directly, sorted by id.

@@ -5,6 +5,7 @@
 pub mod actor;
 pub mod administrator;
 pub mod agent;
+pub mod assertion_audience;
 pub mod audit;
 pub mod claims;
 pub mod claude_link;

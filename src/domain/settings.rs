@@ -4,6 +4,7 @@ use crate::jose::algorithm::SigningAlgorithm;
 
 use super::Invalid;
 use super::agent::SubjectTemplate;
+use super::assertion_audience::AssertionAudience;
 use super::id::IssuerId;
 
 /// Shortest life of a token anyone can ask for, in seconds: below it clock skew alone makes tokens fail.
@@ -37,8 +38,16 @@ pub struct IssuerSettings {
     pub max_lifetime: i64,
     /// The algorithm of tokens whose resource names none.
     pub default_algorithm: SigningAlgorithm,
+    /// What `aud` of client assertions must be, unless the agent has a policy of its own.
+    pub assertion_audience: AssertionAudience,
     /// The issuer's registry version at the last change of these settings.
     pub version: i64,
+}
+
+/// The URL of an issuer's token endpoint.
+#[must_use]
+pub fn token_endpoint(issuer_url: &str) -> String {
+    format!("{issuer_url}/oauth2/token")
 }
 
 /// Checks the two lifetimes of an issuer.

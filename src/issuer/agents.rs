@@ -10,6 +10,7 @@ use crate::domain::Invalid;
 use crate::domain::agent::{
     Agent, AgentStatus, DESCRIPTION_MAX_CHARS, OWNER_MAX_CHARS, Subject, parse_attributes,
 };
+use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::AuditEvent;
 use crate::domain::credential::Credential;
 use crate::domain::id::AgentId;
@@ -50,6 +51,8 @@ pub struct NewAgent {
     pub expires_in: Option<i64>,
     /// Whether its tokens must be bound to a key (RFC 9449).
     pub dpop_required: bool,
+    /// What `aud` of its assertions must be; `None`: what the issuer says.
+    pub assertion_audience: Option<AssertionAudience>,
     /// Its first credential.
     pub credential: Option<NewCredential>,
 }
@@ -71,6 +74,8 @@ pub struct AgentChanges {
     pub expires_in: Option<Option<i64>>,
     /// Whether its tokens must be bound to a key (RFC 9449).
     pub dpop_required: Option<bool>,
+    /// What `aud` of its assertions must be; `Some(None)`: what the issuer says.
+    pub assertion_audience: Option<Option<AssertionAudience>>,
 }
 
 /// Which agents a list shows.
@@ -187,6 +192,7 @@ impl Issuer {
             status: AgentStatus::Active,
             expires_at: expires_in.map(|seconds| change.now().plus(seconds)),
             dpop_required: new.dpop_required,
+            assertion_audience: new.assertion_audience,
             groups: directory.group_ids(&new.groups)?,
             roles: directory.role_ids(&new.roles)?,
             version: change.version,
@@ -354,27 +360,10 @@ impl Issuer {
         let before = self.live_agent(&mut change, name, expected).await?;
         let directory = Directory::load(&mut change.tx, &self.id).await?;
         let mut after = before.clone();
-        if let Some(owner) = changes.owner {
-            after.owner = text::filled_line("owner", &owner, OWNER_MAX_CHARS)?;
-        }
-        if let Some(description) = changes.description {
-            after.description = text::line("description", &description, DESCRIPTION_MAX_CHARS)?;
-        }
-        if let Some(attributes) = changes.attributes {
-            after.attributes = parse_attributes(&attributes)?;
-        }
-        if let Some(groups) = changes.groups {
-            after.groups = directory.group_ids(&groups)?;
-        }
-        if let Some(roles) = changes.roles {
-            after.roles = directory.role_ids(&roles)?;
-        }
         if let Some(seconds) = expires_in {
             after.expires_at = seconds.map(|seconds| change.now().plus(seconds));
         }
-        if let Some(dpop_required) = changes.dpop_required {
-            after.dpop_required = dpop_required;
-        }
+        changes.apply(&mut after, &directory)?;
         let settings = self.settings_in(&mut change.tx).await?;
         directory.check_token_size(&after, &settings)?;
 
@@ -569,6 +558,34 @@ impl Issuer {
     }
 }
 
+impl AgentChanges {
+    /// All but the expiry, which counts from the moment of the change.
+    fn apply(self, agent: &mut Agent, directory: &Directory) -> Result<(), Invalid> {
+        if let Some(owner) = self.owner {
+            agent.owner = text::filled_line("owner", &owner, OWNER_MAX_CHARS)?;
+        }
+        if let Some(description) = self.description {
+            agent.description = text::line("description", &description, DESCRIPTION_MAX_CHARS)?;
+        }
+        if let Some(attributes) = self.attributes {
+            agent.attributes = parse_attributes(&attributes)?;
+        }
+        if let Some(groups) = self.groups {
+            agent.groups = directory.group_ids(&groups)?;
+        }
+        if let Some(roles) = self.roles {
+            agent.roles = directory.role_ids(&roles)?;
+        }
+        if let Some(dpop_required) = self.dpop_required {
+            agent.dpop_required = dpop_required;
+        }
+        if let Some(assertion_audience) = self.assertion_audience {
+            agent.assertion_audience = assertion_audience;
+        }
+        Ok(())
+    }
+}
+
 impl AgentView {
     pub(super) fn of(agent: Agent, directory: &Directory) -> Self {
         Self {
@@ -595,6 +612,7 @@ fn audit_created(change: &mut Change, view: &AgentView) {
         "roles": view.roles,
         "expires_at": agent.expires_at.map(|at| at.0),
         "dpop_required": agent.dpop_required.then_some(true),
+        "assertion_audience": agent.assertion_audience,
     });
     change.audit(
         AuditEvent::AgentCreated,
@@ -625,6 +643,11 @@ fn difference(before: &Agent, after: &Agent, directory: &Directory) -> Differenc
         &after.expires_at.map(|at| at.0),
     );
     difference.note("dpop_required", &before.dpop_required, &after.dpop_required);
+    difference.note(
+        "assertion_audience",
+        &before.assertion_audience,
+        &after.assertion_audience,
+    );
     difference
 }
 

@@ -5,27 +5,32 @@
 //! assertion are named only after its signature verified; an unknown client, a wrong secret and an
 //! agent that is switched off get the same answer (RFC 6749 §5.2, OWASP ASVS 5.0 6.3.8).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 
-use crate::domain::credential::{Credential, CredentialKind, LIVE_SECRETS_MAX};
+use crate::domain::agent::{Agent, AgentStatus};
+use crate::domain::assertion_audience::Expected;
+use crate::domain::credential::{CredentialKind, LIVE_SECRETS_MAX};
 use crate::domain::id::CredentialId;
 use crate::domain::name::NAME_MAX_BYTES;
-use crate::domain::settings::SKEW_SECONDS;
+use crate::domain::settings::{SKEW_SECONDS, token_endpoint};
 use crate::jose::compact::UnverifiedJws;
 use crate::jose::digest::sha256;
-use crate::jose::jwk::PublicJwk;
-use crate::jose::jwt::{Audience, Claims};
+use crate::jose::jwt::Claims;
 use crate::ports::time::UnixTime;
 use crate::store::AgentAggregate;
 use crate::store::StoreError;
 
 use super::Issuer;
+use super::assertion_keys::verify_signature;
 use super::external_token::{ExternalTokenError, TrustedFor};
 use super::federated::{ExternalIdentity, NoAgent};
-use super::secrets::SecretsError;
+use super::refusals::fact;
+use super::secrets::{SecretsError, malformation};
 
 /// Longest client assertion, in bytes, looked at before anything is parsed.
 pub const ASSERTION_MAX_BYTES: usize = 8 * 1024;
@@ -33,8 +38,6 @@ pub const ASSERTION_MAX_BYTES: usize = 8 * 1024;
 pub const ASSERTION_MAX_AHEAD_SECONDS: i64 = 3600;
 /// Longest jti of an assertion, in bytes.
 pub const JTI_MAX_BYTES: usize = 256;
-/// Keys tried when an assertion names none: each costs a verification.
-pub const KEYS_TRIED_MAX: usize = 4;
 
 /// How a client authenticates at the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +126,7 @@ pub enum AuthenticationError {
     #[error("{reason}")]
     Refused {
         /// Why.
-        reason: &'static str,
+        reason: Cow<'static, str>,
         /// Whom it claimed to be, if that much was readable.
         unverified_client_id: Option<String>,
         /// True when a newer row of the database could change the answer: not for a client that is
@@ -137,6 +140,8 @@ pub enum AuthenticationError {
         problem: String,
         /// The agent that signed it.
         client: Arc<AgentAggregate>,
+        /// True when a newer row of the database could change the answer.
+        rests_on_state: bool,
     },
     /// A trusted issuer signed the token, which it is told has another fault or proves no agent.
     #[error("{problem}")]
@@ -330,11 +335,9 @@ impl Issuer {
         now: UnixTime,
     ) -> Result<AuthenticatedClient, AuthenticationError> {
         let fault = |error| AuthenticationError::Unavailable(Box::new(error));
-        let refused =
-            |reason, rests_on_state| refused(reason, Some(unverified_client_id), rests_on_state);
         let Some(aggregate) = self.known_agent(unverified_client_id).await? else {
             self.verify_decoys(unverified_secret, LIVE_SECRETS_MAX)?;
-            return Err(refused("no such client", false));
+            return Err(refused("no such client", Some(unverified_client_id), false));
         };
         let mut tried = 0;
         for credential in aggregate
@@ -370,7 +373,9 @@ impl Issuer {
             }
         }
         self.verify_decoys(unverified_secret, LIVE_SECRETS_MAX.saturating_sub(tried))?;
-        Err(refused("no live secret of this client matches", true))
+        let reason = why_inactive(&aggregate.agent, now)
+            .unwrap_or_else(|| why_no_secret(&aggregate, unverified_secret, tried));
+        Err(refused(reason, Some(unverified_client_id), true))
     }
 
     /// Makes every refusal of a secret cost as many hashes, so that its time does not tell whether
@@ -395,17 +400,11 @@ impl Issuer {
         basis: i64,
         now: UnixTime,
     ) -> Result<AuthenticatedClient, AuthenticationError> {
-        let unverified =
-            UnverifiedJws::parse(unverified_assertion, ASSERTION_MAX_BYTES).map_err(|_| {
-                refused(
-                    "the assertion is not a well-formed compact JWS of ours",
-                    claimed,
-                    false,
-                )
-            })?;
+        let unverified = UnverifiedJws::parse(unverified_assertion, ASSERTION_MAX_BYTES)
+            .map_err(|error| refused(error.to_string(), claimed, false))?;
         let unverified_claims = unverified
             .unverified_claims()
-            .map_err(|_| refused("the assertion holds no JSON object", claimed, false))?;
+            .map_err(|error| refused(error.to_string(), claimed, false))?;
         // RFC 7523 §3 items 1 and 2: both name the client.
         let issuer = unverified_claims
             .get("iss")
@@ -414,40 +413,47 @@ impl Issuer {
             .get("sub")
             .and_then(|value| value.as_str());
         let (Some(client_id), true) = (issuer, issuer == subject) else {
-            let presented = (claimed, unverified_assertion);
-            return self
-                .authenticate_foreign(presented, issuer, basis, now)
-                .await;
+            // Whose iss is no URL is no trusted issuer.
+            if !issuer.is_some_and(|issuer| issuer.contains("://")) {
+                return Err(refused(why_no_client(&unverified_claims), claimed, false));
+            }
+            let presented = ExternalProof {
+                claimed,
+                unverified_token: unverified_assertion,
+                used: TrustedFor::ClientAuth,
+                method: ClientAuthMethod::PrivateKeyJwt,
+            };
+            return self.authenticate_external(presented, basis, now).await;
         };
         if claimed.is_some_and(|claimed| claimed != client_id) {
-            return Err(refused(
-                "client_id and the assertion name different clients",
-                claimed,
-                false,
-            ));
+            let reason = format!(
+                "client_id and the assertion name different clients; `iss` is {}",
+                fact(client_id)
+            );
+            return Err(refused(reason, claimed, false));
         }
         let Some(aggregate) = self.known_agent(client_id).await? else {
             return Err(refused("no such client", Some(client_id), false));
         };
-        let Some((credential, verified)) =
-            verify_signature(&unverified, &aggregate.credentials, now)
-        else {
-            return Err(refused(
-                "no live key of this client verifies the assertion",
-                Some(client_id),
-                true,
-            ));
-        };
-        let named = |problem: String| AuthenticationError::Assertion {
+        let (credential, verified) = verify_signature(&unverified, &aggregate.credentials, now)
+            .map_err(|reason| {
+                let reason = why_inactive(&aggregate.agent, now).unwrap_or(reason);
+                refused(reason, Some(client_id), true)
+            })?;
+        let fault = |problem, rests_on_state| AuthenticationError::Assertion {
             problem,
             client: Arc::clone(&aggregate),
+            rests_on_state,
         };
+        let named = |problem: String| fault(problem, false);
         if !is_assertion_type(unverified.unverified_typ()) {
             return Err(named(
                 "typ of the assertion must be absent, JWT or client-authentication+jwt".to_owned(),
             ));
         }
         let claims = Claims::parse(&verified).map_err(|error| named(error.to_string()))?;
+        self.check_audience(&aggregate, &claims)
+            .map_err(|problem| fault(problem, true))?;
         let spends = self.check_claims(&aggregate, &claims, now).map_err(named)?;
         let (method, id) = (ClientAuthMethod::PrivateKeyJwt, credential.id.clone());
         active(
@@ -461,31 +467,6 @@ impl Issuer {
             },
             now,
         )
-    }
-
-    /// An assertion that the client did not make itself.
-    async fn authenticate_foreign(
-        &self,
-        (claimed, unverified_token): (Option<&str>, &str),
-        unverified_issuer: Option<&str>,
-        basis: i64,
-        now: UnixTime,
-    ) -> Result<AuthenticatedClient, AuthenticationError> {
-        // Whose iss is no URL is no trusted issuer.
-        if !unverified_issuer.is_some_and(|issuer| issuer.contains("://")) {
-            return Err(refused(
-                "iss and sub of the assertion are not the same string",
-                claimed,
-                false,
-            ));
-        }
-        let presented = ExternalProof {
-            claimed,
-            unverified_token,
-            used: TrustedFor::ClientAuth,
-            method: ClientAuthMethod::PrivateKeyJwt,
-        };
-        self.authenticate_external(presented, basis, now).await
     }
 
     /// A token of a trusted issuer, and which agent it proves (RFC 7523 §3: `iss` need not be the client).
@@ -517,7 +498,7 @@ impl Issuer {
             };
         let verified = self.verify_external(unverified_token, used, now).await;
         let token = verified.map_err(|error| match error {
-            ExternalTokenError::Unproven(reason) => refused(reason, claimed, true),
+            ExternalTokenError::Unproven { exact, .. } => refused(exact, claimed, true),
             ExternalTokenError::Fault(problem) => {
                 told(problem, claimed.unwrap_or_default().to_owned(), true)
             }
@@ -547,6 +528,20 @@ impl Issuer {
         )
     }
 
+    /// RFC 7523 §3 item 3, by the agent's policy or else the issuer's.
+    fn check_audience(&self, aggregate: &AgentAggregate, claims: &Claims) -> Result<(), String> {
+        let agent = &aggregate.agent;
+        let policy = agent
+            .assertion_audience
+            .unwrap_or_else(|| self.policy().settings.assertion_audience);
+        let expected = Expected {
+            issuer: &self.url,
+            token_endpoint: &token_endpoint(&self.url),
+            agent: agent.name.as_str(),
+        };
+        policy.check(claims.audience.as_ref(), expected)
+    }
+
     /// RFC 7523 §3 and the issuer's own, stricter rules, on claims whose signature verified.
     fn check_claims(
         &self,
@@ -554,15 +549,6 @@ impl Issuer {
         claims: &Claims,
         now: UnixTime,
     ) -> Result<SpentAssertion, String> {
-        let expected = &self.url;
-        match &claims.audience {
-            Some(Audience::One(audience)) if audience == expected => {}
-            Some(Audience::One(_) | Audience::Many(_)) | None => {
-                return Err(format!(
-                    "aud must be exactly {expected}, as a single string (the issuer, not the token endpoint)"
-                ));
-            }
-        }
         let expires_at = claims
             .check_times(now, SKEW_SECONDS)
             .map_err(|error| error.to_string())?;
@@ -613,39 +599,54 @@ impl Issuer {
     }
 }
 
-/// Tries the keys the assertion may be signed with: those its `kid` names, else the first few of its
-/// algorithm.
-fn verify_signature<'c>(
-    unverified: &UnverifiedJws<'_>,
-    credentials: &'c [Credential],
-    now: UnixTime,
-) -> Option<(&'c Credential, crate::jose::compact::VerifiedJws)> {
-    let candidates = credentials
+/// Why no secret of an agent matched, for the operator: its form, or the secrets that it was compared with.
+fn why_no_secret(aggregate: &AgentAggregate, unverified: &SecretString, live: usize) -> String {
+    use secrecy::ExposeSecret as _;
+    if let Some(fault) = malformation(unverified.expose_secret()) {
+        return format!("the secret is not one of this issuer: {fault}");
+    }
+    let all = aggregate
+        .credentials
         .iter()
-        .filter(|credential| credential.is_live(now))
-        .filter_map(|credential| match &credential.kind {
-            CredentialKind::PublicKey { jwk } => Some((credential, jwk)),
-            CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => None,
-        })
-        .filter(|(_, jwk)| unverified.may_be_signed_by(jwk))
-        .filter(|(_, jwk)| {
-            unverified
-                .unverified_kid()
-                .is_none_or(|kid| answers_to(jwk, kid))
-        });
-    candidates
-        .take(KEYS_TRIED_MAX)
-        .find_map(|(credential, jwk)| {
-            unverified
-                .verify(jwk)
-                .ok()
-                .map(|verified| (credential, verified))
-        })
+        .filter(|credential| matches!(credential.kind, CredentialKind::ClientSecret { .. }))
+        .count();
+    let over = all.saturating_sub(live);
+    match (live, over) {
+        (0, 0) => "the client has no client secret".to_owned(),
+        (0, over) => {
+            format!("the client has no live client secret; {over} are revoked, expired or pending")
+        }
+        (1, 0) => "the client's live secret is another".to_owned(),
+        (1, over) => {
+            format!("the client's live secret is another; {over} are revoked, expired or pending")
+        }
+        (live, 0) => format!("none of the client's {live} live secrets matches"),
+        (live, over) => format!(
+            "none of the client's {live} live secrets matches; {over} are revoked, expired or pending"
+        ),
+    }
 }
 
-/// A key answers to the `kid` it was registered with and to its RFC 7638 thumbprint.
-fn answers_to(jwk: &PublicJwk, kid: &str) -> bool {
-    jwk.kid() == Some(kid) || jwk.thumbprint() == kid
+/// Why the claims of an assertion name no client (RFC 7523 §3 items 1 and 2), for the operator.
+fn why_no_client(unverified_claims: &Map<String, Value>) -> String {
+    let mut names = Vec::new();
+    for name in ["iss", "sub"] {
+        match unverified_claims.get(name) {
+            None => return format!("`{name}` of the assertion is missing"),
+            Some(Value::String(text)) => names.push(fact(text)),
+            Some(
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_),
+            ) => return format!("`{name}` of the assertion is not a string"),
+        }
+    }
+    format!(
+        "`iss` and `sub` of the assertion are not the same string: {}",
+        names.join(" and ")
+    )
 }
 
 /// `typ` is not enforced when absent; another kind of JWT is refused (RFC 8725 §3.11, 3.12).
@@ -660,23 +661,33 @@ fn active(
     client: AuthenticatedClient,
     now: UnixTime,
 ) -> Result<AuthenticatedClient, AuthenticationError> {
-    if client.aggregate.agent.is_active(now) {
-        return Ok(client);
+    let agent = &client.aggregate.agent;
+    match why_inactive(agent, now) {
+        None => Ok(client),
+        Some(reason) => Err(refused(reason, Some(agent.name.as_str()), true)),
     }
-    Err(refused(
-        "the agent is suspended, removed or past its expiry",
-        Some(client.aggregate.agent.name.as_str()),
-        true,
-    ))
+}
+
+/// Why an agent gets no token, for the operator.
+fn why_inactive(agent: &Agent, now: UnixTime) -> Option<String> {
+    if agent.is_active(now) {
+        return None;
+    }
+    Some(match (agent.status, agent.expires_at) {
+        (AgentStatus::Suspended { at }, _) => format!("the agent is suspended since {at}"),
+        (AgentStatus::Removed { at }, _) => format!("the agent was removed at {at}"),
+        (AgentStatus::Active, Some(at)) => format!("the agent expired at {at}"),
+        (AgentStatus::Active, None) => "the agent is not active".to_owned(),
+    })
 }
 
 fn refused(
-    reason: &'static str,
+    reason: impl Into<Cow<'static, str>>,
     unverified_client_id: Option<&str>,
     rests_on_state: bool,
 ) -> AuthenticationError {
     AuthenticationError::Refused {
-        reason,
+        reason: reason.into(),
         unverified_client_id: unverified_client_id.map(str::to_owned),
         rests_on_state,
     }

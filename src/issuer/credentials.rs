@@ -62,6 +62,8 @@ pub enum UnverifiedKey {
     Jwk(Value),
     /// As a PEM text.
     Pem(String),
+    /// One of these under a `kid` of its owner's choice.
+    Named(Box<UnverifiedKey>, String),
 }
 
 /// The replacement of a credential.
@@ -252,15 +254,6 @@ impl Issuer {
         new: NewCredential,
     ) -> Result<PreparedCredential, IssuerError> {
         let expires_in = new.expires_in.map(check_expires_in).transpose()?;
-        let public_key = |jwk: PublicJwk, field| {
-            // jose takes any `kid` that is printable; it is shown to people like every other text.
-            if let Some(kid) = jwk.kid() {
-                text::line(field, kid, KID_MAX_CHARS)
-                    .map_err(|invalid| Invalid::new(field, format!("`kid` {}", invalid.problem)))?;
-            }
-            let kind = CredentialKind::PublicKey { jwk: Box::new(jwk) };
-            Ok::<_, Invalid>((PreparedKind::Ready(kind), None))
-        };
         let (kind, secret) = match new.kind {
             NewCredentialKind::ClientSecret => {
                 let made = self
@@ -272,15 +265,9 @@ impl Issuer {
                     Some(made.plaintext),
                 )
             }
-            NewCredentialKind::PublicKey(UnverifiedKey::Jwk(value)) => {
-                let jwk = PublicJwk::from_value(&value)
-                    .map_err(|error| Invalid::new("jwk", error.to_string()))?;
-                public_key(jwk, "jwk")?
-            }
-            NewCredentialKind::PublicKey(UnverifiedKey::Pem(text)) => {
-                let jwk = PublicJwk::from_pem(&text)
-                    .map_err(|error| Invalid::new("pem", error.to_string()))?;
-                public_key(jwk, "pem")?
+            NewCredentialKind::PublicKey(key) => {
+                let jwk = Box::new(public_jwk(key)?);
+                (PreparedKind::Ready(CredentialKind::PublicKey { jwk }), None)
             }
             NewCredentialKind::Federated {
                 trusted_issuer,
@@ -329,6 +316,7 @@ impl Issuer {
         };
         let held = change.tx.credentials_of(&self.id, &agent.id).await?;
         check_room(agent, &held, &kind, change.now())?;
+        check_kid(&held, &kind)?;
         let credential = Credential {
             id: CredentialId::new(change.at, &*self.ports.random),
             agent: agent.id.clone(),
@@ -436,6 +424,50 @@ fn prepare_match(trusted_issuer: &str, matching: TokenMatch) -> Result<PreparedK
     })
 }
 
+fn public_jwk(key: UnverifiedKey) -> Result<PublicJwk, Invalid> {
+    let (jwk, field) = match key {
+        UnverifiedKey::Jwk(value) => (PublicJwk::from_value(&value), "jwk"),
+        UnverifiedKey::Pem(text) => (PublicJwk::from_pem(&text), "pem"),
+        UnverifiedKey::Named(key, kid) => (public_jwk(*key)?.with_kid(&kid), "kid"),
+    };
+    let jwk = jwk.map_err(|error| Invalid::new(field, error.to_string()))?;
+    // jose accepts any `kid` that is printable; it is shown to people like every other text.
+    if let Some(kid) = jwk.kid() {
+        text::line(field, kid, KID_MAX_CHARS)
+            .map_err(|invalid| Invalid::new(field, format!("`kid` {}", invalid.problem)))?;
+    }
+    Ok(jwk)
+}
+
+/// A `kid` names one key of its agent: a key answers to its thumbprint too, so that neither may be another's.
+fn check_kid(held: &[Credential], kind: &CredentialKind) -> Result<(), IssuerError> {
+    let CredentialKind::PublicKey { jwk: new } = kind else {
+        return Ok(());
+    };
+    for credential in held.iter().filter(|held| held.revoked_at.is_none()) {
+        let CredentialKind::PublicKey { jwk: old } = &credential.kind else {
+            continue;
+        };
+        if old.thumbprint() == new.thumbprint() {
+            continue; // The same key: the database refuses it.
+        }
+        let names = |key: &PublicJwk| {
+            [
+                key.kid().unwrap_or(key.thumbprint()).to_owned(),
+                key.thumbprint().to_owned(),
+            ]
+        };
+        let old_names = names(old);
+        if let Some(kid) = names(new).iter().find(|name| old_names.contains(name)) {
+            return Err(IssuerError::Conflict(format!(
+                "the `kid` {kid} names another key of this agent (credential {}); choose another `kid`, or revoke that credential first",
+                credential.id
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn check_room(
     agent: &Agent,
     held: &[Credential],
@@ -474,7 +506,7 @@ fn already_registered(kind: &CredentialKind) -> String {
             "a credential with this id exists already; try again".to_owned()
         }
         CredentialKind::PublicKey { jwk } => format!(
-            "the public key {} is registered already with this or another agent, or this agent has another key of the same kid; \
+            "the public key {} is registered already with this or another agent; \
              one key belongs to one agent: make a new key pair, or revoke the credential that holds this one",
             jwk.thumbprint()
         ),

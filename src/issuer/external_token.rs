@@ -2,13 +2,15 @@
 //! The key is looked up by the trusted issuer that was registered, never at an address that the token
 //! names (RFC 8725 §3.10).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::id::TrustedIssuerId;
 use crate::domain::settings::SKEW_SECONDS;
 use crate::domain::trusted_issuer::{JtiPolicy, TrustedIssuer, has_claims};
-use crate::jose::compact::{UnverifiedJws, VerifiedJws};
+use crate::jose::compact::{JwsError, UnverifiedJws, VerifiedJws};
 use crate::jose::digest::{base64url, sha256};
 use crate::jose::jwk_set::PublicJwkSet;
 use crate::jose::jwt::{Audience, Claims};
@@ -16,6 +18,7 @@ use crate::ports::time::UnixTime;
 
 use super::Issuer;
 use super::authenticate::{ASSERTION_MAX_BYTES, JTI_MAX_BYTES, SpentAssertion};
+use super::refusals::fact;
 
 /// What a token of a trusted issuer is used for; each must be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,42 @@ impl TrustedFor {
                 !trusted.is_spiffe() && text("iss") == Some(trusted.url.as_str())
             }
         }
+    }
+
+    /// The claim that names the issuer.
+    fn naming_claim(self) -> &'static str {
+        match self {
+            Self::SpiffeClientAuth => "sub",
+            Self::ClientAuth | Self::Subject | Self::Actor => "iss",
+        }
+    }
+
+    /// The trusted issuer that these unverified claims name, if it is trusted for this.
+    fn issuer_of<'t>(
+        self,
+        unverified_claims: &Map<String, Value>,
+        trusted_issuers: &'t BTreeMap<TrustedIssuerId, TrustedIssuer>,
+    ) -> Result<&'t TrustedIssuer, ExternalTokenError> {
+        let Some(trusted) = trusted_issuers
+            .values()
+            .find(|trusted| self.is_named(trusted, unverified_claims))
+        else {
+            let name = self.naming_claim();
+            let exact = match unverified_claims.get(name) {
+                Some(Value::String(text)) => format!(": `{name}` is {}", fact(text)),
+                Some(_) => format!(": `{name}` is not a string"),
+                None => format!(": `{name}` is missing"),
+            };
+            return Err(unproven("the token's issuer is not trusted", &exact));
+        };
+        if !self.is_allowed(trusted) {
+            let exact = format!(": `{}`", trusted.name);
+            return Err(unproven(
+                "the token's issuer is not trusted for this",
+                &exact,
+            ));
+        }
+        Ok(trusted)
     }
 
     fn is_allowed(self, trusted: &TrustedIssuer) -> bool {
@@ -81,9 +120,14 @@ pub struct ExternalToken {
 /// Why a token of a trusted issuer is not believed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExternalTokenError {
-    /// Nothing vouches for it. For the log and the audit; the client is told little.
-    #[error("{0}")]
-    Unproven(&'static str),
+    /// Nothing vouches for it.
+    #[error("{told}")]
+    Unproven {
+        /// What a client that proved itself otherwise may be told.
+        told: String,
+        /// The same with what the token claims, for the log and the audit.
+        exact: String,
+    },
     /// Its signature is good, and it has another fault, which may be told.
     #[error("{0}")]
     Fault(String),
@@ -136,21 +180,12 @@ impl Issuer {
         used: TrustedFor,
         now: UnixTime,
     ) -> Result<ExternalToken, ExternalTokenError> {
-        use ExternalTokenError::{Fault, Unproven};
-        let unverified = UnverifiedJws::parse(token, ASSERTION_MAX_BYTES)
-            .map_err(|_| Unproven("the token is not a well-formed compact JWS of at most 8 KiB"))?;
-        let unverified_claims = unverified
-            .unverified_claims()
-            .map_err(|_| Unproven("the token holds no JSON object"))?;
+        use ExternalTokenError::Fault;
+        let malformed = |error: JwsError| unproven(&error.to_string(), "");
+        let unverified = UnverifiedJws::parse(token, ASSERTION_MAX_BYTES).map_err(malformed)?;
+        let unverified_claims = unverified.unverified_claims().map_err(malformed)?;
         let policy = self.policy();
-        let trusted = policy
-            .trusted_issuers
-            .values()
-            .find(|trusted| used.is_named(trusted, &unverified_claims))
-            .ok_or(Unproven("the token's issuer is not trusted"))?;
-        if !used.is_allowed(trusted) {
-            return Err(Unproven("the token's issuer is not trusted for this"));
-        }
+        let trusted = used.issuer_of(&unverified_claims, &policy.trusted_issuers)?;
         let keys = self
             .trusted_keys
             .keys(trusted, unverified.unverified_kid())
@@ -166,7 +201,7 @@ impl Issuer {
                 others.and_then(|others| verify(&unverified, &others))
             }
         };
-        let verified = verified.ok_or(Unproven("no key of the token's issuer verifies it"))?;
+        let verified = verified.ok_or_else(|| no_key(trusted, &unverified))?;
         let claims = Claims::parse(&verified).map_err(|error| Fault(error.to_string()))?;
         check_type(trusted, &unverified).map_err(Fault)?;
         let expires_at = check_bounds(trusted, &claims, now).map_err(Fault)?;
@@ -197,6 +232,23 @@ impl Issuer {
             expires_at,
             spends,
         })
+    }
+}
+
+fn no_key(trusted: &TrustedIssuer, unverified: &UnverifiedJws<'_>) -> ExternalTokenError {
+    let kid = match unverified.unverified_kid() {
+        Some(kid) => format!("`kid` {}", fact(kid)),
+        None => "no `kid`".to_owned(),
+    };
+    let algorithm = unverified.unverified_alg();
+    let exact = format!(": `{}`, `alg` {algorithm}, {kid}", trusted.name);
+    unproven("no key of the token's issuer verifies it", &exact)
+}
+
+fn unproven(told: &str, exact: &str) -> ExternalTokenError {
+    ExternalTokenError::Unproven {
+        told: told.to_owned(),
+        exact: format!("{told}{exact}"),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod administrators;
 pub mod admission;
 pub mod agents;
+mod assertion_keys;
 pub mod audit_log;
 pub mod authenticate;
 pub mod authorize;

@@ -39,6 +39,9 @@ const KEPT_MEMBERS: [&str; 6] = ["error", "status", "reason", "count", "first_at
 /// have 128.
 const SHOWN_MAX_BYTES: usize = 160;
 
+/// Bytes of a stranger's value that a reason repeats, and at most one escape more.
+const FACT_MAX_BYTES: usize = 64;
+
 /// An entry to write, and how many refusals it stands for.
 pub(super) struct Refusal {
     pub(super) issuer: Arc<Issuer>,
@@ -67,15 +70,15 @@ struct Unwritten {
 /// A kind of unproven caller: reason, address, what it claimed or asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct UnprovenKind {
-    reason: &'static str,
+    reason: String,
     address: String,
     target: String,
 }
 
 impl UnprovenKind {
-    fn of(reason: &'static str, unverified_target: &str, caller: &Caller) -> Self {
+    fn of(reason: &str, unverified_target: &str, caller: &Caller) -> Self {
         Self {
-            reason,
+            reason: cut(reason, SHOWN_MAX_BYTES),
             address: caller.address.clone(),
             target: shown(unverified_target),
         }
@@ -101,7 +104,7 @@ impl Unproven {
     /// The entries, each with how many refusals it stands for.
     fn drafts(self, event: AuditEvent, at: UnixMillis) -> Vec<(AuditDraft, u64)> {
         let others = UnprovenKind {
-            reason: "further callers",
+            reason: "further callers".to_owned(),
             address: String::new(),
             target: String::new(),
         };
@@ -313,7 +316,7 @@ impl Issuer {
     }
 
     /// Counts a client that did not prove itself; a flood becomes one entry per kind and interval.
-    pub fn note_unproven(&self, reason: &'static str, unverified_client_id: &str, caller: &Caller) {
+    pub fn note_unproven(&self, reason: &str, unverified_client_id: &str, caller: &Caller) {
         let kind = UnprovenKind::of(reason, unverified_client_id, caller);
         let mut unwritten = self.ledger.refusals().all();
         let unwritten = unwritten.entry(self.id.clone()).or_default();
@@ -396,9 +399,28 @@ fn shown(unverified_client_id: &str) -> String {
     if is_well_formed(unverified_client_id.trim()) {
         return "a client secret in place of a client id".to_owned();
     }
+    escaped(unverified_client_id, SHOWN_MAX_BYTES)
+}
+
+/// A value that a stranger wrote, in a reason: short, quoted, one line, and nothing that opens anything.
+pub(super) fn fact(unverified: &str) -> String {
+    if is_well_formed(unverified.trim()) {
+        return "(a client secret)".to_owned();
+    }
+    let shown = escaped(unverified, FACT_MAX_BYTES);
+    let mark = if unverified.len() > FACT_MAX_BYTES {
+        "…"
+    } else {
+        ""
+    };
+    format!("`{shown}{mark}`")
+}
+
+/// The beginning of a text, of about `most` bytes.
+fn escaped(unverified: &str, most: usize) -> String {
     let mut shown = String::new();
-    for c in unverified_client_id.chars() {
-        if shown.len() >= SHOWN_MAX_BYTES {
+    for c in unverified.chars() {
+        if shown.len() >= most {
             break;
         }
         if c.is_control() || deceives(c) {

@@ -268,6 +268,23 @@ pub fn check_shape(text: &str) -> Result<(), MalformedSecret> {
     }
 }
 
+/// Why a text is not a secret of ours, for the operator, in words that hold nothing of it; `None` when it has the shape
+/// of one.
+#[must_use]
+pub fn malformation(text: &str) -> Option<&'static str> {
+    let inner = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`'));
+    Some(match check_shape(text) {
+        Ok(()) => return None,
+        Err(_) if is_well_formed(inner) => "it has white space or quotes around it",
+        Err(MalformedSecret::Prefix) => "it does not begin with `fmn_`",
+        Err(MalformedSecret::Length(count)) if count > SECRET_CHARS => {
+            "it is longer than a client secret"
+        }
+        Err(MalformedSecret::Length(_)) => "it is shorter than a client secret",
+        Err(MalformedSecret::Checksum) => "its checksum does not match: a character is wrong",
+    })
+}
+
 /// Six characters (36 bits) of SHA-256 over prefix and secret: an accident passes once in 2^36.
 fn checksum(body: &str) -> String {
     let mut text = base64url(&sha256(body.as_bytes()));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::Invalid;
+use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::AuditEvent;
 use crate::domain::settings::{IssuerSettings, check_lifetimes};
 use crate::jose::algorithm::SigningAlgorithm;
@@ -22,6 +23,8 @@ pub struct SettingsChanges {
     pub max_lifetime: Option<i64>,
     /// The algorithm of tokens whose resource names none.
     pub default_algorithm: Option<String>,
+    /// What `aud` of client assertions must be.
+    pub assertion_audience: Option<AssertionAudience>,
 }
 
 impl Issuer {
@@ -57,6 +60,9 @@ impl Issuer {
         if let Some(text) = changes.default_algorithm {
             after.default_algorithm = parse_default_algorithm(&text)?;
         }
+        after.assertion_audience = changes
+            .assertion_audience
+            .unwrap_or(before.assertion_audience);
         let resources = change.tx.resources(&self.id).await?;
         if let Some(longer) = resources.iter().find(|resource| {
             resource
@@ -71,18 +77,7 @@ impl Issuer {
                 after.max_lifetime
             )));
         }
-        let mut difference = Difference::default();
-        difference.note(
-            "default_lifetime",
-            &before.default_lifetime,
-            &after.default_lifetime,
-        );
-        difference.note("max_lifetime", &before.max_lifetime, &after.max_lifetime);
-        difference.note(
-            "default_algorithm",
-            &before.default_algorithm,
-            &after.default_algorithm,
-        );
+        let difference = difference(&before, &after);
         if difference.is_empty() {
             return Ok(before);
         }
@@ -106,6 +101,27 @@ impl Issuer {
             .find(|settings| settings.id == self.id)
             .ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))
     }
+}
+
+fn difference(before: &IssuerSettings, after: &IssuerSettings) -> Difference {
+    let mut difference = Difference::default();
+    difference.note(
+        "default_lifetime",
+        &before.default_lifetime,
+        &after.default_lifetime,
+    );
+    difference.note("max_lifetime", &before.max_lifetime, &after.max_lifetime);
+    difference.note(
+        "default_algorithm",
+        &before.default_algorithm,
+        &after.default_algorithm,
+    );
+    difference.note(
+        "assertion_audience",
+        &before.assertion_audience,
+        &after.assertion_audience,
+    );
+    difference
 }
 
 fn parse_default_algorithm(text: &str) -> Result<SigningAlgorithm, Invalid> {

@@ -180,6 +180,18 @@ impl<'t> UnverifiedJws<'t> {
         if !self.may_be_signed_by(key) {
             return Err(JwsError::OtherKey);
         }
+        self.verify_by_algorithm(key)
+    }
+
+    /// Checks the signature with `key`, whatever `kid` the header names: for a caller that knows by other means whose
+    /// few keys may have signed (RFC 7515 §4.1.4).
+    ///
+    /// # Errors
+    /// As [`UnverifiedJws::verify`], but for the `kid`.
+    pub fn verify_by_algorithm(&self, key: &PublicJwk) -> Result<VerifiedJws, JwsError> {
+        if !key.algorithms().contains(&self.header.algorithm) {
+            return Err(JwsError::OtherKey);
+        }
         self.verified_if(|algorithm, message, signature| {
             key.verifies(algorithm, message, signature)
         })

@@ -269,6 +269,17 @@ impl PublicJwk {
         self
     }
 
+    /// This key under the name `kid`.
+    ///
+    /// # Errors
+    /// [`JwkError::KeyId`] when it is not 1 to [`MAX_KEY_ID_BYTES`] bytes without control characters.
+    pub fn with_kid(self, kid: &str) -> Result<Self, JwkError> {
+        if !is_valid_key_id(kid) {
+            return Err(JwkError::KeyId);
+        }
+        Ok(self.named(Some(kid.to_owned())))
+    }
+
     /// The `kid` its owner gave it, if any.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {

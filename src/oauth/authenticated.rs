@@ -116,6 +116,9 @@ pub(super) async fn authenticate(
         Err(AuthenticationError::Refused {
             rests_on_state: true,
             ..
+        } | AuthenticationError::Assertion {
+            rests_on_state: true,
+            ..
         } | AuthenticationError::External {
             rests_on_state: true,
             ..
@@ -134,13 +137,15 @@ pub(super) async fn authenticate(
             ..
         }) => {
             let claimed = unverified_client_id.unwrap_or_default();
-            issuer.note_unproven(reason, &claimed, caller);
+            issuer.note_unproven(&reason, &claimed, caller);
             if shared.refusals.is_exceeded(&caller.address, &claimed) {
                 return Err(OAuthError::slow_down());
             }
             Err(OAuthError::invalid_client().because(reason))
         }
-        Err(AuthenticationError::Assertion { problem, client }) => {
+        Err(AuthenticationError::Assertion {
+            problem, client, ..
+        }) => {
             let answer = OAuthError::invalid_assertion(problem.clone());
             refuse(issuer, &client, caller, (&answer, &problem, Value::Null));
             Err(answer)
@@ -148,8 +153,7 @@ pub(super) async fn authenticate(
         Err(AuthenticationError::External {
             problem, claimed, ..
         }) => {
-            let reason = "a token of a trusted issuer proves no agent";
-            issuer.note_unproven(reason, &claimed, caller);
+            issuer.note_unproven(&problem, &claimed, caller);
             if shared.refusals.is_exceeded(&caller.address, &claimed) {
                 return Err(OAuthError::slow_down());
             }

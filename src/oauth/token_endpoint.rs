@@ -10,6 +10,7 @@ use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
+use crate::domain::settings::token_endpoint;
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::authorize::token_exchange::{ExchangeError, TokenType};
 use crate::issuer::authorize::{Authorization, AuthorizationError, client_credentials};
@@ -128,7 +129,7 @@ fn prove(
     let Some(unverified_proof) = unverified_proof else {
         return Ok(None);
     };
-    let endpoint = format!("{}/oauth2/token", issuer.url());
+    let endpoint = token_endpoint(issuer.url());
     match issuer.check_proof(unverified_proof, ("POST", &endpoint), now) {
         Ok(proven) => Ok(Some(proven)),
         Err(ProofRefused::Nonce) => Err(OAuthError::use_dpop_nonce()),

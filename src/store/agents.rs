@@ -9,6 +9,7 @@ use super::error::StoreError;
 use super::rows::RowLists;
 use super::{cursor, key};
 use crate::domain::agent::{Agent, AgentStatus, Subject};
+use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::credential::Credential;
 use crate::domain::delegation::Delegation;
 use crate::domain::id::{AgentId, GroupId, IssuerId, RoleId};
@@ -71,6 +72,7 @@ struct AgentRow {
     status_at: Option<i64>,
     expires_at: Option<i64>,
     dpop_required: bool,
+    assertion_audience: Option<String>,
     version: i64,
     created_at: i64,
     updated_at: i64,
@@ -88,6 +90,12 @@ impl AgentRow {
             ("removed", Some(at)) => AgentStatus::Removed { at },
             _ => return Err(damage("its status and the time of it do not go together")),
         };
+        let assertion_audience = self
+            .assertion_audience
+            .as_deref()
+            .map(AssertionAudience::parse)
+            .transpose()
+            .map_err(|invalid| damage(&invalid.to_string()))?;
         Ok(Agent {
             id: AgentId::from_text(self.id),
             name,
@@ -98,6 +106,7 @@ impl AgentRow {
             status,
             expires_at: self.expires_at.map(UnixTime),
             dpop_required: self.dpop_required,
+            assertion_audience,
             groups,
             roles,
             version: self.version,
@@ -110,8 +119,8 @@ impl AgentRow {
 macro_rules! select_agents {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, subject, owner, description, attributes, status, status_at, expires_at, dpop_required, version, \
-             created_at, updated_at FROM agents AS agent ",
+            "SELECT id, name, subject, owner, description, attributes, status, status_at, expires_at, dpop_required, \
+             assertion_audience, version, created_at, updated_at FROM agents AS agent ",
             $rest
         )
     };
@@ -131,11 +140,11 @@ macro_rules! select_among {
 }
 
 const INSERT: &str = "INSERT INTO agents (issuer_id, id, name, subject, owner, description, attributes, status, \
-     status_at, expires_at, dpop_required, version, created_at, updated_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING";
+     status_at, expires_at, dpop_required, assertion_audience, version, created_at, updated_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING";
 // A removed agent stays as it is.
 const UPDATE: &str = "UPDATE agents SET owner = $4, description = $5, attributes = $6, status = $7, status_at = $8, \
-     expires_at = $9, dpop_required = $10, version = $11, updated_at = $12 \
+     expires_at = $9, dpop_required = $10, assertion_audience = $11, version = $12, updated_at = $13 \
      WHERE issuer_id = $1 AND id = $2 AND version = $3 AND status <> 'removed'";
 const TOUCH: &str =
     "UPDATE agents SET version = $3, updated_at = $4 WHERE issuer_id = $1 AND id = $2";
@@ -241,6 +250,7 @@ impl Tx {
                 .bind(agent.status.since().map(|at| at.0))
                 .bind(agent.expires_at.map(|at| at.0))
                 .bind(agent.dpop_required)
+                .bind(agent.assertion_audience.map(AssertionAudience::as_str))
                 .bind(agent.version)
                 .bind(agent.created_at.0)
                 .bind(agent.updated_at.0)
@@ -277,6 +287,7 @@ impl Tx {
                 .bind(agent.status.since().map(|at| at.0))
                 .bind(agent.expires_at.map(|at| at.0))
                 .bind(agent.dpop_required)
+                .bind(agent.assertion_audience.map(AssertionAudience::as_str))
                 .bind(agent.version)
                 .bind(agent.updated_at.0)
         )?;

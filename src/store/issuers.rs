@@ -4,6 +4,7 @@ use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
 use crate::domain::agent::SubjectTemplate;
+use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::GENESIS;
 use crate::domain::id::IssuerId;
 use crate::domain::settings::IssuerSettings;
@@ -59,6 +60,7 @@ struct IssuerRow {
     default_lifetime: i64,
     max_lifetime: i64,
     default_algorithm: String,
+    assertion_audience: String,
     version: i64,
 }
 
@@ -75,6 +77,10 @@ impl IssuerRow {
                     self.slug
                 ))
             })?;
+        let assertion_audience =
+            AssertionAudience::parse(&self.assertion_audience).map_err(|invalid| {
+                StoreError::corrupt(format!("the settings of issuer {}: {invalid}", self.slug))
+            })?;
         Ok(IssuerSettings {
             id: IssuerId::from_text(self.id),
             slug: self.slug,
@@ -83,6 +89,7 @@ impl IssuerRow {
             default_lifetime: self.default_lifetime,
             max_lifetime: self.max_lifetime,
             default_algorithm,
+            assertion_audience,
             version: self.version,
         })
     }
@@ -91,21 +98,23 @@ impl IssuerRow {
 macro_rules! select_issuers {
     ($rest:literal) => {
         concat!(
-            "SELECT id, slug, url, subject_template, default_lifetime, max_lifetime, default_algorithm, version FROM issuers ",
+            "SELECT id, slug, url, subject_template, default_lifetime, max_lifetime, default_algorithm, \
+             assertion_audience, version FROM issuers ",
             $rest
         )
     };
 }
 
 const INSERT: &str = "INSERT INTO issuers (id, slug, url, subject_template, default_lifetime, max_lifetime, \
-     default_algorithm, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) \
+     default_algorithm, assertion_audience, version, created_at, updated_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) \
      ON CONFLICT DO NOTHING";
 const INSERT_HEAD: &str = "INSERT INTO audit_head (issuer_id, seq, hash, registry_version, policy_version) VALUES ($1, 0, $2, 0, 0)";
 const BY_SLUG: &str = select_issuers!("WHERE slug = $1");
 const ALL: &str = select_issuers!("ORDER BY slug");
 // Issuers do not share a lock: of two that take one URL at the same moment, the constraint refuses one.
 const UPDATE: &str = "UPDATE issuers SET url = $3, subject_template = $4, default_lifetime = $5, max_lifetime = $6, \
-     default_algorithm = $7, version = $8, updated_at = $9 WHERE id = $1 AND slug = $2 \
+     default_algorithm = $7, assertion_audience = $8, version = $9, updated_at = $10 WHERE id = $1 AND slug = $2 \
      AND NOT EXISTS (SELECT 1 FROM issuers AS other WHERE other.url = $3 AND other.id <> $1)";
 const NOT_BEFORE: &str = "SELECT assertions_not_before FROM issuers WHERE id = $1";
 const SET_NOT_BEFORE: &str =
@@ -172,6 +181,7 @@ impl Tx {
                 .bind(settings.default_lifetime)
                 .bind(settings.max_lifetime)
                 .bind(settings.default_algorithm.as_str())
+                .bind(settings.assertion_audience.as_str())
                 .bind(settings.version)
                 .bind(now.0)
         )?;
@@ -230,6 +240,7 @@ impl Tx {
                 .bind(settings.default_lifetime)
                 .bind(settings.max_lifetime)
                 .bind(settings.default_algorithm.as_str())
+                .bind(settings.assertion_audience.as_str())
                 .bind(settings.version)
                 .bind(now.0)
         )?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use firman::domain::agent::{Agent, AgentStatus, Subject};
+use firman::domain::assertion_audience::AssertionAudience;
 use firman::domain::id::{AgentId, GroupId, RoleId};
 use firman::store::{AgentFilter, Among, HeldBy, Store, StoreError};
 
@@ -276,6 +277,7 @@ pub(crate) async fn an_agent_reads_back_whole(store: &Store) {
     ]);
     mailer.status = AgentStatus::Suspended { at: NOW.plus(5) };
     mailer.expires_at = Some(NOW.plus(60));
+    mailer.assertion_audience = Some(AssertionAudience::IssuerOrTokenEndpoint);
     mailer.version = i64::MAX;
     mailer.updated_at = NOW.plus(1);
     assert!(tx.insert_agent(&home(), &mailer).await.unwrap());
@@ -321,6 +323,7 @@ pub(crate) async fn an_agent_changes_all_but_its_name_and_subject(store: &Store)
     mailer.attributes = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
     mailer.status = AgentStatus::Suspended { at: NOW };
     mailer.expires_at = Some(NOW);
+    mailer.assertion_audience = Some(AssertionAudience::IssuerAsString);
     mailer.version = i64::MAX;
     assert!(tx.insert_agent(&home(), &mailer).await.unwrap());
     tx.commit().await.unwrap();
@@ -331,6 +334,7 @@ pub(crate) async fn an_agent_changes_all_but_its_name_and_subject(store: &Store)
     changed.attributes = BTreeMap::new();
     changed.status = AgentStatus::Active;
     changed.expires_at = None;
+    changed.assertion_audience = None;
     changed.name = name("not-to-be-changed");
     changed.subject = Subject::from_stored("not-to-be-changed".to_owned());
     let mut tx = write(store).await;

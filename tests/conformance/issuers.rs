@@ -1,6 +1,7 @@
 //! Issuers, their settings and their head rows.
 
 use firman::domain::agent::SubjectTemplate;
+use firman::domain::assertion_audience::AssertionAudience;
 use firman::domain::audit::GENESIS;
 use firman::domain::id::IssuerId;
 use firman::jose::algorithm::SigningAlgorithm;
@@ -61,6 +62,7 @@ pub(crate) async fn settings_change_but_never_take_the_url_of_another(store: &St
     changed.default_lifetime = 60;
     changed.max_lifetime = 43_200;
     changed.default_algorithm = SigningAlgorithm::Rs256;
+    changed.assertion_audience = AssertionAudience::IssuerOrTokenEndpoint;
     changed.version = 7;
     assert!(tx.update_issuer(&changed, NOW).await.unwrap());
     tx.commit().await.unwrap();

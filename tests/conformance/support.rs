@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use firman::domain::agent::{Agent, AgentStatus, Subject, SubjectTemplate};
+use firman::domain::assertion_audience::AssertionAudience;
 use firman::domain::audit::{AuditDraft, AuditEvent};
 use firman::domain::credential::{Credential, CredentialKind};
 use firman::domain::group::Group;
@@ -106,6 +107,7 @@ pub(crate) fn settings(slug: &str) -> IssuerSettings {
         default_lifetime: 900,
         max_lifetime: 3600,
         default_algorithm: SigningAlgorithm::Es256,
+        assertion_audience: AssertionAudience::Issuer,
         version: 0,
     }
 }
@@ -125,6 +127,7 @@ pub(crate) fn agent(agent_name: &str) -> Agent {
         status: AgentStatus::Active,
         expires_at: None,
         dpop_required: false,
+        assertion_audience: None,
         groups: Vec::new(),
         roles: Vec::new(),
         version: 1,

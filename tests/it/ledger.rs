@@ -431,10 +431,10 @@ async fn refusals_of_unproven_callers_are_counted_per_kind_and_become_entries_at
         })
         .collect();
     assert_snapshot!(shown.join("\n"), @r#"
-unknown "mailer" 127.0.0.1 {"count":7,"reason":"no live secret of this client matches"}
-unknown "nobody" 127.0.0.1 {"count":3,"reason":"no such client"}
-unknown "" 127.0.0.1 {"count":1,"reason":"the assertion is not a well-formed compact JWS of ours"}
-"#);
+    unknown "nobody" 127.0.0.1 {"count":3,"reason":"no such client"}
+    unknown "" 127.0.0.1 {"count":1,"reason":"the header of the token is not base64url: the text is cut short"}
+    unknown "mailer" 127.0.0.1 {"count":7,"reason":"the secret is not one of this issuer: it does not begin with `fmn_`"}
+    "#);
     // Nothing new, nothing written.
     issuer.issuer().flush_refusals();
     by_basic(&issuer, "mailer", "wrong", &[]).await;

@@ -394,6 +394,11 @@ fn the_guide_to_registering_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_client_libraries_does_what_it_says() {
+    run("docs/guides/client-libraries.md", None);
+}
+
+#[test]
 fn the_guide_to_mcp_does_what_it_says() {
     run("docs/guides/mcp.md", None);
 }
@@ -488,6 +493,7 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
         "docs/guides/claude-agent.md",
         "docs/guides/claude-code.md",
         "docs/guides/claude.md",
+        "docs/guides/client-libraries.md",
         "docs/guides/delegation.md",
         "docs/guides/dpop.md",
         "docs/guides/integration-tests.md",

@@ -14,9 +14,9 @@ pub(super) fn from_basic(
     headers: &HeaderMap,
     form: &Form,
 ) -> Result<PresentedCredential, OAuthError> {
-    let malformed = || {
+    let malformed = |fault: &'static str| {
         OAuthError::invalid_client()
-            .because("the Authorization header is not Basic with a client id and a secret")
+            .because(fault)
             .challenging(true)
     };
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -29,15 +29,23 @@ pub(super) fn from_basic(
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
-        .ok_or_else(malformed)?;
+        .ok_or_else(|| malformed("the Authorization header is not a scheme and a value"))?;
     if !scheme.eq_ignore_ascii_case("Basic") {
-        return Err(malformed());
+        return Err(malformed(
+            "the scheme of the Authorization header is not Basic",
+        ));
     }
-    let pair = STANDARD.decode(encoded.trim()).map_err(|_| malformed())?;
-    let colon = pair.iter().position(|&b| b == b':').ok_or_else(malformed)?;
+    let pair = STANDARD
+        .decode(encoded.trim())
+        .map_err(|_| malformed("the value of the Authorization header is not base64"))?;
+    let colon = pair.iter().position(|&b| b == b':').ok_or_else(|| {
+        malformed("the value of the Authorization header has no colon after the client id")
+    })?;
     let (client_id, secret) = (&pair[..colon], &pair[colon + 1..]);
     let (Some(client_id), Some(secret)) = (decode(client_id), decode(secret)) else {
-        return Err(malformed());
+        return Err(malformed(
+            "client id and secret of the Authorization header are not form-encoded UTF-8",
+        ));
     };
     if form
         .get("client_id")

@@ -37,7 +37,7 @@ async fn an_agent_is_registered_and_shown_whole() {
     });
     let agent = json!({
         "id": "…", "name": "team-a.mailer", "subject": "agent:team-a.mailer", "owner": "team-a", "description": "sends mail",
-        "attributes": { "team": "a" }, "status": "active", "status_since": null, "expires_at": START + 3600, "dpop_required": false,
+        "attributes": { "team": "a" }, "status": "active", "status_since": null, "expires_at": START + 3600, "dpop_required": false, "assertion_audience": null,
         "groups": ["ops"], "roles": ["reader"],
         "effective_roles": [{ "role": "reader", "group": null }, { "role": "reader", "group": "ops" }],
         "credentials": [credential], "last_token_at": null,

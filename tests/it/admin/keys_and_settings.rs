@@ -101,7 +101,7 @@ async fn the_settings_are_shown_and_edited_within_their_limits() {
         without_ids(shown.json()),
         json!({
             "id": "…", "slug": "default", "url": url, "subject_template": "agent:{name}", "default_lifetime": 900, "max_lifetime": 3600,
-            "default_algorithm": "ES256", "version": "…", "token_endpoint": format!("{url}/oauth2/token"),
+            "default_algorithm": "ES256", "assertion_audience": "issuer", "version": "…", "token_endpoint": format!("{url}/oauth2/token"),
             "jwks_uri": format!("{url}/oauth2/jwks"), "discovery": format!("{url}/.well-known/openid-configuration")
         })
     );

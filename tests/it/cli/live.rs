@@ -1297,6 +1297,7 @@ fn a_registered_agent_is_one_json_object_on_stdout() {
     assert_snapshot!(live.created("agent add mailer --owner ops --group ops --secret"), @r#"
     {
       "agent": {
+        "assertion_audience": null,
         "attributes": {},
         "created_at": [SECONDS],
         "credentials": [
@@ -1396,6 +1397,7 @@ fn a_shown_agent_is_one_json_object_on_stdout() {
     live.json("agent add mailer --owner ops --generate-key mailer.pem");
     assert_snapshot!(live.created("agent show mailer"), @r#"
     {
+      "assertion_audience": null,
       "attributes": {},
       "created_at": [SECONDS],
       "credentials": [
@@ -1492,20 +1494,164 @@ fn the_last_owner_is_listed_and_cannot_be_revoked() {
 }
 
 #[test]
+fn the_policy_for_the_audience_of_assertions_is_one_of_three() {
+    let live = Live::start();
+    assert_snapshot!(live.run("issuer edit --assertion-audience any"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: invalid value 'any' for '--assertion-audience <POLICY>'
+      [possible values: issuer-as-string, issuer, issuer-or-token-endpoint]
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(live.run("agent add legacy --owner ops --assertion-audience inherit"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: invalid value 'inherit' for '--assertion-audience <POLICY>'
+      [possible values: issuer-as-string, issuer, issuer-or-token-endpoint]
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(live.run("issuer edit --assertion-audience issuer-as-string"), @r"
+    exit code 0
+    ----- stdout
+    url                 [ISSUER]
+    slug                default
+    subjects            agent:{name}
+    default lifetime    900 s
+    max lifetime        3600 s
+    default algorithm   ES256
+    assertion audience  issuer-as-string
+    token endpoint      [ISSUER]/oauth2/token
+    key set             [ISSUER]/oauth2/jwks
+    discovery           [ISSUER]/.well-known/openid-configuration
+    ----- stderr
+    ");
+}
+
+#[test]
+fn an_agents_policy_for_the_audience_of_assertions_is_set_shown_and_warned_about() {
+    let live = Live::start();
+    assert_snapshot!(live.run("agent add legacy --owner ops --assertion-audience issuer-or-token-endpoint"), @r"
+    exit code 0
+    ----- stdout
+    name       legacy
+    subject    agent:legacy
+    owner      ops
+    client_id  legacy
+    ----- stderr
+    warning: assertions for the token endpoint can be replayed. A server that names this token endpoint in its metadata gets assertions from clients that trust it, and this issuer accepts them (draft-ietf-oauth-rfc7523bis).
+    hint: use this setting for clients that cannot be changed; the page client-libraries has the line that sets the audience in each library
+    Next: firman credential add legacy --generate-key legacy.pem
+    ");
+    assert_snapshot!(live.run("agent edit legacy --assertion-audience issuer"), @r"
+    exit code 0
+    ----- stdout
+    name                legacy
+    subject             agent:legacy
+    status              active
+    owner               ops
+    assertion audience  issuer
+    created             [TIME]
+    id                  [ID]
+    ----- stderr
+    ");
+    assert_snapshot!(live.run("agent edit legacy --assertion-audience inherit"), @r"
+    exit code 0
+    ----- stdout
+    name     legacy
+    subject  agent:legacy
+    status   active
+    owner    ops
+    created  [TIME]
+    id       [ID]
+    ----- stderr
+    ");
+    // Whoever reads JSON is warned too.
+    let warned =
+        live.run("issuer edit --assertion-audience issuer-or-token-endpoint --output json");
+    assert!(
+        warned.contains("\"assertion_audience\": \"issuer-or-token-endpoint\""),
+        "{warned}"
+    );
+    assert!(
+        warned.contains("warning: assertions for the token endpoint can be replayed"),
+        "{warned}"
+    );
+}
+
+#[test]
+fn a_key_gets_the_kid_that_was_asked_for() {
+    let live = Live::with_mail();
+    assert_snapshot!(live.run("agent add mailer --owner ops --role reader --kid one"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: --kid names a public key; add --public-key FILE or --generate-key FILE
+    ");
+    assert_snapshot!(live.run("agent add mailer --owner ops --role reader --secret --kid one"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: --kid names a public key; add --public-key FILE or --generate-key FILE
+    ");
+    assert_snapshot!(live.run("agent add mailer --owner ops --role reader --generate-key mailer.pem --kid one"), @r"
+    exit code 0
+    ----- stdout
+    name       mailer
+    subject    agent:mailer
+    owner      ops
+    roles      reader
+    client_id  mailer
+    kid        one
+    ----- stderr
+    The private key is in mailer.pem and nowhere else; give it to the agent alone.
+    Next: firman token get --issuer [ISSUER] --client-id mailer --key mailer.pem
+    ");
+    assert_snapshot!(live.run("credential add mailer --generate-key second.pem --kid one"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the `kid` one names another key of this agent (credential [ID]); choose another `kid`, or revoke that credential first
+    ");
+    assert!(!live.site.path("second.pem").exists());
+    assert_snapshot!(live.run("credential add mailer --generate-key second.pem --kid two"), @r"
+    exit code 0
+    ----- stdout
+    client_id   mailer
+    credential  [ID]
+    kind        public_key
+    kid         two
+    status      live
+    ----- stderr
+    The private key is in second.pem and nowhere else; give it to the agent alone.
+    Next: firman token get --issuer [ISSUER] --client-id mailer --key second.pem
+    ");
+    // The key file does not know the name, and the thumbprint does as well.
+    let issuer = live.issuer();
+    live.json(&format!(
+        "token get --issuer {issuer} --client-id mailer --key second.pem"
+    ));
+}
+
+#[test]
 fn the_issuers_settings_are_shown() {
     let live = Live::start();
     assert_snapshot!(live.run("issuer show"), @r"
     exit code 0
     ----- stdout
-    url                [ISSUER]
-    slug               default
-    subjects           agent:{name}
-    default lifetime   900 s
-    max lifetime       3600 s
-    default algorithm  ES256
-    token endpoint     [ISSUER]/oauth2/token
-    key set            [ISSUER]/oauth2/jwks
-    discovery          [ISSUER]/.well-known/openid-configuration
+    url                 [ISSUER]
+    slug                default
+    subjects            agent:{name}
+    default lifetime    900 s
+    max lifetime        3600 s
+    default algorithm   ES256
+    assertion audience  issuer
+    token endpoint      [ISSUER]/oauth2/token
+    key set             [ISSUER]/oauth2/jwks
+    discovery           [ISSUER]/.well-known/openid-configuration
     ----- stderr
     ");
 }

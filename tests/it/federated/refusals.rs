@@ -181,6 +181,42 @@ async fn whoever_cannot_sign_for_a_trusted_issuer_is_told_nothing() {
         assert_eq!(refusal(&answer), REFUSED, "{case}");
     }
     assert_tokens_issued(&issuer, 0).await;
+    assert_snapshot!(reasons(&issuer, 8).await, @r#"
+    "" {"count":1,"reason":"`iss` of the assertion is missing"}
+    "" {"count":1,"reason":"no key of the token's issuer verifies it: `github`, `alg` ES256, `kid` `f_ZFPp0YAqjqxTXuerjX3YIwoBDgueJDadHZlvUH4O4`"}
+    "" {"count":1,"reason":"the token's issuer is not trusted: `iss` is `https://issuer.evil.example`"}
+    "" {"count":1,"reason":"the token's issuer is not trusted: `iss` is `https://token.actions.githubusercontent.com/`"}
+    "deployer" {"count":1,"reason":"`iss` of the assertion is missing"}
+    "deployer" {"count":1,"reason":"no key of the token's issuer verifies it: `github`, `alg` ES256, `kid` `f_ZFPp0YAqjqxTXuerjX3YIwoBDgueJDadHZlvUH4O4`"}
+    "deployer" {"count":1,"reason":"the token's issuer is not trusted: `iss` is `https://issuer.evil.example`"}
+    "deployer" {"count":1,"reason":"the token's issuer is not trusted: `iss` is `https://token.actions.githubusercontent.com/`"}
+    "#);
+}
+
+#[tokio::test]
+async fn the_operator_sees_what_a_client_with_a_good_token_was_told() {
+    let issuer = github_issuer().await;
+    let mut answers = Answers::default();
+    let other = json!({ "aud": "https://other.example" });
+    refused(&issuer, &mut answers, "audience", other).await;
+    let other = json!({ "repository": "octo-org/other", "sub": "repo:octo-org/other:x" });
+    refused(&issuer, &mut answers, "repository", other).await;
+    assert_snapshot!(reasons(&issuer, 2).await, @r#"
+    "" {"count":1,"reason":"aud must be ISSUER and nothing else"}
+    "repo:octo-org/other:x" {"count":1,"reason":"no agent has a live federated credential that matches the token of the trusted issuer 'github' about repo:octo-org/other:x"}
+    "#);
+}
+
+/// The reasons of refusals in the audit, with what they are about.
+async fn reasons(issuer: &TestIssuer, count: usize) -> String {
+    issuer.issuer().flush_refusals();
+    let entries = audited_in_time(issuer, "client.refused", count).await;
+    let mut reasons: Vec<String> = entries
+        .iter()
+        .map(|entry| format!("{:?} {}", entry.draft.target, entry.draft.detail))
+        .collect();
+    reasons.sort();
+    reasons.join("\n").replace(&issuer.url, "ISSUER")
 }
 
 #[tokio::test]

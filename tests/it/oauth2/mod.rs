@@ -12,11 +12,14 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod assertion_audience;
+mod assertion_kid;
 mod assertion_signature;
 mod authorization_endpoint;
 mod client_assertion;
 mod client_secret;
 mod key_registration;
+mod refusal_reasons;
 mod replay;
 mod replicas;
 mod scope;

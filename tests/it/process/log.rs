@@ -18,6 +18,27 @@ fn no_secret_reaches_the_log_on_postgresql() {
     keeps_secrets(site, vec!["hunter2-database".to_owned()]);
 }
 
+#[test]
+fn the_log_holds_the_reason_that_a_client_before_its_signature_does_not_see() {
+    let server = Site::new().with("FIRMAN_ISSUER_URL", ISSUER).start();
+    server.register_mailer();
+    let key = TestKey::Es256.signing_key();
+    let header = json!({"alg": "ES256", "crit": ["exp"]}).to_string();
+    let claims =
+        json!({"iss": MAILER, "sub": MAILER, "aud": ISSUER, "jti": "1", "exp": unix_now() + 60});
+    let critical = key
+        .sign_parts(header.as_bytes(), claims.to_string().as_bytes())
+        .unwrap();
+    let reply = server.token(&assertion_form(&critical)).unwrap();
+    assert_eq!(
+        (reply.status, reply.json()["error_description"].as_str()),
+        (401, Some("client authentication failed"))
+    );
+    let log = server.stop().stderr;
+    let reason = r#""reason":"the header member `crit` is not supported; leave it out""#;
+    assert!(log.contains(reason), "{log}");
+}
+
 fn keeps_secrets(site: Site, mut secrets: Vec<String>) {
     let kek = base64url(&[0x5a; 32]);
     let site = site

@@ -112,7 +112,7 @@ async fn tx_007_a_token_of_an_issuer_that_is_not_trusted_for_subjects_is_refused
     another key: 400 {"error":"invalid_request","error_description":"subject_token: no key of the token's issuer verifies it"}
     another key under its kid: 400 {"error":"invalid_request","error_description":"subject_token: no key of the token's issuer verifies it"}
     another key and a jku: 400 {"error":"invalid_request","error_description":"subject_token: no key of the token's issuer verifies it"}
-    crit: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a well-formed compact JWS of at most 8 KiB"}
+    crit: 400 {"error":"invalid_request","error_description":"subject_token: the header member `crit` is not supported; leave it out"}
     "#);
 }
 

@@ -300,13 +300,13 @@ async fn tx_024_an_oversized_or_deeply_nested_subject_token_is_refused_at_once()
     assert_snapshot!(answers, @r#"
     1 MB: 413 {"error":"content_too_large","error_description":"the request body may have at most 65536 bytes"}
     200 kB of act: 413 {"error":"content_too_large","error_description":"the request body may have at most 65536 bytes"}
-    40 kB: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a well-formed compact JWS of at most 8 KiB"}
-    40 kB of act: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a well-formed compact JWS of at most 8 KiB"}
-    6 kB of act: 400 {"error":"invalid_request","error_description":"subject_token: the token holds no JSON object"}
-    17 levels: 400 {"error":"invalid_request","error_description":"subject_token: the token holds no JSON object"}
-    no token: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a well-formed compact JWS of at most 8 KiB"}
-    dots: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a well-formed compact JWS of at most 8 KiB"}
-    odd characters: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a well-formed compact JWS of at most 8 KiB"}
+    40 kB: 400 {"error":"invalid_request","error_description":"subject_token: the token is longer than 8192 bytes"}
+    40 kB of act: 400 {"error":"invalid_request","error_description":"subject_token: the token is longer than 8192 bytes"}
+    6 kB of act: 400 {"error":"invalid_request","error_description":"subject_token: the payload of the token is nested deeper than 16 levels"}
+    17 levels: 400 {"error":"invalid_request","error_description":"subject_token: the payload of the token is nested deeper than 16 levels"}
+    no token: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a compact JWS: it must have three parts joined by dots"}
+    dots: 400 {"error":"invalid_request","error_description":"subject_token: the header of the token is not valid JSON"}
+    odd characters: 400 {"error":"invalid_request","error_description":"subject_token: the header of the token is not base64url: only A-Z a-z 0-9 - _ are allowed, without padding or white space"}
     "#);
 }
 

@@ -324,7 +324,7 @@ async fn an_actor_token_that_is_not_the_clients_own_is_refused() {
     a delegated one: 400 {"error":"invalid_request","error_description":"actor_token: an actor token must not be a delegated one, with act"}
     a revoked one: 400 {"error":"invalid_request","error_description":"actor_token: it was revoked"}
     a bound one without proof: 400 {"error":"invalid_request","error_description":"actor_token: it is bound to a key (cnf.jkt); send a DPoP proof made with that key"}
-    no token: 400 {"error":"invalid_request","error_description":"actor_token: the token is not a well-formed compact JWS of at most 8 KiB"}
+    no token: 400 {"error":"invalid_request","error_description":"actor_token: the token is not a compact JWS: it must have three parts joined by dots"}
     one of an issuer that is trusted for subjects only: 400 {"error":"invalid_request","error_description":"actor_token: the token's issuer is not trusted for this"}
     one that no credential of the agent matches: 400 {"error":"invalid_request","error_description":"actor_token: no live federated credential of the client that client_id names matches the token of the trusted issuer 'actors' about planner"}
     a delegated one from outside: 400 {"error":"invalid_request","error_description":"actor_token: an actor token must not be a delegated one: leave out act"}

@@ -98,8 +98,8 @@ async fn tx_006_a_subject_token_that_is_expired_or_not_signed_by_us_is_refused()
     assert_snapshot!(answers, @r#"
     another signature: 400 {"error":"invalid_request","error_description":"subject_token: the signature is not valid"}
     no signature: 400 {"error":"invalid_request","error_description":"subject_token: the signature is not valid"}
-    alg none: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a well-formed compact JWS of at most 8 KiB"}
-    alg none with a signature: 400 {"error":"invalid_request","error_description":"subject_token: the token is not a well-formed compact JWS of at most 8 KiB"}
+    alg none: 400 {"error":"invalid_request","error_description":"subject_token: the header member `alg` must be ES256, ES384, RS256, PS256 or EdDSA"}
+    alg none with a signature: 400 {"error":"invalid_request","error_description":"subject_token: the header member `alg` must be ES256, ES384, RS256, PS256 or EdDSA"}
     an unknown kid: 400 {"error":"invalid_request","error_description":"subject_token: it names no key that this issuer publishes"}
     our kid and another key: 400 {"error":"invalid_request","error_description":"subject_token: the signature is not valid"}
     another typ: 400 {"error":"invalid_request","error_description":"subject_token: its typ is neither at+jwt nor JWT"}

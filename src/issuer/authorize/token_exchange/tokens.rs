@@ -321,10 +321,18 @@ fn confirmation(claims: &Map<String, Value>) -> Result<Option<&str>, String> {
 
 fn external_fault(what: &str, error: ExternalTokenError, facts: Value) -> ExchangeError {
     match error {
-        ExternalTokenError::Unproven(reason) => ExchangeError::Refused {
-            error: AuthorizationError::InvalidRequest(format!("{what}: {reason}")),
-            facts,
-        },
+        ExternalTokenError::Unproven { told, exact } => {
+            let mut facts = facts;
+            if exact != told
+                && let Value::Object(facts) = &mut facts
+            {
+                facts.insert("cause".to_owned(), exact.into());
+            }
+            ExchangeError::Refused {
+                error: AuthorizationError::InvalidRequest(format!("{what}: {told}")),
+                facts,
+            }
+        }
         ExternalTokenError::Fault(problem) => ExchangeError::Refused {
             error: AuthorizationError::InvalidRequest(format!("{what}: {problem}")),
             facts,

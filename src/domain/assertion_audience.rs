@@ -1,0 +1,197 @@
+//! What the `aud` of a client assertion must be (RFC 7523 §3 item 3): a policy of the issuer, which an agent
+//! can replace by its own.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Invalid;
+use crate::jose::jwt::Audience;
+
+/// Which audiences of a client assertion are accepted. An array of several is never: each server that it names
+/// can present the assertion to the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AssertionAudience {
+    /// The issuer as a string, never in an array (FAPI 2.0 Security Profile §5.3.2.1).
+    IssuerAsString,
+    /// The issuer, as a string or in an array of one, which says the same (RFC 7519 §4.1.3).
+    #[default]
+    Issuer,
+    /// As [`AssertionAudience::Issuer`], or the URL of the token endpoint, which older client libraries write. A
+    /// server that names this endpoint in its metadata can collect such assertions and replay them here
+    /// (draft-ietf-oauth-rfc7523bis).
+    IssuerOrTokenEndpoint,
+}
+
+/// Whom an assertion is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The issuer's URL.
+    pub issuer: &'a str,
+    /// Its token endpoint's URL.
+    pub token_endpoint: &'a str,
+    /// The agent's name, for the command that changes its policy.
+    pub agent: &'a str,
+}
+
+impl AssertionAudience {
+    /// Every policy, the strictest first.
+    pub const ALL: [Self; 3] = [
+        Self::IssuerAsString,
+        Self::Issuer,
+        Self::IssuerOrTokenEndpoint,
+    ];
+
+    /// The policy's name, on the wire and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IssuerAsString => "issuer-as-string",
+            Self::Issuer => "issuer",
+            Self::IssuerOrTokenEndpoint => "issuer-or-token-endpoint",
+        }
+    }
+
+    /// The policy of that name.
+    ///
+    /// # Errors
+    /// When no policy has it.
+    pub fn parse(name: &str) -> Result<Self, Invalid> {
+        Self::ALL
+            .into_iter()
+            .find(|policy| policy.as_str() == name)
+            .ok_or_else(|| {
+                Invalid::new(
+                    "assertion_audience",
+                    "must be `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`",
+                )
+            })
+    }
+
+    /// Checks the `aud` of an assertion whose signature verified.
+    ///
+    /// # Errors
+    /// The fault and its cure, as a sentence for the client. It repeats nothing of the assertion.
+    pub fn check(self, audience: Option<&Audience>, expected: Expected<'_>) -> Result<(), String> {
+        let (accepts_array, accepts_endpoint) = match self {
+            Self::IssuerAsString => (false, false),
+            Self::Issuer => (true, false),
+            Self::IssuerOrTokenEndpoint => (true, true),
+        };
+        let refused =
+            |fault: &str, cure: &str| Err(format!("{}{fault}{cure}", self.wants(expected)));
+        let Some(audience) = audience else {
+            return refused("; it is missing", "");
+        };
+        let (named, is_array) = match audience {
+            Audience::One(one) => (one.as_str(), false),
+            Audience::Many(many) => match many.as_slice() {
+                [one] => (one.as_str(), true),
+                several => {
+                    let fault = format!(" alone; it names {} audiences", several.len());
+                    return refused(&fault, "");
+                }
+            },
+        };
+        let (is_issuer, is_endpoint) = (named == expected.issuer, named == expected.token_endpoint);
+        let or_run = |policy: Self| {
+            format!(
+                ", or run: firman agent edit {} --assertion-audience {}",
+                expected.agent,
+                policy.as_str()
+            )
+        };
+        if is_endpoint && !accepts_endpoint {
+            let cure = "; set the client's audience to the issuer".to_owned();
+            let cure = cure + &or_run(Self::IssuerOrTokenEndpoint);
+            return refused(", not the token endpoint", &cure);
+        }
+        if !is_issuer && !is_endpoint {
+            return refused("; it names another audience", "");
+        }
+        if is_array && !accepts_array {
+            let cure = "; write a string".to_owned() + &or_run(Self::Issuer);
+            return refused(", not an array", &cure);
+        }
+        Ok(())
+    }
+
+    /// What it accepts.
+    fn wants(self, expected: Expected<'_>) -> String {
+        match self {
+            Self::IssuerAsString => format!("`aud` must be the string {}", expected.issuer),
+            Self::Issuer => format!("`aud` must be {}", expected.issuer),
+            Self::IssuerOrTokenEndpoint => format!(
+                "`aud` must be {} or {}",
+                expected.issuer, expected.token_endpoint
+            ),
+        }
+    }
+}
+
+impl fmt::Display for AssertionAudience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXPECTED: Expected<'static> = Expected {
+        issuer: "https://id.example",
+        token_endpoint: "https://id.example/oauth2/token",
+        agent: "mailer",
+    };
+
+    fn one(text: &str) -> Option<Audience> {
+        Some(Audience::One(text.to_owned()))
+    }
+
+    fn array(texts: &[&str]) -> Option<Audience> {
+        Some(Audience::Many(
+            texts.iter().map(|text| (*text).to_owned()).collect(),
+        ))
+    }
+
+    #[test]
+    fn each_policy_accepts_what_it_says_and_nothing_else() {
+        let Expected {
+            issuer,
+            token_endpoint,
+            ..
+        } = EXPECTED;
+        let cases = [
+            (None, [false; 3]),
+            (one("https://other.example"), [false; 3]),
+            (one(""), [false; 3]),
+            (one("https://id.example/"), [false; 3]),
+            (one("https://id.example/oauth2/token/"), [false; 3]),
+            (one("https://id.example/oauth2/introspect"), [false; 3]),
+            (array(&[issuer, token_endpoint]), [false; 3]),
+            (array(&[issuer, issuer]), [false; 3]),
+            (array(&["https://other.example"]), [false; 3]),
+            (one(issuer), [true; 3]),
+            (array(&[issuer]), [false, true, true]),
+            (one(token_endpoint), [false, false, true]),
+            (array(&[token_endpoint]), [false, false, true]),
+        ];
+        for (audience, accepted) in cases {
+            let checked = AssertionAudience::ALL
+                .map(|policy| policy.check(audience.as_ref(), EXPECTED).is_ok());
+            assert_eq!(checked, accepted, "{audience:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_policy_has_is_refused() {
+        for bad in ["", "Issuer", "token-endpoint", "issuer ", "any"] {
+            assert!(AssertionAudience::parse(bad).is_err(), "{bad:?}");
+        }
+        for policy in AssertionAudience::ALL {
+            assert_eq!(AssertionAudience::parse(policy.as_str()), Ok(policy));
+        }
+    }
+}

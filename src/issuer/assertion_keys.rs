@@ -1,0 +1,130 @@
+//! Which of an agent's keys verifies its assertion. `kid` is a hint (RFC 7515 §4.1.4): where it names a live key of
+//! the agent, that key alone is tried; else those that were registered without a name, and without a `kid` all. Exactly
+//! one must verify. When none does, the operator is told why, and the client nothing.
+
+use crate::domain::credential::{CREDENTIALS_MAX, Credential, CredentialKind};
+use crate::jose::compact::{JwsError, UnverifiedJws, VerifiedJws};
+use crate::jose::jwk::PublicJwk;
+use crate::ports::time::UnixTime;
+
+use super::refusals::fact;
+
+/// A public key and the credential that it belongs to.
+type Key<'c> = (&'c Credential, &'c PublicJwk);
+
+/// Verifies the signature of an assertion with the keys of the agent that it names.
+///
+/// # Errors
+/// Why no key counts, as a sentence for the operator.
+pub(super) fn verify_signature<'c>(
+    unverified: &UnverifiedJws<'_>,
+    credentials: &'c [Credential],
+    now: UnixTime,
+) -> Result<(&'c Credential, VerifiedJws), String> {
+    let live: Vec<Key<'c>> = public_keys(credentials)
+        .filter(|(credential, _)| credential.is_live(now))
+        .take(CREDENTIALS_MAX)
+        .collect();
+    let kid = unverified.unverified_kid();
+    if let Some((credential, jwk)) = kid.and_then(|kid| named(&live, kid)) {
+        return match unverified.verify_by_algorithm(jwk) {
+            Ok(verified) => Ok((credential, verified)),
+            Err(error) => Err(why_not(unverified, (credential, jwk), &error)),
+        };
+    }
+    let tried: Vec<Key<'c>> = live
+        .iter()
+        .copied()
+        .filter(|(_, jwk)| kid.is_none() || is_nameless(jwk))
+        .collect();
+    let mut verified = tried.iter().filter_map(|(credential, jwk)| {
+        let verified = unverified.verify_by_algorithm(jwk).ok()?;
+        Some((*credential, verified))
+    });
+    match (verified.next(), verified.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(_)) => Err(
+            "several live keys of the client verify the signature; `kid` names none of them"
+                .to_owned(),
+        ),
+        (None, _) => {
+            let over = kid.and_then(|kid| {
+                let keys: Vec<Key<'c>> = public_keys(credentials).collect();
+                named(&keys, kid)
+            });
+            Err(why_none(unverified, (&live, &tried), over))
+        }
+    }
+}
+
+fn public_keys(credentials: &[Credential]) -> impl Iterator<Item = Key<'_>> {
+    credentials
+        .iter()
+        .filter_map(|credential| match &credential.kind {
+            CredentialKind::PublicKey { jwk } => Some((credential, &**jwk)),
+            CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => None,
+        })
+}
+
+/// The key of that name. A key answers to the `kid` that it was registered with and to its RFC 7638 thumbprint;
+/// the newest first, because a revoked one may have had the same.
+fn named<'c>(keys: &[Key<'c>], kid: &str) -> Option<Key<'c>> {
+    let newest = || keys.iter().rev().copied();
+    newest()
+        .find(|(_, jwk)| jwk.kid() == Some(kid))
+        .or_else(|| newest().find(|(_, jwk)| jwk.thumbprint() == kid))
+}
+
+/// Whether a key was registered without a `kid`, or under the one that firman makes: its client may call it
+/// otherwise.
+fn is_nameless(jwk: &PublicJwk) -> bool {
+    jwk.kid().is_none_or(|kid| kid == jwk.thumbprint())
+}
+
+fn why_not(unverified: &UnverifiedJws<'_>, (credential, jwk): Key<'_>, error: &JwsError) -> String {
+    let id = &credential.id;
+    if *error == JwsError::OtherKey {
+        let algorithms: Vec<&str> = jwk.algorithms().iter().map(|one| one.as_str()).collect();
+        return format!(
+            "`alg` is {} and the key that `kid` names (credential {id}) is for {}",
+            unverified.unverified_alg(),
+            algorithms.join(" and ")
+        );
+    }
+    format!("the signature is not of the key that `kid` names (credential {id})")
+}
+
+/// `over`: the key that `kid` names and that is not live.
+fn why_none(
+    unverified: &UnverifiedJws<'_>,
+    (live, tried): (&[Key<'_>], &[Key<'_>]),
+    over: Option<Key<'_>>,
+) -> String {
+    let algorithm = unverified.unverified_alg();
+    let fitting = |keys: &[Key<'_>]| {
+        let fits = |(_, jwk): &&Key<'_>| jwk.algorithms().contains(&algorithm);
+        keys.iter().filter(fits).count()
+    };
+    let fault = match (live.len(), fitting(live), fitting(tried)) {
+        (0, _, _) => "the client has no live public key".to_owned(),
+        (_, 0, _) => format!("`alg` is {algorithm} and no live key of the client is for it"),
+        (_, _, 0) => "each live key of the client was registered under another `kid`".to_owned(),
+        (_, _, 1) => format!("the client's live {algorithm} key does not verify the signature"),
+        (_, _, keys) => {
+            format!("none of the client's {keys} live {algorithm} keys verifies the signature")
+        }
+    };
+    match (over, unverified.unverified_kid()) {
+        (Some((credential, _)), _) => {
+            let state = if credential.revoked_at.is_some() {
+                "revoked"
+            } else {
+                "not live"
+            };
+            let id = &credential.id;
+            format!("{fault}; `kid` names the credential {id}, which is {state}")
+        }
+        (None, Some(kid)) => format!("{fault}; `kid` is {}", fact(kid)),
+        (None, None) => fault,
+    }
+}

@@ -1,0 +1,4 @@
+package firman;
+
+/** A token, or what a refusal says. */
+record Answer(String token, String refusal) {}
