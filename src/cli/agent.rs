@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::client::{Page, Query};
-use super::credential::{self, Proof, ProofArgs};
+use super::credential::{self, Proof, ProofArgs, SinkArgs};
 use super::delegation;
 use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
 use super::error::CliError;
@@ -95,6 +95,8 @@ pub(super) struct AddArgs {
     dpop_required: bool,
     #[command(flatten)]
     proof: ProofArgs,
+    #[command(flatten)]
+    sink: SinkArgs,
 }
 
 #[derive(Debug, Args)]
@@ -244,7 +246,8 @@ pub(super) fn removed(name: &str, session: &mut Session<'_>) -> Result<(), CliEr
 async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let admin = session.admin()?;
     let attributes = attributes(&args.attributes)?;
-    let mut proof = Proof::prepare(&args.proof)?;
+    credential::check_sink(&args.proof, &args.sink)?;
+    let mut proof = Proof::prepare(&args.proof, &args.sink, &args.name, &admin).await?;
     let mut body = Map::new();
     body.insert("name".to_owned(), json!(args.name));
     body.insert("owner".to_owned(), json!(args.owner));

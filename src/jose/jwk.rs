@@ -551,7 +551,7 @@ mod tests {
                 JwkError::WrongType("kty", "a string"),
             ),
             (b"{\"kty\":\"ec\"}".to_vec(), JwkError::KeyType),
-            (b"{\"keys\":[]}".to_vec(), JwkError::Missing("kty")),
+            (b"{\"keys\":[]}".to_vec(), JwkError::SetOf(0)),
         ] {
             assert_eq!(PublicJwk::parse(&text), Err(expected));
         }

@@ -30,6 +30,7 @@ mod trusted_issuers;
 pub use agents::{AgentAggregate, AgentFilter};
 pub use assertions::UsedAssertion;
 pub use audit::AuditFilter;
+pub use credentials::LiveCredentials;
 pub use delegations::DelegationNames;
 pub use engine::{Store, Tx};
 pub use error::StoreError;

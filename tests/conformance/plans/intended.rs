@@ -113,12 +113,20 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
         &["federated_credentials(issuer_id, agent_id)"],
     ),
     (
+        "credentials FEDERATED_PAGE",
+        &["agent(issuer_id, id)", "held(issuer_id, id)"],
+    ),
+    (
         "credentials OF_AGENT",
         &["credentials(issuer_id, agent_id)"],
     ),
     (
         "credentials OF_TRUSTED_ISSUER",
         &["federated_credentials(issuer_id, trusted_issuer_id)"],
+    ),
+    (
+        "credentials PAGE",
+        &["agent(issuer_id, id)", "held(issuer_id, id)"],
     ),
     ("credentials UPDATE", &["credentials(issuer_id, id)"]),
     (

@@ -106,6 +106,11 @@ impl Site {
         self.outcome(self.command(Path::new(program()), args))
     }
 
+    /// Runs another program that ends by itself.
+    pub(crate) fn run_program(&self, program: &str, args: &[impl AsRef<str>]) -> Outcome {
+        self.outcome(self.command(Path::new(program), args))
+    }
+
     fn outcome(&self, mut command: Command) -> Outcome {
         let mut child = Running(command.spawn().unwrap());
         let stdout = collect(child.0.stdout.take().unwrap());
