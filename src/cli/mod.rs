@@ -286,7 +286,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
         Command::Quickstart(args) => quickstart::run(args, session).await,
         Command::Serve(args) => serve::run(args, session).await,
         Command::Stop(args) => stop::run(args, session).await,
-        Command::Config(command) => config::run(&command, session),
+        Command::Config(command) => config::run(command, session).await,
         Command::Agent(command) => agent::run(command, session).await,
         Command::Credential(command) => credential::run(command, session).await,
         Command::Delegation(command) => delegation::run(command, session).await,

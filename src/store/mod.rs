@@ -20,6 +20,7 @@ mod issuers;
 mod key_consumers;
 mod keys;
 mod lineage;
+mod read_only;
 mod resources;
 mod roles;
 mod rows;
@@ -37,6 +38,7 @@ pub use error::StoreError;
 pub use issuers::Head;
 pub use keys::StoredKey;
 pub use lineage::{EndKind, EndMark, Exchanged, LineageRow, RevokedToken};
+pub use read_only::Found;
 pub use trusted_issuer_keys::FetchedKeys;
 
 /// A text from a caller as a key to look up: one with a NUL, which PostgreSQL refuses to compare,

@@ -235,6 +235,10 @@ pub(super) const WHOLE: &[(&str, &str)] = &[
         "keys MOVE",
         "compares with the other keys of the issuer, which are a few",
     ),
+    (
+        "read_only APPLIED",
+        "one row a migration, read by a check before a start",
+    ),
     ("resources LIVE", "the policy in memory holds all resources"),
     (
         "roles GRANTING",

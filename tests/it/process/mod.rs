@@ -7,6 +7,7 @@
 )]
 
 mod bad_start;
+mod config_check;
 mod crash;
 mod detach;
 mod exec;
