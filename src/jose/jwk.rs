@@ -138,7 +138,7 @@ impl PublicJwk {
         let members = value
             .as_object()
             .ok_or(JwkError::Json(JsonError::NotAnObject))?;
-        Self::from_members(sole_key(members)?)
+        Self::from_members(members)
     }
 
     pub(super) fn from_members(members: &Map<String, Value>) -> Result<Self, JwkError> {
