@@ -1,6 +1,10 @@
 //! The process: one store, one ledger, one sealing key, and the issuers they serve. Starts them from
 //! nothing or from what the database holds, keeps them, and ends them in order.
 
+mod check;
+
+pub use check::{StartCheck, check_start};
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

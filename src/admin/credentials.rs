@@ -7,7 +7,7 @@ use axum::extract::State;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::credential::{Credential, CredentialKind};
 use crate::domain::trusted_issuer::TokenMatch;
@@ -22,7 +22,7 @@ use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader};
 use super::json::{Json, OptionalJson};
 use super::openapi::Problems;
-use super::page::List;
+use super::page::{List, Params, after_id, limit};
 use super::path::Named;
 use super::problem::Problem;
 
@@ -348,6 +348,58 @@ pub(super) async fn list(
             .iter()
             .map(|credential| CredentialBody::of(credential, &issuer))
             .collect(),
+    )))
+}
+
+/// A credential with its agent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AgentCredential)]
+pub(super) struct AgentCredentialBody {
+    /// The agent's name.
+    agent: String,
+    #[serde(flatten)]
+    credential: CredentialBody,
+}
+
+/// The parameters of the list over all agents.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AllParams {
+    /// Only those that expire within so many seconds.
+    #[param(minimum = 0, maximum = 315_360_000)]
+    expires_within: Option<i64>,
+    /// Items of a page, 1 to 200; 50 unless said.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// The name of the list over all agents, in its cursors.
+const ALL: &str = "credentials";
+
+/// Lists the live credentials of all agents, the oldest first.
+#[utoipa::path(get, path = "/credentials", tag = "credentials", params(AllParams), security(("administrator_token" = [])),
+    responses((status = 200, body = List<AgentCredentialBody>), Problems))]
+pub(super) async fn all(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Params(params): Params<AllParams>,
+) -> Result<axum::Json<List<AgentCredentialBody>>, Problem> {
+    let after = after_id(ALL, params.cursor.as_deref())?;
+    let limit = limit(params.limit)?;
+    let page = issuer
+        .live_credentials(params.expires_within, after.as_deref(), limit)
+        .await?;
+    Ok(axum::Json(List::of(
+        ALL,
+        page,
+        |(_, credential)| credential.id.to_string(),
+        |(agent, credential)| AgentCredentialBody {
+            agent,
+            credential: CredentialBody::of(&credential, &issuer),
+        },
     )))
 }
 

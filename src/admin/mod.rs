@@ -68,6 +68,7 @@ fn table() -> OpenApiRouter<Arc<Issuer>> {
             claude_links::remove
         ))
         .routes(routes!(claude_links::list))
+        .routes(routes!(credentials::all))
         .routes(routes!(credentials::list, credentials::add))
         .routes(routes!(credentials::rotate))
         .routes(routes!(credentials::revoke))

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::client::{Page, Query};
-use super::credential::{self, Proof, ProofArgs};
+use super::credential::{self, Proof, ProofArgs, SinkArgs};
 use super::delegation;
 use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
 use super::error::CliError;
@@ -103,6 +103,8 @@ pub(super) struct AddArgs {
     /// The `kid` that the client writes into its assertions; the key's RFC 7638 thumbprint when left out
     #[arg(long, value_name = "KID")]
     kid: Option<String>,
+    #[command(flatten)]
+    sink: SinkArgs,
 }
 
 #[derive(Debug, Args)]
@@ -268,7 +270,8 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let admin = session.admin()?;
     let attributes = attributes(&args.attributes)?;
     let given = (all_of(&args.groups), all_of(&args.roles));
-    let mut proof = Proof::prepare(&args.proof)?;
+    credential::check_sink(&args.proof, &args.sink)?;
+    let mut proof = Proof::prepare(&args.proof, &args.sink, &args.name, &admin).await?;
     let mut credential = proof.to_members();
     match &mut credential {
         Some(members) => proof.name(members, args.kid.as_deref())?,

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::CliError;
-use super::{Globals, http, keyfile};
+use super::http::{self, Reach};
+use super::{Globals, keyfile};
 use crate::config::{Config, Overrides};
 use crate::ports::secret_file::{self, Readers, SecretFileError};
 
@@ -25,7 +26,7 @@ pub(super) struct AdminClient {
     token: SecretString,
     /// Where the token was found, for whom it is refused.
     token_source: String,
-    insecure_http: bool,
+    reach: Reach,
 }
 
 impl AdminClient {
@@ -37,19 +38,25 @@ impl AdminClient {
     ) -> Result<Self, CliError> {
         let config = load_config(globals, environment)?;
         let base = find_url(globals, &config)?;
-        http::check_transport(&base, globals.insecure_http)?;
+        let reach = globals.reach(environment)?;
+        reach.check_transport(&base)?;
         Ok(Self {
-            http: http::client(&base)?,
+            http: reach.client(&base)?,
             base,
             token: find_token(&config)?,
             token_source: token_source(&config),
-            insecure_http: globals.insecure_http,
+            reach,
         })
     }
 
     /// Whether `--insecure-http` was given, for hints.
     pub(super) fn is_insecure_http(&self) -> bool {
-        self.insecure_http
+        self.reach.insecure_http
+    }
+
+    /// How the issuer is reached.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// `GET`.
@@ -188,6 +195,15 @@ impl AdminClient {
             .ok()
             .and_then(|issuer| issuer["url"].as_str().map(str::to_owned));
         url.unwrap_or_else(|| "ISSUER_URL".to_owned())
+    }
+
+    /// The issuer's URL, where a placeholder would be of no use.
+    pub(super) async fn known_issuer_url(&self) -> Result<String, CliError> {
+        let answer = self.get(&["issuer"], &Query::default()).await?;
+        answer["url"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| CliError::failed("http", "the admin API does not tell the issuer's URL"))
     }
 
     async fn call(

@@ -1,31 +1,30 @@
 //! `firman credential`: how an agent proves itself. A client secret is shown once and never again; a
 //! private key is made here, on the caller's machine, and never sent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
-use super::client::{AdminClient, Query};
+use super::bundle;
+use super::client::{AdminClient, Page, Query};
 use super::duration::parse_duration;
 use super::error::CliError;
-use super::keyfile::{self, KeyFile};
+use super::keyfile::{self, KeyFile, NewFile};
 use super::platform::{Here, Workload, WorkloadArgs, snippet};
-use super::print::{Table, date, items, shell_word, text};
+use super::print::{Table, date, date_and_distance, items, shell_word, text};
 use super::trusted_issuer::pairs;
-use super::{Session, parse_id, parse_name, parse_pair};
+use super::{Listing, Session, parse_id, parse_name, parse_pair};
 use crate::jose::PublicJwk;
+use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Give an agent another credential
     Add(Box<AddArgs>),
-    /// List an agent's credentials
-    List {
-        /// The agent's name
-        #[arg(value_name = "AGENT", value_parser = parse_name)]
-        agent: String,
-    },
+    /// List an agent's credentials, or the live ones of all agents, oldest first
+    List(ListArgs),
     /// Replace a credential; the old one works on for the overlap
     Rotate(RotateArgs),
     /// Withdraw a credential at once
@@ -37,6 +36,18 @@ pub(super) enum Command {
         #[arg(value_name = "ID", value_parser = parse_id)]
         id: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// The agent's name; all agents when left out
+    #[arg(value_name = "AGENT", value_parser = parse_name)]
+    agent: Option<String>,
+    /// Only those that expire within this time (24h, 30d)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "agent")]
+    expires_within: Option<u64>,
+    #[command(flatten)]
+    page: Page,
 }
 
 /// What the agent will prove itself with.
@@ -54,8 +65,19 @@ pub(super) struct ProofArgs {
     pub(super) generate_key: Option<PathBuf>,
 }
 
+/// Where a new secret or key goes, besides a key file of its own.
+#[derive(Debug, Default, Args)]
+pub(super) struct SinkArgs {
+    /// Write the client secret into this new file (mode 0600) instead of showing it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["public_key", "generate_key", "bundle"])]
+    secret_out: Option<PathBuf>,
+    /// Write issuer, name and credential into this new file (mode 0600), for `firman token get --bundle`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["public_key", "generate_key"])]
+    bundle: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("how").args(["secret", "public_key", "generate_key", "federated"]).required(true))]
+#[command(group = ArgGroup::new("how").args(["secret", "public_key", "generate_key", "bundle", "federated"]).required(true).multiple(true))]
 pub(super) struct AddArgs {
     /// The agent's name
     #[arg(value_name = "AGENT", value_parser = parse_name)]
@@ -65,6 +87,8 @@ pub(super) struct AddArgs {
     /// The `kid` that the client writes into its assertions; the key's RFC 7638 thumbprint when left out
     #[arg(long, value_name = "KID")]
     kid: Option<String>,
+    #[command(flatten)]
+    sink: SinkArgs,
     #[command(flatten)]
     federation: FederationArgs,
     /// How long it is good for (90s, 15m, 24h, 7d); for ever when left out
@@ -77,9 +101,9 @@ pub(super) struct RotateArgs {
     /// The agent's name
     #[arg(value_name = "AGENT", value_parser = parse_name)]
     agent: String,
-    /// The id of the credential to replace
+    /// The id of the credential to replace; may be left out when one only is live
     #[arg(value_name = "ID", value_parser = parse_id)]
-    id: String,
+    id: Option<String>,
     /// How long the old one works on; 0 ends it at once
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "24h")]
     overlap: u64,
@@ -92,6 +116,8 @@ pub(super) struct RotateArgs {
     /// The `kid` of the new key, another than the old one's
     #[arg(long, value_name = "KID")]
     kid: Option<String>,
+    #[command(flatten)]
+    sink: SinkArgs,
     /// How long the new one is good for (24h, 90d); for ever when left out, whatever the old one had
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<u64>,
@@ -102,7 +128,7 @@ pub(super) struct RotateArgs {
 #[command(next_help_heading = "Tokens of a trusted issuer")]
 pub(super) struct FederationArgs {
     /// Take tokens of this trusted issuer
-    #[arg(long, value_name = "TRUSTED-ISSUER", value_parser = parse_name)]
+    #[arg(long, value_name = "TRUSTED-ISSUER", value_parser = parse_name, conflicts_with_all = ["proof", "secret_out", "bundle"])]
     federated: Option<String>,
     /// About exactly this subject
     #[arg(
@@ -169,18 +195,84 @@ pub(super) enum Proof {
     /// None was asked for.
     None,
     /// The issuer is to make a secret.
-    Secret,
+    Secret(SecretSink),
     /// Somebody's public key.
     Public(PublicJwk),
-    /// A key pair of our making.
+    /// A key pair of our making, in a key file.
     Generated(KeyFile),
+    /// A key pair of our making, in an agent bundle.
+    Bundled(KeyFile),
+}
+
+/// Where the issuer's secret goes.
+pub(super) enum SecretSink {
+    /// To the one who asked.
+    Shown,
+    /// Into a file of its own.
+    File(NewFile),
+    /// Into an agent bundle, with the issuer's URL.
+    Bundle(NewFile, String),
+}
+
+impl SecretSink {
+    /// Keeps the secret of `answer`, and puts in its place where it is.
+    fn keep(&mut self, answer: &mut Value) -> Result<(), CliError> {
+        let client_id = text(answer, "client_id");
+        let (file, member, issuer) = match self {
+            Self::Shown => return Ok(()),
+            Self::File(file) => (file, "secret_out", None),
+            Self::Bundle(file, issuer) => (file, "bundle", Some(issuer.as_str())),
+        };
+        let Some(answer) = answer.as_object_mut() else {
+            return Ok(());
+        };
+        let secret = match answer.remove("client_secret") {
+            Some(Value::String(secret)) => Zeroizing::new(secret),
+            Some(_) | None => {
+                return Err(CliError::failed(
+                    "http",
+                    "the answer holds no client secret",
+                ));
+            }
+        };
+        let content = match issuer {
+            Some(issuer) => bundle::with_secret(issuer, &client_id, &secret),
+            None => Zeroizing::new(format!("{}\n", *secret)),
+        };
+        let id = text(&answer["credential"], "id");
+        file.write(&content).map_err(|error| {
+            error.and(&format!(
+                "The credential {id} was made and its secret is lost: firman credential revoke {client_id} {id}"
+            ))
+        })?;
+        file.keep();
+        answer.insert(member.to_owned(), json!(file.path().display().to_string()));
+        Ok(())
+    }
 }
 
 impl Proof {
-    /// Reads or makes the key that the options name.
-    pub(super) fn prepare(args: &ProofArgs) -> Result<Self, CliError> {
+    /// Reads or makes the key that the options name, for the agent `client_id`.
+    pub(super) async fn prepare(
+        args: &ProofArgs,
+        sink: &SinkArgs,
+        client_id: &str,
+        admin: &AdminClient,
+    ) -> Result<Self, CliError> {
+        if let Some(path) = &sink.bundle {
+            let issuer = admin.known_issuer_url().await?;
+            if args.secret {
+                let file = NewFile::create(path)?;
+                return Ok(Self::Secret(SecretSink::Bundle(file, issuer)));
+            }
+            let made = KeyFile::with(path, |key| bundle::with_key(&issuer, client_id, key));
+            return made.map(Self::Bundled);
+        }
+        if let Some(path) = &sink.secret_out {
+            return NewFile::create(path).map(|file| Self::Secret(SecretSink::File(file)));
+        }
         if args.secret {
-            return Ok(Self::Secret);
+            return Ok(Self::Secret(SecretSink::Shown));
         }
         Ok(match (&args.public_key, &args.generate_key) {
             (Some(path), _) => Self::Public(keyfile::read_public(path)?),
@@ -197,10 +289,10 @@ impl Proof {
     ) -> Result<(), CliError> {
         let Some(kid) = kid else { return Ok(()) };
         match self {
-            Self::None | Self::Secret => Err(CliError::usage(
+            Self::None | Self::Secret(_) => Err(CliError::usage(
                 "--kid names a public key; add --public-key FILE or --generate-key FILE",
             )),
-            Self::Public(_) | Self::Generated(_) => {
+            Self::Public(_) | Self::Generated(_) | Self::Bundled(_) => {
                 body.insert("kid".to_owned(), json!(kid));
                 Ok(())
             }
@@ -211,9 +303,9 @@ impl Proof {
     pub(super) fn to_members(&self) -> Option<Map<String, Value>> {
         let value = match self {
             Self::None => return None,
-            Self::Secret => json!({ "kind": "client_secret" }),
+            Self::Secret(_) => json!({ "kind": "client_secret" }),
             Self::Public(key) => json!({ "kind": "public_key", "jwk": key.to_value() }),
-            Self::Generated(file) => {
+            Self::Generated(file) | Self::Bundled(file) => {
                 json!({ "kind": "public_key", "jwk": file.public().to_value() })
             }
         };
@@ -222,9 +314,9 @@ impl Proof {
 
     fn public_jwk(&self) -> Option<Value> {
         match self {
-            Self::None | Self::Secret => None,
+            Self::None | Self::Secret(_) => None,
             Self::Public(key) => Some(key.to_value()),
-            Self::Generated(file) => Some(file.public().to_value()),
+            Self::Generated(file) | Self::Bundled(file) => Some(file.public().to_value()),
         }
     }
 
@@ -237,8 +329,15 @@ impl Proof {
         body: Map<String, Value>,
     ) -> Result<Value, CliError> {
         let outcome = admin.post(path, Some(&Value::Object(body))).await;
-        let Self::Generated(file) = self else {
-            return outcome;
+        let (file, is_bundle) = match self {
+            Self::Secret(sink) => {
+                let mut answer = outcome?;
+                sink.keep(&mut answer)?;
+                return Ok(answer);
+            }
+            Self::None | Self::Public(_) => return outcome,
+            Self::Generated(file) => (file, false),
+            Self::Bundled(file) => (file, true),
         };
         match outcome {
             Err(error) if error.is_certain() => Err(error),
@@ -247,22 +346,62 @@ impl Proof {
                 let path = file.path().display();
                 Err(error.and(&format!("It is not known whether the key was registered; its private half stays in {path}")))
             }
-            Ok(answer) => {
+            Ok(mut answer) => {
                 file.keep();
+                if is_bundle && let Some(answer) = answer.as_object_mut() {
+                    let path = file.path().display().to_string();
+                    answer.insert("bundle".to_owned(), json!(path));
+                }
                 Ok(answer)
             }
         }
     }
 
-    /// The option of `firman token get` that uses this credential.
-    fn token_option(&self) -> String {
-        match self {
-            Self::None => String::new(),
-            Self::Secret => "--secret-file FILE".to_owned(),
-            Self::Public(_) => "--key FILE".to_owned(),
-            Self::Generated(file) => {
-                format!("--key {}", shell_word(&file.path().display().to_string()))
+    /// The options of `firman token get` that use this credential of `client_id` at `issuer`.
+    fn token_options(&self, issuer: &str, client_id: &str) -> String {
+        let word = |path: &Path| shell_word(&path.display().to_string());
+        let option = match self {
+            Self::Bundled(file) => return format!("--bundle {}", word(file.path())),
+            Self::Secret(SecretSink::Bundle(file, _)) => {
+                return format!("--bundle {}", word(file.path()));
             }
+            Self::None => String::new(),
+            Self::Secret(SecretSink::Shown) => "--secret-file FILE".to_owned(),
+            Self::Secret(SecretSink::File(file)) => format!("--secret-file {}", word(file.path())),
+            Self::Public(_) => "--key FILE".to_owned(),
+            Self::Generated(file) => format!("--key {}", word(file.path())),
+        };
+        format!(
+            "--issuer {} --client-id {client_id} {option}",
+            shell_word(issuer)
+        )
+    }
+
+    /// What to do with the new credential.
+    fn advice(&self) -> Option<String> {
+        let alone = "and nowhere else; give it to the agent alone.";
+        match self {
+            Self::None | Self::Public(_) => None,
+            Self::Secret(SecretSink::Shown) => Some(
+                "The client secret is shown once; store it now, where only the agent can read it."
+                    .to_owned(),
+            ),
+            Self::Secret(SecretSink::File(file)) => Some(format!(
+                "The client secret is in {} {alone}",
+                file.path().display()
+            )),
+            Self::Secret(SecretSink::Bundle(file, _)) => Some(format!(
+                "The agent bundle with its client secret is {} {alone}",
+                file.path().display()
+            )),
+            Self::Generated(file) => Some(format!(
+                "The private key is in {} {alone}",
+                file.path().display()
+            )),
+            Self::Bundled(file) => Some(format!(
+                "The agent bundle with its private key is {} {alone}",
+                file.path().display()
+            )),
         }
     }
 }
@@ -270,19 +409,7 @@ impl Proof {
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
         Command::Add(args) => add(*args, session).await,
-        Command::List { agent } => {
-            let answer = session
-                .admin()?
-                .get(&["agents", &agent, "credentials"], &Query::default())
-                .await?;
-            if session.printer.is_json() {
-                return session.printer.json(&answer);
-            }
-            let nothing = format!(
-                "{agent} has no credential. Next: firman credential add {agent} --generate-key {agent}.pem"
-            );
-            session.printer.table(&table(&answer, "items"), &nothing)
-        }
+        Command::List(args) => list(args, session).await,
         Command::Rotate(args) => rotate(args, session).await,
         Command::Revoke { agent, id } => {
             let answer = session
@@ -301,6 +428,61 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     }
 }
 
+async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let Some(agent) = args.agent else {
+        return list_all(args, session).await;
+    };
+    let answer = session
+        .admin()?
+        .get(&["agents", &agent, "credentials"], &Query::default())
+        .await?;
+    if session.printer.is_json() {
+        return session.printer.json(&answer);
+    }
+    let nothing = format!(
+        "{agent} has no credential. Next: firman credential add {agent} --generate-key {agent}.pem"
+    );
+    session.printer.table(&table(&answer, "items"), &nothing)
+}
+
+/// The live credentials of all agents.
+async fn list_all(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let now = session.now();
+    let listing = Listing {
+        path: &["credentials"],
+        filter: Query::default().with("expires_within", args.expires_within),
+        page: &args.page,
+        columns: &["AGENT", "ID", "KIND", "KID", "AGE", "EXPIRES"],
+        nothing: if args.expires_within.is_some() {
+            "No live credential expires within that time."
+        } else {
+            "No agent has a live credential."
+        },
+    };
+    let row = |credential: &Value| {
+        let created = credential["created_at"].as_i64().map(UnixTime);
+        vec![
+            text(credential, "agent"),
+            text(credential, "id"),
+            text(credential, "kind"),
+            text(credential, "kid"),
+            created.map_or_else(String::new, |created| age(now.since(created))),
+            date_and_distance(credential, "expires_at", now),
+        ]
+    };
+    session.list_pages(listing, row).await
+}
+
+/// How old something is, in the largest whole unit.
+fn age(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7_199 => format!("{} min", seconds / 60),
+        seconds @ 7_200..=172_799 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
 async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if let Some(trusted) = args.federation.federated.clone() {
         Proof::None.name(&mut Map::new(), args.kid.as_deref())?;
@@ -312,7 +494,8 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ));
     }
     let admin = session.admin()?;
-    let mut proof = Proof::prepare(&args.proof)?;
+    check_sink(&args.proof, &args.sink)?;
+    let mut proof = Proof::prepare(&args.proof, &args.sink, &args.agent, &admin).await?;
     let mut body = proof.to_members().unwrap_or_default();
     proof.name(&mut body, args.kid.as_deref())?;
     if let Some(seconds) = args.expires_in {
@@ -388,13 +571,90 @@ fn matched(credential: &Value) -> String {
     parts.join(", ")
 }
 
+/// Refuses a place for a secret when no secret is made.
+pub(super) fn check_sink(proof: &ProofArgs, sink: &SinkArgs) -> Result<(), CliError> {
+    if sink.secret_out.is_some() && !proof.secret {
+        return Err(CliError::usage("--secret-out needs --secret"));
+    }
+    Ok(())
+}
+
+/// The credential to replace: the one that was named, or the only live one of the kind that can be meant.
+async fn to_rotate(args: &RotateArgs, admin: &AdminClient) -> Result<(String, String), CliError> {
+    let path = ["agents", &args.agent, "credentials"];
+    let answer = admin.get(&path, &Query::default()).await?;
+    let has_key = args.public_key.is_some() || args.generate_key.is_some();
+    let all = items(&answer, "items");
+    if let Some(id) = &args.id {
+        let named = all.iter().find(|credential| text(credential, "id") == *id);
+        let kind = named.map(|credential| text(credential, "kind"));
+        return Ok((id.clone(), kind.unwrap_or_default()));
+    }
+    let fits = |credential: &&Value| {
+        let kind = text(credential, "kind");
+        text(credential, "status") == "live"
+            && match (has_key, args.sink.secret_out.is_some()) {
+                (true, _) => kind == "public_key",
+                (false, true) => kind == "client_secret",
+                (false, false) => kind == "public_key" || kind == "client_secret",
+            }
+    };
+    let live: Vec<&Value> = all.iter().filter(fits).collect();
+    match live.as_slice() {
+        [one] => Ok((text(one, "id"), text(one, "kind"))),
+        [] => Err(CliError::failed(
+            "not_found",
+            format!(
+                "{} has no live credential that can be rotated so",
+                args.agent
+            ),
+        )),
+        several => {
+            let mut detail = format!(
+                "{} has {} live credentials that can be rotated; name one of:",
+                args.agent,
+                several.len()
+            );
+            for credential in several {
+                let kid = text(credential, "kid");
+                let expires = date(credential, "expires_at");
+                detail.push_str(&format!(
+                    "\n  {}  {}{}  created {}{}",
+                    text(credential, "id"),
+                    text(credential, "kind"),
+                    if kid.is_empty() {
+                        kid
+                    } else {
+                        format!(" {kid}")
+                    },
+                    date(credential, "created_at"),
+                    if expires.is_empty() {
+                        expires
+                    } else {
+                        format!(", expires {expires}")
+                    },
+                ));
+            }
+            Err(CliError::failed("ambiguous", detail))
+        }
+    }
+}
+
 async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let admin = session.admin()?;
-    let mut proof = Proof::prepare(&ProofArgs {
-        secret: false,
+    let (id, kind) = to_rotate(&args, &admin).await?;
+    let has_key = args.public_key.is_some() || args.generate_key.is_some();
+    if args.sink.secret_out.is_some() && kind != "client_secret" {
+        return Err(CliError::usage(format!(
+            "--secret-out is for a client secret, and the credential {id} is not one"
+        )));
+    }
+    let new = ProofArgs {
+        secret: kind == "client_secret" && !has_key,
         public_key: args.public_key,
         generate_key: args.generate_key,
-    })?;
+    };
+    let mut proof = Proof::prepare(&new, &args.sink, &args.agent, &admin).await?;
     let mut body = Map::new();
     body.insert("overlap".to_owned(), args.overlap.into());
     if let Some(seconds) = args.expires_in {
@@ -404,12 +664,8 @@ async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliEr
         body.insert("jwk".to_owned(), jwk);
     }
     proof.name(&mut body, args.kid.as_deref())?;
-    let path = ["agents", &args.agent, "credentials", &args.id, "rotate"];
+    let path = ["agents", &args.agent, "credentials", &id, "rotate"];
     let answer = proof.register(&admin, &path, body).await?;
-    if matches!(proof, Proof::None) {
-        // Only a client secret rotates without a new key.
-        proof = Proof::Secret;
-    }
     print_new(&answer, &proof, &admin, session).await?;
     let fate = if args.overlap == 0 {
         "works no longer".to_owned()
@@ -419,7 +675,7 @@ async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliEr
     };
     session
         .printer
-        .hint(&format!("The old credential {} {fate}.", args.id));
+        .hint(&format!("The old credential {id} {fate}."));
     Ok(())
 }
 
@@ -450,32 +706,24 @@ pub(super) async fn hints(
     admin: &AdminClient,
     session: &mut Session<'_>,
 ) {
-    match proof {
-        Proof::None => {
-            session.printer.next(&format!(
-                "firman credential add {client_id} --generate-key {client_id}.pem"
-            ));
-            return;
-        }
-        Proof::Secret => session.printer.hint(
-            "The client secret is shown once; store it now, where only the agent can read it.",
-        ),
-        Proof::Public(_) => {}
-        Proof::Generated(file) => session.printer.hint(&format!(
-            "The private key is in {} and nowhere else; give it to the agent alone.",
-            file.path().display()
-        )),
+    if let Proof::None = proof {
+        session.printer.next(&format!(
+            "firman credential add {client_id} --generate-key {client_id}.pem"
+        ));
+        return;
+    }
+    if let Some(advice) = proof.advice() {
+        session.printer.hint(&advice);
     }
     let insecure = if admin.is_insecure_http() {
         " --insecure-http"
     } else {
         ""
     };
-    session.printer.next(&format!(
-        "firman token get --issuer {} --client-id {client_id} {}{insecure}",
-        shell_word(&admin.issuer_url().await),
-        proof.token_option()
-    ));
+    let options = proof.token_options(&admin.issuer_url().await, client_id);
+    session
+        .printer
+        .next(&format!("firman token get {options}{insecure}"));
 }
 
 /// The credentials in the array member `name`.

@@ -20,7 +20,7 @@ pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CliError> {
         .map_err(|()| CliError::usage("--url cannot be the URL of a server"))?
         .pop_if_empty()
         .push("healthz");
-    let request = http::client(&url)?.get(url.clone());
+    let request = session.reach()?.client(&url)?.get(url.clone());
     let answer = http::send(
         request,
         &format!("cannot reach firman at {url}: is `firman serve` running?"),

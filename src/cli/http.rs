@@ -31,6 +31,27 @@ impl Answer {
     }
 }
 
+/// How this command reaches the issuer: what it may send in clear text, and which authorities it trusts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reach {
+    /// Whether credentials may go over plain HTTP to another machine.
+    pub(super) insecure_http: bool,
+    /// The certificate authorities to trust instead of the system's.
+    pub(super) ca_cert_pem: Option<String>,
+}
+
+impl Reach {
+    /// A client for `url`.
+    pub(super) fn client(&self, url: &Url) -> Result<Client, CliError> {
+        client_trusting(url, self.ca_cert_pem.as_deref())
+    }
+
+    /// Refuses to send a credential in clear text to another machine, unless it was asked for.
+    pub(super) fn check_transport(&self, url: &Url) -> Result<(), CliError> {
+        check_transport(url, self.insecure_http)
+    }
+}
+
 /// A client for `url`. Certificates are loaded only for `https`, so that plain HTTP on loopback
 /// works where the system has none (a slim container).
 pub(super) fn client(url: &Url) -> Result<Client, CliError> {

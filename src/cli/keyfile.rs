@@ -128,22 +128,18 @@ fn key_error(path: &Path, problem: &str) -> CliError {
     CliError::failed("key", format!("{path}: {problem}"))
 }
 
-/// A private key file that was just made. Unless [`KeyFile::keep`] is called, dropping it removes
-/// the file again: a key that nobody registered would only wait to be mistaken for one that is.
-pub(super) struct KeyFile {
+/// A file for a secret or key, made new with mode 0600. Unless [`NewFile::keep`] is called, dropping it
+/// removes the file again: a credential that was not registered would only be mistaken for one that is.
+pub(super) struct NewFile {
     path: PathBuf,
-    public: PublicJwk,
+    file: fs::File,
     is_kept: bool,
 }
 
-impl KeyFile {
-    /// Makes an ES256 key and writes it to `path` as PKCS#8 PEM with mode 0600. An existing file,
-    /// whatever it is, stays as it is.
-    pub(super) fn generate(path: &Path) -> Result<Self, CliError> {
-        let failed = |problem: crate::jose::KeyError| CliError::failed("key", problem.to_string());
-        let key = SigningKey::generate(SigningAlgorithm::Es256).map_err(failed)?;
-        let pem = key.to_pkcs8_pem().map_err(failed)?;
-        let mut file = OpenOptions::new()
+impl NewFile {
+    /// Makes the file, empty. An existing one, whatever it is, stays as it is.
+    pub(super) fn create(path: &Path) -> Result<Self, CliError> {
+        let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
@@ -160,15 +156,68 @@ impl KeyFile {
                 }
                 CliError::file(path, "create", &error)
             })?;
-        let key_file = Self {
+        Ok(Self {
             path: path.to_owned(),
-            public: key.public_jwk().clone(),
+            file,
             is_kept: false,
-        };
-        file.write_all(pem.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(|error| CliError::file(path, "write", &error))?;
-        Ok(key_file)
+        })
+    }
+
+    /// Writes the content, once, to the disk.
+    pub(super) fn write(&mut self, content: &str) -> Result<(), CliError> {
+        self.file
+            .write_all(content.as_bytes())
+            .and_then(|()| self.file.sync_all())
+            .map_err(|error| CliError::file(&self.path, "write", &error))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is in it is registered: the file stays.
+    pub(super) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Nothing can be done about a failure here, and the error that led here matters more.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A private key that was just made, in a file of its own.
+pub(super) struct KeyFile {
+    file: NewFile,
+    public: PublicJwk,
+}
+
+impl KeyFile {
+    /// Makes an ES256 key and writes it to `path` as PKCS#8 PEM.
+    pub(super) fn generate(path: &Path) -> Result<Self, CliError> {
+        Self::with(path, |key| {
+            let pem = key.to_pkcs8_pem();
+            pem.map_err(|problem| CliError::failed("key", problem.to_string()))
+        })
+    }
+
+    /// Makes an ES256 key and writes to `path` what `content` makes of it.
+    pub(super) fn with(
+        path: &Path,
+        content: impl FnOnce(&SigningKey) -> Result<Zeroizing<String>, CliError>,
+    ) -> Result<Self, CliError> {
+        let key = SigningKey::generate(SigningAlgorithm::Es256)
+            .map_err(|problem| CliError::failed("key", problem.to_string()))?;
+        let content = content(&key)?;
+        let mut file = NewFile::create(path)?;
+        file.write(&content)?;
+        let public = key.public_jwk().clone();
+        Ok(Self { file, public })
     }
 
     /// The public half.
@@ -178,21 +227,12 @@ impl KeyFile {
 
     /// Where the private half is.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// The key is registered: the file stays.
     pub(super) fn keep(&mut self) {
-        self.is_kept = true;
-    }
-}
-
-impl Drop for KeyFile {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            // Nothing can be done about a failure here, and the error that led here matters more.
-            let _ = fs::remove_file(&self.path);
-        }
+        self.file.keep();
     }
 }
 

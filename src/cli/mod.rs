@@ -8,6 +8,7 @@
 mod administrator;
 mod agent;
 mod audit;
+mod bundle;
 mod claude;
 mod client;
 mod completions;
@@ -44,7 +45,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -53,8 +54,10 @@ use serde_json::Value;
 
 use self::client::{AdminClient, Extent, Page, Query};
 use self::error::CliError;
+use self::http::Reach;
 use self::print::{Format, Printer, Table};
 use self::typed::Typed;
+use crate::config::CA_CERT;
 use crate::domain::name::Name;
 use crate::ports::time::{Clock, SystemClock, UnixTime};
 
@@ -99,6 +102,9 @@ struct Globals {
     /// Send credentials over plain HTTP to another machine
     #[arg(long, global = true)]
     insecure_http: bool,
+    /// Trust the certificate authorities in this PEM file alone for HTTPS to the issuer [env: FIRMAN_CA_CERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
 }
 
 impl Globals {
@@ -110,7 +116,18 @@ impl Globals {
             url: None,
             config: None,
             insecure_http: false,
+            ca_cert: None,
         }
+    }
+
+    /// How the issuer is reached.
+    fn reach(&self, environment: &BTreeMap<String, String>) -> Result<Reach, CliError> {
+        let named = environment.get(CA_CERT).filter(|path| !path.is_empty());
+        let path = self.ca_cert.as_deref().or(named.map(Path::new));
+        Ok(Reach {
+            insecure_http: self.insecure_http,
+            ca_cert_pem: path.map(keyfile::read_ca_cert).transpose()?,
+        })
     }
 }
 
@@ -190,6 +207,11 @@ impl Session<'_> {
     /// The admin API of the issuer that options, environment and files point to.
     fn admin(&self) -> Result<AdminClient, CliError> {
         AdminClient::find(self.globals, self.environment)
+    }
+
+    /// How the issuer is reached.
+    fn reach(&self) -> Result<Reach, CliError> {
+        self.globals.reach(self.environment)
     }
 
     /// The present second.
@@ -385,7 +407,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<(), Cli
         Command::Quickstart(args) => quickstart::run(args, session).await,
         Command::Serve(args) => serve::run(args, session).await,
         Command::Stop(args) => stop::run(args, session).await,
-        Command::Config(command) => config::run(&command, session),
+        Command::Config(command) => config::run(command, session).await,
         Command::Agent(command) => agent::run(command, session).await,
         Command::Credential(command) => credential::run(command, session).await,
         Command::Delegation(command) => delegation::run(command, session).await,
@@ -523,7 +545,21 @@ fn nothing_to_change() -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+
+    #[test]
+    fn every_command_takes_certificate_authorities() {
+        fn check(command: &clap::Command) {
+            let takes = command.get_arguments().any(|arg| arg.get_id() == "ca_cert");
+            assert!(takes, "{}", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&command);
+    }
 
     #[test]
     fn what_would_change_a_path_is_no_name_and_no_id() {
@@ -578,9 +614,11 @@ mod tests {
             "firman resource edit api --allow-delegation --no-allow-delegation",
             "firman credential rotate mailer a/b",
             "firman agent show ..",
-            "firman token get --issuer https://x --client-id a",
+            "firman token get --bundle b --client-id a",
+            "firman token get --bundle b --key k.pem",
+            "firman credential list a --expires-within 1h",
+            "firman credential add a --public-key k --secret-out s",
             "firman token get --issuer https://x --client-id a --key k.pem --watch",
-            "firman exec --agent a -- true",
             "firman exec --agent a --key k.pem",
             "firman exec --agent a --key k.pem --secret-file s -- true",
             "firman exec --agent a --key k.pem --rule svac_x -- true",

@@ -81,7 +81,7 @@ async fn publish(
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
     let base = public_base(args.base.as_deref(), issuer)?;
-    let published = Published::of(issuer, args.from.as_deref()).await?;
+    let published = Published::of(issuer, args.from.as_deref(), &session.reach()?).await?;
     let document = with_jwks_uri(&published.metadata, &base);
     // The key set first: a discovery document never points to what is not there yet.
     let files = [
@@ -202,8 +202,8 @@ async fn check(
     from: Option<&str>,
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
-    let live = Published::of(issuer, from).await?;
-    let published = Published::at(copy).await?;
+    let live = Published::of(issuer, from, &session.reach()?).await?;
+    let published = Published::at(copy, &session.reach()?).await?;
     let comparison = compare(&live, &published);
     let is_current = comparison.problems.is_empty();
     if session.printer.is_json() {

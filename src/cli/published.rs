@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::CliError;
-use super::http;
+use super::http::{self, Reach};
 use crate::jose::{PublicJwk, PublicJwkSet, SkippedKey};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -24,8 +24,12 @@ pub(super) struct Published {
 impl Published {
     /// What `issuer` publishes, found at `from` when its own URL cannot be reached from here. The
     /// document must be its own (§4.3).
-    pub(super) async fn of(issuer: &str, from: Option<&str>) -> Result<Self, CliError> {
-        let (url, metadata, content_type) = document(from.unwrap_or(issuer)).await?;
+    pub(super) async fn of(
+        issuer: &str,
+        from: Option<&str>,
+        reach: &Reach,
+    ) -> Result<Self, CliError> {
+        let (url, metadata, content_type) = document(from.unwrap_or(issuer), reach).await?;
         let stated = member(&metadata, "issuer");
         if stated != issuer {
             return Err(CliError::failed(
@@ -40,23 +44,24 @@ impl Published {
             (Some(from), Some(path)) => format!("{}{path}", from.trim_end_matches('/')),
             (Some(_) | None, _) => jwks_uri.to_owned(),
         };
-        Self::with_keys(metadata, content_type, &jwks_uri).await
+        Self::with_keys(metadata, content_type, &jwks_uri, reach).await
     }
 
     /// What is published at `base`, whoever it is of.
-    pub(super) async fn at(base: &str) -> Result<Self, CliError> {
-        let (_, metadata, content_type) = document(base).await?;
+    pub(super) async fn at(base: &str, reach: &Reach) -> Result<Self, CliError> {
+        let (_, metadata, content_type) = document(base, reach).await?;
         let jwks_uri = member(&metadata, "jwks_uri").to_owned();
-        Self::with_keys(metadata, content_type, &jwks_uri).await
+        Self::with_keys(metadata, content_type, &jwks_uri, reach).await
     }
 
     async fn with_keys(
         metadata: Map<String, Value>,
         content_type: Option<String>,
         jwks_uri: &str,
+        reach: &Reach,
     ) -> Result<Self, CliError> {
         let jwks_uri = http::parse_url(jwks_uri, "the document's jwks_uri")?;
-        let key_set = get(&jwks_uri).await?;
+        let key_set = get(&jwks_uri, reach).await?;
         let keys = PublicJwkSet::parse_published(&key_set.body)
             .map_err(|problem| CliError::failed("jwks", format!("{jwks_uri}: {problem}")))?;
         Ok(Self {
@@ -96,11 +101,14 @@ impl Published {
 }
 
 /// The discovery document below `base`, with where it was found and what it was served as.
-async fn document(base: &str) -> Result<(Url, Map<String, Value>, Option<String>), CliError> {
+async fn document(
+    base: &str,
+    reach: &Reach,
+) -> Result<(Url, Map<String, Value>, Option<String>), CliError> {
     http::parse_url(base, "the address")?;
     let url = format!("{}{DISCOVERY}", base.trim_end_matches('/'));
     let url = http::parse_url(&url, "the address")?;
-    let answer = get(&url).await?;
+    let answer = get(&url, reach).await?;
     let metadata = serde_json::from_slice(&answer.body)
         .map_err(|_| CliError::failed("discovery", format!("{url} is not a JSON object")))?;
     Ok((url, metadata, answer.content_type))
@@ -111,8 +119,8 @@ fn member<'m>(metadata: &'m Map<String, Value>, name: &str) -> &'m str {
     value.unwrap_or_default()
 }
 
-async fn get(url: &Url) -> Result<http::Answer, CliError> {
-    let request = http::client(url)?.get(url.clone());
+async fn get(url: &Url, reach: &Reach) -> Result<http::Answer, CliError> {
+    let request = reach.client(url)?.get(url.clone());
     let unreachable = format!("cannot reach {url} from here");
     let answer = http::send(request, &unreachable).await?;
     if answer.status == 200 {

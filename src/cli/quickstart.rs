@@ -26,7 +26,6 @@ use crate::issuer::resources::NewResource;
 use crate::issuer::roles::{NewGrant, NewRole};
 use crate::issuer::{Caller, Issuer, IssuerError};
 use crate::jose::{PublicJwk, SigningKey};
-use crate::ports::time::UnixTime;
 
 /// The agent, its role and its key file are called this.
 const AGENT: &str = "quickstart";
@@ -54,7 +53,7 @@ pub(super) async fn run(args: QuickstartArgs, session: &mut Session<'_>) -> Resu
     let process = &running.process;
     let key_file = config.data_dir().join(format!("{AGENT}.pem"));
     let issuer = Arc::clone(process.host().issuer());
-    let proof = prove(&issuer, &key_file, session.now()).await;
+    let proof = prove(&issuer, &key_file, session).await;
     let shown = proof.and_then(|proof| {
         let report = Report {
             issuer: issuer.url(),
@@ -83,15 +82,16 @@ struct ProvenToken {
 async fn prove(
     issuer: &Arc<Issuer>,
     key_file: &Path,
-    now: UnixTime,
+    session: &Session<'_>,
 ) -> Result<ProvenToken, CliError> {
     let refused = |error: IssuerError| CliError::failed("quickstart", error.to_string());
+    let (reach, now) = (&session.reach()?, session.now());
     let audience = register_resource(issuer).await.map_err(refused)?;
     register_role(issuer).await.map_err(refused)?;
     let key = register_agent(issuer, key_file).await?;
 
     // As the agent: over HTTP, knowing the issuer's URL, its own name and its key.
-    let discovered = token::Issuer::discover(issuer.url(), false)
+    let discovered = token::Issuer::discover(issuer.url(), reach)
         .await
         .map_err(|error| not_at_its_url(error, issuer.url()))?;
     let request = GetArgs::for_resource(issuer.url(), ClientArgs::default(), &audience);
@@ -106,7 +106,7 @@ async fn prove(
         .ok_or_else(|| CliError::failed("quickstart", "the token endpoint gave no access token"))?;
 
     // As the relying party: over HTTP, knowing the issuer's URL and its own name.
-    let stranger = token::Issuer::discover(issuer.url(), false).await?;
+    let stranger = token::Issuer::discover(issuer.url(), reach).await?;
     let token = SecretString::from(token);
     let (header, claims) = token::verify(&token, &stranger, &audience, now).await?;
     let proven = ProvenToken {

@@ -319,7 +319,7 @@ fn options(config: &Config, public: SocketAddr) -> Result<(HostOptions, HttpFetc
     ))
 }
 
-fn host_options(config: &Config, issuer_url: String) -> Result<HostOptions, CliError> {
+pub(super) fn host_options(config: &Config, issuer_url: String) -> Result<HostOptions, CliError> {
     let default_algorithm = SigningAlgorithm::parse(config.default_algorithm())
         .ok_or_else(|| CliError::failed("config", "tokens.default_algorithm is not known"))?;
     let kek = match config.kek() {

@@ -150,6 +150,31 @@ const OTHERS: [&str; 16] = [
     "ANTHROPIC_ADMIN_TOKEN_FILE",
 ];
 
+/// The file with the certificate authorities that commands trust for HTTPS to the issuer.
+pub const CA_CERT: &str = "FIRMAN_CA_CERT";
+/// The issuer that an agent asks for a token.
+pub const AGENT_ISSUER: &str = "FIRMAN_AGENT_ISSUER";
+/// The agent's name.
+pub const AGENT_CLIENT_ID: &str = "FIRMAN_AGENT_CLIENT_ID";
+/// The file with the agent's private key.
+pub const AGENT_KEY_FILE: &str = "FIRMAN_AGENT_KEY_FILE";
+/// The file with the agent's client secret.
+pub const AGENT_SECRET_FILE: &str = "FIRMAN_AGENT_SECRET_FILE";
+/// The file with the token that the agent's platform gives it.
+pub const AGENT_ASSERTION_FILE: &str = "FIRMAN_AGENT_ASSERTION_FILE";
+/// The file with all of these.
+pub const AGENT_BUNDLE: &str = "FIRMAN_AGENT_BUNDLE";
+/// The variables that only commands of agents and relying parties read: none of them is a setting.
+const OF_COMMANDS: [&str; 7] = [
+    CA_CERT,
+    AGENT_ISSUER,
+    AGENT_CLIENT_ID,
+    AGENT_KEY_FILE,
+    AGENT_SECRET_FILE,
+    AGENT_ASSERTION_FILE,
+    AGENT_BUNDLE,
+];
+
 /// Every variable of the environment whose name begins with `FIRMAN_`, and a few of others that are listed
 /// here: the one place that reads it.
 #[must_use]

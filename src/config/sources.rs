@@ -67,6 +67,7 @@ pub(super) fn from_environment(
                 add(&mut found, *setting, Given { text, origin })?;
             }
             None if variable == CONFIG_VARIABLE => {}
+            None if super::OF_COMMANDS.contains(&variable.as_str()) => {}
             None => refuse_misspelt(variable, &known)?,
         }
     }
@@ -279,7 +280,8 @@ fn refuse_misspelt(
     variable: &str,
     known: &BTreeMap<String, (Setting, bool)>,
 ) -> Result<(), ConfigError> {
-    let hint = match nearest(variable, known.keys().map(String::as_str)) {
+    let names = known.keys().map(String::as_str).chain(super::OF_COMMANDS);
+    let hint = match nearest(variable, names) {
         Some(name) => format!("Did you mean {name}?"),
         None if variable.contains("__") => {
             "Settings are named FIRMAN_SECTION__KEY; unset this one.".to_owned()

@@ -1,5 +1,12 @@
 use super::*;
 
+/// Writes a file that its owner alone may read.
+fn private(path: &Path, content: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// Loads a file with this text (none if empty), these variables and these flags. Paths of the temporary
 /// directory are shortened to the file's name.
 fn load(file: &str, variables: &[(&str, &str)], flags: &Overrides) -> Result<Config, String> {
@@ -7,8 +14,8 @@ fn load(file: &str, variables: &[(&str, &str)], flags: &Overrides) -> Result<Con
     let prefix = format!("{}/", directory.path().display());
     let path = directory.path().join("firman.toml");
     std::fs::write(&path, file).unwrap();
-    std::fs::write(directory.path().join("secret"), "from a file\r\n").unwrap();
-    std::fs::write(directory.path().join("blank"), "\n").unwrap();
+    private(&directory.path().join("secret"), "from a file\r\n");
+    private(&directory.path().join("blank"), "\n");
     let environment = variables
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.replace("DIR/", &prefix)))
@@ -495,7 +502,7 @@ fn the_token_for_claude_comes_from_its_variable_or_its_file_but_not_from_both() 
 
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("token");
-    std::fs::write(&file, "from-file\n").unwrap();
+    private(&file, "from-file\n");
     let file = file.to_str().unwrap();
     let token = |variables: &[(&str, &str)]| {
         let variables = variables.iter();

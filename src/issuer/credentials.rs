@@ -17,10 +17,12 @@ use crate::domain::trusted_issuer::TokenMatch;
 use crate::jose::jwk::PublicJwk;
 use crate::ports::time::UnixTime;
 use crate::relying_party::cel::check_condition;
+use crate::store::LiveCredentials;
 
 use super::agents::{EXPIRES_IN_MAX_SECONDS, check_expires_in, target};
 use super::change::{Change, Touches};
 use super::directory::known_name;
+use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
 
 /// How long a replaced credential stays good when nobody says otherwise, in seconds: a day, so that
@@ -123,6 +125,39 @@ impl Issuer {
             .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
         tx.rollback().await?;
         Ok(aggregate.credentials)
+    }
+
+    /// A page of the live credentials of all agents, oldest first; with `expires_within`, only those that expire
+    /// within so many seconds.
+    ///
+    /// # Errors
+    /// [`IssuerError::Invalid`] for a time out of range.
+    pub async fn live_credentials(
+        &self,
+        expires_within: Option<i64>,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Page<(String, Credential)>, IssuerError> {
+        let now = self.ports.clock.now();
+        let expires_by = match expires_within {
+            None => None,
+            Some(seconds) if (0..=EXPIRES_IN_MAX_SECONDS).contains(&seconds) => {
+                Some(now.plus(seconds))
+            }
+            Some(_) => {
+                let problem = format!("must be 0 to {EXPIRES_IN_MAX_SECONDS} seconds");
+                return Err(Invalid::new("expires_within", problem).into());
+            }
+        };
+        let wanted = LiveCredentials {
+            now,
+            expires_by,
+            after,
+        };
+        let (mut tx, _) = self.read().await?;
+        let found = tx.credentials_page(&self.id, wanted, limit + 1).await?;
+        tx.rollback().await?;
+        Ok(Page::cut(found, limit))
     }
 
     /// Gives an agent a further credential.

@@ -138,7 +138,7 @@ impl PublicJwk {
         let members = value
             .as_object()
             .ok_or(JwkError::Json(JsonError::NotAnObject))?;
-        Self::from_members(sole_key(members)?)
+        Self::from_members(members)
     }
 
     pub(super) fn from_members(members: &Map<String, Value>) -> Result<Self, JwkError> {
@@ -562,7 +562,7 @@ mod tests {
                 JwkError::WrongType("kty", "a string"),
             ),
             (b"{\"kty\":\"ec\"}".to_vec(), JwkError::KeyType),
-            (b"{\"keys\":[]}".to_vec(), JwkError::Missing("kty")),
+            (b"{\"keys\":[]}".to_vec(), JwkError::SetOf(0)),
         ] {
             assert_eq!(PublicJwk::parse(&text), Err(expected));
         }

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::encoding::{
+    AsBigEndian as _, AsDer as _, Curve25519SeedBin, EcPrivateKeyBin, Pkcs8V1Der,
+};
 use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -297,6 +299,25 @@ impl SigningKey {
             KeyPair::Ed25519(pair) => pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec(),
         };
         Ok(Zeroizing::new(bytes))
+    }
+
+    /// The private number `d` of a JWK (RFC 7518 §6.2.2, RFC 8037 §2), wiped when dropped.
+    pub(super) fn private_number(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let failed = |_| KeyError::Export(self.algorithm);
+        let number = match &self.pair {
+            KeyPair::Ecdsa(pair) => {
+                let number: EcPrivateKeyBin<'_> =
+                    pair.private_key().as_be_bytes().map_err(failed)?;
+                number.as_ref().to_vec()
+            }
+            KeyPair::Ed25519(pair) => {
+                let seed = pair.seed().map_err(failed)?;
+                let seed: Curve25519SeedBin<'_> = seed.as_be_bytes().map_err(failed)?;
+                seed.as_ref().to_vec()
+            }
+            KeyPair::Rsa(_) => return Err(KeyError::Export(self.algorithm)),
+        };
+        Ok(Zeroizing::new(number))
     }
 
     /// The key as PEM `PRIVATE KEY`, unencrypted, wiped when dropped.

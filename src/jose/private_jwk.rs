@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::algorithm::SigningAlgorithm;
+use super::digest::base64url;
 use super::json;
 use super::jwk::{self, KeyType, PRIVATE_MEMBERS, PublicJwk};
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
@@ -52,6 +53,27 @@ impl SigningKey {
         }
         let pair = secret.pair(public.key_type())?;
         Self::assemble(pair, algorithm, public.kid().map(str::to_owned))
+    }
+}
+
+impl SigningKey {
+    /// The key as a private JWK with its `kid` and `alg`, wiped when dropped. RSA keys are not exported so:
+    /// their PEM is what other programs read.
+    ///
+    /// # Errors
+    /// For an RSA key, and when the crypto library fails.
+    pub fn to_private_jwk(&self) -> Result<Zeroizing<String>, KeyError> {
+        let number = self.private_number()?;
+        let Value::Object(public) = self.public_jwk().to_value() else {
+            return Err(KeyError::Export(self.algorithm()));
+        };
+        let mut secret = SecretMembers(public);
+        secret
+            .0
+            .insert("d".to_owned(), Value::String(base64url(&number)));
+        serde_json::to_string(&secret.0)
+            .map(Zeroizing::new)
+            .map_err(|_| KeyError::Export(self.algorithm()))
     }
 }
 

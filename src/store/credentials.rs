@@ -3,7 +3,7 @@
 
 use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
-use super::key;
+use super::{cursor, key};
 use crate::domain::credential::{Credential, CredentialKind};
 use crate::domain::id::{AgentId, CredentialId, IssuerId, TrustedIssuerId};
 use crate::jose::jwk::PublicJwk;
@@ -78,6 +78,33 @@ impl FederatedRow {
             created_at: UnixTime(self.created_at),
         })
     }
+}
+
+/// A secret or key with the name of its agent.
+#[derive(sqlx::FromRow)]
+struct HeldCredential {
+    #[sqlx(flatten)]
+    row: CredentialRow,
+    agent_name: String,
+}
+
+/// A federated credential with the name of its agent.
+#[derive(sqlx::FromRow)]
+struct HeldFederated {
+    #[sqlx(flatten)]
+    row: FederatedRow,
+    agent_name: String,
+}
+
+/// Which credentials of all agents to list: those that are neither revoked nor expired.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveCredentials<'a> {
+    /// The present second.
+    pub now: UnixTime,
+    /// Only those that expire by then.
+    pub expires_by: Option<UnixTime>,
+    /// Only those behind this id.
+    pub after: Option<&'a str>,
 }
 
 /// The four columns in which secrets and keys differ.
@@ -173,6 +200,25 @@ const OF_TRUSTED_ISSUER: &str = select_federated!(
     "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT $3"
 );
 
+/// The live credentials of agents that are not removed, behind an id. CROSS JOIN: SQLite joins in that order.
+macro_rules! select_live {
+    ($columns_and_table:literal) => {
+        concat!(
+            "SELECT held.id, held.agent_id, held.not_before, held.expires_at, held.revoked_at, held.created_at, \
+             agent.name AS agent_name, ",
+            $columns_and_table,
+            " AS held CROSS JOIN agents AS agent WHERE held.issuer_id = $1 AND held.id > $2 AND held.revoked_at IS NULL \
+             AND COALESCE(held.expires_at, 9223372036854775807) > $3 AND COALESCE(held.expires_at, 9223372036854775807) <= $4 \
+             AND agent.issuer_id = held.issuer_id AND agent.id = held.agent_id AND agent.status <> 'removed' \
+             ORDER BY held.id LIMIT $5"
+        )
+    };
+}
+
+const PAGE: &str = select_live!("held.kind, held.secret_hash, held.jwk FROM credentials");
+const FEDERATED_PAGE: &str =
+    select_live!("held.trusted_issuer_id, held.definition FROM federated_credentials");
+
 impl Tx {
     /// Adds a credential to an agent. False when its public key is held by this or another agent of the
     /// issuer, or its `kid` names another key of the agent; revoked credentials do not count.
@@ -255,6 +301,44 @@ impl Tx {
             .chain(federated.into_iter().map(FederatedRow::credential))
             .collect::<Result<Vec<_>, _>>()?;
         credentials.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(credentials)
+    }
+
+    /// The first `limit` live credentials of all agents, oldest first (ids are made in the order of time), each
+    /// with its agent's name.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the transaction is over then.
+    pub async fn credentials_page(
+        &mut self,
+        issuer: &IssuerId,
+        wanted: LiveCredentials<'_>,
+        limit: i64,
+    ) -> Result<Vec<(String, Credential)>, StoreError> {
+        let until = wanted.expires_by.map_or(i64::MAX, |until| until.0);
+        let rows = on_engine!(self, connection => sqlx::query_as::<_, HeldCredential>(PAGE)
+            .bind(issuer.as_str())
+            .bind(cursor(wanted.after))
+            .bind(wanted.now.0)
+            .bind(until)
+            .bind(limit)
+            .fetch_all(connection))?;
+        let federated = on_engine!(self, connection => sqlx::query_as::<_, HeldFederated>(FEDERATED_PAGE)
+            .bind(issuer.as_str())
+            .bind(cursor(wanted.after))
+            .bind(wanted.now.0)
+            .bind(until)
+            .bind(limit)
+            .fetch_all(connection))?;
+        let mut credentials = Vec::with_capacity(rows.len() + federated.len());
+        for held in rows {
+            credentials.push((held.agent_name, held.row.credential()?));
+        }
+        for held in federated {
+            credentials.push((held.agent_name, held.row.credential()?));
+        }
+        credentials.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
+        credentials.truncate(usize::try_from(limit).unwrap_or(0));
         Ok(credentials)
     }
 

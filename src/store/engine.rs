@@ -15,10 +15,10 @@ use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqlitePool};
 use super::error::{StoreError, is_read_only};
 
 /// How long a caller waits for a connection, and a connection for its server.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for a lock held outside this process, by a backup for instance. Less than a client
 /// or a readiness check waits, so that both are told of the lock.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(1500);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long one statement may take as seen from here: longer than the server's own limits, so that it
 /// only ends the wait for a server that does not answer at all.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -50,11 +50,11 @@ pub(super) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migratio
 /// A database, opened and migrated. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    inner: Arc<Engine>,
+    pub(super) inner: Arc<Engine>,
 }
 
 #[derive(Debug)]
-enum Engine {
+pub(super) enum Engine {
     Sqlite {
         /// One connection: SQLite has one writer anyway, and those who wait here never meet SQLITE_BUSY.
         writer: SqlitePool,
@@ -77,16 +77,9 @@ impl Store {
     /// [`StoreError::NewerSchema`], [`StoreError::Unavailable`] when it cannot be reached, opened or
     /// written to, [`StoreError::Corrupt`] when it is not a database.
     pub async fn open(database_url: &str) -> Result<Self, StoreError> {
-        let engine = if let Some(path) = database_url.strip_prefix("sqlite:") {
-            open_sqlite(path.strip_prefix("//").unwrap_or(path)).await?
-        } else if database_url.starts_with("postgres://")
-            || database_url.starts_with("postgresql://")
-        {
-            open_postgres(database_url).await?
-        } else {
-            return Err(StoreError::bad_url(
-                "must start with sqlite: or postgres://",
-            ));
+        let engine = match sqlite_path(database_url)? {
+            Some(path) => open_sqlite(path).await?,
+            None => open_postgres(database_url).await?,
         };
         Ok(Self {
             inner: Arc::new(engine),
@@ -190,13 +183,30 @@ impl Store {
     }
 }
 
-async fn open_sqlite(path: &str) -> Result<Engine, StoreError> {
+/// The file of a SQLite URL; `None` for one of PostgreSQL.
+pub(super) fn sqlite_path(database_url: &str) -> Result<Option<&Path>, StoreError> {
+    let Some(path) = database_url.strip_prefix("sqlite:") else {
+        let is_postgres = ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| database_url.starts_with(scheme));
+        return if is_postgres {
+            Ok(None)
+        } else {
+            Err(StoreError::bad_url(
+                "must start with sqlite: or postgres://",
+            ))
+        };
+    };
+    let path = path.strip_prefix("//").unwrap_or(path);
     if path.is_empty() || path.starts_with(":memory:") || path.contains(['?', '\0']) {
         return Err(StoreError::bad_url(
             "must name a file, such as sqlite:data/firman.db, without parameters; a database in memory would forget",
         ));
     }
-    let path = Path::new(path);
+    Ok(Some(Path::new(path)))
+}
+
+async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
     let lock = lock_file(path)?;
     // SQLite gives the files beside it the same permissions.
     private_file(path).map_err(StoreError::unavailable)?;
@@ -255,6 +265,11 @@ fn private_file(path: &Path) -> std::io::Result<File> {
 async fn open_postgres(url: &str) -> Result<Engine, StoreError> {
     let options = postgres_options(url)?;
     migrate_postgres(&options).await?;
+    Ok(postgres_pool(options))
+}
+
+/// Connections to a database that is there.
+pub(super) fn postgres_pool(options: PgConnectOptions) -> Engine {
     let failover = Failover::default();
     let usable = failover.clone();
     let pool = PgPoolOptions::new()
@@ -267,7 +282,7 @@ async fn open_postgres(url: &str) -> Result<Engine, StoreError> {
             Box::pin(async move { Ok(is_usable) })
         })
         .connect_lazy_with(options);
-    Ok(Engine::Postgres { pool, failover })
+    Engine::Postgres { pool, failover }
 }
 
 pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
@@ -351,7 +366,7 @@ async fn prepare_session(connection: &mut PgConnection) -> Result<(), sqlx::Erro
 /// When a connection last turned out to lead to a server that no longer takes writes. Connections older
 /// than that are not used again: their name may lead to another server by now.
 #[derive(Clone, Debug, Default)]
-struct Failover(Arc<Mutex<Option<Instant>>>);
+pub(super) struct Failover(Arc<Mutex<Option<Instant>>>);
 
 impl Failover {
     fn is_usable(&self, connection_age: Duration) -> bool {

@@ -20,6 +20,7 @@ mod issuers;
 mod key_consumers;
 mod keys;
 mod lineage;
+mod read_only;
 mod resources;
 mod roles;
 mod rows;
@@ -30,12 +31,14 @@ mod trusted_issuers;
 pub use agents::{AgentAggregate, AgentFilter, Among, HeldBy};
 pub use assertions::UsedAssertion;
 pub use audit::AuditFilter;
+pub use credentials::LiveCredentials;
 pub use delegations::DelegationNames;
 pub use engine::{Store, Tx};
 pub use error::StoreError;
 pub use issuers::Head;
 pub use keys::StoredKey;
 pub use lineage::{EndKind, EndMark, Exchanged, LineageRow, RevokedToken};
+pub use read_only::Found;
 pub use trusted_issuer_keys::FetchedKeys;
 
 /// A text from a caller as a key to look up: one with a NUL, which PostgreSQL refuses to compare,

@@ -1,8 +1,9 @@
 //! Credentials: which key proves whom, and what revocation means.
 
+use firman::domain::agent::AgentStatus;
 use firman::domain::credential::CredentialKind;
 use firman::domain::id::CredentialId;
-use firman::store::{Store, StoreError};
+use firman::store::{LiveCredentials, Store, StoreError};
 
 use crate::support::{NOW, agent, home, issuers, other, public_key, read, secret, write};
 
@@ -224,4 +225,59 @@ pub(crate) async fn credentials_come_newest_last(store: &Store) {
             .unwrap()
             .is_empty()
     );
+}
+
+pub(crate) async fn live_credentials_of_all_agents_come_by_id(store: &Store) {
+    issuers(store).await;
+    let (mailer, reader, mut gone) = (agent("mailer"), agent("reader"), agent("gone"));
+    gone.status = AgentStatus::Removed { at: NOW };
+    let mut tx = write(store).await;
+    for agent in [&mailer, &reader, &gone] {
+        assert!(tx.insert_agent(&home(), agent).await.unwrap());
+    }
+    let expiring = |id: &str, seconds: i64| {
+        let mut credential = secret(id, &mailer);
+        credential.expires_at = Some(NOW.plus(seconds));
+        credential
+    };
+    let mut revoked = secret("a", &mailer);
+    revoked.revoked_at = Some(NOW);
+    for credential in [
+        revoked,
+        expiring("b", 0),
+        expiring("c", 1),
+        public_key("d", &reader, 1, None),
+        expiring("e", 60),
+        secret("f", &gone),
+    ] {
+        assert!(tx.insert_credential(&home(), &credential).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    let mut tx = read(store).await;
+    for (expires_by, after, limit, expected) in [
+        (None, None, 10, &["mailer c", "reader d", "mailer e"][..]),
+        (None, None, 2, &["mailer c", "reader d"]),
+        (None, Some("c"), 10, &["reader d", "mailer e"]),
+        (None, Some("e"), 10, &[]),
+        (Some(NOW.plus(59)), None, 10, &["mailer c"]),
+        (Some(NOW.plus(60)), None, 10, &["mailer c", "mailer e"]),
+    ] {
+        let wanted = LiveCredentials {
+            now: NOW,
+            expires_by,
+            after,
+        };
+        let page = tx.credentials_page(&home(), wanted, limit).await.unwrap();
+        let found: Vec<String> = page
+            .iter()
+            .map(|(agent, credential)| format!("{agent} {}", credential.id))
+            .collect();
+        assert_eq!(found, expected);
+        assert!(
+            tx.credentials_page(&other(), wanted, limit)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    }
 }

@@ -98,7 +98,8 @@ conformance! {
         a_kid_names_one_key_of_an_agent,
         a_credential_needs_its_agent,
         a_revoked_credential_stays_revoked,
-        credentials_come_newest_last;
+        credentials_come_newest_last,
+        live_credentials_of_all_agents_come_by_id;
     keys:
         one_key_of_an_algorithm_is_active_and_one_prepared,
         a_key_moves_only_from_where_it_is,

@@ -404,3 +404,28 @@ async fn a_sqlite_entry_with_an_unknown_event_is_corrupt() {
 async fn a_postgresql_entry_with_an_unknown_event_is_corrupt() {
     an_entry_with_an_unknown_event_is_corrupt(support::postgres().await).await;
 }
+
+#[tokio::test]
+async fn a_database_is_looked_at_without_making_or_changing_anything() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("firman.db").display());
+    assert!(Store::open_read_only(&url).await.unwrap().is_none());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    for database in [support::sqlite().await, support::postgres().await] {
+        let found = Store::open_read_only(&database.url).await.unwrap().unwrap();
+        assert_eq!((found.pending, found.is_empty), (0, false));
+        assert!(found.store.read().await.is_ok());
+        found.store.close().await;
+        tamper(&database, NEWER).await;
+        let newer = Store::open_read_only(&database.url).await;
+        assert!(matches!(newer, Err(StoreError::NewerSchema)), "{newer:?}");
+        tamper(
+            &database,
+            "ALTER TABLE _sqlx_migrations RENAME TO elsewhere",
+        )
+        .await;
+        let found = Store::open_read_only(&database.url).await.unwrap().unwrap();
+        assert!(found.is_empty && found.pending > 0);
+        found.store.close().await;
+    }
+}

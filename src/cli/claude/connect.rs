@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::super::client::{AdminClient, Query};
 use super::super::duration::parse_duration;
 use super::super::error::CliError;
+use super::super::http::{self, Reach};
 use super::super::print::text;
 use super::super::published::Published;
-use super::super::{Session, http, keyfile, parse_name};
+use super::super::{Session, keyfile, parse_name};
 use super::apply::{KeyCopy, Stored};
 use super::base_url::{BaseUrl, BaseUrlArgs};
 use super::team::{self, Team};
@@ -224,7 +225,7 @@ impl Connection {
         if let Some(file) = &args.token_file {
             setup.token_file = file.clone();
         }
-        let copy = key_source(&mut setup, &text(&issuer, "slug"), args).await?;
+        let copy = key_source(&mut setup, &text(&issuer, "slug"), args, admin.reach()).await?;
         let mut warnings = setup.warnings();
         warnings.extend(found.warnings);
         for stored in &found.stored {
@@ -344,6 +345,7 @@ async fn key_source(
     setup: &mut Setup,
     slug: &str,
     args: &ConnectArgs,
+    reach: &Reach,
 ) -> Result<Option<KeyCopy>, CliError> {
     let ca_cert_pem = args.ca_cert.as_deref().map(keyfile::read_ca_cert);
     let ca_cert_pem = ca_cert_pem.transpose()?;
@@ -369,7 +371,7 @@ async fn key_source(
             setup.issuer_url
         )));
     }
-    let published = Published::of(&setup.issuer_url, args.from.as_deref())
+    let published = Published::of(&setup.issuer_url, args.from.as_deref(), reach)
         .await
         .map_err(|error| match args.from {
             Some(_) => error,

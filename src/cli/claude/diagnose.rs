@@ -342,7 +342,7 @@ async fn around(
 /// the keys inline.
 async fn signature(jws: &str, facts: &Facts, is_inline: bool, session: &Session<'_>) -> Signature {
     let fetched = async {
-        let issuer = token::Issuer::discover(&facts.issuer, session.globals.insecure_http).await?;
+        let issuer = token::Issuer::discover(&facts.issuer, &session.reach()?).await?;
         token::fetch_keys(&issuer).await
     };
     let keys: PublicJwkSet = match fetched.await {

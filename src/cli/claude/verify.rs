@@ -435,7 +435,7 @@ async fn token_of(
     };
     let proof = client.proof()?;
     let issuer = &ground.facts.issuer;
-    let discovered = token::Issuer::discover(issuer, session.globals.insecure_http).await?;
+    let discovered = token::Issuer::discover(issuer, &session.reach()?).await?;
     let request = GetArgs::for_resource(issuer, client, &sample.identifier);
     let answer = token::request(&request, &proof, &discovered, session.now()).await?;
     let token = answer["access_token"].as_str().unwrap_or_default();

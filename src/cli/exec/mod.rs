@@ -8,10 +8,10 @@ use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 use rustix::process::{Pid, Signal as Number, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -19,38 +19,24 @@ use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
+use super::Session;
 use super::client::Query;
 use super::duration::parse_duration;
 use super::error::CliError;
 use super::notify::Supervisor;
 use super::print::Printer;
 use super::token::{ClientArgs, GetArgs, Pipe, Source, Watch, why_not};
-use super::{Session, parse_name};
 use environment::{Handover, prepare};
 
 /// The audience that Claude expects, unless the rule says otherwise.
 const CLAUDE: &str = "https://api.anthropic.com";
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("credential").args(["secret_file", "key", "assertion_file"]).required(true))]
 pub(super) struct ExecArgs {
-    /// The issuer's URL, exactly as it calls itself; when left out, the admin API is asked
+    /// The issuer's URL, exactly as it calls itself; when left out, the admin API is asked [env: FIRMAN_AGENT_ISSUER]
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// The agent's name; with --assertion-file it may be left out, when the token proves one agent only
-    #[arg(long, visible_alias = "agent", value_name = "AGENT", value_parser = parse_name, required_unless_present = "assertion_file")]
-    client_id: Option<String>,
-    /// The file with its client secret
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
-    /// The file with its private key, PEM or JWK
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// The id under which the key is registered; its thumbprint when left out
-    #[arg(long, value_name = "KID", requires = "key", allow_hyphen_values = true)]
-    kid: Option<String>,
-    /// The file with the token that its platform gives it, read again for each request
-    #[arg(long, value_name = "FILE")]
-    assertion_file: Option<PathBuf>,
+    #[command(flatten)]
+    client: ClientArgs,
     /// What the tokens are for: a resource's identifier
     #[arg(long, value_name = "RESOURCE", default_value = CLAUDE)]
     resource: String,
@@ -141,7 +127,7 @@ impl<'a> Outlet<'a> {
 pub(super) async fn run(args: ExecArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let (by_profile, plain_file) = (args.profile, args.plain_file);
     let (request, federation, command) = settle(args, session).await?;
-    let source = Source::new(request, session.globals.insecure_http)?;
+    let source = Source::new(request, session.reach()?)?;
     let directory = private_directory()?;
     let token_file = directory.path().join("identity-token");
     let mut signals = Signals::catch()?;
@@ -189,11 +175,12 @@ async fn settle(
     args: ExecArgs,
     session: &Session<'_>,
 ) -> Result<(GetArgs, Federation, Vec<OsString>), CliError> {
+    let (client, issuer) = args.client.settle(args.issuer, session.environment)?;
     let federation = match args.federation.complete() {
         Some(federation) => federation,
-        None => linked(args.client_id.as_deref(), args.federation, session).await?,
+        None => linked(client.client_id.as_deref(), args.federation, session).await?,
     };
-    let issuer = match args.issuer {
+    let issuer = match issuer {
         Some(issuer) => issuer,
         None => {
             let answer = session.admin()?.get(&["issuer"], &Query::default()).await;
@@ -208,13 +195,7 @@ async fn settle(
     };
     let request = GetArgs {
         issuer,
-        client: ClientArgs {
-            client_id: args.client_id,
-            secret_file: args.secret_file,
-            key: args.key,
-            kid: args.kid,
-            assertion_file: args.assertion_file,
-        },
+        client,
         resource: Some(args.resource),
         scope: Vec::new(),
         expires_in: args.expires_in,

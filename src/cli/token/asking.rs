@@ -2,6 +2,7 @@
 //! §2.3.1, `private_key_jwt` of RFC 7523, or the token of its platform in the place of one) and how a token
 //! is bound to a key (RFC 9449). What is asked for is the business of the one who asks.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
@@ -13,8 +14,10 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::discovery::Issuer;
 use super::{expose, inspect};
+use crate::cli::bundle::{Bundle, BundledCredential};
 use crate::cli::error::CliError;
 use crate::cli::{http, keyfile, parse_name};
+use crate::config;
 use crate::jose::{DpopProof, SigningAlgorithm, SigningKey};
 use crate::ports::time::UnixTime;
 
@@ -24,25 +27,28 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 /// For JWT-SVIDs (draft-ietf-oauth-spiffe-client-auth §3.1).
 const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 
-/// Who asks, and with which proof.
+/// Who asks, and with which proof. What the command line leaves out comes from the environment.
 #[derive(Debug, Default, Args)]
-#[command(group = ArgGroup::new("proof").args(["secret_file", "key", "assertion_file"]).required(true))]
+#[command(group = ArgGroup::new("proof").args(["secret_file", "key", "assertion_file", "bundle"]))]
 pub(in crate::cli) struct ClientArgs {
-    /// The agent's name; with --assertion-file it may be left out, when the token proves one agent only
-    #[arg(long, value_name = "AGENT", value_parser = parse_name, required_unless_present = "assertion_file")]
+    /// The agent's name; with --assertion-file it may be left out, when the token proves one agent only [env: FIRMAN_AGENT_CLIENT_ID]
+    #[arg(long, visible_alias = "agent", value_name = "AGENT", value_parser = parse_name, conflicts_with = "bundle")]
     pub(in crate::cli) client_id: Option<String>,
-    /// The file with its client secret (`-` is stdin)
+    /// The file with its client secret (`-` is stdin) [env: FIRMAN_AGENT_SECRET_FILE]
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) secret_file: Option<PathBuf>,
-    /// The file with its private key, PEM or JWK (`-` is stdin)
+    /// The file with its private key, PEM or JWK (`-` is stdin) [env: FIRMAN_AGENT_KEY_FILE]
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) key: Option<PathBuf>,
     /// The id under which the key is registered; its thumbprint when left out
-    #[arg(long, value_name = "KID", requires = "key", allow_hyphen_values = true)]
+    #[arg(long, value_name = "KID", conflicts_with_all = ["secret_file", "assertion_file", "bundle"], allow_hyphen_values = true)]
     pub(in crate::cli) kid: Option<String>,
-    /// The file with the token that its platform gives it (`-` is stdin), read again for each request
+    /// The file with the token that its platform gives it (`-` is stdin), read again for each request [env: FIRMAN_AGENT_ASSERTION_FILE]
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) assertion_file: Option<PathBuf>,
+    /// The file with issuer, name and credential that `firman agent add --bundle` wrote [env: FIRMAN_AGENT_BUNDLE]
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) bundle: Option<PathBuf>,
 }
 
 /// How the agent proves itself.
@@ -65,6 +71,88 @@ pub(in crate::cli) enum Proof {
 }
 
 impl ClientArgs {
+    /// Completes it from the environment: the issuer that is meant, if anything names one, and who asks. The
+    /// command line wins; a bundle says issuer and name itself.
+    ///
+    /// # Errors
+    /// When nothing or several variables name a credential, or the bundle cannot be read.
+    pub(in crate::cli) fn settle(
+        mut self,
+        issuer: Option<String>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<(Self, Option<String>), CliError> {
+        let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        let is_named = |args: &Self| {
+            [
+                &args.secret_file,
+                &args.key,
+                &args.assertion_file,
+                &args.bundle,
+            ]
+            .into_iter()
+            .any(Option::is_some)
+        };
+        if !is_named(&self) {
+            let places = [
+                (config::AGENT_SECRET_FILE, &mut self.secret_file),
+                (config::AGENT_KEY_FILE, &mut self.key),
+                (config::AGENT_ASSERTION_FILE, &mut self.assertion_file),
+                (config::AGENT_BUNDLE, &mut self.bundle),
+            ];
+            let mut found: Option<&str> = None;
+            for (name, place) in places {
+                let Some(path) = set(name) else { continue };
+                if let Some(other) = found {
+                    return Err(CliError::usage(format!(
+                        "{other} and {name} both name a credential; unset one of them"
+                    )));
+                }
+                found = Some(name);
+                *place = Some(PathBuf::from(path));
+            }
+        }
+        if let Some(path) = &self.bundle {
+            let bundle = Bundle::read(path)?;
+            self.client_id.get_or_insert(bundle.client_id);
+            return Ok((self, issuer.or(Some(bundle.issuer))));
+        }
+        if !is_named(&self) {
+            return Err(CliError::usage(
+                "how does the agent prove itself? Name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE",
+            ));
+        }
+        if self.client_id.is_none()
+            && let Some(name) = set(config::AGENT_CLIENT_ID)
+        {
+            let name = parse_name(name).map_err(|problem| {
+                CliError::usage(format!("{}: {problem}", config::AGENT_CLIENT_ID))
+            })?;
+            self.client_id = Some(name);
+        }
+        if self.client_id.is_none() && self.assertion_file.is_none() {
+            return Err(CliError::usage(
+                "which agent? Name --client-id AGENT, or set FIRMAN_AGENT_CLIENT_ID",
+            ));
+        }
+        let issuer = issuer.or_else(|| set(config::AGENT_ISSUER).cloned());
+        Ok((self, issuer))
+    }
+
+    /// The same with an issuer, which must be named.
+    pub(in crate::cli) fn settle_with_issuer(
+        self,
+        issuer: Option<String>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<(Self, String), CliError> {
+        let (client, issuer) = self.settle(issuer, environment)?;
+        let issuer = issuer.ok_or_else(|| {
+            CliError::usage(
+                "which issuer? Name --issuer URL or --bundle FILE, or set FIRMAN_AGENT_ISSUER",
+            )
+        })?;
+        Ok((client, issuer))
+    }
+
     /// The credential in the file that was named.
     pub(in crate::cli) fn proof(&self) -> Result<Proof, CliError> {
         if let Some(path) = &self.assertion_file {
@@ -74,6 +162,9 @@ impl ClientArgs {
                 assertion_type: assertion_type(&token, path)?,
                 token,
             });
+        }
+        if let Some(path) = &self.bundle {
+            return Ok(self.bundled(Bundle::read(path)?));
         }
         let client_id = self
             .client_id
@@ -90,8 +181,20 @@ impl ClientArgs {
                 kid: self.kid.clone(),
             }),
             (None, None) => Err(CliError::usage(
-                "name --secret-file FILE, --key FILE or --assertion-file FILE",
+                "name --bundle FILE, --secret-file FILE, --key FILE or --assertion-file FILE",
             )),
+        }
+    }
+
+    fn bundled(&self, bundle: Bundle) -> Proof {
+        let client_id = self.client_id.clone().unwrap_or(bundle.client_id);
+        match bundle.credential {
+            BundledCredential::Secret(secret) => Proof::Secret { client_id, secret },
+            BundledCredential::Key(key) => Proof::Key {
+                client_id,
+                key,
+                kid: None,
+            },
         }
     }
 
@@ -140,7 +243,7 @@ impl Asking<'_> {
             None => None,
         };
         let place = Place {
-            issuer: &issuer.name,
+            issuer,
             endpoint: &endpoint,
         };
         let mut answer = self.ask(&place, holder.as_ref(), None).await?;
@@ -173,7 +276,7 @@ impl Asking<'_> {
     ) -> Result<http::Answer, CliError> {
         let endpoint = place.endpoint;
         let mut form = self.form.clone();
-        let mut request = http::client(endpoint)?.post(endpoint.clone());
+        let mut request = place.issuer.client(endpoint)?.post(endpoint.clone());
         let made;
         match self.proof {
             Proof::Secret { client_id, secret } => {
@@ -193,7 +296,7 @@ impl Asking<'_> {
                     key,
                     kid: kid.as_deref().unwrap_or_else(|| key.kid()),
                 };
-                made = signer.assertion(place.issuer, self.now)?;
+                made = signer.assertion(&place.issuer.name, self.now)?;
                 form.push(("client_id", client_id));
                 form.push(("client_assertion_type", JWT_BEARER));
                 form.push(("client_assertion", &made));
@@ -247,7 +350,7 @@ impl Asking<'_> {
 
 /// Where the request goes.
 struct Place<'a> {
-    issuer: &'a str,
+    issuer: &'a Issuer,
     endpoint: &'a Url,
 }
 

@@ -1,34 +1,32 @@
 //! An issuer's metadata, as OpenID Connect Discovery 1.0 §4 has a client fetch and check it.
 
+use reqwest::Client;
 use serde_json::Value;
 use url::Url;
 
 use super::super::error::CliError;
-use super::super::http;
+use super::super::http::{self, Reach};
 
 /// What the issuer says of itself.
 pub(in crate::cli) struct Issuer {
     /// The issuer's name, byte for byte as asked for and as stated.
     pub(super) name: String,
     metadata: Value,
-    insecure_http: bool,
+    reach: Reach,
     is_https: bool,
 }
 
 impl Issuer {
     /// Fetches the metadata of `issuer` and checks that they are its own (§4.3).
-    pub(in crate::cli) async fn discover(
-        issuer: &str,
-        insecure_http: bool,
-    ) -> Result<Self, CliError> {
+    pub(in crate::cli) async fn discover(issuer: &str, reach: &Reach) -> Result<Self, CliError> {
         let base = http::parse_url(issuer, "--issuer")?;
-        http::check_transport(&base, insecure_http)?;
+        reach.check_transport(&base)?;
         let address = format!(
             "{}/.well-known/openid-configuration",
             issuer.trim_end_matches('/')
         );
         let address = http::parse_url(&address, "--issuer")?;
-        let request = http::client(&address)?.get(address.clone());
+        let request = reach.client(&address)?.get(address.clone());
         let unreachable =
             format!("cannot reach the issuer at {address}: is --issuer right, and is it running?");
         let answer = http::send(request, &unreachable).await?;
@@ -60,7 +58,7 @@ impl Issuer {
         Ok(Self {
             name: issuer.to_owned(),
             metadata,
-            insecure_http,
+            reach: reach.clone(),
             is_https: base.scheme() == "https",
         })
     }
@@ -78,7 +76,12 @@ impl Issuer {
         if !matches!(url.scheme(), "http" | "https") || (self.is_https && url.scheme() != "https") {
             return Err(failed("is not an https URL"));
         }
-        http::check_transport(&url, self.insecure_http)?;
+        self.reach.check_transport(&url)?;
         Ok(url)
+    }
+
+    /// A client for one of its endpoints.
+    pub(super) fn client(&self, url: &Url) -> Result<Client, CliError> {
+        self.reach.client(url)
     }
 }

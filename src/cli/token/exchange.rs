@@ -19,9 +19,9 @@ const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExchangeCommand {
-    /// The issuer's URL, exactly as it calls itself
+    /// The issuer's URL, exactly as it calls itself [env: FIRMAN_AGENT_ISSUER]
     #[arg(long, value_name = "URL")]
-    issuer: String,
+    issuer: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
     /// The file with the token of the one to act for (`-` is stdin)
@@ -70,10 +70,12 @@ impl TokenType {
 }
 
 pub(super) async fn run(
-    command: ExchangeCommand,
+    mut command: ExchangeCommand,
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
-    let client = &command.client;
+    let client = std::mem::take(&mut command.client);
+    let settled = client.settle_with_issuer(command.issuer.take(), session.environment);
+    let (client, issuer_url) = settled?;
     if client.is_proof_on_stdin() && command.subject_token == Path::new("-") {
         return Err(CliError::usage(
             "stdin is read but once; name a file for the credential or for --subject-token",
@@ -101,7 +103,7 @@ pub(super) async fn run(
         ("requested_token_type", requested),
     ];
     form.extend(optional.into_iter().filter_map(given));
-    let issuer = Issuer::discover(&command.issuer, session.globals.insecure_http).await?;
+    let issuer = Issuer::discover(&issuer_url, &session.reach()?).await?;
     let now = SystemClock.now();
     let asking = Asking {
         proof: &proof,

@@ -20,7 +20,7 @@ use crate::ports::time::UnixTime;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GetCommand {
     #[command(flatten)]
-    args: GetArgs,
+    args: AskArgs,
     /// Write it into this file (mode 0600, replaced as a whole) instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -29,25 +29,58 @@ pub(in crate::cli) struct GetCommand {
     watch: bool,
 }
 
-/// What is asked for, of whom, and as whom.
+/// What is asked for, of whom, and as whom, as the command line has it.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct GetArgs {
-    /// The issuer's URL, exactly as it calls itself
+struct AskArgs {
+    /// The issuer's URL, exactly as it calls itself [env: FIRMAN_AGENT_ISSUER]
     #[arg(long, value_name = "URL")]
-    pub(in crate::cli) issuer: String,
+    issuer: Option<String>,
     #[command(flatten)]
-    pub(in crate::cli) client: ClientArgs,
+    client: ClientArgs,
     /// What the token is for: a resource's identifier
     #[arg(long, value_name = "RESOURCE")]
-    pub(in crate::cli) resource: Option<String>,
+    resource: Option<String>,
     /// Scopes (`a,b`, `"a b"`, or repeat the option); all that are granted when left out
     #[arg(long, value_name = "SCOPES", value_parser = parse_words)]
-    pub(in crate::cli) scope: Vec<Words>,
+    scope: Vec<Words>,
     /// How long it is to live (90s, 15m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(in crate::cli) expires_in: Option<u64>,
+    expires_in: Option<u64>,
     /// Bind the token to this private key, PEM or JWK (RFC 9449): without the key it is worth nothing
     #[arg(long, value_name = "FILE")]
+    dpop_key: Option<PathBuf>,
+}
+
+impl AskArgs {
+    fn settle(self, session: &Session<'_>) -> Result<GetArgs, CliError> {
+        let settled = self
+            .client
+            .settle_with_issuer(self.issuer, session.environment);
+        let (client, issuer) = settled?;
+        Ok(GetArgs {
+            issuer,
+            client,
+            resource: self.resource,
+            scope: self.scope,
+            expires_in: self.expires_in,
+            dpop_key: self.dpop_key,
+        })
+    }
+}
+
+/// What is asked for, of whom, and as whom.
+#[derive(Debug)]
+pub(in crate::cli) struct GetArgs {
+    /// The issuer's URL, exactly as it calls itself.
+    pub(in crate::cli) issuer: String,
+    pub(in crate::cli) client: ClientArgs,
+    /// What the token is for: a resource's identifier.
+    pub(in crate::cli) resource: Option<String>,
+    /// Scopes; all that are granted when left out.
+    pub(in crate::cli) scope: Vec<Words>,
+    /// How many seconds it is to live.
+    pub(in crate::cli) expires_in: Option<u64>,
+    /// The file with the private key to bind the token to.
     pub(in crate::cli) dpop_key: Option<PathBuf>,
 }
 
@@ -67,14 +100,15 @@ impl GetArgs {
 
 pub(super) async fn run(command: GetCommand, session: &mut Session<'_>) -> Result<(), CliError> {
     let GetCommand { args, out, watch } = command;
-    let insecure_http = session.globals.insecure_http;
+    let args = args.settle(session)?;
+    let reach = session.reach()?;
     match out {
         Some(path) if watch => {
-            let source = Source::new(args, insecure_http)?;
+            let source = Source::new(args, reach)?;
             keep(&source, &path, session).await
         }
         out => {
-            let minted = mint(&args, &args.client.proof()?, insecure_http).await?;
+            let minted = mint(&args, &args.client.proof()?, &reach).await?;
             hand_over(&minted, out.as_deref(), session)
         }
     }

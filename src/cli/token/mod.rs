@@ -46,8 +46,8 @@ pub(super) enum Command {
     Exchange(exchange::ExchangeCommand),
     /// Show what a token says, without checking anything
     Inspect {
-        /// The token; `-` reads it from stdin
-        #[arg(value_name = "JWT")]
+        /// The file with the token (`-` is stdin), or the token itself
+        #[arg(value_name = "FILE")]
         token: String,
     },
     /// Check a token as a relying party does, and show what it says
@@ -92,11 +92,13 @@ fn parse_token_id(text: &str) -> Result<String, String> {
     }
 }
 
-/// The token on the command line, or on stdin for `-`, where other users do not see it in the list
-/// of processes.
+/// The token in a file, or on stdin for `-`, where other users do not see it in the list of processes; or
+/// the one on the command line.
 pub(super) fn read_token(argument: &str) -> Result<SecretString, CliError> {
-    if argument == "-" {
-        return keyfile::read_line(Path::new("-"), "token");
+    let is_token = argument.trim_start().starts_with("eyJ") && argument.contains('.');
+    let path = Path::new(argument);
+    if argument == "-" || (!is_token && path.exists()) {
+        return keyfile::read_line(path, "token");
     }
     Ok(argument.trim().to_owned().into())
 }

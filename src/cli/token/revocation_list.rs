@@ -28,7 +28,7 @@ pub(super) async fn check(
     now: UnixTime,
 ) -> Result<(), CliError> {
     let url = issuer.endpoint(MEMBER)?;
-    let request = http::client(&url)?.get(url.clone());
+    let request = issuer.client(&url)?.get(url.clone());
     let answer = http::send(request, &format!("cannot reach the revocation list {url}")).await?;
     let text = str::from_utf8(&answer.body).unwrap_or_default();
     let problem = |problem: &dyn std::fmt::Display| {

@@ -19,8 +19,8 @@ const TOKEN_MAX_BYTES: usize = 16 * 1024;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct VerifyArgs {
-    /// The token; `-` reads it from stdin
-    #[arg(value_name = "JWT")]
+    /// The file with the token (`-` is stdin), or the token itself
+    #[arg(value_name = "FILE")]
     token: String,
     /// Whose tokens to take: the issuer's URL, exactly as it calls itself
     #[arg(long, value_name = "URL")]
@@ -35,7 +35,7 @@ pub(in crate::cli) struct VerifyArgs {
 
 pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let token = read_token(&args.token)?;
-    let issuer = Issuer::discover(&args.issuer, session.globals.insecure_http).await?;
+    let issuer = Issuer::discover(&args.issuer, &session.reach()?).await?;
     let (header, claims) = verify(&token, &issuer, &args.audience, session.now()).await?;
     if args.revocations {
         revocation_list::check(&issuer, &claims, session.now()).await?;
@@ -74,7 +74,7 @@ pub(in crate::cli) async fn verify(
 pub(in crate::cli) async fn fetch_keys(issuer: &Issuer) -> Result<PublicJwkSet, CliError> {
     let url = issuer.endpoint("jwks_uri")?;
     let answer = http::send(
-        http::client(&url)?.get(url.clone()),
+        issuer.client(&url)?.get(url.clone()),
         &format!("cannot reach the key set {url}"),
     )
     .await?;

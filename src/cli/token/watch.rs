@@ -18,6 +18,7 @@ use super::reads::{Notice, Reads};
 use super::supply::{Supply, jitter};
 use super::{GetArgs, Issuer, Proof, expose, inspect, request};
 use crate::cli::error::{CliError, reason};
+use crate::cli::http::Reach;
 use crate::cli::notify::Supervisor;
 use crate::cli::print::Printer;
 use crate::ports::time::{Clock as _, SystemClock, UnixTime};
@@ -78,18 +79,18 @@ pub(in crate::cli) struct Source {
     args: GetArgs,
     /// A credential that can be read but once.
     from_stdin: Option<Proof>,
-    insecure_http: bool,
+    reach: Reach,
 }
 
 impl Source {
     /// Reads the credential, which must be good by now. One in a file is read again for each token, so
     /// that it may be rotated meanwhile.
-    pub(in crate::cli) fn new(args: GetArgs, insecure_http: bool) -> Result<Self, CliError> {
+    pub(in crate::cli) fn new(args: GetArgs, reach: Reach) -> Result<Self, CliError> {
         let proof = args.client.proof()?;
         Ok(Self {
             from_stdin: args.client.is_proof_on_stdin().then_some(proof),
             args,
-            insecure_http,
+            reach,
         })
     }
 
@@ -103,7 +104,7 @@ impl Source {
                 &from_file
             }
         };
-        let minted = mint(&self.args, proof, self.insecure_http).await?;
+        let minted = mint(&self.args, proof, &self.reach).await?;
         let times = minted.seconds.zip(minted.expires_at());
         let Some((seconds, expires_at)) = times.filter(|(seconds, _)| *seconds > 0) else {
             return Err(CliError::failed(
@@ -120,12 +121,8 @@ impl Source {
 }
 
 /// Gets a token, from discovery on.
-pub(super) async fn mint(
-    args: &GetArgs,
-    proof: &Proof,
-    insecure_http: bool,
-) -> Result<Minted, CliError> {
-    let issuer = Issuer::discover(&args.issuer, insecure_http).await?;
+pub(super) async fn mint(args: &GetArgs, proof: &Proof, reach: &Reach) -> Result<Minted, CliError> {
+    let issuer = Issuer::discover(&args.issuer, reach).await?;
     let now = SystemClock.now();
     Minted::read(request(args, proof, &issuer, now).await?, now)
 }

@@ -143,12 +143,20 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
         &["federated_credentials(issuer_id, agent_id)"],
     ),
     (
+        "credentials FEDERATED_PAGE",
+        &["agent(issuer_id, id)", "held(issuer_id, id)"],
+    ),
+    (
         "credentials OF_AGENT",
         &["credentials(issuer_id, agent_id)"],
     ),
     (
         "credentials OF_TRUSTED_ISSUER",
         &["federated_credentials(issuer_id, trusted_issuer_id)"],
+    ),
+    (
+        "credentials PAGE",
+        &["agent(issuer_id, id)", "held(issuer_id, id)"],
     ),
     ("credentials UPDATE", &["credentials(issuer_id, id)"]),
     (
@@ -256,6 +264,10 @@ pub(super) const WHOLE: &[(&str, &str)] = &[
     (
         "keys MOVE",
         "compares with the other keys of the issuer, which are a few",
+    ),
+    (
+        "read_only APPLIED",
+        "one row a migration, read by a check before a start",
     ),
     ("resources LIVE", "the policy in memory holds all resources"),
     (

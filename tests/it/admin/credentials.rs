@@ -421,3 +421,56 @@ async fn a_replacement_lives_as_long_as_it_is_told_to() {
     issuer.clock.advance(60);
     assert_eq!(token_status(&issuer, new).await, 401);
 }
+
+#[tokio::test]
+async fn the_live_credentials_of_all_agents_are_listed_in_pages() {
+    let issuer = with_agent().await;
+    post(&issuer, "/agents", json!({ "name": "clerk", "owner": "x" })).await;
+    for (agent, body) in [
+        ("mailer", secret()),
+        ("clerk", public_key(TestKey::Es256)),
+        (
+            "clerk",
+            json!({ "kind": "client_secret", "expires_in": 60 }),
+        ),
+    ] {
+        issuer.clock.advance(1);
+        let added = post(&issuer, &format!("/agents/{agent}/credentials"), body).await;
+        assert_eq!(added.status, 201, "{added}");
+    }
+    let list = async |query: &str| {
+        let page = get(&issuer, &format!("/credentials{query}")).await.json();
+        let items = page["items"].as_array().unwrap().iter();
+        let shown: Vec<String> = items
+            .map(|item| format!("{} {}", item["agent"], item["kind"]).replace('"', ""))
+            .collect();
+        (shown, page["next_cursor"].as_str().map(str::to_owned))
+    };
+    let all = [
+        "mailer client_secret",
+        "clerk public_key",
+        "clerk client_secret",
+    ];
+    assert_eq!(list("").await.0, all);
+    let (first, cursor) = list("?limit=2").await;
+    assert_eq!(first, all[..2]);
+    let (rest, end) = list(&format!("?limit=2&cursor={}", cursor.unwrap())).await;
+    assert_eq!(
+        (rest.as_slice(), end),
+        (
+            &all[2..].iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()[..],
+            None
+        )
+    );
+    assert_eq!(list("?expires_within=60").await.0, all[2..]);
+    assert_eq!(list("?expires_within=58").await.0, [""; 0]);
+    for query in [
+        "?expires_within=-1",
+        "?cursor=x",
+        "?limit=0",
+        "?status=live",
+    ] {
+        let refused = get(&issuer, &format!("/credentials{query}")).await;
+        assert_eq!(refused.status, 400, "{query}: {refused}");
+    }
+}

@@ -121,3 +121,32 @@ async fn keys_behind_a_private_authority_are_fetched_when_it_is_named_and_not_be
     let again = apply(" --ca-cert authority.pem");
     assert_eq!(again["applied"][1]["action"], "keep", "{again}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_that_fetches_trusts_the_authority_that_it_is_given() {
+    let live = Live::at(Site::new());
+    live.site.write("authority.pem", AUTHORITY);
+    let url = serve(&live.issuer()).await;
+    for (line, reached) in [
+        (format!("healthcheck --url {url}"), "is healthy"),
+        (format!("agent list --url {url}"), "No agents"),
+        (
+            format!("token verify e30.e30. --issuer {url} --audience x"),
+            "the issuer calls itself",
+        ),
+        (
+            format!("token get --issuer {url} --client-id mailer --key mailer.pem"),
+            "the issuer calls itself",
+        ),
+    ] {
+        let outcome = live.run(&line);
+        let refused = outcome.stderr.contains("certificate");
+        assert!(refused && outcome.code == Some(1), "{outcome}");
+        let outcome = live.run(&format!("{line} --ca-cert authority.pem"));
+        assert!(outcome.stderr.contains(reached), "{outcome}");
+    }
+    let site = Site::new().with("FIRMAN_CA_CERT", "authority.pem");
+    site.write("authority.pem", AUTHORITY);
+    let outcome = site.run(&["healthcheck", "--url", &url]);
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+}

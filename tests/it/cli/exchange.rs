@@ -86,24 +86,13 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: the following required arguments were not provided:
-      --client-id <AGENT>
-      <--secret-file <FILE>|--key <FILE>|--assertion-file <FILE>>
-
-    Usage: firman token get --issuer <URL> --client-id <AGENT> <--secret-file <FILE>|--key <FILE>|--assertion-file <FILE>>
-
-    For more information, try '--help'.
+    error: how does the agent prove itself? Name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE
     ");
     assert_snapshot!(live.run("token get --issuer http://127.0.0.1:9 --key mailer.pem"), @"
     exit code 2
     ----- stdout
     ----- stderr
-    error: the following required arguments were not provided:
-      --client-id <AGENT>
-
-    Usage: firman token get --issuer <URL> --client-id <AGENT> <--secret-file <FILE>|--key <FILE>|--assertion-file <FILE>>
-
-    For more information, try '--help'.
+    error: which agent? Name --client-id AGENT, or set FIRMAN_AGENT_CLIENT_ID
     ");
     assert_snapshot!(live.run("token get --issuer http://127.0.0.1:9 --key mailer.pem --assertion-file pod.jwt"), @"
     exit code 2
@@ -111,7 +100,7 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     ----- stderr
     error: the argument '--key <FILE>' cannot be used with '--assertion-file <FILE>'
 
-    Usage: firman token get --issuer <URL> <--secret-file <FILE>|--key <FILE>|--assertion-file <FILE>>
+    Usage: firman token get --issuer <URL> --key <FILE>
 
     For more information, try '--help'.
     ");
@@ -122,7 +111,7 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     error: the following required arguments were not provided:
       --subject-token <FILE>
 
-    Usage: firman token exchange --issuer <URL> --subject-token <FILE> --client-id <AGENT> <--secret-file <FILE>|--key <FILE>|--assertion-file <FILE>>
+    Usage: firman token exchange --subject-token <FILE> --issuer <URL> --client-id <AGENT> --key <FILE>
 
     For more information, try '--help'.
     ");

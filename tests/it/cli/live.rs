@@ -1684,12 +1684,16 @@ fn the_configuration_is_shown_with_where_each_value_is_from_and_checked() {
     client.admin_token              (not set)               default
     ----- stderr
     ");
-    assert_snapshot!(site.run(&["config", "check", "--config", "firman.toml"]), @r"
-    exit code 0
-    ----- stdout
-    ----- stderr
-    The configuration is good.
-    ");
+    let good = site.run(&[
+        "config",
+        "check",
+        "--config",
+        "firman.toml",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(good.code, Some(0), "{good}");
+    assert_eq!(good.stderr, "The configuration is good.\n");
     site.write("firman.toml", "[server]\nlisten = \"localhost\"\n");
     assert_snapshot!(site.run(&["config", "check", "--config", "firman.toml"]), @r#"
     exit code 1

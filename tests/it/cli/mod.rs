@@ -1,6 +1,7 @@
 //! The command line: each test is one command line with its exit code, stdout and stderr. Here run
 //! those that need no issuer, or only one whose next answers are known.
 
+mod agent_side;
 mod delegations;
 mod exchange;
 mod key_files;

@@ -228,7 +228,7 @@ fn a_token_is_not_verified_without_issuer_and_audience() {
       --issuer <URL>
       --audience <AUDIENCE>
 
-    Usage: firman token verify --issuer <URL> --audience <AUDIENCE> <JWT>
+    Usage: firman token verify --issuer <URL> --audience <AUDIENCE> <FILE>
 
     For more information, try '--help'.
     ");

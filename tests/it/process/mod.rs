@@ -7,6 +7,7 @@
 )]
 
 mod bad_start;
+mod config_check;
 mod crash;
 mod detach;
 mod exec;
@@ -105,6 +106,11 @@ impl Site {
     /// Runs a command line that ends by itself.
     pub(crate) fn run(&self, args: &[impl AsRef<str>]) -> Outcome {
         self.outcome(self.command(Path::new(program()), args))
+    }
+
+    /// Runs another program that ends by itself.
+    pub(crate) fn run_program(&self, program: &str, args: &[impl AsRef<str>]) -> Outcome {
+        self.outcome(self.command(Path::new(program), args))
     }
 
     fn outcome(&self, mut command: Command) -> Outcome {

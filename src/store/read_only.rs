@@ -1,0 +1,110 @@
+//! A look at a database without changing it: no migration runs, no file is made, and a server that has the
+//! SQLite file goes on. For checks before a start.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+use super::engine::{
+    ACQUIRE_TIMEOUT, BUSY_TIMEOUT, Engine, MIGRATOR, Store, connect_postgres, on_engine,
+    postgres_options, postgres_pool, sqlite_path,
+};
+use super::error::StoreError;
+
+/// A database as it was found.
+#[derive(Debug)]
+pub struct Found {
+    /// To read from.
+    pub store: Store,
+    /// How many migrations the next start applies.
+    pub pending: usize,
+    /// Whether that is all of them: there is nothing of firman's yet.
+    pub is_empty: bool,
+}
+
+const APPLIED: &str = "SELECT version FROM _sqlx_migrations";
+
+impl Store {
+    /// Opens the database at `sqlite:<path>` or `postgres://…` for reading; `None` for a SQLite file that does
+    /// not exist. Every transaction that writes fails.
+    ///
+    /// # Errors
+    /// As [`Store::open`], but for [`StoreError::InUse`].
+    pub async fn open_read_only(database_url: &str) -> Result<Option<Found>, StoreError> {
+        let engine = match sqlite_path(database_url)? {
+            Some(path) if !path.exists() => return Ok(None),
+            Some(path) => open_sqlite(path).await?,
+            None => {
+                let options = postgres_options(database_url)?;
+                // A pool tells no more than that its time was up.
+                connect_postgres(&options).await?.close().await?;
+                postgres_pool(options)
+            }
+        };
+        let store = Self {
+            inner: Arc::new(engine),
+        };
+        match pending(&store).await {
+            Ok(pending) => Ok(Some(Found {
+                store,
+                pending,
+                is_empty: pending == MIGRATOR.iter().count(),
+            })),
+            Err(error) => {
+                store.close().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        // Without a write-ahead log no one is writing, and SQLite would make one to read.
+        .immutable(!Path::new(&log).exists())
+        .busy_timeout(BUSY_TIMEOUT);
+    let readers = SqlitePoolOptions::new()
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .max_connections(1)
+        .connect_with(options)
+        .await?;
+    Ok(Engine::Sqlite {
+        writer: readers.clone(),
+        readers,
+        lock: Mutex::new(None),
+    })
+}
+
+/// How many of this program's migrations the database lacks.
+async fn pending(store: &Store) -> Result<usize, StoreError> {
+    let mut tx = store.read().await?;
+    let applied: Result<Vec<i64>, StoreError> =
+        on_engine!(tx, connection => sqlx::query_scalar(APPLIED).fetch_all(connection));
+    let applied: BTreeSet<i64> = match applied {
+        Ok(applied) => {
+            tx.rollback().await?;
+            applied.into_iter().collect()
+        }
+        // A database without that table was never used by firman.
+        Err(error) if lacks_table(&error.reason()) => BTreeSet::new(),
+        Err(error) => return Err(error),
+    };
+    let known: BTreeSet<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
+    if applied.is_subset(&known) {
+        Ok(known.difference(&applied).count())
+    } else {
+        Err(StoreError::NewerSchema)
+    }
+}
+
+/// In the words of SQLite, and of PostgreSQL.
+fn lacks_table(reason: &str) -> bool {
+    reason.contains("no such table") || reason.contains("does not exist")
+}

@@ -1,0 +1,229 @@
+//! `firman config check`: what `firman serve` would find, without starting it and without changing anything.
+
+use std::collections::BTreeMap;
+
+use firman::jose::digest::base64url;
+use insta::assert_snapshot;
+
+use super::*;
+
+const CHECK: [&str; 6] = [
+    "config",
+    "check",
+    "--listen",
+    FREE_PORT,
+    "--admin-listen",
+    FREE_PORT,
+];
+
+/// Checks, and makes sure that nothing was changed or made.
+fn checked(site: &Site, further: &[&str]) -> String {
+    let before = files(site.dir.path());
+    let outcome = site.run(&[&CHECK, further].concat());
+    assert_eq!(files(site.dir.path()), before, "it changed something");
+    outcome
+        .to_string()
+        .replace(&site.dir.path().display().to_string(), "[DIR]")
+}
+
+/// Every file below a directory, with its content.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.insert(path.clone(), Vec::new());
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+fn stopped() -> Site {
+    let site = Site::new();
+    assert_eq!(site.start().stop().code, Some(0));
+    site
+}
+
+/// The line about `what`.
+fn line(outcome: &str, what: &str) -> String {
+    let line = outcome.lines().find(|line| line.contains(what));
+    let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+    words.join(" ")
+}
+
+#[test]
+fn an_empty_directory_is_good_and_stays_empty() {
+    let site = Site::new();
+    assert_snapshot!(checked(&site, &[]), @r"
+    exit code 0
+    ----- stdout
+    RESULT  CHECK               DETAIL
+    ok      configuration       every setting can be used
+    ok      public listener     127.0.0.1:0 is free
+    ok      private listener    127.0.0.1:0 is free
+    ok      data directory      data does not exist; the first start makes it
+    ok      database            the database file data/firman.db does not exist; the first start makes it
+    ok      key-encryption key  keys/kek does not exist; the first start makes it
+    ok      admin token         data/admin-token does not exist; a first start makes it
+    ----- stderr
+    The configuration is good.
+    ");
+}
+
+#[test]
+fn a_stopped_issuer_is_good() {
+    let site = stopped();
+    assert_snapshot!(checked(&site, &[]), @r"
+    exit code 0
+    ----- stdout
+    RESULT  CHECK               DETAIL
+    ok      configuration       every setting can be used
+    ok      public listener     127.0.0.1:0 is free
+    ok      private listener    127.0.0.1:0 is free
+    ok      data directory      data can be written to
+    ok      database            the database file data/firman.db is up to date
+    ok      issuer              http://127.0.0.1:0
+    ok      key-encryption key  keys/kek opens what is sealed in the database
+    ok      admin token         data/admin-token is there, for its owner alone
+    ----- stderr
+    The configuration is good.
+    ");
+}
+
+#[test]
+fn a_running_issuer_is_not_a_fault() {
+    let site = Site::new();
+    let server = site.start();
+    let (public, private) = (server.public.to_string(), server.private.to_string());
+    let listen = [
+        "--listen",
+        &public,
+        "--admin-listen",
+        &private,
+        "-o",
+        "json",
+    ];
+    let outcome = site.run(&[&["config", "check"], &listen[..]].concat());
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let told = outcome.json();
+    assert_eq!(told["ok"], true, "{told}");
+    let results: Vec<&str> = told["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| check["result"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        results,
+        ["ok", "warning", "warning", "ok", "ok", "ok", "ok", "ok"],
+        "{told}"
+    );
+}
+
+#[test]
+fn a_wrong_missing_or_readable_key_encryption_key_fails() {
+    let site = stopped();
+    let right = std::fs::read(site.path("keys/kek")).unwrap();
+    site.write("keys/kek", base64url(&[7; 32]));
+    let outcome = checked(&site, &[]);
+    assert!(outcome.starts_with("exit code 1\n"), "{outcome}");
+    assert_eq!(
+        line(&outcome, "key-encryption key"),
+        "failed key-encryption key cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; put back the key that belongs to this database"
+    );
+    assert!(!outcome.contains("is good"), "{outcome}");
+    std::fs::remove_file(site.path("keys/kek")).unwrap();
+    let outcome = checked(&site, &[]);
+    assert!(
+        line(&outcome, "key-encryption key")
+            .starts_with("failed key-encryption key there is no key-encryption key at keys/kek"),
+        "{outcome}"
+    );
+    site.write("keys/kek", right);
+    set_mode(&site.path("keys/kek"), 0o644);
+    set_mode(&site.path("data/admin-token"), 0o640);
+    let outcome = checked(&site, &[]);
+    assert!(line(&outcome, "key-encryption key").ends_with("run `chmod 600 keys/kek`"));
+    assert_eq!(
+        line(&outcome, "admin token"),
+        "failed admin token other users can access data/admin-token (mode 0640); run `chmod 600 data/admin-token`"
+    );
+}
+
+#[test]
+fn a_database_that_cannot_be_used_fails() {
+    let site = Site::new();
+    site.write(
+        "data/firman.db",
+        "this is not a database, whatever its name says",
+    );
+    let outcome = checked(&site, &[]);
+    assert!(outcome.starts_with("exit code 1\n"), "{outcome}");
+    assert!(
+        line(&outcome, "database ").contains("file is not a database"),
+        "{outcome}"
+    );
+    let outcome = checked(
+        &Site::new(),
+        &[
+            "--database-url",
+            "postgres://firman:secret@127.0.0.1:9/firman",
+        ],
+    );
+    let told = line(&outcome, "database ");
+    assert!(
+        told.starts_with(
+            "failed database cannot use the PostgreSQL database firman at 127.0.0.1:9: "
+        ),
+        "{outcome}"
+    );
+    assert!(!outcome.contains("secret"), "{outcome}");
+}
+
+#[test]
+fn another_issuers_database_fails() {
+    let site = stopped();
+    let outcome = checked(&site, &["--issuer-url", "https://id.example.com"]);
+    assert!(
+        line(&outcome, "issuer ")
+            .starts_with("failed issuer this database belongs to the issuer http://127.0.0.1:"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn an_address_of_another_machine_fails() {
+    let site = Site::new();
+    let args = [
+        "config",
+        "check",
+        "--listen",
+        FREE_PORT,
+        "--admin-listen",
+        "192.0.2.1:8081",
+    ];
+    let outcome = site.run(&args).to_string();
+    assert!(
+        line(&outcome, "private listener")
+            .starts_with("failed private listener 192.0.2.1:8081 cannot be listened on: "),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_database_on_postgresql_is_read_and_not_migrated() {
+    let site = Site::on_postgres();
+    assert_eq!(site.start().stop().code, Some(0));
+    let outcome = checked(&site, &[]);
+    assert!(
+        line(&outcome, "database ").ends_with("is up to date"),
+        "{outcome}"
+    );
+    assert!(
+        line(&outcome, "key-encryption key").ends_with("opens what is sealed in the database"),
+        "{outcome}"
+    );
+}
