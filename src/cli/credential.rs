@@ -399,7 +399,7 @@ impl Proof {
                 file.path().display()
             )),
             Self::Bundled(file) => Some(format!(
-                "The agent bundle with its private key is {} {alone}",
+                "The agent bundle with its private key is in {} {alone}",
                 file.path().display()
             )),
         }

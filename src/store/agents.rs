@@ -131,7 +131,7 @@ macro_rules! select_among {
     ($rows:literal) => {
         concat!(
             "SELECT agent.id, agent.name, agent.subject, agent.owner, agent.description, agent.attributes, agent.status, \
-             agent.status_at, agent.expires_at, agent.dpop_required, agent.version, agent.created_at, agent.updated_at FROM ",
+             agent.status_at, agent.expires_at, agent.dpop_required, agent.assertion_audience, agent.version, agent.created_at, agent.updated_at FROM ",
             $rows,
             " AND held.agent_id > $2 AND (agent.status = $3 OR ($3 IS NULL AND agent.status <> 'removed')) \
              AND ($4 IS NULL OR agent.name LIKE $4 ESCAPE '!') ORDER BY held.agent_id LIMIT $5"

@@ -55,7 +55,7 @@ async fn every_described_operation_refuses_a_call_without_a_token() {
         }
     }
     assert_eq!(
-        operations, 61,
+        operations, 62,
         "an operation that is new must be looked at: who may call it?"
     );
 }

@@ -38,7 +38,7 @@ fn an_agent_bundle_is_all_that_an_agent_needs() {
     client_id  mailer
     kid        [KEY]
     ----- stderr
-    The agent bundle with its private key is mailer.json and nowhere else; give it to the agent alone.
+    The agent bundle with its private key is in mailer.json and nowhere else; give it to the agent alone.
     Next: firman token get --bundle mailer.json
     ");
     assert_eq!(mode(&live.site.path("mailer.json")), 0o600);

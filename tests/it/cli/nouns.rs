@@ -58,6 +58,7 @@ fn a_resource_leads_to_its_roles_and_a_role_to_its_holders() {
     scopes      read, send
     lifetime    900 s
     algorithm   ES256
+    typ         at+jwt
     delegation  allowed
     created     [TIME]
     id          [ID]

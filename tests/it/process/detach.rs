@@ -94,7 +94,8 @@ fn a_start_in_the_background_that_fails_is_told_in_the_foreground() {
 
 #[test]
 fn a_server_of_another_data_directory_is_not_this_ones_health() {
-    let other = Site::new().start();
+    let elsewhere = Site::new();
+    let other = elsewhere.start();
     let site = Site::new().with("FIRMAN_LISTEN", &other.public.to_string());
     let outcome = site.run(&["healthcheck"]);
     assert_eq!(

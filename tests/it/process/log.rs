@@ -20,7 +20,8 @@ fn no_secret_reaches_the_log_on_postgresql() {
 
 #[test]
 fn the_log_holds_the_reason_that_a_client_before_its_signature_does_not_see() {
-    let server = Site::new().with("FIRMAN_ISSUER_URL", ISSUER).start();
+    let site = Site::new().with("FIRMAN_ISSUER_URL", ISSUER);
+    let server = site.start();
     server.register_mailer();
     let key = TestKey::Es256.signing_key();
     let header = json!({"alg": "ES256", "crit": ["exp"]}).to_string();

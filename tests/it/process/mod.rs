@@ -420,7 +420,8 @@ impl Server {
 
     fn create(&self, path: &str, body: &Value) -> Value {
         let reply = self.admin("POST", path, body).unwrap();
-        assert_eq!(reply.status, 201, "{}", reply.body);
+        let log = || self.log.lock().unwrap().clone();
+        assert_eq!(reply.status, 201, "{}\n{}", reply.body, log());
         reply.json()
     }
 

@@ -153,7 +153,7 @@ describe("refused", () => {
         payload.aud = `${firman.issuer}/oauth2/token`;
       },
     });
-    await assertRefused(fetchToken("signer-es256", forTheEndpoint), `aud must be exactly ${firman.issuer}`);
+    await assertRefused(fetchToken("signer-es256", forTheEndpoint), `\`aud\` must be ${firman.issuer}, not the token endpoint`);
   });
 
   test("an assertion signed with another agent's key", async () => {

@@ -186,7 +186,7 @@ class RefusalTest(StrangerTest):
     def test_an_assertion_for_the_token_endpoint_is_refused_and_told_the_audience(self):
         self.assert_refused(
             session_with_key("signer-es256", ES256_KEY, "ES256", audience=None),
-            description=f"aud must be exactly {firman.issuer}",
+            description=f"`aud` must be {firman.issuer}, not the token endpoint",
         )
 
     def test_an_assertion_signed_with_another_key_is_refused(self):
