@@ -198,7 +198,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 .post(&["agents", &name, "suspend"], None)
                 .await?;
             print(&agent, session)?;
-            session.printer.hint("Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.");
+            session.printer.hint("Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.");
             let now = session.now();
             if let Some(text) = at_claude(&agent, now) {
                 session.printer.hint(&text);

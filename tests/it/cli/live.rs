@@ -556,7 +556,7 @@ fn a_suspended_agent_gets_no_token_until_it_is_resumed() {
     ID                                    KIND        STATUS  KID                                          EXPIRES  CREATED
     [ID]  public_key  live    [KEY]  -        [TIME]
     ----- stderr
-    Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.
+    Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
     Next: firman agent resume mailer
     ");
     assert_snapshot!(live.run(&get), @r"
@@ -1047,21 +1047,21 @@ fn a_suspension_says_what_may_go_on_at_claude() {
         lines.replace("(in 19 min)", "(in 20 min)")
     };
     assert_snapshot!(last_lines(live.run("agent suspend mailer")), @r"
-    Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.
+    Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
     Claude access may outlive this until [TIME] (in 20 min) at most. Archive its rule at Claude to end exchanges at once; what Claude gave before lasts until then.
     Next: firman agent resume mailer
     ");
     let ids = "--organization 00000000-0000-4000-8000-000000000000 --service-account svac_01";
     live.json(&format!("claude link mailer --rule fdrl_01 {ids}"));
     assert_snapshot!(last_lines(live.run("agent suspend mailer")), @r"
-    Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.
+    Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
     Claude access may outlive this until [TIME] (in 20 min) at most. Archive the rule fdrl_01 at Claude to end exchanges at once; what Claude gave before lasts until then.
     Next: firman agent resume mailer
     ");
     live.json("agent add other --owner ops --secret");
     live.json(&format!("claude link other --rule fdrl_02 {ids}"));
     assert_snapshot!(last_lines(live.run("agent suspend other")), @r"
-    Suspended: its next token request is refused, and its tokens are inactive. Who verifies them offline takes them until they expire, or until it reads the revocation list.
+    Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
     No token of it is good for anything at Claude any more.
     Next: firman agent resume other
     ");
