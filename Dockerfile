@@ -1,4 +1,4 @@
-# The image of firman: one program, run by nobody in particular, with two volumes.
+# The image of firman: one program, run by an unprivileged user, with two volumes.
 #
 #   docker build -t firman .
 #   docker run --read-only -p 8080:8080 -e FIRMAN_ISSUER_URL=https://id.example.com \

@@ -86,7 +86,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     (
         "docs/guides/register-an-agent.md",
-        r#"curl -s http://127.0.0.1:8080/oauth2/token -u "batch:$SECRET" -d grant_type=client_credentials"#,
+        r#"curl -s http://127.0.0.1:8080/oauth2/token -u "batch:$(cat batch.secret)" -d grant_type=client_credentials"#,
     ),
     ("docs/guides/verify-tokens.md", "vault auth enable jwt"),
     (
