@@ -227,14 +227,33 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
+/// The option that fits the credential that the agent has, with a file named after it.
+async fn proof(actor: &str, admin: &AdminClient) -> String {
+    let path = ["agents", actor, "credentials"];
+    let held = admin
+        .get(&path, &Query::default())
+        .await
+        .unwrap_or_default();
+    let has = |kind: &str| {
+        let mut live = items(&held, "items").iter();
+        live.any(|one| one["status"] == "live" && one["kind"] == kind)
+    };
+    match (has("public_key"), has("client_secret"), has("federated")) {
+        (false, true, _) => format!("--secret-file {actor}.secret"),
+        (false, false, true) => format!("--assertion-file {actor}.jwt"),
+        (true, _, _) | (false, false, false) => format!("--key {actor}.pem"),
+    }
+}
+
 /// What the agent runs under a delegation (RFC 8693 §2.1).
 async fn exchange(delegation: &Value, admin: &AdminClient) -> String {
     let url = admin.issuer_url().await;
     let actor = text(delegation, "actor");
+    let proof = proof(&actor, admin).await;
     let mut command = vec![
         "firman token exchange --issuer".to_owned(),
         shell_word(url.trim_end_matches('/')),
-        format!("--client-id {actor} --key {actor}.pem --subject-token FILE"),
+        format!("--client-id {actor} {proof} --subject-token FILE"),
     ];
     // Where others may act already, the subject token is one of ours.
     let is_foreign = text(delegation, "subject").starts_with("user:")
