@@ -48,7 +48,11 @@ impl Claim {
         let file = open(&path).map_err(|error| fault(&error))?;
         for _ in 0..TRIES {
             match file.try_lock() {
-                Ok(()) => return Ok(Some(Self { file, path })),
+                Ok(()) => {
+                    // What an earlier process said of itself is not true of this one.
+                    file.set_len(0).map_err(|error| fault(&error))?;
+                    return Ok(Some(Self { file, path }));
+                }
                 Err(TryLockError::WouldBlock) => tokio::time::sleep(PAUSE).await,
                 Err(TryLockError::Error(error)) => return Err(fault(&error)),
             }

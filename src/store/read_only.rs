@@ -1,5 +1,6 @@
-//! A look at a database without changing it: no migration runs, no file is made, and a server that has the
-//! SQLite file goes on. For checks before a start.
+//! A look at a database without changing it: no migration runs, and a server that has the SQLite file goes on.
+//! For checks before a start. The one file that SQLite may make is the index (`-shm`) of a write-ahead log that
+//! a crash left behind.
 
 use std::collections::BTreeSet;
 use std::path::Path;

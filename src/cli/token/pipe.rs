@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use crate::cli::print::Printer;
 
 /// Readers that wait at the same time at most; more find nothing.
 const WAITING_MAX: usize = 256;
+/// Between two tries to make or replace a pipe where a full disk, say, is in the way.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A reader that waits for its token.
 struct Waiting {
@@ -38,6 +41,8 @@ pub(in crate::cli) struct Pipe<'a> {
     /// None once no more readers can be served.
     arrivals: Option<UnboundedReceiver<io::Result<File>>>,
     waiting: VecDeque<Waiting>,
+    /// Whether it was said that more readers came than may wait.
+    is_crowded: bool,
     /// Whether the first token has come.
     has_begun: bool,
 }
@@ -56,6 +61,7 @@ impl<'a> Pipe<'a> {
             .name("readers".to_owned())
             .spawn(move || {
                 if let Err(error) = admit(&at, &sender) {
+                    release(&at);
                     // It may have been told to end.
                     let _ = sender.send(Err(error));
                 }
@@ -66,6 +72,7 @@ impl<'a> Pipe<'a> {
             path: path.to_owned(),
             arrivals: Some(arrivals),
             waiting: VecDeque::new(),
+            is_crowded: false,
             has_begun: false,
         })
     }
@@ -148,25 +155,35 @@ impl<'a> Pipe<'a> {
     fn turn_away(&mut self, now: Duration, printer: &mut Printer) -> Duration {
         while let Some(first) = self.waiting.front() {
             let left = (first.since + PATIENCE).saturating_sub(now);
-            if !left.is_zero() && self.waiting.len() <= WAITING_MAX {
+            if !left.is_zero() {
                 return left;
             }
             self.waiting.pop_front();
             printer.warn(&format!(
                 "warning: a reader of {} waited {} s for a token and got none",
                 self.path.display(),
-                PATIENCE.saturating_sub(left).as_secs()
+                PATIENCE.as_secs()
             ));
         }
         Duration::MAX
     }
 
-    /// Lets a reader wait. Without a pipe (its directory was removed, say) the command goes on, with the
+    /// Lets a reader wait, or turns it away when too many do already: those came first. Without a pipe (its directory was removed, say) the command goes on, with the
     /// Claude tokens that it has.
     fn welcome(&mut self, arrival: Option<io::Result<File>>, printer: &mut Printer) {
         let now = self.supply.now();
         match arrival.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into())) {
+            Ok(_) if self.waiting.len() >= WAITING_MAX => {
+                if !self.is_crowded {
+                    self.is_crowded = true;
+                    printer.warn(&format!(
+                        "warning: {WAITING_MAX} readers of {} wait for a token; further ones read an empty file",
+                        self.path.display()
+                    ));
+                }
+            }
             Ok(end) => {
+                self.is_crowded = false;
                 self.pool.read(now);
                 self.waiting.push_back(Waiting { since: now, end });
             }
@@ -208,13 +225,77 @@ fn admit(path: &Path, sender: &UnboundedSender<io::Result<File>>) -> io::Result<
     let next = path.with_extension("next");
     loop {
         // Ready before it is needed: only the rename lies between a reader and its privacy.
-        make(&next)?;
-        let end = File::options().write(true).open(path)?;
-        std::fs::rename(&next, path)?;
+        persist(sender, || prepare(&next))?;
+        let end = persist(sender, || File::options().write(true).open(path))?;
+        persist(sender, || replace(&next, path))?;
         if sender.send(Ok(end)).is_err() {
             return Ok(());
         }
     }
+}
+
+/// Makes the pipe at `path`, if it is not there yet.
+fn prepare(path: &Path) -> io::Result<()> {
+    match make(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// Puts `next` in the place of `path`. The command may have removed it: then another one is made.
+fn replace(next: &Path, path: &Path) -> io::Result<()> {
+    match std::fs::rename(next, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(next)?;
+            std::fs::rename(next, path)
+        }
+        renamed => renamed,
+    }
+}
+
+/// Tries until `attempt` succeeds, fails for a reason that does not pass by itself, or no one wants readers.
+fn persist<T>(
+    sender: &UnboundedSender<io::Result<File>>,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if passes(&error) && !sender.is_closed() => {
+                std::thread::sleep(RETRY_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// True for a lack of space, memory or descriptors.
+fn passes(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| {
+        [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::NOMEM,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::INTR,
+        ]
+        .contains(&errno)
+    })
+}
+
+/// Ends the wait of readers that block on a pipe with no one behind it: they read nothing, and later ones find
+/// no file.
+fn release(path: &Path) {
+    let pipe = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path);
+    // Where there is no file any more, no reader waits.
+    let _ = std::fs::remove_file(path);
+    drop(pipe);
 }
 
 #[cfg(target_os = "linux")]
@@ -262,6 +343,61 @@ mod tests {
             .expect("a reader")
             .expect("the thread")
             .expect("a pipe")
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_the_command_removed_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("identity-token");
+        make(&path).unwrap();
+        let (sender, mut arrivals) = mpsc::unbounded_channel();
+        let at = path.clone();
+        std::thread::spawn(move || admit(&at, &sender));
+        for _ in 0..2 {
+            let next = path.with_extension("next");
+            let deadline = std::time::Instant::now() + Duration::from_secs(20);
+            while std::fs::remove_file(&next).is_err() {
+                assert!(std::time::Instant::now() < deadline, "no next pipe");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let at = path.clone();
+            let reader = std::thread::spawn(move || std::fs::read_to_string(at));
+            let end = arrival(&mut arrivals).await;
+            hand_over(&end, &token("one")).unwrap();
+            drop(end);
+            assert_eq!(reader.join().unwrap().unwrap(), "one\n");
+        }
+    }
+
+    #[test]
+    fn readers_of_a_pipe_that_is_given_up_read_nothing_and_later_ones_find_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("identity-token");
+        make(&path).unwrap();
+        let at = path.clone();
+        let reader = std::thread::spawn(move || std::fs::read_to_string(at));
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !reader.is_finished() {
+            assert!(std::time::Instant::now() < deadline, "the reader waits");
+            if path.exists() {
+                // Once more for a reader that had not opened it yet; it then finds no file.
+                release(&path);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(matches!(reader.join().unwrap().as_deref(), Ok("") | Err(_)));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_lack_of_space_or_descriptors_passes_and_a_missing_directory_does_not() {
+        use rustix::io::Errno;
+        for errno in [Errno::NOSPC, Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert!(passes(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::ROFS] {
+            assert!(!passes(&errno.into()), "{errno}");
+        }
     }
 
     #[tokio::test]
