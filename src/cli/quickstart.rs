@@ -345,9 +345,9 @@ impl Report<'_> {
         }
         let at = self.at_data_dir();
         let serving = if keeps_serving {
-            "In another terminal, try"
+            "In another terminal, try".to_owned()
         } else {
-            "Start it with: firman serve. Then try"
+            format!("Start it with: firman serve --detach{at}. Then try")
         };
         session.printer.hint(&format!(
             "{serving}:\n  \

@@ -1772,7 +1772,7 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
     ----- stderr
     First start: made data/firman.db, keys/kek, data/admin-token.
 
-    Start it with: firman serve. Then try:
+    Start it with: firman serve --detach. Then try:
       firman token get --issuer [ISSUER] --client-id quickstart --key data/quickstart.pem --resource https://api.anthropic.com
       firman agent add my-agent --owner my-team --role quickstart --generate-key my-agent.pem
       firman agent suspend quickstart
