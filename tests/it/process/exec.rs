@@ -208,17 +208,23 @@ fn a_reader_waits_while_the_issuer_is_away() {
 }
 
 #[test]
-fn a_directory_that_was_removed_ends_the_tokens_and_not_the_command() {
+fn a_pipe_that_cannot_be_replaced_ends_the_tokens_and_neither_the_command_nor_a_reader_in_a_wait() {
     let ready = Ready::start();
     // The next pipe cannot take the place of the one that is read.
     let script = "PATH=/usr/bin:/bin
         exec 3<$ANTHROPIC_IDENTITY_TOKEN_FILE; cat <&3 >/dev/null
-        until rm ${ANTHROPIC_IDENTITY_TOKEN_FILE%/*}/*.next; do :; done 2>/dev/null
+        until rm $ANTHROPIC_IDENTITY_TOKEN_FILE.next; do :; done 2>/dev/null
+        mkdir $ANTHROPIC_IDENTITY_TOKEN_FILE.next
         cat $ANTHROPIC_IDENTITY_TOKEN_FILE
+        until ! [ -e $ANTHROPIC_IDENTITY_TOKEN_FILE ]; do sleep 0.02; done
+        cat $ANTHROPIC_IDENTITY_TOKEN_FILE 2>/dev/null || echo no file
         echo still here";
     let outcome = ready.run(&[], script);
     assert_eq!(outcome.code, Some(0), "{outcome}");
-    assert!(outcome.stdout.ends_with("still here\n"), "{outcome}");
+    assert!(
+        outcome.stdout.ends_with("no file\nstill here\n"),
+        "{outcome}"
+    );
     assert!(
         outcome
             .stderr
