@@ -31,23 +31,23 @@ pub(super) enum Command {
     },
     /// Change an agent
     Edit(EditArgs),
-    /// Switch an agent off: its next token request is refused
+    /// Switch agents off: their next token request is refused
     Suspend {
-        /// The agent's name
-        #[arg(value_parser = parse_name)]
-        name: String,
+        /// The agents' names
+        #[arg(value_name = "NAME", value_parser = parse_name, required = true)]
+        names: Vec<String>,
     },
-    /// Switch a suspended agent on again
+    /// Switch suspended agents on again
     Resume {
-        /// The agent's name
-        #[arg(value_parser = parse_name)]
-        name: String,
+        /// The agents' names
+        #[arg(value_name = "NAME", value_parser = parse_name, required = true)]
+        names: Vec<String>,
     },
-    /// Remove an agent for good; its name is never given out again
+    /// Remove agents for good; their names are never given out again
     Remove {
-        /// The agent's name
-        #[arg(value_parser = parse_name)]
-        name: String,
+        /// The agents' names
+        #[arg(value_name = "NAME", value_parser = parse_name, required = true)]
+        names: Vec<String>,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -192,35 +192,25 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             print(&agent, session)
         }
         Command::Edit(args) => edit(args, session).await,
-        Command::Suspend { name } => {
-            let agent = session
-                .admin()?
-                .post(&["agents", &name, "suspend"], None)
-                .await?;
-            print(&agent, session)?;
-            session.printer.hint("Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.");
-            let now = session.now();
-            if let Some(text) = at_claude(&agent, now) {
-                session.printer.hint(&text);
-            }
-            session.printer.next(&format!("firman agent resume {name}"));
-            Ok(())
+        Command::Suspend { names } => {
+            let done = switch(&names, Switch::Suspend, session).await?;
+            suspended(&done, session);
+            done.end()
         }
-        Command::Resume { name } => {
-            let agent = session
-                .admin()?
-                .post(&["agents", &name, "resume"], None)
-                .await?;
-            print(&agent, session)
-        }
-        Command::Remove { name, yes } => {
-            let admin = session.admin()?;
-            session.confirm(
-                &format!("Remove agent {name}? Its credentials end at once and its name is never given out again."),
-                yes,
-            )?;
-            admin.delete(&["agents", &name], &Query::default()).await?;
-            removed(&name, session)
+        Command::Resume { names } => switch(&names, Switch::Resume, session).await?.end(),
+        Command::Remove { names, yes } => {
+            session.admin()?;
+            let question = match names.as_slice() {
+                [name] => format!(
+                    "Remove agent {name}? Its credentials end at once and its name is never given out again."
+                ),
+                several => format!(
+                    "Remove agents {}? Their credentials end at once and their names are never given out again.",
+                    several.join(", ")
+                ),
+            };
+            session.confirm(&question, yes)?;
+            switch(&names, Switch::Remove, session).await?.end()
         }
         Command::Explain {
             name,
@@ -237,6 +227,107 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             explain(&answer, resource.is_none(), session)
         }
     }
+}
+
+/// A change to one or several agents.
+#[derive(Clone, Copy)]
+enum Switch {
+    Suspend,
+    Resume,
+    Remove,
+}
+
+/// The agents that changed, as the API returned them, and whether all did.
+struct Switched {
+    agents: Vec<(String, Value)>,
+    is_all: bool,
+}
+
+impl Switched {
+    /// The failures were printed as they came.
+    fn end(self) -> Result<(), CliError> {
+        if self.is_all {
+            Ok(())
+        } else {
+            Err(CliError::Ended(1))
+        }
+    }
+}
+
+/// Changes one agent after the other. With several, a failure is printed and the rest goes on.
+async fn switch(
+    names: &[String],
+    what: Switch,
+    session: &mut Session<'_>,
+) -> Result<Switched, CliError> {
+    let admin = session.admin()?;
+    let mut done = Switched {
+        agents: Vec::new(),
+        is_all: true,
+    };
+    for name in names {
+        let answer = match what {
+            Switch::Suspend => admin.post(&["agents", name, "suspend"], None).await,
+            Switch::Resume => admin.post(&["agents", name, "resume"], None).await,
+            Switch::Remove => {
+                let answer = admin.delete(&["agents", name], &Query::default()).await;
+                answer.map(|()| json!({ "removed": name }))
+            }
+        };
+        let agent = match answer {
+            Ok(agent) => agent,
+            Err(error) if names.len() == 1 => return Err(error),
+            Err(error) => {
+                session.printer.error(&error.about(name));
+                done.is_all = false;
+                continue;
+            }
+        };
+        match what {
+            _ if session.printer.is_json() => {}
+            Switch::Remove => removed(name, session)?,
+            Switch::Suspend | Switch::Resume => {
+                if !done.agents.is_empty() {
+                    session.printer.write("\n")?;
+                }
+                print(&agent, session)?;
+            }
+        }
+        done.agents.push((name.clone(), agent));
+    }
+    if session.printer.is_json() {
+        let agents: Vec<&Value> = done.agents.iter().map(|(_, agent)| agent).collect();
+        match (names.len(), agents.as_slice()) {
+            (1, [agent]) => session.printer.json(agent)?,
+            _ => session.printer.json(&json!({ "items": agents }))?,
+        }
+    }
+    Ok(done)
+}
+
+/// Prints what suspended agents may still do, and how to resume them.
+fn suspended(done: &Switched, session: &mut Session<'_>) {
+    let names: Vec<&str> = done.agents.iter().map(|(name, _)| name.as_str()).collect();
+    match names.len() {
+        0 => return,
+        1 => session.printer.hint("Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list."),
+        _ => session.printer.hint("Suspended. New token requests are refused and introspection reports their tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list."),
+    }
+    let now = session.now();
+    for (name, agent) in &done.agents {
+        let Some(text) = at_claude(agent, now) else {
+            continue;
+        };
+        if names.len() == 1 {
+            session.printer.hint(&text);
+        } else {
+            session.printer.hint(&format!("{name}: {text}"));
+        }
+    }
+    let names = names.join(" ");
+    session
+        .printer
+        .next(&format!("firman agent resume {names}"));
 }
 
 /// What a suspended agent may still do at Claude, and what ends it; nothing when it never was there.

@@ -12,7 +12,8 @@ use super::Session;
 use super::error::{CliError, reason};
 use super::print::Table;
 use super::serve;
-use crate::config::Overrides;
+use super::serving::{self, Serving};
+use crate::config::{Config, Overrides, reachable};
 use crate::host::check_start;
 
 #[derive(Debug, Subcommand)]
@@ -88,10 +89,11 @@ async fn check(settings: Overrides, session: &mut Session<'_>) -> Result<(), Cli
     config
         .insecure_loopback_fetch(&issuer_url)
         .map_err(failed)?;
+    let [public, private] = listeners(&config)?;
     let mut lines = vec![
         Line::of("configuration", Ok("every setting can be used".to_owned())),
-        listener("public listener", config.listen()),
-        listener("private listener", config.admin_listen()),
+        public,
+        private,
         Line::of("data directory", directory(config.data_dir())),
     ];
     let options = serve::host_options(&config, issuer_url)?;
@@ -135,27 +137,71 @@ fn report(lines: &[Line], session: &mut Session<'_>) -> Result<(), CliError> {
     }
 }
 
-/// Whether the address can be listened on. One in use may be the server's that runs already.
-fn listener(what: &'static str, address: SocketAddr) -> Line {
-    let (state, detail) = match TcpListener::bind(address) {
-        Ok(_) => (State::Ok, format!("{address} is free")),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => (
+/// Whether both addresses can be listened on at once. One in use may be that of the server that runs already.
+fn listeners(config: &Config) -> Result<[Line; 2], CliError> {
+    let running = serving::find(config.data_dir())?;
+    let (first, second) = (config.listen(), config.admin_listen());
+    // Held until the second is tried, as a start holds it.
+    let (public, _held) = listener("public listener", first, running.as_ref());
+    let private = if is_same(first, second) {
+        Line::of(
+            "private listener",
+            Err(format!(
+                "{second} is the address of the public listener too; choose another with --admin-listen or FIRMAN_ADMIN_LISTEN"
+            )),
+        )
+    } else {
+        listener("private listener", second, running.as_ref()).0
+    };
+    Ok([public, private])
+}
+
+/// Whether two listeners would be in each other's way; with port 0 each gets a port of its own.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_every = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || is_every && one.is_ipv4() == other.is_ipv4())
+}
+
+/// Whether the address can be listened on, and the socket that does.
+fn listener(
+    what: &'static str,
+    address: SocketAddr,
+    running: Option<&Serving>,
+) -> (Line, Option<TcpListener>) {
+    let here = format!("http://{}", reachable(address));
+    let is_ours = running.filter(|it| [&it.public, &it.private].contains(&&here));
+    let (state, detail, socket) = match (TcpListener::bind(address), is_ours) {
+        (Ok(socket), _) => (State::Ok, format!("{address} is free"), Some(socket)),
+        (Err(error), Some(running)) if error.kind() == ErrorKind::AddrInUse => (
             State::Warning,
-            format!("{address} is in use; a start fails unless the one that uses it stops first"),
+            format!(
+                "{address} is in use by process {}, which serves this data directory; a start fails until it stops",
+                running.pid
+            ),
+            None,
         ),
-        Err(error) => (
+        (Err(error), None) if error.kind() == ErrorKind::AddrInUse => (
+            State::Failed,
+            format!("{address} is in use by another program; stop it, or choose another address"),
+            None,
+        ),
+        (Err(error), _) => (
             State::Failed,
             format!(
                 "{address} cannot be listened on: {}; name an address of this machine",
                 reason(&error)
             ),
+            None,
         ),
     };
-    Line {
+    let line = Line {
         what,
         state,
         detail,
-    }
+    };
+    (line, socket)
 }
 
 /// Whether a start can write there; a directory that does not exist is made below the first that does.

@@ -580,7 +580,12 @@ pub(super) fn check_sink(proof: &ProofArgs, sink: &SinkArgs) -> Result<(), CliEr
 }
 
 /// The credential to replace: the one that was named, or the only live one of the kind that can be meant.
-async fn to_rotate(args: &RotateArgs, admin: &AdminClient) -> Result<(String, String), CliError> {
+/// Of several, the only one that the overlap does not outlive: the others were rotated before.
+async fn to_rotate(
+    args: &RotateArgs,
+    admin: &AdminClient,
+    now: UnixTime,
+) -> Result<(String, String), CliError> {
     let path = ["agents", &args.agent, "credentials"];
     let answer = admin.get(&path, &Query::default()).await?;
     let has_key = args.public_key.is_some() || args.generate_key.is_some();
@@ -602,14 +607,25 @@ async fn to_rotate(args: &RotateArgs, admin: &AdminClient) -> Result<(String, St
     let live: Vec<&Value> = all.iter().filter(fits).collect();
     match live.as_slice() {
         [one] => Ok((text(one, "id"), text(one, "kind"))),
-        [] => Err(CliError::failed(
-            "not_found",
-            format!(
-                "{} has no live credential that can be rotated so",
-                args.agent
-            ),
-        )),
+        [] => {
+            let lacks = match (has_key, args.sink.secret_out.is_some()) {
+                (true, _) => "public key",
+                (false, true) => "client secret",
+                (false, false) => "credential that can be rotated",
+            };
+            let detail = format!("{} has no live {lacks}", args.agent);
+            Err(CliError::failed("not_found", detail))
+        }
         several => {
+            let until = UnixTime(now.0.saturating_add_unsigned(args.overlap));
+            let stays = |credential: &&&Value| {
+                let expires = credential["expires_at"].as_i64();
+                expires.is_none_or(|expires| expires > until.0)
+            };
+            let mut staying = several.iter().filter(stays);
+            if let (Some(one), None) = (staying.next(), staying.next()) {
+                return Ok((text(one, "id"), text(one, "kind")));
+            }
             let mut detail = format!(
                 "{} has {} live credentials that can be rotated; name one of:",
                 args.agent,
@@ -642,8 +658,19 @@ async fn to_rotate(args: &RotateArgs, admin: &AdminClient) -> Result<(String, St
 
 async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let admin = session.admin()?;
-    let (id, kind) = to_rotate(&args, &admin).await?;
+    let (id, kind) = to_rotate(&args, &admin, session.now()).await?;
     let has_key = args.public_key.is_some() || args.generate_key.is_some();
+    if kind == "public_key"
+        && !has_key
+        && args.sink.secret_out.is_none()
+        && args.sink.bundle.is_none()
+    {
+        let named = args.id.map(|id| format!(" {id}")).unwrap_or_default();
+        return Err(CliError::usage(format!(
+            "{agent} has a public key; a new key is required: firman credential rotate {agent}{named} --generate-key FILE",
+            agent = args.agent
+        )));
+    }
     if args.sink.secret_out.is_some() && kind != "client_secret" {
         return Err(CliError::usage(format!(
             "--secret-out is for a client secret, and the credential {id} is not one"

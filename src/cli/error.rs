@@ -175,6 +175,19 @@ impl CliError {
         self
     }
 
+    /// The same with the name of what it is about, unless the detail has it.
+    pub(super) fn about(mut self, name: &str) -> Self {
+        match &mut self {
+            Self::Usage(fault) | Self::Failed(fault) => {
+                if !fault.detail.contains(&format!("'{name}'")) {
+                    fault.detail = format!("{name}: {}", fault.detail);
+                }
+            }
+            Self::ClosedPipe | Self::Ended(_) => {}
+        }
+        self
+    }
+
     /// True when it is certain that the request had no effect: it was answered with a refusal, or never
     /// sent. An answer that was lost on its way leaves that open.
     pub(super) fn is_certain(&self) -> bool {

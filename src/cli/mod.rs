@@ -456,7 +456,7 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> ExitCode {
         let written = printer.write(&error.render().to_string());
         return ExitCode::from(written.err().map_or(0, |error| error.exit_code()));
     }
-    let hint = typed::instead(&mut error);
+    let hint = typed::instead(&mut error, args);
     let text = error.render().to_string();
     if wants_json {
         let first = text.split("\n\n").next().unwrap_or_default();
@@ -467,7 +467,7 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> ExitCode {
             .join(" ");
         let error = CliError::usage(detail);
         printer.error(&match hint {
-            Some(hint) => error.and(hint),
+            Some(hint) => error.and(&hint),
             None => error,
         });
     } else {

@@ -1,6 +1,7 @@
 //! The command line as people type it: other words for the same commands, consistent over all nouns, and what
 //! to run instead of a command that other products have and this one has not.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -66,7 +67,7 @@ const INSTEAD: [(&str, &[&str], &str); 15] = [
     (
         "agent",
         &["rotate", "renew", "rekey"],
-        "`firman credential rotate AGENT ID`",
+        "`firman credential rotate AGENT`",
     ),
     (
         "agent",
@@ -125,6 +126,22 @@ const INSTEAD: [(&str, &[&str], &str); 15] = [
         &["scope", "scopes", "permission", "permissions"],
         "scopes belong to a resource: `firman resource edit NAME --add-scope SCOPES`",
     ),
+];
+
+/// What is done to a noun, in the words that may be typed before it, and as the command is called.
+const VERBS: [(&str, &str); 12] = [
+    ("create", "add"),
+    ("add", "add"),
+    ("get", "show"),
+    ("describe", "show"),
+    ("show", "show"),
+    ("delete", "remove"),
+    ("rm", "remove"),
+    ("remove", "remove"),
+    ("ls", "list"),
+    ("list", "list"),
+    ("edit", "edit"),
+    ("update", "edit"),
 ];
 
 /// The same for options.
@@ -226,9 +243,9 @@ fn with_help_asked_for(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// What to run instead of what was typed. The error's own suggestions are left with commands that can be
-/// undone, by the names that help lists.
-pub(super) fn instead(error: &mut Error) -> Option<&'static str> {
+/// What to run instead of what was typed, `args`, which begin with the program's name. The error's own
+/// suggestions are left with commands that can be undone, by the names that help lists.
+pub(super) fn instead(error: &mut Error, args: &[OsString]) -> Option<Cow<'static, str>> {
     let text = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::StyledStr(text)) => text.to_string(),
@@ -239,7 +256,7 @@ pub(super) fn instead(error: &mut Error) -> Option<&'static str> {
         let typed = text(ContextKind::InvalidArg);
         let name = typed.split(['=', ' ']).next().unwrap_or_default();
         let hint = OPTIONS_INSTEAD.iter().find(|(option, _)| *option == name);
-        return hint.map(|(_, hint)| *hint);
+        return hint.map(|(_, hint)| Cow::Borrowed(*hint));
     }
     if kind != ErrorKind::InvalidSubcommand {
         return None;
@@ -251,20 +268,40 @@ pub(super) fn instead(error: &mut Error) -> Option<&'static str> {
     let hint = INSTEAD
         .iter()
         .find(|(of, words, _)| *of == noun && words.contains(&typed.as_str()))
-        .map(|(_, _, hint)| *hint);
+        .map(|(_, _, hint)| Cow::Borrowed(*hint));
+    let is_verb =
+        noun.is_empty() && (typed == "ps" || VERBS.iter().any(|(verb, _)| *verb == typed));
+    let hint = hint.or_else(|| is_verb.then(|| noun_first(&typed, args)).flatten());
     let similar = match error.remove(ContextKind::SuggestedSubcommand) {
         Some(ContextValue::String(word)) => vec![word],
         Some(ContextValue::Strings(words)) => words,
         _ => Vec::new(),
     };
     let names = suggested(&nouns, &similar);
-    if hint.is_none() && !names.is_empty() {
+    if hint.is_none() && !is_verb && !names.is_empty() {
         error.insert(
             ContextKind::SuggestedSubcommand,
             ContextValue::Strings(names),
         );
     }
     hint
+}
+
+/// `firman agent list` for `list agents`, and for a bare `list`.
+fn noun_first(verb: &str, args: &[OsString]) -> Option<Cow<'static, str>> {
+    let root = spelled();
+    let is_list = ["ls", "list", "ps"].contains(&verb);
+    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
+    let next = words.find(|word| *word == verb).and_then(|_| words.next());
+    let Some(next) = next.filter(|word| !word.starts_with('-')) else {
+        return is_list.then_some(Cow::Borrowed("`firman agent list`"));
+    };
+    let noun = root.find_subcommand(next)?;
+    let name = VERBS.iter().find(|(word, _)| *word == verb)?.1;
+    let command = noun
+        .find_subcommand(verb)
+        .or_else(|| noun.find_subcommand(name))?;
+    Some(format!("`firman {} {}`", noun.get_name(), command.get_name()).into())
 }
 
 /// The names of the commands below `nouns` that `words` stand for, each once, without those that cannot be
@@ -299,11 +336,12 @@ fn nouns_of(usage: &str) -> Vec<&str> {
 mod tests {
     use super::*;
 
-    fn said(line: &str) -> (String, Option<&'static str>) {
+    fn said(line: &str) -> (String, Option<Cow<'static, str>>) {
         let Err(mut error) = parse(line.split(' ')) else {
             panic!("{line} was accepted");
         };
-        let hint = instead(&mut error);
+        let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let hint = instead(&mut error, &args);
         (error.render().to_string(), hint)
     }
 
@@ -396,6 +434,40 @@ mod tests {
         ] {
             let hint = said(line).1.unwrap_or_default();
             assert!(hint.contains(expected), "{line}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_verb_before_its_noun_leads_to_the_command() {
+        for (line, expected) in [
+            ("firman create agent", "`firman agent add`"),
+            ("firman get agents", "`firman agent show`"),
+            ("firman -o json describe roles r", "`firman role show`"),
+            ("firman delete group g", "`firman group remove`"),
+            ("firman rm credential a", "`firman credential revoke`"),
+            ("firman update resource r", "`firman resource edit`"),
+            ("firman list agents", "`firman agent list`"),
+            ("firman get token", "`firman token get`"),
+            ("firman create token", "`firman token get`"),
+            ("firman add trusted-issuer t", "`firman trusted-issuer add`"),
+            ("firman ls", "`firman agent list`"),
+            ("firman list", "`firman agent list`"),
+            ("firman ps", "`firman agent list`"),
+            ("firman list --all", "`firman agent list`"),
+            ("firman agent rotate a", "`firman credential rotate AGENT`"),
+        ] {
+            let (text, hint) = said(line);
+            assert_eq!(hint.as_deref(), Some(expected), "{line}");
+            assert!(!text.contains("tip:"), "{line}: {text}");
+        }
+        for line in [
+            "firman show",
+            "firman edit nonesuch",
+            "firman rm quickstart",
+        ] {
+            let (text, hint) = said(line);
+            assert_eq!(hint, None, "{line}");
+            assert!(!text.contains("tip:"), "{line}: {text}");
         }
     }
 

@@ -191,6 +191,16 @@ pub fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Checks the names of the `FIRMAN_` variables, for a command that reads no setting: one that is near a
+/// known name is a slip.
+///
+/// # Errors
+///
+/// [`ConfigError::UnknownVariable`] for the first that is.
+pub fn check_variables(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    sources::check_names(environment)
+}
+
 /// The file of this program, for starting it again.
 ///
 /// # Errors

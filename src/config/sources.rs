@@ -74,6 +74,17 @@ pub(super) fn from_environment(
     Ok(found)
 }
 
+/// Refuses variables that look like one of ours and are not.
+pub(super) fn check_names(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    let known = known_variables();
+    environment
+        .keys()
+        .filter(|name| super::is_ours(name))
+        .filter(|name| !known.contains_key(*name) && *name != CONFIG_VARIABLE)
+        .filter(|name| !super::OF_COMMANDS.contains(&name.as_str()))
+        .try_for_each(|name| refuse_misspelt(name, &known))
+}
+
 /// A secret that is no setting: the variable `name`, or the file that `<name>_FILE` names.
 pub(super) fn secret(
     environment: &BTreeMap<String, String>,

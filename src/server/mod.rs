@@ -111,6 +111,15 @@ pub struct ServerError {
 }
 
 impl ServerError {
+    /// The sentence with another remedy, for a program whose address has another name.
+    #[must_use]
+    pub fn with_remedy(&self, remedy: &str) -> String {
+        format!(
+            "cannot listen on {}: {}. {remedy}",
+            self.address, self.reason
+        )
+    }
+
     fn new(address: SocketAddr, error: &io::Error) -> Self {
         let kind = error.kind();
         let (reason, remedy) = if kind == io::ErrorKind::AddrInUse {

@@ -78,11 +78,29 @@ fn parse_event(text: &str) -> Result<&'static str, String> {
     known.ok_or_else(|| format!("the events are {}", events.join(", ")))
 }
 
+/// The kinds of objects that entries are about.
+const TARGETS: [&str; 11] = [
+    "administrator",
+    "agent",
+    "delegation",
+    "group",
+    "issuer",
+    "key",
+    "key-consumer",
+    "resource",
+    "role",
+    "trusted-issuer",
+    "user",
+];
+
 fn parse_target(text: &str) -> Result<String, String> {
     if text.contains(':') {
         Ok(text.to_owned())
     } else {
-        Err(format!("expected a kind and a name, such as role:{text}"))
+        Err(format!(
+            "a kind is required, such as role:{text}; the kinds are {}",
+            TARGETS.join(", ")
+        ))
     }
 }
 

@@ -73,7 +73,10 @@ pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result
         ..defaults
     })
     .await
-    .map_err(|error| CliError::failed("start", error.to_string()))?;
+    .map_err(|error| {
+        let told = error.with_remedy("Choose another address with `--listen`.");
+        CliError::failed("start", told)
+    })?;
     let stop = StopSignals::catch()?;
     let exchanges = simulator.exchanges();
     let facts = facts(&simulator);

@@ -127,8 +127,13 @@ fn clean(command: &mut Command, inherited: &BTreeMap<String, String>) -> Vec<Str
                 Some(others) => command.env(CUSTOM_HEADERS, others),
                 None => command.env_remove(CUSTOM_HEADERS),
             };
+            let what = if headers.credentials.len() == 1 {
+                "it"
+            } else {
+                "they"
+            };
             notes.push(format!(
-                "removed {} from {CUSTOM_HEADERS} in the command's environment: it would win over the federation",
+                "removed {} from {CUSTOM_HEADERS} in the command's environment: {what} would win over the federation",
                 headers.credentials.join(" and ")
             ));
         }

@@ -75,12 +75,15 @@ impl ClientArgs {
     /// command line wins; a bundle says issuer and name itself.
     ///
     /// # Errors
-    /// When nothing or several variables name a credential, or the bundle cannot be read.
+    /// When nothing or several variables name a credential, a variable is misspelt, or the bundle cannot be
+    /// read.
     pub(in crate::cli) fn settle(
         mut self,
         issuer: Option<String>,
         environment: &BTreeMap<String, String>,
     ) -> Result<(Self, Option<String>), CliError> {
+        config::check_variables(environment)
+            .map_err(|error| CliError::failed("config", error.to_string()))?;
         let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
         let is_named = |args: &Self| {
             [
@@ -93,23 +96,7 @@ impl ClientArgs {
             .any(Option::is_some)
         };
         if !is_named(&self) {
-            let places = [
-                (config::AGENT_SECRET_FILE, &mut self.secret_file),
-                (config::AGENT_KEY_FILE, &mut self.key),
-                (config::AGENT_ASSERTION_FILE, &mut self.assertion_file),
-                (config::AGENT_BUNDLE, &mut self.bundle),
-            ];
-            let mut found: Option<&str> = None;
-            for (name, place) in places {
-                let Some(path) = set(name) else { continue };
-                if let Some(other) = found {
-                    return Err(CliError::usage(format!(
-                        "{other} and {name} both name a credential; unset one of them"
-                    )));
-                }
-                found = Some(name);
-                *place = Some(PathBuf::from(path));
-            }
+            self.name_credential(environment)?;
         }
         if let Some(path) = &self.bundle {
             let bundle = Bundle::read(path)?;
@@ -136,6 +123,40 @@ impl ClientArgs {
         }
         let issuer = issuer.or_else(|| set(config::AGENT_ISSUER).cloned());
         Ok((self, issuer))
+    }
+
+    /// Takes the credential that a variable names.
+    fn name_credential(&mut self, environment: &BTreeMap<String, String>) -> Result<(), CliError> {
+        let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        let places = [
+            (config::AGENT_SECRET_FILE, &mut self.secret_file),
+            (config::AGENT_KEY_FILE, &mut self.key),
+            (config::AGENT_ASSERTION_FILE, &mut self.assertion_file),
+            (config::AGENT_BUNDLE, &mut self.bundle),
+        ];
+        let mut found: Option<&str> = None;
+        for (name, place) in places {
+            let Some(path) = set(name) else { continue };
+            if let Some(other) = found {
+                return Err(CliError::usage(format!(
+                    "{other} and {name} both name a credential; unset one of them"
+                )));
+            }
+            found = Some(name);
+            *place = Some(PathBuf::from(path));
+        }
+        let identity = [
+            (config::AGENT_CLIENT_ID, "an agent"),
+            (config::AGENT_ISSUER, "an issuer"),
+        ];
+        let second = identity.into_iter().find(|(name, _)| set(name).is_some());
+        match (&self.bundle, second) {
+            (Some(_), Some((name, what))) => Err(CliError::usage(format!(
+                "{} and {name} both name {what}; unset one of them",
+                config::AGENT_BUNDLE
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The same with an issuer, which must be named.

@@ -95,12 +95,30 @@ fn parse_token_id(text: &str) -> Result<String, String> {
 /// The token in a file, or on stdin for `-`, where other users do not see it in the list of processes; or
 /// the one on the command line.
 pub(super) fn read_token(argument: &str) -> Result<SecretString, CliError> {
-    let is_token = argument.trim_start().starts_with("eyJ") && argument.contains('.');
     let path = Path::new(argument);
-    if argument == "-" || (!is_token && path.exists()) {
+    if argument == "-" || !may_be_token(argument) && !argument.is_empty() {
+        return keyfile::read_line(path, "token");
+    }
+    // What begins like a token is not looked for as a file: its name would be shown.
+    if !begins_like_a_token(argument) && path.exists() {
         return keyfile::read_line(path, "token");
     }
     Ok(argument.trim().to_owned().into())
+}
+
+/// `{"` in base64url, and further parts.
+fn begins_like_a_token(argument: &str) -> bool {
+    argument.trim_start().starts_with("eyJ") && argument.contains('.')
+}
+
+/// Three parts of base64url joined by dots, or what was meant as such.
+fn may_be_token(argument: &str) -> bool {
+    let is_base64url = |part: &str| {
+        part.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let mut parts = argument.trim().split('.');
+    begins_like_a_token(argument) || argument.matches('.').count() == 2 && parts.all(is_base64url)
 }
 
 /// Prints a token's header and claims: as JSON with whether they were verified, or as facts with

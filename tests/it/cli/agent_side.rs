@@ -127,12 +127,54 @@ fn issuer_name_and_credential_come_from_the_environment() {
     ----- stderr
     error: which issuer? Name --issuer URL or --bundle FILE, or set FIRMAN_AGENT_ISSUER
     ");
+    for line in [
+        "token get",
+        "token exchange --subject-token no",
+        "exec -- true",
+    ] {
+        let slip = [&variables[2..], &[("FIRMAN_AGENT_CLIENTID", "mailer")]].concat();
+        let outcome = run_with(&live, &slip, line);
+        assert_eq!(
+            (outcome.code, outcome.stderr.as_str()),
+            (
+                Some(1),
+                "error: unknown environment variable FIRMAN_AGENT_CLIENTID. Did you mean FIRMAN_AGENT_CLIENT_ID?\n"
+            ),
+            "{line}"
+        );
+    }
     assert_snapshot!(run_with(&live, &[("FIRMAN_AGENT_KEY_FLIE", "x")], "config show"), @r"
     exit code 1
     ----- stdout
     ----- stderr
     error: unknown environment variable FIRMAN_AGENT_KEY_FLIE. Did you mean FIRMAN_AGENT_KEY_FILE?
     ");
+}
+
+#[test]
+fn a_bundle_and_an_identity_that_both_come_from_variables_are_refused() {
+    let live = Live::with_mail();
+    live.json("agent add mailer --owner ops --role reader --bundle mailer.json");
+    let bundle = ("FIRMAN_AGENT_BUNDLE", "mailer.json");
+    for (name, what) in [
+        ("FIRMAN_AGENT_CLIENT_ID", "an agent"),
+        ("FIRMAN_AGENT_ISSUER", "an issuer"),
+        ("FIRMAN_AGENT_KEY_FILE", "a credential"),
+        ("FIRMAN_AGENT_SECRET_FILE", "a credential"),
+        ("FIRMAN_AGENT_ASSERTION_FILE", "a credential"),
+    ] {
+        let outcome = run_with(&live, &[bundle, (name, "other")], "token get");
+        assert_eq!(outcome.code, Some(2), "{outcome}");
+        let both = [bundle.0, name];
+        assert!(
+            both.iter().all(|name| outcome.stderr.contains(name)),
+            "{outcome}"
+        );
+        let expected = format!("both name {what}; unset one of them\n");
+        assert!(outcome.stderr.ends_with(&expected), "{outcome}");
+        let by_option = run_with(&live, &[(name, "other")], "token get --bundle mailer.json");
+        assert!(by_option.stdout.starts_with("eyJ"), "{by_option}");
+    }
 }
 
 #[test]
@@ -190,7 +232,7 @@ fn the_only_live_credential_is_rotated_without_its_id() {
     live.json("agent add mailer --owner ops --generate-key one.pem");
     let rotated = live.json("credential rotate mailer --generate-key two.pem --overlap 1h");
     assert_eq!(rotated["credential"]["kind"], "public_key");
-    let again = live.run("credential rotate mailer --generate-key three.pem");
+    let again = live.run("credential rotate mailer --generate-key three.pem --overlap 30m");
     assert_snapshot!(again, @r"
     exit code 1
     ----- stdout
@@ -205,7 +247,13 @@ fn the_only_live_credential_is_rotated_without_its_id() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: clerk has no live credential that can be rotated so
+    error: clerk has no live credential that can be rotated
+    ");
+    assert_snapshot!(live.run("credential rotate mailer --secret-out secret"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: mailer has no live client secret
     ");
     let id = rotated["credential"]["id"].as_str().unwrap();
     let misplaced = live.run(&format!(
@@ -217,6 +265,9 @@ fn the_only_live_credential_is_rotated_without_its_id() {
     ----- stderr
     error: --secret-out is for a client secret, and the credential [ID] is not one
     ");
+    // The first expires within the overlap: what is left to replace is the second.
+    let third = live.json("credential rotate mailer --generate-key three.pem --overlap 2h");
+    assert_eq!(third["replaced"]["id"], id);
 }
 
 #[test]

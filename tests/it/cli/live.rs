@@ -632,6 +632,53 @@ fn a_removed_agent_is_gone_and_its_name_too() {
 }
 
 #[test]
+fn several_agents_are_switched_one_after_the_other_and_a_failure_stops_none() {
+    let live = Live::with_mail();
+    for name in ["one", "two", "three"] {
+        live.json(&format!("agent add {name} --owner ops"));
+    }
+    let told = live.run("agent suspend one nonesuch two");
+    assert!(
+        told.starts_with("exit code 1\n----- stdout\nname     one\n"),
+        "{told}"
+    );
+    assert!(told.contains("\n\nname     two\n"), "{told}");
+    let (_, stderr) = told.split_once("----- stderr\n").unwrap();
+    assert_snapshot!(stderr, @r"
+    error: there is no agent 'nonesuch'
+    Suspended. New token requests are refused and introspection reports their tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
+    Next: firman agent resume one two
+    ");
+    let resumed = live.json("agent resume one two");
+    let states: Vec<[&Value; 2]> = resumed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|agent| [&agent["name"], &agent["status"]])
+        .collect();
+    assert_eq!(json!(states), json!([["one", "active"], ["two", "active"]]));
+    assert_eq!(live.json("agent resume one")["name"], "one");
+    assert_snapshot!(live.run("agent remove one two three"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: Remove agents one, two, three? Their credentials end at once and their names are never given out again. There is no terminal to confirm this on; add --yes if you are sure
+    ");
+    let removed = live.json("agent remove one two --yes");
+    assert_eq!(
+        removed,
+        json!({"items": [{"removed": "one"}, {"removed": "two"}]})
+    );
+    assert_snapshot!(live.run("agent remove nonesuch three --yes"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: there is no agent 'nonesuch'
+    Removed three.
+    ");
+}
+
+#[test]
 fn explain_tells_every_scope_and_the_claims() {
     let live = Live::with_mail();
     live.json("agent add mailer --owner ops --group ops --attribute team=mail");
@@ -778,10 +825,16 @@ fn a_rotated_key_needs_a_new_key_file() {
     let first = live.json("agent add mailer --owner ops --generate-key old.pem");
     let id = first["credential"]["id"].as_str().unwrap();
     assert_snapshot!(live.run(&format!("credential rotate mailer {id}")), @r"
-    exit code 1
+    exit code 2
     ----- stdout
     ----- stderr
-    error: jwk: is missing: a public key is replaced by a public key, given as jwk or pem
+    error: mailer has a public key; a new key is required: firman credential rotate mailer [ID] --generate-key FILE
+    ");
+    assert_snapshot!(live.run("credential rotate mailer"), @r"
+    exit code 2
+    ----- stdout
+    ----- stderr
+    error: mailer has a public key; a new key is required: firman credential rotate mailer --generate-key FILE
     ");
     assert_snapshot!(live.run(&format!("credential rotate mailer {id} --generate-key old.pem")), @r"
     exit code 1
@@ -1690,6 +1743,8 @@ fn the_configuration_is_shown_with_where_each_value_is_from_and_checked() {
         "--config",
         "firman.toml",
         "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
         "127.0.0.1:0",
     ]);
     assert_eq!(good.code, Some(0), "{good}");

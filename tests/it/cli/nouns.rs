@@ -330,7 +330,7 @@ fn the_audit_says_what_changed_by_whom_and_on_what() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: invalid value 'reader' for '--target <KIND:NAME>': expected a kind and a name, such as role:reader
+    error: invalid value 'reader' for '--target <KIND:NAME>': a kind is required, such as role:reader; the kinds are administrator, agent, delegation, group, issuer, key, key-consumer, resource, role, trusted-issuer, user
 
     For more information, try '--help'.
     ");

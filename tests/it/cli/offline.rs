@@ -283,12 +283,40 @@ fn an_inspected_token_is_an_object_that_says_it_is_not_verified() {
 
 #[test]
 fn what_is_no_token_is_told_why() {
-    assert_snapshot!(Shell::new().run("token inspect hello"), @r"
+    assert_snapshot!(Shell::new().run("token inspect eyJh.hello"), @r"
     exit code 1
     ----- stdout
     ----- stderr
     error: this is not a JWT: a JWT has three parts joined by dots
     ");
+}
+
+#[test]
+fn a_simulator_on_a_port_in_use_names_its_own_option() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let told = Shell::new().run(&format!("claude simulate --listen {address}"));
+    assert_snapshot!(told.replace(&address, "[ADDRESS]"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot listen on [ADDRESS]: address already in use. Choose another address with `--listen`.
+    ");
+}
+
+#[test]
+fn what_cannot_be_a_token_is_a_file() {
+    for name in ["nofile.jwt", "hello", "no/such.file.jwt", "a b.c.d"] {
+        for command in [
+            "token inspect",
+            "token verify --issuer http://127.0.0.1:9 --audience a",
+        ] {
+            let shell = Shell::new();
+            let told = shell.run(&format!("{command} '{name}'"));
+            let expected = format!("error: cannot read {name}: no such file or directory\n");
+            assert!(told.ends_with(&expected), "{command}: {told}");
+        }
+    }
 }
 
 #[test]

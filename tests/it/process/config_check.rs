@@ -124,6 +124,41 @@ fn a_running_issuer_is_not_a_fault() {
 }
 
 #[test]
+fn an_address_that_a_start_cannot_have_fails() {
+    let site = Site::new().with("FIRMAN_ISSUER_URL", "https://id.example.com");
+    let taken = std::net::TcpListener::bind(FREE_PORT).unwrap();
+    let foreign = taken.local_addr().unwrap().to_string();
+    let check = |public: &str, private: &str| {
+        let listen = ["--listen", public, "--admin-listen", private];
+        let outcome = site.run(&[&["config", "check"], &listen[..]].concat());
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        outcome.to_string().replace(&foreign, "[ADDRESS]")
+    };
+    let told = check(&foreign, FREE_PORT);
+    assert_eq!(
+        line(&told, "public listener"),
+        "failed public listener [ADDRESS] is in use by another program; stop it, or choose another address"
+    );
+    let told = check(FREE_PORT, &foreign);
+    assert!(
+        line(&told, "private listener").starts_with("failed private listener"),
+        "{told}"
+    );
+    drop(taken);
+    let told = check(&foreign, &foreign);
+    assert_eq!(
+        line(&told, "private listener"),
+        "failed private listener [ADDRESS] is the address of the public listener too; choose another with --admin-listen or FIRMAN_ADMIN_LISTEN"
+    );
+    let every = foreign.replace("127.0.0.1", "0.0.0.0");
+    let told = check(&every, &foreign);
+    assert!(
+        line(&told, "private listener").starts_with("failed private listener"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_wrong_missing_or_readable_key_encryption_key_fails() {
     let site = stopped();
     let right = std::fs::read(site.path("keys/kek")).unwrap();

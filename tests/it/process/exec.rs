@@ -131,7 +131,7 @@ fn what_would_win_over_the_federation_is_removed_and_said() {
     ]
     .map(|name| format!("firman: removed {name} {removed}\n"))
     .concat();
-    expected.push_str("firman: removed x-api-key and authorization from ANTHROPIC_CUSTOM_HEADERS in the command's environment: it would win over the federation\n");
+    expected.push_str("firman: removed x-api-key and authorization from ANTHROPIC_CUSTOM_HEADERS in the command's environment: they would win over the federation\n");
     expected.push_str("firman: CLAUDE_CODE_USE_BEDROCK is set: Claude Code goes elsewhere and does not use this agent's identity\n");
     assert_eq!(outcome.stderr, expected);
     for gone in [
