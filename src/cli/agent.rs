@@ -266,6 +266,10 @@ async fn switch(
         is_all: true,
     };
     for name in names {
+        let before = match what {
+            Switch::Remove => admin.get(&["agents", name], &Query::default()).await.ok(),
+            Switch::Suspend | Switch::Resume => None,
+        };
         let answer = match what {
             Switch::Suspend => admin.post(&["agents", name, "suspend"], None).await,
             Switch::Resume => admin.post(&["agents", name, "resume"], None).await,
@@ -285,7 +289,13 @@ async fn switch(
         };
         match what {
             _ if session.printer.is_json() => {}
-            Switch::Remove => removed(name, session)?,
+            Switch::Remove => {
+                removed(name, session)?;
+                let now = session.now();
+                if let Some(text) = before.and_then(|agent| at_claude(&agent, now)) {
+                    session.printer.hint(&text);
+                }
+            }
             Switch::Suspend | Switch::Resume => {
                 if !done.agents.is_empty() {
                     session.printer.write("\n")?;

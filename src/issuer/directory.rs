@@ -248,7 +248,9 @@ fn ids<T: Ord>(
 fn unknown(field: &'static str, noun: &str, name: &Name) -> Invalid {
     Invalid::new(
         field,
-        format!("there is no {noun} '{name}'; make it with: firman {noun} add {name}"),
+        format!(
+            "there is no {noun} '{name}'; `firman {noun} list` shows them, `firman {noun} add {name}` makes one"
+        ),
     )
 }
 

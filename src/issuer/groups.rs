@@ -220,7 +220,7 @@ impl Issuer {
         let members = change.tx.count_group_members(&self.id, &before.id).await?;
         if members > 0 && !removal.force {
             return Err(IssuerError::Conflict(format!(
-                "{members} {} in the group '{}': take them out first (firman agent list --group {1} shows them), or remove it with force, which takes each of them out",
+                "{members} {} in the group '{}': take them out first (firman agent list --group {1} shows them), or remove it with --force, which takes each of them out",
                 if members == 1 {
                     "agent is"
                 } else {

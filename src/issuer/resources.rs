@@ -480,7 +480,7 @@ fn check_unused(
             .collect::<Vec<_>>()
             .join(", ");
         return Err(IssuerError::Conflict(format!(
-            "the resource '{name}' is granted by: {names}; take it out of these roles first, or remove it with force, which does that"
+            "the resource '{name}' is granted by: {names}; take it out of these roles first, or remove it with --force, which does that"
         )));
     }
     let count = match delegations.len() {
@@ -489,7 +489,7 @@ fn check_unused(
         count => format!("{count} delegations name"),
     };
     Err(IssuerError::Conflict(format!(
-        "{count} the resource '{name}'; revoke them first (firman delegation list shows them), or remove it with force, which does that and ends their tokens"
+        "{count} the resource '{name}'; revoke them first (firman delegation list shows them), or remove it with --force, which does that and ends their tokens"
     )))
 }
 

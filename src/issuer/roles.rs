@@ -226,7 +226,7 @@ impl Issuer {
         let holders = change.tx.count_role_holders(&self.id, &before.id).await?;
         if holders > 0 && !removal.force {
             return Err(IssuerError::Conflict(format!(
-                "{holders} {} the role '{}': take it from them first, or remove it with force, which takes it from each of them",
+                "{holders} {} the role '{}': take it from them first, or remove it with --force, which takes it from each of them",
                 if holders == 1 {
                     "agent or group holds"
                 } else {
@@ -373,7 +373,7 @@ pub(super) fn unknown_resource(field: &'static str, text: &str) -> Invalid {
         Ok(name) => Invalid::new(
             field,
             format!(
-                "there is no resource '{name}'; make it with: firman resource add {name} --identifier URI"
+                "there is no resource '{name}'; `firman resource list` shows them, `firman resource add {name} --identifier URI` makes one"
             ),
         ),
         Err(_) => match Identifier::parse(text) {
@@ -382,7 +382,7 @@ pub(super) fn unknown_resource(field: &'static str, text: &str) -> Invalid {
                 Invalid::new(
                     field,
                     format!(
-                        "there is no resource '{identifier}'; make it with: firman resource add NAME --identifier {identifier}"
+                        "there is no resource '{identifier}'; `firman resource list` shows them, `firman resource add NAME --identifier {identifier}` makes one"
                     ),
                 )
             }

@@ -259,7 +259,7 @@ impl Issuer {
             .await?;
         if credentials + delegations > 0 && !removal.force {
             return Err(IssuerError::Conflict(format!(
-                "{} and {} rest on the trusted issuer '{}'; revoke them first, or remove it with force, which does that",
+                "{} and {} rest on the trusted issuer '{}'; revoke them first, or remove it with --force, which does that",
                 counted(credentials, "live federated credential"),
                 counted(delegations, "delegation"),
                 before.name

@@ -59,6 +59,14 @@ pub enum JwkError {
          `openssl x509 -pubkey -noout -in FILE` prints its public key"
     )]
     CertificatePem,
+    /// A certificate request where a bare key belongs.
+    #[error(
+        "the text holds a certificate request; `openssl req -in FILE -noout -pubkey` prints its public key"
+    )]
+    RequestPem,
+    /// A key in binary form; holds the command that prints the public key.
+    #[error("the key is in DER, not PEM; `{0}` prints its public key")]
+    Der(&'static str),
     /// A public key of SSH that does not parse.
     #[error(
         "the SSH key is not well-formed; expected `ssh-ed25519 AAAA…`, as `ssh-keygen -y -f FILE` prints it"

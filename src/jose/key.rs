@@ -89,7 +89,9 @@ pub enum KeyError {
     #[error("the private JWK {0}")]
     Json(#[from] JsonError),
     /// The text is not UTF-8.
-    #[error("the key file is not text; give a PEM or JWK file")]
+    #[error(
+        "the key file is not text; a key in DER becomes PEM with `openssl pkey -inform DER -in FILE -out FILE.pem`"
+    )]
     NotText,
     /// `key_ops` does not allow signing.
     #[error("`key_ops` of a private key must be [\"sign\"] or left out")]

@@ -11,6 +11,22 @@ use super::jwk_error::{JwkError, MAX_KEY_BYTES};
 use super::{pem, ssh};
 use crate::ports::secret_file;
 
+/// The command for a DER text, told by the element that its outer SEQUENCE (X.690 §8.9) begins with: an
+/// INTEGER in a private key, a long SEQUENCE in a certificate, a short one in a SubjectPublicKeyInfo.
+fn der(content: &[u8]) -> Option<&'static str> {
+    let within = match content {
+        [0x30, length, rest @ ..] if *length < 0x80 => rest,
+        [0x30, 0x81, _, rest @ ..] | [0x30, 0x82, _, _, rest @ ..] => rest,
+        _ => return None,
+    };
+    match within {
+        [0x02, ..] => Some("openssl pkey -inform DER -in FILE -pubout"),
+        [0x30, 0x81..=0xff, ..] => Some("openssl x509 -inform DER -in FILE -pubkey -noout"),
+        [0x30, ..] => Some("openssl pkey -pubin -inform DER -in FILE"),
+        _ => None,
+    }
+}
+
 impl PublicJwk {
     /// Reads a public key from a file's content: PEM, a JWK, a JWK Set of one, or the line of an SSH key.
     ///
@@ -21,7 +37,9 @@ impl PublicJwk {
         if content.len() > MAX_KEY_BYTES {
             return Err(JwkError::TooLarge);
         }
-        let text = secret_file::tidy(content).ok_or(JwkError::Json(JsonError::NotUtf8))?;
+        let Some(text) = secret_file::tidy(content) else {
+            return Err(der(content).map_or(JwkError::Json(JsonError::NotUtf8), JwkError::Der));
+        };
         if text.starts_with('{') {
             Self::parse(text.as_bytes())
         } else if ssh::is_public(&text) {
@@ -51,6 +69,7 @@ impl PublicJwk {
         match blocks.as_slice() {
             [block] if block.label == "PUBLIC KEY" => Self::from_spki_der(&block.bytes),
             [block] if block.label == "RSA PUBLIC KEY" => Self::from_rsa_der(&block.bytes),
+            _ if has("CERTIFICATE REQUEST") => Err(JwkError::RequestPem),
             _ if has("CERTIFICATE") => Err(JwkError::CertificatePem),
             _ => Err(JwkError::PemKind),
         }

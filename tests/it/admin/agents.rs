@@ -263,12 +263,12 @@ async fn what_an_agent_is_given_must_exist() {
         (
             "groups",
             json!(["nope"]),
-            "groups: there is no group 'nope'; make it with: firman group add nope",
+            "groups: there is no group 'nope'; `firman group list` shows them, `firman group add nope` makes one",
         ),
         (
             "roles",
             json!(["reader", "nope"]),
-            "roles: there is no role 'nope'; make it with: firman role add nope",
+            "roles: there is no role 'nope'; `firman role list` shows them, `firman role add nope` makes one",
         ),
         (
             "subject",

@@ -67,7 +67,7 @@ async fn ad_025_a_group_in_use_is_removed_only_by_force_with_an_entry_for_each_m
             201
         );
     }
-    let detail = "2 agents are in the group 'ops': take them out first (firman agent list --group ops shows them), or remove it with force, which takes each of them out";
+    let detail = "2 agents are in the group 'ops': take them out first (firman agent list --group ops shows them), or remove it with --force, which takes each of them out";
     assert_problem(
         &call(&issuer, Method::DELETE, "/groups/ops").await,
         409,
@@ -157,11 +157,11 @@ async fn a_grant_of_what_there_is_not_is_refused() {
     for (grants, detail) in [
         (
             json!([{ "resource": "nope" }]),
-            "grants: there is no resource 'nope'; make it with: firman resource add nope --identifier URI",
+            "grants: there is no resource 'nope'; `firman resource list` shows them, `firman resource add nope --identifier URI` makes one",
         ),
         (
             json!([{ "resource": "https://nope.example" }]),
-            "grants: there is no resource 'https://nope.example'; make it with: firman resource add NAME --identifier https://nope.example",
+            "grants: there is no resource 'https://nope.example'; `firman resource list` shows them, `firman resource add NAME --identifier https://nope.example` makes one",
         ),
         (
             json!([{ "resource": "api", "scopes": ["admin"] }]),
@@ -199,7 +199,7 @@ async fn ad_025_a_role_in_use_is_removed_only_by_force_with_an_entry_for_each_ho
     )
     .await;
     issuer.agent("mailer").role("reader").with_secret().await;
-    let detail = "2 agents and groups hold the role 'reader': take it from them first, or remove it with force, which takes it from each of them";
+    let detail = "2 agents and groups hold the role 'reader': take it from them first, or remove it with --force, which takes it from each of them";
     assert_problem(
         &call(&issuer, Method::DELETE, "/roles/reader").await,
         409,

@@ -257,7 +257,7 @@ async fn ad_025_a_resource_in_use_is_removed_only_by_force_and_its_name_may_be_u
     let issuer = TestIssuer::start().await;
     issuer.resource("api", &["read"]).await;
     issuer.role("reader", "api", &[]).await;
-    let detail = "the resource 'api' is granted by: reader; take it out of these roles first, or remove it with force, which does that";
+    let detail = "the resource 'api' is granted by: reader; take it out of these roles first, or remove it with --force, which does that";
     assert_problem(
         &call(&issuer, Method::DELETE, "/resources/api").await,
         409,

@@ -251,7 +251,7 @@ fn a_resource_that_cannot_be_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the resource 'mail' is granted by: reader; take it out of these roles first, or remove it with force, which does that
+    error: the resource 'mail' is granted by: reader; take it out of these roles first, or remove it with --force, which does that
     ");
 }
 
@@ -340,7 +340,7 @@ fn groups_are_made_and_changed() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: roles: there is no role 'raeder'; make it with: firman role add raeder
+    error: roles: there is no role 'raeder'; `firman role list` shows them, `firman role add raeder` makes one
     ");
     assert_snapshot!(live.run("group list"), @r"
     exit code 0
@@ -440,7 +440,7 @@ fn an_agent_that_cannot_be_is_refused_and_leaves_no_key_file() {
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"roles: there is no role 'raeder'; make it with: firman role add raeder","field":"roles","kind":"invalid","request_id":"[ID]","status":400}}
+    {"error":{"detail":"roles: there is no role 'raeder'; `firman role list` shows them, `firman role add raeder` makes one","field":"roles","kind":"invalid","request_id":"[ID]","status":400}}
     "#);
     assert_snapshot!(live.run("agent add clerk --owner ops --attribute sub=root"), @r"
     exit code 1

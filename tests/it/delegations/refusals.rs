@@ -47,7 +47,7 @@ async fn a_delegation_that_cannot_be_is_refused_with_the_reason() {
         ),
         (
             json!({ "resource": "disk" }),
-            "resource: there is no resource 'disk'; make it with: firman resource add disk --identifier URI",
+            "resource: there is no resource 'disk'; `firman resource list` shows them, `firman resource add disk --identifier URI` makes one",
         ),
         (
             json!({ "scopes": ["read", "send"] }),

@@ -123,6 +123,31 @@ fn a_certificate_is_refused_with_the_command_that_prints_its_key() {
 }
 
 #[test]
+fn a_request_and_keys_in_der_are_refused_with_the_command_for_each() {
+    let test = "a_request_and_keys_in_der_are_refused_with_the_command_for_each";
+    let Some(keys) = Keys::make(test) else {
+        return;
+    };
+    for kind in ["p256", "rsa"] {
+        keys.sh(&format!(
+            "openssl req -new -key {kind} -subj /CN=mailer -out request
+             openssl pkey -in {kind} -pubout -outform DER -out public.der
+             openssl pkey -in {kind} -outform DER -out private.der
+             openssl req -x509 -key {kind} -subj /CN=mailer -days 1 -outform DER -out certificate.der"
+        ));
+        for file in ["request", "public.der", "private.der", "certificate.der"] {
+            let refusal = keys.public(file).unwrap_err();
+            let converted = keys.follow(&refusal, file);
+            keys.write("converted", &converted);
+            assert_eq!(keys.public("converted"), keys.private(kind), "{file}");
+        }
+        let refusal = keys.private("private.der").unwrap_err();
+        keys.follow(&refusal, "private.der");
+        assert_eq!(keys.private("private.der.pem"), keys.private(kind));
+    }
+}
+
+#[test]
 fn a_private_key_is_read_from_older_formats_too() {
     let Some(keys) = Keys::make("a_private_key_is_read_from_older_formats_too") else {
         return;

@@ -244,7 +244,7 @@ async fn an_issuer_that_credentials_rest_on_is_removed_by_force_alone() {
         .admin(Method::DELETE, "/trusted-issuers/github", None)
         .await;
     assert_eq!(refused.status, 409, "{refused}");
-    assert_snapshot!(refused.json()["detail"], @r#""1 live federated credential and 0 delegations rest on the trusted issuer 'github'; revoke them first, or remove it with force, which does that""#);
+    assert_snapshot!(refused.json()["detail"], @r#""1 live federated credential and 0 delegations rest on the trusted issuer 'github'; revoke them first, or remove it with --force, which does that""#);
     let gone = issuer
         .admin(Method::DELETE, "/trusted-issuers/github?force=true", None)
         .await;

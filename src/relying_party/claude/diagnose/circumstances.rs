@@ -267,6 +267,9 @@ pub(super) fn setup(evidence: &Evidence) -> Vec<Cause> {
         return Vec::new();
     }
     let mut causes = Vec::new();
+    let has_token = ["ANTHROPIC_ADMIN_TOKEN", "ANTHROPIC_ADMIN_TOKEN_FILE"]
+        .iter()
+        .any(|variable| evidence.environment.contains_key(*variable));
     let named = evidence.environment.contains_key("ANTHROPIC_WORKSPACE_ID");
     if link.workspace.is_none() && !named {
         causes.push(of(
@@ -279,7 +282,11 @@ pub(super) fn setup(evidence: &Evidence) -> Vec<Cause> {
         ));
     }
     causes.push(Cause {
-        advice: "read the rule back: repeat this with ANTHROPIC_ADMIN_TOKEN set".to_owned(),
+        advice: if has_token {
+            "read the rule back: repeat this when Claude's Admin API answers".to_owned()
+        } else {
+            "read the rule back: repeat this with ANTHROPIC_ADMIN_TOKEN set".to_owned()
+        },
         ..of(
             Denial::RuleArchived,
             Likelihood::Possible,
