@@ -266,10 +266,6 @@ async fn switch(
         is_all: true,
     };
     for name in names {
-        let before = match what {
-            Switch::Remove => admin.get(&["agents", name], &Query::default()).await.ok(),
-            Switch::Suspend | Switch::Resume => None,
-        };
         let answer = match what {
             Switch::Suspend => admin.post(&["agents", name, "suspend"], None).await,
             Switch::Resume => admin.post(&["agents", name, "resume"], None).await,
@@ -289,13 +285,7 @@ async fn switch(
         };
         match what {
             _ if session.printer.is_json() => {}
-            Switch::Remove => {
-                removed(name, session)?;
-                let now = session.now();
-                if let Some(text) = before.and_then(|agent| at_claude(&agent, now)) {
-                    session.printer.hint(&text);
-                }
-            }
+            Switch::Remove => removed(name, session)?,
             Switch::Suspend | Switch::Resume => {
                 if !done.agents.is_empty() {
                     session.printer.write("\n")?;

@@ -253,7 +253,7 @@ impl FirstFiles {
         Self(absent.map(Path::to_owned).collect())
     }
 
-    /// Those that exist now. Says so in the log, for whoever wonders what to back up.
+    /// Those that exist now. Names them in the log, so that an operator knows what to back up.
     fn made(self) -> Vec<PathBuf> {
         let made: Vec<PathBuf> = self.0.into_iter().filter(|path| path.exists()).collect();
         if !made.is_empty() {

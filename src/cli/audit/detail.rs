@@ -4,11 +4,12 @@ use serde_json::{Map, Value};
 
 use crate::ports::time::UnixTime;
 
-/// Longest detail in a table, in characters; `--output json` and `audit export` have the whole.
+/// Longest detail in a table, in characters; `--output json` and `audit export` have the whole. The reason of a
+/// refusal is shown whole: the client does not see it, and the audit keeps at most 256 bytes of it.
 const BRIEF_MAX_CHARS: usize = 80;
 
 /// A detail such as `roles: +refunds, owner: ops → billing`, or `reason=role too low status=403`.
-pub(super) fn brief(detail: &Value) -> String {
+pub(super) fn brief(event: &str, detail: &Value) -> String {
     let members = || detail.as_object().into_iter().flatten();
     let changes = members().filter_map(|(name, value)| changed(name, value));
     let mut told = changes.collect::<Vec<_>>().join(", ");
@@ -20,7 +21,7 @@ pub(super) fn brief(detail: &Value) -> String {
             told.push_str(&format!("{space}{name}{sign}{value}"));
         }
     }
-    if told.chars().count() <= BRIEF_MAX_CHARS {
+    if event.ends_with(".refused") || told.chars().count() <= BRIEF_MAX_CHARS {
         return told;
     }
     told.chars()
@@ -132,16 +133,24 @@ mod tests {
                 "reason=no scopes=read, send status=403",
             ),
         ] {
-            assert_eq!(brief(&detail), shown, "{detail}");
+            assert_eq!(brief("agent.changed", &detail), shown, "{detail}");
         }
     }
 
     #[test]
     fn a_long_detail_is_cut() {
-        let shown = brief(&json!({"owner": {"from": "a".repeat(60), "to": "b".repeat(60)}}));
+        let long = json!({"owner": {"from": "a".repeat(60), "to": "b".repeat(60)}});
+        let shown = brief("agent.changed", &long);
         assert_eq!(
             (shown.chars().count(), shown.chars().last()),
             (80, Some('…'))
         );
+    }
+
+    #[test]
+    fn the_reason_of_a_refusal_is_shown_whole() {
+        let reason = "r".repeat(200);
+        let shown = brief("client.refused", &json!({ "reason": reason }));
+        assert!(shown.ends_with(&reason), "{shown}");
     }
 }

@@ -214,14 +214,16 @@ fn told(filter: &Query) -> String {
 }
 
 fn row(entry: &Value) -> Vec<String> {
+    let event = text(entry, "event");
+    let detail = detail::brief(&event, &entry["detail"]);
     vec![
         text(entry, "seq"),
         text(entry, "at"),
-        text(entry, "event"),
+        event,
         text(entry, "actor"),
         text(entry, "target"),
         text(entry, "token_id"),
-        detail::brief(&entry["detail"]),
+        detail,
     ]
 }
 

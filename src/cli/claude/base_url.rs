@@ -116,7 +116,7 @@ impl BaseUrl {
         }
         if self.url.scheme() != "https" && !is_here {
             return Err(CliError::usage(format!(
-                "{} {} is plain HTTP to another machine, where anybody on the way reads the token; use https",
+                "{} {} is plain HTTP to another machine, where others on the network can read the token; use https",
                 self.what(),
                 self.text
             )));

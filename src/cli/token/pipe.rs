@@ -293,7 +293,7 @@ fn release(path: &Path) {
         .write(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
         .open(path);
-    // Where there is no file any more, no reader waits.
+    // Without the file no reader waits.
     let _ = std::fs::remove_file(path);
     drop(pipe);
 }

@@ -96,7 +96,7 @@ fn without_a_token_an_organization_or_a_terminal_nothing_is_sent() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --base-url http://10.0.0.5 is plain HTTP to another machine, where anybody on the way reads the token; use https
+    error: --base-url http://10.0.0.5 is plain HTTP to another machine, where others on the network can read the token; use https
     ");
     assert_eq!(claude.asked(), Vec::<String>::new());
 
