@@ -66,7 +66,7 @@ impl FromRequestParts<Arc<Issuer>> for Owner {
 struct Refused {
     actor: String,
     reason: &'static str,
-    problem: Problem,
+    problem: Box<Problem>,
 }
 
 async fn admit(
@@ -102,7 +102,7 @@ fn unverified_token(parts: &Parts) -> Result<&str, Refused> {
     let unproven = |reason, detail: &str, token_was_sent| Refused {
         actor: UNKNOWN.to_owned(),
         reason,
-        problem: Problem::unauthorized(detail, token_was_sent),
+        problem: Box::new(Problem::unauthorized(detail, token_was_sent)),
     };
     let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
     let (Some(header), None) = (headers.next(), headers.next()) else {
@@ -138,7 +138,7 @@ fn judge(
         return Err(Refused {
             actor: UNKNOWN.to_owned(),
             reason: "unknown token",
-            problem: Problem::unauthorized(detail, true),
+            problem: Box::new(Problem::unauthorized(detail, true)),
         });
     };
     if !administrator.is_live(issuer.ports().clock.now()) {
@@ -150,7 +150,7 @@ fn judge(
         return Err(Refused {
             actor: actor(&administrator),
             reason,
-            problem: Problem::unauthorized(detail, true),
+            problem: Box::new(Problem::unauthorized(detail, true)),
         });
     }
     if administrator.role < minimum {
@@ -163,7 +163,7 @@ fn judge(
         return Err(Refused {
             actor: actor(&administrator),
             reason: "role too low",
-            problem: Problem::new(Kind::Forbidden, detail),
+            problem: Box::new(Problem::new(Kind::Forbidden, detail)),
         });
     }
     Ok(administrator)
@@ -179,7 +179,7 @@ fn refuse(parts: &Parts, issuer: &Arc<Issuer>, caller: Caller, refused: Refused)
         let route = parts.extensions.get::<MatchedPath>();
         let target = format!("{} {}", parts.method, route.map_or("", MatchedPath::as_str));
         issuer.note_unproven_call(refused.reason, &target, &caller);
-        return refused.problem;
+        return *refused.problem;
     }
     let uri = parts
         .extensions
@@ -198,5 +198,5 @@ fn refuse(parts: &Parts, issuer: &Arc<Issuer>, caller: Caller, refused: Refused)
         detail: json!({ "status": refused.problem.status().as_u16(), "reason": refused.reason })
             .to_string(),
     });
-    refused.problem
+    *refused.problem
 }

@@ -72,6 +72,7 @@ pub(super) struct Problem {
     kind: Kind,
     detail: String,
     field: Option<String>,
+    hint: Option<String>,
     /// True when a token was sent, and was no good (RFC 6750 §3.1).
     token_was_sent: bool,
     private_cause: Option<String>,
@@ -83,6 +84,7 @@ impl Problem {
             kind,
             detail: detail.into(),
             field: None,
+            hint: None,
             token_was_sent: false,
             private_cause: None,
         }
@@ -129,6 +131,7 @@ impl Problem {
             detail: self.detail,
             request_id: request_id.to_owned(),
             field: self.field,
+            hint: self.hint,
         };
         let written = Json(body).into_response();
         *response.status_mut() = self.kind.status();
@@ -174,30 +177,41 @@ pub(super) struct ProblemBody {
     title: String,
     /// The status of the answer.
     status: u16,
-    /// What happened, why, and what to do.
+    /// What happened and why.
     detail: String,
     /// The id of the request, in the logs and in the audit.
     request_id: String,
     /// The member or parameter concerned, if one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
+    /// What to do about it, if something helps: a command line of firman or one action.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
-        Self::invalid(invalid.field, &invalid.problem)
+        Self {
+            hint: invalid.remedy.map(|remedy| remedy.to_string()),
+            ..Self::invalid(invalid.field, &invalid.problem)
+        }
     }
 }
 
 impl From<IssuerError> for Problem {
     fn from(error: IssuerError) -> Self {
         let detail = error.to_string();
+        let hint = error.remedy().map(|remedy| remedy.to_string());
+        let refused = |kind, detail| Self {
+            hint,
+            ..Self::new(kind, detail)
+        };
         match error {
             IssuerError::Invalid(invalid) => invalid.into(),
             IssuerError::NotFound { .. } => Self::new(Kind::NotFound, detail),
-            IssuerError::Conflict(sentence) => Self::new(Kind::Conflict, sentence),
+            IssuerError::Conflict { .. } => refused(Kind::Conflict, detail),
             IssuerError::Stale { .. } => Self::new(Kind::PreconditionFailed, detail),
-            IssuerError::Forbidden(sentence) => Self::new(Kind::Forbidden, sentence),
+            IssuerError::Forbidden { .. } => refused(Kind::Forbidden, detail),
             IssuerError::Unavailable(cause) => {
                 let detail = "the service cannot do this at present and nothing was changed; try again in a second";
                 Self {

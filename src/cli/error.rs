@@ -6,15 +6,18 @@ use std::io;
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::Invalid;
+use crate::domain::remedy::Remedy;
+
 const UNREACHABLE: &str = "unreachable";
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
 pub(super) enum CliError {
     /// The command line does not make sense: exit code 2.
-    Usage(Fault),
+    Usage(Box<Fault>),
     /// It was refused, or something failed: exit code 1.
-    Failed(Fault),
+    Failed(Box<Fault>),
     /// Whoever read our output has read enough (`firman agent list | head`): no error at all.
     ClosedPipe,
     /// A command that this one ran ended with that exit code, and spoke for itself.
@@ -32,6 +35,8 @@ pub(super) struct Fault {
     status: Option<u16>,
     /// The member or parameter at fault, when the server named one.
     field: Option<String>,
+    /// What to do about it: a command line or one action, without `hint:` before it.
+    hint: Option<String>,
     /// What to look for in the server's log.
     request_id: Option<String>,
 }
@@ -43,6 +48,7 @@ impl Fault {
             detail,
             status: None,
             field: None,
+            hint: None,
             request_id: None,
         }
     }
@@ -51,12 +57,12 @@ impl Fault {
 impl CliError {
     /// A command line that cannot be meant.
     pub(super) fn usage(detail: impl Into<String>) -> Self {
-        Self::Usage(Fault::new("usage", detail.into()))
+        Self::Usage(Box::new(Fault::new("usage", detail.into())))
     }
 
     /// A failure; `kind` is a stable word for programs.
     pub(super) fn failed(kind: &str, detail: impl Into<String>) -> Self {
-        Self::Failed(Fault::new(kind, detail.into()))
+        Self::Failed(Box::new(Fault::new(kind, detail.into())))
     }
 
     /// A file that could not be read or written.
@@ -77,13 +83,14 @@ impl CliError {
             || format!("the server answered with status {status} and no explanation; is the URL that of firman's private listener?"),
             str::to_owned,
         );
-        Self::Failed(Fault {
+        Self::Failed(Box::new(Fault {
             kind: kind.unwrap_or("http").to_owned(),
             detail,
             status: Some(status),
             field: text("field").map(str::to_owned),
+            hint: text("hint").map(str::to_owned),
             request_id: text("request_id").map(str::to_owned),
-        })
+        }))
     }
 
     /// The refusal in a token endpoint's answer (RFC 6749 §5.2).
@@ -91,30 +98,30 @@ impl CliError {
         let body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let Some(code) = text("error") else {
-            return Self::Failed(Fault {
+            return Self::Failed(Box::new(Fault {
                 status: Some(status),
                 ..Fault::new(
                     "http",
                     format!("the token endpoint answered with status {status} and no OAuth error"),
                 )
-            });
+            }));
         };
         let detail = match text("error_description") {
             Some(description) => format!("the issuer refused: {description} ({code})"),
             None => format!("the issuer refused: {code}"),
         };
-        Self::Failed(Fault {
+        Self::Failed(Box::new(Fault {
             status: Some(status),
             ..Fault::new(code, detail)
-        })
+        }))
     }
 
     /// The refusal in an answer of another API than ours.
     pub(super) fn answered(kind: &str, detail: String, status: u16) -> Self {
-        Self::Failed(Fault {
+        Self::Failed(Box::new(Fault {
             status: Some(status),
             ..Fault::new(kind, detail)
-        })
+        }))
     }
 
     /// The status of the answer that was the reason.
@@ -157,6 +164,15 @@ impl CliError {
     /// True for what is not there.
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Failed(fault) if fault.status == Some(404))
+    }
+
+    /// The same with what to do about it, in place of what it said before.
+    pub(super) fn with_remedy(mut self, remedy: &Remedy) -> Self {
+        match &mut self {
+            Self::Usage(fault) | Self::Failed(fault) => fault.hint = Some(remedy.to_string()),
+            Self::ClosedPipe | Self::Ended(_) => {}
+        }
+        self
     }
 
     /// The same with another sentence after the detail.
@@ -221,6 +237,9 @@ impl CliError {
         {
             text.push_str(&format!("\n  field: {field}"));
         }
+        if let Some(hint) = &fault.hint {
+            text.push_str(&format!("\nhint: {hint}"));
+        }
         // Only for faults of the server is its log the next place to look.
         if let Some(request_id) = &fault.request_id
             && fault.status.is_some_and(|status| status >= 500)
@@ -242,6 +261,9 @@ impl CliError {
         if let Some(field) = &fault.field {
             error.insert("field".to_owned(), json!(field));
         }
+        if let Some(hint) = &fault.hint {
+            error.insert("hint".to_owned(), json!(hint));
+        }
         if let Some(request_id) = &fault.request_id {
             error.insert("request_id".to_owned(), json!(request_id));
         }
@@ -252,6 +274,17 @@ impl CliError {
         match self {
             Self::Usage(fault) | Self::Failed(fault) => Some(fault),
             Self::ClosedPipe | Self::Ended(_) => None,
+        }
+    }
+}
+
+impl From<Invalid> for CliError {
+    /// A value of the command line that is not well-formed.
+    fn from(invalid: Invalid) -> Self {
+        let error = Self::usage(invalid.to_string());
+        match &invalid.remedy {
+            Some(remedy) => error.with_remedy(remedy),
+            None => error,
         }
     }
 }
@@ -290,6 +323,23 @@ mod tests {
         insta::assert_snapshot!(error.text().unwrap(), @"error: the name 'mailer' was given out before; choose another");
         insta::assert_snapshot!(error.json().unwrap(), @r#"{"error":{"detail":"the name 'mailer' was given out before; choose another","field":"name","kind":"conflict","request_id":"r-1","status":409}}"#);
         assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn what_to_do_is_told_apart_from_what_happened() {
+        let body = br#"{"type":"urn:firman:problem:conflict","title":"Conflict","status":409,"detail":"2 agents are in the group `ops`","hint":"firman group remove ops --force"}"#;
+        let error = CliError::problem(409, body);
+        insta::assert_snapshot!(error.text().unwrap(), @r"
+        error: 2 agents are in the group `ops`
+        hint: firman group remove ops --force
+        ");
+        insta::assert_snapshot!(error.json().unwrap(), @r#"{"error":{"detail":"2 agents are in the group `ops`","hint":"firman group remove ops --force","kind":"conflict","status":409}}"#);
+        let own =
+            CliError::usage("nothing to change").with_remedy(&Remedy::command("group edit --help"));
+        insta::assert_snapshot!(own.text().unwrap(), @r"
+        error: nothing to change
+        hint: firman group edit --help
+        ");
     }
 
     #[test]

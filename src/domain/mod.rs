@@ -16,6 +16,7 @@ pub mod id;
 pub mod key_consumer;
 pub mod name;
 pub mod profile;
+pub mod remedy;
 pub mod resource;
 pub mod role;
 pub mod scope;
@@ -24,6 +25,8 @@ pub mod signing_key;
 pub mod text;
 pub mod token_typ;
 pub mod trusted_issuer;
+
+use remedy::Remedy;
 
 /// A value from outside that is not well-formed. The message says what is wrong and what is allowed;
 /// it never repeats more than a short, escaped part of the value.
@@ -34,6 +37,8 @@ pub struct Invalid {
     pub field: &'static str,
     /// What is wrong with it and what would be right.
     pub problem: String,
+    /// What to do about it, if it is more than another value.
+    pub remedy: Option<Remedy>,
 }
 
 impl Invalid {
@@ -42,6 +47,16 @@ impl Invalid {
         Self {
             field,
             problem: problem.into(),
+            remedy: None,
+        }
+    }
+
+    /// The same error with what to do about it.
+    #[must_use]
+    pub fn with_remedy(self, remedy: Remedy) -> Self {
+        Self {
+            remedy: Some(remedy),
+            ..self
         }
     }
 }

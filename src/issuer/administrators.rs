@@ -72,7 +72,7 @@ impl Issuer {
             .filter(|administrator| administrator.id != found.id && is_live_owner(administrator))
             .count();
         if is_live_owner(&found) && other_owners == 0 {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "'{name}' is the last owner: without one nobody could rotate a key or revoke anybody; make another owner first"
             )));
         }

@@ -254,7 +254,7 @@ impl Issuer {
                 agent.subject
             ),
         };
-        Ok(IssuerError::Conflict(sentence))
+        Ok(IssuerError::conflict(sentence))
     }
 
     /// One agent, removed ones included.
@@ -524,7 +524,7 @@ impl Issuer {
         check_version("agent", agent.version, expected)?;
         match agent.status {
             AgentStatus::Active | AgentStatus::Suspended { .. } => Ok(agent),
-            AgentStatus::Removed { at } => Err(IssuerError::Conflict(format!(
+            AgentStatus::Removed { at } => Err(IssuerError::conflict(format!(
                 "the agent '{name}' was removed at {at} and cannot be changed any more; register one under another name"
             ))),
         }

@@ -316,7 +316,7 @@ fn not_linked(agent: &Agent) -> IssuerError {
 }
 
 fn changed_meanwhile(agent: &Agent) -> IssuerError {
-    IssuerError::Conflict(format!(
+    IssuerError::conflict(format!(
         "the Claude link of the agent '{}' was changed meanwhile; look at it and try again",
         agent.name
     ))

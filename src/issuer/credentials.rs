@@ -364,7 +364,7 @@ impl Issuer {
             created_at: change.now(),
         };
         if !change.tx.insert_credential(&self.id, &credential).await? {
-            return Err(IssuerError::Conflict(already_registered(&credential.kind)));
+            return Err(IssuerError::conflict(already_registered(&credential.kind)));
         }
         Ok((credential, prepared.secret))
     }
@@ -382,7 +382,7 @@ impl Issuer {
         let trusted =
             found.ok_or_else(|| IssuerError::not_found("trusted issuer", name.as_str()))?;
         if !trusted.definition.client_auth {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "the trusted issuer '{name}' is not trusted to prove agents; if it is to be, first: firman trusted-issuer edit {name} --trust client_auth"
             )));
         }
@@ -415,7 +415,7 @@ fn check_replacement(
     now: UnixTime,
 ) -> Result<(), IssuerError> {
     if old.is_over(now) {
-        return Err(IssuerError::Conflict(format!(
+        return Err(IssuerError::conflict(format!(
             "the credential {} is revoked or expired; add a new one instead",
             old.id
         )));
@@ -438,7 +438,7 @@ fn check_replacement(
             "is not wanted: a client secret is replaced by a client secret, which is made here",
         )
         .into()),
-        (Federated { .. }, _) | (_, Some(Federated { .. }) | None) => Err(IssuerError::Conflict(
+        (Federated { .. }, _) | (_, Some(Federated { .. }) | None) => Err(IssuerError::conflict(
             "a federated credential holds nothing to rotate: its keys are the trusted issuer's; add another and revoke this one"
                 .to_owned(),
         )),
@@ -494,7 +494,7 @@ fn check_kid(held: &[Credential], kind: &CredentialKind) -> Result<(), IssuerErr
         };
         let old_names = names(old);
         if let Some(kid) = names(new).iter().find(|name| old_names.contains(name)) {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "the `kid` {kid} names another key of this agent (credential {}); choose another `kid`, or revoke that credential first",
                 credential.id
             )));
@@ -514,7 +514,7 @@ fn check_room(
         .filter(|credential| !credential.is_over(now))
         .collect();
     if current.len() >= CREDENTIALS_MAX {
-        return Err(IssuerError::Conflict(format!(
+        return Err(IssuerError::conflict(format!(
             "the agent '{}' has {CREDENTIALS_MAX} credentials already; revoke one first, the oldest is {}",
             agent.name, current[0].id
         )));
@@ -525,7 +525,7 @@ fn check_room(
         .map(|credential| credential.id.as_str())
         .collect();
     if matches!(kind, CredentialKind::ClientSecret { .. }) && secrets.len() >= LIVE_SECRETS_MAX {
-        return Err(IssuerError::Conflict(format!(
+        return Err(IssuerError::conflict(format!(
             "the agent '{}' has {LIVE_SECRETS_MAX} live client secrets already, one in use and one to rotate to; \
              revoke the one no longer in use first: {}",
             agent.name,

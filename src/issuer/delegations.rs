@@ -206,13 +206,13 @@ impl Issuer {
         let now = change.now();
         let held = change.tx.delegations_of(&self.id, &actor.id).await?;
         if held.iter().filter(|held| !held.is_over(now)).count() >= DELEGATIONS_MAX {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "the agent '{0}' has {DELEGATIONS_MAX} delegations already; revoke one that is not needed (firman delegation list --actor {0} shows them), or take a prefix for several subjects",
                 actor.name
             )));
         }
         if !change.tx.insert_delegation(&self.id, delegation).await? {
-            return Err(IssuerError::Conflict(
+            return Err(IssuerError::conflict(
                 "the id that was drawn is taken; try again".to_owned(),
             ));
         }
@@ -545,7 +545,7 @@ impl Issuer {
                 format!("expired at {}", delegation.expires_at)
             }
         };
-        Err(IssuerError::Conflict(format!(
+        Err(IssuerError::conflict(format!(
             "the delegation {} {ended} and cannot be changed any more; make a new one with: firman delegation add",
             delegation.id
         )))
@@ -672,7 +672,7 @@ fn check_allows(resource: &Resource) -> Result<(), IssuerError> {
     if resource.allows_delegation() {
         return Ok(());
     }
-    Err(IssuerError::Conflict(format!(
+    Err(IssuerError::conflict(format!(
         "the resource '{0}' does not take tokens that somebody acts in; allow it with: firman resource edit {0} --allow-delegation",
         resource.name
     )))

@@ -212,7 +212,7 @@ impl Directory {
         if token <= TOKEN_MAX_BYTES {
             return Ok(());
         }
-        Err(IssuerError::Conflict(format!(
+        Err(IssuerError::conflict(format!(
             "a token of the agent '{}' would have about {token} bytes, more than the {TOKEN_MAX_BYTES} that proxies and servers commonly take \
              (attributes {attributes}, groups {groups}, roles {roles}, audience and scopes {audience_and_scope} bytes): give it fewer or shorter ones",
             agent.name

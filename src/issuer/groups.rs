@@ -219,7 +219,7 @@ impl Issuer {
         let before = self.live_group(&mut change, name, removal.expected).await?;
         let members = change.tx.count_group_members(&self.id, &before.id).await?;
         if members > 0 && !removal.force {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "{members} {} in the group '{}': take them out first (firman agent list --group {1} shows them), or remove it with --force, which takes each of them out",
                 if members == 1 {
                     "agent is"
@@ -258,7 +258,7 @@ impl Issuer {
             .agents_among(&self.id, among, &all, (None, FORCED_REMOVAL_MAX + 1))
             .await?;
         if agents.len() as i64 > FORCED_REMOVAL_MAX {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "more than {FORCED_REMOVAL_MAX} agents are concerned, too many for one step; edit some of them first"
             )));
         }
@@ -330,7 +330,7 @@ pub(super) fn target(group: &Group) -> String {
 
 /// The answer to a name that was given out before.
 pub(super) fn name_taken(noun: &'static str, name: &Name, removed: bool) -> IssuerError {
-    IssuerError::Conflict(if removed {
+    IssuerError::conflict(if removed {
         format!(
             "the name '{name}' belonged to a {noun} that was removed and is never given out again, because relying parties may still trust it; choose another"
         )

@@ -67,12 +67,12 @@ impl Issuer {
             acknowledged: BTreeSet::new(),
         };
         if change.tx.key_consumers(&self.id).await?.len() >= KEY_CONSUMERS_MAX {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "there are {KEY_CONSUMERS_MAX} key consumers already; remove one that is gone"
             )));
         }
         if !change.tx.insert_key_consumer(&self.id, &consumer).await? {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "there is a key consumer '{}' already; choose another name",
                 consumer.name
             )));

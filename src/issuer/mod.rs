@@ -46,6 +46,7 @@ use std::sync::Arc;
 
 use crate::domain::Invalid;
 use crate::domain::id::IssuerId;
+use crate::domain::remedy::Remedy;
 use crate::ports::fetch::Fetcher;
 use crate::ports::random::Random;
 use crate::ports::time::Clock;
@@ -150,9 +151,14 @@ pub enum IssuerError {
         /// What was asked for.
         name: String,
     },
-    /// The registry is in a state that forbids it; the sentence says which and what to do.
-    #[error("{0}")]
-    Conflict(String),
+    /// The registry is in a state that forbids it.
+    #[error("{what}")]
+    Conflict {
+        /// Which state.
+        what: String,
+        /// What to do about it.
+        remedy: Option<Remedy>,
+    },
     /// The object changed since the version the caller named.
     #[error(
         "the {noun} was changed meanwhile: it is at version {present}; read it again and repeat the change"
@@ -164,8 +170,13 @@ pub enum IssuerError {
         present: i64,
     },
     /// The caller may not do this.
-    #[error("{0}")]
-    Forbidden(String),
+    #[error("{what}")]
+    Forbidden {
+        /// What it takes.
+        what: String,
+        /// What to do about it.
+        remedy: Option<Remedy>,
+    },
     /// A fault of ours: the database, or a key that cannot be used.
     #[error("the service cannot do this at present")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -190,6 +201,37 @@ impl IssuerError {
             }
         }
         cause.to_string()
+    }
+
+    /// The registry is in a state that forbids it: `what`.
+    pub fn conflict(what: impl Into<String>) -> Self {
+        Self::Conflict {
+            what: what.into(),
+            remedy: None,
+        }
+    }
+
+    /// The same error with what to do about it. Only an error that a caller can act on carries a remedy.
+    #[must_use]
+    pub fn with_remedy(mut self, found: Remedy) -> Self {
+        match &mut self {
+            Self::Invalid(Invalid { remedy, .. })
+            | Self::Conflict { remedy, .. }
+            | Self::Forbidden { remedy, .. } => *remedy = Some(found),
+            Self::NotFound { .. } | Self::Stale { .. } | Self::Unavailable(_) => {}
+        }
+        self
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Invalid(Invalid { remedy, .. })
+            | Self::Conflict { remedy, .. }
+            | Self::Forbidden { remedy, .. } => remedy.clone(),
+            Self::NotFound { .. } | Self::Stale { .. } | Self::Unavailable(_) => None,
+        }
     }
 
     /// "There is no such `noun`".

@@ -203,7 +203,7 @@ impl Issuer {
             .await?
             .is_some()
         {
-            return Ok(IssuerError::Conflict(format!(
+            return Ok(IssuerError::conflict(format!(
                 "there is a resource '{name}' already; choose another name, or change that one with: firman resource edit {name}"
             )));
         }
@@ -216,7 +216,7 @@ impl Issuer {
             || "another resource".to_owned(),
             |holder| format!("the resource '{}'", holder.name),
         );
-        Ok(IssuerError::Conflict(format!(
+        Ok(IssuerError::conflict(format!(
             "the identifier {identifier} belongs to {holder}; use that one"
         )))
     }
@@ -479,7 +479,7 @@ fn check_unused(
             .map(|role| role.name.as_str())
             .collect::<Vec<_>>()
             .join(", ");
-        return Err(IssuerError::Conflict(format!(
+        return Err(IssuerError::conflict(format!(
             "the resource '{name}' is granted by: {names}; take it out of these roles first, or remove it with --force, which does that"
         )));
     }
@@ -488,7 +488,7 @@ fn check_unused(
         1 => "one delegation names".to_owned(),
         count => format!("{count} delegations name"),
     };
-    Err(IssuerError::Conflict(format!(
+    Err(IssuerError::conflict(format!(
         "{count} the resource '{name}'; revoke them first (firman delegation list shows them), or remove it with --force, which does that and ends their tokens"
     )))
 }

@@ -225,7 +225,7 @@ impl Issuer {
         let before = self.live_role(&mut change, name, removal.expected).await?;
         let holders = change.tx.count_role_holders(&self.id, &before.id).await?;
         if holders > 0 && !removal.force {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "{holders} {} the role '{}': take it from them first, or remove it with --force, which takes it from each of them",
                 if holders == 1 {
                     "agent or group holds"

@@ -250,7 +250,7 @@ impl Issuer {
             .iter()
             .find(|record| record.kid == kid && record.state.is_published())
             .ok_or_else(|| {
-                IssuerError::Conflict(format!("key {kid} is already out of the JWKS"))
+                IssuerError::conflict(format!("key {kid} is already out of the JWKS"))
             })?;
         let at = change.now();
         let revoked = self
@@ -300,7 +300,7 @@ impl Issuer {
                     .insert_key(change, spare, KeyState::Active { since })
                     .await?;
                 inserted.ok_or_else(|| {
-                    IssuerError::Conflict(
+                    IssuerError::conflict(
                         "another administrator is changing the keys; look at them and try again"
                             .to_owned(),
                     )
@@ -431,7 +431,7 @@ impl Issuer {
                 since: change.now(),
             };
             if self.insert_key(change, key, state).await?.is_none() {
-                return Err(IssuerError::Conflict(
+                return Err(IssuerError::conflict(
                     "the issuer has signing keys already".to_owned(),
                 ));
             }
@@ -521,7 +521,7 @@ impl Issuer {
                 ..record.clone()
             });
         }
-        Err(IssuerError::Conflict(format!(
+        Err(IssuerError::conflict(format!(
             "key {} was changed meanwhile; look at the keys and try again",
             record.kid
         )))
@@ -561,21 +561,21 @@ fn check_may_sign(
 ) -> Result<(), IssuerError> {
     let kid = &record.kid;
     if !matches!(record.state, KeyState::Prepared) {
-        return Err(IssuerError::Conflict(format!(
+        return Err(IssuerError::conflict(format!(
             "key {kid} is {}; only a prepared key can be activated",
             record.state.as_str()
         )));
     }
     let from = activates_at(record, PUBLISH_AHEAD_SECONDS);
     if now < from {
-        return Err(IssuerError::Conflict(format!(
+        return Err(IssuerError::conflict(format!(
             "key {kid} may sign from {from} on, when whoever fetches the key set can have seen it; that cannot be overridden, so try again then"
         )));
     }
     if waiting.is_empty() || override_consumers {
         return Ok(());
     }
-    Err(IssuerError::Conflict(format!(
+    Err(IssuerError::conflict(format!(
         "key {kid} waits for {}: give them the key set and run 'firman key consumer ack NAME' for each, or override them with: firman key activate {kid} --override-consumers",
         listed(waiting)
     )))
@@ -605,7 +605,7 @@ fn already_prepared(
             listed(waiting)
         )
     };
-    IssuerError::Conflict(format!(
+    IssuerError::conflict(format!(
         "a new {algorithm} key is prepared already and will sign {when}; {what_to_do}"
     ))
 }

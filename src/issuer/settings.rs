@@ -69,7 +69,7 @@ impl Issuer {
                 .lifetime
                 .is_some_and(|lifetime| lifetime > after.max_lifetime)
         }) {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "tokens for the resource '{}' live for {} seconds; shorten that first: firman resource edit {} --lifetime {}",
                 longer.name,
                 longer.lifetime.unwrap_or_default(),

@@ -110,18 +110,18 @@ impl Issuer {
         };
         let all = change.tx.trusted_issuers(&self.id).await?;
         if let Some(same) = all.iter().find(|other| other.url == trusted.url) {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "{} is trusted already, as '{}'; change that one with: firman trusted-issuer edit {1}",
                 same.url, same.name
             )));
         }
         if all.len() >= TRUSTED_ISSUERS_MAX {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "there are {TRUSTED_ISSUERS_MAX} trusted issuers already; remove one first"
             )));
         }
         if !change.tx.insert_trusted_issuer(&self.id, &trusted).await? {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "the name '{}' is or was another trusted issuer's; subjects are named after it, so choose another",
                 trusted.name
             )));
@@ -258,7 +258,7 @@ impl Issuer {
             .count_delegations_of_trusted_issuer(&self.id, id, now)
             .await?;
         if credentials + delegations > 0 && !removal.force {
-            return Err(IssuerError::Conflict(format!(
+            return Err(IssuerError::conflict(format!(
                 "{} and {} rest on the trusted issuer '{}'; revoke them first, or remove it with --force, which does that",
                 counted(credentials, "live federated credential"),
                 counted(delegations, "delegation"),
@@ -588,7 +588,7 @@ fn check_extent(concerned: usize) -> Result<(), IssuerError> {
     if concerned as i64 <= FORCED_REMOVAL_MAX {
         return Ok(());
     }
-    Err(IssuerError::Conflict(format!(
+    Err(IssuerError::conflict(format!(
         "more than {FORCED_REMOVAL_MAX} credentials or delegations rest on it, too many for one step; revoke some of them first"
     )))
 }

@@ -162,7 +162,7 @@ async fn dj_005_a_second_rotation_while_one_is_prepared_is_refused() {
         .issuer()
         .rotate_keys(&Caller::system(), Some(SigningAlgorithm::Es256))
         .await;
-    let Err(IssuerError::Conflict(said)) = again else {
+    let Err(IssuerError::Conflict { what: said, .. }) = again else {
         panic!("{again:?}")
     };
     assert_snapshot!(said, @"a new ES256 key is prepared already and will sign from 2027-01-15T08:15:00Z on; nothing needs to be done, look at it with: firman key list");
@@ -219,7 +219,10 @@ async fn dj_006_a_revoked_key_is_out_of_the_jwks_at_once_and_its_tokens_die() {
         .issuer()
         .revoke_key(&Caller::system(), &leaked, "again")
         .await;
-    assert!(matches!(again, Err(IssuerError::Conflict(_))), "{again:?}");
+    assert!(
+        matches!(again, Err(IssuerError::Conflict { .. })),
+        "{again:?}"
+    );
     let unknown = issuer
         .issuer()
         .revoke_key(&Caller::system(), "unknown", "x")

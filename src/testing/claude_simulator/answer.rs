@@ -151,7 +151,7 @@ impl From<Invalid> for ApiError {
     /// Malformed ids are told as Claude tells them: `federation_rule_id is not a well-formed …`; the other
     /// faults with the field as prefix.
     fn from(invalid: Invalid) -> Self {
-        let Invalid { field, problem } = &invalid;
+        let Invalid { field, problem, .. } = &invalid;
         if problem.starts_with("is ") {
             Self::invalid(format!("{field} {problem}"))
         } else {

@@ -179,7 +179,7 @@ async fn te_014_a_removed_agents_secret_is_dead_and_its_name_is_never_given_out_
         .create_agent(&system, newcomer("mailer", None))
         .await;
     assert!(
-        matches!(same_name, Err(IssuerError::Conflict(_))),
+        matches!(same_name, Err(IssuerError::Conflict { .. })),
         "{same_name:?}"
     );
     let same_subject = newcomer("other", Some("agent:mailer"));
@@ -288,7 +288,10 @@ async fn te_016_the_old_secret_works_until_the_end_of_the_overlap_and_there_are_
         .issuer()
         .add_credential(&system, "mailer", third, None)
         .await;
-    assert!(matches!(third, Err(IssuerError::Conflict(_))), "{third:?}");
+    assert!(
+        matches!(third, Err(IssuerError::Conflict { .. })),
+        "{third:?}"
+    );
 
     issuer.clock.advance(3599);
     let _ = by_basic(&issuer, "mailer", agent.secret(), &[])

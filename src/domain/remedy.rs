@@ -1,0 +1,34 @@
+//! What helps against an error, apart from the error's own sentence: the command line prints it as `hint: …`, the
+//! admin API returns it as the member `hint`, the token endpoint never sends it.
+
+use std::fmt;
+
+/// One command or one action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remedy {
+    /// A command of this program, without its name: `role list`.
+    Command(String),
+    /// An action in one imperative sentence: lowercase, no full stop.
+    Action(String),
+}
+
+impl Remedy {
+    /// A command line of `firman`, without that word.
+    pub fn command(line: impl Into<String>) -> Self {
+        Self::Command(line.into())
+    }
+
+    /// Anything else that a person or a program can do.
+    pub fn action(sentence: impl Into<String>) -> Self {
+        Self::Action(sentence.into())
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(line) => write!(f, "firman {line}"),
+            Self::Action(sentence) => f.write_str(sentence),
+        }
+    }
+}
