@@ -59,9 +59,6 @@ const REVOKE: &str = "UPDATE administrators SET revoked_at = $3 WHERE issuer_id 
 
 impl Tx {
     /// Adds an administrator. False when the name or the token was ever given out.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_administrator(
         &mut self,
         issuer: &IssuerId,
@@ -83,9 +80,6 @@ impl Tx {
     }
 
     /// The administrator whose token has that SHA-256, a revoked or expired one too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn administrator_by_digest(
         &mut self,
         issuer: &IssuerId,
@@ -100,9 +94,6 @@ impl Tx {
     }
 
     /// All administrators by name, revoked and expired ones too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn administrators(
         &mut self,
         issuer: &IssuerId,
@@ -117,9 +108,6 @@ impl Tx {
 
     /// Revokes an administrator's token for good. False when there is none with that id that is not
     /// revoked.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn revoke_administrator(
         &mut self,
         issuer: &IssuerId,

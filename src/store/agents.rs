@@ -227,9 +227,6 @@ static NAMES_OF: LazyLock<RowLists> =
 
 impl Tx {
     /// Registers an agent with its groups and roles. False when its name or subject was ever given out.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_agent(
         &mut self,
         issuer: &IssuerId,
@@ -264,9 +261,6 @@ impl Tx {
 
     /// Changes everything of an agent but its name and subject, if its version still is
     /// `expected_version` and it is not removed; else false.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn update_agent(
         &mut self,
         issuer: &IssuerId,
@@ -327,9 +321,6 @@ impl Tx {
     }
 
     /// Marks an agent as changed because its credentials were.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn touch_agent(
         &mut self,
         issuer: &IssuerId,
@@ -349,9 +340,6 @@ impl Tx {
     }
 
     /// The agent of that name, a removed one too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn agent_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -361,9 +349,6 @@ impl Tx {
     }
 
     /// The agent of that name with its credentials, a removed one too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn aggregate_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -374,9 +359,6 @@ impl Tx {
     }
 
     /// The agent with that id and its credentials, a removed one too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn aggregate(
         &mut self,
         issuer: &IssuerId,
@@ -387,9 +369,6 @@ impl Tx {
     }
 
     /// The name of the agent with that subject, a removed one's too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn agent_name_by_subject(
         &mut self,
         issuer: &IssuerId,
@@ -402,9 +381,6 @@ impl Tx {
     }
 
     /// The names of agents, removed ones' too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn agent_names(
         &mut self,
         issuer: &IssuerId,
@@ -450,9 +426,6 @@ impl Tx {
     }
 
     /// The version of an agent.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn agent_version(
         &mut self,
         issuer: &IssuerId,
@@ -465,9 +438,6 @@ impl Tx {
     }
 
     /// The versions of agents, those that there are.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn agent_versions(
         &mut self,
         issuer: &IssuerId,
@@ -482,9 +452,6 @@ impl Tx {
     }
 
     /// The first `limit` agents whose version is above `since_version`, removed ones too, by version.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn changed_agents(
         &mut self,
         issuer: &IssuerId,
@@ -500,9 +467,6 @@ impl Tx {
     }
 
     /// The first `limit` agents behind the name `after`, by name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn agents_page(
         &mut self,
         issuer: &IssuerId,
@@ -522,9 +486,6 @@ impl Tx {
 
     /// The first `limit` agents behind the id `after` that are among those, by id: in the order in which
     /// they were registered.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn agents_among(
         &mut self,
         issuer: &IssuerId,
@@ -635,9 +596,6 @@ impl Tx {
     }
 
     /// How many agents that are not removed are in a group.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn count_group_members(
         &mut self,
         issuer: &IssuerId,
@@ -650,9 +608,6 @@ impl Tx {
     }
 
     /// How many agents and groups that are not removed were given a role directly.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn count_role_holders(
         &mut self,
         issuer: &IssuerId,

@@ -36,9 +36,6 @@ const PURGE: &str = "DELETE FROM used_assertions WHERE issuer_id = $1 AND digest
 impl Tx {
     /// Marks assertions as used; how many of them were not used before. When it is fewer than were sent,
     /// [`Tx::used_assertion_winners`] tells which.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_used_assertions(
         &mut self,
         issuer: &IssuerId,
@@ -63,9 +60,6 @@ impl Tx {
 
     /// Which of `digests` have a row that one of `token_ids` holds: the assertions that were not used
     /// before. In no order.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn used_assertion_winners(
         &mut self,
         issuer: &IssuerId,
@@ -94,9 +88,6 @@ impl Tx {
     }
 
     /// Forgets at most `limit` assertions that expired before `before`; how many it forgot.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn purge_used_assertions(
         &mut self,
         issuer: &IssuerId,

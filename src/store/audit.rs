@@ -213,9 +213,6 @@ impl Tx {
 
     /// The last `limit` entries that the filter takes, numbered below `before` and above `floor`, newest
     /// first.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn audit_page(
         &mut self,
         issuer: &IssuerId,
@@ -238,9 +235,6 @@ impl Tx {
 
     /// The first `limit` entries that the filter takes, numbered above `after` and up to `last`, oldest
     /// first.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn audit_following(
         &mut self,
         issuer: &IssuerId,
@@ -280,9 +274,6 @@ impl Tx {
     }
 
     /// The entry with which a token left: the first about it, however many follow.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn issue_entry(
         &mut self,
         issuer: &IssuerId,
@@ -297,9 +288,6 @@ impl Tx {
     }
 
     /// The first `limit` entries numbered above `after_seq`, oldest first.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn audit_from(
         &mut self,
         issuer: &IssuerId,
@@ -317,9 +305,6 @@ impl Tx {
     }
 
     /// When an agent last got a token.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn last_token_at(
         &mut self,
         issuer: &IssuerId,

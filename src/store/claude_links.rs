@@ -84,9 +84,6 @@ const PAGE: &str = select_links!("AND agents.name > $2 ORDER BY agents.name LIMI
 
 impl Tx {
     /// Links an agent. False when it is linked already.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_claude_link(
         &mut self,
         issuer: &IssuerId,
@@ -112,9 +109,6 @@ impl Tx {
 
     /// Changes everything of a link but its agent, if its version still is `expected_version`; else
     /// false.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn update_claude_link(
         &mut self,
         issuer: &IssuerId,
@@ -140,9 +134,6 @@ impl Tx {
     }
 
     /// Removes a link, if its version still is `expected_version`; else false.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn delete_claude_link(
         &mut self,
         issuer: &IssuerId,
@@ -160,9 +151,6 @@ impl Tx {
     }
 
     /// The link of an agent.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn claude_link(
         &mut self,
         issuer: &IssuerId,
@@ -177,9 +165,6 @@ impl Tx {
 
     /// The first `limit` links of agents behind the name `after`, by the agent's name, which goes with
     /// each.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn claude_links_page(
         &mut self,
         issuer: &IssuerId,

@@ -222,9 +222,6 @@ const FEDERATED_PAGE: &str =
 impl Tx {
     /// Adds a credential to an agent. False when its public key is held by this or another agent of the
     /// issuer, or its `kid` names another key of the agent; revoked credentials do not count.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_credential(
         &mut self,
         issuer: &IssuerId,
@@ -254,9 +251,6 @@ impl Tx {
 
     /// Changes when a credential expires and was revoked. False when its agent has no such credential or
     /// it is revoked already.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn update_credential(
         &mut self,
         issuer: &IssuerId,
@@ -279,9 +273,6 @@ impl Tx {
     }
 
     /// All credentials of an agent, newest last; expired and revoked ones too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn credentials_of(
         &mut self,
         issuer: &IssuerId,
@@ -306,9 +297,6 @@ impl Tx {
 
     /// The first `limit` live credentials of all agents, oldest first (ids are made in the order of time), each
     /// with its agent's name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn credentials_page(
         &mut self,
         issuer: &IssuerId,
@@ -374,9 +362,6 @@ impl Tx {
 
     /// The names of the first `limit` agents with a federated credential that could match a token of
     /// `trusted` about `subject`: one for exactly that subject, or one that names none.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn agents_of_federated_subject(
         &mut self,
         issuer: &IssuerId,
@@ -393,9 +378,6 @@ impl Tx {
     }
 
     /// How many live federated credentials rest on a trusted issuer.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn count_federated_credentials(
         &mut self,
         issuer: &IssuerId,
@@ -410,9 +392,6 @@ impl Tx {
     }
 
     /// The first `limit` federated credentials that rest on a trusted issuer and are not revoked.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn credentials_of_trusted_issuer(
         &mut self,
         issuer: &IssuerId,
@@ -430,9 +409,6 @@ impl Tx {
     }
 
     /// The credential with that id.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn credential(
         &mut self,
         issuer: &IssuerId,

@@ -231,9 +231,6 @@ impl Tx {
 
     /// Changes status and end of a delegation, if its version still is `expected_version` and it is not
     /// revoked; else false.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn update_delegation(
         &mut self,
         issuer: &IssuerId,
@@ -256,9 +253,6 @@ impl Tx {
     }
 
     /// The delegation with that id, a revoked one too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn delegation(
         &mut self,
         issuer: &IssuerId,
@@ -273,9 +267,6 @@ impl Tx {
     }
 
     /// The delegations of an actor that are not revoked, oldest first.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn delegations_of(
         &mut self,
         issuer: &IssuerId,
@@ -293,9 +284,6 @@ impl Tx {
     /// The first `limit` delegations behind the id `after`, oldest first, revoked ones too; narrowed to
     /// an actor, and to those that name a subject which `subject` names too. The claims and the trusted
     /// issuer of a pattern are not compared.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn delegations_page(
         &mut self,
         issuer: &IssuerId,
@@ -319,9 +307,6 @@ impl Tx {
     }
 
     /// The names of what delegations speak of.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn delegation_names(
         &mut self,
         issuer: &IssuerId,
@@ -335,9 +320,6 @@ impl Tx {
     }
 
     /// The delegations that are not over and name a resource, oldest first.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn delegations_of_resource(
         &mut self,
         issuer: &IssuerId,
@@ -355,9 +337,6 @@ impl Tx {
     }
 
     /// The first `limit` delegations that name a trusted issuer and are not revoked.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn delegations_of_trusted_issuer(
         &mut self,
         issuer: &IssuerId,
@@ -375,9 +354,6 @@ impl Tx {
     }
 
     /// How many delegations that are not over name a trusted issuer.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn count_delegations_of_trusted_issuer(
         &mut self,
         issuer: &IssuerId,

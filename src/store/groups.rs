@@ -70,9 +70,6 @@ static ROLES_OF: LazyLock<RowLists> =
 
 impl Tx {
     /// Makes a group with its roles. False when its name was ever given out.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_group(
         &mut self,
         issuer: &IssuerId,
@@ -99,9 +96,6 @@ impl Tx {
 
     /// Changes everything of a group but its name, if its version still is `expected_version` and it is
     /// not removed; else false.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn update_group(
         &mut self,
         issuer: &IssuerId,
@@ -146,9 +140,6 @@ impl Tx {
     }
 
     /// The group of that name, a removed one too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn group_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -162,9 +153,6 @@ impl Tx {
     }
 
     /// All groups that are not removed, by name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn groups(&mut self, issuer: &IssuerId) -> Result<Vec<Group>, StoreError> {
         let rows = on_engine!(self, connection => sqlx::query_as::<_, GroupRow>(LIVE)
             .bind(issuer.as_str())
@@ -173,9 +161,6 @@ impl Tx {
     }
 
     /// The first `limit` groups that are not removed behind the name `after`, by name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn groups_page(
         &mut self,
         issuer: &IssuerId,

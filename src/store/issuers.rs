@@ -138,9 +138,6 @@ const PROOF_BYTES: usize = 8 * 4096;
 impl Tx {
     /// Writes about as much as the record of a token, and other bytes than the last time: its commit proves that
     /// a token could be recorded. Returns the number of the proof.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn prove_write(&mut self, issuer: &IssuerId) -> Result<i64, StoreError> {
         let number = self.write_proof(issuer).await?.unwrap_or(0).wrapping_add(1);
         let padding = number.to_be_bytes().repeat(PROOF_BYTES / 8);
@@ -155,17 +152,11 @@ impl Tx {
     }
 
     /// The number of the last proof.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn write_proof(&mut self, issuer: &IssuerId) -> Result<Option<i64>, StoreError> {
         on_engine!(self, connection => sqlx::query_scalar(WRITE_PROOF).bind(issuer.as_str()).fetch_optional(connection))
     }
 
     /// Makes an issuer with its head row. False when its id, slug or URL is taken.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_issuer(
         &mut self,
         settings: &IssuerSettings,
@@ -198,9 +189,6 @@ impl Tx {
     }
 
     /// The issuer with that slug.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn issuer_by_slug(
         &mut self,
         slug: &str,
@@ -211,9 +199,6 @@ impl Tx {
     }
 
     /// All issuers, by slug.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn issuers(&mut self) -> Result<Vec<IssuerSettings>, StoreError> {
         on_engine!(self, connection => sqlx::query_as::<_, IssuerRow>(ALL).fetch_all(connection))?
             .into_iter()
@@ -222,9 +207,6 @@ impl Tx {
     }
 
     /// Changes an issuer's settings. False when there is none with that id and slug, or another has the URL.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn update_issuer(
         &mut self,
         settings: &IssuerSettings,
@@ -248,9 +230,6 @@ impl Tx {
     }
 
     /// Assertions issued at or before this time are refused; 0 unless the database was restored.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn assertions_not_before(
         &mut self,
         issuer: &IssuerId,
@@ -259,9 +238,6 @@ impl Tx {
     }
 
     /// Moves [`Tx::assertions_not_before`] forward. False when it is there already.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn set_assertions_not_before(
         &mut self,
         issuer: &IssuerId,
@@ -279,9 +255,6 @@ impl Tx {
     /// Takes the lock of the issuer until the transaction ends, waiting for whoever has it, and then sees
     /// what that one committed. Every write transaction calls it first; several issuers in id order.
     /// `None`: no such issuer.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn lock_head(&mut self, issuer: &IssuerId) -> Result<Option<Head>, StoreError> {
         on_engine!(self, connection => sqlx::query_as::<_, HeadRow>(LOCK_HEAD).bind(issuer.as_str()).fetch_optional(connection))?
             .map(HeadRow::head)
@@ -289,9 +262,6 @@ impl Tx {
     }
 
     /// The issuer's head, without its lock.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn head(&mut self, issuer: &IssuerId) -> Result<Option<Head>, StoreError> {
         on_engine!(self, connection => sqlx::query_as::<_, HeadRow>(HEAD).bind(issuer.as_str()).fetch_optional(connection))?
             .map(HeadRow::head)
@@ -300,9 +270,6 @@ impl Tx {
 
     /// Records the number and hash of the last audit entry, and the newest `iat` among the tokens that were
     /// recorded with it; `None`: there was no token.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn set_head(
         &mut self,
         issuer: &IssuerId,
@@ -326,9 +293,6 @@ impl Tx {
 
     /// The issuer's next registry version, which the transaction's changes carry. `policy`: they touch
     /// roles, groups, resources, keys or settings.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn bump_registry_version(
         &mut self,
         issuer: &IssuerId,

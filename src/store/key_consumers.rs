@@ -48,9 +48,6 @@ const ACKNOWLEDGE: &str = "INSERT INTO key_acknowledgements (issuer_id, consumer
 
 impl Tx {
     /// Makes a key consumer, which has confirmed nothing yet. False when there is one of that name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_key_consumer(
         &mut self,
         issuer: &IssuerId,
@@ -68,9 +65,6 @@ impl Tx {
     }
 
     /// Removes a key consumer with what it has confirmed. False when there is none of that name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn remove_key_consumer(
         &mut self,
         issuer: &IssuerId,
@@ -118,9 +112,6 @@ impl Tx {
     }
 
     /// Notes that a consumer does not hold a key any more. False when it was not noted that it does.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn forget_acknowledgement(
         &mut self,
         issuer: &IssuerId,
@@ -138,9 +129,6 @@ impl Tx {
     }
 
     /// All key consumers by name, with what each has confirmed.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn key_consumers(
         &mut self,
         issuer: &IssuerId,

@@ -84,9 +84,6 @@ const SECRET: &str = "SELECT sealed FROM sealed_secrets WHERE issuer_id = $1 AND
 impl Tx {
     /// Stores a signing key. False when its kid is there already, or the issuer already has an active or
     /// prepared key of the algorithm and this is another.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_key(
         &mut self,
         issuer: &IssuerId,
@@ -110,9 +107,6 @@ impl Tx {
     }
 
     /// All signing keys in all states, newest last.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn keys(&mut self, issuer: &IssuerId) -> Result<Vec<StoredKey>, StoreError> {
         on_engine!(self, connection => sqlx::query_as::<_, KeyRow>(ALL).bind(issuer.as_str()).fetch_all(connection))?
             .into_iter()
@@ -123,9 +117,6 @@ impl Tx {
     /// Moves a key from one state to the next, erasing its private half when it will sign no more. False
     /// when it is not, or no longer, in the state `from`, or another key is in the state `to` and only
     /// one may be.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     #[expect(
         clippy::too_many_arguments,
         reason = "a compare-and-set needs what is and what shall be"
@@ -153,9 +144,6 @@ impl Tx {
     }
 
     /// Stores a sealed secret under a name. False when there is one of that name, which stays.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_sealed_secret(
         &mut self,
         issuer: &IssuerId,
@@ -173,9 +161,6 @@ impl Tx {
     }
 
     /// The sealed secret of that name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn sealed_secret(
         &mut self,
         issuer: &IssuerId,

@@ -226,9 +226,6 @@ const PURGE_MARKS: &str = "DELETE FROM end_marks WHERE issuer_id = $1 AND (key, 
 impl Tx {
     /// Records what tokens were made from. A row that is there already stays as it is: tokens made from one
     /// root all bring its row.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_lineage(
         &mut self,
         issuer: &IssuerId,
@@ -267,9 +264,6 @@ impl Tx {
     }
 
     /// A token's row; `None` for one that was never issued, or that nothing was made from or exchanged into.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn lineage(
         &mut self,
         issuer: &IssuerId,
@@ -285,9 +279,6 @@ impl Tx {
 
     /// A token's row and those above it, upward to its root; at most `steps` above it. Empty when it has no
     /// row.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn ancestry(
         &mut self,
         issuer: &IssuerId,
@@ -305,9 +296,6 @@ impl Tx {
     }
 
     /// The first `limit` tokens made from one, oldest first.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn lineage_children(
         &mut self,
         issuer: &IssuerId,
@@ -325,9 +313,6 @@ impl Tx {
     }
 
     /// Revokes a token, and with it everything below; false when it was revoked before.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn revoke_token(
         &mut self,
         issuer: &IssuerId,
@@ -345,9 +330,6 @@ impl Tx {
     }
 
     /// Revokes tokens; those that were revoked before stay as they are.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn revoke_tokens(
         &mut self,
         issuer: &IssuerId,
@@ -370,9 +352,6 @@ impl Tx {
     }
 
     /// Which of `token_ids` were revoked themselves. In no order.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn revoked_among(
         &mut self,
         issuer: &IssuerId,
@@ -384,9 +363,6 @@ impl Tx {
     }
 
     /// Ends all tokens so far of a subject or a delegation. A mark only moves forward.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn mark_ended(
         &mut self,
         issuer: &IssuerId,
@@ -405,9 +381,6 @@ impl Tx {
     }
 
     /// The marks on any of `keys`, of both kinds. In no order.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn end_marks_among(
         &mut self,
         issuer: &IssuerId,
@@ -419,9 +392,6 @@ impl Tx {
     }
 
     /// The first `limit` revoked tokens after `after` that would not have expired by `now`, by jti.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn revoked_tokens(
         &mut self,
         issuer: &IssuerId,
@@ -444,9 +414,6 @@ impl Tx {
     }
 
     /// The first `limit` marks of a kind after the key `after` that still end tokens at `now`, by key.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn end_marks(
         &mut self,
         issuer: &IssuerId,
@@ -465,9 +432,6 @@ impl Tx {
     }
 
     /// Forgets at most `limit` revocations and as many marks that expired before `before`; how many.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn purge_revocations(
         &mut self,
         issuer: &IssuerId,
@@ -489,9 +453,6 @@ impl Tx {
 
     /// Whether a used assertion, a revocation, a mark or a lineage expired before `before`, so that a purge
     /// would forget it.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn holds_expired(
         &mut self,
         issuer: &IssuerId,
@@ -504,9 +465,6 @@ impl Tx {
     }
 
     /// Forgets where at most `limit` tokens that expired before `before` came from; how many.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn purge_lineage(
         &mut self,
         issuer: &IssuerId,

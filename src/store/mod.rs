@@ -5,6 +5,10 @@
 //! constraint or by one statement: a refused insert or compare-and-set answers `false`.
 //!
 //! Every write transaction first takes the issuer's head row with [`Tx::lock_head`].
+//!
+//! # Errors
+//! Any [`StoreError`]. After an error the transaction is over: it cannot be used or committed. Only
+//! methods with an error of their own that callers tell apart document it.
 
 mod administrators;
 mod agents;

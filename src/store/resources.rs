@@ -124,9 +124,6 @@ static SCOPES_OF: LazyLock<RowLists> = LazyLock::new(|| {
 impl Tx {
     /// Makes a resource with its scopes. False when a resource that is not removed has its name or
     /// identifier.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_resource(
         &mut self,
         issuer: &IssuerId,
@@ -161,9 +158,6 @@ impl Tx {
 
     /// Changes everything of a resource but its name and identifier, if its version still is
     /// `expected_version` and it is not removed; else false.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn update_resource(
         &mut self,
         issuer: &IssuerId,
@@ -215,9 +209,6 @@ impl Tx {
     }
 
     /// The resource of that name that is not removed.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn resource_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -227,9 +218,6 @@ impl Tx {
     }
 
     /// The resource with that identifier that is not removed.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn resource_by_identifier(
         &mut self,
         issuer: &IssuerId,
@@ -252,9 +240,6 @@ impl Tx {
     }
 
     /// All resources that are not removed, by name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn resources(&mut self, issuer: &IssuerId) -> Result<Vec<Resource>, StoreError> {
         let rows = on_engine!(self, connection => sqlx::query_as::<_, ResourceRow>(LIVE)
             .bind(issuer.as_str())
@@ -263,9 +248,6 @@ impl Tx {
     }
 
     /// The first `limit` resources that are not removed behind the name `after`, by name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn resources_page(
         &mut self,
         issuer: &IssuerId,

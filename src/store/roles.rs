@@ -110,9 +110,6 @@ static GRANTS_OF: LazyLock<RowLists> = LazyLock::new(|| {
 
 impl Tx {
     /// Makes a role with its grants. False when its name was ever given out.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_role(
         &mut self,
         issuer: &IssuerId,
@@ -139,9 +136,6 @@ impl Tx {
 
     /// Changes everything of a role but its name, if its version still is `expected_version` and it is
     /// not removed; else false.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn update_role(
         &mut self,
         issuer: &IssuerId,
@@ -195,9 +189,6 @@ impl Tx {
     }
 
     /// The role of that name, a removed one too.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn role_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -211,9 +202,6 @@ impl Tx {
     }
 
     /// All roles that are not removed, by name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn roles(&mut self, issuer: &IssuerId) -> Result<Vec<Role>, StoreError> {
         let rows = on_engine!(self, connection => sqlx::query_as::<_, RoleRow>(LIVE)
             .bind(issuer.as_str())
@@ -222,9 +210,6 @@ impl Tx {
     }
 
     /// The first `limit` roles that are not removed behind the name `after`, by name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn roles_page(
         &mut self,
         issuer: &IssuerId,
@@ -261,9 +246,6 @@ impl Tx {
     }
 
     /// The names of the roles, not removed, that grant a resource, sorted.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn roles_granting(
         &mut self,
         issuer: &IssuerId,

@@ -37,9 +37,6 @@ const DELETE: &str =
 impl Tx {
     /// Keeps the keys of a trusted issuer in the place of those kept before. False, and nothing is kept,
     /// when the trusted issuer is not at `version`, or removed.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn put_trusted_issuer_keys(
         &mut self,
         issuer: &IssuerId,
@@ -60,9 +57,6 @@ impl Tx {
     }
 
     /// The keys kept of a trusted issuer.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn trusted_issuer_keys(
         &mut self,
         issuer: &IssuerId,
@@ -80,9 +74,6 @@ impl Tx {
     }
 
     /// Forgets the keys kept of a trusted issuer.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn delete_trusted_issuer_keys(
         &mut self,
         issuer: &IssuerId,

@@ -62,9 +62,6 @@ const BY_NAME: &str =
 impl Tx {
     /// Makes an issuer trusted. False when its name was ever given out, or one that is not removed has
     /// its URL.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn insert_trusted_issuer(
         &mut self,
         issuer: &IssuerId,
@@ -90,9 +87,6 @@ impl Tx {
 
     /// Changes everything of a trusted issuer but its name and URL, if its version still is
     /// `expected_version` and it is not removed; else false.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn update_trusted_issuer(
         &mut self,
         issuer: &IssuerId,
@@ -116,9 +110,6 @@ impl Tx {
     }
 
     /// The trusted issuer of that name that is not removed.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn trusted_issuer_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -133,9 +124,6 @@ impl Tx {
     }
 
     /// All trusted issuers that are not removed, by name.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the transaction is over then.
     pub async fn trusted_issuers(
         &mut self,
         issuer: &IssuerId,
