@@ -4,12 +4,13 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::cli::agent::removed;
 use crate::cli::client::{Page, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
+use crate::cli::noun::removed;
+use crate::cli::parse::parse_name;
 use crate::cli::print::{date, text};
-use crate::cli::{Listing, Session, parse_name};
+use crate::cli::session::{Listing, Session};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LinkArgs {

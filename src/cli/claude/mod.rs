@@ -19,8 +19,8 @@ mod verify;
 
 use clap::Subcommand;
 
-use super::Session;
 use super::error::CliError;
+use super::session::Session;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::super::Session;
 use super::super::client::AdminClient;
 use super::super::error::CliError;
+use super::super::session::Session;
 use super::admin_api::{ClaudeAdmin, no_token};
 use super::apply::{Applied, Order, apply};
 use super::base_url::BaseUrl;

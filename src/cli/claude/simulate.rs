@@ -9,12 +9,12 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::cli::Session;
 use crate::cli::detach::detach;
 use crate::cli::error::CliError;
 use crate::cli::notify::Supervisor;
 use crate::cli::print::{harmless, text};
 use crate::cli::serve::StopSignals;
+use crate::cli::session::Session;
 use crate::config::{LogFormat, LogLevel};
 use crate::relying_party::claude::OrganizationId;
 use crate::server::telemetry;
