@@ -19,6 +19,7 @@ use crate::cli::print::{harmless, text};
 use crate::cli::token::{self, ClientArgs, GetArgs};
 use crate::cli::{Session, http, keyfile, parse_name};
 use crate::jose::{ForeignKeySet, SigningAlgorithm, SigningKey, UnverifiedJws};
+use crate::ports::address::is_loopback;
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::checks::{self, Check, Dialled, Fetched, Link, Ours, Status};
 use crate::relying_party::claude::{
@@ -155,7 +156,7 @@ impl Ground {
             .is_some_and(|source| matches!(source, JwksSource::Inline { .. }));
         if is_inline || args.rule.is_inline() {
             Dialled::ByNobody
-        } else if http::is_loopback(self.base_url.url()) {
+        } else if is_loopback(self.base_url.url()) {
             Dialled::ByStandIn
         } else {
             Dialled::ByClaude
