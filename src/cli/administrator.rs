@@ -4,8 +4,9 @@ use clap::Subcommand;
 
 use super::client::Query;
 use super::error::CliError;
+use super::parse::parse_name;
 use super::print::{Table, date, items, text};
-use super::{Session, parse_name};
+use super::session::Session;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

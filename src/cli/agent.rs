@@ -7,14 +7,17 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::client::{Page, Query};
-use super::credential::{self, Proof, ProofArgs, SinkArgs};
+use super::credential;
 use super::delegation;
 use super::duration::{DurationOr, parse_duration, parse_duration_or_never};
 use super::error::CliError;
 use super::issuer::{ASSERTION_AUDIENCES, warn_of_audience};
+use super::noun::{dpop, removed};
+use super::parse::{edited_list, nothing_to_change, parse_name, parse_pair};
 use super::print::{Table, date, date_and_age, date_and_distance, items, names, text, texts};
+use super::proof::{self, Proof, ProofArgs, SinkArgs};
+use super::session::{Listing, Session};
 use super::words::{Words, all_of, parse_names, parse_words, scope_parameter};
-use super::{Listing, Session, edited_list, nothing_to_change, parse_name, parse_pair};
 use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]
@@ -348,20 +351,11 @@ fn at_claude(agent: &Value, now: UnixTime) -> Option<String> {
     ))
 }
 
-/// Says that something is gone. The API's answer is empty, so that JSON readers get an object of ours.
-pub(super) fn removed(name: &str, session: &mut Session<'_>) -> Result<(), CliError> {
-    if session.printer.is_json() {
-        return session.printer.json(&json!({ "removed": name }));
-    }
-    session.printer.hint(&format!("Removed {name}."));
-    Ok(())
-}
-
 async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let admin = session.admin()?;
     let attributes = attributes(&args.attributes)?;
     let given = (all_of(&args.groups), all_of(&args.roles));
-    credential::check_sink(&args.proof, &args.sink)?;
+    proof::check_sink(&args.proof, &args.sink)?;
     let mut proof = Proof::prepare(&args.proof, &args.sink, &args.name, &admin).await?;
     let mut credential = proof.to_members();
     match &mut credential {
@@ -412,7 +406,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         ("kid", text(&answer["credential"], "kid")),
     ])?;
     warn_of_audience(args.assertion_audience.as_deref(), session);
-    credential::hints(&args.name, &proof, &admin, session).await;
+    proof::hints(&args.name, &proof, &admin, session).await;
     Ok(())
 }
 
@@ -580,15 +574,6 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
     print(&agent, session)?;
     warn_of_audience(args.assertion_audience.as_deref(), session);
     Ok(())
-}
-
-/// Said only when it is required.
-pub(super) fn dpop(object: &Value) -> &'static str {
-    if object["dpop_required"].as_bool() == Some(true) {
-        "required"
-    } else {
-        ""
-    }
 }
 
 fn edited_attributes(

@@ -12,7 +12,8 @@ use url::Url;
 
 use super::error::CliError;
 use super::http::{self, Reach};
-use super::{Globals, keyfile};
+use super::keyfile;
+use super::options::Globals;
 use crate::config::{Config, Overrides};
 use crate::ports::secret_file::{self, Readers, SecretFileError};
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::error::CliError;
-use super::{Session, typed};
+use super::session::Session;
+use super::typed;
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {

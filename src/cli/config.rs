@@ -8,11 +8,11 @@ use std::path::Path;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::Session;
 use super::error::{CliError, reason};
 use super::print::Table;
 use super::serve;
 use super::serving::{self, Serving};
+use super::session::Session;
 use crate::config::{Config, Overrides, reachable};
 use crate::host::check_start;
 

@@ -1,22 +1,19 @@
 //! `firman credential`: how an agent proves itself. A client secret is shown once and never again; a
 //! private key is made here, on the caller's machine, and never sent.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Map, Value, json};
-use zeroize::Zeroizing;
 
-use super::bundle;
 use super::client::{AdminClient, Page, Query};
 use super::duration::parse_duration;
 use super::error::CliError;
-use super::keyfile::{self, KeyFile, NewFile};
+use super::parse::{pairs, parse_id, parse_name, parse_pair};
 use super::platform::{Here, Workload, WorkloadArgs, snippet};
-use super::print::{Table, date, date_and_distance, items, shell_word, text};
-use super::trusted_issuer::pairs;
-use super::{Listing, Session, parse_id, parse_name, parse_pair};
-use crate::jose::PublicJwk;
+use super::print::{Table, date, date_and_distance, items, text};
+use super::proof::{Proof, ProofArgs, SinkArgs, check_sink, hints};
+use super::session::{Listing, Session};
 use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]
@@ -48,32 +45,6 @@ pub(super) struct ListArgs {
     expires_within: Option<u64>,
     #[command(flatten)]
     page: Page,
-}
-
-/// What the agent will prove itself with.
-#[derive(Debug, Args)]
-#[group(id = "proof", multiple = false)]
-pub(super) struct ProofArgs {
-    /// Make a client secret; it is shown once
-    #[arg(long)]
-    pub(super) secret: bool,
-    /// Register the public key in this file (JWK or PEM; `-` is stdin)
-    #[arg(long, value_name = "FILE")]
-    pub(super) public_key: Option<PathBuf>,
-    /// Make an ES256 key, keep its private half in this new file and register the public half
-    #[arg(long, value_name = "FILE")]
-    pub(super) generate_key: Option<PathBuf>,
-}
-
-/// Where a new secret or key goes, besides a key file of its own.
-#[derive(Debug, Default, Args)]
-pub(super) struct SinkArgs {
-    /// Write the client secret into this new file (mode 0600) instead of showing it
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["public_key", "generate_key", "bundle"])]
-    secret_out: Option<PathBuf>,
-    /// Write issuer, name and credential into this new file (mode 0600), for `firman token get --bundle`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["public_key", "generate_key"])]
-    bundle: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -187,222 +158,6 @@ impl FederationArgs {
             ));
         }
         Ok(matching)
-    }
-}
-
-/// A credential before it is registered.
-pub(super) enum Proof {
-    /// None was asked for.
-    None,
-    /// The issuer is to make a secret.
-    Secret(SecretSink),
-    /// Somebody's public key.
-    Public(PublicJwk),
-    /// A key pair of our making, in a key file.
-    Generated(KeyFile),
-    /// A key pair of our making, in an agent bundle.
-    Bundled(KeyFile),
-}
-
-/// Where the issuer's secret goes.
-pub(super) enum SecretSink {
-    /// To the one who asked.
-    Shown,
-    /// Into a file of its own.
-    File(NewFile),
-    /// Into an agent bundle, with the issuer's URL.
-    Bundle(NewFile, String),
-}
-
-impl SecretSink {
-    /// Keeps the secret of `answer`, and puts in its place where it is.
-    fn keep(&mut self, answer: &mut Value) -> Result<(), CliError> {
-        let client_id = text(answer, "client_id");
-        let (file, member, issuer) = match self {
-            Self::Shown => return Ok(()),
-            Self::File(file) => (file, "secret_out", None),
-            Self::Bundle(file, issuer) => (file, "bundle", Some(issuer.as_str())),
-        };
-        let Some(answer) = answer.as_object_mut() else {
-            return Ok(());
-        };
-        let secret = match answer.remove("client_secret") {
-            Some(Value::String(secret)) => Zeroizing::new(secret),
-            Some(_) | None => {
-                return Err(CliError::failed(
-                    "http",
-                    "the answer holds no client secret",
-                ));
-            }
-        };
-        let content = match issuer {
-            Some(issuer) => bundle::with_secret(issuer, &client_id, &secret),
-            None => Zeroizing::new(format!("{}\n", *secret)),
-        };
-        let id = text(&answer["credential"], "id");
-        file.write(&content).map_err(|error| {
-            error.and(&format!(
-                "The credential {id} was made and its secret is lost: firman credential revoke {client_id} {id}"
-            ))
-        })?;
-        file.keep();
-        answer.insert(member.to_owned(), json!(file.path().display().to_string()));
-        Ok(())
-    }
-}
-
-impl Proof {
-    /// Reads or makes the key that the options name, for the agent `client_id`.
-    pub(super) async fn prepare(
-        args: &ProofArgs,
-        sink: &SinkArgs,
-        client_id: &str,
-        admin: &AdminClient,
-    ) -> Result<Self, CliError> {
-        if let Some(path) = &sink.bundle {
-            let issuer = admin.known_issuer_url().await?;
-            if args.secret {
-                let file = NewFile::create(path)?;
-                return Ok(Self::Secret(SecretSink::Bundle(file, issuer)));
-            }
-            let made = KeyFile::with(path, |key| bundle::with_key(&issuer, client_id, key));
-            return made.map(Self::Bundled);
-        }
-        if let Some(path) = &sink.secret_out {
-            return NewFile::create(path).map(|file| Self::Secret(SecretSink::File(file)));
-        }
-        if args.secret {
-            return Ok(Self::Secret(SecretSink::Shown));
-        }
-        Ok(match (&args.public_key, &args.generate_key) {
-            (Some(path), _) => Self::Public(keyfile::read_public(path)?),
-            (None, Some(path)) => Self::Generated(KeyFile::generate(path)?),
-            (None, None) => Self::None,
-        })
-    }
-
-    /// Adds the `kid` that was asked for to the members of a new key.
-    pub(super) fn name(
-        &self,
-        body: &mut Map<String, Value>,
-        kid: Option<&str>,
-    ) -> Result<(), CliError> {
-        let Some(kid) = kid else { return Ok(()) };
-        match self {
-            Self::None | Self::Secret(_) => Err(CliError::usage(
-                "--kid names a public key; add --public-key FILE or --generate-key FILE",
-            )),
-            Self::Public(_) | Self::Generated(_) | Self::Bundled(_) => {
-                body.insert("kid".to_owned(), json!(kid));
-                Ok(())
-            }
-        }
-    }
-
-    /// The members of the API's `NewCredential`; none when there is no credential.
-    pub(super) fn to_members(&self) -> Option<Map<String, Value>> {
-        let value = match self {
-            Self::None => return None,
-            Self::Secret(_) => json!({ "kind": "client_secret" }),
-            Self::Public(key) => json!({ "kind": "public_key", "jwk": key.to_value() }),
-            Self::Generated(file) | Self::Bundled(file) => {
-                json!({ "kind": "public_key", "jwk": file.public().to_value() })
-            }
-        };
-        value.as_object().cloned()
-    }
-
-    fn public_jwk(&self) -> Option<Value> {
-        match self {
-            Self::None | Self::Secret(_) => None,
-            Self::Public(key) => Some(key.to_value()),
-            Self::Generated(file) | Self::Bundled(file) => Some(file.public().to_value()),
-        }
-    }
-
-    /// Sends the registration. The file of a generated key stays when the issuer has the public half,
-    /// and when that is not known because the answer was lost.
-    pub(super) async fn register(
-        &mut self,
-        admin: &AdminClient,
-        path: &[&str],
-        body: Map<String, Value>,
-    ) -> Result<Value, CliError> {
-        let outcome = admin.post(path, Some(&Value::Object(body))).await;
-        let (file, is_bundle) = match self {
-            Self::Secret(sink) => {
-                let mut answer = outcome?;
-                sink.keep(&mut answer)?;
-                return Ok(answer);
-            }
-            Self::None | Self::Public(_) => return outcome,
-            Self::Generated(file) => (file, false),
-            Self::Bundled(file) => (file, true),
-        };
-        match outcome {
-            Err(error) if error.is_certain() => Err(error),
-            Err(error) => {
-                file.keep();
-                let path = file.path().display();
-                Err(error.and(&format!("It is not known whether the key was registered; its private half stays in {path}")))
-            }
-            Ok(mut answer) => {
-                file.keep();
-                if is_bundle && let Some(answer) = answer.as_object_mut() {
-                    let path = file.path().display().to_string();
-                    answer.insert("bundle".to_owned(), json!(path));
-                }
-                Ok(answer)
-            }
-        }
-    }
-
-    /// The options of `firman token get` that use this credential of `client_id` at `issuer`.
-    fn token_options(&self, issuer: &str, client_id: &str) -> String {
-        let word = |path: &Path| shell_word(&path.display().to_string());
-        let option = match self {
-            Self::Bundled(file) => return format!("--bundle {}", word(file.path())),
-            Self::Secret(SecretSink::Bundle(file, _)) => {
-                return format!("--bundle {}", word(file.path()));
-            }
-            Self::None => String::new(),
-            Self::Secret(SecretSink::Shown) => "--secret-file FILE".to_owned(),
-            Self::Secret(SecretSink::File(file)) => format!("--secret-file {}", word(file.path())),
-            Self::Public(_) => "--key FILE".to_owned(),
-            Self::Generated(file) => format!("--key {}", word(file.path())),
-        };
-        format!(
-            "--issuer {} --client-id {client_id} {option}",
-            shell_word(issuer)
-        )
-    }
-
-    /// What to do with the new credential.
-    fn advice(&self) -> Option<String> {
-        let alone = "and nowhere else; give it to the agent alone.";
-        match self {
-            Self::None | Self::Public(_) => None,
-            Self::Secret(SecretSink::Shown) => Some(
-                "The client secret is shown once; store it now, where only the agent can read it."
-                    .to_owned(),
-            ),
-            Self::Secret(SecretSink::File(file)) => Some(format!(
-                "The client secret is in {} {alone}",
-                file.path().display()
-            )),
-            Self::Secret(SecretSink::Bundle(file, _)) => Some(format!(
-                "The agent bundle with its client secret is {} {alone}",
-                file.path().display()
-            )),
-            Self::Generated(file) => Some(format!(
-                "The private key is in {} {alone}",
-                file.path().display()
-            )),
-            Self::Bundled(file) => Some(format!(
-                "The agent bundle with its private key is in {} {alone}",
-                file.path().display()
-            )),
-        }
     }
 }
 
@@ -571,14 +326,6 @@ fn matched(credential: &Value) -> String {
     parts.join(", ")
 }
 
-/// Refuses a place for a secret when no secret is made.
-pub(super) fn check_sink(proof: &ProofArgs, sink: &SinkArgs) -> Result<(), CliError> {
-    if sink.secret_out.is_some() && !proof.secret {
-        return Err(CliError::usage("--secret-out needs --secret"));
-    }
-    Ok(())
-}
-
 /// The credential to replace: the one that was named, or the only live one of the kind that can be meant.
 /// Of several, the only one that the overlap does not outlive: the others were rotated before.
 async fn to_rotate(
@@ -724,33 +471,6 @@ async fn print_new(
     session.printer.facts(&shown)?;
     hints(&text(answer, "client_id"), proof, admin, session).await;
     Ok(())
-}
-
-/// Says what to do with a new credential.
-pub(super) async fn hints(
-    client_id: &str,
-    proof: &Proof,
-    admin: &AdminClient,
-    session: &mut Session<'_>,
-) {
-    if let Proof::None = proof {
-        session.printer.next(&format!(
-            "firman credential add {client_id} --generate-key {client_id}.pem"
-        ));
-        return;
-    }
-    if let Some(advice) = proof.advice() {
-        session.printer.hint(&advice);
-    }
-    let insecure = if admin.is_insecure_http() {
-        " --insecure-http"
-    } else {
-        ""
-    };
-    let options = proof.token_options(&admin.issuer_url().await, client_id);
-    session
-        .printer
-        .next(&format!("firman token get {options}{insecure}"));
 }
 
 /// The credentials in the array member `name`.

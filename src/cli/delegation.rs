@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use super::client::{AdminClient, Page, Query};
 use super::duration::{parse_duration, parse_end};
 use super::error::CliError;
+use super::parse::{parse_id, parse_name, parse_pair};
 use super::print::{Table, date, date_and_distance, items, names, shell_word, text};
+use super::session::{Listing, Session};
 use super::words::{Words, all_of, parse_words};
-use super::{Listing, Session, parse_id, parse_name, parse_pair};
 use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]

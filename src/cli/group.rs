@@ -3,12 +3,13 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::agent::removed;
 use super::client::{Page, Query};
 use super::error::CliError;
+use super::noun::removed;
+use super::parse::{edited_list, nothing_to_change, parse_name};
 use super::print::{date, names, text, texts};
+use super::session::{Listing, Sample, Session};
 use super::words::{Words, all_of, parse_names};
-use super::{Listing, Sample, Session, edited_list, nothing_to_change, parse_name};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -3,9 +3,9 @@
 
 use serde_json::json;
 
-use super::Session;
 use super::client::load_config;
 use super::error::CliError;
+use super::session::Session;
 use super::{http, serving};
 
 pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CliError> {

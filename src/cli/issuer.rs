@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 use super::client::Query;
 use super::duration::parse_duration;
 use super::error::CliError;
+use super::parse::nothing_to_change;
 use super::print::text;
-use super::{Session, nothing_to_change};
+use super::session::Session;
 use crate::domain::assertion_audience::AssertionAudience;
 
 #[derive(Debug, Subcommand)]

@@ -5,8 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::client::Query;
 use super::error::CliError;
+use super::key_consumer;
+use super::parse::parse_id;
 use super::print::{Table, date, items, names, text, texts};
-use super::{Session, key_consumer, parse_id};
+use super::session::Session;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

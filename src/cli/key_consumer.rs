@@ -3,12 +3,13 @@
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::agent::removed;
 use super::client::Query;
 use super::error::CliError;
+use super::noun::removed;
+use super::parse::parse_name;
 use super::print::{Table, date, items, names, text, texts};
+use super::session::Session;
 use super::words::{Words, all_of, parse_ids};
-use super::{Session, parse_name};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -27,8 +27,12 @@ mod key;
 mod key_consumer;
 mod keyfile;
 mod notify;
+mod noun;
+mod options;
+mod parse;
 mod platform;
 mod print;
+mod proof;
 mod publish_static;
 mod published;
 mod quickstart;
@@ -36,6 +40,7 @@ mod resource;
 mod role;
 mod serve;
 mod serving;
+mod session;
 mod stop;
 mod token;
 mod trusted_issuer;
@@ -44,22 +49,16 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufRead, IsTerminal};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
-use serde_json::Value;
+use clap::{Parser, Subcommand};
 
-use self::client::{AdminClient, Extent, Page, Query};
 use self::error::CliError;
-use self::http::Reach;
-use self::print::{Format, Printer, Table};
+use self::options::Globals;
+use self::print::{Format, Printer};
+use self::session::Session;
 use self::typed::Typed;
-use crate::config::CA_CERT;
-use crate::domain::name::Name;
-use crate::ports::time::{Clock, SystemClock, UnixTime};
 
 /// An identity provider for AI agents
 #[derive(Debug, Parser)]
@@ -74,61 +73,6 @@ struct Cli {
     globals: Globals,
     #[command(subcommand)]
     command: Command,
-}
-
-/// What every command takes.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
-struct Globals {
-    /// How to print data: columns, or the admin API's objects
-    #[arg(
-        long,
-        short = 'o',
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    output: Format,
-    /// Where the issuer keeps its data, its address and the first admin token [env: FIRMAN_DATA_DIR] [default: data]
-    #[arg(long, global = true, value_name = "DIR")]
-    data_dir: Option<String>,
-    /// The private listener; for `healthcheck` the public one [env: FIRMAN_URL] [default: <data dir>/admin-url]
-    #[arg(long, global = true, value_name = "URL")]
-    url: Option<String>,
-    /// The configuration file
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Send credentials over plain HTTP to another machine
-    #[arg(long, global = true)]
-    insecure_http: bool,
-    /// Trust the certificate authorities in this PEM file alone for HTTPS to the issuer [env: FIRMAN_CA_CERT]
-    #[arg(long, global = true, value_name = "FILE")]
-    ca_cert: Option<PathBuf>,
-}
-
-impl Globals {
-    #[cfg(test)]
-    fn for_test() -> Self {
-        Self {
-            output: Format::Table,
-            data_dir: None,
-            url: None,
-            config: None,
-            insecure_http: false,
-            ca_cert: None,
-        }
-    }
-
-    /// How the issuer is reached.
-    fn reach(&self, environment: &BTreeMap<String, String>) -> Result<Reach, CliError> {
-        let named = environment.get(CA_CERT).filter(|path| !path.is_empty());
-        let path = self.ca_cert.as_deref().or(named.map(Path::new));
-        Ok(Reach {
-            insecure_http: self.insecure_http,
-            ca_cert_pem: path.map(keyfile::read_ca_cert).transpose()?,
-        })
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -194,187 +138,6 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write all of them into a directory
     Man(completions::ManArgs),
-}
-
-/// What a command works with: options, environment, output, the time.
-struct Session<'a> {
-    globals: &'a Globals,
-    environment: &'a BTreeMap<String, String>,
-    printer: Printer,
-}
-
-impl Session<'_> {
-    /// The admin API of the issuer that options, environment and files point to.
-    fn admin(&self) -> Result<AdminClient, CliError> {
-        AdminClient::find(self.globals, self.environment)
-    }
-
-    /// How the issuer is reached.
-    fn reach(&self) -> Result<Reach, CliError> {
-        self.globals.reach(self.environment)
-    }
-
-    /// The present second.
-    fn now(&self) -> UnixTime {
-        SystemClock.now()
-    }
-
-    /// Prints a list page by page: as one JSON object with all of its items, or as a table of the first ones
-    /// and how to see more; `row` makes the cells of an item.
-    async fn list_pages(
-        &mut self,
-        listing: Listing<'_>,
-        row: impl Fn(&Value) -> Vec<String>,
-    ) -> Result<(), CliError> {
-        let admin = self.admin()?;
-        if self.printer.is_json() {
-            let (page, filter) = (listing.page.extent(None), listing.filter);
-            let mut list = self.printer.json_list();
-            let next = admin
-                .each_page(listing.path, &filter, &page, |items| {
-                    items.iter().try_for_each(|item| list.item(item))
-                })
-                .await?;
-            return list.end(next.as_deref());
-        }
-        self.list_table(&admin, listing, row).await
-    }
-
-    /// Prints the first items of a list as a table, and how to see more.
-    async fn list_table(
-        &mut self,
-        admin: &AdminClient,
-        listing: Listing<'_>,
-        row: impl Fn(&Value) -> Vec<String>,
-    ) -> Result<(), CliError> {
-        let Listing {
-            path,
-            filter,
-            page,
-            columns,
-            nothing,
-        } = listing;
-        let mut table = Table::new(columns);
-        let next = admin
-            .each_page(path, &filter, &page.extent(Some(TABLE_ROWS)), |items| {
-                items.iter().for_each(|item| table.row(row(item)));
-                Ok(())
-            })
-            .await?;
-        self.printer.table(&table, nothing)?;
-        if let Some(cursor) = next {
-            self.printer.hint(&there_are_more(&cursor));
-        }
-        Ok(())
-    }
-
-    /// Prints the first of what belongs to an object, below it, and the command that lists all. Returns the
-    /// first cell of each row.
-    async fn sample(
-        &mut self,
-        admin: &AdminClient,
-        sample: Sample<'_>,
-        row: impl Fn(&Value) -> Vec<String>,
-    ) -> Result<Vec<String>, CliError> {
-        let Sample {
-            path,
-            filter,
-            columns,
-            all,
-            nothing,
-        } = sample;
-        let mut found = Vec::new();
-        let next = admin
-            .each_page(path, &filter, &Extent::up_to(COUNTED), |items| {
-                found.extend(items);
-                Ok(())
-            })
-            .await?;
-        if found.is_empty() {
-            if !nothing.is_empty() {
-                self.printer.hint(nothing);
-            }
-            return Ok(Vec::new());
-        }
-        let rows: Vec<Vec<String>> = found.iter().take(SAMPLE_ROWS).map(row).collect();
-        let names = rows.iter().filter_map(|row| row.first().cloned()).collect();
-        let mut table = Table::new(columns);
-        rows.into_iter().for_each(|row| table.row(row));
-        self.printer.write("\n")?;
-        self.printer.table(&table, "")?;
-        let more = found.len().saturating_sub(SAMPLE_ROWS);
-        if more > 0 {
-            let at_least = if next.is_some() { "at least " } else { "" };
-            self.printer
-                .hint(&format!("and {at_least}{more} more: {all}"));
-        }
-        Ok(names)
-    }
-
-    /// Prints a list that came as a whole: the API's object, or `table`.
-    fn list(&mut self, answer: &Value, table: &Table, nothing: &str) -> Result<(), CliError> {
-        if self.printer.is_json() {
-            return self.printer.json(answer);
-        }
-        self.printer.table(table, nothing)
-    }
-
-    /// Asks a person before what cannot be undone; without one to ask, `--yes` must have been given.
-    fn confirm(&mut self, question: &str, yes: bool) -> Result<(), CliError> {
-        if yes {
-            return Ok(());
-        }
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            return Err(CliError::usage(format!(
-                "{question} There is no terminal to confirm this on; add --yes if you are sure"
-            )));
-        }
-        self.printer.ask(&format!("{question} [y/N]"));
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") {
-            Ok(())
-        } else {
-            Err(CliError::failed(
-                "cancelled",
-                "cancelled; nothing was changed",
-            ))
-        }
-    }
-}
-
-/// Rows of a table when no option says how many.
-const TABLE_ROWS: u64 = 50;
-
-/// Rows of a table below an object that is shown.
-const SAMPLE_ROWS: usize = 20;
-/// Up to how many are counted to say how many more there are.
-const COUNTED: u64 = 200;
-
-/// What belongs to an object that is shown: the first of it, and how to see all.
-struct Sample<'l> {
-    path: &'l [&'l str],
-    filter: Query,
-    columns: &'l [&'static str],
-    /// The command that lists all.
-    all: &'l str,
-    /// Said when there is nothing.
-    nothing: &'l str,
-}
-
-/// A list of the API, and how it is shown.
-struct Listing<'l> {
-    path: &'l [&'l str],
-    filter: Query,
-    page: &'l Page,
-    columns: &'l [&'static str],
-    /// Said when there is nothing.
-    nothing: &'l str,
-}
-
-/// The hint below a table that is not all.
-fn there_are_more(cursor: &str) -> String {
-    format!("There are more: add --all, or --cursor {cursor}")
 }
 
 /// Runs one command line (`args` with the program's name first) and returns the process's exit code.
@@ -479,70 +242,6 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// A name as a path segment must be one: the rules of [`Name`] keep `..` and `/` out of URLs.
-fn parse_name(text: &str) -> Result<String, String> {
-    Name::parse(text)
-        .map(|name| name.as_str().to_owned())
-        .map_err(|invalid| invalid.problem)
-}
-
-/// An id or key id: it becomes a path segment.
-fn parse_id(text: &str) -> Result<String, String> {
-    let is_id = !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if is_id {
-        Ok(text.to_owned())
-    } else {
-        Err("an id is made of letters, digits, '-' and '_'; copy it from the list".to_owned())
-    }
-}
-
-/// `current` with `add` added and `remove` removed. Removing what is not there is an error that
-/// tells what is: it would otherwise hide a slip of the pen.
-fn edited_list(
-    what: &str,
-    current: Vec<String>,
-    add: &[String],
-    remove: &[String],
-) -> Result<Vec<String>, CliError> {
-    let mut list = current;
-    for name in remove {
-        let Some(at) = list.iter().position(|have| have == name) else {
-            let have = if list.is_empty() {
-                "none".to_owned()
-            } else {
-                list.join(", ")
-            };
-            return Err(CliError::failed(
-                "invalid",
-                format!("there is no {what} '{name}' to remove; there: {have}"),
-            ));
-        };
-        list.remove(at);
-    }
-    for name in add {
-        if !list.contains(name) {
-            list.push(name.clone());
-        }
-    }
-    Ok(list)
-}
-
-/// A `K=V` pair.
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        Some(_) | None => Err("expected NAME=VALUE".to_owned()),
-    }
-}
-
-/// The error of an `edit` without anything to edit.
-fn nothing_to_change() -> CliError {
-    CliError::usage("nothing to change: name at least one option; --help lists them")
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -559,43 +258,6 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         check(&command);
-    }
-
-    #[test]
-    fn what_would_change_a_path_is_no_name_and_no_id() {
-        for text in ["", ".", "..", "a/b", "a b", "A", "%2e%2e", "a\u{202e}"] {
-            assert!(parse_name(text).is_err(), "{text:?}");
-        }
-        for text in ["", ".", "..", "a/b", "a b", "%2e", "a?b"] {
-            assert!(parse_id(text).is_err(), "{text:?}");
-        }
-        assert_eq!(parse_name("team-a.bot"), Ok("team-a.bot".to_owned()));
-        assert_eq!(parse_id("cred_01-Ab"), Ok("cred_01-Ab".to_owned()));
-    }
-
-    #[test]
-    fn removing_what_is_not_there_tells_what_is() {
-        let list = || vec!["reader".to_owned(), "writer".to_owned()];
-        let error = edited_list("role", list(), &[], &["raeder".to_owned()]).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: there is no role 'raeder' to remove; there: reader, writer");
-        let edited = edited_list(
-            "role",
-            list(),
-            &["reader".to_owned(), "admin".to_owned()],
-            &["writer".to_owned()],
-        );
-        assert_eq!(edited.unwrap(), ["reader", "admin"]);
-    }
-
-    #[test]
-    fn a_pair_is_split_at_its_first_equals_sign() {
-        assert_eq!(
-            parse_pair("team=a=b"),
-            Ok(("team".to_owned(), "a=b".to_owned()))
-        );
-        assert_eq!(parse_pair("team="), Ok(("team".to_owned(), String::new())));
-        assert!(parse_pair("team").is_err());
-        assert!(parse_pair("=a").is_err());
     }
 
     #[test]

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::Session;
 use super::client::Query;
 use super::error::CliError;
 use super::http;
 use super::keyfile;
 use super::print::shell_word;
 use super::published::Published;
+use super::session::Session;
 use crate::relying_party::claude::check_dialled_url;
 
 const DISCOVERY_FILE: &str = ".well-known/openid-configuration";

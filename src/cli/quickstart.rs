@@ -12,10 +12,10 @@ use clap::Args;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-use super::Session;
 use super::error::CliError;
 use super::keyfile::{self, KeyFile};
 use super::serve;
+use super::session::Session;
 use super::token::{self, ClientArgs, GetArgs, Proof};
 use crate::config::{LogLevel, Overrides};
 use crate::domain::agent::{Agent, AgentStatus};

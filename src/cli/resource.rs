@@ -3,14 +3,15 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::agent::{dpop, removed};
 use super::client::{Page, Query};
 use super::duration::{DurationOr, parse_duration, parse_duration_or_default};
 use super::error::CliError;
+use super::noun::{dpop, removed};
+use super::parse::{edited_list, nothing_to_change, parse_name};
 use super::print::{date, items, names, text, texts};
 use super::role::scopes;
+use super::session::{Listing, Sample, Session};
 use super::words::{Words, all_of, parse_words};
-use super::{Listing, Sample, Session, edited_list, nothing_to_change, parse_name};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

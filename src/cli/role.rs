@@ -3,12 +3,14 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::agent::{held_through, removed};
+use super::agent::held_through;
 use super::client::{Page, Query};
 use super::error::CliError;
+use super::noun::removed;
+use super::parse::{nothing_to_change, parse_name};
 use super::print::{Table, date, items, names, text};
+use super::session::{Listing, Sample, Session};
 use super::words::parse_words;
-use super::{Listing, Sample, Session, nothing_to_change, parse_name};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -11,11 +11,11 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Session;
 use super::detach::detach;
 use super::error::CliError;
 use super::notify::Supervisor;
 use super::serving::{self, Claim, Serving};
+use super::session::Session;
 use crate::config::{Config, LogLevel, Origin, Overrides, reachable};
 use crate::host::{FirstSettings, Host, HostOptions, KekSource};
 use crate::issuer::Ports;

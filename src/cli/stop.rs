@@ -6,10 +6,10 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::Session;
 use super::client::load_config;
 use super::error::CliError;
 use super::serving::{self, Serving};
+use super::session::Session;
 
 /// Waited for beyond the drain: the ledger's last write, and the database's end.
 const GRACE: Duration = Duration::from_secs(20);

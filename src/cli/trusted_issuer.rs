@@ -1,20 +1,20 @@
 //! `firman trusted-issuer`: other issuers whose tokens are believed, and for what.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::agent::removed;
 use super::client::{Page, Query};
 use super::duration::parse_duration;
 use super::error::CliError;
 use super::keyfile;
+use super::noun::removed;
+use super::parse::{nothing_to_change, pairs, parse_name, parse_pair};
 use super::platform::Platform;
 use super::print::{date, items, names, text};
+use super::session::{Listing, Session};
 use super::words::{Words, all_of, parse_words};
-use super::{Listing, Session, nothing_to_change, parse_name, parse_pair};
 use crate::domain::name::Name;
 use crate::ports::secret_file::Readers;
 
@@ -189,17 +189,6 @@ impl TokenArgs {
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
             .collect())
     }
-}
-
-/// Pairs as an object; the same name twice is a slip.
-pub(super) fn pairs(option: &str, pairs: &[(String, String)]) -> Result<Option<Value>, CliError> {
-    let mut map = BTreeMap::new();
-    for (name, value) in pairs {
-        if map.insert(name, value).is_some() {
-            return Err(CliError::usage(format!("{option} names '{name}' twice")));
-        }
-    }
-    Ok((!map.is_empty()).then(|| json!(map)))
 }
 
 fn key_set(path: &Path) -> Result<Value, CliError> {

@@ -1,7 +1,7 @@
 //! Lists as they are typed: an option that takes several words may be repeated, and each time its words may
 //! be separated by commas or blanks. One grammar for scopes, roles, groups and whatever else is a list.
 
-use super::{parse_id, parse_name};
+use super::parse::{parse_id, parse_name};
 
 /// The words that one option was given at once.
 #[derive(Clone, Debug, PartialEq, Eq)]

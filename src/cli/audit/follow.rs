@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{COLUMNS, ListArgs, row};
-use crate::cli::Session;
 use crate::cli::client::{AdminClient, Extent, Query};
 use crate::cli::error::CliError;
 use crate::cli::print::{harmless, items};
 use crate::cli::serve::StopSignals;
+use crate::cli::session::Session;
 
 /// How often a server that has nothing new is asked.
 const PACE: Duration = Duration::from_secs(1);

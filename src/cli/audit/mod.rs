@@ -9,8 +9,9 @@ use serde_json::Value;
 use crate::cli::client::{Extent, Page, Query};
 use crate::cli::duration::{Instant, parse_instant};
 use crate::cli::error::CliError;
+use crate::cli::parse::parse_name;
 use crate::cli::print::text;
-use crate::cli::{Listing, Session, parse_name};
+use crate::cli::session::{Listing, Session};
 use crate::domain::audit::AuditEvent;
 use crate::ports::time::UnixTime;
 

@@ -4,10 +4,10 @@
 
 use serde_json::{Value, json};
 
-use super::super::Session;
 use super::super::client::{AdminClient, Query};
 use super::super::error::CliError;
 use super::super::print::{harmless, items};
+use super::super::session::Session;
 use super::admin_api::{ClaudeAdmin, Kind};
 use super::plan::{Plan, Present, Step, Wanted, plan};
 

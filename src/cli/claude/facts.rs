@@ -4,11 +4,11 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::connect::key_consumer_name;
+use super::connection::key_consumer_name;
 use crate::cli::client::{AdminClient, Extent, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
-use crate::cli::parse_pair;
+use crate::cli::parse::parse_pair;
 use crate::cli::print::{items, text, texts};
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::checks::{Expected, KeyConsumer, KeyState, Link};

@@ -3,10 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::Session;
 use super::super::error::CliError;
 use super::super::print::shell_word;
-use super::connect::{Connection, Content};
+use super::super::session::Session;
+use super::connection::{Connection, Content};
 use crate::relying_party::claude::{JwksSource, ServiceAccountId, Snippet, WorkspaceId};
 
 /// Prints it.

@@ -9,12 +9,13 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::cli::Session;
+use super::ids::parse_organization;
 use crate::cli::detach::detach;
 use crate::cli::error::CliError;
 use crate::cli::notify::Supervisor;
 use crate::cli::print::{harmless, text};
 use crate::cli::serve::StopSignals;
+use crate::cli::session::Session;
 use crate::config::{LogFormat, LogLevel};
 use crate::relying_party::claude::OrganizationId;
 use crate::server::telemetry;
@@ -40,10 +41,6 @@ pub(in crate::cli) struct SimulateArgs {
     /// The organization that requests must name [default: a fixed one]
     #[arg(long, value_name = "UUID", value_parser = parse_organization)]
     organization: Option<OrganizationId>,
-}
-
-fn parse_organization(text: &str) -> Result<OrganizationId, String> {
-    OrganizationId::parse(text).map_err(|invalid| invalid.problem)
 }
 
 pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result<(), CliError> {

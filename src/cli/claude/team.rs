@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::cli::client::{AdminClient, Extent, Query};
 use crate::cli::error::CliError;
-use crate::cli::parse_name;
+use crate::cli::parse::parse_name;
 use crate::cli::print::text;
 use crate::relying_party::claude::Warning;
 

@@ -19,12 +19,12 @@ use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
-use super::Session;
 use super::client::Query;
 use super::duration::parse_duration;
 use super::error::CliError;
 use super::notify::Supervisor;
 use super::print::Printer;
+use super::session::Session;
 use super::token::{ClientArgs, GetArgs, Pipe, Source, Watch, why_not};
 use environment::{Handover, prepare};
 

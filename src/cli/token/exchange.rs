@@ -11,8 +11,9 @@ use super::get::{given, hand_over};
 use super::watch::Minted;
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
+use crate::cli::keyfile;
+use crate::cli::session::Session;
 use crate::cli::words::{Words, parse_words, scope_parameter};
-use crate::cli::{Session, keyfile};
 use crate::ports::time::{Clock as _, SystemClock};
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";

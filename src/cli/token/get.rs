@@ -11,10 +11,11 @@ use super::expose;
 use super::watch::{Minted, Source, Watch, facts, mint};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
+use crate::cli::keyfile;
 use crate::cli::notify::Supervisor;
 use crate::cli::serve::StopSignals;
+use crate::cli::session::Session;
 use crate::cli::words::{Words, parse_words, scope_parameter};
-use crate::cli::{Session, keyfile};
 use crate::ports::time::UnixTime;
 
 #[derive(Debug, Args)]

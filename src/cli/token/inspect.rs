@@ -4,8 +4,8 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::super::Session;
 use super::super::error::CliError;
+use super::super::session::Session;
 use super::expose;
 use crate::jose::digest::decode_base64url;
 use crate::jose::json::parse_object;

@@ -31,11 +31,11 @@ use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::Session;
 use super::client::Page;
 use super::error::CliError;
 use super::keyfile;
 use super::print::{Printer, when};
+use super::session::Session;
 use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]

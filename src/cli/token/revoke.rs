@@ -10,7 +10,7 @@ use crate::cli::client::{Page, Query};
 use crate::cli::error::CliError;
 use crate::cli::keyfile;
 use crate::cli::print::{date, text};
-use crate::cli::{Listing, Session};
+use crate::cli::session::{Listing, Session};
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]

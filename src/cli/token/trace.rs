@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::cli::Session;
 use crate::cli::client::Query;
 use crate::cli::error::CliError;
 use crate::cli::print::{Table, date, items, text};
+use crate::cli::session::Session;
 
 pub(super) async fn run(token_id: &str, session: &mut Session<'_>) -> Result<(), CliError> {
     let trace = session

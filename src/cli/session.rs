@@ -1,0 +1,200 @@
+//! What a command works with: the options, the environment, the printer and the time; and how lists are
+//! fetched and shown.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, IsTerminal};
+
+use serde_json::Value;
+
+use super::client::{AdminClient, Extent, Page, Query};
+use super::error::CliError;
+use super::http::Reach;
+use super::options::Globals;
+use super::print::{Printer, Table};
+use crate::ports::time::{Clock, SystemClock, UnixTime};
+
+/// What a command works with: options, environment, output, the time.
+pub(super) struct Session<'a> {
+    pub(super) globals: &'a Globals,
+    pub(super) environment: &'a BTreeMap<String, String>,
+    pub(super) printer: Printer,
+}
+
+impl Session<'_> {
+    /// The admin API of the issuer that options, environment and files point to.
+    pub(super) fn admin(&self) -> Result<AdminClient, CliError> {
+        AdminClient::find(self.globals, self.environment)
+    }
+
+    /// How the issuer is reached.
+    pub(super) fn reach(&self) -> Result<Reach, CliError> {
+        self.globals.reach(self.environment)
+    }
+
+    /// The present second.
+    pub(super) fn now(&self) -> UnixTime {
+        SystemClock.now()
+    }
+
+    /// Prints a list page by page: as one JSON object with all of its items, or as a table of the first ones
+    /// and how to see more; `row` makes the cells of an item.
+    pub(super) async fn list_pages(
+        &mut self,
+        listing: Listing<'_>,
+        row: impl Fn(&Value) -> Vec<String>,
+    ) -> Result<(), CliError> {
+        let admin = self.admin()?;
+        if self.printer.is_json() {
+            let (page, filter) = (listing.page.extent(None), listing.filter);
+            let mut list = self.printer.json_list();
+            let next = admin
+                .each_page(listing.path, &filter, &page, |items| {
+                    items.iter().try_for_each(|item| list.item(item))
+                })
+                .await?;
+            return list.end(next.as_deref());
+        }
+        self.list_table(&admin, listing, row).await
+    }
+
+    /// Prints the first items of a list as a table, and how to see more.
+    pub(super) async fn list_table(
+        &mut self,
+        admin: &AdminClient,
+        listing: Listing<'_>,
+        row: impl Fn(&Value) -> Vec<String>,
+    ) -> Result<(), CliError> {
+        let Listing {
+            path,
+            filter,
+            page,
+            columns,
+            nothing,
+        } = listing;
+        let mut table = Table::new(columns);
+        let next = admin
+            .each_page(path, &filter, &page.extent(Some(TABLE_ROWS)), |items| {
+                items.iter().for_each(|item| table.row(row(item)));
+                Ok(())
+            })
+            .await?;
+        self.printer.table(&table, nothing)?;
+        if let Some(cursor) = next {
+            self.printer.hint(&there_are_more(&cursor));
+        }
+        Ok(())
+    }
+
+    /// Prints the first of what belongs to an object, below it, and the command that lists all. Returns the
+    /// first cell of each row.
+    pub(super) async fn sample(
+        &mut self,
+        admin: &AdminClient,
+        sample: Sample<'_>,
+        row: impl Fn(&Value) -> Vec<String>,
+    ) -> Result<Vec<String>, CliError> {
+        let Sample {
+            path,
+            filter,
+            columns,
+            all,
+            nothing,
+        } = sample;
+        let mut found = Vec::new();
+        let next = admin
+            .each_page(path, &filter, &Extent::up_to(COUNTED), |items| {
+                found.extend(items);
+                Ok(())
+            })
+            .await?;
+        if found.is_empty() {
+            if !nothing.is_empty() {
+                self.printer.hint(nothing);
+            }
+            return Ok(Vec::new());
+        }
+        let rows: Vec<Vec<String>> = found.iter().take(SAMPLE_ROWS).map(row).collect();
+        let names = rows.iter().filter_map(|row| row.first().cloned()).collect();
+        let mut table = Table::new(columns);
+        rows.into_iter().for_each(|row| table.row(row));
+        self.printer.write("\n")?;
+        self.printer.table(&table, "")?;
+        let more = found.len().saturating_sub(SAMPLE_ROWS);
+        if more > 0 {
+            let at_least = if next.is_some() { "at least " } else { "" };
+            self.printer
+                .hint(&format!("and {at_least}{more} more: {all}"));
+        }
+        Ok(names)
+    }
+
+    /// Prints a list that came as a whole: the API's object, or `table`.
+    pub(super) fn list(
+        &mut self,
+        answer: &Value,
+        table: &Table,
+        nothing: &str,
+    ) -> Result<(), CliError> {
+        if self.printer.is_json() {
+            return self.printer.json(answer);
+        }
+        self.printer.table(table, nothing)
+    }
+
+    /// Asks a person before what cannot be undone; without one to ask, `--yes` must have been given.
+    pub(super) fn confirm(&mut self, question: &str, yes: bool) -> Result<(), CliError> {
+        if yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(CliError::usage(format!(
+                "{question} There is no terminal to confirm this on; add --yes if you are sure"
+            )));
+        }
+        self.printer.ask(&format!("{question} [y/N]"));
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            Ok(())
+        } else {
+            Err(CliError::failed(
+                "cancelled",
+                "cancelled; nothing was changed",
+            ))
+        }
+    }
+}
+
+/// Rows of a table when no option says how many.
+const TABLE_ROWS: u64 = 50;
+
+/// Rows of a table below an object that is shown.
+const SAMPLE_ROWS: usize = 20;
+/// Up to how many are counted to say how many more there are.
+const COUNTED: u64 = 200;
+
+/// What belongs to an object that is shown: the first of it, and how to see all.
+pub(super) struct Sample<'l> {
+    pub(super) path: &'l [&'l str],
+    pub(super) filter: Query,
+    pub(super) columns: &'l [&'static str],
+    /// The command that lists all.
+    pub(super) all: &'l str,
+    /// Said when there is nothing.
+    pub(super) nothing: &'l str,
+}
+
+/// A list of the API, and how it is shown.
+pub(super) struct Listing<'l> {
+    pub(super) path: &'l [&'l str],
+    pub(super) filter: Query,
+    pub(super) page: &'l Page,
+    pub(super) columns: &'l [&'static str],
+    /// Said when there is nothing.
+    pub(super) nothing: &'l str,
+}
+
+/// The hint below a table that is not all.
+fn there_are_more(cursor: &str) -> String {
+    format!("There are more: add --all, or --cursor {cursor}")
+}
