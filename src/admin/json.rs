@@ -8,6 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::domain::text::is_unshowable;
 use crate::jose::json::{JsonError, parse_object};
 
 use super::problem::{Kind, Problem};
@@ -136,8 +137,11 @@ fn in_words(serde_words: &str) -> String {
 }
 
 /// A text that a caller may have had a part in, cut and without what a terminal would act on.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
+pub(super) fn shown(text: &str) -> String {
+    text.chars()
+        .filter(|&c| !is_unshowable(c))
+        .take(300)
+        .collect()
 }
 
 #[cfg(test)]
