@@ -21,6 +21,7 @@ mod relying_party;
 mod review_token;
 mod revocation;
 mod rotation;
+mod test_cases;
 mod token_exchange;
 mod trusted_issuers;
 mod well_known;
