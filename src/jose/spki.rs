@@ -5,8 +5,9 @@
 
 use aws_lc_rs::rsa::PublicKey as RsaPublicKey;
 
+use super::algorithm::KeyType;
 use super::json::JsonError;
-use super::jwk::{KeyMeta, KeyType, PublicJwk};
+use super::jwk::{KeyMeta, PublicJwk};
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
 use super::{pem, ssh};
 use crate::ports::secret_file;
