@@ -22,6 +22,7 @@ pub mod groups;
 pub mod introspect;
 pub mod key_consumers;
 pub mod keyring;
+pub mod keys;
 pub mod ledger;
 pub mod line;
 pub mod mint;

@@ -17,7 +17,7 @@ use firman::issuer::authorize::client_credentials::{self, ClientCredentialsReque
 use firman::issuer::ledger::Outcome;
 use firman::issuer::mint::Minted;
 use firman::issuer::roles::{NewGrant, RoleChanges, RoleView};
-use firman::issuer::rotation::KeyView;
+use firman::issuer::keys::KeyView;
 use firman::issuer::{Caller, Issuer, IssuerError};
 use firman::jose::SigningAlgorithm;
 use firman::ports::time::Clock as _;
