@@ -291,7 +291,11 @@ fn already_prepared(
     if waiting.is_empty() {
         return error("").with_remedy(Remedy::command("key list"));
     }
-    error(&format!("; it waits for key consumers: {}", listed(waiting))).with_remedy(Remedy::action(
+    error(&format!(
+        "; it waits for key consumers: {}",
+        listed(waiting)
+    ))
+    .with_remedy(Remedy::action(
         "give each the key set, then run `firman key consumer ack NAME`",
     ))
 }

@@ -145,7 +145,10 @@ impl Issuer {
     }
 
     /// The keys as a change sees them.
-    pub(super) async fn records(&self, change: &mut Change) -> Result<Vec<SigningKeyRecord>, IssuerError> {
+    pub(super) async fn records(
+        &self,
+        change: &mut Change,
+    ) -> Result<Vec<SigningKeyRecord>, IssuerError> {
         let keys = change.tx.keys(&self.id).await?;
         Ok(keys.into_iter().map(|key| key.record).collect())
     }
