@@ -18,11 +18,12 @@ use crate::domain::trusted_issuer::MAX_LIFETIME_CEILING_SECONDS;
 use crate::ports::time::UnixTime;
 use crate::store::{EndKind, EndMark, RevokedToken, StoreError, Tx};
 
-use super::authenticate::{AuthenticatedClient, Spent};
+use super::authenticate::AuthenticatedClient;
 use super::change::{Change, Touches};
 use super::ledger::Verdict;
 use super::own_token::OwnToken;
 use super::page::Page;
+use super::single_use::Spent;
 use super::{Caller, Issuer, IssuerError};
 
 /// Longest `jti`, or name of a token from outside, that is looked for.
