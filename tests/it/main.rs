@@ -24,3 +24,4 @@ mod rotation;
 mod token_exchange;
 mod trusted_issuers;
 mod well_known;
+mod words;
