@@ -35,6 +35,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("README.md", "cargo install --path . --locked"),
     ("README.md", "docker build -t firman ."),
     ("README.md", "cargo run --release -- quickstart --exit"),
+    (
+        "README.md",
+        r"firman exec --agent assistant --key assistant.pem \",
+    ),
     ("docs/explanation/performance.md", "benches/load/run"),
     (
         "docs/explanation/performance.md",

@@ -45,7 +45,6 @@ const AVOIDED: &[&str] = &[
 /// Lines with such a word that are left, by room of `src/` and by page. Lower a number when you rewrite a
 /// line; a line that quotes the words, as `STYLE.md` does, is counted like any other.
 const ALLOWED: &[(&str, usize)] = &[
-    ("CHANGELOG.md", 3),
     ("STYLE.md", 16),
     ("docs/how-to/delegation.md", 2),
     ("docs/how-to/register-an-agent.md", 1),
