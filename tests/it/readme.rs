@@ -1,10 +1,10 @@
-//! What the pages say is true: every command in them is run against the real binary, as a reader would
-//! run it from an empty directory, and must say what the page says.
+//! Runs every command of the pages against the real binary, as a reader would from an empty directory, and
+//! compares the output with the page.
 //!
 //! A block marked `sh` is run; the blocks of a page are one session. A `text` block after it is what must
 //! appear, line by line, with `…` for what differs from run to run and any spacing. `toml` is a
-//! configuration, `rust` the test in `embedding.rs`, `yaml` a job of somebody's CI, whose `firman` commands
-//! must exist. A block in another language stands in a program of `tests/sdk`, which runs it. A `console` block cannot be run here and stands in [`NOT_RUN`], so that none hides.
+//! configuration, `rust` the test in `embedding.rs`, `yaml` a CI job, whose `firman` commands must
+//! exist. A block in another language stands in a program of `tests/sdk`, which runs it. A `console` block cannot be run here and stands in [`NOT_RUN`], so that none hides.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ const FIRMAN: &str = env!("CARGO_BIN_EXE_firman");
 /// The addresses that the pages use, where a test uses free ones.
 const PUBLIC: &str = "127.0.0.1:8080";
 const PRIVATE: &str = "127.0.0.1:8081";
-/// Where `firman claude simulate` listens on the pages, and by itself, or a second issuer.
+/// Where `firman claude simulate` listens by default and on the pages, or a second issuer.
 const SIMULATOR: &str = "127.0.0.1:8082";
 /// The database that the pages use, where a test uses a fresh one.
 const POSTGRES: &str = "postgres://firman:secret@db.example.com/firman";
@@ -220,7 +220,7 @@ fn page(name: &str) -> Page {
 
 // --- Running a page -------------------------------------------------------------------------------
 
-/// Free addresses. Somebody else may take them before firman does; it says so then.
+/// Free addresses. Another process may bind them before firman does; firman then reports it.
 fn free_addresses() -> [SocketAddr; 3] {
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("its address"))
@@ -336,7 +336,7 @@ fn end_session(id: u32) {
             Signal::KILL
         };
         for process in left {
-            // One that has just ended by itself is what was wanted.
+            // A process that has just ended needs no signal.
             let _ = kill_process(process, signal);
         }
         std::thread::sleep(Duration::from_millis(50));
