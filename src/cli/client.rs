@@ -7,6 +7,8 @@ use std::io;
 
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -14,7 +16,10 @@ use super::error::CliError;
 use super::http::{self, Reach};
 use super::keyfile;
 use super::options::Globals;
+use crate::api::issuer::Issuer;
+use crate::api::list::List;
 use crate::config::{Config, Overrides};
+use crate::domain::remedy::Remedy;
 use crate::ports::secret_file::{self, Readers, SecretFileError};
 
 /// Most items that the API gives at once.
@@ -61,52 +66,56 @@ impl AdminClient {
     }
 
     /// `GET`.
-    pub(super) async fn get(&self, path: &[&str], query: &Query) -> Result<Value, CliError> {
-        let answer = self
-            .call(
-                Method::GET,
-                path,
-                Call {
-                    query,
-                    ..Call::default()
-                },
-            )
-            .await?;
-        object(&answer.body)
-    }
-
-    /// `POST` with a JSON body, or with none.
-    pub(super) async fn post(
+    pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
-        body: Option<&Value>,
-    ) -> Result<Value, CliError> {
-        let answer = self
-            .call(
-                Method::POST,
-                path,
-                Call {
-                    body,
-                    ..Call::default()
-                },
-            )
-            .await?;
-        object(&answer.body)
+        query: &Query,
+    ) -> Result<T, CliError> {
+        let call = Call {
+            query,
+            ..Call::default()
+        };
+        read(&self.call(Method::GET, path, call).await?.body)
+    }
+
+    /// `POST` with a JSON body.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        self.send(Method::POST, path, body, None).await
+    }
+
+    /// `POST` without a body: the path says what to do.
+    pub(super) async fn act<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, CliError> {
+        read(&self.call(Method::POST, path, Call::default()).await?.body)
     }
 
     /// `PUT` with a JSON body: what is there is replaced.
-    pub(super) async fn put(&self, path: &[&str], body: &Value) -> Result<Value, CliError> {
-        let answer = self
-            .call(
-                Method::PUT,
-                path,
-                Call {
-                    body: Some(body),
-                    ..Call::default()
-                },
-            )
-            .await?;
-        object(&answer.body)
+    pub(super) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        self.send(Method::PUT, path, body, None).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &impl Serialize,
+        if_match: Option<&str>,
+    ) -> Result<T, CliError> {
+        let body = serde_json::to_value(body)
+            .map_err(|error| CliError::failed("request", error.to_string()))?;
+        let call = Call {
+            body: Some(&body),
+            if_match,
+            ..Call::default()
+        };
+        read(&self.call(method, path, call).await?.body)
     }
 
     /// `DELETE`, whose answer is empty.
@@ -123,43 +132,39 @@ impl AdminClient {
         Ok(())
     }
 
-    /// Reads the object, lets `change` say which members it wants, and sends them on the condition
-    /// that nobody changed the object meanwhile; once more when somebody did.
-    pub(super) async fn edit(
+    /// Reads the object, sends the edit that `change` makes of it, and returns what is there afterwards. The edit
+    /// holds only if nothing changed in between (`If-Match`); it is tried twice.
+    pub(super) async fn edit<T: DeserializeOwned, E: Serialize>(
         &self,
         path: &[&str],
-        change: impl Fn(&Value) -> Result<Map<String, Value>, CliError>,
-    ) -> Result<Value, CliError> {
+        change: impl Fn(&T) -> Result<E, CliError>,
+    ) -> Result<Answer<T>, CliError> {
         match self.edit_once(path, &change).await {
             Err(error) if error.is_precondition_failed() => self.edit_once(path, &change).await,
             outcome => outcome,
         }
     }
 
-    async fn edit_once(
+    async fn edit_once<T: DeserializeOwned, E: Serialize>(
         &self,
         path: &[&str],
-        change: &impl Fn(&Value) -> Result<Map<String, Value>, CliError>,
-    ) -> Result<Value, CliError> {
+        change: &impl Fn(&T) -> Result<E, CliError>,
+    ) -> Result<Answer<T>, CliError> {
         let current = self.call(Method::GET, path, Call::default()).await?;
-        let body = Value::Object(change(&object(&current.body)?)?);
-        let call = Call {
-            body: Some(&body),
-            if_match: current.etag.as_deref(),
-            ..Call::default()
-        };
-        object(&self.call(Method::PATCH, path, call).await?.body)
+        let body = change(&read(&current.body)?)?;
+        let etag = current.etag.as_deref();
+        self.send(Method::PATCH, path, &body, etag).await
     }
 
     /// Hands the items of each page to `take`, in the API's order, until as many as are wanted have come.
     /// Returns the cursor of what was left out; `None` when there is nothing more. Everything that reads a
     /// list reads it here.
-    pub(super) async fn each_page(
+    pub(super) async fn each_page<T: DeserializeOwned>(
         &self,
         path: &[&str],
         filter: &Query,
         extent: &Extent,
-        mut take: impl FnMut(Vec<Value>) -> Result<(), CliError>,
+        mut take: impl FnMut(Vec<T>) -> Result<(), CliError>,
     ) -> Result<Option<String>, CliError> {
         let mut cursor = extent.cursor.clone();
         let mut left = extent.most;
@@ -170,41 +175,32 @@ impl AdminClient {
                 Some(left.map_or(PAGE_MAX, |left| left.min(PAGE_MAX))),
             );
             query.push_some("cursor", cursor.as_deref());
-            let mut answer = self.get(path, &query).await?;
-            if let Value::Array(items) = answer["items"].take() {
-                left = left.map(|left| left.saturating_sub(items.len() as u64));
-                take(items)?;
+            let List { items, next_cursor } = self.get::<List<T>>(path, &query).await?;
+            left = left.map(|left| left.saturating_sub(items.len() as u64));
+            take(items)?;
+            if next_cursor.is_none() || left == Some(0) {
+                return Ok(next_cursor);
             }
-            let next = answer["next_cursor"].as_str().map(str::to_owned);
-            if next.is_none() || left == Some(0) {
-                return Ok(next);
-            }
-            if next == cursor {
+            if next_cursor == cursor {
                 return Err(CliError::failed(
                     "http",
-                    "the server gave the same page twice; stopped",
+                    "the server returned the same page twice",
                 ));
             }
-            cursor = next;
+            cursor = next_cursor;
         }
     }
 
     /// The issuer's URL, for hints. A caller who may not read it gets a placeholder.
     pub(super) async fn issuer_url(&self) -> String {
-        let answer = self.get(&["issuer"], &Query::default()).await;
-        let url = answer
-            .ok()
-            .and_then(|issuer| issuer["url"].as_str().map(str::to_owned));
-        url.unwrap_or_else(|| "ISSUER_URL".to_owned())
+        let known = self.known_issuer_url().await;
+        known.unwrap_or_else(|_| "ISSUER_URL".to_owned())
     }
 
     /// The issuer's URL, where a placeholder would be of no use.
     pub(super) async fn known_issuer_url(&self) -> Result<String, CliError> {
-        let answer = self.get(&["issuer"], &Query::default()).await?;
-        answer["url"]
-            .as_str()
-            .map(str::to_owned)
-            .ok_or_else(|| CliError::failed("http", "the admin API does not tell the issuer's URL"))
+        let issuer: Issuer = self.get(&["issuer"], &Query::default()).await?;
+        Ok(issuer.url)
     }
 
     async fn call(
@@ -215,7 +211,7 @@ impl AdminClient {
     ) -> Result<http::Answer, CliError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
-            .map_err(|()| CliError::usage(format!("{} cannot be the URL of a server", self.base)))?
+            .map_err(|()| CliError::usage(format!("`{}` is not the URL of a server", self.base)))?
             .pop_if_empty()
             .extend(["admin", "v1"])
             .extend(path);
@@ -232,23 +228,55 @@ impl AdminClient {
         if let Some(if_match) = call.if_match {
             request = request.header("if-match", if_match);
         }
-        let unreachable = format!(
-            "cannot reach firman at {}: is `firman serve` running? Set --url or FIRMAN_URL",
-            self.base.as_str().trim_end_matches('/')
-        );
-        let answer = http::send(request, &unreachable).await?;
+        let base = self.base.as_str().trim_end_matches('/');
+        let answer = http::send(request, &format!("cannot reach firman at {base}"))
+            .await
+            .map_err(|error| {
+                if error.is_unreachable() {
+                    error.with_remedy(&Remedy::action(NOT_REACHED))
+                } else {
+                    error
+                }
+            })?;
         if answer.is_success() {
-            Ok(answer)
-        } else {
-            let refused = CliError::problem(answer.status, &answer.body);
-            if answer.status == 401 {
-                let source = &self.token_source;
-                return Err(refused.and(&format!(
-                    "It came from {source}: is it of this issuer, and was it revoked?"
-                )));
-            }
-            Err(refused)
+            return Ok(answer);
         }
+        let refused = CliError::problem(answer.status, &answer.body);
+        if answer.status == 401 {
+            let source = &self.token_source;
+            return Err(refused.with_remedy(&Remedy::action(format!(
+                "check the admin token from {source}: it must be a token of this issuer that was not revoked"
+            ))));
+        }
+        Err(refused)
+    }
+}
+
+/// What helps when the server does not answer.
+const NOT_REACHED: &str =
+    "start the server with `firman serve`, or set its address with --url or FIRMAN_URL";
+
+/// An object of the API: what this program knows of it, and all of it as it came, also the members that only
+/// a newer server knows.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    pub(super) object: T,
+    pub(super) raw: Value,
+}
+
+impl<T: DeserializeOwned> Answer<T> {
+    /// Reads an answer.
+    pub(super) fn read(raw: Value) -> Result<Self, CliError> {
+        let object = T::deserialize(&raw).map_err(|error| unreadable(&error))?;
+        Ok(Self { object, raw })
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Answer<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Value::deserialize(deserializer)?;
+        let object = T::deserialize(&raw).map_err(serde::de::Error::custom)?;
+        Ok(Self { object, raw })
     }
 }
 
@@ -293,13 +321,13 @@ impl Query {
 /// How much of a list to show.
 #[derive(Debug, clap::Args)]
 pub(super) struct Page {
-    /// At most so many [default: 50, with `--output json` all]
+    /// Print at most this many [default: 50, with `--output json` all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Go on after an earlier page: its `next_cursor`
+    /// Continue after an earlier page: its `next_cursor`
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
-    /// All of them
+    /// Print all of them
     #[arg(long, conflicts_with_all = ["limit", "cursor"])]
     all: bool,
 }
@@ -338,17 +366,29 @@ impl Extent {
     }
 }
 
-fn object(body: &[u8]) -> Result<Value, CliError> {
-    match serde_json::from_slice(body) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
+/// The object in an answer's body.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
+    let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| {
+        CliError::failed("http", "the server's answer is not a JSON object").with_remedy(
+            &Remedy::action("check that --url is the address of firman's private listener"),
         )
-        | Err(_) => Err(CliError::failed(
-            "http",
-            "the answer is not a JSON object; is the URL that of firman's private listener?",
-        )),
-    }
+    })?;
+    serde_json::from_value(Value::Object(object)).map_err(|error| unreadable(&error))
+}
+
+/// An answer that does not have the members that this version reads. A wrong value is not repeated: it may be secret.
+fn unreadable(error: &serde_json::Error) -> CliError {
+    let text = error.to_string();
+    let missing = text
+        .starts_with("missing field")
+        .then(|| format!(": {text}"));
+    let detail = format!(
+        "the server's answer does not have the expected form{}",
+        missing.unwrap_or_default()
+    );
+    CliError::failed("http", detail).with_remedy(&Remedy::action(
+        "use the same version of firman here as on the server",
+    ))
 }
 
 /// The configuration as the flags, the environment and its file have it.
@@ -401,11 +441,14 @@ fn find_token(config: &Config) -> Result<SecretString, CliError> {
         Err(SecretFileError::Unreadable { source: error, .. }) => Err(CliError::failed(
             "no_token",
             format!(
-                "no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and {} cannot be read ({}). `firman serve` makes that file at its first start; run this where it is, or name its directory with --data-dir",
+                "no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and {} cannot be read ({})",
                 path.display(),
                 super::error::reason(&error)
             ),
-        )),
+        )
+        .with_remedy(&Remedy::action(
+            "run this in the directory where `firman serve` runs, or name its data directory with --data-dir",
+        ))),
         Err(
             error @ (SecretFileError::TooLarge { .. }
             | SecretFileError::NotText { .. }
@@ -427,7 +470,7 @@ fn bearer(text: &str, source: &str) -> Result<SecretString, CliError> {
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(CliError::failed(
             "no_token",
-            format!("{source} holds no admin token: expected one word of printable ASCII"),
+            format!("{source} is not an admin token: expected one word of printable ASCII"),
         ));
     }
     Ok(token.to_owned().into())
@@ -454,13 +497,13 @@ mod tests {
     #[test]
     fn a_missing_token_names_every_place_that_was_tried() {
         let error = find_token(&config(Path::new("no-such-dir"), &[])).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and no-such-dir/admin-token cannot be read (no such file or directory). `firman serve` makes that file at its first start; run this where it is, or name its directory with --data-dir");
+        insta::assert_snapshot!(error.text().unwrap(), @"error: no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and no-such-dir/admin-token cannot be read (no such file or directory)\nhint: run this in the directory where `firman serve` runs, or name its data directory with --data-dir");
     }
 
     #[test]
     fn a_token_that_cannot_stand_in_a_header_is_refused_without_showing_it() {
         let config = config(Path::new("x"), &[("FIRMAN_ADMIN_TOKEN", "top secret")]);
-        insta::assert_snapshot!(find_token(&config).unwrap_err().text().unwrap(), @"error: client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE) holds no admin token: expected one word of printable ASCII");
+        insta::assert_snapshot!(find_token(&config).unwrap_err().text().unwrap(), @"error: client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE) is not an admin token: expected one word of printable ASCII");
     }
 
     #[test]

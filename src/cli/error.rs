@@ -166,6 +166,11 @@ impl CliError {
         matches!(self, Self::Failed(fault) if fault.status == Some(404))
     }
 
+    /// Whether the server accepted no connection.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Failed(fault) if fault.kind == UNREACHABLE)
+    }
+
     /// The same with what to do about it, in place of what it said before.
     pub(super) fn with_remedy(mut self, remedy: &Remedy) -> Self {
         match &mut self {

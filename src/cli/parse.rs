@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
 use super::error::CliError;
+use super::words::{Words, all_of};
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 
 /// A name as a path segment must be one: the rules of [`Name`] keep `..` and `/` out of URLs.
 pub(super) fn parse_name(text: &str) -> Result<String, String> {
@@ -23,39 +23,48 @@ pub(super) fn parse_id(text: &str) -> Result<String, String> {
     if is_id {
         Ok(text.to_owned())
     } else {
-        Err("an id is made of letters, digits, '-' and '_'; copy it from the list".to_owned())
+        Err("an id consists of letters, digits, `-` and `_`".to_owned())
     }
 }
 
-/// `current` with `add` added and `remove` removed. Removing what is not there is an error that
-/// tells what is: it would otherwise hide a slip of the pen.
+/// `current` with `add` added and `remove` removed; `None` when neither is given. To remove what is not there is an
+/// error, so that a typo does not pass unnoticed.
 pub(super) fn edited_list(
     what: &str,
-    current: Vec<String>,
-    add: &[String],
-    remove: &[String],
-) -> Result<Vec<String>, CliError> {
-    let mut list = current;
-    for name in remove {
-        let Some(at) = list.iter().position(|have| have == name) else {
-            let have = if list.is_empty() {
-                "none".to_owned()
-            } else {
-                list.join(", ")
-            };
-            return Err(CliError::failed(
-                "invalid",
-                format!("there is no {what} '{name}' to remove; there: {have}"),
-            ));
+    current: &[String],
+    add: &[Words],
+    remove: &[Words],
+) -> Result<Option<Vec<String>>, CliError> {
+    if add.is_empty() && remove.is_empty() {
+        return Ok(None);
+    }
+    let mut list = current.to_vec();
+    for name in all_of(remove) {
+        let Some(at) = list.iter().position(|known| *known == name) else {
+            return Err(not_there(what, &name, &list));
         };
         list.remove(at);
     }
-    for name in add {
-        if !list.contains(name) {
-            list.push(name.clone());
+    for name in all_of(add) {
+        if !list.contains(&name) {
+            list.push(name);
         }
     }
-    Ok(list)
+    Ok(Some(list))
+}
+
+/// The error of removing `name` from a list that does not have it.
+pub(super) fn not_there(what: &str, name: &str, list: &[impl AsRef<str>]) -> CliError {
+    let known: Vec<&str> = list.iter().map(AsRef::as_ref).collect();
+    let known = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    CliError::failed(
+        "invalid",
+        format!("no {what} `{name}` to remove; current: {known}"),
+    )
 }
 
 /// A `K=V` pair.
@@ -66,24 +75,34 @@ pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The error of an `edit` without anything to edit.
-pub(super) fn nothing_to_change() -> CliError {
-    CliError::usage("nothing to change: name at least one option; --help lists them")
+/// The error of an edit that changes nothing; `command` is its command line.
+pub(super) fn nothing_to_change(command: &str) -> CliError {
+    CliError::usage("nothing to change: name at least one option")
+        .with_remedy(&Remedy::command(format!("{command} --help")))
 }
 
-/// Pairs as an object; the same name twice is a slip.
-pub(super) fn pairs(option: &str, pairs: &[(String, String)]) -> Result<Option<Value>, CliError> {
+/// Pairs as a map; `None` without any. To give the same name twice is an error.
+pub(super) fn unique(
+    what: &str,
+    pairs: &[(String, String)],
+) -> Result<Option<BTreeMap<String, String>>, CliError> {
     let mut map = BTreeMap::new();
     for (name, value) in pairs {
-        if map.insert(name, value).is_some() {
-            return Err(CliError::usage(format!("{option} names '{name}' twice")));
+        if map.insert(name.clone(), value.clone()).is_some() {
+            return Err(CliError::usage(format!("{what} `{name}` is given twice")));
         }
     }
-    Ok((!map.is_empty()).then(|| json!(map)))
+    Ok((!map.is_empty()).then_some(map))
+}
+
+/// A duration of the command line as the API has it. The parser refuses what does not fit.
+pub(super) fn seconds(duration: Option<u64>) -> Option<i64> {
+    duration.and_then(|seconds| i64::try_from(seconds).ok())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::words::parse_words;
     use super::*;
 
     #[test]
@@ -99,17 +118,22 @@ mod tests {
     }
 
     #[test]
-    fn removing_what_is_not_there_tells_what_is() {
-        let list = || vec!["reader".to_owned(), "writer".to_owned()];
-        let error = edited_list("role", list(), &[], &["raeder".to_owned()]).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: there is no role 'raeder' to remove; there: reader, writer");
-        let edited = edited_list(
-            "role",
-            list(),
-            &["reader".to_owned(), "admin".to_owned()],
-            &["writer".to_owned()],
-        );
-        assert_eq!(edited.unwrap(), ["reader", "admin"]);
+    fn removing_what_is_not_there_says_what_is() {
+        let list = ["reader".to_owned(), "writer".to_owned()];
+        let words = |text: &str| vec![parse_words(text).unwrap()];
+        let error = edited_list("role", &list, &[], &words("raeder")).unwrap_err();
+        insta::assert_snapshot!(error.text().unwrap(), @"error: no role `raeder` to remove; current: reader, writer");
+        let edited = edited_list("role", &list, &words("reader,admin"), &words("writer"));
+        assert_eq!(edited.unwrap().unwrap(), ["reader", "admin"]);
+        assert_eq!(edited_list("role", &list, &[], &[]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_given_twice_is_a_usage_error() {
+        let pair = |value: &str| ("team".to_owned(), value.to_owned());
+        let error = unique("the attribute", &[pair("a"), pair("b")]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert_eq!(unique("the attribute", &[]).unwrap(), None);
     }
 
     #[test]

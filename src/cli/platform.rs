@@ -301,25 +301,6 @@ fn agent_subject(name: &str) -> String {
     }
 }
 
-impl Workload {
-    /// The members of the API's match.
-    pub(super) fn matching(&self) -> Map<String, Value> {
-        let mut matching = Map::new();
-        if let Some(subject) = &self.subject {
-            matching.insert("subject".to_owned(), json!(subject));
-        }
-        if !self.claims.is_empty() {
-            let claims: Map<String, Value> = self
-                .claims
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), json!(value)))
-                .collect();
-            matching.insert("claims".to_owned(), Value::Object(claims));
-        }
-        matching
-    }
-}
-
 /// What a workload needs to know of this issuer.
 pub(super) struct Here<'h> {
     pub(super) issuer: &'h str,

@@ -2,6 +2,7 @@
 //! or JSON. Text from outside is made harmless before it meets a terminal: control characters and
 //! those that reorder or hide text come out as visible escapes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -299,27 +300,42 @@ pub(super) fn items<'a>(object: &'a Value, name: &str) -> &'a [Value] {
 
 /// The member `name`, Unix seconds, as a date; empty when absent or null.
 pub(super) fn date(object: &Value, name: &str) -> String {
-    match object[name].as_i64() {
-        Some(seconds) => UnixTime(seconds).to_string(),
-        None => String::new(),
-    }
+    time(object[name].as_i64())
 }
 
-/// [`date`] followed by how far away that is.
-pub(super) fn date_and_distance(object: &Value, name: &str, now: UnixTime) -> String {
-    match object[name].as_i64() {
-        Some(seconds) => when(UnixTime(seconds), now),
-        None => String::new(),
-    }
+/// Unix seconds as a date; empty when there are none.
+pub(super) fn time(seconds: impl Into<Option<i64>>) -> String {
+    seconds
+        .into()
+        .map_or_else(String::new, |seconds| UnixTime(seconds).to_string())
 }
 
-/// [`date`] of something that has happened, and how long ago: never in the future, although the server's
+/// A date followed by how far away it is.
+pub(super) fn time_and_distance(seconds: impl Into<Option<i64>>, now: UnixTime) -> String {
+    seconds
+        .into()
+        .map_or_else(String::new, |seconds| when(UnixTime(seconds), now))
+}
+
+/// The date of something that happened and how long ago that was: never in the future, although the server's
 /// clock may be ahead of this one.
-pub(super) fn date_and_age(object: &Value, name: &str, now: UnixTime) -> String {
-    match object[name].as_i64().map(UnixTime) {
-        Some(time) => when(time, now.max(time)),
-        None => String::new(),
+pub(super) fn time_and_age(seconds: impl Into<Option<i64>>, now: UnixTime) -> String {
+    let time = seconds.into().map(UnixTime);
+    time.map_or_else(String::new, |time| when(time, now.max(time)))
+}
+
+/// A state and since when: `suspended since 2026-11-21T09:30:00Z`.
+pub(super) fn state(status: &str, since: Option<i64>) -> String {
+    match since {
+        Some(since) => format!("{status} since {}", time(since)),
+        None => status.to_owned(),
     }
+}
+
+/// `team=mail, level=2`.
+pub(super) fn pairs(map: &BTreeMap<String, String>) -> String {
+    let pairs = map.iter().map(|(name, value)| format!("{name}={value}"));
+    pairs.collect::<Vec<_>>().join(", ")
 }
 
 /// `2026-11-21T09:30:00Z (in 14 min)`.
@@ -497,7 +513,7 @@ mod tests {
             (now.0 + 2, "2026-11-21T09:30:02Z (now)"),
             (now.0 - 200, "2026-11-21T09:26:40Z (3 min ago)"),
         ] {
-            assert_eq!(date_and_age(&json!({ "at": at }), "at", now), shown);
+            assert_eq!(time_and_age(at, now), shown);
         }
     }
 

@@ -1,5 +1,5 @@
-//! Lists as they are typed: an option that takes several words may be repeated, and each time its words may
-//! be separated by commas or blanks. One grammar for scopes, roles, groups and whatever else is a list.
+//! Lists as they are typed: an option for several words may be repeated, and its words are separated by commas or
+//! blanks. One grammar for scopes, roles, groups and every other list.
 
 use super::parse::{parse_id, parse_name};
 
@@ -14,7 +14,7 @@ impl Words {
     }
 }
 
-/// Words of any kind. A comma with no word beside it is a slip.
+/// Words of any kind. A comma without a word beside it is an error.
 pub(super) fn parse_words(text: &str) -> Result<Words, String> {
     parse_each(text, |word| Ok(word.to_owned()))
 }
@@ -53,6 +53,11 @@ pub(super) fn all_of(given: &[Words]) -> Vec<String> {
         }
     }
     all
+}
+
+/// The same; `None` when the option was not given.
+pub(super) fn given(words: &[Words]) -> Option<Vec<String>> {
+    (!words.is_empty()).then(|| all_of(words))
 }
 
 /// Scopes as the parameter `scope` has them (RFC 6749 §3.3); nothing when none is named.
