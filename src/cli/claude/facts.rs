@@ -4,7 +4,7 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::connect::key_consumer_name;
+use super::connection::key_consumer_name;
 use crate::cli::client::{AdminClient, Extent, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;

@@ -4,6 +4,7 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::ids::{IdArgs, parse_issuer_object};
 use crate::cli::client::{Page, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
@@ -11,27 +12,19 @@ use crate::cli::noun::removed;
 use crate::cli::parse::parse_name;
 use crate::cli::print::{date, text};
 use crate::cli::session::{Listing, Session};
+use crate::relying_party::claude::IssuerObjectId;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LinkArgs {
     /// The agent's name
-    #[arg(value_parser = parse_name)]
+    // Here a link is made, so that every id but the workspace is required.
+    #[arg(value_parser = parse_name, requires_all = ["rule", "organization", "service_account"])]
     agent: String,
-    /// The federation rule, fdrl_…
-    #[arg(long, value_name = "ID")]
-    rule: String,
-    /// The organization, a bare UUID
-    #[arg(long, value_name = "UUID")]
-    organization: String,
-    /// The service account, svac_…
-    #[arg(long, value_name = "ID")]
-    service_account: String,
-    /// The workspace, wrkspc_… or default; needed when the rule is enabled in several
-    #[arg(long, value_name = "ID")]
-    workspace: Option<String>,
-    /// The federation issuer, fdis_…
-    #[arg(long, value_name = "ID")]
-    issuer: Option<String>,
+    #[command(flatten)]
+    ids: IdArgs,
+    /// The federation issuer, `fdis_…`
+    #[arg(long, value_name = "ID", value_parser = parse_issuer_object)]
+    issuer: Option<IssuerObjectId>,
     /// The rule's token lifetime (10m, 1h): how long access there may outlive a suspension
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     token_lifetime: Option<u64>,
@@ -51,20 +44,25 @@ pub(in crate::cli) struct UnlinkArgs {
 }
 
 pub(super) async fn link(args: LinkArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    let mut body = Map::new();
-    body.insert("rule_id".to_owned(), json!(args.rule));
-    body.insert("organization_id".to_owned(), json!(args.organization));
-    body.insert("service_account_id".to_owned(), json!(args.service_account));
-    let optional = [
-        ("workspace_id", args.workspace.map(Value::from)),
-        ("issuer_id", args.issuer.map(Value::from)),
+    let ids = args.ids;
+    let members = [
+        ("rule_id", ids.rule.map(|id| json!(id))),
+        (
+            "organization_id",
+            ids.place.organization.map(|id| json!(id)),
+        ),
+        (
+            "service_account_id",
+            ids.service_account.map(|id| json!(id)),
+        ),
+        ("workspace_id", ids.place.workspace.map(|id| json!(id))),
+        ("issuer_id", args.issuer.map(|id| json!(id))),
         ("token_lifetime", args.token_lifetime.map(Value::from)),
     ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
-    }
+    let body: Map<String, Value> = members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect();
     let link = session
         .admin()?
         .put(

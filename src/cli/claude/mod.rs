@@ -5,8 +5,10 @@ mod admin_api;
 mod apply;
 mod base_url;
 mod connect;
+mod connection;
 mod diagnose;
 mod facts;
+mod ids;
 mod link;
 mod plan;
 mod probe;
@@ -25,7 +27,7 @@ use super::session::Session;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Print what makes Claude trust an agent, or set it up there with --apply
-    Connect(connect::ConnectArgs),
+    Connect(connection::ConnectArgs),
     /// Note which rule and service account at Claude belong to an agent, so that other commands need no flags
     Link(link::LinkArgs),
     /// List which agents are linked to what at Claude

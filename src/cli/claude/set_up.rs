@@ -8,7 +8,7 @@ use super::super::session::Session;
 use super::admin_api::{ClaudeAdmin, no_token};
 use super::apply::{Applied, Order, apply};
 use super::base_url::BaseUrl;
-use super::connect::{ConnectArgs, Connection, Content};
+use super::connection::{ConnectArgs, Connection, Content};
 use super::plan::{MANAGEABLE_SCOPES, Wanted, WantedAccount};
 use super::{show, team};
 use crate::config::claude_admin_token;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::super::error::CliError;
 use super::super::print::shell_word;
 use super::super::session::Session;
-use super::connect::{Connection, Content};
+use super::connection::{Connection, Content};
 use crate::relying_party::claude::{JwksSource, ServiceAccountId, Snippet, WorkspaceId};
 
 /// Prints it.

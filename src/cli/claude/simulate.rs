@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+use super::ids::parse_organization;
 use crate::cli::detach::detach;
 use crate::cli::error::CliError;
 use crate::cli::notify::Supervisor;
@@ -40,10 +41,6 @@ pub(in crate::cli) struct SimulateArgs {
     /// The organization that requests must name [default: a fixed one]
     #[arg(long, value_name = "UUID", value_parser = parse_organization)]
     organization: Option<OrganizationId>,
-}
-
-fn parse_organization(text: &str) -> Result<OrganizationId, String> {
-    OrganizationId::parse(text).map_err(|invalid| invalid.problem)
 }
 
 pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result<(), CliError> {

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::base_url::{BaseUrl, BaseUrlArgs};
 use super::facts::{self, Facts, RuleArgs};
+use super::ids::IdArgs;
 use super::probe::{self, Unreached, told};
 use super::read_back::{ReadBack, read_back};
 use super::team;
@@ -21,6 +22,7 @@ use crate::cli::session::Session;
 use crate::cli::token::{self, ClientArgs, GetArgs};
 use crate::cli::{http, keyfile};
 use crate::jose::{ForeignKeySet, SigningAlgorithm, SigningKey, UnverifiedJws};
+use crate::ports::address::is_loopback;
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::checks::{self, Check, Dialled, Fetched, Link, Ours, Status};
 use crate::relying_party::claude::{
@@ -66,34 +68,27 @@ pub(in crate::cli) struct VerifyArgs {
 
 /// Ids at Claude, where they are not linked or others are meant.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Ids at Claude [default: those of firman claude link]")]
+#[command(next_help_heading = "Ids at Claude [default: those of `firman claude link`]")]
 struct LinkArgs {
-    /// The federation rule, fdrl_…
-    #[arg(long, value_name = "ID")]
-    rule: Option<String>,
-    /// The organization's UUID
-    #[arg(long, value_name = "UUID")]
-    organization: Option<String>,
-    /// The service account, svac_…
-    #[arg(long, value_name = "ID")]
-    service_account: Option<String>,
-    /// The workspace, wrkspc_… or default
-    #[arg(long, value_name = "ID")]
-    workspace: Option<String>,
+    #[command(flatten)]
+    ids: IdArgs,
 }
 
 impl LinkArgs {
     /// What is linked, with what was said instead; `None` when an id is missing.
     fn over(&self, linked: Option<Link>) -> Option<Link> {
         let linked = linked.unwrap_or_default();
+        let named = self.ids.clone();
         let link = Link {
-            rule: self.rule.clone().unwrap_or(linked.rule),
-            organization: self.organization.clone().unwrap_or(linked.organization),
-            service_account: self
+            rule: named.rule.map_or(linked.rule, String::from),
+            organization: named
+                .place
+                .organization
+                .map_or(linked.organization, String::from),
+            service_account: named
                 .service_account
-                .clone()
-                .unwrap_or(linked.service_account),
-            workspace: self.workspace.clone().or(linked.workspace),
+                .map_or(linked.service_account, String::from),
+            workspace: named.place.workspace.map(String::from).or(linked.workspace),
             token_lifetime: linked.token_lifetime,
         };
         let is_whole = [&link.rule, &link.organization, &link.service_account]
@@ -157,7 +152,7 @@ impl Ground {
             .is_some_and(|source| matches!(source, JwksSource::Inline { .. }));
         if is_inline || args.rule.is_inline() {
             Dialled::ByNobody
-        } else if http::is_loopback(self.base_url.url()) {
+        } else if is_loopback(self.base_url.url()) {
             Dialled::ByStandIn
         } else {
             Dialled::ByClaude
