@@ -5,7 +5,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use super::client::{AdminClient, Answer, Page, Query};
 use super::duration::{parse_duration, parse_end};
 use super::error::CliError;
-use super::noun::{Asked, Cell, Noun};
+use super::noun::{Asked, Cell, Noun, print_facts};
 use super::parse::{parse_id, parse_name, parse_pair, seconds, unique};
 use super::print::{pairs, shell_word, state, time, time_and_distance};
 use super::role::scopes;
@@ -230,7 +230,7 @@ async fn act(id: &str, verb: &str, session: &mut Session<'_>) -> Result<&'static
     if session.printer.is_json() {
         session.printer.json(&answer.raw)?;
     } else {
-        DELEGATION.print_facts(&answer.object.delegation, session)?;
+        print_facts(DELEGATION.facts, &answer.object.delegation, session)?;
     }
     Ok(ended(answer.object.tokens_ended_until))
 }
@@ -261,7 +261,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         return session.printer.json(&answer.raw);
     }
     let added = &answer.object;
-    DELEGATION.print_facts(&added.delegation, session)?;
+    print_facts(DELEGATION.facts, &added.delegation, session)?;
     for warning in &added.warnings {
         session.printer.hint(&format!("warning: {warning}"));
     }
@@ -300,10 +300,7 @@ async fn exchange(delegation: &Delegation, admin: &AdminClient) -> String {
     if delegation.subject.starts_with("user:") && delegation.max_depth == 1 {
         command.push("--subject-token-type jwt".to_owned());
     }
-    command.push(format!(
-        "--resource {}",
-        shell_word(&delegation.identifier)
-    ));
+    command.push(format!("--resource {}", shell_word(&delegation.identifier)));
     if let GrantedScopes::Only(scopes) = &delegation.scopes {
         command.push(format!("--scope {}", shell_word(&scopes.join(" "))));
     }

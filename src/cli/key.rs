@@ -4,11 +4,11 @@ use clap::{Args, Subcommand};
 
 use super::client::{Answer, Query};
 use super::error::CliError;
+use super::key_consumer;
 use super::noun::{Cell, table};
 use super::parse::parse_id;
 use super::print::time;
 use super::session::Session;
-use super::key_consumer;
 use crate::api::key::{Key, KeyActivation, KeyRevocation, KeyRotation, RevokedKey};
 use crate::api::list::List;
 
@@ -78,7 +78,8 @@ pub(super) struct KidArgs {
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
         Command::List => {
-            let keys: Answer<List<Key>> = session.admin()?.get(&["keys"], &Query::default()).await?;
+            let keys: Answer<List<Key>> =
+                session.admin()?.get(&["keys"], &Query::default()).await?;
             print(&keys, "No signing keys.", session)
         }
         Command::Rotate { algorithm } => {

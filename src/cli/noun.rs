@@ -31,6 +31,7 @@ pub(super) struct Noun<T: 'static> {
 /// One object, by its name.
 #[derive(Debug, Args)]
 pub(super) struct NameArgs {
+    /// Its name
     #[arg(value_parser = parse_name)]
     pub(super) name: String,
 }
@@ -38,6 +39,7 @@ pub(super) struct NameArgs {
 /// What to remove.
 #[derive(Debug, Args)]
 pub(super) struct RemoveArgs {
+    /// Its name
     #[arg(value_parser = parse_name)]
     pub(super) name: String,
     /// Remove it even if it is in use; what depends on it ends or loses it
@@ -132,10 +134,19 @@ pub(super) fn print_as<T>(
     if session.printer.is_json() {
         return session.printer.json(&answer.raw);
     }
+    print_facts(facts, &answer.object, session)
+}
+
+/// Prints these facts of an object.
+pub(super) fn print_facts<T>(
+    facts: &[Cell<T>],
+    object: &T,
+    session: &mut Session<'_>,
+) -> Result<(), CliError> {
     let now = session.now();
     let facts = facts.iter();
     let facts: Vec<(&str, String)> = facts
-        .map(|(title, text)| (*title, text(&answer.object, now)))
+        .map(|(title, text)| (*title, text(object, now)))
         .collect();
     session.printer.facts(&facts)
 }

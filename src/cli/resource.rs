@@ -209,8 +209,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             let asked = Asked {
                 filter: Query::default(),
                 page: &page,
-                nothing:
-                    "No resources. Next: firman resource add NAME --identifier URI --scope SCOPE",
+                nothing: "No resources. Next: firman resource add NAME --identifier URI --scope SCOPE",
             };
             RESOURCE.list(asked, session).await
         }

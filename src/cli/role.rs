@@ -44,9 +44,7 @@ pub(super) enum Command {
     )]
     Add(AddArgs),
     /// List roles and what they grant
-    #[command(
-        after_help = "Examples:\n  firman role list\n  firman role list --resource reports"
-    )]
+    #[command(after_help = "Examples:\n  firman role list\n  firman role list --resource reports")]
     List(ListArgs),
     /// Show a role, what it grants and who holds it
     #[command(after_help = "Examples:\n  firman role show reader")]
@@ -130,9 +128,8 @@ fn parse_grant(text: &str) -> Result<Granting, String> {
     let (resource, scopes) = match text.split_once('=') {
         None => (text, None),
         Some((resource, scopes)) => {
-            let scopes = parse_words(scopes).map_err(|_| {
-                "empty scope after `=`; for all scopes omit the `=`".to_owned()
-            })?;
+            let scopes = parse_words(scopes)
+                .map_err(|_| "empty scope after `=`; for all scopes omit the `=`".to_owned())?;
             (resource, Some(scopes.into_vec()))
         }
     };

@@ -75,10 +75,15 @@ impl Session<'_> {
         } = listing;
         let mut table = Table::new(columns);
         let next = admin
-            .each_page(path, &filter, &page.extent(Some(TABLE_ROWS)), |items: Vec<T>| {
-                items.iter().for_each(|item| table.row(row(item)));
-                Ok(())
-            })
+            .each_page(
+                path,
+                &filter,
+                &page.extent(Some(TABLE_ROWS)),
+                |items: Vec<T>| {
+                    items.iter().for_each(|item| table.row(row(item)));
+                    Ok(())
+                },
+            )
             .await?;
         self.printer.table(&table, nothing)?;
         if let Some(cursor) = next {
@@ -151,8 +156,9 @@ impl Session<'_> {
         }
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             let detail = format!("cannot ask for a confirmation without a terminal: {question}");
-            return Err(CliError::usage(detail)
-                .with_remedy(&Remedy::action("add --yes to confirm")));
+            return Err(
+                CliError::usage(detail).with_remedy(&Remedy::action("add --yes to confirm"))
+            );
         }
         self.printer.ask(&format!("{question} [y/N]"));
         let mut answer = String::new();

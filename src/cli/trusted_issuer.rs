@@ -9,7 +9,7 @@ use super::duration::parse_duration;
 use super::error::CliError;
 use super::keyfile;
 use super::noun::{Asked, NameArgs, Noun, RemoveArgs};
-use super::parse::{nothing_to_change, parse_name, parse_pair, seconds, unique};
+use super::parse::{nothing_to_change, parse_pair, seconds, unique};
 use super::platform::Platform;
 use super::print::{pairs, time};
 use super::session::Session;
@@ -294,7 +294,12 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if let Some(documented) = documented {
         session.printer.hint(documented.note);
     }
-    if new.trust.iter().flatten().any(|using| using == "client_auth") {
+    if new
+        .trust
+        .iter()
+        .flatten()
+        .any(|using| using == "client_auth")
+    {
         session.printer.next(&format!(
             "firman credential add AGENT --federated {} --subject SUBJECT",
             new.name
@@ -311,7 +316,9 @@ fn named_after(url: &str) -> Result<String, CliError> {
     host.filter(|host| Name::parse(host).is_ok())
         .ok_or_else(|| {
             let error = CliError::usage(format!("the host of `{url}` cannot be a name"));
-            error.with_remedy(&Remedy::action("name the issuer, and add the URL with --iss"))
+            error.with_remedy(&Remedy::action(
+                "name the issuer, and add the URL with --iss",
+            ))
         })
 }
 

@@ -37,11 +37,7 @@ pub(super) async fn run(args: ExplainArgs, session: &mut Session<'_>) -> Result<
 }
 
 /// `is_open`: the request names no resource.
-fn print(
-    answer: &Explanation,
-    is_open: bool,
-    session: &mut Session<'_>,
-) -> Result<(), CliError> {
+fn print(answer: &Explanation, is_open: bool, session: &mut Session<'_>) -> Result<(), CliError> {
     // With several resources each has its own answer; that a request must name one of them is not a refusal.
     let is_several = is_open && answer.active && answer.resources.len() > 1;
     let must_choose = is_several && answer.refusal.is_some();

@@ -308,9 +308,12 @@ mod tests {
     fn each_role_is_printed_once_with_its_groups() {
         let way = |role: &str, group: Option<&str>| json!({ "role": role, "group": group });
         let ways = json!([
-            way("admin", None), way("admin", Some("ops")),
-            way("reader", Some("dev")), way("reader", Some("ops")),
-            way("sender", None), way("writer", Some("ops")),
+            way("admin", None),
+            way("admin", Some("ops")),
+            way("reader", Some("dev")),
+            way("reader", Some("ops")),
+            way("sender", None),
+            way("writer", Some("ops")),
         ]);
         assert_eq!(
             roles(&agent(&ways)),

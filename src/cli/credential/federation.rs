@@ -39,17 +39,15 @@ pub(super) struct FederationArgs {
 impl FederationArgs {
     /// The match of a new credential, for `workload` if the options name one.
     pub(super) fn matching(&self, workload: Option<&Workload>) -> Result<TokenMatch, CliError> {
-        let known = workload.and_then(|workload| workload.subject.clone());
-        if known.is_some() && (self.subject.is_some() || self.subject_prefix.is_some()) {
+        let mut matching = workload.map(Workload::matching).unwrap_or_default();
+        if matching.subject.is_some() && (self.subject.is_some() || self.subject_prefix.is_some()) {
             let error = CliError::usage("the workload already determines the subject");
             return Err(error.with_remedy(&Remedy::action("drop --subject and --subject-prefix")));
         }
         let mut claims = self.claims.clone();
-        for (name, value) in workload.iter().flat_map(|workload| &workload.claims) {
-            claims.push(((*name).to_owned(), value.clone()));
-        }
+        claims.extend(std::mem::take(&mut matching.claims));
         let matching = TokenMatch {
-            subject: known.or_else(|| self.subject.clone()),
+            subject: matching.subject.or_else(|| self.subject.clone()),
             subject_prefix: self.subject_prefix.clone(),
             claims: unique("the claim", &claims)?.unwrap_or_default(),
             condition: self.condition.clone(),
@@ -59,9 +57,8 @@ impl FederationArgs {
             && matching.claims.is_empty()
             && matching.condition.is_none();
         if is_empty {
-            let error = CliError::usage(
-                "--federated alone would accept every token of the trusted issuer",
-            );
+            let error =
+                CliError::usage("--federated alone would accept every token of the trusted issuer");
             return Err(error.with_remedy(&Remedy::action(
                 "name the workload (--repo, --namespace, …; see --help), or add --subject, --claim or --condition",
             )));

@@ -124,10 +124,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 }
 
 /// The credentials of `agent`, revoked and expired ones too.
-async fn held_by(
-    agent: &str,
-    admin: &AdminClient,
-) -> Result<Answer<List<Credential>>, CliError> {
+async fn held_by(agent: &str, admin: &AdminClient) -> Result<Answer<List<Credential>>, CliError> {
     let path = ["agents", agent, "credentials"];
     admin.get(&path, &Query::default()).await
 }

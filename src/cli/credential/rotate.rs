@@ -94,9 +94,7 @@ fn check(args: &RotateArgs, id: &str, kind: &str) -> Result<(), CliError> {
     if kind == "public_key" && !args.has_key() && !has_sink {
         let agent = &args.agent;
         let named = args.id.as_ref().map(|id| format!(" {id}"));
-        let error = CliError::usage(format!(
-            "`{agent}` has a public key; a new key is required"
-        ));
+        let error = CliError::usage(format!("`{agent}` has a public key; a new key is required"));
         return Err(error.with_remedy(&Remedy::command(format!(
             "credential rotate {agent}{} --generate-key FILE",
             named.unwrap_or_default()
@@ -123,7 +121,8 @@ async fn to_rotate(
         let kind = named.map(|credential| credential.kind);
         return Ok((id.clone(), kind.unwrap_or_default()));
     }
-    let fits = |credential: &Credential| credential.status == "live" && args.is_for(&credential.kind);
+    let fits =
+        |credential: &Credential| credential.status == "live" && args.is_for(&credential.kind);
     let live: Vec<Credential> = all.into_iter().filter(fits).collect();
     let until = UnixTime(now.0.saturating_add_unsigned(args.overlap));
     let stays = |credential: &&Credential| {
