@@ -1,4 +1,4 @@
-//! The issuer's signed revocation list, read as a verifier does that works offline: docs/revocation-list.md
+//! The issuer's signed revocation list, read as a verifier does that works offline: docs/reference/revocation-list.md
 //! says what is compared. Whoever cannot tell refuses.
 
 use serde_json::{Map, Value};
