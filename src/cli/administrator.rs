@@ -2,13 +2,12 @@
 
 use clap::Subcommand;
 
-use super::client::{Answer, Query};
+use super::client::Query;
 use super::error::CliError;
-use super::noun::{Cell, NameArgs, print_as, table};
+use super::noun::{Cell, NameArgs, print_as, print_list};
 use super::print::time;
 use super::session::Session;
 use crate::api::administrator::Administrator;
-use crate::api::list::List;
 
 const COLUMNS: [Cell<Administrator>; 5] = [
     ("NAME", |one, _| one.name.clone()),
@@ -44,17 +43,15 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     let admin = session.admin()?;
     match command {
         Command::List => {
-            let path = ["administrators"];
-            let all: Answer<List<Administrator>> = admin.get(&path, &Query::default()).await?;
-            let table = table(&COLUMNS, &all.object.items, session.now());
-            session.list(&all.raw, &table, "No administrators.")
+            let all = admin.get(&["administrators"], &Query::default()).await?;
+            print_list(&COLUMNS, &all, "No administrators.", session).map(|_| ())
         }
         Command::Revoke { administrator, yes } => {
             let name = administrator.name;
             let question = format!("Revoke the token of administrator {name} permanently?");
             session.confirm(&question, yes)?;
             let revoked = admin.act(&["administrators", &name, "revoke"]).await?;
-            print_as(&FACTS, &revoked, session)
+            print_as(&FACTS, &revoked, session).map(|_| ())
         }
     }
 }

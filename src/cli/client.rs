@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::marker::PhantomData;
 
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
@@ -256,27 +257,30 @@ impl AdminClient {
 const NOT_REACHED: &str =
     "start the server with `firman serve`, or set its address with --url or FIRMAN_URL";
 
-/// An object of the API: what this program knows of it, and all of it as it came, also the members that only
-/// a newer server knows.
-#[derive(Debug)]
+/// An object of the API as it came, with members that only a newer server knows; read as a `T` when a person is to see
+/// it. What is printed as JSON is never read, so that a program gets all of it whatever this version knows.
 pub(super) struct Answer<T> {
-    pub(super) object: T,
     pub(super) raw: Value,
+    known: PhantomData<T>,
 }
 
 impl<T: DeserializeOwned> Answer<T> {
-    /// Reads an answer.
-    pub(super) fn read(raw: Value) -> Result<Self, CliError> {
-        let object = T::deserialize(&raw).map_err(|error| unreadable(&error))?;
-        Ok(Self { object, raw })
+    pub(super) fn of(raw: Value) -> Self {
+        Self {
+            raw,
+            known: PhantomData,
+        }
+    }
+
+    /// What this version knows of the object.
+    pub(super) fn read(&self) -> Result<T, CliError> {
+        T::deserialize(&self.raw).map_err(|error| unreadable(&error))
     }
 }
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Answer<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Value::deserialize(deserializer)?;
-        let object = T::deserialize(&raw).map_err(serde::de::Error::custom)?;
-        Ok(Self { object, raw })
+        Value::deserialize(deserializer).map(Self::of)
     }
 }
 

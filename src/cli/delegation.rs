@@ -195,7 +195,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             };
             let path = ["delegations", &delegation.id];
             let delegation = session.admin()?.edit(&path, edit).await?;
-            DELEGATION.print(&delegation, session)
+            DELEGATION.print(&delegation, session).map(|_| ())
         }
         Command::Suspend(args) => {
             let ended = act(&args.id, "suspend", session).await?;
@@ -227,12 +227,11 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 async fn act(id: &str, verb: &str, session: &mut Session<'_>) -> Result<&'static str, CliError> {
     let path = ["delegations", id, verb];
     let answer: Answer<EndedDelegation> = session.admin()?.act(&path).await?;
-    if session.printer.is_json() {
-        session.printer.json(&answer.raw)?;
-    } else {
-        print_facts(DELEGATION.facts, &answer.object.delegation, session)?;
-    }
-    Ok(ended(answer.object.tokens_ended_until))
+    let Some(answer) = session.object(&answer)? else {
+        return Ok("");
+    };
+    print_facts(DELEGATION.facts, &answer.delegation, session)?;
+    Ok(ended(answer.tokens_ended_until))
 }
 
 /// What became of the tokens issued under a delegation.
@@ -257,10 +256,9 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     };
     let admin = session.admin()?;
     let answer: Answer<AddedDelegation> = admin.post(&["delegations"], &new).await?;
-    if session.printer.is_json() {
-        return session.printer.json(&answer.raw);
-    }
-    let added = &answer.object;
+    let Some(added) = session.object(&answer)? else {
+        return Ok(());
+    };
     print_facts(DELEGATION.facts, &added.delegation, session)?;
     for warning in &added.warnings {
         session.printer.hint(&format!("warning: {warning}"));

@@ -175,5 +175,5 @@ async fn edit(name: &str, changes: &Changes, session: &mut Session<'_>) -> Resul
         })
     };
     let group = session.admin()?.edit(&["groups", name], edit).await?;
-    GROUP.print(&group, session)
+    GROUP.print(&group, session).map(|_| ())
 }

@@ -78,7 +78,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     match command {
         Command::Show => {
             let issuer = session.admin()?.get(&["issuer"], &Query::default()).await?;
-            print_as(&FACTS, &issuer, session)
+            print_as(&FACTS, &issuer, session).map(|_| ())
         }
         Command::Edit(args) => edit(&args, session).await,
     }

@@ -5,12 +5,11 @@ use clap::{Args, Subcommand};
 use super::client::{Answer, Query};
 use super::error::CliError;
 use super::key_consumer;
-use super::noun::{Cell, table};
+use super::noun::{Cell, print_list, table};
 use super::parse::parse_id;
 use super::print::time;
 use super::session::Session;
 use crate::api::key::{Key, KeyActivation, KeyRevocation, KeyRotation, RevokedKey};
-use crate::api::list::List;
 
 const COLUMNS: [Cell<Key>; 8] = [
     ("KID", |key, _| key.kid.clone()),
@@ -78,16 +77,15 @@ pub(super) struct KidArgs {
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
         Command::List => {
-            let keys: Answer<List<Key>> =
-                session.admin()?.get(&["keys"], &Query::default()).await?;
-            print(&keys, "No signing keys.", session)
+            let keys = session.admin()?.get(&["keys"], &Query::default()).await?;
+            print_list(&COLUMNS, &keys, "No signing keys.", session).map(|_| ())
         }
         Command::Rotate { algorithm } => {
             let rotation = KeyRotation { algorithm };
-            let admin = session.admin()?;
-            let keys: Answer<List<Key>> = admin.post(&["keys", "rotate"], &rotation).await?;
-            print(&keys, "No key was prepared.", session)?;
-            session.printer.hint(&what_to_do(&keys.object.items));
+            let path = ["keys", "rotate"];
+            let keys = session.admin()?.post(&path, &rotation).await?;
+            let keys = print_list(&COLUMNS, &keys, "No key was prepared.", session)?;
+            session.printer.hint(&what_to_do(&keys));
             Ok(())
         }
         Command::Activate {
@@ -99,8 +97,10 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             };
             let path = ["keys", &key.kid, "activate"];
             let key: Answer<Key> = session.admin()?.post(&path, &activation).await?;
-            let table = table(&COLUMNS, [&key.object], session.now());
-            session.list(&key.raw, &table, "")
+            match session.object(&key)? {
+                Some(key) => print(&[key], session),
+                None => Ok(()),
+            }
         }
         Command::Consumer(command) => key_consumer::run(command, session).await,
         Command::Revoke { key, reason, yes } => {
@@ -108,35 +108,33 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
                 "Revoke signing key {}? Every token it signed is rejected as soon as relying parties reload the key set.",
                 key.kid
             );
-            let admin = session.admin()?;
+            session.admin()?;
             session.confirm(&question, yes)?;
-            let path = ["keys", &key.kid, "revoke"];
-            let answer: Answer<RevokedKey> = admin.post(&path, &KeyRevocation { reason }).await?;
-            let RevokedKey {
-                revoked,
-                active,
-                stale_consumers,
-            } = &answer.object;
-            let table = table(&COLUMNS, [revoked, active], session.now());
-            session.list(&answer.raw, &table, "")?;
-            if !stale_consumers.is_empty() {
-                session.printer.hint(&format!(
-                    "The copies of these key consumers are outdated: {}. Update them, then run: firman key consumer ack NAME",
-                    stale_consumers.join(", ")
-                ));
-            }
-            Ok(())
+            revoke(&key.kid, reason, session).await
         }
     }
 }
 
-fn print(
-    keys: &Answer<List<Key>>,
-    nothing: &str,
-    session: &mut Session<'_>,
-) -> Result<(), CliError> {
-    let table = table(&COLUMNS, &keys.object.items, session.now());
-    session.list(&keys.raw, &table, nothing)
+async fn revoke(kid: &str, reason: String, session: &mut Session<'_>) -> Result<(), CliError> {
+    let path = ["keys", kid, "revoke"];
+    let revocation = KeyRevocation { reason };
+    let answer: Answer<RevokedKey> = session.admin()?.post(&path, &revocation).await?;
+    let Some(done) = session.object(&answer)? else {
+        return Ok(());
+    };
+    print(&[done.revoked, done.active], session)?;
+    if !done.stale_consumers.is_empty() {
+        session.printer.hint(&format!(
+            "The copies of these key consumers are outdated: {}. Update them, then run: firman key consumer ack NAME",
+            done.stale_consumers.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+fn print(keys: &[Key], session: &mut Session<'_>) -> Result<(), CliError> {
+    let table = table(&COLUMNS, keys, session.now());
+    session.printer.table(&table, "")
 }
 
 fn waiting_for(key: &Key) -> &[String] {

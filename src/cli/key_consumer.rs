@@ -2,15 +2,14 @@
 
 use clap::{Args, Subcommand};
 
-use super::client::{Answer, Query};
+use super::client::Query;
 use super::error::CliError;
-use super::noun::{Cell, NameArgs, print_as, removed, table};
+use super::noun::{Cell, NameArgs, print_as, print_list, removed};
 use super::parse::parse_name;
 use super::print::time;
 use super::session::Session;
 use super::words::{Words, given, parse_ids};
 use crate::api::key_consumer::{KeyAcknowledgement, KeyConsumer, NewKeyConsumer};
-use crate::api::list::List;
 
 const COLUMNS: [Cell<KeyConsumer>; 5] = [
     ("NAME", |consumer, _| consumer.name.clone()),
@@ -93,11 +92,9 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             Ok(())
         }
         Command::List => {
-            let path = ["key-consumers"];
-            let consumers: Answer<List<KeyConsumer>> = admin.get(&path, &Query::default()).await?;
-            let table = table(&COLUMNS, &consumers.object.items, session.now());
+            let all = admin.get(&["key-consumers"], &Query::default()).await?;
             let nothing = "No key consumers: every relying party fetches the key set.";
-            session.list(&consumers.raw, &table, nothing)
+            print_list(&COLUMNS, &all, nothing, session).map(|_| ())
         }
         Command::Ack(args) => {
             let held = KeyAcknowledgement {
@@ -105,7 +102,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             };
             let path = ["key-consumers", &args.consumer.name, "ack"];
             let consumer = admin.post(&path, &held).await?;
-            print_as(&FACTS, &consumer, session)
+            print_as(&FACTS, &consumer, session).map(|_| ())
         }
         Command::Remove { consumer, yes } => {
             let name = consumer.name;

@@ -11,6 +11,7 @@ use super::error::CliError;
 use super::parse::parse_name;
 use super::print::Table;
 use super::session::{Listing, Session};
+use crate::api::list::List;
 use crate::ports::time::UnixTime;
 
 /// A column or a fact: its title, and its text for one object at a point in time.
@@ -87,16 +88,15 @@ impl<T: DeserializeOwned> Noun<T> {
     ) -> Result<Option<T>, CliError> {
         let path = [self.path, name];
         let answer = session.admin()?.get(&path, &Query::default()).await?;
-        self.print(&answer, session)?;
-        Ok((!session.printer.is_json()).then_some(answer.object))
+        self.print(&answer, session)
     }
 
-    /// Prints an object of an answer: its facts, or as it came.
+    /// Prints the object of an answer: its facts, or as it came. Returns it for a person who is shown more.
     pub(super) fn print(
         &self,
         answer: &Answer<T>,
         session: &mut Session<'_>,
-    ) -> Result<(), CliError> {
+    ) -> Result<Option<T>, CliError> {
         print_as(self.facts, answer, session)
     }
 
@@ -125,16 +125,33 @@ impl<T: DeserializeOwned> Noun<T> {
     }
 }
 
-/// Prints an object of an answer: these facts of it, or as it came.
-pub(super) fn print_as<T>(
+/// Prints the object of an answer: these facts of it, or as it came. Returns it for a person who is shown more.
+pub(super) fn print_as<T: DeserializeOwned>(
     facts: &[Cell<T>],
     answer: &Answer<T>,
     session: &mut Session<'_>,
-) -> Result<(), CliError> {
-    if session.printer.is_json() {
-        return session.printer.json(&answer.raw);
-    }
-    print_facts(facts, &answer.object, session)
+) -> Result<Option<T>, CliError> {
+    let Some(object) = session.object(answer)? else {
+        return Ok(None);
+    };
+    print_facts(facts, &object, session)?;
+    Ok(Some(object))
+}
+
+/// Prints a list that came as a whole: these columns of it, or as it came. Returns its items for a person who is shown
+/// more.
+pub(super) fn print_list<T: DeserializeOwned>(
+    columns: &[Cell<T>],
+    list: &Answer<List<T>>,
+    nothing: &str,
+    session: &mut Session<'_>,
+) -> Result<Vec<T>, CliError> {
+    let Some(List { items, .. }) = session.object(list)? else {
+        return Ok(Vec::new());
+    };
+    let table = table(columns, &items, session.now());
+    session.printer.table(&table, nothing)?;
+    Ok(items)
 }
 
 /// Prints these facts of an object.

@@ -259,11 +259,6 @@ pub(super) fn text(object: &Value, name: &str) -> String {
     }
 }
 
-/// The array member `name` of an object of the API, its texts joined by commas.
-pub(super) fn names(object: &Value, name: &str) -> String {
-    texts(object, name).join(", ")
-}
-
 /// The texts in the array member `name`.
 pub(super) fn texts(object: &Value, name: &str) -> Vec<String> {
     items(object, name)

@@ -15,7 +15,7 @@ use super::error::CliError;
 use super::keyfile::{self, KeyFile, NewFile};
 use super::print::shell_word;
 use super::session::Session;
-use crate::api::credential::{Credential, NewCredential};
+use crate::api::credential::NewCredential;
 use crate::domain::remedy::Remedy;
 use crate::jose::PublicJwk;
 
@@ -69,11 +69,19 @@ pub(super) enum SecretSink {
     Bundle(NewFile, String),
 }
 
-/// What an answer says of a credential that was just made.
-#[derive(Deserialize)]
+/// What an answer says of a credential that was just made: as little as the file of its secret needs, so that no secret
+/// is lost to an answer that this version cannot read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Made {
     client_id: String,
-    credential: Credential,
+    credential: MadeCredential,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MadeCredential {
+    id: String,
 }
 
 impl SecretSink {
@@ -84,7 +92,7 @@ impl SecretSink {
             Self::File(file) => (file, "secret_out", None),
             Self::Bundle(file, issuer) => (file, "bundle", Some(issuer.as_str())),
         };
-        let Answer { object: made, .. } = Answer::<Made>::read(answer.clone())?;
+        let made = Made::deserialize(&*answer).unwrap_or_default();
         let secret = answer
             .as_object_mut()
             .and_then(|answer| answer.remove("client_secret"));
@@ -199,9 +207,9 @@ impl Proof {
             Self::Secret(sink) => {
                 let mut answer = outcome?;
                 sink.keep(&mut answer)?;
-                return Answer::read(answer);
+                return Ok(Answer::of(answer));
             }
-            Self::None | Self::Public(_) => return Answer::read(outcome?),
+            Self::None | Self::Public(_) => return outcome.map(Answer::of),
             Self::Generated(file) => (file, false),
             Self::Bundled(file) => (file, true),
         };
@@ -219,7 +227,7 @@ impl Proof {
                 if is_bundle {
                     answer["bundle"] = json!(file.path().display().to_string());
                 }
-                Answer::read(answer)
+                Ok(Answer::of(answer))
             }
         }
     }

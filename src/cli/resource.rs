@@ -278,7 +278,7 @@ async fn edit(name: &str, changes: &Changes, session: &mut Session<'_>) -> Resul
     }
     let path = ["resources", name];
     let resource = session.admin()?.edit(&path, |old| changes.of(old)).await?;
-    RESOURCE.print(&resource, session)
+    RESOURCE.print(&resource, session).map(|_| ())
 }
 
 /// The media types of RFC 7515 §4.1.9 compare without regard to case; the header has one spelling.

@@ -309,11 +309,9 @@ fn held_through(agent: &Agent, role: &str) -> String {
 }
 
 fn print(answer: &Answer<Role>, session: &mut Session<'_>) -> Result<(), CliError> {
-    ROLE.print(answer, session)?;
-    if session.printer.is_json() {
+    let Some(role) = ROLE.print(answer, session)? else {
         return Ok(());
-    }
-    let role = &answer.object;
+    };
     if role.grants.is_empty() {
         session.printer.hint(&format!(
             "It grants nothing. Next: firman role edit {} --grant RESOURCE=SCOPE",

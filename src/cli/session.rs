@@ -7,7 +7,7 @@ use std::io::{self, BufRead, IsTerminal};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::client::{AdminClient, Extent, Page, Query};
+use super::client::{AdminClient, Answer, Extent, Page, Query};
 use super::error::CliError;
 use super::http::Reach;
 use super::options::Globals;
@@ -136,17 +136,16 @@ impl Session<'_> {
         Ok(names)
     }
 
-    /// Prints a list that came as a whole: the API's object, or `table`.
-    pub(super) fn list(
+    /// Prints an answer as it came for a program. For a person, returns the object that is to be printed.
+    pub(super) fn object<T: DeserializeOwned>(
         &mut self,
-        answer: &Value,
-        table: &Table,
-        nothing: &str,
-    ) -> Result<(), CliError> {
+        answer: &Answer<T>,
+    ) -> Result<Option<T>, CliError> {
         if self.printer.is_json() {
-            return self.printer.json(answer);
+            self.printer.json(&answer.raw)?;
+            return Ok(None);
         }
-        self.printer.table(table, nothing)
+        answer.read().map(Some)
     }
 
     /// Asks for a confirmation of what cannot be undone; without a terminal, `--yes` is required.

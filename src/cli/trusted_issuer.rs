@@ -389,8 +389,8 @@ fn keys(trusted: &TrustedIssuer) -> String {
 }
 
 fn print(answer: &Answer<TrustedIssuer>, session: &mut Session<'_>) -> Result<(), CliError> {
-    TRUSTED_ISSUER.print(answer, session)?;
-    for warning in &answer.object.warnings {
+    let shown = TRUSTED_ISSUER.print(answer, session)?;
+    for warning in shown.iter().flat_map(|trusted| &trusted.warnings) {
         session.printer.hint(&format!("Note: {warning}."));
     }
     Ok(())

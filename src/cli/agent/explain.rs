@@ -30,10 +30,10 @@ pub(super) async fn run(args: ExplainArgs, session: &mut Session<'_>) -> Result<
         .with("scope", scope_parameter(&args.scope));
     let path = ["agents", &args.agent.name, "explain"];
     let answer: Answer<Explanation> = session.admin()?.get(&path, &query).await?;
-    if session.printer.is_json() {
-        return session.printer.json(&answer.raw);
+    match session.object(&answer)? {
+        Some(explanation) => print(&explanation, args.resource.is_none(), session),
+        None => Ok(()),
     }
-    print(&answer.object, args.resource.is_none(), session)
 }
 
 /// `is_open`: the request names no resource.

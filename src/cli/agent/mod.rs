@@ -212,9 +212,9 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
         assertion_audience: args.assertion_audience,
     };
     let answer: Answer<CreatedAgent> = proof.register(&admin, &["agents"], &new).await?;
-    noun::print_as(&CREATED, &answer, session)?;
+    let shown = noun::print_as(&CREATED, &answer, session)?;
     warn_of_audience(new.assertion_audience.as_deref(), session);
-    if !session.printer.is_json() {
+    if shown.is_some() {
         proof::hints(&new.name, &proof, &admin, session).await;
     }
     Ok(())
@@ -279,13 +279,15 @@ fn roles(agent: &Agent) -> String {
 }
 
 fn print(answer: &Answer<Agent>, session: &mut Session<'_>) -> Result<(), CliError> {
-    AGENT.print(answer, session)?;
-    let credentials = answer.object.credentials.as_deref().unwrap_or_default();
-    if session.printer.is_json() || credentials.is_empty() {
+    let shown = AGENT.print(answer, session)?;
+    let credentials = shown
+        .and_then(|agent| agent.credentials)
+        .unwrap_or_default();
+    if credentials.is_empty() {
         return Ok(());
     }
     session.printer.write("\n")?;
-    let table = noun::table(&credential::COLUMNS, credentials, session.now());
+    let table = noun::table(&credential::COLUMNS, &credentials, session.now());
     session.printer.table(&table, "")
 }
 

@@ -1,10 +1,11 @@
 //! `firman agent suspend`, `resume` and `remove`: each changes one agent after the other.
 
 use clap::Args;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::print;
-use crate::api::agent::SuspendedAgent;
+use crate::api::agent::{Agent, SuspendedAgent};
 use crate::cli::client::{AdminClient, Answer, Query};
 use crate::cli::error::CliError;
 use crate::cli::noun::removed;
@@ -64,11 +65,10 @@ enum Switch {
     Remove,
 }
 
-/// An agent that changed; without an object when it was removed.
+/// An agent that changed.
 struct Changed {
     name: String,
-    raw: Value,
-    agent: Option<SuspendedAgent>,
+    answer: Answer<Agent>,
 }
 
 /// The agents that changed, and whether all did.
@@ -102,7 +102,7 @@ async fn switch(
     for name in names {
         match change(name, what, &admin).await {
             Ok(changed) => {
-                print_changed(&changed, switched.agents.is_empty(), session)?;
+                print_changed(&changed, what, switched.agents.is_empty(), session)?;
                 switched.agents.push(changed);
             }
             Err(error) if names.len() == 1 => return Err(error),
@@ -113,7 +113,11 @@ async fn switch(
         }
     }
     if session.printer.is_json() {
-        let agents: Vec<&Value> = switched.agents.iter().map(|agent| &agent.raw).collect();
+        let agents: Vec<&Value> = switched
+            .agents
+            .iter()
+            .map(|agent| &agent.answer.raw)
+            .collect();
         match (names.len(), agents.as_slice()) {
             (1, [agent]) => session.printer.json(agent)?,
             _ => session.printer.json(&json!({ "items": agents }))?,
@@ -130,35 +134,34 @@ async fn change(name: &str, what: Switch, admin: &AdminClient) -> Result<Changed
             admin.delete(&["agents", name], &Query::default()).await?;
             return Ok(Changed {
                 name: name.to_owned(),
-                raw: json!({ "removed": name }),
-                agent: None,
+                answer: Answer::of(json!({ "removed": name })),
             });
         }
     };
-    // A resumed agent lacks the members about Claude.
-    let answer: Answer<SuspendedAgent> = admin.act(&["agents", name, verb]).await?;
     Ok(Changed {
         name: name.to_owned(),
-        raw: answer.raw,
-        agent: Some(answer.object),
+        answer: admin.act(&["agents", name, verb]).await?,
     })
 }
 
 fn print_changed(
     changed: &Changed,
+    what: Switch,
     is_first: bool,
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
     if session.printer.is_json() {
         return Ok(());
     }
-    if changed.agent.is_none() {
-        return removed(&changed.name, session);
+    match what {
+        Switch::Remove => removed(&changed.name, session),
+        Switch::Suspend | Switch::Resume => {
+            if !is_first {
+                session.printer.write("\n")?;
+            }
+            print(&changed.answer, session)
+        }
     }
-    if !is_first {
-        session.printer.write("\n")?;
-    }
-    print(&Answer::read(changed.raw.clone())?, session)
 }
 
 /// Prints what suspended agents may still do, and how to resume them.
@@ -175,11 +178,8 @@ fn suspended(switched: &Switched, session: &mut Session<'_>) {
     ));
     let now = session.now();
     for changed in agents {
-        let Some(text) = changed
-            .agent
-            .as_ref()
-            .and_then(|agent| at_claude(agent, now))
-        else {
+        let agent = SuspendedAgent::deserialize(&changed.answer.raw);
+        let Some(text) = agent.ok().and_then(|agent| at_claude(&agent, now)) else {
             continue;
         };
         if names.len() == 1 {

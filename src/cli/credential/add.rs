@@ -55,7 +55,9 @@ pub(super) async fn run(args: AddArgs, session: &mut Session<'_>) -> Result<(), 
     });
     let path = ["agents", &args.agent, "credentials"];
     let answer = proof.register(&admin, &path, &new).await?;
-    print_new(&answer, &proof, &admin, session).await
+    print_new(&answer, &proof, &admin, session)
+        .await
+        .map(|_| ())
 }
 
 async fn add_federated(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -74,8 +76,7 @@ async fn add_federated(args: AddArgs, session: &mut Session<'_>) -> Result<(), C
     let admin = session.admin()?;
     let path = ["agents", &args.agent, "credentials"];
     let answer: Answer<AddedCredential> = admin.post(&path, &new).await?;
-    print_added(&answer, session)?;
-    if session.printer.is_json() {
+    if print_added(&answer, session)?.is_none() {
         return Ok(());
     }
     if let Some(caution) = workload.as_ref().and_then(|workload| workload.caution) {

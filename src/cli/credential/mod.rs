@@ -134,8 +134,7 @@ async fn list(agent: &str, session: &mut Session<'_>) -> Result<(), CliError> {
     let nothing = format!(
         "{agent} has no credential. Next: firman credential add {agent} --generate-key {agent}.pem"
     );
-    let table = noun::table(&COLUMNS, &held.object.items, session.now());
-    session.list(&held.raw, &table, &nothing)
+    noun::print_list(&COLUMNS, &held, &nothing, session).map(|_| ())
 }
 
 async fn list_all(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -151,39 +150,37 @@ async fn list_all(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliE
     CREDENTIAL.list(asked, session).await
 }
 
-/// Prints a new credential, and what to do with it.
+/// Prints a new credential, and what to do with it. Returns it for a person who is shown more.
 async fn print_new(
     answer: &Answer<AddedCredential>,
     proof: &Proof,
     admin: &AdminClient,
     session: &mut Session<'_>,
-) -> Result<(), CliError> {
-    print_added(answer, session)?;
-    if !session.printer.is_json() {
-        hints(&answer.object.client_id, proof, admin, session).await;
-    }
-    Ok(())
+) -> Result<Option<AddedCredential>, CliError> {
+    let Some(added) = print_added(answer, session)? else {
+        return Ok(None);
+    };
+    hints(&added.client_id, proof, admin, session).await;
+    Ok(Some(added))
 }
 
 fn print_added(
     answer: &Answer<AddedCredential>,
     session: &mut Session<'_>,
-) -> Result<(), CliError> {
-    if session.printer.is_json() {
-        return session.printer.json(&answer.raw);
-    }
-    let added = &answer.object;
+) -> Result<Option<AddedCredential>, CliError> {
+    let Some(added) = session.object(answer)? else {
+        return Ok(None);
+    };
     let now = session.now();
+    let secret = added.client_secret.clone().unwrap_or_default();
     let mut shown = vec![
         ("client_id", added.client_id.clone()),
-        (
-            "client_secret",
-            added.client_secret.clone().unwrap_or_default(),
-        ),
+        ("client_secret", secret),
     ];
     let facts = FACTS.iter();
     shown.extend(facts.map(|(title, text)| (*title, text(&added.credential, now))));
-    session.printer.facts(&shown)
+    session.printer.facts(&shown)?;
+    Ok(Some(added))
 }
 
 fn kid(credential: &Credential) -> String {

@@ -77,9 +77,10 @@ pub(super) async fn run(args: RotateArgs, session: &mut Session<'_>) -> Result<(
     };
     let path = ["agents", &args.agent, "credentials", &id, "rotate"];
     let answer: Answer<AddedCredential> = proof.register(&admin, &path, &rotation).await?;
-    print_new(&answer, &proof, &admin, session).await?;
-    let replaced = answer.object.replaced.as_ref();
-    let until = replaced.and_then(|old| old.expires_at);
+    let Some(added) = print_new(&answer, &proof, &admin, session).await? else {
+        return Ok(());
+    };
+    let until = added.replaced.and_then(|old| old.expires_at);
     session.printer.hint(&if args.overlap == 0 {
         format!("The old credential {id} has ended.")
     } else {
@@ -115,7 +116,7 @@ async fn to_rotate(
     admin: &AdminClient,
     now: UnixTime,
 ) -> Result<(String, String), CliError> {
-    let all = held_by(&args.agent, admin).await?.object.items;
+    let all = held_by(&args.agent, admin).await?.read()?.items;
     if let Some(id) = &args.id {
         let named = all.into_iter().find(|credential| credential.id == *id);
         let kind = named.map(|credential| credential.kind);
