@@ -17,6 +17,7 @@ use crate::api::delegation::{
 };
 use crate::api::list::List;
 use crate::api::role::GrantedScopes;
+use crate::domain::subject::is_user;
 use crate::ports::time::UnixTime;
 
 const DELEGATION: Noun<Delegation> = Noun {
@@ -295,7 +296,7 @@ async fn exchange(delegation: &Delegation, admin: &AdminClient) -> String {
         format!("--client-id {actor} {proof} --subject-token FILE"),
     ];
     // With a greater depth the subject token is one of this issuer.
-    if delegation.subject.starts_with("user:") && delegation.max_depth == 1 {
+    if is_user(&delegation.subject) && delegation.max_depth == 1 {
         command.push("--subject-token-type jwt".to_owned());
     }
     command.push(format!("--resource {}", shell_word(&delegation.identifier)));

@@ -254,11 +254,11 @@ impl Proof {
 
     /// What to do with the new credential.
     fn advice(&self) -> Option<String> {
-        let alone = "and nowhere else; only the agent may read it.";
+        let alone = "and nowhere else; give it to the agent alone.";
         match self {
             Self::None | Self::Public(_) => None,
             Self::Secret(SecretSink::Shown) => Some(
-                "The client secret is shown once: store it now, where only the agent can read it."
+                "The client secret is shown once; store it now, where only the agent can read it."
                     .to_owned(),
             ),
             Self::Secret(SecretSink::File(file)) => Some(format!(

@@ -109,7 +109,8 @@ fn without_a_token_an_organization_or_a_terminal_nothing_is_sent() {
       create  service account agent-mailer-6894ea70
       create  issuer firman-id-example-com-de96f5b6
       create  rule agent-mailer-6894ea70
-    error: Make these 3 changes? There is no terminal to confirm this on; add --yes if you are sure
+    error: cannot ask for a confirmation without a terminal: Make these 3 changes?
+    hint: add --yes to confirm
     ");
     assert_eq!(claude.changes(), Vec::<String>::new());
     assert_eq!(link(&live), Value::Null);

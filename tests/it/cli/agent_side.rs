@@ -222,7 +222,8 @@ fn a_secret_goes_into_a_new_file_instead_of_the_output() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --secret-out needs --secret
+    error: --secret-out is only for a client secret
+    hint: add --secret
     ");
 }
 
@@ -237,9 +238,10 @@ fn the_only_live_credential_is_rotated_without_its_id() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: mailer has 2 live credentials that can be rotated; name one of:
+    error: `mailer` has 2 live credentials that can be rotated:
       [ID]  public_key [KEY]  created [TIME], expires [TIME]
       [ID]  public_key [KEY]  created [TIME]
+    hint: firman credential rotate mailer ID
     ");
     assert!(!live.site.path("three.pem").exists());
     live.json("agent add clerk --owner ops");

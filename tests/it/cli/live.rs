@@ -512,7 +512,7 @@ fn agents_are_listed_shown_and_edited() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no role 'writer' to remove; there: reader
+    error: no role `writer` to remove; current: reader
     ");
     assert_snapshot!(live.run("agent edit clerk --expires-in never --owner ops"), @r"
     exit code 0
@@ -596,7 +596,8 @@ fn a_removed_agent_is_gone_and_its_name_too() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: Remove agent mailer? Its credentials end at once and its name is never given out again. There is no terminal to confirm this on; add --yes if you are sure
+    error: cannot ask for a confirmation without a terminal: Remove agent mailer? Its credentials end at once and its name is never used again.
+    hint: add --yes to confirm
     ");
     assert_snapshot!(live.run("agent remove mailer --yes"), @r"
     exit code 0
@@ -662,7 +663,8 @@ fn several_agents_are_switched_one_after_the_other_and_a_failure_stops_none() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: Remove agents one, two, three? Their credentials end at once and their names are never given out again. There is no terminal to confirm this on; add --yes if you are sure
+    error: cannot ask for a confirmation without a terminal: Remove agents one, two, three? Their credentials end at once and their names are never used again.
+    hint: add --yes to confirm
     ");
     let removed = live.json("agent remove one two --yes");
     assert_eq!(
@@ -758,7 +760,7 @@ fn a_third_client_secret_is_refused_until_one_is_revoked() {
     status      revoked
     revoked     [TIME]
     ----- stderr
-    Revoked: the next token request with it is refused. Tokens already issued last until they expire.
+    Revoked. New token requests with it are refused. Tokens that were already issued stay valid until they expire.
     ");
     assert_snapshot!(live.run("credential list mailer"), @r"
     exit code 0
@@ -809,7 +811,7 @@ fn a_rotated_secret_works_beside_the_new_one_for_the_overlap() {
     ----- stderr
     The client secret is shown once; store it now, where only the agent can read it.
     Next: firman token get --issuer [ISSUER] --client-id mailer --secret-file FILE
-    The old credential [ID] works no longer.
+    The old credential [ID] has ended.
     ");
     assert_snapshot!(get(&second), @r"
     exit code 1
@@ -828,13 +830,15 @@ fn a_rotated_key_needs_a_new_key_file() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: mailer has a public key; a new key is required: firman credential rotate mailer [ID] --generate-key FILE
+    error: `mailer` has a public key; a new key is required
+    hint: firman credential rotate mailer [ID] --generate-key FILE
     ");
     assert_snapshot!(live.run("credential rotate mailer"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: mailer has a public key; a new key is required: firman credential rotate mailer --generate-key FILE
+    error: `mailer` has a public key; a new key is required
+    hint: firman credential rotate mailer --generate-key FILE
     ");
     assert_snapshot!(live.run(&format!("credential rotate mailer {id} --generate-key old.pem")), @r"
     exit code 1
@@ -853,7 +857,7 @@ fn a_rotated_key_needs_a_new_key_file() {
     ----- stderr
     The private key is in new.pem and nowhere else; give it to the agent alone.
     Next: firman token get --issuer [ISSUER] --client-id mailer --key new.pem
-    The old credential [ID] works until [TIME].
+    The old credential [ID] is valid until [TIME].
     ");
 }
 
@@ -866,7 +870,7 @@ fn signing_keys_are_listed_rotated_and_revoked() {
     KID                                          ALGORITHM  STATE     SINCE  UNTIL  ACTIVATES             WAITING FOR  CREATED
     [KEY]  ES256      prepared  -      -      [TIME]  -            [TIME]
     ----- stderr
-    Published now; each signs from the time it activates. Nothing else needs to be done.
+    Published. Each key signs from the time it activates; nothing else needs to be done.
     ");
     assert_snapshot!(live.run("key rotate --algorithm ES256"), @"
     exit code 1
@@ -932,7 +936,7 @@ fn key_consumers_are_added_listed_and_removed() {
     exit code 0
     ----- stdout
     ----- stderr
-    No key consumers: everybody fetches the key set.
+    No key consumers: every relying party fetches the key set.
     ");
     assert_snapshot!(live.run("key consumer add claude --description 'inline at Claude'"), @r"
     exit code 0
@@ -942,7 +946,7 @@ fn key_consumers_are_added_listed_and_removed() {
     lacks        [KEY], [KEY]
     created      [TIME]
     ----- stderr
-    Give it the key set of the issuer, then note that it has it.
+    Copy the issuer's key set to it, then acknowledge that it has it.
     Next: firman key consumer ack claude
     ");
     assert_snapshot!(live.run("key consumer add claude"), @r"
@@ -968,7 +972,8 @@ fn key_consumers_are_added_listed_and_removed() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: Remove key consumer claude? New keys sign without it; what they sign fails there if it lacks them. There is no terminal to confirm this on; add --yes if you are sure
+    error: cannot ask for a confirmation without a terminal: Remove key consumer claude? New keys no longer wait for it; if it lacks one, it rejects what that key signs.
+    hint: add --yes to confirm
     ");
     assert_snapshot!(live.run("key consumer remove claude --yes"), @r"
     exit code 0
@@ -989,7 +994,7 @@ fn a_new_key_waits_for_its_consumers_and_says_so() {
     KID                                          ALGORITHM  STATE     SINCE  UNTIL  ACTIVATES             WAITING FOR  CREATED
     [KEY]  ES256      prepared  -      -      [TIME]  claude       [TIME]
     ----- stderr
-    Published now; each waits for claude as well. Give them the key set, then: firman key consumer ack NAME
+    Published. Each key also waits for claude. Update their copies of the key set, then run: firman key consumer ack NAME
     ");
     let keys = live.json("key list");
     let keys = keys["items"].as_array().unwrap();
@@ -1022,7 +1027,7 @@ fn a_new_key_waits_for_its_consumers_and_says_so() {
     [KEY]  ES256      revoked  [TIME]  -      -          -            [TIME]
     [KEY]  ES256      active   [TIME]  -      -          -            [TIME]
     ----- stderr
-    The copies of these key consumers are wrong now: claude. Give them the key set, then: firman key consumer ack NAME
+    The copies of these key consumers are outdated: claude. Update them, then run: firman key consumer ack NAME
     ");
     assert_snapshot!(live.run("key consumer ack claude"), @r"
     exit code 0
@@ -1101,21 +1106,21 @@ fn a_suspension_says_what_may_go_on_at_claude() {
     };
     assert_snapshot!(last_lines(live.run("agent suspend mailer")), @r"
     Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
-    Claude access may outlive this until [TIME] (in 20 min) at most. Archive its rule at Claude to end exchanges at once; what Claude gave before lasts until then.
+    Access to Claude can last until [TIME] (in 20 min) at most. To end exchanges at once, archive its rule at Claude; tokens that Claude issued before stay valid until then.
     Next: firman agent resume mailer
     ");
     let ids = "--organization 00000000-0000-4000-8000-000000000000 --service-account svac_01";
     live.json(&format!("claude link mailer --rule fdrl_01 {ids}"));
     assert_snapshot!(last_lines(live.run("agent suspend mailer")), @r"
     Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
-    Claude access may outlive this until [TIME] (in 20 min) at most. Archive the rule fdrl_01 at Claude to end exchanges at once; what Claude gave before lasts until then.
+    Access to Claude can last until [TIME] (in 20 min) at most. To end exchanges at once, archive the rule fdrl_01 at Claude; tokens that Claude issued before stay valid until then.
     Next: firman agent resume mailer
     ");
     live.json("agent add other --owner ops --secret");
     live.json(&format!("claude link other --rule fdrl_02 {ids}"));
     assert_snapshot!(last_lines(live.run("agent suspend other")), @r"
     Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
-    No token of it is good for anything at Claude any more.
+    Its access to Claude has ended.
     Next: firman agent resume other
     ");
 }
@@ -1504,14 +1509,15 @@ fn a_wrong_admin_token_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the token is not, or no longer, an administrator's. It came from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): is it of this issuer, and was it revoked?
+    error: the token is not, or no longer, an administrator's
+    hint: check the admin token from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): it must be a token of this issuer that was not revoked
     ");
     let outcome = stranger.run(&["agent", "list", "-o", "json"]);
     assert_snapshot!(live.redacted(&outcome.to_string()), @r#"
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"the token is not, or no longer, an administrator's. It came from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): is it of this issuer, and was it revoked?","kind":"unauthorized","request_id":"[ID]","status":401}}
+    {"error":{"detail":"the token is not, or no longer, an administrator's","hint":"check the admin token from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): it must be a token of this issuer that was not revoked","kind":"unauthorized","request_id":"[ID]","status":401}}
     "#);
 }
 
@@ -1642,13 +1648,15 @@ fn a_key_gets_the_kid_that_was_asked_for() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --kid names a public key; add --public-key FILE or --generate-key FILE
+    error: --kid is only for a public key
+    hint: add --public-key FILE or --generate-key FILE
     ");
     assert_snapshot!(live.run("agent add mailer --owner ops --role reader --secret --kid one"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: --kid names a public key; add --public-key FILE or --generate-key FILE
+    error: --kid is only for a public key
+    hint: add --public-key FILE or --generate-key FILE
     ");
     assert_snapshot!(live.run("agent add mailer --owner ops --role reader --generate-key mailer.pem --kid one"), @r"
     exit code 0

@@ -42,7 +42,8 @@ fn who_may_send_mail_is_told_by_one_command() {
     exit code 0
     ----- stdout
     ----- stderr
-    No such agents. All agents: firman agent list
+    No agents match.
+    hint: firman agent list
     ");
 }
 

@@ -615,7 +615,7 @@ fn a_key_file_stays_when_the_answer_was_lost() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the answer broke off: end of file before message length reached. It is not known whether the key was registered; its private half stays in mailer.pem
+    error: the answer broke off: end of file before message length reached. The key may have been registered; its private half stays in mailer.pem
     ");
     assert!(shell.path("mailer.pem").exists());
     server.join().unwrap();
