@@ -1,10 +1,11 @@
-//! The command line: a client of the admin API, and the agent's own side of getting and reading
-//! tokens. Parses, calls, prints; decides nothing that the issuer decides.
+//! The command line: a client of the admin API, and the agent's own side of getting and reading tokens. It parses, calls
+//! and prints; it decides nothing that the issuer decides.
 //!
-//! Data alone goes to stdout; hints, questions and errors go to stderr. With `--output json` the data
-//! are the admin API's own objects and an error is `{"error": {"kind", "detail", …}}`. Exit codes:
-//! 0 done, 1 refused or failed, 2 the command line makes no sense.
+//! Only data goes to stdout; hints, questions and errors go to stderr. With `--output json` the data are the admin API's
+//! own objects and an error is `{"error": {"kind", "detail", "hint", …}}`. Exit codes: 0 done, 1 refused or failed, 2 the
+//! command line is not valid.
 
+mod access;
 mod administrator;
 mod agent;
 mod audit;
@@ -59,6 +60,7 @@ use self::options::Globals;
 use self::print::{Format, Printer};
 use self::session::Session;
 use self::typed::Typed;
+use crate::domain::remedy::Remedy;
 
 /// An identity provider for AI agents
 #[derive(Debug, Parser)]
@@ -266,7 +268,7 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> ExitCode {
             .join(" ");
         let error = CliError::usage(detail);
         printer.error(&match hint {
-            Some(hint) => error.and(&hint),
+            Some(hint) => error.with_remedy(&Remedy::action(hint)),
             None => error,
         });
     } else {

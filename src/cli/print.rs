@@ -65,7 +65,7 @@ impl Printer {
         }
     }
 
-    /// Writes a table as data. `nothing` is said on stderr when it has no rows.
+    /// Writes a table as data; without rows, prints `nothing` on stderr.
     pub(super) fn table(&mut self, table: &Table, nothing: &str) -> Result<(), CliError> {
         if table.rows.is_empty() {
             self.hint(nothing);
@@ -102,21 +102,21 @@ impl Printer {
         Ok(())
     }
 
-    /// Says something helpful on stderr, to people only.
+    /// Prints something helpful on stderr, for people only.
     pub(super) fn hint(&mut self, text: &str) {
         if !self.is_json() {
             self.warn(text);
         }
     }
 
-    /// Says the next command to try.
+    /// Prints the next command to try.
     pub(super) fn next(&mut self, command: &str) {
         self.hint(&format!("Next: {command}"));
     }
 
-    /// Says on stderr what must not be missed, whoever reads.
+    /// Prints on stderr what must not be missed, for people and programs.
     pub(super) fn warn(&mut self, text: &str) {
-        // A stderr that is closed or full is no reason for a command to fail.
+        // A command does not fail because stderr is closed or full.
         let _ = writeln!(self.hints, "{}", harmless_lines(text));
     }
 
@@ -126,7 +126,7 @@ impl Printer {
         let _ = self.hints.flush();
     }
 
-    /// Says why the command failed, on stderr.
+    /// Prints on stderr why the command failed.
     pub(super) fn error(&mut self, error: &CliError) {
         if self.is_json() {
             if let Some(value) = error.json() {

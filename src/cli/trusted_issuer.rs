@@ -68,7 +68,7 @@ pub(super) enum Command {
     #[command(
         after_help = "Examples:\n  firman trusted-issuer edit okta --trust subject,actor\n  firman trusted-issuer edit okta --max-lifetime 15m"
     )]
-    Edit(EditArgs),
+    Edit(Box<EditArgs>),
     /// Stop trusting an issuer; with --force the credentials and delegations that depend on it are revoked
     #[command(
         after_help = "Examples:\n  firman trusted-issuer remove github\n  firman trusted-issuer remove github --force --yes"

@@ -294,6 +294,50 @@ fn json_output_is_the_servers_object_and_nothing_else() {
 }
 
 #[test]
+fn json_has_the_members_that_only_a_newer_server_knows_and_a_table_goes_on_without_them() {
+    let newer = AGENT.replace(r#""version":7"#, r#""version":7,"risk":{"score":0.5}"#);
+    let server = Scripted::start(vec![(200, newer.clone()), (200, newer.clone())]);
+    let shell = server.shell();
+    let json = shell.run("agent show mailer -o json");
+    let json = json.split("stdout\n").nth(1).unwrap();
+    let json = json.split("----- stderr").next().unwrap();
+    let printed: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(
+        printed,
+        serde_json::from_str::<serde_json::Value>(&newer).unwrap()
+    );
+    assert!(shell.run("agent show mailer").contains("name     mailer\n"));
+    server.asked();
+}
+
+#[test]
+fn an_answer_without_the_expected_members_is_named_and_no_value_of_it_is_shown() {
+    let server = Scripted::start(vec![
+        (200, r#"{"name":"mailer"}"#.to_owned()),
+        (
+            200,
+            AGENT.replace(r#""version":7"#, r#""version":"s3cret""#),
+        ),
+    ]);
+    let shell = server.shell();
+    assert_snapshot!(shell.run("agent show mailer"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the server's answer does not have the expected form: missing field `id`
+    hint: use the same version of firman here as on the server
+    ");
+    assert_snapshot!(shell.run("agent show mailer"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the server's answer does not have the expected form
+    hint: use the same version of firman here as on the server
+    ");
+    server.asked();
+}
+
+#[test]
 fn what_would_steer_a_terminal_comes_out_escaped() {
     let agent = AGENT
         .replace(r#""ops""#, r#""\u001b[2Jevil\n""#)
