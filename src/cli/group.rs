@@ -5,10 +5,10 @@ use clap::{Args, Subcommand};
 use super::client::{Page, Query};
 use super::error::CliError;
 use super::noun::{Asked, NameArgs, Noun, RemoveArgs};
-use super::parse::{edited_list, nothing_to_change, parse_name};
+use super::parse::{nothing_to_change, parse_name};
 use super::print::time;
 use super::session::{Sample, Session};
-use super::words::{Words, given, parse_names};
+use super::words::{Words, edited_list, given, parse_names};
 use crate::api::agent::Agent;
 use crate::api::group::{Group, GroupEdit, NewGroup};
 

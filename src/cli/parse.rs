@@ -1,9 +1,8 @@
-//! How words of a command line are read, and how the lists of an object are edited.
+//! How words of a command line are read.
 
 use std::collections::BTreeMap;
 
 use super::error::CliError;
-use super::words::{Words, all_of};
 use crate::domain::name::Name;
 use crate::domain::remedy::Remedy;
 
@@ -25,46 +24,6 @@ pub(super) fn parse_id(text: &str) -> Result<String, String> {
     } else {
         Err("an id consists of letters, digits, `-` and `_`".to_owned())
     }
-}
-
-/// `current` with `add` added and `remove` removed; `None` when neither is given. To remove what is not there is an
-/// error, so that a typo does not pass unnoticed.
-pub(super) fn edited_list(
-    what: &str,
-    current: &[String],
-    add: &[Words],
-    remove: &[Words],
-) -> Result<Option<Vec<String>>, CliError> {
-    if add.is_empty() && remove.is_empty() {
-        return Ok(None);
-    }
-    let mut list = current.to_vec();
-    for name in all_of(remove) {
-        let Some(at) = list.iter().position(|known| *known == name) else {
-            return Err(not_there(what, &name, &list));
-        };
-        list.remove(at);
-    }
-    for name in all_of(add) {
-        if !list.contains(&name) {
-            list.push(name);
-        }
-    }
-    Ok(Some(list))
-}
-
-/// The error of removing `name` from a list that does not have it.
-pub(super) fn not_there(what: &str, name: &str, list: &[impl AsRef<str>]) -> CliError {
-    let known: Vec<&str> = list.iter().map(AsRef::as_ref).collect();
-    let known = if known.is_empty() {
-        "none".to_owned()
-    } else {
-        known.join(", ")
-    };
-    CliError::failed(
-        "invalid",
-        format!("no {what} `{name}` to remove; current: {known}"),
-    )
 }
 
 /// A `K=V` pair.
@@ -102,7 +61,6 @@ pub(super) fn seconds(duration: Option<u64>) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::words::parse_words;
     use super::*;
 
     #[test]
@@ -115,17 +73,6 @@ mod tests {
         }
         assert_eq!(parse_name("team-a.bot"), Ok("team-a.bot".to_owned()));
         assert_eq!(parse_id("cred_01-Ab"), Ok("cred_01-Ab".to_owned()));
-    }
-
-    #[test]
-    fn removing_what_is_not_there_says_what_is() {
-        let list = ["reader".to_owned(), "writer".to_owned()];
-        let words = |text: &str| vec![parse_words(text).unwrap()];
-        let error = edited_list("role", &list, &[], &words("raeder")).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: no role `raeder` to remove; current: reader, writer");
-        let edited = edited_list("role", &list, &words("reader,admin"), &words("writer"));
-        assert_eq!(edited.unwrap().unwrap(), ["reader", "admin"]);
-        assert_eq!(edited_list("role", &list, &[], &[]).unwrap(), None);
     }
 
     #[test]

@@ -6,11 +6,11 @@ use super::client::{Page, Query};
 use super::duration::{DurationOr, parse_duration, parse_duration_or_default};
 use super::error::CliError;
 use super::noun::{Asked, NameArgs, Noun, RemoveArgs, dpop};
-use super::parse::{edited_list, nothing_to_change, parse_name, seconds};
+use super::parse::{nothing_to_change, parse_name, seconds};
 use super::print::time;
 use super::role::scopes;
 use super::session::{Sample, Session};
-use super::words::{Words, given, parse_words};
+use super::words::{Words, edited_list, given, parse_words};
 use crate::api::resource::{NewResource, Resource, ResourceEdit};
 use crate::api::role::Role;
 

@@ -635,7 +635,7 @@ fn the_table_of_the_configuration_is_whole_and_right() {
     let defaults = Config::load(None, &BTreeMap::new(), &Overrides::default())
         .expect("the defaults")
         .show();
-    let help = said_by(&["serve", "--help"]);
+    let help = said_by(&["serve", "--help"]) + &said_by(&["--help"]);
     let mut flags = Vec::new();
     let mut keys = Vec::new();
     for row in &rows {

@@ -9,9 +9,9 @@ use crate::cli::duration::{DurationOr, parse_duration_or_never};
 use crate::cli::error::CliError;
 use crate::cli::issuer::{ASSERTION_AUDIENCES, warn_of_audience};
 use crate::cli::noun::NameArgs;
-use crate::cli::parse::{edited_list, not_there, nothing_to_change, parse_pair, unique};
+use crate::cli::parse::{nothing_to_change, parse_pair, unique};
 use crate::cli::session::Session;
-use crate::cli::words::{Words, all_of, parse_names, parse_words};
+use crate::cli::words::{Words, all_of, edited_list, not_there, parse_names, parse_words};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct EditArgs {

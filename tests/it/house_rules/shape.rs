@@ -16,7 +16,6 @@ const LONGER: &[(&str, usize)] = &[
     ("cli/claude/connection.rs", 430),
     ("cli/claude/plan.rs", 586),
     ("cli/claude/verify.rs", 744),
-    ("cli/platform.rs", 402),
     ("cli/token/asking.rs", 439),
     ("cli/token/pace.rs", 411),
     ("cli/token/pipe.rs", 438),
