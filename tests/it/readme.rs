@@ -84,7 +84,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("docs/how-to/production.md", "docker build -t firman ."),
     (
         "docs/how-to/register-an-agent.md",
-        "openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out mailer.pem",
+        "openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out archiver.pem",
     ),
     (
         "docs/how-to/register-an-agent.md",
