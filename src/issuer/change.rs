@@ -67,17 +67,9 @@ impl Change {
         agent: Option<&AgentId>,
         detail: &impl Serialize,
     ) {
-        let target = target.into();
-        debug_assert!(
-            event
-                .target_kind()
-                .is_none_or(|kind| target.split(':').next() == Some(kind)),
-            "{}: {target}",
-            event.as_str()
-        );
         let actor = self.caller.actor.clone();
         self.drafts.push(AuditDraft {
-            target,
+            target: target.into(),
             agent: agent.cloned(),
             ..self.caller.draft(self.at, event, actor, detail)
         });

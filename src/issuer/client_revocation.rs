@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::domain::audit::{Answer, AuditDraft, AuditEvent, EndDetail, RefusalDetail};
 use crate::store::RevokedToken;
 
-use super::authenticate::{AuthenticatedClient, Spent};
+use super::authenticate::AuthenticatedClient;
 use super::ledger::Verdict;
 use super::own_token::OwnToken;
+use super::single_use::Spent;
 use super::{Caller, Issuer};
 
 /// What a client's request to revoke a token came to. The response tells it none of this (RFC 7009 §2.2).

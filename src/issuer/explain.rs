@@ -14,7 +14,8 @@ use super::authorize::{AuthorizationError, HeldRole, held_roles, scopes_given};
 use super::cache::Policy;
 use super::delegations::DelegationView;
 use super::directory::known_name;
-use super::mint::{MintError, agent_claims, check_length};
+use super::mint::{MintError, check_length};
+use super::token_claims::agent_claims;
 use super::{Issuer, IssuerError};
 
 /// What the agent is supposed to ask for.

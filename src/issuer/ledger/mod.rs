@@ -6,7 +6,7 @@
 //! PostgreSQL it is one insert a table: the same few ways to the server whatever its size, up to 256 rows.
 //! Then each waiting request gets its own verdict. A token that is not recorded is dropped unseen.
 //!
-//! Refusals are written here too, as `refusals.rs` has counted and folded them; no request waits for them.
+//! Refusals are written here too, as `refusals/` has counted and folded them; no request waits for them.
 
 mod batch;
 
@@ -22,11 +22,11 @@ use crate::ports::time::UnixTime;
 use crate::store::{LineageRow, RevokedToken};
 
 use super::Issuer;
-use super::authenticate::{Spent, SpentAssertion};
 use super::authorize::Basis;
 use super::line::Line;
 use super::mint::{IssuedToken, Minted};
 use super::refusals::{Refusal, Refusals};
+use super::single_use::{Spent, SpentAssertion};
 
 /// Issuances that may wait: at 64 a commit, 64 commits' worth; more means the disk is not keeping up.
 const QUEUE: usize = 4096;
