@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use firman::api::agent::AgentEdit;
+use firman::api::credential::NewCredential;
+use firman::api::resource::{NewResource, ResourceEdit};
 use firman::domain::agent::AgentStatus;
 use firman::domain::audit::{AuditEntry, AuditEvent};
 use firman::host::{FirstSettings, Host, HostOptions, KekSource};
-use firman::issuer::agents::AgentChanges;
-use firman::issuer::credentials::{NewCredential, NewCredentialKind};
-use firman::issuer::groups::Removal;
-use firman::issuer::resources::{NewResource, ResourceChanges};
+use firman::issuer::named::Removal;
 use firman::issuer::{Caller, Ports};
 use firman::jose::algorithm::SigningAlgorithm;
 use firman::jose::digest::sha256;
@@ -84,9 +84,9 @@ async fn a_damaged_agent_is_refused_alone() {
         1
     );
     // Its next change makes every replica read it again.
-    let changes = AgentChanges {
+    let changes = AgentEdit {
         description: Some("changed".to_owned()),
-        ..AgentChanges::default()
+        ..AgentEdit::default()
     };
     let _ = issuer
         .issuer()
@@ -114,10 +114,7 @@ async fn te_043_a_stored_hash_that_asks_for_too_much_matches_no_secret_and_spare
         .add_credential(
             &Caller::system(),
             "mailer",
-            NewCredential {
-                kind: NewCredentialKind::ClientSecret,
-                expires_in: None,
-            },
+            NewCredential::client_secret(),
             None,
         )
         .await
@@ -144,9 +141,9 @@ async fn te_046_a_token_that_would_be_too_long_is_the_requests_fault_and_says_so
         .with_public_key(TestKey::Es256)
         .await;
     let scopes = (0..64).map(|n| format!("{n:0>120}")).collect();
-    let changes = ResourceChanges {
+    let changes = ResourceEdit {
         scopes: Some(scopes),
-        ..ResourceChanges::default()
+        ..ResourceEdit::default()
     };
     issuer
         .issuer()
@@ -453,9 +450,9 @@ async fn a_right_given_on_one_replica_works_at_once_on_the_other() {
     let agent = issuer.agent("mailer").with_public_key(TestKey::Es256).await;
     let refused = replica.token_with(&agent.assertion().build()).await;
     assert_eq!(refused.json()["error"], "invalid_target", "{refused}");
-    let changes = AgentChanges {
+    let changes = AgentEdit {
         roles: Some(vec!["reader".to_owned()]),
-        ..AgentChanges::default()
+        ..AgentEdit::default()
     };
     issuer
         .issuer()
@@ -538,9 +535,9 @@ async fn survives_those_who_go_away(issuer: &TestIssuer) {
     for round in 0..150_u64 {
         let patience = Duration::from_micros(round * 97 % 6000);
         let assertion = agent.assertion().build();
-        let changes = AgentChanges {
+        let changes = AgentEdit {
             description: Some(format!("round {round}")),
-            ..AgentChanges::default()
+            ..AgentEdit::default()
         };
         let change = async {
             let edit = issuer.issuer().edit_agent(&CALLER, "mailer", changes, None);
@@ -560,9 +557,9 @@ async fn survives_those_who_go_away(issuer: &TestIssuer) {
         };
         tokio::join!(change, tokens, refusals);
     }
-    let changes = AgentChanges {
+    let changes = AgentEdit {
         description: Some("the end".to_owned()),
-        ..AgentChanges::default()
+        ..AgentEdit::default()
     };
     let edited = issuer
         .issuer()
