@@ -111,7 +111,7 @@ impl Issuer {
             };
             views.push(KeyView::of(record, &consumers));
         }
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(views)
     }
 
@@ -157,7 +157,7 @@ impl Issuer {
             .filter(|peer| peer.algorithm == record.algorithm && peer.kid != record.kid)
             .collect();
         let active = self.successor(&mut change, &peers, &spare).await?;
-        self.finish(change).await?;
+        self.end(change).await?;
         let is_stale =
             |consumer: &&KeyConsumer| consumer.holds(kid) || !consumer.holds(&active.kid);
         let stale = consumers.iter().filter(is_stale);
@@ -228,7 +228,7 @@ impl Issuer {
             overridden: &waiting,
         };
         let active = self.promote(&mut change, &records, record, &reason).await?;
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(KeyView::of(active, &consumers))
     }
 }

@@ -122,7 +122,7 @@ impl Issuer {
                 }
             }
         }
-        self.finish(change).await
+        self.end(change).await
     }
 
     /// Lets a prepared key sign and the one that does retire.
