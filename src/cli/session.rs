@@ -181,15 +181,15 @@ const SAMPLE_ROWS: usize = 20;
 /// Up to how many are counted to say how many more there are.
 const COUNTED: u64 = 200;
 
-/// The text of one object in a cell.
-pub(super) type Text<'l, T> = &'l dyn Fn(&T) -> String;
+/// A title, and the text of one object below it.
+pub(super) type SampleColumn<'l, T> = (&'static str, &'l dyn Fn(&T) -> String);
 
 /// What belongs to an object that is shown: the first of it, and how to see all.
 pub(super) struct Sample<'l, T> {
     pub(super) path: &'l [&'l str],
     pub(super) filter: Query,
     /// Titles, and the text of one object below each.
-    pub(super) columns: &'l [(&'static str, Text<'l, T>)],
+    pub(super) columns: &'l [SampleColumn<'l, T>],
     /// The command that lists all.
     pub(super) all: &'l str,
     /// Printed when there is nothing.
