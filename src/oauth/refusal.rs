@@ -1,0 +1,85 @@
+//! What a refusal of an agent that proved itself leaves in the audit.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::issuer::single_use::Spent;
+use crate::issuer::{Caller, Issuer};
+use crate::store::AgentAggregate;
+
+use super::error::OAuthError;
+
+/// A refusal, with what the audit shows of it.
+pub(super) struct Refusal<'r> {
+    /// What the client gets.
+    pub(super) answer: &'r OAuthError,
+    /// Why, for the operator.
+    pub(super) reason: &'r str,
+    /// Further members of the audit entry's detail: an object, or null.
+    pub(super) facts: Value,
+}
+
+/// Audits a refusal of an agent that proved itself.
+pub(super) fn refuse(
+    issuer: &Arc<Issuer>,
+    client: &AgentAggregate,
+    caller: &Caller,
+    refusal: Refusal<'_>,
+) {
+    let mut detail = json!({ "error": refusal.answer.code().as_str(), "reason": refusal.reason });
+    if let (Some(detail), Value::Object(facts)) = (detail.as_object_mut(), refusal.facts) {
+        detail.extend(facts);
+    }
+    issuer.note_refusal(AuditDraft {
+        at: issuer.ports().clock.now_millis(),
+        event: AuditEvent::TokenRefused,
+        actor: format!("agent:{}", client.agent.name),
+        target: client.agent.subject.as_str().to_owned(),
+        agent: Some(client.agent.id.clone()),
+        token_id: None,
+        request_id: caller.request_id.clone(),
+        address: caller.address.clone(),
+        detail: detail.to_string(),
+    });
+}
+
+/// The answer to a replay of something that is accepted once, audited.
+pub(super) fn replayed(
+    issuer: &Arc<Issuer>,
+    client: &AgentAggregate,
+    caller: &Caller,
+    what: Spent,
+    facts: Value,
+) -> OAuthError {
+    let (answer, reason) = match what {
+        Spent::ClientAssertion => (
+            OAuthError::invalid_assertion("jti was used before; each assertion is accepted once"),
+            "the assertion was used before",
+        ),
+        Spent::SubjectToken => (
+            OAuthError::invalid_request(
+                "subject_token: its jti was used before; each token of its issuer is accepted once",
+            ),
+            "the subject token was used before",
+        ),
+        Spent::ActorToken => (
+            OAuthError::invalid_request(
+                "actor_token: its jti was used before; each token of its issuer is accepted once",
+            ),
+            "the actor token was used before",
+        ),
+        Spent::DpopProof => (
+            OAuthError::invalid_dpop_proof("jti was used before; each proof is accepted once"),
+            "the proof was used before",
+        ),
+    };
+    let refusal = Refusal {
+        answer: &answer,
+        reason,
+        facts,
+    };
+    refuse(issuer, client, caller, refusal);
+    answer
+}
