@@ -17,7 +17,7 @@ use crate::domain::name::Name;
 use crate::domain::settings::SKEW_SECONDS;
 use crate::domain::trusted_issuer::{KeySource, SPIFFE_SCHEME, TrustedIssuer};
 use crate::jose::json::parse_object;
-use crate::jose::jwk_set::{PublicJwkSet, SkippedKey};
+use crate::jose::{PublicJwkSet, SkippedKey};
 use crate::ports::fetch::{FetchError, Fetcher};
 use crate::ports::time::{Clock, UnixTime};
 use crate::store::{FetchedKeys, Store, StoreError};

@@ -22,12 +22,12 @@ mod spki;
 mod ssh;
 mod weakness;
 
-pub use algorithm::SigningAlgorithm;
+pub use algorithm::{KeyType, SigningAlgorithm};
 pub use compact::{JwsError, JwsHeader, UnverifiedJws, VerifiedJws};
 pub use dpop::{DpopProof, ProofError};
 pub use foreign::{ForeignAlgorithm, ForeignKeySet};
-pub use jwk::{KeyType, PublicJwk};
-pub use jwk_error::JwkError;
-pub use jwk_set::{PublicJwkSet, SkippedKey};
+pub use jwk::PublicJwk;
+pub use jwk_error::{JwkError, SkippedKey};
+pub use jwk_set::PublicJwkSet;
 pub use jwt::{Audience, ClaimError, Claims};
 pub use key::{KeyError, SigningKey};
