@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::domain::administrator::{Administrator, AdministratorRole, BOOTSTRAP};
-use crate::domain::agent::SubjectTemplate;
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
 use crate::domain::id::{AdministratorId, IssuerId};
@@ -24,6 +23,7 @@ use crate::domain::name::Name;
 use crate::domain::settings::{
     DEFAULT_LIFETIME_SECONDS, DEFAULT_MAX_LIFETIME_SECONDS, DEFAULT_SLUG, IssuerSettings,
 };
+use crate::domain::subject::SubjectTemplate;
 use crate::issuer::cache::{Policy, Registry};
 use crate::issuer::change::Touches;
 use crate::issuer::keyring::SIGNED_WITH;

@@ -67,7 +67,7 @@ impl fmt::Display for SigningAlgorithm {
     }
 }
 
-/// What kind of key verifies a signature.
+/// The kind of a key, which decides the algorithms that it can be used with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyType {
     /// `kty` EC, `crv` P-256.

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from left to right. Each may import those in a later row; rooms of one row never import
 /// each other.
-const ROWS: [&[&str]; 10] = [
+const ROWS: [&[&str]; 11] = [
     &["cli", "testing"],
     &["server"],
     &["oauth", "admin"],
     &["host"],
     &["issuer"],
     &["store", "relying_party"],
+    &["api"],
     &["domain"],
     &["jose"],
     // Beside the map: only `server` and `cli` use it, and it uses only `ports`, to read secrets from files.

@@ -19,6 +19,7 @@ mod authorization_endpoint;
 mod client_assertion;
 mod client_secret;
 mod key_registration;
+mod limits;
 mod refusal_reasons;
 mod replay;
 mod replicas;
