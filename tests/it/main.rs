@@ -21,6 +21,7 @@ mod relying_party;
 mod revocation;
 mod rotation;
 mod storage;
+mod test_cases;
 mod token_exchange;
 mod trusted_issuers;
 mod well_known;
