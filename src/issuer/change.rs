@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
 use crate::domain::id::AgentId;
@@ -65,18 +65,13 @@ impl Change {
         event: AuditEvent,
         target: impl Into<String>,
         agent: Option<&AgentId>,
-        detail: &Value,
+        detail: &impl Serialize,
     ) {
+        let actor = self.caller.actor.clone();
         self.drafts.push(AuditDraft {
-            at: self.at,
-            event,
-            actor: self.caller.actor.clone(),
             target: target.into(),
             agent: agent.cloned(),
-            token_id: None,
-            request_id: self.caller.request_id.clone(),
-            address: self.caller.address.clone(),
-            detail: detail.to_string(),
+            ..self.caller.draft(self.at, event, actor, detail)
         });
     }
 }
@@ -146,9 +141,9 @@ impl Issuer {
             drafts,
             ..
         } = change;
-        let entries = chain(self.id.as_str(), (head.seq, head.hash), drafts);
+        let entries = chain(self.id.as_str(), head.chain(), drafts);
         if let Some(last) = entries.last() {
-            tx.set_head(&self.id, (last.seq, &last.hash), None).await?;
+            tx.set_head(&self.id, last.into(), None).await?;
         }
         tx.append_audit(&self.id, &entries).await?;
         tx.commit().await

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::domain::Invalid;
 use crate::domain::agent::Agent;
-use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::domain::audit::{AuditDraft, AuditEvent, TokenDetail};
 use crate::domain::claude_link::{
     ClaudeLink, ClaudeObjects, IssuerObjectId, OrganizationId, RuleId, ServiceAccountId,
     WorkspaceId, access_until_at_most, check_token_lifetime,
@@ -16,7 +16,7 @@ use crate::domain::name::Name;
 use crate::domain::profile::Profile;
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::ports::time::UnixTime;
-use crate::store::{AuditFilter, StoreError, Tx};
+use crate::store::{AuditFilter, AuditSpan, StoreError, Tx};
 
 use super::agents::target;
 use super::change::{Change, Touches};
@@ -263,7 +263,7 @@ impl Issuer {
             ..AuditFilter::default()
         };
         let entries = tx
-            .audit_page(&self.id, &filter, (0, None), TOKENS_LOOKED_AT)
+            .audit_page(&self.id, &filter, AuditSpan::ALL, TOKENS_LOOKED_AT)
             .await?;
         let mut ends: Vec<UnixTime> = entries
             .iter()
@@ -283,12 +283,11 @@ impl Issuer {
 
 /// When the latest Claude token for one of our tokens ends; `None` when it was not for Claude.
 fn end_of(draft: &AuditDraft, audiences: &[String], rule: Option<i64>) -> Option<UnixTime> {
-    let detail: Value = serde_json::from_str(&draft.detail).ok()?;
-    let audience = detail["aud"].as_str()?;
-    if !audiences.iter().any(|known| known == audience) {
+    let detail = TokenDetail::read(draft)?;
+    if !audiences.iter().any(|known| *known == detail.aud) {
         return None;
     }
-    let expires_at = UnixTime(detail["exp"].as_i64()?);
+    let expires_at = UnixTime(detail.exp);
     let issued_at = draft.at.seconds();
     Some(access_until_at_most(
         issued_at,

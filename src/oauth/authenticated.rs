@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Value, json};
 
-use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::domain::audit::{Answer, AuditDraft, AuditEvent, RefusalDetail};
 use crate::domain::id::AgentId;
 use crate::issuer::admission::Admission;
 use crate::issuer::authenticate::{AuthenticatedClient, AuthenticationError, PresentedCredential};
@@ -180,20 +180,16 @@ pub(super) fn refuse(
     caller: &Caller,
     (answer, reason, facts): (&OAuthError, &str, Value),
 ) {
-    let mut detail = json!({ "error": answer.code().as_str(), "reason": reason });
-    if let (Some(detail), Value::Object(facts)) = (detail.as_object_mut(), facts) {
-        detail.extend(facts);
+    let mut detail = RefusalDetail::new(Answer::Error(answer.code().as_str()), reason);
+    if let Value::Object(facts) = facts {
+        detail.facts = facts;
     }
+    let at = issuer.ports().clock.now_millis();
+    let actor = format!("agent:{}", client.agent.name);
     issuer.note_refusal(AuditDraft {
-        at: issuer.ports().clock.now_millis(),
-        event: AuditEvent::TokenRefused,
-        actor: format!("agent:{}", client.agent.name),
         target: client.agent.subject.as_str().to_owned(),
         agent: Some(client.agent.id.clone()),
-        token_id: None,
-        request_id: caller.request_id.clone(),
-        address: caller.address.clone(),
-        detail: detail.to_string(),
+        ..caller.draft(at, AuditEvent::TokenRefused, actor, &detail)
     });
 }
 

@@ -3,6 +3,8 @@
 mod detail;
 mod follow;
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -79,28 +81,22 @@ fn parse_event(text: &str) -> Result<&'static str, String> {
     known.ok_or_else(|| format!("the events are {}", events.join(", ")))
 }
 
-/// The kinds of objects that entries are about.
-const TARGETS: [&str; 11] = [
-    "administrator",
-    "agent",
-    "delegation",
-    "group",
-    "issuer",
-    "key",
-    "key-consumer",
-    "resource",
-    "role",
-    "trusted-issuer",
-    "user",
-];
+/// The kinds of objects that entries are about, in order. Tokens of users of a trusted issuer are about `user:…`.
+fn target_kinds() -> BTreeSet<&'static str> {
+    let named = AuditEvent::ALL
+        .into_iter()
+        .filter_map(AuditEvent::target_kind);
+    named.chain(["user"]).collect()
+}
 
 fn parse_target(text: &str) -> Result<String, String> {
     if text.contains(':') {
         Ok(text.to_owned())
     } else {
+        let kinds: Vec<&str> = target_kinds().into_iter().collect();
         Err(format!(
             "a kind is required, such as role:{text}; the kinds are {}",
-            TARGETS.join(", ")
+            kinds.join(", ")
         ))
     }
 }
