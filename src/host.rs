@@ -378,7 +378,7 @@ impl Host {
             changed = true;
         }
         if changed {
-            Ok(issuer.finish(change).await?)
+            Ok(issuer.end(change).await?)
         } else {
             Ok(change.tx.rollback().await?)
         }

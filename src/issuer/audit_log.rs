@@ -8,7 +8,7 @@ use crate::domain::text;
 use crate::ports::time::UnixMillis;
 use crate::store::{AuditFilter, AuditSpan, StoreError, Tx};
 
-use super::directory::known_name;
+use super::named::known_name;
 use super::{Issuer, IssuerError};
 
 /// Entries read at once when the chain is checked.

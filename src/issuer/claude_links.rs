@@ -18,9 +18,8 @@ use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::ports::time::UnixTime;
 use crate::store::{AuditFilter, AuditSpan, StoreError, Tx};
 
-use super::agents::target;
 use super::change::{Change, Touches};
-use super::directory::known_name;
+use super::named::{known_name, target};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
 
@@ -99,7 +98,7 @@ impl Issuer {
         let is_new = before.is_none();
         let written = match &before {
             Some(before) if before.objects == link.objects => {
-                self.abandon(change).await;
+                self.end(change).await?;
                 let view = ClaudeLinkView {
                     agent: agent.name,
                     link: before.clone(),
@@ -124,7 +123,7 @@ impl Issuer {
         }
         let event = AuditEvent::ClaudeLinked;
         change.audit(event, target(&agent), Some(&agent.id), &detail);
-        self.finish(change).await?;
+        self.end(change).await?;
         let agent = agent.name;
         Ok((ClaudeLinkView { agent, link }, is_new))
     }
@@ -188,7 +187,7 @@ impl Issuer {
             .ok_or_else(|| not_linked(&agent))?;
         check_version("Claude link", link.version, expected)?;
         self.drop_claude_link(&mut change, &agent).await?;
-        self.finish(change).await
+        self.end(change).await
     }
 
     /// Takes the link of an agent away, with its audit entry; does nothing when there is none.

@@ -228,7 +228,7 @@ impl Issuer {
             expires_at: issued.expires_at,
         };
         if is_over || !change.tx.revoke_token(&self.id, &token).await? {
-            self.abandon(change).await;
+            self.end(change).await?;
             return Ok(false);
         }
         change.audit(
@@ -240,7 +240,7 @@ impl Issuer {
             },
         );
         change.about_token(&issued.token_id);
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(true)
     }
 
@@ -263,7 +263,7 @@ impl Issuer {
                 Err(IssuerError::not_found("subject", &subject))
             };
             if let Err(error) = checked {
-                self.abandon(change).await;
+                self.end(change).await?;
                 return Err(error);
             }
         }
@@ -274,7 +274,7 @@ impl Issuer {
             agent.as_ref().map(|agent| &agent.id),
             &json!({ "not_before": mark.not_before.0 }),
         );
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(Ended::Subject(mark))
     }
 

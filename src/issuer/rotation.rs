@@ -217,7 +217,7 @@ impl Issuer {
             };
             views.push(KeyView::of(record, &consumers));
         }
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(views)
     }
 
@@ -262,7 +262,7 @@ impl Issuer {
             .filter(|peer| peer.algorithm == record.algorithm && peer.kid != record.kid)
             .collect();
         let active = self.successor(&mut change, &peers, &spare).await?;
-        self.finish(change).await?;
+        self.end(change).await?;
         let is_stale =
             |consumer: &&KeyConsumer| consumer.holds(kid) || !consumer.holds(&active.kid);
         let stale = consumers.iter().filter(is_stale);
@@ -335,7 +335,7 @@ impl Issuer {
             overridden: &waiting,
         };
         let active = self.promote(&mut change, &records, record, &reason).await?;
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(KeyView::of(active, &consumers))
     }
 
@@ -388,7 +388,7 @@ impl Issuer {
                 }
             }
         }
-        self.finish(change).await
+        self.end(change).await
     }
 
     /// Lets a prepared key sign and the one that does retire.
