@@ -35,6 +35,7 @@ use crate::issuer::trusted_keys::TrustedKeys;
 use crate::issuer::{Caller, Issuer, IssuerError, Ports};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::digest::{base64url, sha256};
+use crate::ports::address::is_loopback_url;
 use crate::ports::random::random_bytes;
 use crate::store::{Store, StoreError, Tx};
 
@@ -488,7 +489,7 @@ async fn move_loopback_issuer(
     options: &HostOptions,
     ports: &Ports,
 ) -> Result<IssuerSettings, HostError> {
-    if !is_loopback(&stored.url) || !is_loopback(&options.issuer_url) {
+    if !is_loopback_url(&stored.url) || !is_loopback_url(&options.issuer_url) {
         return Err(HostError::OtherIssuer {
             stored: stored.url,
             configured: options.issuer_url.clone(),
@@ -545,15 +546,6 @@ async fn append_system_entry(
         }
         None => Ok(()),
     }
-}
-
-fn is_loopback(issuer_url: &str) -> bool {
-    url::Url::parse(issuer_url).is_ok_and(|url| match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    })
 }
 
 /// Makes the bootstrap token and writes it, for its owner only, before its digest is stored: a crash

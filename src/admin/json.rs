@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::domain::text::is_unshowable;
 use crate::jose::json::{JsonError, parse_object};
 
 use super::problem::{Kind, Problem};
@@ -137,8 +138,11 @@ fn in_words(serde_words: &str) -> String {
 }
 
 /// A text that a caller may have had a part in, cut and without what a terminal would act on.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
+pub(super) fn shown(text: &str) -> String {
+    text.chars()
+        .filter(|&c| !is_unshowable(c))
+        .take(300)
+        .collect()
 }
 
 /// For members of an edit: there and `null` is not the same as left out.

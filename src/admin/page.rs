@@ -14,6 +14,7 @@ use crate::issuer::Issuer;
 use crate::issuer::page::Page;
 use crate::jose::digest::{base64url, decode_base64url};
 
+use super::json::shown;
 use super::problem::{Kind, Problem};
 
 /// Items of a page when nobody says otherwise.
@@ -34,12 +35,7 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Issuer>> for Params<T> {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => {
                 let words = rejection.body_text();
-                let said: String = words
-                    .trim_start_matches("Failed to deserialize query string: ")
-                    .chars()
-                    .filter(|c| !c.is_control())
-                    .take(300)
-                    .collect();
+                let said = shown(words.trim_start_matches("Failed to deserialize query string: "));
                 Err(Problem::new(
                     Kind::Invalid,
                     format!("the query is not well-formed: {said}"),

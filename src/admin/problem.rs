@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::domain::Invalid;
 use crate::issuer::IssuerError;
+use crate::ports::cause::with_causes;
 use crate::ports::request::RequestId;
 
 /// The kinds of problem.
@@ -215,26 +216,12 @@ impl From<IssuerError> for Problem {
             IssuerError::Unavailable(cause) => {
                 let detail = "the service cannot do this at present and nothing was changed; try again in a second";
                 Self {
-                    private_cause: Some(causes(&*cause)),
+                    private_cause: Some(with_causes(&*cause)),
                     ..Self::new(Kind::Unavailable, detail)
                 }
             }
         }
     }
-}
-
-/// An error and what is behind it, for the log.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 impl IntoResponse for Problem {

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use reqwest::{Certificate, Client, RequestBuilder, redirect};
-use url::{Host, Url};
+use url::Url;
 
 use super::error::CliError;
+use crate::ports::address::is_loopback;
+use crate::ports::cause;
 
 /// A server that accepts no connection for that long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -117,16 +119,6 @@ pub(super) fn check_transport(url: &Url, insecure_http: bool) -> Result<(), CliE
     ))
 }
 
-/// True for a host that is this machine by its name or address.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 /// Sends a request and reads the answer. `unreachable` is the sentence for a server that is not
 /// there.
 pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<Answer, CliError> {
@@ -176,12 +168,9 @@ pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<A
     })
 }
 
-/// The error at the bottom, which names the cause; those above name the layers it passed.
+/// The innermost cause, an error of the operating system in its own words.
 pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
+    let error = cause::innermost(error);
     match error.downcast_ref::<std::io::Error>() {
         Some(error) => super::error::reason(error),
         None => error.to_string(),
@@ -222,6 +211,8 @@ mod tests {
             ("http://[::1]:8081", true),
             ("http://localhost:8081", true),
             ("http://10.0.0.5:8081", false),
+            ("http://a.localhost:8081", false),
+            ("http://[::ffff:127.0.0.1]:8081", false),
             ("http://localhost.example.com", false),
             ("http://id.example.com", false),
         ] {

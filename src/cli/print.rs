@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::error::CliError;
+pub(super) use crate::domain::text::harmless;
+use crate::domain::text::is_unshowable;
 pub(super) use crate::ports::secret_file::shell_word;
 use crate::ports::time::UnixTime;
 
@@ -220,20 +222,6 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// `text` with every character that could steer a terminal, break a line or reorder text as a
-/// visible escape (CWE-150).
-pub(super) fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if steers(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
 /// [`harmless`], but line ends stay: for texts of ours around names from outside.
 fn harmless_lines(text: &str) -> String {
     text.split('\n')
@@ -247,7 +235,7 @@ fn harmless_lines(text: &str) -> String {
 fn harmless_json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if steers(c) && c != '\n' {
+        if is_unshowable(c) && c != '\n' {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
                 let _ = write!(out, "\\u{unit:04x}");
@@ -257,15 +245,6 @@ fn harmless_json(text: &str) -> String {
         }
     }
     out
-}
-
-/// Control characters (C0, DEL, C1), line and paragraph separators, and the invisible and
-/// bidirectional ones.
-fn steers(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The text member `name` of an object of the API; empty when absent or null.
@@ -376,27 +355,15 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_a_terminal_comes_out_as_an_escape() {
-        for (text, shown) in [
-            ("a\x1b[2Jb", r"a\u{1b}[2Jb"),
-            ("a\nb\tc\rd", r"a\u{a}b\u{9}c\u{d}d"),
-            ("a\u{9b}31m", r"a\u{9b}31m"),
-            ("a\u{7f}", r"a\u{7f}"),
-            ("\u{202e}txt", r"\u{202e}txt"),
-            ("a\u{200b}b", r"a\u{200b}b"),
-            ("Zoë 東京", "Zoë 東京"),
-        ] {
-            assert_eq!(harmless(text), shown);
-        }
-    }
-
-    #[test]
     fn what_steers_a_terminal_is_escaped_in_json_and_reads_back_the_same() {
         let value = json!({"owner": "a\x1b]0;x\x07\u{9b}\u{7f}\u{202e}\u{e0041}é"});
         let (mut printer, data, _) = printer(Format::Json);
         printer.json(&value).unwrap();
         let text = data.text();
-        assert!(text.chars().all(|c| c == '\n' || !steers(c)), "{text:?}");
+        assert!(
+            text.chars().all(|c| c == '\n' || !is_unshowable(c)),
+            "{text:?}"
+        );
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 

@@ -20,6 +20,7 @@ use crate::config::{Config, LogLevel, Origin, Overrides, reachable};
 use crate::host::{FirstSettings, Host, HostOptions, KekSource};
 use crate::issuer::Ports;
 use crate::jose::SigningAlgorithm;
+use crate::ports::cause::with_causes;
 use crate::ports::fetch::{HttpFetcher, Loopback};
 use crate::ports::random::SystemRandom;
 use crate::ports::time::SystemClock;
@@ -175,7 +176,7 @@ pub(super) fn config(settings: Overrides, session: &Session<'_>) -> Result<Confi
 
 /// Starts logging, binds, opens the database and serves; each fault is one sentence.
 pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Running, CliError> {
-    let failed = |error: &dyn std::error::Error| CliError::failed("start", sentence(error));
+    let failed = |error: &dyn std::error::Error| CliError::failed("start", with_causes(error));
     telemetry::init(config.log_format(), level).map_err(|error| failed(&error))?;
     create_private_folder(config.data_dir())?;
     let listeners = Listeners {
@@ -385,18 +386,4 @@ impl StopSignals {
             }
         }
     }
-}
-
-/// An error with its innermost cause, in one line.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = cause.source();
-    }
-    text
 }

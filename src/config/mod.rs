@@ -20,6 +20,8 @@ pub use parse::{DatabaseUrl, LogFormat, LogLevel};
 pub use setting::Setting;
 use sources::Given;
 
+use crate::ports::address::is_loopback_url;
+
 /// Connections at once on a listener: leaves a fifth of the usual 1,024 descriptors to the database, the
 /// other listener and outgoing fetches.
 pub const DEFAULT_MAX_CONNECTIONS: u32 = 800;
@@ -412,7 +414,7 @@ impl Config {
         if switch.value == 0 {
             return Ok(false);
         }
-        if parse::is_loopback_url(issuer_url) {
+        if is_loopback_url(issuer_url) {
             return Ok(true);
         }
         Err(ConfigError::LoopbackFetch {

@@ -6,8 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 
+use crate::ports::address::is_loopback;
 use crate::ports::secret_file::tidy;
 
 /// No token of this server lives longer: half a day is a working day with its hand-over.
@@ -331,18 +332,4 @@ pub(super) fn http_url(address: SocketAddr) -> String {
 
 fn has_user(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
-}
-
-/// True for the URL of a server on this machine.
-pub(super) fn is_loopback_url(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| is_loopback(&url))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

@@ -1,13 +1,13 @@
-//! Free text that people write (descriptions, owners, attribute values): bounded and free of
-//! characters that deceive a reader or that one of the two databases cannot hold.
+//! Free text that people write (descriptions, owners, attribute values): bounded, and free of characters
+//! that deceive a reader or that PostgreSQL cannot store. What may be shown on a terminal is decided here.
 
 use super::Invalid;
 
 /// Checks a line of text of at most `max_chars` characters.
 ///
 /// # Errors
-/// When it is too long, or holds a control character (NUL included, which PostgreSQL cannot store)
-/// or a bidirectional or zero-width formatting character (which make one name look like another).
+/// When it is too long, or a character [`is_unshowable`]: control characters (PostgreSQL cannot store NUL)
+/// and those that make one name look like another.
 pub fn line(field: &'static str, text: &str, max_chars: usize) -> Result<String, Invalid> {
     if text.chars().count() > max_chars {
         return Err(Invalid::new(
@@ -15,7 +15,7 @@ pub fn line(field: &'static str, text: &str, max_chars: usize) -> Result<String,
             format!("is longer than {max_chars} characters"),
         ));
     }
-    match text.chars().find(|&c| c.is_control() || deceives(c)) {
+    match text.chars().find(|&c| is_unshowable(c)) {
         Some(c) => Err(Invalid::new(
             field,
             format!(
@@ -40,9 +40,28 @@ pub fn filled_line(field: &'static str, text: &str, max_chars: usize) -> Result<
     }
 }
 
-/// True for zero-width, bidirectional and line-separating characters (Unicode UAX #9 and UTS #39).
+/// True for a character that must not reach a terminal or a reader as it is (CWE-150): control characters
+/// (C0, DEL, C1), and the zero-width, bidirectional and line-separating ones (Unicode UAX #9 and UTS #39).
 #[must_use]
-pub fn deceives(c: char) -> bool {
+pub fn is_unshowable(c: char) -> bool {
+    c.is_control() || is_deceiving(c)
+}
+
+/// `text` with every character that [`is_unshowable`] as a visible escape, `\u{202e}`.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unshowable(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn is_deceiving(c: char) -> bool {
     matches!(c, '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
         // Fillers that show as nothing, interlinear annotations, and the tag characters, in which a whole hidden text fits.
         | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
@@ -51,6 +70,33 @@ pub fn deceives(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_or_hides_text_comes_out_as_an_escape() {
+        for (text, shown) in [
+            ("a\x1b[2Jb", r"a\u{1b}[2Jb"),
+            ("a\nb\tc\rd", r"a\u{a}b\u{9}c\u{d}d"),
+            ("a\u{9b}31m", r"a\u{9b}31m"),
+            ("a\u{7f}", r"a\u{7f}"),
+            ("a\0b", r"a\u{0}b"),
+            ("\u{202e}txt", r"\u{202e}txt"),
+            ("a\u{200b}b", r"a\u{200b}b"),
+            ("a\u{2028}b", r"a\u{2028}b"),
+            ("a\u{2066}b\u{2069}", r"a\u{2066}b\u{2069}"),
+            (
+                "\u{ad}\u{61c}\u{180e}\u{feff}",
+                r"\u{ad}\u{61c}\u{180e}\u{feff}",
+            ),
+            (
+                "\u{115f}\u{1160}\u{3164}\u{ffa0}",
+                r"\u{115f}\u{1160}\u{3164}\u{ffa0}",
+            ),
+            ("\u{fff9}\u{fffb}\u{e0041}", r"\u{fff9}\u{fffb}\u{e0041}"),
+            ("Zoë 東京 👍", "Zoë 東京 👍"),
+        ] {
+            assert_eq!(harmless(text), shown);
+        }
+    }
 
     #[test]
     fn deceiving_characters_are_refused_and_named() {

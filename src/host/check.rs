@@ -5,9 +5,10 @@ use std::path::Path;
 
 use secrecy::ExposeSecret;
 
-use super::{HostError, HostOptions, KekSource, is_loopback, open_pepper};
+use super::{HostError, HostOptions, KekSource, open_pepper};
 use crate::domain::settings::{DEFAULT_SLUG, IssuerSettings};
 use crate::issuer::sealing::{Sealing, SealingError};
+use crate::ports::address::is_loopback_url;
 use crate::ports::secret_file::{self, Readers, SecretFileError};
 use crate::store::{Store, StoreError};
 
@@ -75,7 +76,7 @@ async fn stored_issuer(store: &Store) -> Result<Option<IssuerSettings>, StoreErr
 }
 
 fn same_issuer(stored: &IssuerSettings, options: &HostOptions) -> Result<String, String> {
-    let moves = is_loopback(&stored.url) && is_loopback(&options.issuer_url);
+    let moves = is_loopback_url(&stored.url) && is_loopback_url(&options.issuer_url);
     if stored.url == options.issuer_url || moves {
         return Ok(options.issuer_url.clone());
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::domain::audit::{AuditDraft, AuditEvent};
 use crate::domain::id::IssuerId;
-use crate::domain::text::deceives;
+use crate::domain::text::is_unshowable;
 use crate::ports::time::UnixMillis;
 
 use super::secrets::is_well_formed;
@@ -384,7 +384,7 @@ fn blank(event: AuditEvent, actor: &str, at: UnixMillis) -> AuditDraft {
 
 /// Refusals repeat what callers sent: no character of it may trouble the database or a terminal.
 fn printable(draft: AuditDraft) -> AuditDraft {
-    let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect();
+    let clean = |text: String| text.chars().filter(|&c| !is_unshowable(c)).collect();
     AuditDraft {
         actor: clean(draft.actor),
         target: clean(draft.target),
@@ -423,7 +423,7 @@ fn escaped(unverified: &str, most: usize) -> String {
         if shown.len() >= most {
             break;
         }
-        if c.is_control() || deceives(c) {
+        if is_unshowable(c) {
             // Escaped, not left out: the rest could be another client's name.
             shown.extend(c.escape_unicode());
         } else {

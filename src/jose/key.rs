@@ -23,8 +23,6 @@ use super::json::JsonError;
 use super::jwk::{KeyMeta, KeyType, PublicJwk};
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
 use super::pem::{self, PemError};
-use super::ssh;
-use crate::ports::secret_file;
 
 /// Why a private key cannot be made, read or used. The texts hold nothing of the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -204,27 +202,6 @@ impl SigningKey {
             }
         }
         Err(KeyError::Kind)
-    }
-
-    /// Reads a private key from a file's content: PEM, a JWK or a JWK Set of one.
-    ///
-    /// # Errors
-    /// As [`SigningKey::from_pkcs8_pem`] and [`SigningKey::from_jwk`]. The texts name the file as `FILE`.
-    pub fn from_file_content(
-        algorithm: Option<SigningAlgorithm>,
-        content: &[u8],
-    ) -> Result<Self, KeyError> {
-        if content.len() > MAX_KEY_BYTES {
-            return Err(KeyError::TooLarge);
-        }
-        let text = secret_file::tidy(content).ok_or(KeyError::NotText)?;
-        if text.starts_with('{') {
-            Self::from_jwk(algorithm, text.as_bytes())
-        } else if ssh::is_public(&text) {
-            Err(KeyError::NoPrivateKey)
-        } else {
-            Self::from_pkcs8_pem(algorithm, &text)
-        }
     }
 
     fn from_der(

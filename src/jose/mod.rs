@@ -14,6 +14,7 @@ pub mod jwk_error;
 pub mod jwk_set;
 pub mod jwt;
 pub mod key;
+mod key_file;
 pub mod pem;
 mod private_jwk;
 mod roca;

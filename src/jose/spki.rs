@@ -1,54 +1,15 @@
-//! Public keys as files have them. PEM as `openssl pkey -pubout` prints it (RFC 7468 §13), around a DER
+//! Public keys in PEM, as `openssl pkey -pubout` prints it (RFC 7468 §13), around a DER
 //! SubjectPublicKeyInfo: read by comparing what comes before the numbers whole, so that no ASN.1 has to
 //! be understood; RSA numbers, of the older `RSA PUBLIC KEY` too, are taken out by aws-lc-rs. Certificates
 //! are refused: who registers one may believe that its dates and its issuer count.
 
 use aws_lc_rs::rsa::PublicKey as RsaPublicKey;
 
-use super::json::JsonError;
 use super::jwk::{KeyMeta, KeyType, PublicJwk};
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
-use super::{pem, ssh};
-use crate::ports::secret_file;
-
-/// The command for a DER text, told by the element that its outer SEQUENCE (X.690 §8.9) begins with: an
-/// INTEGER in a private key, a long SEQUENCE in a certificate, a short one in a SubjectPublicKeyInfo.
-fn der(content: &[u8]) -> Option<&'static str> {
-    let within = match content {
-        [0x30, length, rest @ ..] if *length < 0x80 => rest,
-        [0x30, 0x81, _, rest @ ..] | [0x30, 0x82, _, _, rest @ ..] => rest,
-        _ => return None,
-    };
-    match within {
-        [0x02, ..] => Some("openssl pkey -inform DER -in FILE -pubout"),
-        [0x30, 0x81..=0xff, ..] => Some("openssl x509 -inform DER -in FILE -pubkey -noout"),
-        [0x30, ..] => Some("openssl pkey -pubin -inform DER -in FILE"),
-        _ => None,
-    }
-}
+use super::pem;
 
 impl PublicJwk {
-    /// Reads a public key from a file's content: PEM, a JWK, a JWK Set of one, or the line of an SSH key.
-    ///
-    /// # Errors
-    /// As [`PublicJwk::from_pem`] and [`PublicJwk::parse`], or when an SSH key is of another kind.
-    /// The texts name the file as `FILE`.
-    pub fn from_file_content(content: &[u8]) -> Result<Self, JwkError> {
-        if content.len() > MAX_KEY_BYTES {
-            return Err(JwkError::TooLarge);
-        }
-        let Some(text) = secret_file::tidy(content) else {
-            return Err(der(content).map_or(JwkError::Json(JsonError::NotUtf8), JwkError::Der));
-        };
-        if text.starts_with('{') {
-            Self::parse(text.as_bytes())
-        } else if ssh::is_public(&text) {
-            Self::from_ssh(&text)
-        } else {
-            Self::from_pem(&text)
-        }
-    }
-
     /// Parses a PEM text with one `PUBLIC KEY` (RFC 7468 §13), as `openssl pkey -pubout` prints it, or one
     /// `RSA PUBLIC KEY` (RFC 8017 appendix A.1.1). The key has no `kid` and no `alg`.
     ///
@@ -150,38 +111,6 @@ mod tests {
             (&" ".repeat(MAX_KEY_BYTES + 1), JwkError::TooLarge),
         ] {
             assert_eq!(PublicJwk::from_pem(text), Err(expected));
-        }
-    }
-
-    #[test]
-    fn a_file_is_read_as_what_it_looks_like() {
-        let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
-        let jwk = key.public_jwk().to_value().to_string();
-        for content in [
-            format!("\n {jwk} \n"),
-            format!("\u{feff}{jwk}\r\n"),
-            format!("'{jwk}'"),
-            format!("{{\"keys\":[{jwk}]}}"),
-        ] {
-            assert_eq!(
-                PublicJwk::from_file_content(content.as_bytes()).as_ref(),
-                Ok(key.public_jwk()),
-                "{content}"
-            );
-        }
-        for (content, expected) in [
-            (&b"\xff"[..], JwkError::Json(JsonError::NotUtf8)),
-            (b"ssh-ed25519 AAAA", JwkError::SshMalformed),
-            (b"ssh-dss AAAA", JwkError::SshKind),
-            (b"ssh-ed25519 AAAA\nssh-ed25519 AAAA", JwkError::SshSeveral),
-            (b"---- BEGIN SSH2 PUBLIC KEY ----", JwkError::Ssh2),
-            (b"hello", JwkError::Pem(PemError::NoBlock)),
-            (b"{\"keys\":[]}", JwkError::SetOf(0)),
-            (b"{\"keys\":[{},{}]}", JwkError::SetOf(2)),
-            (b"{}", JwkError::Missing("kty")),
-            (&[b' '; MAX_KEY_BYTES + 1], JwkError::TooLarge),
-        ] {
-            assert_eq!(PublicJwk::from_file_content(content), Err(expected));
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,9 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, redirect};
 use url::{Host, Url};
+
+use super::address::{is_localhost_name, is_loopback, is_public, nat64_target};
+use super::cause::innermost;
 
 /// Longest body that is read: key sets of the large issuers have 2 to 12 KiB.
 pub const BODY_MAX_BYTES: usize = 64 * 1024;
@@ -110,12 +113,9 @@ impl HttpFetcher {
             return refused("it has a fragment");
         }
         let is_local = match url.host() {
-            Some(Host::Domain(name)) => {
-                let name = name.trim_end_matches('.');
-                name == "localhost" || name.ends_with(".localhost")
-            }
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
+            // Names below it too: they are resolved here, and every address is checked.
+            Some(Host::Domain(name)) => is_localhost_name(name),
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) => is_loopback(&url),
             None => return refused("it names no host"),
         };
         if is_local && self.loopback == Loopback::Insecure {
@@ -129,8 +129,8 @@ impl HttpFetcher {
         }
         let is_public = match url.host() {
             Some(Host::Domain(_)) => !is_local,
-            Some(Host::Ipv4(address)) => is_public(IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => is_public(IpAddr::V6(address)),
+            Some(Host::Ipv4(address)) => leads_outside(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => leads_outside(IpAddr::V6(address)),
             None => false,
         };
         if is_public {
@@ -198,17 +198,12 @@ impl Fetcher for HttpFetcher {
     }
 }
 
-/// The error at the bottom names the cause; those above name the layers it passed.
 fn failed(error: &(dyn Error + 'static)) -> FetchError {
-    let mut innermost = error;
-    loop {
-        if let Some(refused) = innermost.downcast_ref::<NotPublic>() {
-            return FetchError::Refused(refused.to_string());
-        }
-        match innermost.source() {
-            Some(source) => innermost = source,
-            None => return FetchError::Failed(innermost.to_string()),
-        }
+    let cause = innermost(error);
+    if cause.is::<NotPublic>() {
+        FetchError::Refused(cause.to_string())
+    } else {
+        FetchError::Failed(cause.to_string())
     }
 }
 
@@ -248,10 +243,10 @@ impl Resolve for CheckedNames {
         let (lookup, loopback) = (self.names.addresses(name.clone()), self.loopback);
         Box::pin(async move {
             let addresses = lookup.await?;
-            // One that leads elsewhere too is refused whole: which one is taken would be chance.
-            let is_local = name == "localhost" || name.ends_with(".localhost");
+            // A name with one address inside is refused whole: which address is dialled would be chance.
+            let is_local = is_localhost_name(&name);
             let are_good = addresses.iter().all(|address| {
-                is_public(*address)
+                leads_outside(*address)
                     || (is_local && loopback == Loopback::Insecure && address.is_loopback())
             });
             if !are_good {
@@ -263,54 +258,37 @@ impl Resolve for CheckedNames {
     }
 }
 
-/// Whether an address is one of the public internet: not this machine, not a private or local network,
-/// not a shared, reserved, documentation or multicast one (IANA's special-purpose registries, RFC 6890).
-#[must_use]
-pub fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    !matches!(
-        (a, b, c),
-        (0 | 10 | 127 | 224..=255, _, _)
-            | (100, 64..=127, _)
-            | (169, 254, _)
-            | (172, 16..=31, _)
-            | (192, 0, 0 | 2)
-            | (192, 88, 99)
-            | (192, 168, _)
-            | (198, 18 | 19, _)
-            | (198, 51, 100)
-            | (203, 0, 113)
-    )
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    match address.segments() {
-        // RFC 6052: NAT64 leads to the IPv4 address inside.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            let [a, b] = high.to_be_bytes();
-            let [c, d] = low.to_be_bytes();
-            is_public_v4(Ipv4Addr::new(a, b, c, d))
-        }
-        // Protocol assignments with Teredo, documentation, 6to4 (which leads to an IPv4 address).
-        [0x2001, 0..=0x01ff, ..]
-        | [0x2001, 0x0db8, ..]
-        | [0x2002, ..]
-        | [0x3fff, 0..=0x0fff, ..] => false,
-        // Only 2000::/3 is given out; mapped IPv4, local and multicast addresses are elsewhere.
-        [first, ..] => first & 0xe000 == 0x2000,
-    }
+/// Whether a connection to an address ends at a public one. A NAT64 address ends at the IPv4 address in it;
+/// where DNS64 is used, a trusted issuer without IPv6 has no other.
+fn leads_outside(address: IpAddr) -> bool {
+    is_public(nat64_target(address).map_or(address, IpAddr::V4))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nat64_address_is_judged_by_the_address_in_it() {
+        for (address, expected) in [
+            ("64:ff9b::808:808", true),
+            ("64:ff9b::a00:1", false),
+            ("64:ff9b::127.0.0.1", false),
+            ("64:ff9b::169.254.169.254", false),
+            ("64:ff9b:1::808:808", false),
+            ("::ffff:8.8.8.8", false),
+            ("2002:808:808::1", false),
+            ("2001::1", false),
+            ("8.8.8.8", true),
+            ("2606:4700::1111", true),
+        ] {
+            assert_eq!(
+                leads_outside(address.parse().unwrap()),
+                expected,
+                "{address}"
+            );
+        }
+    }
 
     #[derive(Clone)]
     struct Names(Vec<IpAddr>);
@@ -327,58 +305,6 @@ mod tests {
         HttpFetcher {
             loopback,
             names: Arc::new(Names(addresses)),
-        }
-    }
-
-    #[test]
-    fn addresses_that_are_not_of_the_public_internet_are_told_apart() {
-        for address in [
-            "0.0.0.0",
-            "10.0.0.1",
-            "100.64.0.1",
-            "127.0.0.1",
-            "127.255.255.254",
-            "169.254.169.254",
-            "172.16.0.1",
-            "172.31.255.255",
-            "192.0.0.192",
-            "192.0.2.1",
-            "192.168.1.1",
-            "198.18.0.1",
-            "198.51.100.7",
-            "203.0.113.7",
-            "224.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "::ffff:127.0.0.1",
-            "::ffff:8.8.8.8",
-            "::7f00:1",
-            "64:ff9b::a00:1",
-            "64:ff9b:1::808:808",
-            "fc00::1",
-            "fd00:ec2::254",
-            "fe80::1",
-            "fec0::1",
-            "ff02::1",
-            "2001::1",
-            "2001:db8::1",
-            "2002:7f00:1::1",
-            "3fff::1",
-        ] {
-            assert!(!is_public(address.parse().unwrap()), "{address}");
-        }
-        for address in [
-            "8.8.8.8",
-            "100.63.255.255",
-            "100.128.0.1",
-            "172.32.0.1",
-            "192.1.0.1",
-            "2606:4700::1111",
-            "2a00:1450:4001::1",
-            "64:ff9b::808:808",
-        ] {
-            assert!(is_public(address.parse().unwrap()), "{address}");
         }
     }
 

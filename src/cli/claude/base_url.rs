@@ -9,6 +9,7 @@ use url::Url;
 use crate::cli::error::CliError;
 use crate::cli::http;
 use crate::cli::print::shell_word;
+use crate::ports::address::is_loopback;
 use crate::relying_party::claude::BASE_URL;
 
 /// The variable that Claude's SDKs read.
@@ -104,7 +105,7 @@ impl BaseUrl {
     /// # Errors
     /// When only the environment names that host, or when others could read the token on its way.
     pub(super) fn check_admin_token(&self) -> Result<(), CliError> {
-        let is_here = http::is_loopback(&self.url);
+        let is_here = is_loopback(&self.url);
         let is_claude =
             Url::parse(BASE_URL).is_ok_and(|claude| claude.origin() == self.url.origin());
         if self.origin == Origin::Environment && !is_here && !is_claude {

@@ -22,6 +22,7 @@ use crate::cli::session::Session;
 use crate::cli::token::{self, ClientArgs, GetArgs};
 use crate::cli::{http, keyfile};
 use crate::jose::{ForeignKeySet, SigningAlgorithm, SigningKey, UnverifiedJws};
+use crate::ports::address::is_loopback;
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::checks::{self, Check, Dialled, Fetched, Link, Ours, Status};
 use crate::relying_party::claude::{
@@ -151,7 +152,7 @@ impl Ground {
             .is_some_and(|source| matches!(source, JwksSource::Inline { .. }));
         if is_inline || args.rule.is_inline() {
             Dialled::ByNobody
-        } else if http::is_loopback(self.base_url.url()) {
+        } else if is_loopback(self.base_url.url()) {
             Dialled::ByStandIn
         } else {
             Dialled::ByClaude

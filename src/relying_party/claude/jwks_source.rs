@@ -1,7 +1,5 @@
 //! Where Claude takes an issuer's keys from, and which URLs it is willing to dial.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::{Host, Url};
@@ -9,6 +7,7 @@ use url::{Host, Url};
 use crate::domain::Invalid;
 use crate::jose::pem::blocks;
 use crate::jose::{ForeignKeySet, JwkError};
+use crate::ports::address::{is_localhost_name, is_loopback};
 
 /// The longest text of certificates: room for a dozen.
 const CA_CERT_MAX_BYTES: usize = 32 * 1024;
@@ -177,25 +176,10 @@ pub fn check_dialled_url(
 /// Names that no public resolver answers (RFC 6761, RFC 6762, RFC 8375, ICANN's `.internal`).
 fn is_private_name(name: &str) -> bool {
     let name = name.trim_end_matches('.');
-    [
-        ".localhost",
-        ".local",
-        ".internal",
-        ".test",
-        ".invalid",
-        ".home.arpa",
-    ]
-    .iter()
-    .any(|suffix| name.ends_with(suffix))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
+    let is_reserved = [".local", ".internal", ".test", ".invalid", ".home.arpa"]
+        .iter()
+        .any(|suffix| name.ends_with(suffix));
+    is_reserved || is_localhost_name(name)
 }
 
 #[cfg(test)]
@@ -217,6 +201,8 @@ mod tests {
                 "url must have a DNS hostname, not an IP address",
             ),
             ("https://localhost", "url must have a public DNS hostname"),
+            ("https://localhost.", "url must have a public DNS hostname"),
+            ("https://a.localhost", "url must have a public DNS hostname"),
             (
                 "https://id.corp.internal",
                 "url must have a public DNS hostname",
@@ -255,7 +241,13 @@ mod tests {
             );
             assert_eq!(check_dialled_url("issuer_url", url, true), Ok(()), "{url}");
         }
-        assert!(check_dialled_url("issuer_url", "http://10.0.0.1", true).is_err());
+        for url in [
+            "http://10.0.0.1",
+            "http://a.localhost",
+            "http://[::ffff:127.0.0.1]",
+        ] {
+            assert!(check_dialled_url("issuer_url", url, true).is_err(), "{url}");
+        }
     }
 
     #[test]

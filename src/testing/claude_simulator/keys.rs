@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::jose::ForeignKeySet;
 use crate::jose::jwk_set::MAX_KEY_SET_BYTES;
+use crate::ports::cause::innermost;
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::{
     Denial, Denied, FederationIssuer, IssuerObjectId, JWKS_CACHE_SECONDS, JwksSource,
@@ -143,12 +144,4 @@ async fn get(field: &'static str, url: &str, ca: Option<&str>) -> Result<Vec<u8>
         }
     }
     Ok(body)
-}
-
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }

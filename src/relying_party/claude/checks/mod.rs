@@ -9,7 +9,7 @@ mod standing;
 mod token;
 
 pub use documents::{PublishedKey, discovery, key_set};
-pub use reach::{address, addresses, certificate, is_public, port, spelling};
+pub use reach::{address, addresses, certificate, port, spelling};
 pub use registered::{Ours, Registered};
 pub use standing::{KeyConsumer, KeyState, clock, key_state};
 pub use token::{Expected, Link, acts_in, exchange, judge, request, sample};

@@ -1,0 +1,51 @@
+//! What is behind an error. Libraries wrap the reason that a person needs in the names of their layers.
+
+use std::error::Error;
+
+/// The error at the bottom, which names the cause; those above it name the layers it passed.
+#[must_use]
+pub fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}
+
+/// An error and what is behind it, in one line; a cause that is part of what is already there is left out.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Layer(&'static str, #[source] Option<Box<Layer>>);
+
+    fn layers(texts: &[&'static str]) -> Layer {
+        let (first, rest) = texts.split_first().unwrap();
+        let below = (!rest.is_empty()).then(|| Box::new(layers(rest)));
+        Layer(first, below)
+    }
+
+    #[test]
+    fn the_innermost_cause_is_found_and_the_line_repeats_nothing() {
+        let error = layers(&["sending: no route", "no route", "os error 113"]);
+        assert_eq!(innermost(&error).to_string(), "os error 113");
+        assert_eq!(with_causes(&error), "sending: no route: os error 113");
+        assert_eq!(with_causes(&layers(&["alone"])), "alone");
+    }
+}
