@@ -10,15 +10,15 @@ use super::super::error::CliError;
 use super::super::http;
 use super::super::print::harmless;
 use super::base_url::BaseUrl;
+use crate::domain::remedy::Remedy;
 use crate::relying_party::claude::{API_VERSION, IssuerObjectId, RuleId, ServiceAccountId};
 
 /// A full page.
 const PAGE_MAX: &str = "100";
 /// More pages than any organization's lists have: ends a server that never ends.
 const PAGES_MAX: usize = 1_000;
-const GET_A_TOKEN: &str = "get one with: ant auth login --scope org:admin";
 
-/// What the federation is made of.
+/// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     ServiceAccount,
@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// What a person calls it.
+    /// Its name in messages.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::ServiceAccount => "service account",
@@ -66,7 +66,7 @@ impl ClaudeAdmin {
     /// One for the API at `base_url`.
     ///
     /// # Errors
-    /// When the token may not go there, or is not one for this API.
+    /// When the token may not be sent there, or is not an OAuth token.
     pub(super) fn new(base_url: &BaseUrl, token: SecretString) -> Result<Self, CliError> {
         base_url.check_admin_token()?;
         check_token(&token)?;
@@ -186,7 +186,7 @@ impl ClaudeAdmin {
     ) -> Result<Map<String, Value>, CliError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
-            .map_err(|()| CliError::usage("--base-url cannot be the URL of a server"))?
+            .map_err(|()| CliError::usage("`--base-url` is not the URL of a server"))?
             .pop_if_empty()
             .extend(["v1", "organizations"])
             .extend(path);
@@ -215,31 +215,37 @@ impl ClaudeAdmin {
     }
 }
 
-/// Those that were not archived: an archived thing can be neither used nor changed.
+/// Those that are not archived: an archived object can be neither used nor changed.
 fn live(objects: Vec<Value>) -> Vec<Value> {
     let is_live = |object: &Value| object["archived_at"].is_null();
     objects.into_iter().filter(is_live).collect()
 }
 
-/// Refuses what cannot work before it is sent: Claude's federation takes no API key, for reads either.
+/// What to do about a missing or rejected token.
+fn get_a_token() -> Remedy {
+    Remedy::action("get a token with `ant auth login --scope org:admin`")
+}
+
+/// Refuses a token that cannot work before it is sent: Claude's federation accepts no API key, not even for reads.
 fn check_token(token: &SecretString) -> Result<(), CliError> {
     let text = token.expose_secret();
     let problem = if text.starts_with("sk-ant-admin") {
-        "is an Admin API key, and Claude refuses those for federation, for reads too".to_owned()
+        "is an Admin API key"
     } else if text.starts_with("sk-ant-api") {
-        "is an API key: it may send messages, not administer the organization".to_owned()
+        "is an API key"
     } else if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        "is not one word of printable ASCII".to_owned()
+        "is not one word of printable ASCII"
     } else {
         return Ok(());
     };
     Err(CliError::usage(format!(
-        "ANTHROPIC_ADMIN_TOKEN {problem}. It must be an OAuth token with the scope org:admin; {GET_A_TOKEN}"
-    )))
+        "`ANTHROPIC_ADMIN_TOKEN` {problem}, not an OAuth token with the scope `org:admin`"
+    ))
+    .with_remedy(&get_a_token()))
 }
 
 /// The error in an answer: `{"type":"error","error":{"type","message"},"request_id"}`. Its texts may repeat
-/// what a caller sent, so that none of them may make a line of its own.
+/// what a caller sent and must not start a line of their own.
 fn refusal(what: &str, answer: &http::Answer) -> CliError {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |value: &Value| value.as_str().map(harmless);
@@ -247,25 +253,29 @@ fn refusal(what: &str, answer: &http::Answer) -> CliError {
     let message = text(&body["error"]["message"]).unwrap_or_else(|| "no explanation".to_owned());
     let status = answer.status;
     let mut detail = format!("cannot {what}: Claude answered {status} {kind}: {message}");
-    let hint = match status {
-        401 => format!(". Is the token still good, and an OAuth token with the scope org:admin? {GET_A_TOKEN}"),
-        403 => format!(". The token lacks the scope org:admin, or may not do this; {GET_A_TOKEN}"),
-        404 => ". Is --base-url right?".to_owned(),
-        409 => ". The name is taken: by an object that was made just now (then run the same command again), or by one that was archived (give that one another name in the Console)".to_owned(),
-        _ => String::new(),
+    let remedy = match status {
+        401 | 403 => Some(get_a_token()),
+        404 => Some(Remedy::action("check `--base-url`")),
+        // By an object that was made a moment ago, or by an archived one.
+        409 => Some(Remedy::action(
+            "repeat the command; if it fails again, rename the archived object of that name in the Console",
+        )),
+        _ => None,
     };
-    detail.push_str(&hint);
     if let Some(id) = text(&body["request_id"]) {
         detail.push_str(&format!(" (request {id})"));
     }
-    CliError::answered(&kind, detail, status)
+    let error = CliError::answered(&kind, detail, status);
+    match &remedy {
+        Some(remedy) => error.with_remedy(remedy),
+        None => error,
+    }
 }
 
-/// The sentence for a token that is not there.
+/// The error for a missing token.
 pub(super) fn no_token() -> CliError {
-    CliError::usage(format!(
-        "--apply needs ANTHROPIC_ADMIN_TOKEN or ANTHROPIC_ADMIN_TOKEN_FILE: an OAuth token with the scope org:admin, not an API key; {GET_A_TOKEN}"
-    ))
+    CliError::usage("`--apply` requires `ANTHROPIC_ADMIN_TOKEN` or `ANTHROPIC_ADMIN_TOKEN_FILE`")
+        .with_remedy(&get_a_token())
 }
 
 #[cfg(test)]

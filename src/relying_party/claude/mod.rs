@@ -5,9 +5,11 @@
 
 pub mod checks;
 mod custom_headers;
+mod demands;
 mod denial;
 pub mod diagnose;
 mod exchange;
+mod formats;
 mod jwks_source;
 mod objects;
 mod rule;
@@ -18,17 +20,15 @@ mod warnings;
 pub use super::cel::{CONDITION_MAX_BYTES, check_condition, evaluate_condition};
 pub use custom_headers::CustomHeaders;
 pub use denial::{Denial, Denied};
-pub use exchange::{
-    Accepted, Evaluation, ExchangeRequest, JWT_BEARER, access_token_lifetime, evaluate,
-};
+pub use exchange::{Accepted, Evaluation, ExchangeRequest, JWT_BEARER, evaluate};
 pub use jwks_source::{JwksSource, check_ca_cert, check_dialled_url};
 pub use objects::{
     FederationIssuer, FederationRule, PollStatus, RuleTarget, ServiceAccount, WorkspaceMembership,
     malformed_id,
 };
 pub use rule::{
-    OAUTH_SCOPES, RuleMatch, check_issuer, check_name, check_rule, check_token_lifetime, pair_name,
-    rule_name,
+    OAUTH_SCOPES, RuleMatch, access_token_lifetime, check_issuer, check_name, check_rule,
+    check_token_lifetime, pair_name, rule_name,
 };
 pub use setup::{LinkedIds, Setup, is_team_rule};
 pub use snippets::Snippet;

@@ -121,6 +121,15 @@ pub fn check_token_lifetime(seconds: i64) -> Result<(), Invalid> {
     }
 }
 
+/// The life of an access token, in seconds: at least 60, at most the rule's, at most twice what the
+/// identity token had left.
+#[must_use]
+pub fn access_token_lifetime(rule_lifetime: i64, remaining: i64) -> i64 {
+    rule_lifetime
+        .min(remaining.saturating_mul(2))
+        .max(MIN_TOKEN_LIFETIME_SECONDS)
+}
+
 /// Checks what Claude's Admin API checks of an issuer: the URLs it dials, private authorities, the inline keys, the lifetime cap.
 /// `loopback_http` is for a simulation; see [`check_dialled_url`].
 ///

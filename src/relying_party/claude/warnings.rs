@@ -37,7 +37,7 @@ impl Warning {
 }
 
 /// A warning without a hint.
-pub fn warning(code: &'static str, text: impl Into<String>) -> Warning {
+fn warning(code: &'static str, text: impl Into<String>) -> Warning {
     Warning {
         code,
         text: text.into(),

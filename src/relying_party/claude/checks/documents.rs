@@ -29,7 +29,9 @@ fn answered(check: &'static str, url: &Url, answer: &Fetched) -> Option<Check> {
         return Some(Check::fail(
             check,
             format!("{url} answers {}", answer.status),
-            Remedy::action("answer 200 to every client without a login; check the proxy and its bot filter"),
+            Remedy::action(
+                "answer 200 to every client without a login; check the proxy and its bot filter",
+            ),
         ));
     }
     if answer.is_cut {
@@ -67,7 +69,9 @@ pub fn discovery(issuer: &str, url: &Url, answer: &Fetched) -> Result<(Check, Ur
             NAME,
             format!("its `issuer` is {stated:?}, not {issuer:?}: {difference}"),
             // OpenID Connect Discovery §4.3.
-            Remedy::action("serve this issuer's own discovery document, or restart with the right `--issuer-url`"),
+            Remedy::action(
+                "serve this issuer's own discovery document, or restart with the right `--issuer-url`",
+            ),
         ));
     }
     let jwks_uri = document

@@ -15,8 +15,8 @@ pub use standing::{KeyConsumer, KeyState, clock, key_state};
 pub use token::{Expected, Link, acts_in, exchange, judge, request, sample};
 
 use serde::Serialize;
-use url::Url;
 
+use super::demands::difference;
 use crate::domain::remedy::Remedy;
 use crate::ports::time::UnixTime;
 
@@ -162,35 +162,6 @@ pub struct Fetched {
     pub body: Vec<u8>,
     /// Whether there was more.
     pub is_cut: bool,
-}
-
-/// How two spellings of an issuer that must be equal differ; `None` when they are equal.
-#[must_use]
-pub fn difference(one: &str, other: &str) -> Option<&'static str> {
-    if one == other {
-        return None;
-    }
-    let bare = |text: &str| text.trim_end_matches('/').to_owned();
-    let parts = |text: &str| Url::parse(text).ok();
-    Some(if bare(one) == bare(other) {
-        "they differ by a trailing slash"
-    } else if bare(one).eq_ignore_ascii_case(&bare(other)) {
-        "they differ in upper and lower case"
-    } else {
-        match (parts(one), parts(other)) {
-            (Some(one), Some(other))
-                if one.host() == other.host() && one.path() == other.path() =>
-            {
-                if one.scheme() == other.scheme() {
-                    "they differ in the port"
-                } else {
-                    "they differ in the scheme"
-                }
-            }
-            (Some(one), Some(other)) if one.host() == other.host() => "they differ in the path",
-            (Some(_) | None, Some(_) | None) => "they are different issuers",
-        }
-    })
 }
 
 /// The beginning of an id, enough to tell it from its siblings.

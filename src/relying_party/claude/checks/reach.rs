@@ -55,7 +55,9 @@ pub fn spelling(issuer: &str) -> Check {
         return Check::warn(
             "issuer",
             format!("{issuer} ends with a slash"),
-            Remedy::action("register the URL exactly so, slash included; a URL without one is safer"),
+            Remedy::action(
+                "register the URL exactly so, slash included; a URL without one is safer",
+            ),
         );
     }
     match normal {
@@ -101,8 +103,13 @@ pub fn addresses(host: &str, addresses: &[IpAddr]) -> Check {
     } else if public.is_empty() {
         Check::fail(
             "dns",
-            format!("{host} resolves to {} here, which is not public", list(&private)),
-            Remedy::action("repeat this from outside the network if the name resolves differently there; else register the keys inline"),
+            format!(
+                "{host} resolves to {} here, which is not public",
+                list(&private)
+            ),
+            Remedy::action(
+                "repeat this from outside the network if the name resolves differently there; else register the keys inline",
+            ),
         )
     } else if private.is_empty() {
         Check::ok("dns", format!("{host} resolves to {}", list(&public)))
@@ -114,7 +121,9 @@ pub fn addresses(host: &str, addresses: &[IpAddr]) -> Check {
                 list(addresses),
                 list(&private)
             ),
-            Remedy::action("remove the private addresses from the public DNS; Claude may dial any of them"),
+            Remedy::action(
+                "remove the private addresses from the public DNS; Claude may dial any of them",
+            ),
         )
     }
 }
@@ -127,7 +136,9 @@ pub fn port(host: &str, port: u16, outcome: Result<(), &str>) -> Check {
         Err(reason) => Check::fail(
             "port",
             format!("{host} does not answer on port {port} ({reason})"),
-            Remedy::action("check that the issuer and its proxy are running and that the firewall admits Claude"),
+            Remedy::action(
+                "check that the issuer and its proxy are running and that the firewall admits Claude",
+            ),
         ),
     }
 }
@@ -143,7 +154,9 @@ pub fn certificate(host: &str, outcome: Result<(), &str>) -> Check {
         Err(reason) => Check::fail(
             "tls",
             format!("no trusted connection to {host}: {reason}"),
-            Remedy::action("serve the full chain of a public CA for this name, or register a private CA at Claude and name it here with `--ca-cert FILE`"),
+            Remedy::action(
+                "serve the full chain of a public CA for this name, or register a private CA at Claude and name it here with `--ca-cert FILE`",
+            ),
         ),
     }
 }

@@ -100,7 +100,9 @@ impl Registered {
                     "the issuer {} accepts the same token repeatedly (`check_jti` is off)",
                     self.issuer.id
                 ),
-                Remedy::action("turn on `check_jti` in the Console; every firman token has its own `jti`"),
+                Remedy::action(
+                    "turn on `check_jti` in the Console; every firman token has its own `jti`",
+                ),
             ));
         }
         if !found.is_empty() {
@@ -158,7 +160,9 @@ impl Registered {
                 "the issuer {} is for {theirs}, not for {}: {difference}",
                 self.issuer.id, ours.issuer_url
             ),
-            Remedy::action("correct the issuer URL in the Console, or restart with the right `--issuer-url`"),
+            Remedy::action(
+                "correct the issuer URL in the Console, or restart with the right `--issuer-url`",
+            ),
         ))
     }
 

@@ -215,9 +215,9 @@ pub fn exchange(base: &str, jti: Option<&str>, answer: &Fetched) -> Check {
     // authentication history; without an entry there the rule id is unknown.
     let hint = match (answer.status, jti) {
         (401, Some(jti)) => Remedy::command(format!("claude diagnose --jti {jti}")),
-        (401, None) => {
-            Remedy::action("read the reason in the Console: Workload identity, authentication history")
-        }
+        (401, None) => Remedy::action(
+            "read the reason in the Console: Workload identity, authentication history",
+        ),
         (400, _) => Remedy::command("claude links"),
         _ => Remedy::action("try again later, or check `--base-url`; the token is not the problem"),
     };
@@ -238,7 +238,9 @@ pub fn acts_in(base: &str, organization: &str, workspace: Option<&str>, answer: 
         return Check::fail(
             NAME,
             format!("{base} rejects the access token that it issued: 401{id}"),
-            Remedy::action("repeat the check; if it fails again, check the service account in the Console"),
+            Remedy::action(
+                "repeat the check; if it fails again, check the service account in the Console",
+            ),
         );
     }
     let (Some(organization_there), Some(workspace_there)) =

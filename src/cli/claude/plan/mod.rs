@@ -1,23 +1,24 @@
-//! What `claude connect --apply` would do at Claude: compares what is wanted with what is there, found
-//! by name, and says create, change, keep, or why it must not be touched. Pure.
+//! What `claude connect --apply` would do at Claude: compares the wanted objects with the existing ones, found by
+//! name, and decides to create, change or keep each, or to refuse. Pure.
 //!
-//! An object there whose issuer or subject is another one belongs to somebody else and is never changed,
-//! whatever it is called.
+//! An object with another issuer or subject is not ours and is never changed, whatever its name.
 
-use std::collections::BTreeMap;
+mod issuer;
+mod rule;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::error::CliError;
 use super::super::print::harmless;
 use super::admin_api::Kind;
+use crate::domain::remedy::Remedy;
+use issuer::issuer_step;
+use rule::{check_rule, rule_step};
 
 /// The scopes that a rule made with an OAuth token may grant.
 pub(super) const MANAGEABLE_SCOPES: [&str; 2] = ["workspace:developer", "workspace:inference"];
-/// The member of a key source that holds certificates of private authorities.
-const CA_CERT: &str = "ca_cert_pem";
 
-/// What shall be there.
+/// The wanted objects.
 pub(super) struct Wanted {
     pub(super) account: WantedAccount,
     /// The body that creates the issuer.
@@ -26,21 +27,21 @@ pub(super) struct Wanted {
     pub(super) rule: Value,
     /// The workspace, unless it is the default one, of which every account is a member.
     pub(super) workspace: Option<String>,
-    /// Seconds that the identity tokens live.
+    /// The lifetime of the identity tokens, in seconds.
     pub(super) assertion_lifetime: i64,
-    /// Members of the rule that a person named; where others differ there, they stay.
+    /// Members of the rule that were named; other differences stay as they are.
     pub(super) chosen: Vec<&'static str>,
 }
 
-/// Whose identity the agent gets.
+/// The service account of the agent.
 pub(super) enum WantedAccount {
     /// The account with that id.
     Id(String),
-    /// The account of that name; by `is_chosen` a person named it.
+    /// The account of that name; `is_chosen` if it was named.
     Named { body: Value, is_chosen: bool },
 }
 
-/// What is there.
+/// The existing objects.
 #[derive(Default)]
 pub(super) struct Present {
     pub(super) accounts: Vec<Value>,
@@ -51,11 +52,11 @@ pub(super) struct Present {
 /// What happens to one object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
-    /// It is as it should be.
+    /// Unchanged.
     Keep { id: String, name: String },
-    /// It is made.
+    /// New.
     Create { body: Value },
-    /// Some members are changed.
+    /// Some members change.
     Change {
         id: String,
         name: String,
@@ -65,7 +66,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// The object's id, if it is there already.
+    /// The object's id, if it exists.
     pub(super) fn id(&self) -> Option<&str> {
         match self {
             Self::Keep { id, .. } | Self::Change { id, .. } => Some(id),
@@ -103,14 +104,14 @@ impl Step {
     }
 }
 
-/// What will be done, in this order.
+/// The steps, in this order.
 pub(super) struct Plan {
     pub(super) account: Step,
     pub(super) issuer: Step,
     pub(super) rule: Step,
-    /// What is not as firman would have it, and is left as it is.
+    /// Differences that stay as they are.
     pub(super) notes: Vec<String>,
-    /// Seconds that Claude's tokens live by the rule.
+    /// The lifetime of Claude's tokens by the rule, in seconds.
     pub(super) token_lifetime: Value,
 }
 
@@ -140,7 +141,7 @@ impl Plan {
     }
 }
 
-/// Compares.
+/// Compares them.
 pub(super) fn plan(wanted: &Wanted, present: &Present) -> Result<Plan, CliError> {
     let mut notes = Vec::new();
     let issuer = issuer_step(wanted, present, &mut notes)?;
@@ -169,217 +170,6 @@ pub(super) fn plan(wanted: &Wanted, present: &Present) -> Result<Plan, CliError>
     })
 }
 
-fn issuer_step(
-    wanted: &Wanted,
-    present: &Present,
-    notes: &mut Vec<String>,
-) -> Result<Step, CliError> {
-    let (name, url) = (
-        text(&wanted.issuer, "name"),
-        text(&wanted.issuer, "issuer_url"),
-    );
-    if let Some(there) = named(&present.issuers, name)
-        && text(there, "issuer_url") != url
-    {
-        return Err(refused(format!(
-            "there is an issuer {name} at Claude already ({}), but for {}, not for {url}. It is somebody else's and stays as it is; give it another name in the Console",
-            text(there, "id"),
-            text(there, "issuer_url")
-        )));
-    }
-    let Some(there) = issuer_there(wanted, present, notes)? else {
-        return Ok(Step::Create {
-            body: new_issuer(wanted, present),
-        });
-    };
-    if there["check_jti"] == json!(false) {
-        notes.push(format!(
-            "the issuer {} takes a token more than once (check_jti is off); firman's tokens need no such leave, but it stays as it is",
-            text(there, "name")
-        ));
-    }
-    let mut body = Map::new();
-    let mut changes = Vec::new();
-    let source = with_their_authority(&wanted.issuer["jwks"], &there["jwks"]);
-    if let Some(change) = key_source_change(&source, &there["jwks"]) {
-        body.insert("jwks".to_owned(), source);
-        changes.push(change);
-    }
-    let longest = there["max_jwt_lifetime_seconds"].as_i64();
-    if longest.is_some_and(|longest| longest < wanted.assertion_lifetime) {
-        let needed = &wanted.issuer["max_jwt_lifetime_seconds"];
-        body.insert("max_jwt_lifetime_seconds".to_owned(), needed.clone());
-        changes.push(format!(
-            "longest identity token {} s, now {needed} s",
-            longest.unwrap_or_default()
-        ));
-    }
-    if is_polling_paused(there) {
-        body.insert("jwks_polling_disabled".to_owned(), json!(false));
-        changes.push("fetching its keys was paused after failures and begins again".to_owned());
-    }
-    let change = step(there, body, changes);
-    if let (Step::Change { changes, .. }, Some(rule)) = (&change, backs_more(present, there)) {
-        return Err(refused(format!(
-            "the issuer {} at Claude has to be changed ({}), and Claude lets no OAuth token change an issuer that backs a rule with the scope {}, as {} does. Make the change in the Console; to have it made here from then on, archive {} there and make it again on an issuer of its own",
-            text(there, "name"),
-            changes.join("; "),
-            text(rule, "oauth_scope"),
-            text(rule, "name"),
-            text(rule, "name"),
-        )));
-    }
-    Ok(change)
-}
-
-/// The issuer to use, if there is one: that of the rule, which cannot move; else one with this URL that backs
-/// no rule of a scope which keeps OAuth tokens from changing it.
-fn issuer_there<'p>(
-    wanted: &Wanted,
-    present: &'p Present,
-    notes: &mut Vec<String>,
-) -> Result<Option<&'p Value>, CliError> {
-    let url = text(&wanted.issuer, "issuer_url");
-    let name = text(&wanted.issuer, "name");
-    let ours: Vec<&Value> = present
-        .issuers
-        .iter()
-        .filter(|issuer| text(issuer, "issuer_url") == url)
-        .collect();
-    let rule_there = named(&present.rules, text(&wanted.rule, "name"));
-    let of_rule = rule_there.and_then(|rule| {
-        let id = text(rule, "issuer_id");
-        ours.iter().find(|issuer| text(issuer, "id") == id)
-    });
-    if let Some(issuer) = of_rule {
-        if let Some(rule) = backs_more(present, issuer) {
-            notes.push(format!(
-                "the issuer {} also backs the rule {} with the scope {}, so that Claude lets no OAuth token change it; the rule that is there stays on it",
-                text(issuer, "name"),
-                text(rule, "name"),
-                text(rule, "oauth_scope")
-            ));
-        }
-        return Ok(Some(issuer));
-    }
-    let (kept, free): (Vec<&Value>, Vec<&Value>) = ours
-        .into_iter()
-        .partition(|issuer| backs_more(present, issuer).is_some());
-    for issuer in kept {
-        notes.push(format!(
-            "the issuer {} backs a rule with the scope {}, so that Claude lets no OAuth token change it; the agents get another",
-            text(issuer, "name"),
-            backs_more(present, issuer).map_or("", |rule| text(rule, "oauth_scope"))
-        ));
-    }
-    match free.iter().find(|issuer| text(issuer, "name") == name) {
-        Some(issuer) => Ok(Some(issuer)),
-        None => same_url(&free, url),
-    }
-}
-
-/// The live rule of that issuer whose scope keeps OAuth tokens from changing the issuer, if there is one.
-fn backs_more<'p>(present: &'p Present, issuer: &Value) -> Option<&'p Value> {
-    present.rules.iter().find(|rule| {
-        rule["issuer_id"] == issuer["id"] && !MANAGEABLE_SCOPES.contains(&text(rule, "oauth_scope"))
-    })
-}
-
-/// The body that creates the issuer, under a name that none has.
-fn new_issuer(wanted: &Wanted, present: &Present) -> Value {
-    let mut body = wanted.issuer.clone();
-    let name = text(&body, "name").to_owned();
-    if named(&present.issuers, &name).is_some() {
-        body["name"] = json!(format!("{name}-agents"));
-    }
-    body
-}
-
-/// The one live issuer with that URL, under whatever name a person gave it.
-fn same_url<'p>(issuers: &[&'p Value], url: &str) -> Result<Option<&'p Value>, CliError> {
-    let mut found = issuers.iter().copied();
-    match (found.next(), found.next()) {
-        (first, None) => Ok(first),
-        (Some(first), Some(second)) => Err(refused(format!(
-            "two issuers at Claude are for {url}: {} and {}. Archive one of them in the Console, so that it is clear which is meant",
-            text(first, "name"),
-            text(second, "name")
-        ))),
-        (None, Some(_)) => Ok(None),
-    }
-}
-
-/// After repeated failures Claude stops fetching keys until somebody says otherwise.
-fn is_polling_paused(issuer: &Value) -> bool {
-    let places = [issuer, &issuer["jwks"], &issuer["poll_status"]];
-    places
-        .iter()
-        .any(|place| !place["jwks_polling_disabled_at"].is_null())
-}
-
-/// The source that is wanted, with the private authority that somebody set there unless another is named:
-/// an update replaces the whole object.
-fn with_their_authority(wanted: &Value, there: &Value) -> Value {
-    let mut source = wanted.clone();
-    let is_same_kind = text(wanted, "type") == text(there, "type");
-    if is_same_kind && wanted[CA_CERT].is_null() && !there[CA_CERT].is_null() {
-        source[CA_CERT] = there[CA_CERT].clone();
-    }
-    source
-}
-
-/// How the source of keys there differs from the one wanted, if it does.
-fn key_source_change(wanted: &Value, there: &Value) -> Option<String> {
-    let (kind, kind_there) = (text(wanted, "type"), text(there, "type"));
-    if kind != kind_there {
-        return Some(format!("keys from {kind_there}, now {kind}"));
-    }
-    let name = match kind {
-        "discovery" => "discovery_base",
-        "explicit_url" => "url",
-        _ => "keys",
-    };
-    if wanted[name] == there[name] {
-        let is_same = wanted[CA_CERT] == there[CA_CERT];
-        return (!is_same).then(|| "the private authority that Claude trusts".to_owned());
-    }
-    if kind != "inline" {
-        let shown = |source: &Value| match source[name].as_str() {
-            Some(url) => url.to_owned(),
-            None => "the issuer's URL".to_owned(),
-        };
-        return Some(format!("{name} {}, now {}", shown(there), shown(wanted)));
-    }
-    let (keys, keys_there) = (by_kid(wanted), by_kid(there));
-    if keys == keys_there {
-        return None;
-    }
-    let only = |one: &BTreeMap<String, Value>, other: &BTreeMap<String, Value>| {
-        let kids = one.keys().filter(|kid| one.get(*kid) != other.get(*kid));
-        kids.cloned().collect::<Vec<_>>().join(", ")
-    };
-    let (added, removed) = (only(&keys, &keys_there), only(&keys_there, &keys));
-    let or_none = |kids: String| {
-        if kids.is_empty() {
-            "none".to_owned()
-        } else {
-            kids
-        }
-    };
-    Some(format!(
-        "inline keys: adds {}, removes {}",
-        or_none(added),
-        or_none(removed)
-    ))
-}
-
-fn by_kid(source: &Value) -> BTreeMap<String, Value> {
-    let keys = source["keys"].as_array().map_or(&[][..], Vec::as_slice);
-    keys.iter()
-        .map(|key| (text(key, "kid").to_owned(), key.clone()))
-        .collect()
-}
-
 fn account_step(
     wanted: &Wanted,
     present: &Present,
@@ -399,11 +189,14 @@ fn account_step(
         WantedAccount::Id(id) => match by_id(id) {
             Some(there) => Ok(keep(there)),
             None => Err(refused(format!(
-                "there is no live service account {id} in this organization; is the token of the right one?"
+                "the service account {id} does not exist in this organization"
+            ))
+            .with_remedy(&Remedy::action(
+                "check that the admin token is of the right organization",
             ))),
         },
         WantedAccount::Named { body, is_chosen } => {
-            // A rule that is there names its account; nobody asked for another.
+            // An existing rule names its account, unless another one was chosen.
             let of_rule = rule_there
                 .filter(|_| !is_chosen)
                 .and_then(|rule| by_id(target(rule)));
@@ -413,141 +206,6 @@ fn account_step(
             }
         }
     }
-}
-
-/// Refuses what cannot be made right by a change.
-fn check_rule(
-    wanted: &Value,
-    there: &Value,
-    issuer: &Step,
-    account: &Step,
-) -> Result<(), CliError> {
-    check_rule_is_ours(wanted, there, issuer)?;
-    if Some(target(there)) != account.id() {
-        return Err(refused(format!(
-            "the rule {} at Claude gives tokens of the service account {}, not of {} ({}). Archive that rule in the Console if it is no longer wanted, or name its account with --service-account",
-            text(there, "name"),
-            target(there),
-            account.id().unwrap_or("a new one"),
-            account.name()
-        )));
-    }
-    check_workspace(wanted, there)
-}
-
-/// Makes a rule take no more than is wanted. What somebody added to take less, stays.
-fn rule_step(wanted: &Wanted, there: &Value, notes: &mut Vec<String>) -> Step {
-    let name = text(there, "name");
-    let mut body = Map::new();
-    let mut changes = Vec::new();
-    let (rule, rule_there) = (&wanted.rule["match"], without_nulls(&there["match"]));
-    let narrowed = narrowed(rule, &rule_there);
-    if narrowed != rule_there {
-        changes.push(format!("match {rule_there}, now {narrowed}"));
-        // An update replaces the whole object.
-        body.insert("match".to_owned(), narrowed);
-    } else if rule_there != *rule {
-        notes.push(format!(
-            "the rule {name} demands more than firman asks for, and stays as it is: {rule_there}"
-        ));
-    }
-    for member in ["oauth_scope", "token_lifetime_seconds"] {
-        let (new, old) = (&wanted.rule[member], &there[member]);
-        if new == old {
-            continue;
-        }
-        if wanted.chosen.contains(&member) {
-            body.insert(member.to_owned(), new.clone());
-            changes.push(format!("{member} {old}, now {new}"));
-        } else {
-            notes.push(format!(
-                "the rule {name} has {member} {old}, not {new}; it stays, unless you name one"
-            ));
-        }
-    }
-    step(there, body, changes)
-}
-
-/// The object without members that are not set.
-fn without_nulls(object: &Value) -> Value {
-    let members = object.as_object().into_iter().flatten();
-    let set = members.filter(|(_, value)| !value.is_null());
-    let set: Map<String, Value> = set
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    Value::Object(set)
-}
-
-/// The match that is there with everything that is wanted of it.
-fn narrowed(wanted: &Value, there: &Value) -> Value {
-    let mut narrowed = there.clone();
-    narrowed["audience"] = wanted["audience"].clone();
-    let claims = wanted["claims"].as_object().into_iter().flatten();
-    for (name, value) in claims {
-        narrowed["claims"][name.as_str()] = value.clone();
-    }
-    // Another one that is there already was refused before.
-    if !wanted["condition"].is_null() {
-        narrowed["condition"] = wanted["condition"].clone();
-    }
-    narrowed
-}
-
-/// A rule made for one workspace does not hold in another. The default one has an id of its own besides
-/// its word, so that a rule for it cannot be told from here.
-fn check_workspace(wanted: &Value, there: &Value) -> Result<(), CliError> {
-    let workspace = &wanted["workspace_id"];
-    let covers = there["applies_to_all_workspaces"] == json!(true)
-        || there["workspace_id"].is_null()
-        || there["workspace_id"] == *workspace
-        || is_among(workspace, &there["workspaces"]);
-    if covers || workspace.is_null() || *workspace == json!("default") {
-        return Ok(());
-    }
-    Err(refused(format!(
-        "the rule {} at Claude is for the workspace {}, not for {}. Enable it there in the Console, or name its workspace with --workspace",
-        text(there, "name"),
-        text(there, "workspace_id"),
-        text(wanted, "workspace_id")
-    )))
-}
-
-/// Refuses to touch a rule of another issuer or subject that happens to have the name.
-fn check_rule_is_ours(wanted: &Value, there: &Value, issuer: &Step) -> Result<(), CliError> {
-    let (name, id) = (text(there, "name"), text(there, "id"));
-    let differs = |what: &str, has: &str, should: &str| {
-        refused(format!(
-            "there is a rule {name} at Claude already ({id}), but its {what} is {has}, not {should}. It stays as it is; archive it or give it another name in the Console"
-        ))
-    };
-    let issuer_there = text(there, "issuer_id");
-    if Some(issuer_there) != issuer.id() {
-        let ours = issuer.id().unwrap_or("the issuer that would be made");
-        return Err(differs("issuer", issuer_there, ours));
-    }
-    let subject = |of: &Value| text(&of["match"], "subject_prefix").to_owned();
-    if subject(there) != subject(wanted) {
-        let shown = format!("{:?}", subject(there));
-        return Err(differs(
-            "subject",
-            &shown,
-            &format!("{:?}", subject(wanted)),
-        ));
-    }
-    let condition = |of: &Value| of["match"]["condition"].clone();
-    let differ = [there, wanted].map(condition);
-    if let [Value::String(shown), Value::String(should)] = &differ
-        && shown != should
-    {
-        return Err(differs("condition", shown, should));
-    }
-    let agent = |of: &Value| of["match"]["claims"]["acting_agent"].clone();
-    // One that pins no acting agent yet is narrowed; one that pins another is not ours.
-    if !agent(there).is_null() && agent(there) != agent(wanted) {
-        let shown = agent(there).to_string();
-        return Err(differs("acting_agent", &shown, &agent(wanted).to_string()));
-    }
-    Ok(())
 }
 
 fn step(there: &Value, body: Map<String, Value>, changes: Vec<String>) -> Step {
@@ -567,7 +225,7 @@ fn is_among(value: &Value, list: &Value) -> bool {
     list.as_array().is_some_and(|list| list.contains(value))
 }
 
-/// The texts in `detail` are Claude's: none of them may make a line of its own.
+/// A conflict. `detail` repeats Claude's texts, which must not start a line of their own.
 fn refused(detail: String) -> CliError {
     CliError::failed("conflict", harmless(&detail))
 }
@@ -586,6 +244,8 @@ fn text<'v>(object: &'v Value, name: &str) -> &'v str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const URL: &str = "https://id.example.com";
