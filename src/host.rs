@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::domain::administrator::{Administrator, AdministratorRole, BOOTSTRAP};
-use crate::domain::agent::SubjectTemplate;
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
 use crate::domain::id::{AdministratorId, IssuerId};
@@ -24,6 +23,7 @@ use crate::domain::name::Name;
 use crate::domain::settings::{
     DEFAULT_LIFETIME_SECONDS, DEFAULT_MAX_LIFETIME_SECONDS, DEFAULT_SLUG, IssuerSettings,
 };
+use crate::domain::subject::SubjectTemplate;
 use crate::issuer::cache::{Policy, Registry};
 use crate::issuer::change::Touches;
 use crate::issuer::keyring::SIGNED_WITH;
@@ -35,6 +35,7 @@ use crate::issuer::trusted_keys::TrustedKeys;
 use crate::issuer::{Caller, Issuer, IssuerError, Ports};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::digest::{base64url, sha256};
+use crate::jose::key::SigningKey;
 use crate::ports::address::is_loopback_url;
 use crate::ports::random::random_bytes;
 use crate::store::{Store, StoreError, Tx};
@@ -76,6 +77,9 @@ pub struct HostOptions {
     pub admin_token_file: PathBuf,
     /// Settings of an issuer that is made now; one that exists keeps its own.
     pub first_settings: FirstSettings,
+    /// Signing keys of an issuer that is made now. For an algorithm that none of them is for, a key is generated:
+    /// an RSA key costs a tenth of a second, which a test that starts many issuers can save.
+    pub first_keys: Vec<Arc<SigningKey>>,
 }
 
 /// Settings of an issuer that does not exist yet.
@@ -238,7 +242,7 @@ impl Host {
             issuer,
             ledger_task: Mutex::new(Some(tokio::spawn(task.run()))),
         };
-        host.complete_first_start(&options.admin_token_file).await?;
+        host.complete_first_start(options).await?;
         Ok(host)
     }
 
@@ -324,7 +328,7 @@ impl Host {
     /// Makes what a new issuer lacks: signing keys, and the first administrator. Decided under the
     /// head row, so that two replicas that start at once make one of each, and a start that was cut
     /// off is completed by the next.
-    async fn complete_first_start(&self, admin_token_file: &Path) -> Result<(), HostError> {
+    async fn complete_first_start(&self, options: &HostOptions) -> Result<(), HostError> {
         let issuer = &self.issuer;
         let mut tx = self.store.read().await?;
         let lacks_keys = tx.keys(&issuer.id).await?.is_empty();
@@ -336,7 +340,11 @@ impl Host {
         let mut keys = Vec::new();
         if lacks_keys {
             for algorithm in SIGNED_WITH {
-                keys.push(generate(algorithm).await?);
+                let mut given = options.first_keys.iter();
+                keys.push(match given.find(|key| key.algorithm() == algorithm) {
+                    Some(key) => Arc::clone(key),
+                    None => Arc::new(generate(algorithm).await?),
+                });
             }
         }
         let mut change = issuer.begin(&Caller::system(), Touches::Policy).await?;
@@ -346,7 +354,7 @@ impl Host {
             changed = true;
         }
         if lacks_administrators && change.tx.administrators(&issuer.id).await?.is_empty() {
-            let token = write_admin_token(admin_token_file, &issuer.ports)?;
+            let token = write_admin_token(&options.admin_token_file, &issuer.ports)?;
             let administrator = Administrator {
                 id: AdministratorId::new(change.at, &*issuer.ports.random),
                 name: Name::parse(BOOTSTRAP).map_err(IssuerError::from)?,

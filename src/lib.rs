@@ -1,9 +1,10 @@
 //! firman: an identity provider for AI agents.
 //!
 //! The rooms and who may import whom are on one page, `docs/architecture.md`; arrows go one way:
-//! `cli testing → server → oauth | admin → host, issuer → store, relying_party → domain → jose → ports`.
+//! `cli testing → server → oauth | admin → host, issuer → store, relying_party → api → domain → jose → ports`.
 
 pub mod admin;
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod domain;

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::Serialize;
-use utoipa::ToSchema;
 
+use crate::api::administrator::Administrator as AdministratorBody;
 use crate::domain::administrator::Administrator;
 use crate::issuer::Issuer;
 
@@ -14,19 +13,6 @@ use super::openapi::Problems;
 use super::page::List;
 use super::path::Named;
 use super::problem::Problem;
-
-/// An administrator: never the token or its digest.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Administrator)]
-pub(super) struct AdministratorBody {
-    id: String,
-    name: String,
-    /// `viewer`, `operator` or `owner`.
-    role: String,
-    expires_at: Option<i64>,
-    revoked_at: Option<i64>,
-    created_at: i64,
-}
 
 impl From<Administrator> for AdministratorBody {
     fn from(administrator: Administrator) -> Self {

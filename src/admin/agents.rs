@@ -1,15 +1,21 @@
 //! `/agents`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
+use crate::api::agent::{
+    Agent as AgentBody, AgentEdit, CreatedAgent as CreatedAgentBody, NewAgent as NewAgentBody,
+    SuspendedAgent as SuspendedBody, Through as ThroughBody,
+};
+use crate::api::explanation::{
+    ExplainedResource as ExplainedResourceBody, ExplainedScope as ExplainedScopeBody,
+    Explanation as ExplanationBody, Refusal as RefusalBody,
+};
 use crate::domain::Invalid;
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::issuer::Issuer;
@@ -20,58 +26,15 @@ use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Refus
 use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
-use super::credentials::{CredentialBody, NewCredentialBody};
-use super::delegations::DelegationBody;
+use super::credentials::new_credential;
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
-use super::json::{Json, present};
+use super::json::Json;
 use super::openapi::Problems;
 use super::page::{List, Params, after_id, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
-
-/// An agent.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Agent)]
-pub(super) struct AgentBody {
-    id: String,
-    /// The name, which is the agent's `client_id`.
-    name: String,
-    /// The `sub` of its tokens.
-    subject: String,
-    /// The accountable person or team.
-    owner: String,
-    description: String,
-    /// Top-level claims of its tokens.
-    attributes: BTreeMap<String, String>,
-    /// `active`, `suspended` or `removed`.
-    status: String,
-    /// Since when it is suspended or removed.
-    status_since: Option<i64>,
-    /// When it stops getting tokens by itself.
-    expires_at: Option<i64>,
-    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
-    dpop_required: bool,
-    /// What `aud` of its assertions must be: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`; `null`: what the
-    /// issuer says.
-    assertion_audience: Option<String>,
-    /// Names of its groups.
-    groups: Vec<String>,
-    /// Names of the roles given to it directly.
-    roles: Vec<String>,
-    /// Every role that it holds, directly or through a group: one item for each way to it.
-    effective_roles: Vec<ThroughBody>,
-    /// Its credentials; left out in lists.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    credentials: Option<Vec<CredentialBody>>,
-    /// When it last got a token; left out in lists.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<i64>)]
-    last_token_at: Option<Option<i64>>,
-    created_at: i64,
-    updated_at: i64,
-    version: i64,
-}
+use crate::api::credential::Credential as CredentialBody;
+use crate::api::delegation::Delegation as DelegationBody;
 
 impl From<AgentView> for AgentBody {
     fn from(view: AgentView) -> Self {
@@ -107,19 +70,6 @@ impl From<AgentView> for AgentBody {
     }
 }
 
-/// An agent that was switched off, and what it may still do at Claude.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SuspendedAgent)]
-pub(super) struct SuspendedBody {
-    #[serde(flatten)]
-    agent: AgentBody,
-    /// Until when, at most, Claude may honour tokens that it gives or gave for the agent's last ones;
-    /// `null`: it got none that matters.
-    claude_access_until_at_most: Option<i64>,
-    /// The rule at Claude that is to be archived to end exchanges at once; `null`: the agent is not linked.
-    claude_rule_id: Option<String>,
-}
-
 fn tagged(detail: AgentDetail, issuer: &Issuer) -> Tagged<AgentBody> {
     Tagged {
         version: detail.view.agent.version,
@@ -139,90 +89,6 @@ fn detailed(detail: AgentDetail, issuer: &Issuer) -> AgentBody {
         last_token_at: Some(detail.last_token_at.map(|at| at.seconds().0)),
         ..detail.view.into()
     }
-}
-
-/// An agent to be registered.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewAgent)]
-pub(super) struct NewAgentBody {
-    /// Labels of a-z, 0-9 and '-' joined by '.'; becomes the `client_id` and is never given out again.
-    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
-    name: String,
-    /// The accountable person or team.
-    #[schema(min_length = 1, max_length = 256)]
-    owner: String,
-    #[schema(max_length = 1024)]
-    description: Option<String>,
-    /// A subject taken over from another issuer.
-    subject: Option<String>,
-    attributes: Option<BTreeMap<String, String>>,
-    /// Names of groups.
-    groups: Option<Vec<String>>,
-    /// Names of roles.
-    roles: Option<Vec<String>>,
-    /// Seconds until the agent stops getting tokens.
-    #[schema(minimum = 1, maximum = 315_360_000)]
-    expires_in: Option<i64>,
-    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); left out: no.
-    dpop_required: Option<bool>,
-    /// What `aud` of its assertions must be; left out: what the issuer says.
-    #[schema(pattern = "^(issuer-as-string|issuer|issuer-or-token-endpoint)$")]
-    assertion_audience: Option<String>,
-    /// Its first credential.
-    credential: Option<NewCredentialBody>,
-}
-
-/// A registered agent.
-#[derive(Serialize, ToSchema)]
-#[schema(as = CreatedAgent)]
-pub(super) struct CreatedAgentBody {
-    agent: AgentBody,
-    client_id: String,
-    /// The client secret; shown this once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    client_secret: Option<String>,
-    credential: Option<CredentialBody>,
-}
-
-/// An edit of an agent; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = AgentEdit)]
-pub(super) struct AgentEdit {
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, min_length = 1, max_length = 256)]
-    owner: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, max_length = 1024)]
-    description: Option<String>,
-    /// All its attributes.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    attributes: Option<BTreeMap<String, String>>,
-    /// Names of all its groups.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    groups: Option<Vec<String>>,
-    /// Names of all roles given to it directly.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    roles: Option<Vec<String>>,
-    /// Seconds until the agent stops getting tokens; `null`: never.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<i64>, minimum = 1, maximum = 315_360_000)]
-    expires_in: Option<Option<i64>>,
-    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    dpop_required: Option<bool>,
-    /// What `aud` of its assertions must be: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`; `null`: what the
-    /// issuer says. With the last one, a server that names this token endpoint in its metadata can replay the
-    /// assertions that the agent makes for it.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, pattern = "^(issuer-as-string|issuer|issuer-or-token-endpoint)$")]
-    assertion_audience: Option<Option<String>>,
 }
 
 fn policy(name: Option<String>) -> Result<Option<AssertionAudience>, Invalid> {
@@ -300,7 +166,7 @@ pub(super) async fn create(
         expires_in: body.expires_in,
         dpop_required: body.dpop_required.unwrap_or(false),
         assertion_audience: policy(body.assertion_audience)?,
-        credential: body.credential.map(TryInto::try_into).transpose()?,
+        credential: body.credential.map(new_credential).transpose()?,
     };
     let CreatedAgent {
         agent,
@@ -426,63 +292,6 @@ pub(super) struct ExplainParams {
     resource: Option<String>,
     /// Scopes, space-separated.
     scope: Option<String>,
-}
-
-/// What an agent would get, and why.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Explanation)]
-pub(super) struct ExplanationBody {
-    agent: String,
-    /// Whether it may get tokens at all.
-    active: bool,
-    /// What it may reach, and the resource asked for.
-    resources: Vec<ExplainedResourceBody>,
-    /// The claims of the access token without its times and `jti`; `null` when it is refused.
-    claims: Option<Value>,
-    /// Why no token would be given; `null` when one would.
-    refusal: Option<RefusalBody>,
-    /// The delegations that hold now: for whom it may act by token exchange.
-    delegations: Vec<DelegationBody>,
-}
-
-/// One resource as an agent may reach it.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ExplainedResource)]
-pub(super) struct ExplainedResourceBody {
-    resource: String,
-    identifier: String,
-    /// The ways in which the resource is granted; none: it is not.
-    through: Vec<ThroughBody>,
-    granted: Vec<ExplainedScopeBody>,
-    not_granted: Vec<String>,
-    /// Why a request that names the resource, with the scopes asked for, gets no token; `null` when it gets
-    /// one.
-    refusal: Option<RefusalBody>,
-}
-
-/// A granted scope.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ExplainedScope)]
-pub(super) struct ExplainedScopeBody {
-    scope: String,
-    through: Vec<ThroughBody>,
-}
-
-/// A way in which a role is held, or in which something is granted.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Through)]
-pub(super) struct ThroughBody {
-    role: String,
-    /// The group the role comes from; `null`: given directly.
-    group: Option<String>,
-}
-
-/// The error that the token endpoint would give.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Refusal)]
-pub(super) struct RefusalBody {
-    error: String,
-    error_description: String,
 }
 
 /// Tells what an agent would get, through which roles and groups, without minting.

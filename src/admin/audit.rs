@@ -4,10 +4,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
+use crate::api::audit::{
+    AuditEntry as EntryBody, AuditTail as TailBody, AuditVerdict as VerdictBody,
+    BadAuditEntry as BadBody,
+};
 use crate::domain::audit::AuditEntry;
 use crate::issuer::Issuer;
 use crate::issuer::audit_log::{AuditQuery, AuditVerdict};
@@ -16,32 +20,6 @@ use super::caller::Viewer;
 use super::openapi::Problems;
 use super::page::{List, Params, before_number, limit};
 use super::problem::Problem;
-
-/// An audit entry.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AuditEntry)]
-pub(super) struct EntryBody {
-    /// Its number in the issuer's chain, from 1, without gaps.
-    seq: i64,
-    /// When it happened, RFC 3339 with milliseconds.
-    at: String,
-    /// When it happened, in Unix milliseconds.
-    at_ms: i64,
-    event: String,
-    /// `agent:NAME`, `administrator:NAME`, `system` or `unknown`.
-    actor: String,
-    target: String,
-    agent_id: Option<String>,
-    /// The `jti` of the token concerned.
-    token_id: Option<String>,
-    request_id: String,
-    address: String,
-    /// Further facts.
-    #[schema(value_type = Object)]
-    detail: Value,
-    /// SHA-256 over the entry and the hash before it, in hexadecimal.
-    hash: String,
-}
 
 impl From<AuditEntry> for EntryBody {
     fn from(entry: AuditEntry) -> Self {
@@ -140,18 +118,6 @@ pub(super) struct TailParams {
     target: Option<String>,
 }
 
-/// Audit entries as they come.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AuditTail)]
-pub(super) struct TailBody {
-    /// The entries, the oldest first.
-    items: Vec<EntryBody>,
-    /// What to send as `after` next: all entries up to it were looked at.
-    after: i64,
-    /// True when that is the newest entry.
-    caught_up: bool,
-}
-
 /// Lists audit entries after one, the oldest first, to follow the audit.
 #[utoipa::path(get, path = "/audit/tail", tag = "audit", params(TailParams), security(("administrator_token" = [])),
     responses((status = 200, body = TailBody), Problems))]
@@ -182,28 +148,6 @@ pub(super) async fn tail(
         after: tail.after,
         caught_up: tail.is_caught_up,
     }))
-}
-
-/// What a check of the chain found.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AuditVerdict)]
-pub(super) struct VerdictBody {
-    /// True when every entry is as it was written.
-    ok: bool,
-    /// How many entries are sound, from the first on.
-    entries: i64,
-    /// The hash of the last sound entry, in hexadecimal; keep it elsewhere and compare later.
-    head_hash: String,
-    /// The first entry that is not as it was written.
-    first_bad: Option<BadBody>,
-}
-
-/// An entry that is not as it was written.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = BadAuditEntry)]
-pub(super) struct BadBody {
-    seq: i64,
-    problem: String,
 }
 
 /// Checks the whole chain.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+use crate::api::claude_link::{ClaudeLink as ClaudeLinkBody, NewClaudeLink as NewClaudeLinkBody};
 use crate::issuer::Issuer;
 use crate::issuer::claude_links::{ClaudeLinkView, NewClaudeLink};
 
@@ -18,29 +17,6 @@ use super::openapi::Problems;
 use super::page::{List, PageParams, Params, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
-
-/// The objects at Claude that belong to an agent.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ClaudeLink)]
-pub(super) struct ClaudeLinkBody {
-    /// The agent's name.
-    agent: String,
-    /// The federation rule, `fdrl_…`.
-    rule_id: String,
-    /// The organization, a bare UUID.
-    organization_id: String,
-    /// The service account, `svac_…`.
-    service_account_id: String,
-    /// `wrkspc_…` or `default`; `null`: exchanges name none.
-    workspace_id: Option<String>,
-    /// The federation issuer, `fdis_…`; `null`: not known here.
-    issuer_id: Option<String>,
-    /// The rule's token lifetime in seconds; `null`: not known here.
-    token_lifetime: Option<i64>,
-    created_at: i64,
-    updated_at: i64,
-    version: i64,
-}
 
 impl From<ClaudeLinkView> for ClaudeLinkBody {
     fn from(view: ClaudeLinkView) -> Self {
@@ -66,26 +42,6 @@ fn tagged(view: ClaudeLinkView) -> Tagged<ClaudeLinkBody> {
         version: view.link.version,
         body: view.into(),
     }
-}
-
-/// All of a link; what is left out is unknown, whatever it was before.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewClaudeLink)]
-pub(super) struct NewClaudeLinkBody {
-    #[schema(pattern = "^fdrl_[A-Za-z0-9]+$", max_length = 128)]
-    rule_id: String,
-    #[schema(format = "uuid")]
-    organization_id: String,
-    #[schema(pattern = "^svac_[A-Za-z0-9]+$", max_length = 128)]
-    service_account_id: String,
-    #[schema(pattern = "^(default|wrkspc_[A-Za-z0-9]+)$", max_length = 128)]
-    workspace_id: Option<String>,
-    #[schema(pattern = "^fdis_[A-Za-z0-9]+$", max_length = 128)]
-    issuer_id: Option<String>,
-    /// The rule's token lifetime in seconds: it tells how long access at Claude may outlive a suspension.
-    #[schema(minimum = 60, maximum = 86_400)]
-    token_lifetime: Option<i64>,
 }
 
 /// Shows an agent's link.

@@ -1,14 +1,18 @@
 //! `/agents/{name}/credentials`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
+use crate::api::credential::{
+    AddedCredential as AddedCredentialBody, AgentCredential as AgentCredentialBody,
+    Credential as CredentialBody, CredentialRotation as RotationBody,
+    NewCredential as NewCredentialBody, TokenMatch as TokenMatchBody,
+};
 use crate::domain::credential::{Credential, CredentialKind};
 use crate::domain::trusted_issuer::TokenMatch;
 use crate::issuer::Issuer;
@@ -25,57 +29,6 @@ use super::openapi::Problems;
 use super::page::{List, Params, after_id, limit};
 use super::path::Named;
 use super::problem::Problem;
-
-/// A credential: never the secret or its hash.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Credential)]
-pub(super) struct CredentialBody {
-    id: String,
-    /// `client_secret`, `public_key` or `federated`.
-    kind: String,
-    /// The `kid` to put into assertions, of a public key.
-    kid: Option<String>,
-    /// The public key as a JSON Web Key.
-    jwk: Option<Value>,
-    /// RFC 7638 thumbprint of the public key.
-    thumbprint: Option<String>,
-    /// Of `federated`: the name of the trusted issuer, while it is trusted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    trusted_issuer: Option<String>,
-    /// Of `federated`: which tokens of the trusted issuer prove the agent.
-    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    matching: Option<TokenMatchBody>,
-    not_before: i64,
-    expires_at: Option<i64>,
-    revoked_at: Option<i64>,
-    /// `live`, `pending`, `expired` or `revoked`.
-    status: String,
-    created_at: i64,
-}
-
-/// Which tokens of a trusted issuer are meant: those that everything said here holds for.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = TokenMatch)]
-pub(super) struct TokenMatchBody {
-    /// The exact subject.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, max_length = 512)]
-    subject: Option<String>,
-    /// What the subject begins with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, max_length = 512)]
-    subject_prefix: Option<String>,
-    /// Top-level string claims with their exact values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    claims: BTreeMap<String, String>,
-    /// A CEL condition over `claims`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, max_length = 4096)]
-    condition: Option<String>,
-}
 
 impl From<TokenMatch> for TokenMatchBody {
     fn from(matching: TokenMatch) -> Self {
@@ -170,84 +123,53 @@ fn status(credential: &Credential, now: UnixTime) -> &'static str {
     }
 }
 
-/// A credential to be made.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewCredential)]
-pub(super) struct NewCredentialBody {
-    /// `client_secret`, `public_key` or `federated`.
-    #[schema(pattern = "^(client_secret|public_key|federated)$")]
-    kind: String,
-    /// The public key as a JSON Web Key.
-    #[schema(value_type = Option<Object>)]
-    jwk: Option<Value>,
-    /// The public key as PEM.
-    pem: Option<String>,
-    /// The `kid` that the client writes, unique among the agent's keys; left out: that of the JWK, else the RFC 7638
-    /// thumbprint.
-    #[schema(min_length = 1, max_length = 256)]
-    kid: Option<String>,
-    /// Of `federated`: the name of the trusted issuer.
-    trusted_issuer: Option<String>,
-    /// Of `federated`: which tokens of the trusted issuer prove the agent.
-    #[serde(rename = "match")]
-    matching: Option<TokenMatchBody>,
-    /// Seconds until it stops being accepted.
-    #[schema(minimum = 1, maximum = 315_360_000)]
-    expires_in: Option<i64>,
-}
-
-impl TryFrom<NewCredentialBody> for NewCredential {
-    type Error = Problem;
-
-    fn try_from(body: NewCredentialBody) -> Result<Self, Problem> {
-        let key = unverified_key(body.jwk, body.pem, body.kid)?;
-        let federation = (body.trusted_issuer, body.matching);
-        let kind = match (body.kind.as_str(), key, federation) {
-            ("client_secret", None, (None, None)) => NewCredentialKind::ClientSecret,
-            ("client_secret", _, _) => {
-                return Err(Problem::invalid(
-                    "kind",
-                    "is client_secret, which is made here and takes no jwk, pem, trusted_issuer or match",
-                ));
+pub(super) fn new_credential(body: NewCredentialBody) -> Result<NewCredential, Problem> {
+    let key = unverified_key(body.jwk, body.pem, body.kid)?;
+    let federation = (body.trusted_issuer, body.matching);
+    let kind = match (body.kind.as_str(), key, federation) {
+        ("client_secret", None, (None, None)) => NewCredentialKind::ClientSecret,
+        ("client_secret", _, _) => {
+            return Err(Problem::invalid(
+                "kind",
+                "is client_secret, which is made here and takes no jwk, pem, trusted_issuer or match",
+            ));
+        }
+        ("public_key", Some(key), (None, None)) => NewCredentialKind::PublicKey(key),
+        ("public_key", Some(_), _) => {
+            return Err(Problem::invalid(
+                "kind",
+                "is public_key, which takes no trusted_issuer or match",
+            ));
+        }
+        ("public_key", None, _) => {
+            return Err(Problem::invalid(
+                "jwk",
+                "is missing: a public_key needs the public key as jwk or pem",
+            ));
+        }
+        ("federated", None, (Some(trusted_issuer), Some(matching))) => {
+            NewCredentialKind::Federated {
+                trusted_issuer,
+                matching: matching.into(),
             }
-            ("public_key", Some(key), (None, None)) => NewCredentialKind::PublicKey(key),
-            ("public_key", Some(_), _) => {
-                return Err(Problem::invalid(
-                    "kind",
-                    "is public_key, which takes no trusted_issuer or match",
-                ));
-            }
-            ("public_key", None, _) => {
-                return Err(Problem::invalid(
-                    "jwk",
-                    "is missing: a public_key needs the public key as jwk or pem",
-                ));
-            }
-            ("federated", None, (Some(trusted_issuer), Some(matching))) => {
-                NewCredentialKind::Federated {
-                    trusted_issuer,
-                    matching: matching.into(),
-                }
-            }
-            ("federated", _, _) => {
-                return Err(Problem::invalid(
-                    "kind",
-                    "is federated, which needs trusted_issuer and match and takes no jwk or pem",
-                ));
-            }
-            (_, _, _) => {
-                return Err(Problem::invalid(
-                    "kind",
-                    "must be client_secret, public_key or federated",
-                ));
-            }
-        };
-        Ok(Self {
-            kind,
-            expires_in: body.expires_in,
-        })
-    }
+        }
+        ("federated", _, _) => {
+            return Err(Problem::invalid(
+                "kind",
+                "is federated, which needs trusted_issuer and match and takes no jwk or pem",
+            ));
+        }
+        (_, _, _) => {
+            return Err(Problem::invalid(
+                "kind",
+                "must be client_secret, public_key or federated",
+            ));
+        }
+    };
+    Ok(NewCredential {
+        kind,
+        expires_in: body.expires_in,
+    })
 }
 
 fn unverified_key(
@@ -276,43 +198,6 @@ fn unverified_key(
         Some(kid) => UnverifiedKey::Named(Box::new(key), kid),
         None => key,
     }))
-}
-
-/// The replacement of a credential.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = CredentialRotation)]
-pub(super) struct RotationBody {
-    /// Seconds for which the old one stays good, 86400 unless said; 0: not at all.
-    #[schema(minimum = 0, maximum = 315_360_000)]
-    overlap: Option<i64>,
-    /// The new public key as a JSON Web Key.
-    #[schema(value_type = Option<Object>)]
-    jwk: Option<Value>,
-    /// The new public key as PEM.
-    pem: Option<String>,
-    /// The `kid` of the new public key, another than the old one's.
-    #[schema(min_length = 1, max_length = 256)]
-    kid: Option<String>,
-    /// Seconds until the new one stops being accepted; left out: never, whatever the old one had.
-    #[schema(minimum = 1, maximum = 315_360_000)]
-    expires_in: Option<i64>,
-}
-
-/// A credential that was made.
-#[derive(Serialize, ToSchema)]
-#[schema(as = AddedCredential)]
-pub(super) struct AddedCredentialBody {
-    credential: CredentialBody,
-    /// The credential it replaces, in a rotation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    replaced: Option<CredentialBody>,
-    client_id: String,
-    /// The client secret; shown this once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    client_secret: Option<String>,
 }
 
 fn created(added: AddedCredential, issuer: &Issuer) -> Created<AddedCredentialBody> {
@@ -349,16 +234,6 @@ pub(super) async fn list(
             .map(|credential| CredentialBody::of(credential, &issuer))
             .collect(),
     )))
-}
-
-/// A credential with its agent.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AgentCredential)]
-pub(super) struct AgentCredentialBody {
-    /// The agent's name.
-    agent: String,
-    #[serde(flatten)]
-    credential: CredentialBody,
 }
 
 /// The parameters of the list over all agents.
@@ -414,7 +289,7 @@ pub(super) async fn add(
     Json(body): Json<NewCredentialBody>,
 ) -> Result<Created<AddedCredentialBody>, Problem> {
     let added = issuer
-        .add_credential(&caller, &name, body.try_into()?, expected)
+        .add_credential(&caller, &name, new_credential(body)?, expected)
         .await?;
     Ok(created(added, &issuer))
 }

@@ -1,12 +1,15 @@
 //! `/delegations`: which agents may act for whom.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
+use crate::api::delegation::{
+    AddedDelegation as AddedBody, Delegation as DelegationBody, DelegationEdit as EditBody,
+    EndedDelegation as EndedBody, NewDelegation as NewDelegationBody,
+};
 use crate::domain::delegation::{Delegation, DelegationStatus};
 use crate::issuer::Issuer;
 use crate::issuer::delegations::{
@@ -16,43 +19,12 @@ use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
-use super::json::{Json, present};
+use super::json::Json;
 use super::openapi::Problems;
 use super::page::{List, Params, after_id, limit};
 use super::path::Named;
 use super::problem::Problem;
-use super::roles::ScopesBody;
-
-/// The permission of an agent to act for others.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Delegation)]
-pub(super) struct DelegationBody {
-    id: String,
-    /// Name of the agent that may act.
-    actor: String,
-    /// For whom: a subject, or with `*` at its end the beginning of subjects.
-    subject: String,
-    /// Name of the trusted issuer whose tokens alone count; `null`: any token that may be a subject token.
-    trusted_issuer: Option<String>,
-    /// Claims that a token of the trusted issuer must have.
-    subject_claims: BTreeMap<String, String>,
-    /// The resource's name.
-    resource: String,
-    /// The resource's identifier, which becomes `aud`.
-    identifier: String,
-    scopes: ScopesBody,
-    /// Most actors in the chain of a token, 1 to 4.
-    max_depth: usize,
-    /// `active`, `suspended`, `revoked` or `expired`.
-    status: String,
-    /// Since when it is suspended, revoked or expired.
-    status_since: Option<i64>,
-    /// When it ends by itself.
-    expires_at: i64,
-    created_at: i64,
-    updated_at: i64,
-    version: i64,
-}
+use crate::api::role::GrantedScopes as ScopesBody;
 
 impl DelegationBody {
     pub(super) fn of(view: DelegationView, now: UnixTime) -> Self {
@@ -98,59 +70,6 @@ fn tagged(view: DelegationView, issuer: &Issuer) -> Tagged<DelegationBody> {
     }
 }
 
-/// A delegation to be made. It ends at `expires_at` or after `expires_in`: one of them must be there.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewDelegation)]
-pub(super) struct NewDelegationBody {
-    /// Name of the agent that may act.
-    actor: String,
-    /// For whom: a subject such as `agent:mailer` or `user:ISSUER:SUB`, or with `*` at its end the
-    /// beginning of subjects.
-    #[schema(min_length = 1, max_length = 256)]
-    subject: String,
-    /// Name of the trusted issuer whose tokens alone count.
-    trusted_issuer: Option<String>,
-    /// Top-level claims that a token of the trusted issuer must have, with these texts.
-    subject_claims: Option<BTreeMap<String, String>>,
-    /// Name or identifier of the resource.
-    resource: String,
-    /// Left out: all scopes, now and later.
-    scopes: Option<ScopesBody>,
-    /// Most actors in the chain of a token; 1 unless said: the agent acts directly, and for nobody who
-    /// acts for somebody else.
-    #[schema(minimum = 1, maximum = 4)]
-    max_depth: Option<i64>,
-    /// When it ends, at most 400 days from now.
-    expires_at: Option<i64>,
-    /// Seconds until it ends.
-    #[schema(minimum = 1, maximum = 34_560_000)]
-    expires_in: Option<i64>,
-}
-
-/// A delegation that was made.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AddedDelegation)]
-pub(super) struct AddedBody {
-    #[serde(flatten)]
-    delegation: DelegationBody,
-    /// Why it is of no use as things are, a sentence each.
-    warnings: Vec<String>,
-}
-
-/// A delegation that was suspended or revoked.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = EndedDelegation)]
-pub(super) struct EndedBody {
-    #[serde(flatten)]
-    delegation: DelegationBody,
-    /// Tokens made under it up to this second ended with it, and all that was made from them; absent when it was
-    /// over before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    tokens_ended_until: Option<i64>,
-}
-
 fn ended(ended: EndedDelegation, issuer: &Issuer) -> Tagged<EndedBody> {
     let EndedDelegation {
         view,
@@ -164,21 +83,6 @@ fn ended(ended: EndedDelegation, issuer: &Issuer) -> Tagged<EndedBody> {
             tokens_ended_until: tokens_ended_until.map(|until| until.0),
         },
     }
-}
-
-/// An edit of a delegation: when it ends. One of the two must be there.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = DelegationEdit)]
-pub(super) struct EditBody {
-    /// When it ends, at most 400 days from now.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    expires_at: Option<i64>,
-    /// Seconds until it ends.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, minimum = 1, maximum = 34_560_000)]
-    expires_in: Option<i64>,
 }
 
 fn end(expires_at: Option<i64>, expires_in: Option<i64>) -> Result<DelegationEnd, Problem> {

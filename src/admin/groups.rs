@@ -4,36 +4,20 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
+use crate::api::group::{Group as GroupBody, GroupEdit, NewGroup as NewGroupBody};
 use crate::issuer::Issuer;
 use crate::issuer::groups::{GroupChanges, GroupView, NewGroup, Removal};
 
 use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
-use super::json::{Json, present};
+use super::json::Json;
 use super::openapi::Problems;
 use super::page::{List, Params, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
-
-/// A group of agents.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Group)]
-pub(super) struct GroupBody {
-    id: String,
-    name: String,
-    description: String,
-    /// Names of the roles every member has.
-    roles: Vec<String>,
-    /// How many agents are in it; left out in lists.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    members: Option<i64>,
-    created_at: i64,
-    updated_at: i64,
-    version: i64,
-}
 
 impl From<GroupView> for GroupBody {
     fn from(view: GroupView) -> Self {
@@ -60,32 +44,6 @@ fn tagged(view: GroupView) -> Tagged<GroupBody> {
         version: view.group.version,
         body: view.into(),
     }
-}
-
-/// A group to be made.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewGroup)]
-pub(super) struct NewGroupBody {
-    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
-    name: String,
-    #[schema(max_length = 1024)]
-    description: Option<String>,
-    /// Names of the roles every member gets.
-    roles: Option<Vec<String>>,
-}
-
-/// An edit of a group; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GroupEdit {
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, max_length = 1024)]
-    description: Option<String>,
-    /// Names of all its roles.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    roles: Option<Vec<String>>,
 }
 
 /// How to remove.

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+use crate::api::issuer::{Issuer as IssuerBody, IssuerEdit};
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::settings::{IssuerSettings, token_endpoint};
 use crate::issuer::Issuer;
@@ -13,31 +12,9 @@ use crate::issuer::settings::SettingsChanges;
 
 use super::caller::{Owner, Viewer};
 use super::etag::{IfMatch, IfMatchHeader, Tagged};
-use super::json::{Json, present};
+use super::json::Json;
 use super::openapi::Problems;
 use super::problem::Problem;
-
-/// The issuer.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Issuer)]
-pub(super) struct IssuerBody {
-    id: String,
-    slug: String,
-    /// The issuer identifier: `iss` of every token.
-    url: String,
-    subject_template: String,
-    /// Life of a token in seconds when nobody says otherwise.
-    default_lifetime: i64,
-    /// Longest life of a token in seconds.
-    max_lifetime: i64,
-    default_algorithm: String,
-    /// What `aud` of client assertions must be: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`.
-    assertion_audience: String,
-    version: i64,
-    token_endpoint: String,
-    jwks_uri: String,
-    discovery: String,
-}
 
 impl From<IssuerSettings> for IssuerBody {
     fn from(settings: IssuerSettings) -> Self {
@@ -57,32 +34,6 @@ impl From<IssuerSettings> for IssuerBody {
             version: settings.version,
         }
     }
-}
-
-/// An edit of the settings; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct IssuerEdit {
-    /// Seconds.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, minimum = 60, maximum = 43_200)]
-    default_lifetime: Option<i64>,
-    /// Seconds, at most 43200.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, minimum = 60, maximum = 43_200)]
-    max_lifetime: Option<i64>,
-    /// `ES256` or `RS256`.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, pattern = "^(ES256|RS256)$")]
-    default_algorithm: Option<String>,
-    /// `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`. With the last one, a server that names this
-    /// token endpoint in its metadata can replay the assertions that clients make for it.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(
-        nullable = false,
-        pattern = "^(issuer-as-string|issuer|issuer-or-token-endpoint)$"
-    )]
-    assertion_audience: Option<String>,
 }
 
 /// Shows the issuer.

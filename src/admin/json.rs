@@ -6,7 +6,6 @@ use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::domain::text::is_unshowable;
@@ -145,15 +144,12 @@ pub(super) fn shown(text: &str) -> String {
         .collect()
 }
 
-/// For members of an edit: there and `null` is not the same as left out.
-pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
+    use crate::api::edit::present;
+
     use super::*;
 
     #[derive(Debug, Deserialize)]

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+use crate::api::key_consumer::{
+    KeyAcknowledgement as AcknowledgementBody, KeyConsumer as KeyConsumerBody,
+    NewKeyConsumer as NewKeyConsumerBody,
+};
 use crate::issuer::Issuer;
 use crate::issuer::key_consumers::KeyConsumerView;
 
@@ -17,21 +19,6 @@ use super::openapi::Problems;
 use super::page::List;
 use super::path::Named;
 use super::problem::Problem;
-
-/// One that holds a copy of the signing keys and does not fetch the JWKS.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = KeyConsumer)]
-pub(super) struct KeyConsumerBody {
-    name: String,
-    description: String,
-    created_at: i64,
-    /// Ids of published keys that it has confirmed to hold.
-    acknowledged: Vec<String>,
-    /// Ids of published keys that it has not confirmed to hold.
-    missing: Vec<String>,
-    /// Ids of revoked keys that it has confirmed to hold, and may still trust.
-    revoked: Vec<String>,
-}
 
 impl From<KeyConsumerView> for KeyConsumerBody {
     fn from(view: KeyConsumerView) -> Self {
@@ -44,28 +31,6 @@ impl From<KeyConsumerView> for KeyConsumerBody {
             revoked: view.revoked,
         }
     }
-}
-
-/// A key consumer to be made known.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewKeyConsumer)]
-pub(super) struct NewKeyConsumerBody {
-    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
-    name: String,
-    /// Who it is, and where its copy lies.
-    #[schema(max_length = 1024)]
-    description: Option<String>,
-}
-
-/// What a key consumer confirms.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = KeyAcknowledgement)]
-pub(super) struct AcknowledgementBody {
-    /// Ids of published keys that it holds as well; left out: its copy is the key set as it is published now.
-    #[schema(min_items = 1, max_items = 64)]
-    kids: Option<Vec<String>>,
 }
 
 /// Lists key consumers by name.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+use crate::api::key::{
+    Key as KeyBody, KeyActivation as ActivationBody, KeyRevocation as RevocationBody,
+    KeyRotation as RotationBody, RevokedKey as RevokedBody,
+};
 use crate::domain::name::Name;
 use crate::domain::signing_key::KeyState;
 use crate::issuer::Issuer;
@@ -19,33 +21,6 @@ use super::openapi::Problems;
 use super::page::List;
 use super::path::Named;
 use super::problem::Problem;
-
-/// A signing key without its private half.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Key)]
-pub(super) struct KeyBody {
-    kid: String,
-    algorithm: String,
-    /// `prepared`, `active`, `retiring`, `retired` or `revoked`.
-    state: String,
-    /// Since when it is active, retired or revoked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    since: Option<i64>,
-    /// When a retiring key leaves the JWKS.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    until: Option<i64>,
-    created_at: i64,
-    /// When a prepared key begins to sign, if it waits for nobody.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    activates_at: Option<i64>,
-    /// Names of the key consumers that a prepared key waits for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    waiting_for: Option<Vec<String>>,
-}
 
 impl From<KeyView> for KeyBody {
     fn from(view: KeyView) -> Self {
@@ -67,45 +42,6 @@ impl From<KeyView> for KeyBody {
             waiting_for: view.activates_at.map(|_| names(&view.waiting_for)),
         }
     }
-}
-
-/// Which keys to rotate.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = KeyRotation)]
-pub(super) struct RotationBody {
-    /// `ES256` or `RS256`; left out: both.
-    #[schema(pattern = "^(ES256|RS256)$")]
-    algorithm: Option<String>,
-}
-
-/// Why a key is revoked.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = KeyRevocation)]
-pub(super) struct RevocationBody {
-    #[schema(min_length = 1, max_length = 256)]
-    reason: String,
-}
-
-/// A revoked key and the one that signs now.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RevokedKey)]
-pub(super) struct RevokedBody {
-    revoked: KeyBody,
-    active: KeyBody,
-    /// Names of key consumers whose copy is wrong now: it still has the revoked key, or lacks the active
-    /// one.
-    stale_consumers: Vec<String>,
-}
-
-/// How to activate a key.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = KeyActivation)]
-pub(super) struct ActivationBody {
-    /// Do not wait for key consumers that have not acknowledged the key.
-    override_consumers: Option<bool>,
 }
 
 pub(super) fn names(names: &[Name]) -> Vec<String> {

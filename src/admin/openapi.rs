@@ -28,7 +28,7 @@ pub(super) fn head() -> utoipa::openapi::OpenApi {
         description = "Agents, groups, roles, resources, credentials, trusted issuers, delegations, signing keys and the audit of one issuer. \
                        Times are Unix seconds. Errors are RFC 9457 problems."
     ),
-    components(schemas(super::problem::ProblemBody)),
+    components(schemas(crate::api::problem::Problem)),
     modifiers(&BearerToken)
 )]
 struct Head;
@@ -57,7 +57,7 @@ impl utoipa::Modify for BearerToken {
 )]
 pub(super) struct Problems(
     #[expect(dead_code, reason = "read by the derive, for the document")]
-    super::problem::ProblemBody,
+    crate::api::problem::Problem,
 );
 
 /// What OpenAPI 3.1 demands and the derives leave out: an `operationId` that is unique in the document

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
+pub(super) use crate::api::list::List;
 use crate::domain::name::Name;
 use crate::issuer::Issuer;
 use crate::issuer::page::Page;
@@ -55,15 +56,6 @@ pub(super) struct PageParams {
     pub(super) limit: Option<i64>,
     /// `next_cursor` of the page before.
     pub(super) cursor: Option<String>,
-}
-
-/// A list's answer.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct List<T> {
-    /// The items.
-    pub(super) items: Vec<T>,
-    /// What to send as `cursor` for the next page; `null` on the last.
-    pub(super) next_cursor: Option<String>,
 }
 
 impl<T> List<T> {

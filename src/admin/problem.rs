@@ -9,9 +9,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTIC
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
-use serde::Serialize;
-use utoipa::ToSchema;
 
+use crate::api::problem::Problem as ProblemBody;
 use crate::domain::Invalid;
 use crate::issuer::IssuerError;
 use crate::ports::cause::with_causes;
@@ -165,29 +164,6 @@ impl Problem {
             | Kind::TooLarge => {}
         }
     }
-}
-
-/// A problem as it is sent (RFC 9457 §3).
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Problem)]
-pub(super) struct ProblemBody {
-    /// Which kind of problem: `urn:firman:problem:` and its name.
-    #[serde(rename = "type")]
-    kind: String,
-    /// The kind in words.
-    title: String,
-    /// The status of the answer.
-    status: u16,
-    /// What happened and why.
-    detail: String,
-    /// The id of the request, in the logs and in the audit.
-    request_id: String,
-    /// The member or parameter concerned, if one is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<String>,
-    /// What to do about it, if something helps: a command line of firman or one action.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
 }
 
 impl From<Invalid> for Problem {

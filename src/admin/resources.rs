@@ -4,57 +4,21 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+use crate::api::resource::{
+    NewResource as NewResourceBody, Resource as ResourceBody, ResourceEdit,
+};
 use crate::issuer::Issuer;
 use crate::issuer::resources::{NewResource, ResourceChanges, ResourceView};
 
 use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
-use super::json::{Json, present};
+use super::json::Json;
 use super::openapi::Problems;
 use super::page::{List, PageParams, Params, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
-
-/// Something a token is for.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Resource)]
-pub(super) struct ResourceBody {
-    id: String,
-    name: String,
-    /// What becomes `aud`.
-    identifier: String,
-    description: String,
-    /// `generic` or `claude`.
-    profile: String,
-    scopes: Vec<String>,
-    /// Its own life of tokens in seconds; `null`: the default.
-    lifetime: Option<i64>,
-    /// Its own algorithm; `null`: the default.
-    algorithm: Option<String>,
-    /// Its own `typ` header of tokens; `null`: as its profile has it.
-    typ: Option<String>,
-    /// The life in seconds that a token gets when its request does not say.
-    token_lifetime: i64,
-    /// The algorithm that signs its tokens.
-    token_algorithm: String,
-    /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`.
-    token_typ: String,
-    /// Whether its tokens may be made by token exchange, as it was set; `null`: as its profile has it.
-    allow_delegation: Option<bool>,
-    /// Whether its tokens may be made by token exchange.
-    delegation_allowed: bool,
-    /// Name of the agent that is the resource server; `null`: none is known.
-    server: Option<String>,
-    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
-    dpop_required: bool,
-    created_at: i64,
-    updated_at: i64,
-    version: i64,
-}
 
 impl From<ResourceView> for ResourceBody {
     fn from(view: ResourceView) -> Self {
@@ -96,77 +60,6 @@ fn tagged(view: ResourceView) -> Tagged<ResourceBody> {
         version: view.resource.version,
         body: view.into(),
     }
-}
-
-/// A resource to be made.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewResource)]
-pub(super) struct NewResourceBody {
-    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
-    name: String,
-    /// An absolute URI; may be left out with profile `claude`.
-    identifier: Option<String>,
-    #[schema(max_length = 1024)]
-    description: Option<String>,
-    /// `generic` (unless said) or `claude`.
-    #[schema(pattern = "^(generic|claude)$")]
-    profile: Option<String>,
-    scopes: Option<Vec<String>>,
-    /// Life of its tokens in seconds.
-    #[schema(minimum = 60, maximum = 43_200)]
-    lifetime: Option<i64>,
-    /// `ES256` or `RS256`.
-    #[schema(pattern = "^(ES256|RS256)$")]
-    algorithm: Option<String>,
-    /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`; left out: `at+jwt` with profile
-    /// `generic`, `JWT` with profile `claude`, which takes no other.
-    #[schema(pattern = r"^(at\+jwt|JWT)$")]
-    typ: Option<String>,
-    /// Whether its tokens may be made by token exchange; left out: yes with profile `generic`, else no.
-    allow_delegation: Option<bool>,
-    /// Name of the agent that is the resource server: it may introspect tokens for the resource, and
-    /// exchange those that it received.
-    server: Option<String>,
-    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); left out: no.
-    dpop_required: Option<bool>,
-}
-
-/// An edit of a resource; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ResourceEdit {
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, max_length = 1024)]
-    description: Option<String>,
-    /// All its scopes.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    scopes: Option<Vec<String>>,
-    /// Life of its tokens in seconds; `null`: the default.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<i64>, minimum = 60, maximum = 43_200)]
-    lifetime: Option<Option<i64>>,
-    /// `ES256` or `RS256`; `null`: the default.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, pattern = "^(ES256|RS256)$")]
-    algorithm: Option<Option<String>>,
-    /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`; `null`: as its profile has it.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, pattern = r"^(at\+jwt|JWT)$")]
-    typ: Option<Option<String>>,
-    /// Whether its tokens may be made by token exchange; `null`: as its profile has it.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<bool>)]
-    allow_delegation: Option<Option<bool>>,
-    /// Name of the agent that is the resource server; `null`: none.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
-    server: Option<Option<String>>,
-    /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    dpop_required: Option<bool>,
 }
 
 /// Lists resources by name.

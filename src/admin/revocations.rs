@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+use crate::api::revocation::{
+    EndedTokens as EndedBody, NewRevocation as NewRevocationBody, Revocation as RevocationBody,
+};
 use crate::issuer::Issuer;
 use crate::issuer::revocations::{AfterRevocation, Ended, Revocation, ToRevoke};
 use crate::store::EndKind;
@@ -16,44 +17,6 @@ use super::json::Json;
 use super::openapi::Problems;
 use super::page::{List, PageParams, Params, after_text, forged, limit};
 use super::problem::{Kind, Problem};
-
-/// What to end: exactly one of these.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewRevocation)]
-pub(super) struct NewRevocationBody {
-    /// The `jti` of a token: it ends, and so does everything made from it. Or the name that `trace` shows for
-    /// a token from outside: what was made from it ends.
-    #[schema(max_length = 256)]
-    token_id: Option<String>,
-    /// A whole token, whose `jti` is taken. It is neither kept nor logged.
-    token: Option<String>,
-    /// A subject: all tokens so far end that are about it, or in which it acts.
-    #[schema(max_length = 256)]
-    subject: Option<String>,
-}
-
-/// What was ended.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = EndedTokens)]
-pub(super) struct EndedBody {
-    /// The `jti` of the token; absent for a subject.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    token_id: Option<String>,
-    /// Whom the token is about, or the subject.
-    subject: String,
-    /// When the token, or the last of the subject's, would have expired.
-    expires_at: i64,
-    /// True when this call ended the token, and with it everything made from it; false when it was over before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    revoked: Option<bool>,
-    /// Tokens issued at or before this second are ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    not_before: Option<i64>,
-}
 
 impl From<Ended> for EndedBody {
     fn from(ended: Ended) -> Self {
@@ -81,35 +44,11 @@ impl From<Ended> for EndedBody {
     }
 }
 
-/// A token, or all tokens of a subject or a delegation up to a moment, that ended before the time.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Revocation)]
-pub(super) struct RevocationBody {
-    /// `token`, `subject` or `delegation`.
-    kind: &'static str,
-    /// The token's `jti`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    token_id: Option<String>,
-    /// The subject; `user:NAME:` stands for all users of a trusted issuer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    subject: Option<String>,
-    /// The id of the delegation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    delegation: Option<String>,
-    /// When the token was revoked; up to when tokens of the subject or the delegation are.
-    revoked_at: i64,
-    /// When the entry leaves: the token, or the last of those, would have expired.
-    expires_at: i64,
-}
-
 impl From<Revocation> for RevocationBody {
     fn from(revocation: Revocation) -> Self {
         match revocation {
             Revocation::Token(token) => Self {
-                kind: "token",
+                kind: "token".to_owned(),
                 token_id: Some(token.token_id),
                 subject: None,
                 delegation: None,
@@ -122,7 +61,7 @@ impl From<Revocation> for RevocationBody {
                     EndKind::Delegation => (None, Some(mark.key)),
                 };
                 Self {
-                    kind: mark.kind.as_str(),
+                    kind: mark.kind.as_str().to_owned(),
                     token_id: None,
                     subject,
                     delegation,

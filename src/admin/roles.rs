@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
+use crate::api::role::{
+    AllScopes, Grant as GrantBody, GrantedScopes as ScopesBody, NewGrant as NewGrantBody,
+    NewRole as NewRoleBody, Role as RoleBody, RoleEdit,
+};
 use crate::domain::role::GrantedScopes;
 use crate::issuer::Issuer;
 use crate::issuer::roles::{GrantView, NewGrant, NewRole, RoleChanges, RoleView};
@@ -14,57 +18,11 @@ use crate::issuer::roles::{GrantView, NewGrant, NewRole, RoleChanges, RoleView};
 use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
-use super::json::{Json, present};
+use super::json::Json;
 use super::openapi::Problems;
 use super::page::{List, Params, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
-
-/// A role.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Role)]
-pub(super) struct RoleBody {
-    id: String,
-    name: String,
-    description: String,
-    grants: Vec<GrantBody>,
-    created_at: i64,
-    updated_at: i64,
-    version: i64,
-}
-
-/// A grant of a role.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Grant)]
-pub(super) struct GrantBody {
-    /// The resource's name.
-    resource: String,
-    /// The resource's identifier, which becomes `aud`.
-    identifier: String,
-    scopes: ScopesBody,
-}
-
-/// Scopes of a grant: a list, or `"*"` for all, now and later.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(
-    untagged,
-    expecting = "must be an array of scope names, or \"*\" for all of them"
-)]
-#[schema(as = GrantedScopes)]
-pub(super) enum ScopesBody {
-    /// `"*"`.
-    All(AllScopes),
-    /// Names of scopes.
-    Only(Vec<String>),
-}
-
-/// The text `"*"`.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-pub(super) enum AllScopes {
-    /// All scopes, now and later.
-    #[serde(rename = "*")]
-    Star,
-}
 
 impl From<RoleView> for RoleBody {
     fn from(view: RoleView) -> Self {
@@ -119,17 +77,6 @@ fn tagged(view: RoleView) -> Tagged<RoleBody> {
     }
 }
 
-/// A grant to be made.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewGrant)]
-pub(super) struct NewGrantBody {
-    /// Name or identifier of the resource.
-    resource: String,
-    /// Left out: all scopes, now and later.
-    scopes: Option<ScopesBody>,
-}
-
 fn new_grants(grants: Vec<NewGrantBody>) -> Vec<NewGrant> {
     grants
         .into_iter()
@@ -138,31 +85,6 @@ fn new_grants(grants: Vec<NewGrantBody>) -> Vec<NewGrant> {
             scopes: ScopesBody::names(grant.scopes),
         })
         .collect()
-}
-
-/// A role to be made.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewRole)]
-pub(super) struct NewRoleBody {
-    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
-    name: String,
-    #[schema(max_length = 1024)]
-    description: Option<String>,
-    grants: Option<Vec<NewGrantBody>>,
-}
-
-/// An edit of a role; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RoleEdit {
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, max_length = 1024)]
-    description: Option<String>,
-    /// All its grants.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    grants: Option<Vec<NewGrantBody>>,
 }
 
 /// Which roles to list.

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::Serialize;
-use utoipa::ToSchema;
 
+use crate::api::trace::{Trace as TraceBody, TracedToken as TracedTokenBody};
 use crate::issuer::Issuer;
 use crate::issuer::trace::{TokenState, Trace, TracedToken};
 
@@ -13,48 +12,6 @@ use super::caller::Viewer;
 use super::openapi::Problems;
 use super::path::Named;
 use super::problem::Problem;
-
-/// A tree of tokens.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Trace)]
-pub(super) struct TraceBody {
-    /// The `jti` that was asked for.
-    token_id: String,
-    /// False when the tree has more than 1000 tokens; the way from the root to the asked one is shown then too.
-    complete: bool,
-    /// The root, then depth first what was made from it.
-    tokens: Vec<TracedTokenBody>,
-}
-
-/// A token of a tree. What is not known is `null`.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = TracedToken)]
-pub(super) struct TracedTokenBody {
-    /// Its `jti`; for a token from outside the trusted issuer's name, `:` and a digest.
-    token_id: String,
-    /// What it was made from; `null` for the root.
-    parent_id: Option<String>,
-    /// Steps from the root.
-    depth: usize,
-    /// The trusted issuer, for a token from outside.
-    trusted_issuer: Option<String>,
-    /// `access_token` or `id_token`.
-    kind: Option<String>,
-    /// For whom: its `sub`.
-    subject: Option<String>,
-    /// The agent that asked for it.
-    agent: Option<String>,
-    audience: Option<String>,
-    scope: Option<String>,
-    delegation_id: Option<String>,
-    issued_at: Option<i64>,
-    expires_at: Option<i64>,
-    /// `active`, `revoked`, `expired` or `switched_off`: an agent in it is; `null` for a token from outside
-    /// that was not revoked here.
-    state: Option<String>,
-    request_id: Option<String>,
-    address: Option<String>,
-}
 
 impl From<TracedToken> for TracedTokenBody {
     fn from(token: TracedToken) -> Self {

@@ -1,63 +1,25 @@
 //! `/trusted-issuers`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
-use crate::domain::trusted_issuer::{JtiPolicy, KeySource};
+use crate::api::trusted_issuer::{
+    NewTrustedIssuer as NewTrustedIssuerBody, TrustedIssuer as TrustedIssuerBody, TrustedIssuerEdit,
+};
+use crate::domain::trusted_issuer::JtiPolicy;
 use crate::issuer::Issuer;
 use crate::issuer::trusted_issuers::{NewTrustedIssuer, TrustChanges, TrustedIssuerView};
 
 use super::caller::{Owner, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::groups::RemovalParams;
-use super::json::{Json, present};
+use super::json::Json;
 use super::openapi::Problems;
 use super::page::{List, PageParams, Params, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
-
-/// Another issuer whose tokens are believed.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = TrustedIssuer)]
-pub(super) struct TrustedIssuerBody {
-    id: String,
-    name: String,
-    /// What `iss` of its tokens is, byte for byte; or `spiffe://` and a trust domain.
-    url: String,
-    description: String,
-    /// What `aud` of its tokens must be, alone.
-    audience: String,
-    /// Where its keys come from: `{"type": "discovery"}`, `{"type": "jwks_uri", "url": …}` or
-    /// `{"type": "inline", "jwks": …}`.
-    #[schema(value_type = Object)]
-    keys: KeySource,
-    /// What it is trusted with: `client_auth`, `subject`, `actor`.
-    trust: Vec<String>,
-    /// Whether its subject tokens may hold an `act`, whose actors are then carried on under its `iss`.
-    accept_act: bool,
-    /// Longest life of its tokens in seconds.
-    max_lifetime: i64,
-    /// Accepted `typ` headers; the empty text stands for none.
-    types: Vec<String>,
-    /// `single-use` or `reusable`.
-    jti: String,
-    /// Claims that every token of it must have, with their values.
-    required_claims: BTreeMap<String, String>,
-    /// The claim that names the subject.
-    subject_claim: String,
-    /// Attributes of tokens minted for its subjects, with the claim that each is taken from.
-    claims: BTreeMap<String, String>,
-    /// What an administrator should know of it.
-    warnings: Vec<String>,
-    created_at: i64,
-    updated_at: i64,
-    version: i64,
-}
 
 impl From<TrustedIssuerView> for TrustedIssuerBody {
     fn from(view: TrustedIssuerView) -> Self {
@@ -100,86 +62,6 @@ fn tagged(view: TrustedIssuerView) -> Tagged<TrustedIssuerBody> {
         version: view.trusted.version,
         body: view.into(),
     }
-}
-
-/// An issuer to be trusted. What is left out of `trust` it is not trusted with.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewTrustedIssuer)]
-pub(super) struct NewTrustedIssuerBody {
-    /// A short name; part of the subjects of its users, so never given out twice.
-    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
-    name: String,
-    /// What `iss` of its tokens is, byte for byte; or `spiffe://` and a trust domain.
-    #[schema(max_length = 512)]
-    url: String,
-    #[schema(max_length = 1024)]
-    description: Option<String>,
-    /// What `aud` of its tokens must be, alone; this issuer's URL unless said.
-    #[schema(max_length = 512)]
-    audience: Option<String>,
-    /// `{"type": "discovery"}` (unless said), `{"type": "jwks_uri", "url": …}` or
-    /// `{"type": "inline", "jwks": …}`.
-    #[schema(value_type = Option<Object>)]
-    keys: Option<KeySource>,
-    /// Any of `client_auth`, `subject`, `actor`.
-    trust: Option<Vec<String>>,
-    /// Accept subject tokens that hold an `act`; `false` unless said.
-    accept_act: Option<bool>,
-    /// Longest life of its tokens in seconds; 3600 unless said.
-    #[schema(minimum = 1, maximum = 90_000)]
-    max_lifetime: Option<i64>,
-    /// Accepted `typ` headers, the empty text for none; `JWT` unless said.
-    types: Option<Vec<String>>,
-    /// `single-use` (unless said) or `reusable`.
-    #[schema(pattern = "^(single-use|reusable)$")]
-    jti: Option<String>,
-    required_claims: Option<BTreeMap<String, String>>,
-    /// `sub` unless said.
-    subject_claim: Option<String>,
-    /// Attribute name to claim name.
-    claims: Option<BTreeMap<String, String>>,
-}
-
-/// An edit of a trusted issuer; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TrustedIssuerEdit {
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, max_length = 1024)]
-    description: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, max_length = 512)]
-    audience: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Object)]
-    keys: Option<KeySource>,
-    /// All that it is trusted with.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    trust: Option<Vec<String>>,
-    /// Accept subject tokens that hold an `act`.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    accept_act: Option<bool>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, minimum = 1, maximum = 90_000)]
-    max_lifetime: Option<i64>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    types: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false, pattern = "^(single-use|reusable)$")]
-    jti: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    required_claims: Option<BTreeMap<String, String>>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    subject_claim: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(nullable = false)]
-    claims: Option<BTreeMap<String, String>>,
 }
 
 /// The three flags, each said as soon as the list is there.

@@ -12,6 +12,7 @@ use super::parse::{parse_id, parse_name, parse_pair};
 use super::print::{Table, date, date_and_distance, items, names, shell_word, text};
 use super::session::{Listing, Session};
 use super::words::{Words, all_of, parse_words};
+use crate::domain::subject::is_user;
 use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]
@@ -257,8 +258,8 @@ async fn exchange(delegation: &Value, admin: &AdminClient) -> String {
         format!("--client-id {actor} {proof} --subject-token FILE"),
     ];
     // Where others may act already, the subject token is one of ours.
-    let is_foreign = text(delegation, "subject").starts_with("user:")
-        && delegation["max_depth"].as_u64() == Some(1);
+    let is_foreign =
+        is_user(&text(delegation, "subject")) && delegation["max_depth"].as_u64() == Some(1);
     if is_foreign {
         command.push("--subject-token-type jwt".to_owned());
     }

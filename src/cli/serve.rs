@@ -332,6 +332,7 @@ pub(super) fn host_options(config: &Config, issuer_url: String) -> Result<HostOp
         issuer_url,
         kek,
         admin_token_file: config.data_dir().join("admin-token"),
+        first_keys: Vec::new(),
         first_settings: FirstSettings {
             default_lifetime: config.default_lifetime().into(),
             max_lifetime: config.max_lifetime().into(),

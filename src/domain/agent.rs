@@ -1,9 +1,6 @@
 //! Agents: the non-human principals that tokens are about.
 
 use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::Serialize;
 
 use crate::ports::time::UnixTime;
 
@@ -12,8 +9,8 @@ use super::assertion_audience::AssertionAudience;
 use super::claims::is_reserved_claim;
 use super::id::{AgentId, GroupId, RoleId};
 use super::name::Name;
+use super::subject::Subject;
 use super::text;
-use super::trusted_issuer::USER_PREFIX;
 
 /// Most groups an agent may be in, and most roles it may be given: both end up in every token.
 pub const MEMBERSHIPS_MAX: usize = 64;
@@ -25,8 +22,6 @@ pub const ATTRIBUTE_VALUE_MAX_CHARS: usize = 256;
 pub const OWNER_MAX_CHARS: usize = 256;
 /// Longest description, in characters.
 pub const DESCRIPTION_MAX_CHARS: usize = 1024;
-/// Longest subject, in bytes: OpenID Connect Core §2 allows 255 ASCII characters.
-pub const SUBJECT_MAX_BYTES: usize = 255;
 
 /// One agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,132 +108,6 @@ impl AgentStatus {
     }
 }
 
-/// A `sub` value (RFC 7519 §4.1.2): printable ASCII without spaces that never ends in `*`, because
-/// relying parties read a trailing `*` in a rule as a prefix.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Subject(String);
-
-/// Prefixes that only the issuer itself gives out: whoever reads `sub` must be able to tell agents from
-/// subjects of trusted issuers.
-const RESERVED_PREFIXES: [&str; 2] = ["agent:", USER_PREFIX];
-
-impl Subject {
-    /// A subject taken over from another issuer.
-    ///
-    /// # Errors
-    /// When it is not well-formed or starts with a prefix that the issuer keeps for itself.
-    pub fn parse_foreign(text: &str) -> Result<Self, Invalid> {
-        if let Some(prefix) = RESERVED_PREFIXES
-            .into_iter()
-            .find(|prefix| text.starts_with(prefix))
-        {
-            return Err(Invalid::new(
-                "subject",
-                format!(
-                    "starts with '{prefix}', which is kept for subjects that this issuer makes; leave the subject out to get one"
-                ),
-            ));
-        }
-        Self::well_formed(text)
-    }
-
-    /// A subject read back from the database.
-    #[must_use]
-    pub fn from_stored(text: String) -> Self {
-        Self(text)
-    }
-
-    fn well_formed(text: &str) -> Result<Self, Invalid> {
-        let problem = if text.is_empty() {
-            "is empty"
-        } else if text.len() > SUBJECT_MAX_BYTES {
-            "is longer than 255 characters"
-        } else if text.ends_with('*') {
-            "ends in '*', which relying parties read as a prefix rule"
-        } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            "holds a character that is not printable ASCII"
-        } else {
-            return Ok(Self(text.to_owned()));
-        };
-        Err(Invalid::new("subject", problem))
-    }
-
-    /// The subject as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// How an issuer makes subjects: text with `{name}` or `{id}` in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubjectTemplate(String);
-
-impl SubjectTemplate {
-    /// `agent:{name}`.
-    pub const DEFAULT: &str = "agent:{name}";
-
-    /// Parses a template.
-    ///
-    /// # Errors
-    /// When it holds neither `{name}` nor `{id}`, another placeholder, or what a subject cannot hold.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if !text.contains("{name}") && !text.contains("{id}") {
-            return Err(Invalid::new(
-                "subject_template",
-                "must contain {name} or {id}",
-            ));
-        }
-        let plain = text.replace("{name}", "n").replace("{id}", "i");
-        if plain.contains(['{', '}']) {
-            return Err(Invalid::new(
-                "subject_template",
-                "may hold no placeholder but {name} and {id}",
-            ));
-        }
-        if text.starts_with(USER_PREFIX) {
-            return Err(Invalid::new(
-                "subject_template",
-                "starts with 'user:', which is kept for subjects of trusted issuers",
-            ));
-        }
-        Subject::well_formed(&plain)
-            .map_err(|invalid| Invalid::new("subject_template", invalid.problem))?;
-        Ok(Self(text.to_owned()))
-    }
-
-    /// The subject of an agent.
-    ///
-    /// # Errors
-    /// When the template makes it longer than [`SUBJECT_MAX_BYTES`], or look like one from outside.
-    pub fn subject(&self, name: &Name, id: &AgentId) -> Result<Subject, Invalid> {
-        let made = self
-            .0
-            .replace("{name}", name.as_str())
-            .replace("{id}", id.as_str());
-        if made.starts_with(USER_PREFIX) {
-            return Err(Invalid::new(
-                "subject",
-                "starts with 'user:', which is kept for subjects of trusted issuers; give the agent another name",
-            ));
-        }
-        Subject::well_formed(&made)
-    }
-
-    /// The template as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 /// Checks the attributes of an agent.
 ///
 /// # Errors
@@ -277,42 +146,6 @@ pub fn parse_attributes(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn subjects_from_outside_never_look_like_ours() {
-        for bad in [
-            "agent:mailer",
-            "user:x",
-            "",
-            "a b",
-            "spiffe://x/*",
-            "é",
-            &"s".repeat(256),
-        ] {
-            assert!(Subject::parse_foreign(bad).is_err(), "{bad:?} was accepted");
-        }
-        assert_eq!(
-            Subject::parse_foreign("spiffe://example.org/mailer")
-                .expect("good")
-                .as_str(),
-            "spiffe://example.org/mailer"
-        );
-    }
-
-    #[test]
-    fn a_template_makes_different_subjects_for_different_agents() {
-        for bad in ["agent", "agent:{nam}", "{name}{x}", "{name} ", "{name}*"] {
-            assert!(SubjectTemplate::parse(bad).is_err(), "{bad:?} was accepted");
-        }
-        let template = SubjectTemplate::parse(SubjectTemplate::DEFAULT).expect("good");
-        let subject = template
-            .subject(
-                &Name::parse("team-a.mailer").expect("good"),
-                &AgentId::from_text("1"),
-            )
-            .expect("good");
-        assert_eq!(subject.as_str(), "agent:team-a.mailer");
-    }
 
     #[test]
     fn an_attribute_never_replaces_a_claim_of_the_issuer() {

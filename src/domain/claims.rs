@@ -10,6 +10,9 @@ use crate::ports::time::UnixTime;
 use super::actor::ActorChain;
 use super::id::DelegationId;
 
+/// Longest token we mint, in bytes: beyond it proxies drop headers; Claude takes twice as much.
+pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
+
 /// Claim names that no attribute and no claim source may set: those the issuer writes, and those
 /// that relying parties give a meaning that only an issuer may assert.
 pub const RESERVED_CLAIMS: [&str; 40] = [

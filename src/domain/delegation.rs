@@ -9,9 +9,9 @@ use crate::ports::time::UnixTime;
 
 use super::Invalid;
 use super::actor::ACTORS_MAX;
-use super::agent::SUBJECT_MAX_BYTES;
 use super::id::{AgentId, DelegationId, ResourceId, TrustedIssuerId};
 use super::role::GrantedScopes;
+use super::subject::{SUBJECT_MAX_BYTES, USER_PREFIX};
 use super::trusted_issuer::{check_claims, has_claims};
 
 /// Most delegations of one agent that are not revoked or expired: each is read with the agent.
@@ -195,7 +195,7 @@ impl SubjectPattern {
 /// Whether a prefix ends within the name of a trusted issuer: `user:okta*` would take `user:okta2:…` too.
 fn is_cut_off(prefix: &str) -> bool {
     prefix
-        .strip_prefix("user:")
+        .strip_prefix(USER_PREFIX)
         .is_some_and(|rest| !rest.is_empty() && !rest.contains(':'))
 }
 

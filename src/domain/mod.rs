@@ -22,6 +22,7 @@ pub mod role;
 pub mod scope;
 pub mod settings;
 pub mod signing_key;
+pub mod subject;
 pub mod text;
 pub mod token_typ;
 pub mod trusted_issuer;

@@ -8,7 +8,7 @@ use super::id::{AgentId, ResourceId};
 use super::name::Name;
 use super::profile::Profile;
 use super::scope::Scopes;
-use super::settings::{LIFETIME_CEILING_SECONDS, LIFETIME_FLOOR_SECONDS};
+use super::settings::{IssuerSettings, LIFETIME_CEILING_SECONDS, LIFETIME_FLOOR_SECONDS};
 use super::token_typ::TokenTyp;
 
 /// Longest resource identifier, in bytes.
@@ -81,6 +81,39 @@ impl Resource {
         } else {
             Binding::Impossible
         }
+    }
+
+    /// The life in seconds of a token for it whose request names none.
+    #[must_use]
+    pub fn default_lifetime(&self, settings: &IssuerSettings) -> i64 {
+        self.lifetime
+            .or(self.profile.demands().default_lifetime)
+            .unwrap_or(settings.default_lifetime)
+            .min(self.max_lifetime(settings))
+    }
+
+    /// The longest life of a token for it, in seconds.
+    #[must_use]
+    pub fn max_lifetime(&self, settings: &IssuerSettings) -> i64 {
+        self.profile
+            .demands()
+            .max_lifetime
+            .map_or(settings.max_lifetime, |cap| cap.min(settings.max_lifetime))
+    }
+
+    /// The algorithm of its tokens: its own, else the issuer's default if the profile accepts it, else the
+    /// profile's first.
+    #[must_use]
+    pub fn signing_algorithm(&self, settings: &IssuerSettings) -> SigningAlgorithm {
+        let accepted = self.profile.demands().algorithms;
+        self.algorithm.unwrap_or_else(|| {
+            if accepted.contains(&settings.default_algorithm) {
+                settings.default_algorithm
+            } else {
+                let first = accepted.first().copied();
+                first.unwrap_or(settings.default_algorithm)
+            }
+        })
     }
 }
 

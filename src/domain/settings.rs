@@ -3,9 +3,9 @@
 use crate::jose::algorithm::SigningAlgorithm;
 
 use super::Invalid;
-use super::agent::SubjectTemplate;
 use super::assertion_audience::AssertionAudience;
 use super::id::IssuerId;
+use super::subject::SubjectTemplate;
 
 /// Shortest life of a token anyone can ask for, in seconds: below it clock skew alone makes tokens fail.
 pub const LIFETIME_FLOOR_SECONDS: i64 = 60;
@@ -15,6 +15,9 @@ pub const LIFETIME_CEILING_SECONDS: i64 = 43_200;
 pub const DEFAULT_LIFETIME_SECONDS: i64 = 900;
 /// Longest life an issuer gives unless its maximum is raised, in seconds.
 pub const DEFAULT_MAX_LIFETIME_SECONDS: i64 = 3600;
+/// Longest life an agent or a credential can be given, in seconds: ten years. More is "never", which
+/// is said by leaving it out.
+pub const EXPIRES_IN_MAX_SECONDS: i64 = 315_360_000;
 /// Clock difference to others that is taken in both directions, in seconds: the skew that
 /// Claude documents, between the 10 s that must pass and the 60 s that must not (FAPI 2.0 §5.3.2.1).
 pub const SKEW_SECONDS: i64 = 30;
@@ -48,6 +51,20 @@ pub struct IssuerSettings {
 #[must_use]
 pub fn token_endpoint(issuer_url: &str) -> String {
     format!("{issuer_url}/oauth2/token")
+}
+
+/// Checks a life given in seconds.
+///
+/// # Errors
+/// When it is not 1 to [`EXPIRES_IN_MAX_SECONDS`].
+pub fn check_expires_in(seconds: i64) -> Result<i64, Invalid> {
+    if (1..=EXPIRES_IN_MAX_SECONDS).contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(Invalid::new(
+        "expires_in",
+        format!("must be 1 to {EXPIRES_IN_MAX_SECONDS} seconds; leave it out for no end"),
+    ))
 }
 
 /// Checks the two lifetimes of an issuer.

@@ -26,8 +26,6 @@ pub const CLAIM_MAX_BYTES: usize = 512;
 pub const TRUSTED_ISSUERS_MAX: usize = 256;
 /// Longest URL of a trusted issuer or its key set, in bytes.
 pub const URL_MAX_BYTES: usize = 512;
-/// What subjects from outside begin with.
-pub const USER_PREFIX: &str = "user:";
 /// What the URL of a SPIFFE trust domain begins with.
 pub const SPIFFE_SCHEME: &str = "spiffe://";
 
@@ -234,76 +232,6 @@ pub fn check_claims(field: &'static str, claims: &BTreeMap<String, String>) -> R
     }
 }
 
-/// The subject of our tokens for a subject of a trusted issuer: `user:<issuer's name>:<subject>`, where
-/// all but letters, digits, `-`, `.`, `_` and `~` is percent-encoded, so that it never looks like ours.
-///
-/// # Errors
-/// When it would be longer than a subject may be.
-pub fn user_subject(issuer: &Name, subject: &str) -> Result<String, Invalid> {
-    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-    // RFC 3986 §2.3: unreserved.
-    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
-    let made = format!(
-        "{USER_PREFIX}{issuer}:{}",
-        utf8_percent_encode(subject, ENCODED)
-    );
-    if subject.is_empty() || made.len() > super::agent::SUBJECT_MAX_BYTES {
-        return Err(Invalid::new(
-            "sub",
-            "is empty, or so long that the subject made from it would have more than 255 characters",
-        ));
-    }
-    Ok(made)
-}
-
-/// The trusted issuer's name in a subject from outside; `None` for one of ours.
-#[must_use]
-pub fn issuer_of_user(subject: &str) -> Option<&str> {
-    let (name, _) = subject.strip_prefix(USER_PREFIX)?.split_once(':')?;
-    Some(name)
-}
-
-/// What the subjects of one trusted issuer begin with, `user:NAME:`, out of one of them; `None` for a subject
-/// of ours. A mark on it ends the tokens of all its users.
-#[must_use]
-pub fn trust_of_user(subject: &str) -> Option<&str> {
-    let name = issuer_of_user(subject)?;
-    subject.get(..USER_PREFIX.len() + name.len() + 1)
-}
-
-/// Checks a subject from outside that a person wrote: another spelling of it would be nobody.
-///
-/// # Errors
-/// When it is not as [`user_subject`] writes it.
-pub fn check_user_subject(subject: &str) -> Result<(), Invalid> {
-    let meant = issuer_of_user(subject)
-        .and_then(|name| Name::parse(name).ok())
-        .and_then(|name| {
-            let user = subject.strip_prefix(USER_PREFIX)?.split_once(':')?.1;
-            let user = percent_encoding::percent_decode_str(user)
-                .decode_utf8()
-                .ok()?;
-            user_subject(&name, &user).ok()
-        });
-    match meant {
-        Some(meant) if meant == subject => Ok(()),
-        Some(meant) => Err(Invalid::new(
-            "subject",
-            format!(
-                "takes nobody: what stands behind the second ':' is percent-encoded; {meant} was meant, perhaps"
-            ),
-        )),
-        None => Err(Invalid::new(
-            "subject",
-            "takes nobody: it must be user:, a trusted issuer's name, ':' and the percent-encoded subject",
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -360,46 +288,5 @@ mod tests {
         ));
         assert!(!wanted.matches("repo:octo-org/octo-repo-2:x", &claims(json!("65"))));
         assert!(!wanted.matches("repo:octo-org/octo-repo:x", &Map::new()));
-    }
-
-    #[test]
-    fn a_subject_from_outside_that_is_spelled_otherwise_is_refused_with_the_right_spelling() {
-        for good in ["user:okta:alice", "user:okta:alice%40example.com"] {
-            assert_eq!(check_user_subject(good), Ok(()));
-        }
-        for bad in [
-            "user:okta:alice@example.com",
-            "user:okta:%61lice%40example.com",
-        ] {
-            let problem = check_user_subject(bad).unwrap_err().problem;
-            assert!(
-                problem.contains("; user:okta:alice%40example.com was"),
-                "{problem}"
-            );
-        }
-        for bad in [
-            "user:",
-            "user:okta",
-            "user:okta:",
-            "user:O K:x",
-            "user:okta:%ff",
-        ] {
-            assert!(check_user_subject(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_subject_from_outside_never_looks_like_one_of_ours() {
-        let okta = Name::parse("okta").unwrap();
-        assert_eq!(
-            user_subject(&okta, "agent:mailer/é*").unwrap(),
-            "user:okta:agent%3Amailer%2F%C3%A9%2A"
-        );
-        assert_eq!(
-            user_subject(&okta, "alice@example.com").unwrap(),
-            "user:okta:alice%40example.com"
-        );
-        assert!(user_subject(&okta, "").is_err());
-        assert!(user_subject(&okta, &"é".repeat(60)).is_err());
     }
 }

@@ -8,13 +8,15 @@ use serde_json::json;
 
 use crate::domain::Invalid;
 use crate::domain::agent::{
-    Agent, AgentStatus, DESCRIPTION_MAX_CHARS, OWNER_MAX_CHARS, Subject, parse_attributes,
+    Agent, AgentStatus, DESCRIPTION_MAX_CHARS, OWNER_MAX_CHARS, parse_attributes,
 };
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::AuditEvent;
 use crate::domain::credential::Credential;
 use crate::domain::id::AgentId;
 use crate::domain::name::Name;
+use crate::domain::settings::check_expires_in;
+use crate::domain::subject::Subject;
 use crate::domain::text;
 use crate::ports::time::{UnixMillis, UnixTime};
 use crate::store::{AgentFilter, Among, HeldBy};
@@ -25,10 +27,6 @@ use super::directory::{Difference, Directory, known_name};
 use super::explain::Through;
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
-
-/// Longest life an agent or a credential can be given, in seconds: ten years. More is "never", which
-/// is said by leaving it out.
-pub const EXPIRES_IN_MAX_SECONDS: i64 = 315_360_000;
 
 /// An agent to be registered, as it was asked for.
 #[derive(Debug, Default)]
@@ -649,20 +647,6 @@ fn difference(before: &Agent, after: &Agent, directory: &Directory) -> Differenc
         &after.assertion_audience,
     );
     difference
-}
-
-/// Checks a life given in seconds.
-///
-/// # Errors
-/// When it is not 1 to [`EXPIRES_IN_MAX_SECONDS`].
-pub fn check_expires_in(seconds: i64) -> Result<i64, Invalid> {
-    if (1..=EXPIRES_IN_MAX_SECONDS).contains(&seconds) {
-        return Ok(seconds);
-    }
-    Err(Invalid::new(
-        "expires_in",
-        format!("must be 1 to {EXPIRES_IN_MAX_SECONDS} seconds; leave it out for no end"),
-    ))
 }
 
 fn known_status(text: &str) -> Result<&'static str, Invalid> {

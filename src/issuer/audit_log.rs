@@ -3,6 +3,7 @@
 use crate::domain::Invalid;
 use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS, chain_hash};
 use crate::domain::id::AgentId;
+use crate::domain::subject::is_user;
 use crate::domain::text;
 use crate::ports::time::UnixMillis;
 use crate::store::{AuditFilter, StoreError, Tx};
@@ -217,7 +218,7 @@ impl Issuer {
         };
         // A token is issued by its agent, and is about a subject: an agent's, or one from outside.
         let may_be_subject = match target.as_deref() {
-            Some(target) if target.starts_with("user:") => true,
+            Some(target) if is_user(target) => true,
             Some(target) => tx.agent_name_by_subject(&self.id, target).await?.is_some(),
             None => false,
         };

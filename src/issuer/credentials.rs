@@ -19,11 +19,12 @@ use crate::ports::time::UnixTime;
 use crate::relying_party::cel::check_condition;
 use crate::store::LiveCredentials;
 
-use super::agents::{EXPIRES_IN_MAX_SECONDS, check_expires_in, target};
+use super::agents::target;
 use super::change::{Change, Touches};
 use super::directory::known_name;
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
+use crate::domain::settings::{EXPIRES_IN_MAX_SECONDS, check_expires_in};
 
 /// How long a replaced credential stays good when nobody says otherwise, in seconds: a day, so that
 /// every copy of it can be replaced in working hours.

@@ -18,7 +18,8 @@ use crate::domain::name::Name;
 use crate::domain::resource::Resource;
 use crate::domain::role::GrantedScopes;
 use crate::domain::settings::LIFETIME_CEILING_SECONDS;
-use crate::domain::trusted_issuer::{TrustedIssuer, user_subject};
+use crate::domain::subject::{split_user, user_subject, users_of};
+use crate::domain::trusted_issuer::TrustedIssuer;
 use crate::ports::time::UnixTime;
 use crate::store::{DelegationNames, StoreError, Tx};
 
@@ -231,7 +232,9 @@ impl Issuer {
         trusted: Option<TrustedIssuer>,
     ) -> Result<Option<String>, StoreError> {
         let subject = &pattern.subject;
-        if let Some((issuer, user)) = split_user(subject) {
+        if let Some((issuer, user)) = split_user(subject)
+            && let Ok(issuer) = Name::parse(issuer)
+        {
             let trusted = match trusted {
                 Some(trusted) => Some(trusted),
                 None => tx.trusted_issuer_by_name(&self.id, issuer.as_str()).await?,
@@ -695,7 +698,7 @@ fn parse_subject(
         ));
     }
     if let Some(trusted) = trusted {
-        let beginning = format!("user:{}:", trusted.name);
+        let beginning = users_of(&trusted.name);
         let is_possible = match pattern.kind {
             SubjectKind::Exact => pattern.subject.starts_with(&beginning),
             SubjectKind::Prefix => {
@@ -713,12 +716,6 @@ fn parse_subject(
         }
     }
     Ok(pattern)
-}
-
-/// The trusted issuer's name and the rest of a subject from outside.
-fn split_user(subject: &str) -> Option<(Name, &str)> {
-    let (issuer, user) = subject.strip_prefix("user:")?.split_once(':')?;
-    Some((Name::parse(issuer).ok()?, user))
 }
 
 fn why_no_user(trusted: Option<&TrustedIssuer>, issuer: &Name, user: &str) -> Option<String> {

@@ -20,7 +20,7 @@ use crate::store::{StoreError, Tx};
 
 use super::IssuerError;
 use super::explain::Through;
-use super::mint::TOKEN_MAX_BYTES;
+use crate::domain::claims::TOKEN_MAX_BYTES;
 
 /// Header and signature of a token in base64url, and what of the claims is the same for every agent
 /// (times, `jti`, member names): 342 bytes of RS256 signature and some 350 for the rest.

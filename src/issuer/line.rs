@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::domain::id::{DelegationId, IssuerId};
-use crate::domain::trusted_issuer::trust_of_user;
+use crate::domain::subject::trust_of_user;
 use crate::ports::time::UnixTime;
 use crate::store::{EndKind, LineageRow, StoreError, Tx};
 

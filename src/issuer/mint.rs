@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::domain::actor::ActorChain;
 use crate::domain::agent::Agent;
 use crate::domain::audit::{AuditDraft, AuditEvent};
-use crate::domain::claims::{AI_AGENT, TokenClaims, is_reserved_claim};
+use crate::domain::claims::{AI_AGENT, TOKEN_MAX_BYTES, TokenClaims, is_reserved_claim};
 use crate::domain::scope::{Scopes, join_scopes};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::digest::base64url;
@@ -23,9 +23,6 @@ use super::authorize::{self, Authorization, Target};
 use super::cache::Policy;
 use super::ledger::Record;
 use super::{Caller, Issuer};
-
-/// Longest token we mint, in bytes: beyond it proxies drop headers; Claude takes twice as much.
-pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
 
 /// Bytes of a `jti` before base64url.
 const TOKEN_ID_BYTES: usize = 22;

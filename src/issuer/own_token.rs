@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::actor::ActorChain;
-use crate::domain::claims::USER;
+use crate::domain::claims::{TOKEN_MAX_BYTES, USER};
 use crate::domain::scope::{Scopes, parse_scopes};
 use crate::domain::settings::SKEW_SECONDS;
 use crate::jose::compact::UnverifiedJws;
@@ -13,7 +13,6 @@ use crate::ports::time::UnixTime;
 
 use super::Issuer;
 use super::cache::Policy;
-use super::mint::TOKEN_MAX_BYTES;
 
 /// A token of ours whose signature and times are good.
 #[derive(Clone, Debug)]

@@ -23,7 +23,6 @@ use crate::domain::text;
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::store::{StoreError, Tx};
 
-use super::authorize::client_credentials::{algorithm, default_lifetime};
 use super::change::{Change, Touches};
 use super::directory::{Difference, Directory, known_name};
 use super::groups::Removal;
@@ -405,8 +404,8 @@ impl Issuer {
 impl ResourceView {
     fn of(resource: Resource, server: Option<Name>, settings: &IssuerSettings) -> Self {
         Self {
-            token_lifetime: default_lifetime(&resource, settings),
-            token_algorithm: algorithm(&resource, settings),
+            token_lifetime: resource.default_lifetime(settings),
+            token_algorithm: resource.signing_algorithm(settings),
             server,
             resource,
         }

@@ -1,5 +1,5 @@
 //! The signed revocation list: one JWT that tells verifiers who work offline which tokens ended before
-//! their time. docs/revocation-list.md describes it. Looked up seldom and signed when something changed,
+//! their time. docs/reference/revocation-list.md describes it. Looked up seldom and signed when something changed,
 //! however often it is asked for.
 
 use std::fmt;

@@ -12,9 +12,9 @@ use crate::domain::Invalid;
 use crate::domain::audit::{AuditDraft, AuditEntry, AuditEvent};
 use crate::domain::id::{AgentId, DelegationId};
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
+use crate::domain::subject::{check_user_subject, is_user};
 use crate::domain::text;
 use crate::domain::trusted_issuer::MAX_LIFETIME_CEILING_SECONDS;
-use crate::domain::trusted_issuer::{USER_PREFIX, check_user_subject};
 use crate::ports::time::UnixTime;
 use crate::store::{EndKind, EndMark, RevokedToken, StoreError, Tx};
 
@@ -257,7 +257,7 @@ impl Issuer {
         };
         // A slip of the pen would end nothing and seem to have ended everything.
         if agent.is_none() {
-            let checked = if subject.starts_with(USER_PREFIX) {
+            let checked = if is_user(&subject) {
                 check_user_subject(&subject).map_err(IssuerError::from)
             } else {
                 Err(IssuerError::not_found("subject", &subject))
@@ -287,7 +287,7 @@ impl Issuer {
     ) -> Result<EndMark, StoreError> {
         // The longest life there can be, whatever the settings were when a token was made; of one from
         // outside, what its issuer gave it.
-        let longest = if subject.starts_with(USER_PREFIX) {
+        let longest = if is_user(subject) {
             LIFETIME_CEILING_SECONDS.max(MAX_LIFETIME_CEILING_SECONDS)
         } else {
             LIFETIME_CEILING_SECONDS

@@ -424,7 +424,7 @@ impl Issuer {
     pub(crate) async fn insert_first_keys(
         &self,
         change: &mut Change,
-        keys: &[SigningKey],
+        keys: &[Arc<SigningKey>],
     ) -> Result<(), IssuerError> {
         for key in keys {
             let state = KeyState::Active {

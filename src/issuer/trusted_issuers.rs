@@ -12,11 +12,12 @@ use crate::domain::agent::{DESCRIPTION_MAX_CHARS, parse_attributes};
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::TrustedIssuerId;
 use crate::domain::name::Name;
+use crate::domain::subject::users_of;
 use crate::domain::text;
 use crate::domain::trusted_issuer::{
     CLAIM_MAX_BYTES, DEFAULT_MAX_LIFETIME_SECONDS, ENTRIES_MAX, JtiPolicy, KeySource,
     MAX_LIFETIME_CEILING_SECONDS, SPIFFE_SCHEME, TRUSTED_ISSUERS_MAX, TrustDefinition,
-    TrustedIssuer, URL_MAX_BYTES, USER_PREFIX, check_claims,
+    TrustedIssuer, URL_MAX_BYTES, check_claims,
 };
 use crate::jose::jwk_set::listed;
 use crate::ports::fetch::FetchError;
@@ -294,8 +295,7 @@ impl Issuer {
         change: &mut Change,
         trusted: &TrustedIssuer,
     ) -> Result<(), IssuerError> {
-        let users = format!("{USER_PREFIX}{}:", trusted.name);
-        self.end_tokens_of(change, &users).await?;
+        self.end_tokens_of(change, &users_of(&trusted.name)).await?;
         Ok(())
     }
 

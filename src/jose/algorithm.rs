@@ -67,6 +67,60 @@ impl fmt::Display for SigningAlgorithm {
     }
 }
 
+/// The kind of a key, which decides the algorithms that it can be used with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyType {
+    /// `kty` EC, `crv` P-256.
+    P256,
+    /// `kty` EC, `crv` P-384.
+    P384,
+    /// `kty` RSA.
+    Rsa,
+    /// `kty` OKP, `crv` Ed25519.
+    Ed25519,
+}
+
+impl KeyType {
+    /// The kind of key that `algorithm` takes.
+    #[must_use]
+    pub const fn of(algorithm: SigningAlgorithm) -> Self {
+        match algorithm {
+            SigningAlgorithm::Es256 => Self::P256,
+            SigningAlgorithm::Es384 => Self::P384,
+            SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => Self::Rsa,
+            SigningAlgorithm::EdDsa => Self::Ed25519,
+        }
+    }
+
+    /// The algorithms that a key of this kind can verify, the usual one first.
+    #[must_use]
+    pub const fn algorithms(self) -> &'static [SigningAlgorithm] {
+        match self {
+            Self::P256 => &[SigningAlgorithm::Es256],
+            Self::P384 => &[SigningAlgorithm::Es384],
+            Self::Rsa => &[SigningAlgorithm::Rs256, SigningAlgorithm::Ps256],
+            Self::Ed25519 => &[SigningAlgorithm::EdDsa],
+        }
+    }
+
+    /// The name people know it by.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::P256 => "EC P-256",
+            Self::P384 => "EC P-384",
+            Self::Rsa => "RSA",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
 };
 use serde_json::{Map, Value};
 
-use super::algorithm::SigningAlgorithm;
+use super::algorithm::{KeyType, SigningAlgorithm};
 use super::digest::{base64url, decode_base64url, sha256};
 use super::json::{self, JsonError};
 use super::jwk_error::{JwkError, MAX_KEY_BYTES, MAX_KEY_ID_BYTES};
@@ -21,60 +21,6 @@ use super::weakness::{check_rsa_numbers, is_small_order};
 pub(super) const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// Certificates would need a trust of their own, and `x5u` would have to be fetched (RFC 8725 §3.10).
 const CERTIFICATE_MEMBERS: [&str; 2] = ["x5c", "x5u"];
-
-/// What kind of key a [`PublicJwk`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyType {
-    /// `kty` EC, `crv` P-256.
-    P256,
-    /// `kty` EC, `crv` P-384.
-    P384,
-    /// `kty` RSA.
-    Rsa,
-    /// `kty` OKP, `crv` Ed25519.
-    Ed25519,
-}
-
-impl KeyType {
-    /// The kind of key that `algorithm` takes.
-    #[must_use]
-    pub const fn of(algorithm: SigningAlgorithm) -> Self {
-        match algorithm {
-            SigningAlgorithm::Es256 => Self::P256,
-            SigningAlgorithm::Es384 => Self::P384,
-            SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => Self::Rsa,
-            SigningAlgorithm::EdDsa => Self::Ed25519,
-        }
-    }
-
-    /// The algorithms that a key of this kind can verify, the usual one first.
-    #[must_use]
-    pub const fn algorithms(self) -> &'static [SigningAlgorithm] {
-        match self {
-            Self::P256 => &[SigningAlgorithm::Es256],
-            Self::P384 => &[SigningAlgorithm::Es384],
-            Self::Rsa => &[SigningAlgorithm::Rs256, SigningAlgorithm::Ps256],
-            Self::Ed25519 => &[SigningAlgorithm::EdDsa],
-        }
-    }
-
-    /// The name people know it by.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::P256 => "EC P-256",
-            Self::P384 => "EC P-384",
-            Self::Rsa => "RSA",
-            Self::Ed25519 => "Ed25519",
-        }
-    }
-}
-
-impl fmt::Display for KeyType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
 
 /// The numbers of a public key, in the spelling of RFC 7518 §6, which is canonical.
 #[derive(Clone)]

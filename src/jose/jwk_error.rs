@@ -1,9 +1,8 @@
 //! Why a public key is refused, and the limits that such refusals name.
 
-use super::algorithm::SigningAlgorithm;
+use super::algorithm::{KeyType, SigningAlgorithm};
 use super::digest::Base64Error;
 use super::json::JsonError;
-use super::jwk::KeyType;
 use super::jwk_set::{SkippedKey, listed};
 use super::pem::PemError;
 

@@ -267,8 +267,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::jose::algorithm::KeyType;
     use crate::jose::json::JsonError;
-    use crate::jose::jwk::KeyType;
 
     fn p256(kid: &str) -> Value {
         json!({

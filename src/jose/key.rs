@@ -17,10 +17,10 @@ use aws_lc_rs::signature::{
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::algorithm::SigningAlgorithm;
+use super::algorithm::{KeyType, SigningAlgorithm};
 use super::digest::{base64url_length, push_base64url};
 use super::json::JsonError;
-use super::jwk::{KeyMeta, KeyType, PublicJwk};
+use super::jwk::{KeyMeta, PublicJwk};
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
 use super::pem::{self, PemError};
 

@@ -22,11 +22,11 @@ mod spki;
 mod ssh;
 mod weakness;
 
-pub use algorithm::SigningAlgorithm;
+pub use algorithm::{KeyType, SigningAlgorithm};
 pub use compact::{JwsError, JwsHeader, UnverifiedJws, VerifiedJws};
 pub use dpop::{DpopProof, ProofError};
 pub use foreign::{ForeignAlgorithm, ForeignKeySet};
-pub use jwk::{KeyType, PublicJwk};
+pub use jwk::PublicJwk;
 pub use jwk_error::JwkError;
 pub use jwk_set::{PublicJwkSet, SkippedKey};
 pub use jwt::{Audience, ClaimError, Claims};

@@ -10,10 +10,10 @@ use aws_lc_rs::signature::{
 use serde_json::{Map, Value};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::algorithm::SigningAlgorithm;
+use super::algorithm::{KeyType, SigningAlgorithm};
 use super::digest::base64url;
 use super::json;
-use super::jwk::{self, KeyType, PRIVATE_MEMBERS, PublicJwk};
+use super::jwk::{self, PRIVATE_MEMBERS, PublicJwk};
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
 use super::key::{KeyError, KeyPair, SigningKey};
 

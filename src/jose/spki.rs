@@ -5,7 +5,8 @@
 
 use aws_lc_rs::rsa::PublicKey as RsaPublicKey;
 
-use super::jwk::{KeyMeta, KeyType, PublicJwk};
+use super::algorithm::KeyType;
+use super::jwk::{KeyMeta, PublicJwk};
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
 use super::pem;
 

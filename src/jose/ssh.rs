@@ -11,8 +11,8 @@ use base64::engine::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::algorithm::SigningAlgorithm;
-use super::jwk::{KeyMeta, KeyType, PublicJwk};
+use super::algorithm::{KeyType, SigningAlgorithm};
+use super::jwk::{KeyMeta, PublicJwk};
 use super::jwk_error::JwkError;
 use super::key::{KeyError, KeyPair, SigningKey};
 

@@ -8,12 +8,13 @@ use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::rows::RowLists;
 use super::{cursor, key};
-use crate::domain::agent::{Agent, AgentStatus, Subject};
+use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::credential::Credential;
 use crate::domain::delegation::Delegation;
 use crate::domain::id::{AgentId, GroupId, IssuerId, RoleId};
 use crate::domain::name::Name;
+use crate::domain::subject::Subject;
 use crate::ports::time::UnixTime;
 
 /// An agent with all its credentials and what it may do for others, read at one moment.

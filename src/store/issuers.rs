@@ -3,11 +3,11 @@
 use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
-use crate::domain::agent::SubjectTemplate;
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::GENESIS;
 use crate::domain::id::IssuerId;
 use crate::domain::settings::IssuerSettings;
+use crate::domain::subject::SubjectTemplate;
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
 

@@ -62,3 +62,17 @@ impl TestKey {
         Arc::clone(key)
     }
 }
+
+/// The first RS256 key of every [`TestIssuer`](super::TestIssuer): no test waits for one to be generated.
+///
+/// # Panics
+/// Never: the file is part of the program.
+pub(super) fn issuer_rsa_key() -> Arc<SigningKey> {
+    static PARSED: OnceLock<Arc<SigningKey>> = OnceLock::new();
+    let key = PARSED.get_or_init(|| {
+        let pem = include_str!("keys/issuer-rsa.pem");
+        let parsed = SigningKey::from_pkcs8_pem(Some(SigningAlgorithm::Rs256), pem);
+        Arc::new(parsed.expect("a key of ours"))
+    });
+    Arc::clone(key)
+}

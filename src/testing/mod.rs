@@ -375,6 +375,7 @@ impl Launch {
             kek: KekSource::File(root.join("keys/kek")),
             admin_token_file: admin_token_file(root),
             first_settings: self.options.first_settings,
+            first_keys: vec![keys::issuer_rsa_key()],
         };
         // Another sequence for each start: a restarted process that drew the same numbers again would
         // give out ids that are in its database already.

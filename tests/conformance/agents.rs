@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use firman::domain::agent::{Agent, AgentStatus, Subject};
+use firman::domain::agent::{Agent, AgentStatus};
 use firman::domain::assertion_audience::AssertionAudience;
 use firman::domain::id::{AgentId, GroupId, RoleId};
+use firman::domain::subject::Subject;
 use firman::store::{AgentFilter, Among, HeldBy, Store, StoreError};
 
 use crate::support::{NOW, agent, group, home, issuers, name, other, read, role, secret, write};

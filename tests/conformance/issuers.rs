@@ -1,9 +1,9 @@
 //! Issuers, their settings and their head rows.
 
-use firman::domain::agent::SubjectTemplate;
 use firman::domain::assertion_audience::AssertionAudience;
 use firman::domain::audit::GENESIS;
 use firman::domain::id::IssuerId;
+use firman::domain::subject::SubjectTemplate;
 use firman::jose::algorithm::SigningAlgorithm;
 use firman::ports::time::UnixTime;
 use firman::store::{Head, Store, StoreError};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firman::domain::agent::{Agent, AgentStatus, Subject, SubjectTemplate};
+use firman::domain::agent::{Agent, AgentStatus};
 use firman::domain::assertion_audience::AssertionAudience;
 use firman::domain::audit::{AuditDraft, AuditEvent};
 use firman::domain::credential::{Credential, CredentialKind};
@@ -14,6 +14,7 @@ use firman::domain::resource::{Identifier, Resource};
 use firman::domain::role::{Grant, GrantedScopes, Role};
 use firman::domain::scope::{Scopes, parse_scopes};
 use firman::domain::settings::IssuerSettings;
+use firman::domain::subject::{Subject, SubjectTemplate};
 use firman::jose::algorithm::SigningAlgorithm;
 use firman::jose::digest::base64url;
 use firman::jose::jwk::PublicJwk;

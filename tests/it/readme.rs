@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,74 +35,77 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("README.md", "cargo run --release -- quickstart --exit"),
     ("README.md", "scripts/test"),
     ("README.md", "docker build -t firman ."),
+    ("docs/explanation/performance.md", "benches/load/run"),
     (
-        "docs/guides/claude-agent.md",
+        "docs/explanation/performance.md",
+        "cargo bench --bench token",
+    ),
+    (
+        "docs/how-to/claude-agent.md",
         "export ANTHROPIC_IDENTITY_TOKEN_FILE=$PWD/claude.jwt",
     ),
     (
-        "docs/guides/claude-code.md",
+        "docs/how-to/claude-code.md",
         r"firman exec --issuer https://id.example.com --agent coder --key coder.pem \",
     ),
     (
-        "docs/guides/claude-code.md",
+        "docs/how-to/claude-code.md",
         "unset ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN",
     ),
     (
-        "docs/guides/claude-sdks.md",
-        "firman claude diagnose --request-id req_… --at 5m",
-    ),
-    (
-        "docs/guides/claude-sdks.md",
-        "firman exec --agent mailer --key mailer.pem -- ant messages create …",
-    ),
-    (
-        "docs/guides/claude.md",
+        "docs/how-to/claude.md",
         "export ANTHROPIC_ADMIN_TOKEN_FILE=$HOME/claude-admin-token",
     ),
     (
-        "docs/guides/claude.md",
+        "docs/how-to/claude.md",
         "firman claude verify --agent mailer --key mailer.pem --exchange",
     ),
     (
-        "docs/guides/claude.md",
+        "docs/how-to/claude.md",
         "firman publish-static --check https://keys.example.com",
     ),
     (
-        "docs/guides/delegation.md",
+        "docs/how-to/delegation.md",
         r"firman token exchange --issuer http://127.0.0.1:8080 --client-id triage --secret-file triage.secret \",
     ),
     (
-        "docs/guides/integration-tests.md",
+        "docs/how-to/integration-tests.md",
         "firman serve --config firman-test.toml",
     ),
-    ("docs/guides/postgresql.md", "createuser --pwprompt firman"),
+    ("docs/how-to/postgresql.md", "createuser --pwprompt firman"),
     (
-        "docs/guides/postgresql.md",
+        "docs/how-to/postgresql.md",
         "curl -s http://127.0.0.1:8081/readyz",
     ),
     (
-        "docs/guides/register-an-agent.md",
+        "docs/how-to/register-an-agent.md",
         "openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out mailer.pem",
     ),
     (
-        "docs/guides/register-an-agent.md",
+        "docs/how-to/register-an-agent.md",
         r#"curl -s http://127.0.0.1:8080/oauth2/token -u "batch:$(cat batch.secret)" -d grant_type=client_credentials"#,
     ),
-    ("docs/guides/verify-tokens.md", "vault auth enable jwt"),
+    ("docs/how-to/verify-tokens.md", "vault auth enable jwt"),
     (
-        "docs/guides/without-secrets.md",
+        "docs/how-to/without-secrets.md",
         "kubectl get --raw /openid/v1/jwks >jwks.json",
     ),
     (
-        "docs/guides/without-secrets.md",
+        "docs/how-to/without-secrets.md",
         "firman token get --issuer https://id.example.com --client-id mailer --assertion-file /var/run/secrets/firman/token",
     ),
     (
-        "docs/guides/without-secrets.md",
+        "docs/how-to/without-secrets.md",
         "firman trusted-issuer add github --preset github --trust client_auth",
     ),
-    ("docs/performance.md", "benches/load/run"),
-    ("docs/performance.md", "cargo bench --bench token"),
+    (
+        "docs/reference/claude-sdks.md",
+        "firman claude diagnose --request-id req_… --at 5m",
+    ),
+    (
+        "docs/reference/claude-sdks.md",
+        "firman exec --agent mailer --key mailer.pem -- ant messages create …",
+    ),
 ];
 
 /// Languages of blocks that stand in a program below `tests/sdk`.
@@ -390,82 +393,82 @@ fn the_readme_does_what_it_says() {
 
 #[test]
 fn the_guide_to_registering_does_what_it_says() {
-    run("docs/guides/register-an-agent.md", None);
+    run("docs/how-to/register-an-agent.md", None);
 }
 
 #[test]
 fn the_guide_to_client_libraries_does_what_it_says() {
-    run("docs/guides/client-libraries.md", None);
+    run("docs/how-to/client-libraries.md", None);
 }
 
 #[test]
 fn the_guide_to_mcp_does_what_it_says() {
-    run("docs/guides/mcp.md", None);
+    run("docs/how-to/mcp.md", None);
 }
 
 #[test]
 fn the_guide_to_verifying_does_what_it_says() {
-    run("docs/guides/verify-tokens.md", None);
+    run("docs/how-to/verify-tokens.md", None);
 }
 
 #[test]
 fn the_guide_to_claude_does_what_it_says() {
-    run("docs/guides/claude.md", None);
+    run("docs/how-to/claude.md", None);
 }
 
 #[test]
 fn the_guide_to_an_agent_of_claude_does_what_it_says() {
-    run("docs/guides/claude-agent.md", None);
+    run("docs/how-to/claude-agent.md", None);
 }
 
 #[test]
 fn the_guide_to_trying_claude_locally_does_what_it_says() {
-    run("docs/guides/try-claude-locally.md", None);
+    run("docs/tutorials/try-claude-locally.md", None);
 }
 
 #[test]
 fn the_guide_to_claude_code_does_what_it_says() {
-    run("docs/guides/claude-code.md", None);
+    run("docs/how-to/claude-code.md", None);
 }
 
 #[test]
 fn the_guide_to_moving_does_what_it_says() {
-    run("docs/guides/moving-to-firman.md", None);
+    run("docs/how-to/moving-to-firman.md", None);
 }
 
 #[test]
 fn the_guide_to_ci_jobs_does_what_it_says() {
-    run("docs/guides/ci-jobs.md", None);
+    run("docs/how-to/ci-jobs.md", None);
 }
 
 #[test]
 fn the_guide_to_delegation_does_what_it_says() {
-    run("docs/guides/delegation.md", None);
+    run("docs/how-to/delegation.md", None);
 }
 
 #[test]
 fn the_guide_to_agents_without_secrets_does_what_it_says() {
-    run("docs/guides/without-secrets.md", None);
+    run("docs/how-to/without-secrets.md", None);
 }
 
 #[test]
 fn the_guide_to_rotation_does_what_it_says() {
-    run("docs/guides/rotate.md", None);
+    run("docs/how-to/rotate.md", None);
 }
 
 #[test]
 fn the_guide_to_revocation_does_what_it_says() {
-    run("docs/guides/revocation.md", None);
+    run("docs/how-to/revocation.md", None);
 }
 
 #[test]
 fn the_guide_to_bound_tokens_does_what_it_says() {
-    run("docs/guides/dpop.md", None);
+    run("docs/how-to/dpop.md", None);
 }
 
 #[test]
 fn the_guide_to_integration_tests_does_what_it_says() {
-    run("docs/guides/integration-tests.md", None);
+    run("docs/how-to/integration-tests.md", None);
 }
 
 #[tokio::test]
@@ -480,7 +483,7 @@ async fn the_guide_to_postgresql_does_what_it_says() {
     let url = fresh_postgres_database(&server)
         .await
         .expect("a fresh PostgreSQL database");
-    tokio::task::spawn_blocking(|| run("docs/guides/postgresql.md", Some(url)))
+    tokio::task::spawn_blocking(|| run("docs/how-to/postgresql.md", Some(url)))
         .await
         .expect("the page is run");
 }
@@ -489,23 +492,23 @@ async fn the_guide_to_postgresql_does_what_it_says() {
 fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
     let run = [
         "README.md",
-        "docs/guides/ci-jobs.md",
-        "docs/guides/claude-agent.md",
-        "docs/guides/claude-code.md",
-        "docs/guides/claude.md",
-        "docs/guides/client-libraries.md",
-        "docs/guides/delegation.md",
-        "docs/guides/dpop.md",
-        "docs/guides/integration-tests.md",
-        "docs/guides/mcp.md",
-        "docs/guides/moving-to-firman.md",
-        "docs/guides/postgresql.md",
-        "docs/guides/register-an-agent.md",
-        "docs/guides/revocation.md",
-        "docs/guides/rotate.md",
-        "docs/guides/try-claude-locally.md",
-        "docs/guides/verify-tokens.md",
-        "docs/guides/without-secrets.md",
+        "docs/how-to/ci-jobs.md",
+        "docs/how-to/claude-agent.md",
+        "docs/how-to/claude-code.md",
+        "docs/how-to/claude.md",
+        "docs/how-to/client-libraries.md",
+        "docs/how-to/delegation.md",
+        "docs/how-to/dpop.md",
+        "docs/how-to/integration-tests.md",
+        "docs/how-to/mcp.md",
+        "docs/how-to/moving-to-firman.md",
+        "docs/how-to/postgresql.md",
+        "docs/how-to/register-an-agent.md",
+        "docs/how-to/revocation.md",
+        "docs/how-to/rotate.md",
+        "docs/how-to/verify-tokens.md",
+        "docs/how-to/without-secrets.md",
+        "docs/tutorials/try-claude-locally.md",
     ];
     let mut with_commands = Vec::new();
     let mut not_run = Vec::new();
@@ -780,24 +783,58 @@ fn invocations(page: &Page) -> Vec<Vec<String>> {
 
 #[test]
 fn every_link_between_pages_leads_somewhere() {
+    let mut followed = 0;
     for page in pages() {
-        let folder: PathBuf = root()
-            .join(&page.name)
-            .parent()
-            .expect("a folder")
-            .to_owned();
+        let path = root().join(&page.name);
+        let folder = path.parent().expect("a folder");
         for (at, _) in page.text.match_indices("](") {
             let target = &page.text[at + 2..];
             let target = &target[..target.find(')').expect("a closed link")];
-            let path = target.split('#').next().unwrap_or_default();
-            if path.is_empty() || path.contains("://") {
+            if target.contains("://") {
                 continue;
             }
-            assert!(
-                folder.join(path).exists(),
-                "{} links to {target}, which is not there",
-                page.name
-            );
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() {
+                path.clone()
+            } else {
+                folder.join(file)
+            };
+            let name = &page.name;
+            assert!(file.exists(), "{name} links to {target}: not found");
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&file).expect("a page");
+                assert!(
+                    anchors(&text).iter().any(|one| one == anchor),
+                    "{name} links to {target}: the page does not have that heading"
+                );
+            }
+            followed += 1;
         }
     }
+    assert!(followed > 40, "only {followed} links were found");
+}
+
+/// The anchors of a page's headings as GitHub makes them: lowercase, `-` for a space, other signs dropped.
+fn anchors(text: &str) -> Vec<String> {
+    let mut is_code = false;
+    let headings = text.lines().filter(|line| {
+        is_code ^= line.starts_with("```");
+        !is_code && line.starts_with('#')
+    });
+    headings
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            title
+                .chars()
+                .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+                .map(|c| if c == ' ' { '-' } else { c })
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn a_heading_has_the_anchor_that_links_use() {
+    let page = "# Claude's page\n```sh\n# a comment\n```\n### With `--apply`\n";
+    assert_eq!(anchors(page), ["claudes-page", "with---apply"]);
 }

@@ -479,6 +479,7 @@ async fn fa_019_replicas_that_start_at_once_on_nothing_make_one_issuer_together(
     for _ in 0..4 {
         let folder = tempfile::tempdir().expect("a folder");
         let options = HostOptions {
+            first_keys: Vec::new(),
             database_url: fresh_database().await,
             issuer_url: "https://issuer.example".to_owned(),
             kek: KekSource::File(folder.path().join("keys/kek")),

@@ -1,4 +1,4 @@
-//! The issuer's signed revocation list, read as a verifier does that works offline: docs/revocation-list.md
+//! The issuer's signed revocation list, read as a verifier does that works offline: docs/reference/revocation-list.md
 //! says what is compared. Whoever cannot tell refuses.
 
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use super::discovery::Issuer;
 use super::verify::{check_signature, fetch_keys, refused};
 use crate::cli::error::CliError;
 use crate::cli::http;
-use crate::domain::trusted_issuer::trust_of_user;
+use crate::domain::subject::trust_of_user;
 use crate::jose::jwt::CLOCK_SKEW_SECONDS;
 use crate::jose::{Claims, UnverifiedJws};
 use crate::ports::time::UnixTime;

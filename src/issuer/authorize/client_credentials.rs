@@ -8,7 +8,6 @@ use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{OPENID, Scope, Scopes, join_scopes};
 use crate::domain::settings::{IssuerSettings, LIFETIME_FLOOR_SECONDS};
 use crate::domain::token_typ::TokenTyp;
-use crate::jose::algorithm::SigningAlgorithm;
 
 use super::{
     Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, reach, shown,
@@ -131,8 +130,8 @@ pub fn decide(
     };
     let mut scopes = grant_scopes(&wanted, granted, resource, !request.scopes.is_empty())?;
     scopes.extend(identity);
-    let default = default_lifetime(resource, settings);
-    let cap = max_lifetime(resource, settings);
+    let default = resource.default_lifetime(settings);
+    let cap = resource.max_lifetime(settings);
     Ok(Decision {
         target: target(resource, settings),
         scopes,
@@ -141,46 +140,12 @@ pub fn decide(
     })
 }
 
-/// The life in seconds of a token for `resource` whose request does not say.
-#[must_use]
-pub fn default_lifetime(resource: &Resource, settings: &IssuerSettings) -> i64 {
-    resource
-        .lifetime
-        .or(resource.profile.demands().default_lifetime)
-        .unwrap_or(settings.default_lifetime)
-        .min(max_lifetime(resource, settings))
-}
-
-/// The longest life of a token for `resource`, in seconds.
-#[must_use]
-pub fn max_lifetime(resource: &Resource, settings: &IssuerSettings) -> i64 {
-    resource
-        .profile
-        .demands()
-        .max_lifetime
-        .map_or(settings.max_lifetime, |cap| cap.min(settings.max_lifetime))
-}
-
-/// The algorithm of tokens for `resource`: its own, else the issuer's default if its profile takes
-/// it, else the profile's first.
-#[must_use]
-pub fn algorithm(resource: &Resource, settings: &IssuerSettings) -> SigningAlgorithm {
-    let taken = resource.profile.demands().algorithms;
-    resource.algorithm.unwrap_or_else(|| {
-        if taken.contains(&settings.default_algorithm) {
-            settings.default_algorithm
-        } else {
-            taken.first().copied().unwrap_or(settings.default_algorithm)
-        }
-    })
-}
-
 /// What a token for `resource` is for, and how it must look.
 pub(super) fn target(resource: &Resource, settings: &IssuerSettings) -> Target {
     Target {
         audience: resource.identifier.as_str().to_owned(),
         typ: resource.token_typ(),
-        algorithm: algorithm(resource, settings),
+        algorithm: resource.signing_algorithm(settings),
         binding: resource.binding(),
     }
 }

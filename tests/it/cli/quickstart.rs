@@ -19,6 +19,7 @@ fn shell() -> Shell {
 /// The issuer of a shell's data directory, while no process runs on it.
 async fn host(shell: &Shell) -> Host {
     let options = HostOptions {
+        first_keys: Vec::new(),
         database_url: format!("sqlite:{}", shell.path("data/firman.db").display()),
         issuer_url: "http://127.0.0.1:1".to_owned(),
         kek: KekSource::File(shell.path("keys/kek")),

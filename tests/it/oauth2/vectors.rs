@@ -20,6 +20,7 @@ async fn every_vector_is_accepted_or_refused_as_its_file_says() {
     let text = |name: &str| file[name].as_str().unwrap().to_owned();
     let folder = tempfile::tempdir().unwrap();
     let options = HostOptions {
+        first_keys: Vec::new(),
         database_url: format!("sqlite:{}", folder.path().join("firman.db").display()),
         issuer_url: text("issuer"),
         kek: KekSource::File(folder.path().join("keys/kek")),

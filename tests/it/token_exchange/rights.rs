@@ -357,9 +357,9 @@ async fn an_actor_token_of_the_clients_own_adds_nothing() {
 
 #[tokio::test]
 async fn no_agent_is_called_like_a_user_from_outside() {
-    use firman::domain::agent::SubjectTemplate;
     use firman::domain::id::AgentId;
     use firman::domain::name::Name;
+    use firman::domain::subject::SubjectTemplate;
     for template in ["user:partner:{name}", "user:{id}", "user:{name}:x"] {
         assert!(SubjectTemplate::parse(template).is_err(), "{template}");
     }

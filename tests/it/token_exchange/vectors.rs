@@ -1,4 +1,4 @@
-//! `docs/conformance/actor-chain.json` against this issuer: each vector is one exchange over HTTP.
+//! `docs/reference/conformance/actor-chain.json` against this issuer: each vector is one exchange over HTTP.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::support::*;
 use super::*;
 
-const FILE: &str = include_str!("../../../docs/conformance/actor-chain.json");
+const FILE: &str = include_str!("../../../docs/reference/conformance/actor-chain.json");
 
 /// The subjects `agent:NAME` of this issuer that act in a chain.
 fn actors(issuer: &str, act: &Value, names: &mut BTreeSet<String>) {

@@ -16,9 +16,7 @@ use crate::issuer::authenticate::{AuthenticatedClient, Spent};
 use crate::issuer::cache::Policy;
 use crate::ports::time::UnixTime;
 
-use super::super::client_credentials::{
-    default_lifetime, identifiers, max_lifetime, not_granted, target,
-};
+use super::super::client_credentials::{identifiers, not_granted, target};
 use super::super::{
     Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, available, reach,
 };
@@ -104,8 +102,8 @@ fn access(
     let ceiling = ceiling(subject, resource, policy)?;
     let mut first_refusal = None;
     let bounds = (
-        default_lifetime(resource, &policy.settings),
-        max_lifetime(resource, &policy.settings),
+        resource.default_lifetime(&policy.settings),
+        resource.max_lifetime(&policy.settings),
     );
     // The oldest delegation that permits all that is asked for, whatever an older one refuses.
     for held in matching.iter().filter(|held| held.resource == resource.id) {

@@ -1,0 +1,155 @@
+//! Credentials.
+
+use std::collections::BTreeMap;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// A credential: never the secret or its hash.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Credential {
+    pub id: String,
+    /// `client_secret`, `public_key` or `federated`.
+    pub kind: String,
+    /// The `kid` to put into assertions, of a public key.
+    pub kid: Option<String>,
+    /// The public key as a JSON Web Key.
+    pub jwk: Option<Value>,
+    /// RFC 7638 thumbprint of the public key.
+    pub thumbprint: Option<String>,
+    /// Of `federated`: the name of the trusted issuer, while it is trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub trusted_issuer: Option<String>,
+    /// Of `federated`: which tokens of the trusted issuer prove the agent.
+    #[serde(
+        default,
+        rename = "match",
+        deserialize_with = "known_members",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false)]
+    pub matching: Option<TokenMatch>,
+    pub not_before: i64,
+    pub expires_at: Option<i64>,
+    pub revoked_at: Option<i64>,
+    /// `live`, `pending`, `expired` or `revoked`.
+    pub status: String,
+    pub created_at: i64,
+}
+
+/// Which tokens of a trusted issuer are meant: those that everything said here holds for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenMatch {
+    /// The exact subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 512)]
+    pub subject: Option<String>,
+    /// What the subject begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 512)]
+    pub subject_prefix: Option<String>,
+    /// Top-level string claims with their exact values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, String>,
+    /// A CEL condition over `claims`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 4096)]
+    pub condition: Option<String>,
+}
+
+/// Reads what a newer server may show more of: [`TokenMatch`] is strict because it is part of a request too.
+fn known_members<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<TokenMatch>, D::Error> {
+    let mut members = Map::<String, Value>::deserialize(deserializer)?;
+    members.retain(|name, _| {
+        ["subject", "subject_prefix", "claims", "condition"].contains(&name.as_str())
+    });
+    TokenMatch::deserialize(Value::Object(members))
+        .map(Some)
+        .map_err(D::Error::custom)
+}
+
+/// A credential to be made.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewCredential {
+    /// `client_secret`, `public_key` or `federated`.
+    #[schema(pattern = "^(client_secret|public_key|federated)$")]
+    pub kind: String,
+    /// The public key as a JSON Web Key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub jwk: Option<Value>,
+    /// The public key as PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pem: Option<String>,
+    /// The `kid` that the client writes, unique among the agent's keys; left out: that of the JWK, else the RFC 7638
+    /// thumbprint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    pub kid: Option<String>,
+    /// Of `federated`: the name of the trusted issuer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_issuer: Option<String>,
+    /// Of `federated`: which tokens of the trusted issuer prove the agent.
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matching: Option<TokenMatch>,
+    /// Seconds until it stops being accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 315_360_000)]
+    pub expires_in: Option<i64>,
+}
+
+/// The replacement of a credential.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialRotation {
+    /// Seconds for which the old one stays good, 86400 unless said; 0: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 315_360_000)]
+    pub overlap: Option<i64>,
+    /// The new public key as a JSON Web Key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub jwk: Option<Value>,
+    /// The new public key as PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pem: Option<String>,
+    /// The `kid` of the new public key, another than the old one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    pub kid: Option<String>,
+    /// Seconds until the new one stops being accepted; left out: never, whatever the old one had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 315_360_000)]
+    pub expires_in: Option<i64>,
+}
+
+/// A credential that was made.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct AddedCredential {
+    pub credential: Credential,
+    /// The credential it replaces, in a rotation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub replaced: Option<Credential>,
+    pub client_id: String,
+    /// The client secret; shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub client_secret: Option<String>,
+}
+
+/// A credential with its agent.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AgentCredential {
+    /// The agent's name.
+    pub agent: String,
+    #[serde(flatten)]
+    pub credential: Credential,
+}

@@ -1,0 +1,40 @@
+//! Key consumers.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One that holds a copy of the signing keys and does not fetch the JWKS.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct KeyConsumer {
+    pub name: String,
+    pub description: String,
+    pub created_at: i64,
+    /// Ids of published keys that it has confirmed to hold.
+    pub acknowledged: Vec<String>,
+    /// Ids of published keys that it has not confirmed to hold.
+    pub missing: Vec<String>,
+    /// Ids of revoked keys that it has confirmed to hold, and may still trust.
+    pub revoked: Vec<String>,
+}
+
+/// A key consumer to be made known.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewKeyConsumer {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
+    pub name: String,
+    /// Who it is, and where its copy lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1024)]
+    pub description: Option<String>,
+}
+
+/// What a key consumer confirms.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyAcknowledgement {
+    /// Ids of published keys that it holds as well; left out: its copy is the key set as it is published now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 64)]
+    pub kids: Option<Vec<String>>,
+}

@@ -1,0 +1,94 @@
+//! Roles and their grants.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::edit::present;
+
+/// A role.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Role {
+    pub id: String,
+    pub name: String,
+    pub description: String,
+    pub grants: Vec<Grant>,
+    pub created_at: i64,
+    pub updated_at: i64,
+    pub version: i64,
+}
+
+/// A grant of a role.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Grant {
+    /// The resource's name.
+    pub resource: String,
+    /// The resource's identifier, which becomes `aud`.
+    pub identifier: String,
+    pub scopes: GrantedScopes,
+}
+
+/// Scopes of a grant: a list, or `"*"` for all, now and later.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "must be an array of scope names, or \"*\" for all of them"
+)]
+pub enum GrantedScopes {
+    /// `"*"`.
+    All(AllScopes),
+    /// Names of scopes.
+    Only(Vec<String>),
+}
+
+/// The text `"*"`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub enum AllScopes {
+    /// All scopes, now and later.
+    #[serde(rename = "*")]
+    Star,
+}
+
+/// A grant to be made.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewGrant {
+    /// Name or identifier of the resource.
+    pub resource: String,
+    /// Left out: all scopes, now and later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<GrantedScopes>,
+}
+
+/// A role to be made.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRole {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1024)]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Vec<NewGrant>>,
+}
+
+/// An edit of a role; what is left out stays.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleEdit {
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false, max_length = 1024)]
+    pub description: Option<String>,
+    /// All its grants.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false)]
+    pub grants: Option<Vec<NewGrant>>,
+}

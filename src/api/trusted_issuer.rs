@@ -1,0 +1,181 @@
+//! Trusted issuers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::trusted_issuer::KeySource;
+
+use super::edit::present;
+
+/// Another issuer whose tokens are believed.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TrustedIssuer {
+    pub id: String,
+    pub name: String,
+    /// What `iss` of its tokens is, byte for byte; or `spiffe://` and a trust domain.
+    pub url: String,
+    pub description: String,
+    /// What `aud` of its tokens must be, alone.
+    pub audience: String,
+    /// Where its keys come from: `{"type": "discovery"}`, `{"type": "jwks_uri", "url": …}` or
+    /// `{"type": "inline", "jwks": …}`.
+    #[schema(value_type = Object)]
+    pub keys: KeySource,
+    /// What it is trusted with: `client_auth`, `subject`, `actor`.
+    pub trust: Vec<String>,
+    /// Whether its subject tokens may hold an `act`, whose actors are then carried on under its `iss`.
+    pub accept_act: bool,
+    /// Longest life of its tokens in seconds.
+    pub max_lifetime: i64,
+    /// Accepted `typ` headers; the empty text stands for none.
+    pub types: Vec<String>,
+    /// `single-use` or `reusable`.
+    pub jti: String,
+    /// Claims that every token of it must have, with their values.
+    pub required_claims: BTreeMap<String, String>,
+    /// The claim that names the subject.
+    pub subject_claim: String,
+    /// Attributes of tokens minted for its subjects, with the claim that each is taken from.
+    pub claims: BTreeMap<String, String>,
+    /// What an administrator should know of it.
+    pub warnings: Vec<String>,
+    pub created_at: i64,
+    pub updated_at: i64,
+    pub version: i64,
+}
+
+/// An issuer to be trusted. What is left out of `trust` it is not trusted with.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTrustedIssuer {
+    /// A short name; part of the subjects of its users, so never given out twice.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
+    pub name: String,
+    /// What `iss` of its tokens is, byte for byte; or `spiffe://` and a trust domain.
+    #[schema(max_length = 512)]
+    pub url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1024)]
+    pub description: Option<String>,
+    /// What `aud` of its tokens must be, alone; this issuer's URL unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 512)]
+    pub audience: Option<String>,
+    /// `{"type": "discovery"}` (unless said), `{"type": "jwks_uri", "url": …}` or
+    /// `{"type": "inline", "jwks": …}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub keys: Option<KeySource>,
+    /// Any of `client_auth`, `subject`, `actor`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Vec<String>>,
+    /// Accept subject tokens that hold an `act`; `false` unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accept_act: Option<bool>,
+    /// Longest life of its tokens in seconds; 3600 unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 90_000)]
+    pub max_lifetime: Option<i64>,
+    /// Accepted `typ` headers, the empty text for none; `JWT` unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub types: Option<Vec<String>>,
+    /// `single-use` (unless said) or `reusable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(single-use|reusable)$")]
+    pub jti: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_claims: Option<BTreeMap<String, String>>,
+    /// `sub` unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_claim: Option<String>,
+    /// Attribute name to claim name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claims: Option<BTreeMap<String, String>>,
+}
+
+/// An edit of a trusted issuer; what is left out stays.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedIssuerEdit {
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false, max_length = 1024)]
+    pub description: Option<String>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false, max_length = 512)]
+    pub audience: Option<String>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Object)]
+    pub keys: Option<KeySource>,
+    /// All that it is trusted with.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false)]
+    pub trust: Option<Vec<String>>,
+    /// Accept subject tokens that hold an `act`.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false)]
+    pub accept_act: Option<bool>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false, minimum = 1, maximum = 90_000)]
+    pub max_lifetime: Option<i64>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false)]
+    pub types: Option<Vec<String>>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false, pattern = "^(single-use|reusable)$")]
+    pub jti: Option<String>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false)]
+    pub required_claims: Option<BTreeMap<String, String>>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false)]
+    pub subject_claim: Option<String>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false)]
+    pub claims: Option<BTreeMap<String, String>>,
+}

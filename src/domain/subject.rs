@@ -1,0 +1,308 @@
+//! Subjects: the `sub` values of our tokens (RFC 7519 §4.1.2). This room says what each looks like, so that a reader
+//! of `sub` can tell our agents from the users of a trusted issuer.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Invalid;
+use super::id::AgentId;
+use super::name::Name;
+
+/// Longest subject, in bytes: OpenID Connect Core §2 allows 255 ASCII characters.
+pub const SUBJECT_MAX_BYTES: usize = 255;
+/// The prefix of subjects of trusted issuers.
+pub const USER_PREFIX: &str = "user:";
+
+/// A `sub` value (RFC 7519 §4.1.2): printable ASCII without spaces that never ends in `*`, because
+/// relying parties read a trailing `*` in a rule as a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Subject(String);
+
+/// Prefixes that only the issuer itself gives out: whoever reads `sub` must be able to tell agents from
+/// subjects of trusted issuers.
+const RESERVED_PREFIXES: [&str; 2] = ["agent:", USER_PREFIX];
+
+impl Subject {
+    /// A subject taken over from another issuer.
+    ///
+    /// # Errors
+    /// When it is not well-formed or starts with a prefix that the issuer keeps for itself.
+    pub fn parse_foreign(text: &str) -> Result<Self, Invalid> {
+        if let Some(prefix) = RESERVED_PREFIXES
+            .into_iter()
+            .find(|prefix| text.starts_with(prefix))
+        {
+            return Err(Invalid::new(
+                "subject",
+                format!(
+                    "starts with '{prefix}', which is kept for subjects that this issuer makes; leave the subject out to get one"
+                ),
+            ));
+        }
+        Self::well_formed(text)
+    }
+
+    /// A subject read back from the database.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    fn well_formed(text: &str) -> Result<Self, Invalid> {
+        let problem = if text.is_empty() {
+            "is empty"
+        } else if text.len() > SUBJECT_MAX_BYTES {
+            "is longer than 255 characters"
+        } else if text.ends_with('*') {
+            "ends in '*', which relying parties read as a prefix rule"
+        } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            "holds a character that is not printable ASCII"
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        Err(Invalid::new("subject", problem))
+    }
+
+    /// The subject as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How an issuer makes subjects: text with `{name}` or `{id}` in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectTemplate(String);
+
+impl SubjectTemplate {
+    /// `agent:{name}`.
+    pub const DEFAULT: &str = "agent:{name}";
+
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// When it holds neither `{name}` nor `{id}`, another placeholder, or what a subject cannot hold.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if !text.contains("{name}") && !text.contains("{id}") {
+            return Err(Invalid::new(
+                "subject_template",
+                "must contain {name} or {id}",
+            ));
+        }
+        let plain = text.replace("{name}", "n").replace("{id}", "i");
+        if plain.contains(['{', '}']) {
+            return Err(Invalid::new(
+                "subject_template",
+                "may hold no placeholder but {name} and {id}",
+            ));
+        }
+        if is_user(text) {
+            return Err(Invalid::new(
+                "subject_template",
+                "starts with 'user:', which is kept for subjects of trusted issuers",
+            ));
+        }
+        Subject::well_formed(&plain)
+            .map_err(|invalid| Invalid::new("subject_template", invalid.problem))?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The subject of an agent.
+    ///
+    /// # Errors
+    /// When the template makes it longer than [`SUBJECT_MAX_BYTES`], or look like one from outside.
+    pub fn subject(&self, name: &Name, id: &AgentId) -> Result<Subject, Invalid> {
+        let made = self
+            .0
+            .replace("{name}", name.as_str())
+            .replace("{id}", id.as_str());
+        if is_user(&made) {
+            return Err(Invalid::new(
+                "subject",
+                "starts with 'user:', which is kept for subjects of trusted issuers; give the agent another name",
+            ));
+        }
+        Subject::well_formed(&made)
+    }
+
+    /// The template as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The subject of our tokens for a subject of a trusted issuer: `user:<issuer's name>:<subject>`, where
+/// all but letters, digits, `-`, `.`, `_` and `~` is percent-encoded, so that it never looks like ours.
+///
+/// # Errors
+/// When it would be longer than a subject may be.
+pub fn user_subject(issuer: &Name, subject: &str) -> Result<String, Invalid> {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    // RFC 3986 §2.3: unreserved.
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    let made = format!(
+        "{}{}",
+        users_of(issuer),
+        utf8_percent_encode(subject, ENCODED)
+    );
+    if subject.is_empty() || made.len() > SUBJECT_MAX_BYTES {
+        return Err(Invalid::new(
+            "sub",
+            "is empty, or so long that the subject made from it would have more than 255 characters",
+        ));
+    }
+    Ok(made)
+}
+
+/// Whether a subject belongs to a user of a trusted issuer.
+#[must_use]
+pub fn is_user(subject: &str) -> bool {
+    subject.starts_with(USER_PREFIX)
+}
+
+/// The trusted issuer's name and the percent-encoded rest of a user's subject; `None` for one of ours.
+#[must_use]
+pub fn split_user(subject: &str) -> Option<(&str, &str)> {
+    subject.strip_prefix(USER_PREFIX)?.split_once(':')
+}
+
+/// The trusted issuer's name in a user's subject; `None` for one of ours.
+#[must_use]
+pub fn issuer_of_user(subject: &str) -> Option<&str> {
+    split_user(subject).map(|(issuer, _)| issuer)
+}
+
+/// The prefix of all subjects of one trusted issuer: `user:NAME:`.
+#[must_use]
+pub fn users_of(issuer: &Name) -> String {
+    format!("{USER_PREFIX}{issuer}:")
+}
+
+/// What the subjects of one trusted issuer begin with, `user:NAME:`, out of one of them; `None` for a subject
+/// of ours. A mark on it ends the tokens of all its users.
+#[must_use]
+pub fn trust_of_user(subject: &str) -> Option<&str> {
+    let name = issuer_of_user(subject)?;
+    subject.get(..USER_PREFIX.len() + name.len() + 1)
+}
+
+/// Checks a subject from outside that a person wrote: another spelling of it would be nobody.
+///
+/// # Errors
+/// When it is not as [`user_subject`] writes it.
+pub fn check_user_subject(subject: &str) -> Result<(), Invalid> {
+    let meant = split_user(subject).and_then(|(issuer, user)| {
+        let user = percent_encoding::percent_decode_str(user)
+            .decode_utf8()
+            .ok()?;
+        user_subject(&Name::parse(issuer).ok()?, &user).ok()
+    });
+    match meant {
+        Some(meant) if meant == subject => Ok(()),
+        Some(meant) => Err(Invalid::new(
+            "subject",
+            format!(
+                "takes nobody: what stands behind the second ':' is percent-encoded; {meant} was meant, perhaps"
+            ),
+        )),
+        None => Err(Invalid::new(
+            "subject",
+            "takes nobody: it must be user:, a trusted issuer's name, ':' and the percent-encoded subject",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_from_outside_never_look_like_ours() {
+        for bad in [
+            "agent:mailer",
+            "user:x",
+            "",
+            "a b",
+            "spiffe://x/*",
+            "é",
+            &"s".repeat(256),
+        ] {
+            assert!(Subject::parse_foreign(bad).is_err(), "{bad:?} was accepted");
+        }
+        assert_eq!(
+            Subject::parse_foreign("spiffe://example.org/mailer")
+                .expect("good")
+                .as_str(),
+            "spiffe://example.org/mailer"
+        );
+    }
+
+    #[test]
+    fn a_template_makes_different_subjects_for_different_agents() {
+        for bad in ["agent", "agent:{nam}", "{name}{x}", "{name} ", "{name}*"] {
+            assert!(SubjectTemplate::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+        let template = SubjectTemplate::parse(SubjectTemplate::DEFAULT).expect("good");
+        let subject = template
+            .subject(
+                &Name::parse("team-a.mailer").expect("good"),
+                &AgentId::from_text("1"),
+            )
+            .expect("good");
+        assert_eq!(subject.as_str(), "agent:team-a.mailer");
+    }
+
+    #[test]
+    fn a_subject_from_outside_that_is_spelled_otherwise_is_refused_with_the_right_spelling() {
+        for good in ["user:okta:alice", "user:okta:alice%40example.com"] {
+            assert_eq!(check_user_subject(good), Ok(()));
+        }
+        for bad in [
+            "user:okta:alice@example.com",
+            "user:okta:%61lice%40example.com",
+        ] {
+            let problem = check_user_subject(bad).unwrap_err().problem;
+            assert!(
+                problem.contains("; user:okta:alice%40example.com was"),
+                "{problem}"
+            );
+        }
+        for bad in [
+            "user:",
+            "user:okta",
+            "user:okta:",
+            "user:O K:x",
+            "user:okta:%ff",
+        ] {
+            assert!(check_user_subject(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_subject_from_outside_never_looks_like_one_of_ours() {
+        let okta = Name::parse("okta").unwrap();
+        assert_eq!(
+            user_subject(&okta, "agent:mailer/é*").unwrap(),
+            "user:okta:agent%3Amailer%2F%C3%A9%2A"
+        );
+        assert_eq!(
+            user_subject(&okta, "alice@example.com").unwrap(),
+            "user:okta:alice%40example.com"
+        );
+        assert!(user_subject(&okta, "").is_err());
+        assert!(user_subject(&okta, &"é".repeat(60)).is_err());
+    }
+}

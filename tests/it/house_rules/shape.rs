@@ -1,0 +1,272 @@
+//! Sizes and shapes: files that can be read in one go, and structs where a tuple or a nested result would
+//! leave the reader to guess.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::{before_tests, is_name, root, sources, without_comments_and_strings};
+
+/// Lines of a file before its tests.
+const LINES_MAX: usize = 400;
+
+/// Files that are longer, with how long each may be. May only shrink.
+const LONGER: &[(&str, usize)] = &[
+    ("admin/agents.rs", 566),
+    ("admin/credentials.rs", 459),
+    ("cli/agent.rs", 782),
+    ("cli/claude/connection.rs", 430),
+    ("cli/claude/plan.rs", 586),
+    ("cli/claude/verify.rs", 744),
+    ("cli/client.rs", 435),
+    ("cli/credential.rs", 503),
+    ("cli/platform.rs", 405),
+    ("cli/token/asking.rs", 439),
+    ("cli/token/pace.rs", 411),
+    ("cli/token/pipe.rs", 438),
+    ("cli/token/watch.rs", 427),
+    ("config/mod.rs", 634),
+    ("config/sources.rs", 406),
+    ("host.rs", 572),
+    ("issuer/agents.rs", 693),
+    ("issuer/authenticate.rs", 694),
+    ("issuer/authorize/mod.rs", 414),
+    ("issuer/authorize/token_exchange/decide.rs", 427),
+    ("issuer/authorize/token_exchange/tokens.rs", 480),
+    ("issuer/credentials.rs", 572),
+    ("issuer/delegations.rs", 744),
+    ("issuer/ledger.rs", 499),
+    ("issuer/mint.rs", 469),
+    ("issuer/refusals.rs", 484),
+    ("issuer/resources.rs", 585),
+    ("issuer/revocations.rs", 428),
+    ("issuer/roles.rs", 462),
+    ("issuer/rotation.rs", 612),
+    ("issuer/trusted_issuers.rs", 644),
+    ("issuer/trusted_keys.rs", 565),
+    ("jose/jwk.rs", 495),
+    ("jose/key.rs", 412),
+    ("relying_party/cel.rs", 471),
+    ("relying_party/claude/exchange.rs", 420),
+    ("relying_party/claude/setup.rs", 409),
+    ("store/agents.rs", 647),
+    ("store/credentials.rs", 431),
+    ("store/engine.rs", 659),
+    ("store/lineage.rs", 482),
+    ("testing/claude_simulator/registry.rs", 687),
+    ("testing/mod.rs", 625),
+];
+
+/// Files with functions that take a tuple, with how many. May only shrink.
+const TUPLES: &[(&str, usize)] = &[
+    ("cli/bundle.rs", 1),
+    ("cli/claude/admin_api.rs", 1),
+    ("cli/claude/diagnose.rs", 2),
+    ("cli/claude/set_up.rs", 1),
+    ("cli/claude/verify.rs", 1),
+    ("cli/publish_static.rs", 1),
+    ("cli/token/get.rs", 1),
+    ("config/sources.rs", 1),
+    ("domain/audit.rs", 1),
+    ("issuer/assertion_keys.rs", 1),
+    ("issuer/authenticate.rs", 1),
+    ("issuer/authorize/token_exchange/decide.rs", 7),
+    ("issuer/authorize/token_exchange/tokens.rs", 2),
+    ("issuer/delegations.rs", 1),
+    ("issuer/dpop.rs", 1),
+    ("issuer/revocation_list.rs", 2),
+    ("issuer/revocations.rs", 1),
+    ("jose/jwk_set.rs", 1),
+    ("oauth/authenticated.rs", 2),
+    ("oauth/token_endpoint.rs", 1),
+    ("server/exchange.rs", 1),
+    ("store/agents.rs", 1),
+    ("store/audit.rs", 2),
+    ("store/delegations.rs", 1),
+    ("store/issuers.rs", 1),
+    ("store/lineage.rs", 1),
+    ("store/trusted_issuer_keys.rs", 1),
+    ("testing/claude_simulator/exchange.rs", 2),
+    ("testing/claude_simulator/registry.rs", 3),
+    ("testing/claude_simulator/state.rs", 1),
+    ("testing/mod.rs", 2),
+];
+
+/// Files with a `Result` in a `Result`. May only shrink.
+const NESTED: &[&str] = &["oauth/token_endpoint.rs"];
+
+/// The functions that take a tuple, directly or behind a reference.
+fn takes_a_tuple(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("fn ") {
+        if code[..at].ends_with(is_name) {
+            continue;
+        }
+        let rest = &code[at + "fn ".len()..];
+        let name: String = rest.chars().take_while(|&c| is_name(c)).collect();
+        let Some(parameters) = parameters(&rest[name.len()..]) else {
+            continue;
+        };
+        for parameter in parameters {
+            let kind = kind(parameter).trim_start();
+            let kind = kind.trim_start_matches('&').trim_start();
+            let kind = match kind.strip_prefix('\'') {
+                Some(lifetime) => lifetime.trim_start_matches(is_name).trim_start(),
+                None => kind,
+            };
+            let kind = kind.strip_prefix("mut ").unwrap_or(kind).trim_start();
+            if kind.starts_with('(') && !kind.starts_with("(dyn ") && !kind.starts_with("()") {
+                found.push(name.clone());
+            }
+        }
+    }
+    found
+}
+
+/// The parameters after a function's name, which its generics may follow.
+fn parameters(rest: &str) -> Option<Vec<&str>> {
+    let (mut level, mut start, mut found, mut before) = (0, None, Vec::new(), ' ');
+    for (at, c) in rest.char_indices() {
+        match (c, start) {
+            ('<' | '(' | '[' | '{', None | Some(_)) => {
+                level += 1;
+                if c == '(' && level == 1 {
+                    start = Some(at + 1);
+                }
+            }
+            ('>', _) if before == '-' || before == '=' => {}
+            ('>' | ')' | ']' | '}', _) => {
+                level -= 1;
+                if level == 0
+                    && let Some(start) = start
+                {
+                    found.push(&rest[start..at]);
+                    return Some(found);
+                }
+            }
+            (',', Some(begun)) if level == 1 => {
+                found.push(&rest[begun..at]);
+                start = Some(at + 1);
+            }
+            (';', None) => return None,
+            _ => {}
+        }
+        before = c;
+    }
+    None
+}
+
+/// The type of a parameter: what follows the colon that is not in its pattern.
+fn kind(parameter: &str) -> &str {
+    let mut level = 0;
+    let mut characters = parameter.char_indices().peekable();
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '(' | '[' | '{' => level += 1,
+            ')' | ']' | '}' => level -= 1,
+            ':' if characters.peek().is_some_and(|(_, next)| *next == ':') => {
+                characters.next();
+            }
+            ':' if level == 0 => return &parameter[at + 1..],
+            _ => {}
+        }
+    }
+    ""
+}
+
+/// Every file below `src/` as far as its tests, by its path there.
+fn files() -> Vec<(String, String)> {
+    let src = root().join("src");
+    let read = |path: &std::path::PathBuf| {
+        let file = path.strip_prefix(&src).expect("below src");
+        let source = fs::read_to_string(path).expect("a source file");
+        let source = before_tests(path, &source).to_owned();
+        (file.display().to_string(), source)
+    };
+    sources(&src).iter().map(read).collect()
+}
+
+/// What is more than allowed, and what is allowed in vain.
+fn problems(
+    found: &BTreeMap<String, usize>,
+    allowed: &[(&str, usize)],
+    otherwise: usize,
+    what: &str,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (file, count) in found {
+        let known = allowed.iter().find(|(known, _)| known == file);
+        let most = known.map_or(otherwise, |(_, most)| *most);
+        if *count > most {
+            problems.push(format!("src/{file} has {count} {what}, more than {most}"));
+        }
+    }
+    for (file, _) in allowed {
+        if found.get(*file).is_none_or(|count| *count <= otherwise) {
+            problems.push(format!(
+                "src/{file} needs no exception any longer: remove it here"
+            ));
+        }
+    }
+    problems
+}
+
+#[test]
+fn no_file_is_longer_than_400_lines_before_its_tests() {
+    let lines: BTreeMap<String, usize> = files()
+        .into_iter()
+        .map(|(file, source)| (file, source.lines().count()))
+        .collect();
+    assert!(lines.len() > 100, "the checker is blind");
+    let problems = problems(&lines, LONGER, LINES_MAX, "lines before its tests");
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn no_function_takes_a_tuple_and_no_result_is_in_a_result() {
+    let (mut tuples, mut nested) = (BTreeMap::new(), Vec::new());
+    for (file, source) in files() {
+        let code = without_comments_and_strings(&source);
+        if code.contains("Result<Result<") {
+            nested.push(file.clone());
+        }
+        let found = takes_a_tuple(&code);
+        if !found.is_empty() {
+            println!("{file}: {}", found.join(", "));
+            tuples.insert(file, found.len());
+        }
+    }
+    let mut problems = problems(
+        &tuples,
+        TUPLES,
+        0,
+        "tuples as parameters, where a struct is missing",
+    );
+    if nested != NESTED {
+        problems.push(format!(
+            "a Result in a Result: {nested:?}, where {NESTED:?} are allowed, no more and no fewer"
+        ));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn the_checker_tells_tuples_from_what_looks_like_them() {
+    for (code, expected) in [
+        ("fn f(a: (u8, u8)) {}", true),
+        (
+            "fn f<'a, F: Fn(u8) -> u8>(a: u8, (b, c): &'a mut (u8, u8)) {}",
+            true,
+        ),
+        (
+            "pub async fn f(\n    &self,\n    (a, b): (A<'_>, B),\n) -> C {}",
+            true,
+        ),
+        ("fn f(a: &(dyn Error + 'static)) {}", false),
+        ("fn f(a: impl Fn(u8, u8) -> (u8, u8)) -> (u8, u8) {}", false),
+        ("fn f(a: &[(u8, u8)], b: Option<(u8, u8)>) {}", false),
+        ("fn f(Path((a, b)): Path<(A, B)>) {}", false),
+        ("fn f(S { a, .. }: S, (): ()) {}", false),
+    ] {
+        assert_eq!(!takes_a_tuple(code).is_empty(), expected, "{code}");
+    }
+}
