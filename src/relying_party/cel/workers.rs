@@ -14,7 +14,7 @@ use crate::domain::Invalid;
 const STACK_BYTES: usize = 32 * 1024 * 1024;
 /// Threads that evaluate, in the whole process. A client with a token of a public platform can cause
 /// evaluations; the rest of the machine serves the other clients.
-const WORKERS: usize = 4;
+pub(super) const WORKERS: usize = 4;
 /// Evaluations that wait for a thread; a further one waits until there is room.
 const QUEUE_MAX: usize = 64;
 /// One permit for each worker, for callers that must not block.

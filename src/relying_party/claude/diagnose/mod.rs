@@ -406,6 +406,7 @@ mod tests {
         ("expired", Likely, |e| claim(e, "exp", json!(NOW + 29))),
         ("expired", Possible, |e| {
             e.refused_at = None;
+            claim(e, "iat", json!(NOW - 900));
             claim(e, "exp", json!(NOW - 300));
         }),
         ("not_yet_valid", Certain, |e| {
