@@ -1,15 +1,25 @@
 //! The command line: each test is one command line with its exit code, stdout and stderr. Here run
 //! those that need no issuer, or only one whose next answers are known.
 
+mod administrators;
 mod agent_side;
+mod agents;
+mod audit;
+mod claude_links;
+mod credentials;
 mod delegations;
 mod exchange;
+mod json_output;
 mod key_files;
 mod live;
 mod nouns;
 mod offline;
 mod quickstart;
+mod resources;
 mod scripted;
+mod settings;
+mod signing_keys;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

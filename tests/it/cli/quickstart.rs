@@ -1,5 +1,6 @@
-//! `firman quickstart` on data that somebody has worked with.
+//! `firman quickstart`: on nothing, on its own data again, and on data in use.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use firman::host::{FirstSettings, Host, HostOptions, KekSource};
@@ -7,8 +8,12 @@ use firman::issuer::{Caller, Ports};
 use firman::ports::fetch::HttpFetcher;
 use firman::ports::random::SystemRandom;
 use firman::ports::time::SystemClock;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
 
-use super::Shell;
+use super::live::redacted;
+use super::{Shell, words};
+use crate::process::Site;
 
 fn shell() -> Shell {
     Shell::new()
@@ -82,5 +87,150 @@ fn a_public_url_that_leads_nowhere_yet_is_explained() {
     assert!(
         outcome.starts_with("exit code 1\n") && outcome.contains("leave the issuer URL out"),
         "{outcome}"
+    );
+}
+
+/// Runs it on free ports; the issuer's address and the milliseconds are left out.
+fn quickstart(site: &Site) -> String {
+    let ports = "--listen 127.0.0.1:0 --admin-listen 127.0.0.1:0";
+    let outcome = site.run(&words(&format!("quickstart --exit {ports}")));
+    let text = outcome.to_string();
+    let issuer = text
+        .split("\"iss\": \"")
+        .nth(1)
+        .expect("an issuer")
+        .split('"')
+        .next()
+        .unwrap_or_default();
+    let text = redacted(&text.replace(issuer, "[ISSUER]"));
+    let (before, after) = text.split_once("first token ").unwrap_or((&text, ""));
+    match after.split_once(" ms") {
+        Some((_, after)) => format!("{before}first token [MILLIS] ms{after}"),
+        None => text,
+    }
+}
+
+#[test]
+fn quickstart_proves_a_token_twice_on_the_same_data() {
+    let site = Site::new();
+    let first = quickstart(&site);
+    assert_snapshot!(first, @r#"
+    exit code 0
+    ----- stdout
+    issuer      [ISSUER]
+    agent       quickstart (key: data/quickstart.pem)
+    token for   https://api.anthropic.com
+    first token [MILLIS] ms after the start, verified from discovery and JWKS
+
+    header  {
+      "alg": "ES256",
+      "kid": "[KEY]",
+      "typ": "JWT"
+    }
+    claims  {
+      "acting_agent": "agent:quickstart",
+      "aud": "https://api.anthropic.com",
+      "client_id": "quickstart",
+      "exp": [SECONDS],
+      "groups": [],
+      "iat": [SECONDS],
+      "iss": "[ISSUER]",
+      "jti": "[JTI]",
+      "nbf": [SECONDS],
+      "owner": "quickstart",
+      "roles": [
+        "quickstart"
+      ],
+      "sub": "agent:quickstart",
+      "sub_profile": "ai_agent"
+    }
+
+    ----- stderr
+    First start: made data/firman.db, keys/kek, data/admin-token.
+
+    Start it with: firman serve --detach. Then try:
+      firman token get --issuer [ISSUER] --client-id quickstart --key data/quickstart.pem --resource https://api.anthropic.com
+      firman agent add my-agent --owner my-team --role quickstart --generate-key my-agent.pem
+      firman agent suspend quickstart
+      firman audit list
+
+    To let Claude trust this issuer, register it as a Custom OIDC issuer with:
+      issuer URL  [ISSUER]   (Claude needs a public https URL, or the keys of the JWKS inline. An issuer keeps its URL: start one with FIRMAN_ISSUER_URL=https://… and a --data-dir of its own)
+      subject     agent:quickstart    and claim acting_agent = agent:quickstart
+      audience    https://api.anthropic.com
+    "#);
+    let again = quickstart(&site);
+    // Another port than before, which the log warns of.
+    let (warnings, told): (Vec<&str>, Vec<&str>) = again
+        .lines()
+        .partition(|line| line.starts_with("{\"timestamp\""));
+    assert!(
+        matches!(warnings[..], [moved] if moved.contains("has another address now")),
+        "{again}"
+    );
+    let made = "First start: made data/firman.db, keys/kek, data/admin-token.\n\n";
+    assert_eq!(told.join("\n"), first.replace(made, "").trim_end());
+}
+
+#[test]
+fn quickstart_prints_one_json_object_on_request() {
+    let site = Site::new();
+    let line = "quickstart --exit --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --output json";
+    let outcome = site.run(&words(line));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let mut told: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(told["first_token_milliseconds"].take().is_u64());
+    let issuer = told["issuer"].as_str().unwrap().to_owned();
+    assert_snapshot!(redacted(&format!("{told:#}\n").replace(&issuer, "[ISSUER]")), @r#"
+    {
+      "audience": "https://api.anthropic.com",
+      "claims": {
+        "acting_agent": "agent:quickstart",
+        "aud": "https://api.anthropic.com",
+        "client_id": "quickstart",
+        "exp": [SECONDS],
+        "groups": [],
+        "iat": [SECONDS],
+        "iss": "[ISSUER]",
+        "jti": "[JTI]",
+        "nbf": [SECONDS],
+        "owner": "quickstart",
+        "roles": [
+          "quickstart"
+        ],
+        "sub": "agent:quickstart",
+        "sub_profile": "ai_agent"
+      },
+      "client_id": "quickstart",
+      "first_token_milliseconds": null,
+      "header": {
+        "alg": "ES256",
+        "kid": "[KEY]",
+        "typ": "JWT"
+      },
+      "issuer": "[ISSUER]",
+      "key_file": "data/quickstart.pem",
+      "verified": true
+    }
+    "#);
+}
+
+#[test]
+fn quickstart_on_a_port_in_use_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let site = Site::new();
+    let outcome = site.run(&["quickstart", "--exit", "--listen", &address]);
+    assert_snapshot!(outcome.to_string().replace(&address, "[ADDRESS]"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: cannot listen on [ADDRESS]: address already in use. Stop the other process, or choose another address with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private).
+    ");
+    let outcome = site.run(&["quickstart", "--exit", "--listen", &address, "-o", "json"]);
+    let error: Value = serde_json::from_str(&outcome.stderr).unwrap();
+    assert_eq!(
+        (outcome.stdout.as_str(), &error["error"]["kind"]),
+        ("", &json!("start"))
     );
 }

@@ -1,11 +1,8 @@
-//! The token endpoint against bad input, over HTTP: each test is named after the case it stands for
-//! (`te_…` form, secret and scope; `ca_…` client assertions), and asserts the whole answer.
+//! The token endpoint against bad input, over HTTP. A test is named after the case that it covers (`te_…` form,
+//! secret and scope; `ca_…` client assertions; see `docs/test-cases.md`) and asserts the whole answer.
 //!
-//! Cases without a test here: TE-017 over HTTP (secrets are made by the issuer and hold none of those
-//! characters; a unit test in `oauth/client_auth` decodes them), TE-035 (there is no console),
-//! TE-045's health page (there is no `/readyz`), TE-047 (no agent is barred from one grant), CA-004's `kill -9` (a stop
-//! in order here, and on PostgreSQL a second process beside one that never stopped), CA-032's refetching
-//! and CA-055 to CA-061 (there are no `jwks_uri` credentials).
+//! TE-017 is a unit test of `oauth/client_auth`: the issuer's own secrets hold no such characters. CA-004 restarts
+//! in order here; on PostgreSQL a second process runs beside one that never stopped.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,6 +16,7 @@ mod authorization_endpoint;
 mod client_assertion;
 mod client_secret;
 mod key_registration;
+mod limits;
 mod refusal_reasons;
 mod replay;
 mod replicas;
