@@ -1,7 +1,7 @@
 //! Claude's Admin API as far as federation needs it: lists, creates and updates service accounts,
 //! issuers and rules with an OAuth token of the scope `org:admin`. Decides nothing.
 
-use reqwest::Method;
+use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
@@ -15,7 +15,7 @@ use crate::relying_party::claude::{API_VERSION, IssuerObjectId, RuleId, ServiceA
 
 /// A full page.
 const PAGE_MAX: &str = "100";
-/// More pages than any organization's lists have: ends a server that never ends.
+/// More pages than any organization's lists have, to bound a server that never ends its list.
 const PAGES_MAX: usize = 1_000;
 
 /// A kind of object.
@@ -88,7 +88,7 @@ impl ClaudeAdmin {
     pub(super) async fn show(&self, kind: Kind, id: &str) -> Result<Map<String, Value>, CliError> {
         let what = format!("read the {} {id}", kind.as_str());
         let path = [kind.path(), id];
-        self.call(Method::GET, &path, (&[], None), &what).await
+        self.get(&path, &[], &what).await
     }
 
     /// The ids of the workspaces that a rule is enabled in, or that a service account is a member of besides
@@ -108,31 +108,26 @@ impl ClaudeAdmin {
         Ok(ids.collect())
     }
 
-    /// Makes an object and returns its id.
+    /// Creates an object and returns its id.
     pub(super) async fn create(&self, kind: Kind, body: &Value) -> Result<String, CliError> {
         let name = body["name"].as_str().unwrap_or_default();
         let what = format!("create the {} {name}", kind.as_str());
-        let made = self
-            .call(Method::POST, &[kind.path()], (&[], Some(body)), &what)
-            .await?;
+        let made = self.post(&[kind.path()], body, &what).await?;
         let id = made.get("id").and_then(Value::as_str).unwrap_or_default();
         if kind.is_id(id) {
             return Ok(id.to_owned());
         }
         Err(CliError::failed(
             "claude",
-            format!(
-                "cannot {what}: the answer has no id of a {}; is --base-url right?",
-                kind.as_str()
-            ),
-        ))
+            format!("cannot {what}: the answer has no id of a {}", kind.as_str()),
+        )
+        .with_remedy(&check_base_url()))
     }
 
     /// Changes the members in `body`; the others stay.
     pub(super) async fn update(&self, kind: Kind, id: &str, body: &Value) -> Result<(), CliError> {
         let what = format!("change the {} {id}", kind.as_str());
-        self.call(Method::POST, &[kind.path(), id], (&[], Some(body)), &what)
-            .await?;
+        self.post(&[kind.path(), id], body, &what).await?;
         Ok(())
     }
 
@@ -140,8 +135,7 @@ impl ClaudeAdmin {
     pub(super) async fn join(&self, account: &str, body: &Value) -> Result<(), CliError> {
         let path = [Kind::ServiceAccount.path(), account, "workspaces"];
         let what = format!("make {account} a member of the workspace");
-        self.call(Method::POST, &path, (&[], Some(body)), &what)
-            .await?;
+        self.post(&path, body, &what).await?;
         Ok(())
     }
 
@@ -151,16 +145,15 @@ impl ClaudeAdmin {
         for _ in 0..PAGES_MAX {
             let mut query = vec![("limit", PAGE_MAX)];
             query.extend(next.as_deref().map(|page| ("page", page)));
-            let mut answer = self.call(Method::GET, path, (&query, None), what).await?;
+            let mut answer = self.get(path, &query, what).await?;
             match answer.remove("data") {
                 Some(Value::Array(page)) => objects.extend(page),
                 Some(_) | None => {
                     return Err(CliError::failed(
                         "claude",
-                        format!(
-                            "cannot {what}: the answer has no list `data`; is --base-url right?"
-                        ),
-                    ));
+                        format!("cannot {what}: the answer has no list `data`"),
+                    )
+                    .with_remedy(&check_base_url()));
                 }
             }
             next = answer
@@ -177,30 +170,47 @@ impl ClaudeAdmin {
         ))
     }
 
-    async fn call(
+    async fn get(
         &self,
-        method: Method,
         path: &[&str],
-        (query, body): (&[(&str, &str)], Option<&Value>),
+        query: &[(&str, &str)],
         what: &str,
     ) -> Result<Map<String, Value>, CliError> {
+        let mut url = self.url(path)?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.send(self.http.get(url), what).await
+    }
+
+    async fn post(
+        &self,
+        path: &[&str],
+        body: &Value,
+        what: &str,
+    ) -> Result<Map<String, Value>, CliError> {
+        let request = self.http.post(self.url(path)?).json(body);
+        self.send(request, what).await
+    }
+
+    fn url(&self, path: &[&str]) -> Result<Url, CliError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| CliError::usage("`--base-url` is not the URL of a server"))?
             .pop_if_empty()
             .extend(["v1", "organizations"])
             .extend(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let mut request = self
-            .http
-            .request(method, url)
+        Ok(url)
+    }
+
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        what: &str,
+    ) -> Result<Map<String, Value>, CliError> {
+        let request = request
             .bearer_auth(self.token.expose_secret())
             .header("anthropic-version", API_VERSION);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
         let unreachable = format!("cannot {what}: {} does not answer", self.base);
         let answer = http::send(request, &unreachable).await?;
         if !answer.is_success() {
@@ -209,8 +219,9 @@ impl ClaudeAdmin {
         serde_json::from_slice(&answer.body).map_err(|_| {
             CliError::failed(
                 "claude",
-                format!("cannot {what}: the answer is not a JSON object; is --base-url right?"),
+                format!("cannot {what}: the answer is not a JSON object"),
             )
+            .with_remedy(&check_base_url())
         })
     }
 }
@@ -219,6 +230,11 @@ impl ClaudeAdmin {
 fn live(objects: Vec<Value>) -> Vec<Value> {
     let is_live = |object: &Value| object["archived_at"].is_null();
     objects.into_iter().filter(is_live).collect()
+}
+
+/// What to do about an answer that is not from Claude's API.
+fn check_base_url() -> Remedy {
+    Remedy::action("check `--base-url`")
 }
 
 /// What to do about a missing or rejected token.
@@ -255,7 +271,7 @@ fn refusal(what: &str, answer: &http::Answer) -> CliError {
     let mut detail = format!("cannot {what}: Claude answered {status} {kind}: {message}");
     let remedy = match status {
         401 | 403 => Some(get_a_token()),
-        404 => Some(Remedy::action("check `--base-url`")),
+        404 => Some(check_base_url()),
         // By an object that was made a moment ago, or by an archived one.
         409 => Some(Remedy::action(
             "repeat the command; if it fails again, rename the archived object of that name in the Console",

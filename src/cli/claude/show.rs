@@ -56,9 +56,10 @@ pub(super) fn all(
 
 fn tell_unknown_ids(connection: &Connection, session: &mut Session<'_>) {
     if connection.setup.ids.is_none() {
-        session.printer.warn(
-            "warning: the ids at Claude are not known yet\nhint: make the setup with `--apply`, or store ids from the Console with `firman claude link`",
-        );
+        session.printer.warn(&format!(
+            "warning: the ids at Claude are not known yet\nhint: firman claude connect --agent {} --organization UUID --apply",
+            connection.setup.agent
+        ));
     }
 }
 

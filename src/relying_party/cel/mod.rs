@@ -285,6 +285,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::workers::WORKERS;
     use super::*;
 
     fn claims() -> Map<String, Value> {

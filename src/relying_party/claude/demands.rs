@@ -85,7 +85,7 @@ pub(super) fn match_faults(
         )));
     }
     let subject = claims.subject.as_deref().unwrap_or_default();
-    if !subject.is_empty() && !rule.takes_subject(subject) {
+    if !subject.is_empty() && !rule.accepts_subject(subject) {
         let pattern = rule.subject_prefix.as_deref().unwrap_or_default();
         faults.push(Denial::MatchSubjectPrefix.because(format!(
             "`sub` is {}; the rule requires {}",
@@ -118,7 +118,7 @@ pub(super) fn match_faults(
             Err(error) => faults.push(Denial::MatchCondition.because(format!(
                 "the condition {} {}",
                 shown(condition),
-                shown(&error.problem)
+                shown(&error.problem).trim_matches('"')
             ))),
         }
     }

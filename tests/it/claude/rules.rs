@@ -334,12 +334,12 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
     (
         Denial::MatchCondition,
         |c| c.rule["match"]["condition"] = json!("claims.act.sub == 'agent:x'"),
-        "\"claims.act.sub",
+        "the condition \"claims.act.sub",
     ),
     (
         Denial::MatchCondition,
         |c| c.rule["match"]["condition"] = json!("claims.sub"),
-        "\"claims.sub\"",
+        "the condition \"claims.sub\"",
     ),
     (
         Denial::ServiceAccountMismatch,

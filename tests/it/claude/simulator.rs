@@ -357,8 +357,8 @@ async fn each_exchange_is_told_to_who_watches() {
     }
     insta::assert_snapshot!(told.join("\n"), @r"
     2027-01-15T08:00:00Z  issued   agent:mailer  [RULE]  for 600 s  [ID]
-    2027-01-15T08:00:00Z  refused  -  [RULE]  malformed: the header of the token is not canonical base64url: unused bits of the last character are set  [ID]
-    2027-01-15T08:00:00Z  refused  -  -  invalid_request_error: grant_type is required  [ID]
+    2027-01-15T08:00:00Z  denied   -  [RULE]  malformed: the header of the token is not canonical base64url: unused bits of the last character are set  [ID]
+    2027-01-15T08:00:00Z  denied   -  -  invalid_request_error: grant_type is required  [ID]
     ");
 }
 
@@ -431,7 +431,7 @@ async fn a_private_authority_is_kept_and_one_that_is_none_refused() {
     let key = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
     assert_eq!(
         told(&set(key).await),
-        "400 invalid_request_error: ca_cert_pem: must hold certificates alone, and holds a private key: never give that away"
+        "400 invalid_request_error: ca_cert_pem: must contain only certificates, not a private key"
     );
     let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
     let kept = set(pem).await.json();
@@ -660,7 +660,7 @@ async fn the_admin_api_refuses_what_claude_refuses() {
     };
     let name = Setup::new("mailer", "agent:mailer", &scene.issuer.url).name();
     for (family, body, expected) in [
-        ("service_accounts", json!({"name": "Mailer"}), "400 invalid_request_error: name: must be 1 to 255 characters of a-z, 0-9 and '-'".to_owned()),
+        ("service_accounts", json!({"name": "Mailer"}), "400 invalid_request_error: name: must be 1 to 255 characters of a-z, 0-9 and `-`".to_owned()),
         ("service_accounts", json!({"name": name}), format!("409 invalid_request_error: name: {name} is already in use in this organization")),
         ("service_accounts", json!({"name": "a", "owner": "me"}), "400 invalid_request_error: owner: unknown field".to_owned()),
         ("service_accounts", json!({}), "400 invalid_request_error: missing field `name`".to_owned()),
@@ -668,7 +668,7 @@ async fn the_admin_api_refuses_what_claude_refuses() {
         ("federation_issuers", json!({"name": "a", "issuer_url": "https://id.example.com", "max_jwt_lifetime_seconds": 176_401}), "400 invalid_request_error: max_jwt_lifetime_seconds: must be 1 to 176400".to_owned()),
         ("federation_issuers", json!({"name": "a", "issuer_url": "https://x", "jwks": {"type": "inline", "keys": {"keys": []}}}), "400 invalid_request_error: jwks".to_owned()),
         ("federation_rules", rule(|r| r["match"] = json!({"audience": "x"})), "400 invalid_request_error: match: must have at least one".to_owned()),
-        ("federation_rules", rule(|r| r["match"] = json!({"subject_prefix": "*"})), "400 invalid_request_error: match.subject_prefix: must not be '*' alone".to_owned()),
+        ("federation_rules", rule(|r| r["match"] = json!({"subject_prefix": "*"})), "400 invalid_request_error: match.subject_prefix: must not be `*` alone".to_owned()),
         ("federation_rules", rule(|r| r["match"] = json!({"condition": "true"})), "400 invalid_request_error: match.condition is always true".to_owned()),
         ("federation_rules", rule(|r| r["token_lifetime_seconds"] = json!(59)), "400 invalid_request_error: token_lifetime_seconds: must be 60 to 86400".to_owned()),
         ("federation_rules", rule(|r| r["workspace_id"] = Value::Null), "400 invalid_request_error: one of workspace_id and applies_to_all_workspaces is required".to_owned()),

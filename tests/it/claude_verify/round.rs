@@ -204,10 +204,7 @@ fn what_is_wrong_with_discovery_is_told() {
             },
             "is not valid JSON",
         ),
-        (
-            Page::json(json!({"issuer": live.issuer()})),
-            "which is not a URL",
-        ),
+        (Page::json(json!({"issuer": live.issuer()})), "is not a URL"),
     ] {
         let (code, checks) = round_at(&live, &Web::start(&[(METADATA, page)]));
         assert_eq!(code, Some(1));

@@ -176,7 +176,7 @@ fn with_their_authority(wanted: &Value, there: &Value) -> Value {
 fn key_source_change(wanted: &Value, there: &Value) -> Option<String> {
     let (kind, kind_there) = (text(wanted, "type"), text(there, "type"));
     if kind != kind_there {
-        return Some(format!("keys by {kind_there} becomes {kind}"));
+        return Some(format!("`jwks.type` {kind_there} becomes {kind}"));
     }
     let name = match kind {
         "discovery" => "discovery_base",

@@ -297,7 +297,10 @@ mod tests {
     fn an_issuer_of_that_name_for_another_url_is_not_touched() {
         let mut present = present();
         present.issuers[0]["issuer_url"] = json!("https://id.example.com/");
-        insta::assert_snapshot!(refusal(&wanted(), &present), @"error: there is an issuer firman at Claude already (fdis_1), but for https://id.example.com/, not for https://id.example.com. It is somebody else's and stays as it is; give it another name in the Console");
+        insta::assert_snapshot!(refusal(&wanted(), &present), @r"
+        error: the issuer `firman` at Claude (fdis_1) is for https://id.example.com/, not for https://id.example.com
+        hint: rename `firman` in the Console
+        ");
     }
 
     #[test]
@@ -307,12 +310,24 @@ mod tests {
             edit(&mut present.rules[0]);
             refusal(&wanted(), &present)
         };
-        insta::assert_snapshot!(with(|rule| rule["match"]["subject_prefix"] = json!("agent:*")), @r#"error: there is a rule agent-mailer at Claude already (fdrl_1), but its subject is "agent:*", not "agent:mailer". It stays as it is; archive it or give it another name in the Console"#);
-        insta::assert_snapshot!(with(|rule| rule["match"]["claims"]["acting_agent"] = json!("agent:b")), @r#"error: there is a rule agent-mailer at Claude already (fdrl_1), but its acting_agent is "agent:b", not "agent:mailer". It stays as it is; archive it or give it another name in the Console"#);
-        insta::assert_snapshot!(with(|rule| rule["issuer_id"] = json!("fdis_2")), @"error: there is a rule agent-mailer at Claude already (fdrl_1), but its issuer is fdis_2, not fdis_1. It stays as it is; archive it or give it another name in the Console");
+        insta::assert_snapshot!(with(|rule| rule["match"]["subject_prefix"] = json!("agent:*")), @r#"
+        error: the subject of the rule `agent-mailer` at Claude (fdrl_1) is "agent:*", not "agent:mailer"
+        hint: rename `agent-mailer` in the Console
+        "#);
+        insta::assert_snapshot!(with(|rule| rule["match"]["claims"]["acting_agent"] = json!("agent:b")), @r#"
+        error: the acting_agent of the rule `agent-mailer` at Claude (fdrl_1) is "agent:b", not "agent:mailer"
+        hint: rename `agent-mailer` in the Console
+        "#);
+        insta::assert_snapshot!(with(|rule| rule["issuer_id"] = json!("fdis_2")), @r"
+        error: the issuer of the rule `agent-mailer` at Claude (fdrl_1) is fdis_2, not fdis_1
+        hint: rename `agent-mailer` in the Console
+        ");
         let mut without_issuer = present();
         without_issuer.issuers.clear();
-        insta::assert_snapshot!(refusal(&wanted(), &without_issuer), @"error: there is a rule agent-mailer at Claude already (fdrl_1), but its issuer is fdis_1, not the issuer that would be made. It stays as it is; archive it or give it another name in the Console");
+        insta::assert_snapshot!(refusal(&wanted(), &without_issuer), @r"
+        error: the issuer of the rule `agent-mailer` at Claude (fdrl_1) is fdis_1, not the new issuer
+        hint: rename `agent-mailer` in the Console
+        ");
     }
 
     #[test]
@@ -322,19 +337,28 @@ mod tests {
             body: json!({ "name": "other" }),
             is_chosen: true,
         };
-        insta::assert_snapshot!(refusal(&chosen, &present()), @"error: the rule agent-mailer at Claude gives tokens of the service account svac_1, not of a new one (other). Archive that rule in the Console if it is no longer wanted, or name its account with --service-account");
+        insta::assert_snapshot!(refusal(&chosen, &present()), @r"
+        error: the rule `agent-mailer` at Claude grants the service account svac_1, not a new one (other)
+        hint: archive that rule in the Console, or name its account with `--service-account`
+        ");
         let mut elsewhere = present();
         elsewhere.rules[0]["workspace_id"] = json!("wrkspc_1");
         let mut wanted = wanted();
         wanted.rule["workspace_id"] = json!("wrkspc_2");
-        insta::assert_snapshot!(refusal(&wanted, &elsewhere), @"error: the rule agent-mailer at Claude is for the workspace wrkspc_1, not for wrkspc_2. Enable it there in the Console, or name its workspace with --workspace");
+        insta::assert_snapshot!(refusal(&wanted, &elsewhere), @r"
+        error: the rule `agent-mailer` at Claude is for the workspace wrkspc_1, not for wrkspc_2
+        hint: enable the workspace on the rule in the Console, or name the rule's own with `--workspace`
+        ");
     }
 
     #[test]
     fn an_account_that_is_not_there_and_two_issuers_for_one_url_are_refused() {
         let mut missing = wanted();
         missing.account = WantedAccount::Id("svac_9".to_owned());
-        insta::assert_snapshot!(refusal(&missing, &present()), @"error: there is no live service account svac_9 in this organization; is the token of the right one?");
+        insta::assert_snapshot!(refusal(&missing, &present()), @r"
+        error: the service account svac_9 does not exist in this organization
+        hint: check that the admin token is of the right organization
+        ");
         let mut twice = present();
         // A rule that is there would say which is meant.
         twice.rules.clear();
@@ -342,7 +366,10 @@ mod tests {
         let mut other = twice.issuers[0].clone();
         other["name"] = json!("two");
         twice.issuers.push(other);
-        insta::assert_snapshot!(refusal(&wanted(), &twice), @"error: two issuers at Claude are for https://id.example.com: one and two. Archive one of them in the Console, so that it is clear which is meant");
+        insta::assert_snapshot!(refusal(&wanted(), &twice), @r"
+        error: two issuers at Claude are for https://id.example.com: `one` and `two`
+        hint: archive one of them in the Console
+        ");
     }
 
     /// The same with a rule of the scope `org:admin` on the issuer.
@@ -363,7 +390,7 @@ mod tests {
         create  issuer firman-agents
         create  rule agent-mailer
         ");
-        insta::assert_snapshot!(made.notes.join("\n"), @"the issuer firman backs a rule with the scope org:admin, so that Claude lets no OAuth token change it; the agents get another");
+        insta::assert_snapshot!(made.notes.join("\n"), @"the issuer firman backs a rule with the scope org:admin, so Claude lets no OAuth token change it; the agents get another issuer");
         // The next time the other one is found.
         let mut other = wanted().issuer;
         other["id"] = json!("fdis_2");
@@ -378,9 +405,12 @@ mod tests {
         let mut present = with_admin_rule(present());
         let kept = plan(&wanted(), &present).ok().unwrap();
         assert_eq!(kept.changes(), 0);
-        insta::assert_snapshot!(kept.notes.join("\n"), @"the issuer firman also backs the rule fleet-admin with the scope org:admin, so that Claude lets no OAuth token change it; the rule that is there stays on it");
+        insta::assert_snapshot!(kept.notes.join("\n"), @"the issuer firman also backs the rule fleet-admin with the scope org:admin, so Claude lets no OAuth token change it; the existing rule stays on it");
         present.issuers[0]["jwks_polling_disabled_at"] = json!("2026-11-21T09:30:00Z");
-        insta::assert_snapshot!(refusal(&wanted(), &present), @"error: the issuer firman at Claude has to be changed (fetching its keys was paused after failures and begins again), and Claude lets no OAuth token change an issuer that backs a rule with the scope org:admin, as fleet-admin does. Make the change in the Console; to have it made here from then on, archive fleet-admin there and make it again on an issuer of its own");
+        insta::assert_snapshot!(refusal(&wanted(), &present), @r"
+        error: the issuer `firman` at Claude requires a change (fetching of its keys, paused after failures, resumes), but Claude lets no OAuth token change an issuer that backs a rule with the scope `org:admin`: `fleet-admin`
+        hint: make the change in the Console
+        ");
     }
 
     #[test]
@@ -395,7 +425,10 @@ mod tests {
         };
         assert_eq!(body["match"]["condition"], "ours");
         present.rules[0]["match"]["condition"] = json!("theirs\nNext: x");
-        insta::assert_snapshot!(refusal(&wanted, &present), @r"error: there is a rule agent-mailer at Claude already (fdrl_1), but its condition is theirs\u{a}Next: x, not ours. It stays as it is; archive it or give it another name in the Console");
+        insta::assert_snapshot!(refusal(&wanted, &present), @r"
+        error: the condition of the rule `agent-mailer` at Claude (fdrl_1) is theirs\u{a}Next: x, not ours
+        hint: rename `agent-mailer` in the Console
+        ");
     }
 
     #[test]
@@ -442,12 +475,12 @@ mod tests {
         let plan = plan(&wanted(), &present).ok().unwrap();
         insta::assert_snapshot!(plan.lines().join("\n"), @r#"
         keep    service account mailer (svac_1)
-        change  issuer firman (fdis_1): longest identity token 300 s, now 3600 s; fetching its keys was paused after failures and begins again
-        change  rule agent-mailer (fdrl_1): match {"subject_prefix":"agent:mailer"}, now {"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"}; oauth_scope "workspace:inference", now "workspace:developer"
+        change  issuer firman (fdis_1): `max_jwt_lifetime_seconds` 300 becomes 3600; fetching of its keys, paused after failures, resumes
+        change  rule agent-mailer (fdrl_1): `match` {"subject_prefix":"agent:mailer"} becomes {"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"}; `oauth_scope` "workspace:inference" becomes "workspace:developer"
         "#);
         insta::assert_snapshot!(plan.notes.join("\n"), @r"
-        the issuer firman takes a token more than once (check_jti is off); firman's tokens need no such leave, but it stays as it is
-        the rule agent-mailer has token_lifetime_seconds 1200, not 600; it stays, unless you name one
+        the issuer firman accepts the same token repeatedly (`check_jti` is off), which firman does not need; left unchanged
+        the rule agent-mailer has `token_lifetime_seconds` 1200, not 600; left unchanged because the command does not name it
         ");
         let Step::Change { body, .. } = &plan.rule else {
             panic!("{:?}", plan.rule);
@@ -459,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_authority_is_set_and_one_that_somebody_set_is_kept() {
+    fn a_private_authority_is_set_and_one_that_was_set_is_kept() {
         let (mut wanted, mut present) = (wanted(), present());
         present.issuers[0]["jwks"] = json!({ "type": "discovery", "ca_cert_pem": "theirs" });
         let step = |wanted: &Wanted, present: &Present| plan(wanted, present).ok().unwrap().issuer;
@@ -473,7 +506,10 @@ mod tests {
         let Step::Change { body, changes, .. } = step(&wanted, &present) else {
             panic!("it is kept");
         };
-        assert_eq!(changes, ["the private authority that Claude trusts"]);
+        assert_eq!(
+            changes,
+            ["the private authority that Claude trusts changes"]
+        );
         assert_eq!(body, json!({ "jwks": wanted.issuer["jwks"] }));
     }
 
@@ -501,6 +537,6 @@ mod tests {
         let Step::Change { changes, .. } = plan_of(&present) else {
             panic!("it is kept");
         };
-        assert_eq!(changes, ["keys from discovery, now inline"]);
+        assert_eq!(changes, ["`jwks.type` discovery becomes inline"]);
     }
 }
