@@ -12,7 +12,6 @@ use super::{before_tests, is_name, root, sources, without_comments_and_strings};
 const STANDING: &[&[&str]] = &[
     &["cli/token/get", "cli/token/supply", "cli/token/watch"],
     &["cli/token/revocation_list", "cli/token/verify"],
-    &["domain/agent", "domain/trusted_issuer"],
     &[
         "issuer/agents",
         "issuer/credentials",
@@ -21,18 +20,6 @@ const STANDING: &[&[&str]] = &[
         "issuer/explain",
         "issuer/groups",
         "issuer/roles",
-    ],
-    &[
-        "issuer/authenticate",
-        "issuer/external_token",
-        "issuer/federated",
-    ],
-    &[
-        "issuer/authorize/token_exchange",
-        "issuer/ledger",
-        "issuer/line",
-        "issuer/mint",
-        "issuer/own_token",
     ],
     &[
         "jose/jwk",
