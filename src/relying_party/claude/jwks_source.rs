@@ -124,7 +124,7 @@ pub fn check_ca_cert(text: &str) -> Result<(), Invalid> {
     }
     let blocks = match blocks(text) {
         Ok(blocks) => blocks,
-        Err(error) => return refuse(format!("must be certificates in PEM: {error}")),
+        Err(error) => return refuse(format!("must be certificates in PEM, and {error}")),
     };
     match blocks.iter().find(|block| block.label != "CERTIFICATE") {
         Some(other) => refuse(format!(

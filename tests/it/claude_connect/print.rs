@@ -563,7 +563,7 @@ fn a_private_authority_that_is_none_or_has_no_use_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: both.pem must hold certificates alone, and holds a private key: never give that away
+    error: both.pem must contain only certificates, not a private key
     ");
     assert_snapshot!(live.run("claude connect --agent mailer --ca-cert text.pem"), @r"
     exit code 1

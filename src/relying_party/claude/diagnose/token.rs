@@ -161,7 +161,7 @@ pub(super) fn key(evidence: &Evidence) -> Vec<Cause> {
         return vec![of(
             Denial::UnknownKid,
             Likelihood::Possible,
-            format!("the keys are inline at Claude, and no key consumer stands for that copy"),
+            "the keys are inline at Claude, and no key consumer stands for that copy".to_owned(),
         )];
     }
     Vec::new()
@@ -197,16 +197,19 @@ pub(super) fn times(evidence: &Evidence) -> Vec<Cause> {
     let unsure = evidence.refused_at.is_none();
     let mut causes: Vec<Cause> = claim_faults(&claims, at, evidence.expected.max_lifetime)
         .into_iter()
-        .map(|denied| match denied.denial {
-            Denial::Expired if unsure => of(
-                Denial::Expired,
-                Likelihood::Possible,
-                format!(
-                    "{}; name the time of the refusal with `--at`",
-                    denied.detail
-                ),
-            ),
-            denial => certain(denial, denied.detail),
+        .map(|denied| {
+            if denied.denial == Denial::Expired && unsure {
+                of(
+                    Denial::Expired,
+                    Likelihood::Possible,
+                    format!(
+                        "{}; name the time of the refusal with `--at`",
+                        denied.detail
+                    ),
+                )
+            } else {
+                certain(denied.denial, denied.detail)
+            }
         })
         .collect();
     let is_late = |exp: &UnixTime| (-SKEW_SECONDS + 1..NEARLY_SECONDS).contains(&exp.since(at));
