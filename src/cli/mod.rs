@@ -1,10 +1,11 @@
-//! The command line: a client of the admin API, and the agent's own side of getting and reading
-//! tokens. Parses, calls, prints; decides nothing that the issuer decides.
+//! The command line: a client of the admin API, and the agent's own side of getting and reading tokens. It parses, calls
+//! and prints; it decides nothing that the issuer decides.
 //!
-//! Data alone goes to stdout; hints, questions and errors go to stderr. With `--output json` the data
-//! are the admin API's own objects and an error is `{"error": {"kind", "detail", …}}`. Exit codes:
-//! 0 done, 1 refused or failed, 2 the command line makes no sense.
+//! Only data goes to stdout; hints, questions and errors go to stderr. With `--output json` the data are the admin API's
+//! own objects and an error is `{"error": {"kind", "detail", "hint", …}}`. Exit codes: 0 done, 1 refused or failed, 2 the
+//! command line is not valid.
 
+mod access;
 mod administrator;
 mod agent;
 mod audit;
@@ -59,6 +60,7 @@ use self::options::Globals;
 use self::print::{Format, Printer};
 use self::session::Session;
 use self::typed::Typed;
+use crate::domain::remedy::Remedy;
 
 /// An identity provider for AI agents
 #[derive(Debug, Parser)]
@@ -77,57 +79,100 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start, register an agent, get a token and verify it as a stranger would; then keep serving
+    /// Try firman: start an issuer, register an agent, get a token and verify it; then keep serving
+    #[command(after_help = "Examples:\n  firman quickstart")]
     Quickstart(quickstart::QuickstartArgs),
     Serve(serve::ServeArgs),
     Stop(stop::StopArgs),
-    /// The configuration: what is set, and whether it is good
-    #[command(subcommand)]
+    /// Show and check the configuration
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman config show\n  firman config check"
+    )]
     Config(config::Command),
-    /// Agents: who may get tokens
-    #[command(subcommand)]
+    /// Manage agents: who can get tokens
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman agent add mailer --owner team-mail --role sender --generate-key mailer.pem\n  firman agent list"
+    )]
     Agent(agent::Command),
-    /// How an agent proves itself: client secrets, public keys and tokens of trusted issuers
-    #[command(subcommand)]
+    /// Manage credentials: how agents authenticate
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman credential list mailer\n  firman credential rotate mailer --generate-key new.pem"
+    )]
     Credential(credential::Command),
-    /// Delegations: which agents may act for whom
-    #[command(subcommand)]
+    /// Manage delegations: which agents may act for whom
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman delegation add --actor mailer --subject agent:planner --resource mail --for 30d\n  firman delegation list"
+    )]
     Delegation(delegation::Command),
-    /// Trusted issuers: others whose tokens are believed, and for what
-    #[command(subcommand)]
+    /// Manage trusted issuers: whose tokens are accepted, and for what
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman trusted-issuer add github --preset github --trust client_auth\n  firman trusted-issuer list"
+    )]
     TrustedIssuer(trusted_issuer::Command),
-    /// Groups of agents, which share roles
-    #[command(subcommand)]
+    /// Manage groups: agents that share roles
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman group add mailers --role sender\n  firman group show mailers"
+    )]
     Group(group::Command),
-    /// Resources: what tokens are for
-    #[command(subcommand)]
+    /// Manage resources: what tokens are for
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman resource add reports --identifier https://reports.example.com --scope read\n  firman resource list"
+    )]
     Resource(resource::Command),
-    /// Roles: which scopes at which resources
-    #[command(subcommand)]
+    /// Manage roles: which scopes at which resources
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman role add reader --grant reports=read\n  firman role list"
+    )]
     Role(role::Command),
-    /// Get a token as an agent, look into one, or end one before its time
-    #[command(subcommand)]
+    /// Get, inspect, verify and revoke tokens
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman token get --issuer https://id.example.com --client-id mailer --key mailer.pem\n  firman token inspect mailer.token"
+    )]
     Token(token::Command),
-    /// Claude: set up, check and try the federation
+    /// Connect agents to Claude: set up, check and try the federation
     #[command(subcommand)]
     Claude(claude::Command),
-    /// Run a command that finds a fresh token where Claude's SDKs look for one
+    /// Run a command with a fresh token where Claude's SDKs look for one
+    #[command(
+        after_help = "Examples:\n  firman exec --agent mailer --key mailer.pem -- python agent.py"
+    )]
     Exec(exec::ExecArgs),
-    /// The issuer's signing keys
-    #[command(subcommand)]
+    /// Manage the issuer's signing keys
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman key list\n  firman key rotate"
+    )]
     Key(key::Command),
-    /// The record of everything that happened
-    #[command(subcommand)]
+    /// Read and verify the audit: the record of everything that happened
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman audit list --agent mailer\n  firman audit verify"
+    )]
     Audit(audit::Command),
-    /// The issuer's settings
-    #[command(subcommand)]
+    /// Show and change the issuer's settings
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman issuer show\n  firman issuer edit --default-lifetime 10m"
+    )]
     Issuer(issuer::Command),
-    /// Who may use the admin API
-    #[command(subcommand)]
+    /// Manage administrators: who may use the admin API
+    #[command(subcommand, after_help = "Examples:\n  firman administrator list")]
     Administrator(administrator::Command),
-    /// Write discovery and key set as plain files for a web host, or tell when such a copy is stale
+    /// Publish discovery and key set as static files, or check whether such a copy is outdated
+    #[command(
+        after_help = "Examples:\n  firman publish-static ./public --issuer https://id.example.com\n  firman publish-static ./public --base https://keys.example.com"
+    )]
     PublishStatic(publish_static::PublishArgs),
-    /// Ask whether this data directory's issuer answers: exit code 0 or 1
+    /// Check whether this data directory's issuer answers; the exit code is 0 or 1
     ///
     /// Finds the process that serves this data directory and asks its public listener. With --url it asks that listener instead.
     #[command(
@@ -135,8 +180,10 @@ enum Command {
     )]
     Healthcheck,
     /// Print a completion script for a shell
+    #[command(after_help = "Examples:\n  firman completions bash")]
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write all of them into a directory
+    #[command(after_help = "Examples:\n  firman man\n  firman man --dir man1")]
     Man(completions::ManArgs),
 }
 
@@ -230,7 +277,7 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> ExitCode {
             .join(" ");
         let error = CliError::usage(detail);
         printer.error(&match hint {
-            Some(hint) => error.and(&hint),
+            Some(hint) => error.with_remedy(&Remedy::action(hint)),
             None => error,
         });
     } else {

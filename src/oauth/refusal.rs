@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::domain::audit::{Answer, AuditDraft, AuditEvent, RefusalDetail};
 use crate::issuer::single_use::Spent;
 use crate::issuer::{Caller, Issuer};
 use crate::store::AgentAggregate;
@@ -28,20 +28,17 @@ pub(super) fn refuse(
     caller: &Caller,
     refusal: Refusal<'_>,
 ) {
-    let mut detail = json!({ "error": refusal.answer.code().as_str(), "reason": refusal.reason });
-    if let (Some(detail), Value::Object(facts)) = (detail.as_object_mut(), refusal.facts) {
-        detail.extend(facts);
+    let answer = Answer::Error(refusal.answer.code().as_str());
+    let mut detail = RefusalDetail::new(answer, refusal.reason);
+    if let Value::Object(facts) = refusal.facts {
+        detail.facts = facts;
     }
+    let at = issuer.ports().clock.now_millis();
+    let actor = format!("agent:{}", client.agent.name);
     issuer.note_refusal(AuditDraft {
-        at: issuer.ports().clock.now_millis(),
-        event: AuditEvent::TokenRefused,
-        actor: format!("agent:{}", client.agent.name),
         target: client.agent.subject.as_str().to_owned(),
         agent: Some(client.agent.id.clone()),
-        token_id: None,
-        request_id: caller.request_id.clone(),
-        address: caller.address.clone(),
-        detail: detail.to_string(),
+        ..caller.draft(at, AuditEvent::TokenRefused, actor, &detail)
     });
 }
 

@@ -84,7 +84,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("docs/how-to/production.md", "docker build -t firman ."),
     (
         "docs/how-to/register-an-agent.md",
-        "openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out mailer.pem",
+        "openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out archiver.pem",
     ),
     (
         "docs/how-to/register-an-agent.md",
@@ -651,7 +651,7 @@ fn the_table_of_the_configuration_is_whole_and_right() {
     let defaults = Config::load(None, &BTreeMap::new(), &Overrides::default())
         .expect("the defaults")
         .show();
-    let help = said_by(&["serve", "--help"]);
+    let help = said_by(&["serve", "--help"]) + &said_by(&["--help"]);
     let mut flags = Vec::new();
     let mut keys = Vec::new();
     for row in &rows {
@@ -684,7 +684,8 @@ fn the_table_of_the_configuration_is_whole_and_right() {
     let mut options: Vec<String> = help
         .split_whitespace()
         .filter(|word| {
-            word.starts_with("--") && !matches!(*word, "--output" | "--config" | "--ca-cert")
+            word.starts_with("--")
+                && !matches!(*word, "--output" | "--config" | "--ca-cert" | "--url")
         })
         .map(|word| word.trim_end_matches(',').to_owned())
         .filter(|word| help.contains(&format!("{word} <")))

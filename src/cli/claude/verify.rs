@@ -372,7 +372,7 @@ async fn agent(
     let mut refusal = None;
     for resource in &candidates {
         let query = Query::default().with("resource", resource["name"].as_str());
-        let explained = admin.get(&["agents", name, "explain"], &query).await?;
+        let explained: Value = admin.get(&["agents", name, "explain"], &query).await?;
         if explained["claims"].is_null() {
             refusal = Some(text(&explained["refusal"], "error_description"));
             continue;

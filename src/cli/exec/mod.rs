@@ -183,7 +183,10 @@ async fn settle(
     let issuer = match issuer {
         Some(issuer) => issuer,
         None => {
-            let answer = session.admin()?.get(&["issuer"], &Query::default()).await;
+            let answer = session
+                .admin()?
+                .get::<Value>(&["issuer"], &Query::default())
+                .await;
             let answer = answer.map_err(|error| error.and("Or name the issuer with --issuer"))?;
             text(&answer, "url").ok_or_else(|| {
                 CliError::failed(
