@@ -28,8 +28,10 @@ pub(super) fn refuse(
     caller: &Caller,
     refusal: Refusal<'_>,
 ) {
-    let answer = Answer::Error(refusal.answer.code().as_str());
-    let mut detail = RefusalDetail::new(answer, refusal.reason);
+    let mut detail = RefusalDetail::new(
+        Answer::Error(refusal.answer.code().as_str()),
+        refusal.reason,
+    );
     if let Value::Object(facts) = refusal.facts {
         detail.facts = facts;
     }
