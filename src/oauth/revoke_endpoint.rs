@@ -12,7 +12,7 @@ use axum::routing::{MethodRouter, post};
 use serde_json::Value;
 
 use crate::issuer::Caller;
-use crate::issuer::revocations::{ClientRevocation, NotHeard};
+use crate::issuer::client_revocation::{ClientRevocation, NotRecorded};
 use crate::ports::request::{PeerAddr, RequestId};
 
 use super::authenticated::{ANSWER_WITHIN, authenticate, post_only};
@@ -86,12 +86,12 @@ async fn answer(
         is_counted = true;
         match shared.issuer.revoke_presented(caller, &client, token).await {
             Ok(outcome) => return Ok(outcome),
-            Err(NotHeard::Stale) => {}
-            Err(NotHeard::Replayed(what)) => {
+            Err(NotRecorded::Stale) => {}
+            Err(NotRecorded::Replayed(what)) => {
                 let (issuer, agent) = (&shared.issuer, client.aggregate());
                 return Err(replayed(issuer, agent, caller, what, Value::Null));
             }
-            Err(NotHeard::Unavailable) => {
+            Err(NotRecorded::Unavailable) => {
                 return Err(
                     OAuthError::unavailable().because("the ledger did not record the revocation")
                 );
