@@ -19,8 +19,10 @@ use crate::host::check_start;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show every setting with its value and where that came from
+    #[command(after_help = "Examples:\n  firman config show")]
     Show,
     /// Check what `firman serve` would use, without starting or changing anything: exit code 0 or 1
+    #[command(after_help = "Examples:\n  firman config check")]
     Check {
         #[command(flatten)]
         settings: Box<Overrides>,

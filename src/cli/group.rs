@@ -48,7 +48,7 @@ pub(super) enum Command {
     /// Show a group and its members
     #[command(after_help = "Examples:\n  firman group show mailers")]
     Show(NameArgs),
-    /// Change what a group is called for and which roles its members have
+    /// Change a group's description and the roles of its members
     #[command(
         after_help = "Examples:\n  firman group edit mailers --add-role reader\n  firman group edit mailers --remove-role sender"
     )]

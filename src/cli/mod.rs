@@ -142,6 +142,9 @@ enum Command {
     #[command(subcommand)]
     Claude(claude::Command),
     /// Run a command with a fresh token where Claude's SDKs look for one
+    #[command(
+        after_help = "Examples:\n  firman exec --agent mailer --key mailer.pem -- python agent.py"
+    )]
     Exec(exec::ExecArgs),
     /// Manage the issuer's signing keys
     #[command(
@@ -150,7 +153,10 @@ enum Command {
     )]
     Key(key::Command),
     /// Read and verify the audit: the record of everything that happened
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman audit list --agent mailer\n  firman audit verify"
+    )]
     Audit(audit::Command),
     /// Show and change the issuer's settings
     #[command(
@@ -162,6 +168,9 @@ enum Command {
     #[command(subcommand, after_help = "Examples:\n  firman administrator list")]
     Administrator(administrator::Command),
     /// Publish discovery and key set as static files, or check whether such a copy is outdated
+    #[command(
+        after_help = "Examples:\n  firman publish-static ./public --issuer https://id.example.com\n  firman publish-static ./public --base https://keys.example.com"
+    )]
     PublishStatic(publish_static::PublishArgs),
     /// Check whether this data directory's issuer answers; the exit code is 0 or 1
     ///

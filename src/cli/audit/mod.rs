@@ -23,10 +23,15 @@ pub(super) enum Command {
     ///
     /// Only the newest 50, with `--output json` too, unless --limit or --all says otherwise: an audit has an
     /// entry for each token.
+    #[command(
+        after_help = "Examples:\n  firman audit list --agent mailer\n  firman audit list --follow"
+    )]
     List(ListArgs),
     /// Check the hash chain from the first entry to the last: exit code 1 when it is broken
+    #[command(after_help = "Examples:\n  firman audit verify")]
     Verify,
     /// Print every entry as JSON, one a line, newest first
+    #[command(after_help = "Examples:\n  firman audit export --since 24h")]
     Export(FilterArgs),
 }
 

@@ -41,22 +41,35 @@ use crate::ports::time::UnixTime;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Get a token and print it, or keep a fresh one in a file
+    #[command(
+        after_help = "Examples:\n  firman token get --issuer https://id.example.com --client-id mailer --key mailer.pem\n  firman token get --bundle mailer.json --watch --out /run/mailer/token"
+    )]
     Get(get::GetCommand),
     /// Exchange a token for one of your own, to act for whom it is about
+    #[command(
+        after_help = "Examples:\n  firman token exchange --issuer https://id.example.com --client-id desk --key desk.pem --subject-token user.jwt --resource https://mail.example.com"
+    )]
     Exchange(exchange::ExchangeCommand),
     /// Show what a token says, without checking anything
+    #[command(after_help = "Examples:\n  firman token inspect mailer.token")]
     Inspect {
         /// The file with the token (`-` is stdin), or the token itself
         #[arg(value_name = "FILE")]
         token: String,
     },
     /// Check a token as a relying party does, and show what it says
+    #[command(
+        after_help = "Examples:\n  firman token verify mailer.token --issuer https://id.example.com --audience https://reports.example.com"
+    )]
     Verify(verify::VerifyArgs),
     /// End a token and everything made from it, or all tokens of a subject so far
+    #[command(after_help = "Examples:\n  firman token revoke 0195e3a2-7c41-7b12-9f80-3d2b1c0a9e8f")]
     Revoke(revoke::RevokeArgs),
     /// List what was revoked and would still live
+    #[command(after_help = "Examples:\n  firman token revocations")]
     Revocations(Page),
     /// Show where a token comes from and what was made from it
+    #[command(after_help = "Examples:\n  firman token trace 0195e3a2-7c41-7b12-9f80-3d2b1c0a9e8f")]
     Trace {
         /// The token's jti, as audit and inspect show it
         #[arg(value_name = "JTI", value_parser = parse_token_id)]
