@@ -45,7 +45,7 @@ pub const DEFAULT_MAX_LIFETIME_SECONDS: u32 = 3600;
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// Not set.
     Default,
     /// The configuration file.
     File {

@@ -94,7 +94,7 @@ pub(super) fn check_names(environment: &BTreeMap<String, String>) -> Result<(), 
         .try_for_each(|name| refuse_misspelt(name, &known))
 }
 
-/// A secret that is no setting: the variable `name`, or the file that `<name>_FILE` names.
+/// A secret that is not a setting: the variable `name`, or the file that `<name>_FILE` names.
 pub(super) fn secret(
     environment: &BTreeMap<String, String>,
     name: &'static str,
