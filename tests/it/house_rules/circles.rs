@@ -13,20 +13,13 @@ const STANDING: &[&[&str]] = &[
     &["cli/token/get", "cli/token/supply", "cli/token/watch"],
     &["cli/token/revocation_list", "cli/token/verify"],
     &[
-        "issuer/agents",
-        "issuer/credentials",
+        "issuer/change",
         "issuer/delegations",
         "issuer/directory",
         "issuer/explain",
-        "issuer/groups",
-        "issuer/roles",
+        "issuer/named",
     ],
-    &[
-        "jose/jwk",
-        "jose/jwk_error",
-        "jose/jwk_set",
-        "jose/weakness",
-    ],
+    &["issuer/ledger", "issuer/mint"],
     &[
         "relying_party/claude/exchange",
         "relying_party/claude/objects",
