@@ -13,19 +13,11 @@ const STANDING: &[&[&str]] = &[
     &["cli/token/get", "cli/token/supply", "cli/token/watch"],
     &["cli/token/revocation_list", "cli/token/verify"],
     &[
-        "issuer/agents",
-        "issuer/credentials",
+        "issuer/change",
         "issuer/delegations",
         "issuer/directory",
         "issuer/explain",
-        "issuer/groups",
-        "issuer/roles",
-    ],
-    &[
-        "jose/jwk",
-        "jose/jwk_error",
-        "jose/jwk_set",
-        "jose/weakness",
+        "issuer/named",
     ],
 ];
 
