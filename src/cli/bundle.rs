@@ -87,19 +87,20 @@ pub(super) fn with_key(
 ) -> Result<Zeroizing<String>, CliError> {
     let jwk = key.to_private_jwk();
     let jwk = jwk.map_err(|problem| CliError::failed("key", problem.to_string()))?;
-    Ok(text(issuer, client_id, ("jwk", &jwk)))
+    Ok(document(issuer, client_id, "jwk", &jwk))
 }
 
 /// The content of a bundle with a client secret.
 pub(super) fn with_secret(issuer: &str, client_id: &str, secret: &str) -> Zeroizing<String> {
     let quoted = Zeroizing::new(json!(secret).to_string());
-    text(issuer, client_id, ("client_secret", &quoted))
+    document(issuer, client_id, "client_secret", &quoted)
 }
 
-fn text(issuer: &str, client_id: &str, (name, credential): (&str, &str)) -> Zeroizing<String> {
+/// `credential` is JSON already: it is copied once, into memory that is wiped.
+fn document(issuer: &str, client_id: &str, kind: &str, credential: &str) -> Zeroizing<String> {
     let (issuer, client_id) = (json!(issuer), json!(client_id));
     Zeroizing::new(format!(
-        "{{\n  \"issuer\": {issuer},\n  \"client_id\": {client_id},\n  \"{name}\": {credential}\n}}\n"
+        "{{\n  \"issuer\": {issuer},\n  \"client_id\": {client_id},\n  \"{kind}\": {credential}\n}}\n"
     ))
 }
 

@@ -10,7 +10,7 @@ use super::client::{AdminClient, Page, Query};
 use super::duration::parse_duration;
 use super::error::CliError;
 use super::parse::{pairs, parse_id, parse_name, parse_pair};
-use super::platform::{Here, Workload, WorkloadArgs, snippet};
+use super::platform::{Workload, WorkloadArgs};
 use super::print::{Table, date, date_and_distance, items, text};
 use super::proof::{Proof, ProofArgs, SinkArgs, check_sink, hints};
 use super::session::{Listing, Session};

@@ -41,6 +41,7 @@ mod role;
 mod serve;
 mod serving;
 mod session;
+mod snippet;
 mod stop;
 mod token;
 mod trusted_issuer;

@@ -92,7 +92,13 @@ async fn publish(
     for (name, content) in &files {
         written.push((*name, write(directory, name, content)?));
     }
-    report(&written, (issuer, &base), &published, session)?;
+    let copy = WrittenCopy {
+        issuer,
+        base: &base,
+        files: written,
+        kids: published.kids(),
+    };
+    copy.report(session)?;
     let again = format!(
         "firman publish-static {} --base {}",
         shell_word(&directory.display().to_string()),
@@ -154,38 +160,46 @@ fn write(directory: &Path, name: &str, content: &[u8]) -> Result<bool, CliError>
     Ok(true)
 }
 
-fn report(
-    written: &[(&str, bool)],
-    (issuer, base): (&str, &str),
-    published: &Published,
-    session: &mut Session<'_>,
-) -> Result<(), CliError> {
-    let kids = published.kids();
-    if session.printer.is_json() {
-        let files: Vec<Value> = written
-            .iter()
-            .map(|(name, is_new)| {
-                json!({ "path": name, "url": format!("{base}/{name}"), "changed": is_new })
-            })
-            .collect();
-        return session.printer.json(&json!({
-            "issuer": issuer,
-            "discovery_base": base,
-            "content_type": CONTENT_TYPE,
-            "kids": kids,
-            "files": files,
-        }));
+/// A copy that was written.
+struct WrittenCopy<'c> {
+    issuer: &'c str,
+    /// Where the directory will be on the web.
+    base: &'c str,
+    /// Each file, and whether it changed.
+    files: Vec<(&'static str, bool)>,
+    kids: Vec<String>,
+}
+
+impl WrittenCopy<'_> {
+    fn report(&self, session: &mut Session<'_>) -> Result<(), CliError> {
+        let Self { issuer, base, .. } = self;
+        if session.printer.is_json() {
+            let files: Vec<Value> = self
+                .files
+                .iter()
+                .map(|(name, is_new)| {
+                    json!({ "path": name, "url": format!("{base}/{name}"), "changed": is_new })
+                })
+                .collect();
+            return session.printer.json(&json!({
+                "issuer": issuer,
+                "discovery_base": base,
+                "content_type": CONTENT_TYPE,
+                "kids": self.kids,
+                "files": files,
+            }));
+        }
+        let mut facts = vec![
+            ("issuer", (*issuer).to_owned()),
+            ("discovery base", (*base).to_owned()),
+            ("keys", self.kids.join(", ")),
+        ];
+        for (name, is_new) in &self.files {
+            let word = if *is_new { "written" } else { "unchanged" };
+            facts.push((word, (*name).to_owned()));
+        }
+        session.printer.facts(&facts)
     }
-    let mut facts = vec![
-        ("issuer", issuer.to_owned()),
-        ("discovery base", base.to_owned()),
-        ("keys", kids.join(", ")),
-    ];
-    for (name, is_new) in written {
-        let word = if *is_new { "written" } else { "unchanged" };
-        facts.push((word, (*name).to_owned()));
-    }
-    session.printer.facts(&facts)
 }
 
 /// What a copy has and lacks.

@@ -1,12 +1,13 @@
 //! What an issuer publishes, its discovery document and its key set, fetched and checked as a relying
 //! party would (OpenID Connect Discovery 1.0 §4, RFC 7517 §5). Nothing here needs the admin API.
 
+use reqwest::Client;
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::CliError;
 use super::http::{self, Reach};
-use crate::jose::{PublicJwk, PublicJwkSet, SkippedKey};
+use crate::jose::{JwsError, PublicJwk, PublicJwkSet, SkippedKey, UnverifiedJws, VerifiedJws};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
@@ -133,4 +134,133 @@ async fn get(url: &Url, reach: &Reach) -> Result<http::Answer, CliError> {
             answer.status
         ),
     ))
+}
+
+/// What the issuer says of itself.
+pub(super) struct Discovered {
+    /// The issuer's name, byte for byte as asked for and as stated.
+    pub(super) name: String,
+    metadata: Value,
+    reach: Reach,
+    is_https: bool,
+}
+
+impl Discovered {
+    /// Fetches the metadata of `issuer` and checks that they are its own (§4.3).
+    pub(super) async fn at(issuer: &str, reach: &Reach) -> Result<Self, CliError> {
+        let base = http::parse_url(issuer, "--issuer")?;
+        reach.check_transport(&base)?;
+        let address = format!(
+            "{}/.well-known/openid-configuration",
+            issuer.trim_end_matches('/')
+        );
+        let address = http::parse_url(&address, "--issuer")?;
+        let request = reach.client(&address)?.get(address.clone());
+        let unreachable =
+            format!("cannot reach the issuer at {address}: is --issuer right, and is it running?");
+        let answer = http::send(request, &unreachable).await?;
+        if !answer.is_success() {
+            return Err(CliError::failed(
+                "discovery",
+                format!(
+                    "{address} answered with status {}; is {issuer} an issuer?",
+                    answer.status
+                ),
+            )
+            .with_status(answer.status));
+        }
+        let metadata: Value = serde_json::from_slice(&answer.body).map_err(|_| {
+            CliError::failed(
+                "discovery",
+                format!("{address} is not JSON; is {issuer} an issuer?"),
+            )
+        })?;
+        let stated = metadata["issuer"].as_str().unwrap_or_default();
+        if stated != issuer {
+            return Err(CliError::failed(
+                "discovery",
+                format!(
+                    "the issuer calls itself {stated:?}, not {issuer:?}: both must be the same, byte for byte; use its own spelling with --issuer"
+                ),
+            ));
+        }
+        Ok(Self {
+            name: issuer.to_owned(),
+            metadata,
+            reach: reach.clone(),
+            is_https: base.scheme() == "https",
+        })
+    }
+
+    /// The URL in the metadata member `member`. One in clear text is refused where the issuer itself
+    /// is reached by HTTPS.
+    pub(super) fn endpoint(&self, member: &str) -> Result<Url, CliError> {
+        let failed = |problem: &str| {
+            CliError::failed("discovery", format!("the issuer's {member} {problem}"))
+        };
+        let text = self.metadata[member]
+            .as_str()
+            .ok_or_else(|| failed("is missing"))?;
+        let url = Url::parse(text).map_err(|_| failed("is not a URL"))?;
+        if !matches!(url.scheme(), "http" | "https") || (self.is_https && url.scheme() != "https") {
+            return Err(failed("is not an https URL"));
+        }
+        self.reach.check_transport(&url)?;
+        Ok(url)
+    }
+
+    /// A client for one of its endpoints.
+    pub(super) fn client(&self, url: &Url) -> Result<Client, CliError> {
+        self.reach.client(url)
+    }
+}
+
+/// The issuer's published keys.
+pub(super) async fn fetch_keys(issuer: &Discovered) -> Result<PublicJwkSet, CliError> {
+    let url = issuer.endpoint("jwks_uri")?;
+    let answer = http::send(
+        issuer.client(&url)?.get(url.clone()),
+        &format!("cannot reach the key set {url}"),
+    )
+    .await?;
+    if !answer.is_success() {
+        return Err(CliError::failed(
+            "jwks",
+            format!("{url} answered with status {}", answer.status),
+        ));
+    }
+    PublicJwkSet::parse_published(&answer.body).map_err(|problem| {
+        CliError::failed(
+            "jwks",
+            format!("the key set {url} is not acceptable: {problem}"),
+        )
+    })
+}
+
+pub(super) fn check_signature(
+    token: &UnverifiedJws<'_>,
+    keys: &PublicJwkSet,
+) -> Result<VerifiedJws, CliError> {
+    let mut candidates = keys
+        .keys()
+        .iter()
+        .filter(|key| token.may_be_signed_by(key))
+        .peekable();
+    if candidates.peek().is_none() {
+        let kid = token.unverified_kid().unwrap_or("none");
+        return Err(CliError::failed(
+            "token",
+            format!(
+                "not valid: the issuer publishes no {} key with the token's kid ({kid}); the key was withdrawn, or the token is another issuer's",
+                token.unverified_alg()
+            ),
+        ));
+    }
+    candidates
+        .find_map(|key| token.verify(key).ok())
+        .ok_or_else(|| refused(&JwsError::Signature))
+}
+
+pub(super) fn refused(problem: &dyn std::fmt::Display) -> CliError {
+    CliError::failed("token", format!("not valid: {problem}"))
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::CliError;
 use super::keyfile::{self, KeyFile};
+use super::published::Discovered;
 use super::serve;
 use super::session::Session;
 use super::token::{self, ClientArgs, GetArgs, Proof};
@@ -91,7 +92,7 @@ async fn prove(
     let key = register_agent(issuer, key_file).await?;
 
     // As the agent: over HTTP, knowing the issuer's URL, its own name and its key.
-    let discovered = token::Issuer::discover(issuer.url(), reach)
+    let discovered = Discovered::at(issuer.url(), reach)
         .await
         .map_err(|error| not_at_its_url(error, issuer.url()))?;
     let request = GetArgs::for_resource(issuer.url(), ClientArgs::default(), &audience);
@@ -106,7 +107,7 @@ async fn prove(
         .ok_or_else(|| CliError::failed("quickstart", "the token endpoint gave no access token"))?;
 
     // As the relying party: over HTTP, knowing the issuer's URL and its own name.
-    let stranger = token::Issuer::discover(issuer.url(), reach).await?;
+    let stranger = Discovered::at(issuer.url(), reach).await?;
     let token = SecretString::from(token);
     let (header, claims) = token::verify(&token, &stranger, &audience, now).await?;
     let proven = ProvenToken {

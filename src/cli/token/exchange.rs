@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::asking::{Asking, ClientArgs};
-use super::discovery::Issuer;
+use super::asking::Asking;
 use super::expose;
-use super::get::{given, hand_over};
-use super::watch::Minted;
+use super::get::hand_over;
+use super::identity::ClientArgs;
+use super::minting::{Minted, given};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::keyfile;
+use crate::cli::published::Discovered;
 use crate::cli::session::Session;
 use crate::cli::words::{Words, parse_words, scope_parameter};
 use crate::ports::time::{Clock as _, SystemClock};
@@ -97,14 +98,11 @@ pub(super) async fn run(
         ("subject_token_type", command.subject_token_type.as_str()),
     ];
     let requested = command.requested_token_type.map(TokenType::as_str);
-    let optional = [
-        ("resource", command.resource.as_deref()),
-        ("scope", scope.as_deref()),
-        ("expires_in", expires_in.as_deref()),
-        ("requested_token_type", requested),
-    ];
-    form.extend(optional.into_iter().filter_map(given));
-    let issuer = Issuer::discover(&issuer_url, &session.reach()?).await?;
+    form.extend(given("resource", command.resource.as_deref()));
+    form.extend(given("scope", scope.as_deref()));
+    form.extend(given("expires_in", expires_in.as_deref()));
+    form.extend(given("requested_token_type", requested));
+    let issuer = Discovered::at(&issuer_url, &session.reach()?).await?;
     let now = SystemClock.now();
     let asking = Asking {
         proof: &proof,

@@ -3,20 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::asking::{Asking, ClientArgs, Proof};
-use super::discovery::Issuer;
 use super::expose;
-use super::watch::{Minted, Source, Watch, facts, mint};
+use super::identity::ClientArgs;
+use super::minting::{GetArgs, Minted, Source, facts, mint};
+use super::watch::Watch;
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::keyfile;
 use crate::cli::notify::Supervisor;
 use crate::cli::serve::StopSignals;
 use crate::cli::session::Session;
-use crate::cli::words::{Words, parse_words, scope_parameter};
-use crate::ports::time::UnixTime;
+use crate::cli::words::{Words, parse_words};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GetCommand {
@@ -66,36 +65,6 @@ impl AskArgs {
             expires_in: self.expires_in,
             dpop_key: self.dpop_key,
         })
-    }
-}
-
-/// What is asked for, of whom, and as whom.
-#[derive(Debug)]
-pub(in crate::cli) struct GetArgs {
-    /// The issuer's URL, exactly as it calls itself.
-    pub(in crate::cli) issuer: String,
-    pub(in crate::cli) client: ClientArgs,
-    /// What the token is for: a resource's identifier.
-    pub(in crate::cli) resource: Option<String>,
-    /// Scopes; all that are granted when left out.
-    pub(in crate::cli) scope: Vec<Words>,
-    /// How many seconds it is to live.
-    pub(in crate::cli) expires_in: Option<u64>,
-    /// The file with the private key to bind the token to.
-    pub(in crate::cli) dpop_key: Option<PathBuf>,
-}
-
-impl GetArgs {
-    /// Everything that is granted at a resource.
-    pub(in crate::cli) fn for_resource(issuer: &str, client: ClientArgs, resource: &str) -> Self {
-        Self {
-            issuer: issuer.to_owned(),
-            client,
-            resource: Some(resource.to_owned()),
-            scope: Vec::new(),
-            expires_in: None,
-            dpop_key: None,
-        }
     }
 }
 
@@ -177,36 +146,4 @@ fn print(minted: &Minted, session: &mut Session<'_>) -> Result<(), CliError> {
         shown["id_token"] = json!(id_token);
     }
     session.printer.json(&shown)
-}
-
-/// Asks the token endpoint.
-pub(in crate::cli) async fn request(
-    args: &GetArgs,
-    proof: &Proof,
-    issuer: &Issuer,
-    now: UnixTime,
-) -> Result<Value, CliError> {
-    let expires_in = args.expires_in.map(|seconds| seconds.to_string());
-    let scope = scope_parameter(&args.scope);
-    let mut form = vec![("grant_type", "client_credentials")];
-    let optional = [
-        ("resource", args.resource.as_deref()),
-        ("scope", scope.as_deref()),
-        ("expires_in", expires_in.as_deref()),
-    ];
-    form.extend(optional.into_iter().filter_map(given));
-    let asking = Asking {
-        proof,
-        form,
-        dpop_key: args.dpop_key.as_deref(),
-        now,
-    };
-    asking.send(issuer).await
-}
-
-/// A parameter with its value, unless it was left out.
-pub(super) fn given<'a>(
-    (name, value): (&'static str, Option<&'a str>),
-) -> Option<(&'static str, &'a str)> {
-    value.map(|value| (name, value))
 }

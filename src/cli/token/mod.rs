@@ -3,27 +3,28 @@
 //! `revocations` and `trace` are the administrator's and know nothing else.
 
 mod asking;
-mod discovery;
 mod exchange;
 mod get;
+mod identity;
 mod inspect;
+mod minting;
 mod pace;
 mod pipe;
 mod reads;
 mod revocation_list;
 mod revoke;
+mod stopwatch;
 mod supply;
 mod trace;
 mod verify;
 mod watch;
 
-pub(super) use asking::{ClientArgs, Proof};
-pub(super) use discovery::Issuer;
-pub(super) use get::{GetArgs, request};
+pub(super) use identity::{ClientArgs, Proof};
 pub(super) use inspect::decode;
+pub(super) use minting::{GetArgs, Source, request};
 pub(super) use pipe::{Pipe, why_not};
-pub(super) use verify::{fetch_keys, verify};
-pub(super) use watch::{Source, Watch};
+pub(super) use verify::verify;
+pub(super) use watch::Watch;
 
 use std::path::Path;
 

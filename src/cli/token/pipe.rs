@@ -16,9 +16,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::expose;
+use super::minting::Source;
 use super::pace::{PATIENCE, Pool, Token};
 use super::supply::Supply;
-use super::watch::Source;
 use crate::cli::error::{CliError, reason};
 use crate::cli::print::Printer;
 
@@ -325,7 +325,8 @@ pub(in crate::cli) fn why_not(path: &Path, error: &io::Error) -> String {
     )
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::io::Read as _;
 

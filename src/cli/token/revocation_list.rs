@@ -3,10 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use super::discovery::Issuer;
-use super::verify::{check_signature, fetch_keys, refused};
 use crate::cli::error::CliError;
 use crate::cli::http;
+use crate::cli::published::{Discovered, check_signature, fetch_keys, refused};
 use crate::domain::subject::trust_of_user;
 use crate::jose::jwt::CLOCK_SKEW_SECONDS;
 use crate::jose::{Claims, UnverifiedJws};
@@ -23,7 +22,7 @@ const ACTORS_READ: usize = 16;
 
 /// Refuses a verified token's claims when the list ends the token.
 pub(super) async fn check(
-    issuer: &Issuer,
+    issuer: &Discovered,
     claims: &Map<String, Value>,
     now: UnixTime,
 ) -> Result<(), CliError> {

@@ -7,8 +7,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::inspect;
-use super::pace::{Retry, Stopwatch, Token};
-use super::watch::{Source, Timed};
+use super::minting::{Source, Timed};
+use super::pace::{Retry, Token};
+use super::stopwatch::Stopwatch;
 use crate::cli::error::CliError;
 use crate::ports::random::{SystemRandom, random_bytes};
 use crate::ports::time::{Clock as _, SystemClock};

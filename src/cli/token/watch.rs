@@ -10,122 +10,15 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
-use serde_json::{Value, json};
-
+use super::expose;
+use super::minting::Source;
 use super::pace::{Retry, Shelf, Token};
 use super::reads::{Notice, Reads};
 use super::supply::{Supply, jitter};
-use super::{GetArgs, Issuer, Proof, expose, inspect, request};
 use crate::cli::error::{CliError, reason};
-use crate::cli::http::Reach;
 use crate::cli::notify::Supervisor;
 use crate::cli::print::Printer;
-use crate::ports::time::{Clock as _, SystemClock, UnixTime};
-
-/// A token whose end is known.
-pub(super) struct Timed {
-    pub(super) text: SecretString,
-    pub(super) seconds: u64,
-    pub(super) expires_at: UnixTime,
-}
-
-/// What the token endpoint answered.
-pub(super) struct Minted {
-    pub(super) text: SecretString,
-    /// How many seconds it lives from when it was asked for, when anybody says so.
-    pub(super) seconds: Option<u64>,
-    asked_at: UnixTime,
-    pub(super) answer: Value,
-}
-
-impl Minted {
-    /// Reads an answer to what was asked at `now`.
-    pub(super) fn read(answer: Value, now: UnixTime) -> Result<Self, CliError> {
-        let failed = |problem: &str| CliError::failed("http", problem);
-        let text = answer["access_token"].as_str().unwrap_or_default();
-        if text.is_empty() {
-            return Err(failed("the token endpoint's answer holds no access_token"));
-        }
-        if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(failed("the token holds characters that no token holds"));
-        }
-        // RFC 6749 §5.1 only recommends `expires_in`; a JWT tells the same itself.
-        let told = answer["expires_in"].as_i64();
-        let claimed = || {
-            let (_, claims) = inspect::decode(text).ok()?;
-            Some(claims.get("exp")?.as_i64()?.saturating_sub(now.0))
-        };
-        let seconds = told
-            .or_else(claimed)
-            .and_then(|seconds| u64::try_from(seconds).ok());
-        Ok(Self {
-            text: text.to_owned().into(),
-            seconds,
-            asked_at: now,
-            answer,
-        })
-    }
-
-    /// The second in which it ends.
-    pub(super) fn expires_at(&self) -> Option<UnixTime> {
-        let seconds = i64::try_from(self.seconds?).ok()?;
-        Some(self.asked_at.plus(seconds))
-    }
-}
-
-/// Asks for tokens, as often as they are wanted.
-pub(in crate::cli) struct Source {
-    args: GetArgs,
-    /// A credential that can be read but once.
-    from_stdin: Option<Proof>,
-    reach: Reach,
-}
-
-impl Source {
-    /// Reads the credential, which must be good by now. One in a file is read again for each token, so
-    /// that it may be rotated meanwhile.
-    pub(in crate::cli) fn new(args: GetArgs, reach: Reach) -> Result<Self, CliError> {
-        let proof = args.client.proof()?;
-        Ok(Self {
-            from_stdin: args.client.is_proof_on_stdin().then_some(proof),
-            args,
-            reach,
-        })
-    }
-
-    /// Gets one.
-    pub(super) async fn mint(&self) -> Result<Timed, CliError> {
-        let from_file;
-        let proof = match &self.from_stdin {
-            Some(proof) => proof,
-            None => {
-                from_file = self.args.client.proof()?;
-                &from_file
-            }
-        };
-        let minted = mint(&self.args, proof, &self.reach).await?;
-        let times = minted.seconds.zip(minted.expires_at());
-        let Some((seconds, expires_at)) = times.filter(|(seconds, _)| *seconds > 0) else {
-            return Err(CliError::failed(
-                "token",
-                "the issuer does not say how long its token lives, so nobody knows when to replace it",
-            ));
-        };
-        Ok(Timed {
-            text: minted.text,
-            seconds,
-            expires_at,
-        })
-    }
-}
-
-/// Gets a token, from discovery on.
-pub(super) async fn mint(args: &GetArgs, proof: &Proof, reach: &Reach) -> Result<Minted, CliError> {
-    let issuer = Issuer::discover(&args.issuer, reach).await?;
-    let now = SystemClock.now();
-    Minted::read(request(args, proof, &issuer, now).await?, now)
-}
+use crate::ports::time::{Clock as _, SystemClock};
 
 /// A file that always holds an unused token.
 pub(in crate::cli) struct Watch<'a> {
@@ -408,64 +301,4 @@ fn write(path: &Path, token: &Token) -> Result<(), CliError> {
         Ok(())
     };
     write().map_err(|error| CliError::file(path, "write", &error))
-}
-
-/// The facts of a token for programs, without itself.
-pub(super) fn facts(minted: &Minted) -> Value {
-    let mut facts = json!({
-        "token_type": minted.answer["token_type"],
-        "expires_in": minted.seconds,
-        "expires_at": minted.expires_at().map(|time| time.0),
-        "scope": minted.answer["scope"],
-    });
-    // RFC 8693 §2.2.1: of a token that was had for another one.
-    if let Some(issued) = minted.answer["issued_token_type"].as_str() {
-        facts["issued_token_type"] = json!(issued);
-    }
-    facts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixTime = UnixTime(1_795_253_400);
-
-    #[test]
-    fn an_answer_without_a_token_is_refused() {
-        for (answer, problem) in [
-            (
-                json!({"expires_in": 600}),
-                "error: the token endpoint's answer holds no access_token",
-            ),
-            (
-                json!({"access_token": "a b", "expires_in": 600}),
-                "error: the token holds characters that no token holds",
-            ),
-        ] {
-            let error = Minted::read(answer, NOW).err().unwrap();
-            assert_eq!(error.text().unwrap(), problem);
-        }
-    }
-
-    #[test]
-    fn the_life_is_what_the_answer_says_or_else_the_token() {
-        // {"alg":"none"}.{"exp":1795253700}
-        let jwt = "eyJhbGciOiJub25lIn0.eyJleHAiOjE3OTUyNTM3MDB9.";
-        for (answer, seconds) in [
-            (
-                json!({"access_token": "opaque", "expires_in": 600}),
-                Some(600),
-            ),
-            (json!({"access_token": jwt, "expires_in": 600}), Some(600)),
-            (json!({"access_token": jwt}), Some(300)),
-            (json!({"access_token": "opaque"}), None),
-            (json!({"access_token": "opaque", "expires_in": -1}), None),
-        ] {
-            let minted = Minted::read(answer.clone(), NOW).unwrap();
-            assert_eq!(minted.seconds, seconds, "{answer}");
-            let end = seconds.and_then(|seconds| i64::try_from(seconds).ok());
-            assert_eq!(minted.expires_at(), end.map(|end| NOW.plus(end)));
-        }
-    }
 }

@@ -19,11 +19,6 @@ const LONGER: &[(&str, usize)] = &[
     ("cli/claude/verify.rs", 744),
     ("cli/client.rs", 435),
     ("cli/credential.rs", 503),
-    ("cli/platform.rs", 405),
-    ("cli/token/asking.rs", 439),
-    ("cli/token/pace.rs", 411),
-    ("cli/token/pipe.rs", 438),
-    ("cli/token/watch.rs", 427),
     ("config/mod.rs", 634),
     ("config/sources.rs", 406),
     ("host.rs", 572),
@@ -58,13 +53,10 @@ const LONGER: &[(&str, usize)] = &[
 
 /// Files with functions that take a tuple, with how many. May only shrink.
 const TUPLES: &[(&str, usize)] = &[
-    ("cli/bundle.rs", 1),
     ("cli/claude/admin_api.rs", 1),
     ("cli/claude/diagnose.rs", 2),
     ("cli/claude/set_up.rs", 1),
     ("cli/claude/verify.rs", 1),
-    ("cli/publish_static.rs", 1),
-    ("cli/token/get.rs", 1),
     ("config/sources.rs", 1),
     ("domain/audit.rs", 1),
     ("issuer/assertion_keys.rs", 1),
