@@ -1,5 +1,5 @@
-//! What an issuer publishes, its discovery document and its key set, fetched and checked as a relying
-//! party would (OpenID Connect Discovery 1.0 §4, RFC 7517 §5). Nothing here needs the admin API.
+//! What an issuer publishes: its discovery document, its key set and its endpoints, fetched and checked as a
+//! relying party does (OpenID Connect Discovery 1.0 §4, RFC 7517 §5). Nothing here uses the admin API.
 
 use reqwest::Client;
 use serde_json::{Map, Value};
@@ -7,6 +7,8 @@ use url::Url;
 
 use super::error::CliError;
 use super::http::{self, Reach};
+use super::print::shell_word;
+use crate::domain::remedy::Remedy;
 use crate::jose::{JwsError, PublicJwk, PublicJwkSet, SkippedKey, UnverifiedJws, VerifiedJws};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -23,8 +25,8 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// What `issuer` publishes, found at `from` when its own URL cannot be reached from here. The
-    /// document must be its own (§4.3).
+    /// What `issuer` publishes, fetched from `from` when its own URL cannot be reached from here. The document
+    /// must name the issuer (§4.3).
     pub(super) async fn of(
         issuer: &str,
         from: Option<&str>,
@@ -36,7 +38,7 @@ impl Published {
             return Err(CliError::failed(
                 "discovery",
                 format!(
-                    "{url} is of the issuer {stated:?}, not of {issuer:?}: both must be the same, byte for byte"
+                    "{url} belongs to the issuer {stated:?}, not to {issuer:?}: both must match byte for byte"
                 ),
             ));
         }
@@ -48,7 +50,7 @@ impl Published {
         Self::with_keys(metadata, content_type, &jwks_uri, reach).await
     }
 
-    /// What is published at `base`, whoever it is of.
+    /// What is published at `base`, for any issuer.
     pub(super) async fn at(base: &str, reach: &Reach) -> Result<Self, CliError> {
         let (_, metadata, content_type) = document(base, reach).await?;
         let jwks_uri = member(&metadata, "jwks_uri").to_owned();
@@ -73,7 +75,7 @@ impl Published {
         })
     }
 
-    /// Whose document it says it is.
+    /// The issuer that the document names.
     pub(super) fn issuer(&self) -> &str {
         member(&self.metadata, "issuer")
     }
@@ -89,7 +91,7 @@ impl Published {
         self.keys.skipped()
     }
 
-    /// The key ids, as they stand in the set.
+    /// The key ids, in the order of the set.
     pub(super) fn kids(&self) -> Vec<String> {
         self.keys().map(|(kid, _)| kid.to_owned()).collect()
     }
@@ -122,67 +124,43 @@ fn member<'m>(metadata: &'m Map<String, Value>, name: &str) -> &'m str {
 
 async fn get(url: &Url, reach: &Reach) -> Result<http::Answer, CliError> {
     let request = reach.client(url)?.get(url.clone());
-    let unreachable = format!("cannot reach {url} from here");
+    let unreachable = format!("cannot reach {url}");
     let answer = http::send(request, &unreachable).await?;
     if answer.status == 200 {
         return Ok(answer);
     }
-    Err(CliError::failed(
-        "discovery",
-        format!(
-            "{url} answered with status {}: it must be 200, without a redirect",
-            answer.status
-        ),
-    ))
+    let fault = format!(
+        "{url} answered with status {}; expected 200 without a redirect",
+        answer.status
+    );
+    Err(CliError::failed("discovery", fault).with_status(answer.status))
 }
 
-/// What the issuer says of itself.
+/// An issuer as its discovery document describes it.
 pub(super) struct Discovered {
-    /// The issuer's name, byte for byte as asked for and as stated.
+    /// The issuer's URL, byte for byte as requested and as stated.
     pub(super) name: String,
-    metadata: Value,
+    metadata: Map<String, Value>,
     reach: Reach,
     is_https: bool,
 }
 
 impl Discovered {
-    /// Fetches the metadata of `issuer` and checks that they are its own (§4.3).
+    /// Fetches the document of `issuer` and checks that it names that issuer (§4.3).
     pub(super) async fn at(issuer: &str, reach: &Reach) -> Result<Self, CliError> {
         let base = http::parse_url(issuer, "--issuer")?;
         reach.check_transport(&base)?;
-        let address = format!(
-            "{}/.well-known/openid-configuration",
-            issuer.trim_end_matches('/')
-        );
-        let address = http::parse_url(&address, "--issuer")?;
-        let request = reach.client(&address)?.get(address.clone());
-        let unreachable =
-            format!("cannot reach the issuer at {address}: is --issuer right, and is it running?");
-        let answer = http::send(request, &unreachable).await?;
-        if !answer.is_success() {
-            return Err(CliError::failed(
-                "discovery",
-                format!(
-                    "{address} answered with status {}; is {issuer} an issuer?",
-                    answer.status
-                ),
-            )
-            .with_status(answer.status));
-        }
-        let metadata: Value = serde_json::from_slice(&answer.body).map_err(|_| {
-            CliError::failed(
-                "discovery",
-                format!("{address} is not JSON; is {issuer} an issuer?"),
-            )
+        let found = document(issuer, reach).await;
+        let (_, metadata, _) = found.map_err(|error| {
+            error.with_remedy(&Remedy::action("check --issuer, and that the issuer runs"))
         })?;
-        let stated = metadata["issuer"].as_str().unwrap_or_default();
+        let stated = member(&metadata, "issuer");
         if stated != issuer {
-            return Err(CliError::failed(
-                "discovery",
-                format!(
-                    "the issuer calls itself {stated:?}, not {issuer:?}: both must be the same, byte for byte; use its own spelling with --issuer"
-                ),
-            ));
+            let fault = format!(
+                "the issuer calls itself {stated:?}, not {issuer:?}: both must match byte for byte"
+            );
+            let remedy = Remedy::action(format!("--issuer {}", shell_word(stated)));
+            return Err(CliError::failed("discovery", fault).with_remedy(&remedy));
         }
         Ok(Self {
             name: issuer.to_owned(),
@@ -198,9 +176,8 @@ impl Discovered {
         let failed = |problem: &str| {
             CliError::failed("discovery", format!("the issuer's {member} {problem}"))
         };
-        let text = self.metadata[member]
-            .as_str()
-            .ok_or_else(|| failed("is missing"))?;
+        let text = self.metadata.get(member).and_then(Value::as_str);
+        let text = text.ok_or_else(|| failed("is missing"))?;
         let url = Url::parse(text).map_err(|_| failed("is not a URL"))?;
         if !matches!(url.scheme(), "http" | "https") || (self.is_https && url.scheme() != "https") {
             return Err(failed("is not an https URL"));
@@ -230,10 +207,7 @@ pub(super) async fn fetch_keys(issuer: &Discovered) -> Result<PublicJwkSet, CliE
         ));
     }
     PublicJwkSet::parse_published(&answer.body).map_err(|problem| {
-        CliError::failed(
-            "jwks",
-            format!("the key set {url} is not acceptable: {problem}"),
-        )
+        CliError::failed("jwks", format!("the key set {url} is invalid: {problem}"))
     })
 }
 
@@ -251,7 +225,7 @@ pub(super) fn check_signature(
         return Err(CliError::failed(
             "token",
             format!(
-                "not valid: the issuer publishes no {} key with the token's kid ({kid}); the key was withdrawn, or the token is another issuer's",
+                "not valid: the issuer does not publish a {} key with the token's kid ({kid}); the key was withdrawn, or the token is from another issuer",
                 token.unverified_alg()
             ),
         ));
