@@ -14,6 +14,7 @@ use super::platform::{Workload, WorkloadArgs};
 use super::print::{Table, date, date_and_distance, items, text};
 use super::proof::{Proof, ProofArgs, SinkArgs, check_sink, hints};
 use super::session::{Listing, Session};
+use super::snippet::{Here, snippet};
 use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]

@@ -78,11 +78,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start, register an agent, get a token and verify it as a stranger would; then keep serving
     Quickstart(quickstart::QuickstartArgs),
     Serve(serve::ServeArgs),
     Stop(stop::StopArgs),
-    /// The configuration: what is set, and whether it is good
+    /// Show and check the configuration
     #[command(subcommand)]
     Config(config::Command),
     /// Agents: who may get tokens
@@ -106,13 +105,12 @@ enum Command {
     /// Roles: which scopes at which resources
     #[command(subcommand)]
     Role(role::Command),
-    /// Get a token as an agent, look into one, or end one before its time
+    /// Get, exchange, inspect, verify and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
     /// Claude: set up, check and try the federation
     #[command(subcommand)]
     Claude(claude::Command),
-    /// Run a command that finds a fresh token where Claude's SDKs look for one
     Exec(exec::ExecArgs),
     /// The issuer's signing keys
     #[command(subcommand)]
@@ -126,18 +124,15 @@ enum Command {
     /// Who may use the admin API
     #[command(subcommand)]
     Administrator(administrator::Command),
-    /// Write discovery and key set as plain files for a web host, or tell when such a copy is stale
     PublishStatic(publish_static::PublishArgs),
-    /// Ask whether this data directory's issuer answers: exit code 0 or 1
+    /// Check that this data directory's issuer answers: exit code 0 or 1
     ///
-    /// Finds the process that serves this data directory and asks its public listener. With --url it asks that listener instead.
+    /// Asks the public listener of the process that serves this data directory, or the listener at --url.
     #[command(
         after_help = "Examples:\n  firman healthcheck\n  firman healthcheck --url https://id.example.com"
     )]
     Healthcheck,
-    /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
-    /// Print the manual page, or write all of them into a directory
     Man(completions::ManArgs),
 }
 

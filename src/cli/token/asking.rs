@@ -16,9 +16,9 @@ use crate::cli::{http, keyfile};
 use crate::jose::{DpopProof, SigningAlgorithm, SigningKey};
 use crate::ports::time::UnixTime;
 
-/// How long an assertion is good for: it is sent at once.
+/// Lifetime of an assertion: it is sent immediately.
 const ASSERTION_SECONDS: i64 = 60;
-/// One request for a token, as often as it must be sent.
+/// One request for a token, sent again when the server asks for a nonce.
 pub(super) struct Asking<'a> {
     pub(super) proof: &'a Proof,
     /// The grant with its parameters.
@@ -29,17 +29,17 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Asks the token endpoint. A server that wants its nonce in the proof of a key says so first, and is
-    /// asked once more (RFC 9449 §8).
+    /// Sends the request to the token endpoint, and once more when the server requires its nonce in the proof of the
+    /// key (RFC 9449 §8).
     ///
     /// # Errors
-    /// The endpoint's refusal, files that cannot be read, an answer that is none.
+    /// A refusal of the endpoint, an unreadable file, an answer that is not JSON.
     pub(super) async fn send(&self, issuer: &Discovered) -> Result<Value, CliError> {
         let endpoint = issuer.endpoint("token_endpoint")?;
         let holder = match self.dpop_key {
-            // Stdin may hold the credential, and is read but once.
+            // Stdin may hold the credential and can be read only once.
             Some(path) if path == Path::new("-") => {
-                return Err(CliError::usage("--dpop-key must be a file"));
+                return Err(CliError::usage("--dpop-key must name a file"));
             }
             Some(path) => Some(keyfile::read_private(path)?),
             None => None,
@@ -60,11 +60,11 @@ impl Asking<'_> {
             CliError::failed("http", format!("the answer of {endpoint} is not JSON"))
         })?;
         let token_type = body["token_type"].as_str().unwrap_or_default();
-        // RFC 9449 §5: whoever counts on the binding must look whether there is one.
+        // RFC 9449 §5: a client that relies on the binding must check for it.
         if holder.is_some() && !token_type.eq_ignore_ascii_case("DPoP") {
             return Err(CliError::failed(
                 "dpop",
-                "the issuer gave a token that is not bound to the key of --dpop-key",
+                "the issuer returned a token that is not bound to the key of --dpop-key",
             ));
         }
         Ok(body)
@@ -156,7 +156,7 @@ struct Place<'a> {
     endpoint: &'a Url,
 }
 
-/// Whether the server wants a nonce of its own in the proof.
+/// Whether the server requires its nonce in the proof.
 fn is_challenge(answer: &http::Answer) -> bool {
     let error = serde_json::from_slice::<Value>(&answer.body)
         .is_ok_and(|body| body["error"] == "use_dpop_nonce");
@@ -193,7 +193,7 @@ struct Signer<'a> {
 }
 
 impl Signer<'_> {
-    /// The client assertion (RFC 7523 §3): from and about the agent, for this issuer alone, for once.
+    /// The client assertion (RFC 7523 §3): issued by and about the agent, for this issuer only, for one use.
     fn assertion(&self, issuer: &str, now: UnixTime) -> Result<String, CliError> {
         let failed = |problem: String| CliError::failed("key", problem);
         let claims = Assertion {

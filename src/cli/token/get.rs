@@ -1,4 +1,4 @@
-//! `firman token get`: a `client_credentials` grant (RFC 6749 §4.4), once or again and again.
+//! `firman token get`: a `client_credentials` grant (RFC 6749 §4.4), once or repeatedly.
 
 use std::path::{Path, PathBuf};
 
@@ -21,15 +21,15 @@ use crate::cli::words::{Words, parse_words};
 pub(in crate::cli) struct GetCommand {
     #[command(flatten)]
     args: AskArgs,
-    /// Write it into this file (mode 0600, replaced as a whole) instead of printing it
+    /// Write the token to this file (mode 0600, replaced atomically) instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Go on: keep a fresh and unused token in the file, until told to stop
+    /// Keep a fresh, unused token in the file until stopped
     #[arg(long, requires = "out")]
     watch: bool,
 }
 
-/// What is asked for, of whom, and as whom, as the command line has it.
+/// A request for a token, as the command line states it.
 #[derive(Debug, Args)]
 struct AskArgs {
     /// The issuer's URL, exactly as it calls itself [env: FIRMAN_AGENT_ISSUER]
@@ -37,16 +37,16 @@ struct AskArgs {
     issuer: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
-    /// What the token is for: a resource's identifier
+    /// The resource that the token is for, by its identifier
     #[arg(long, value_name = "RESOURCE")]
     resource: Option<String>,
-    /// Scopes (`a,b`, `"a b"`, or repeat the option); all that are granted when left out
+    /// Scopes (`a,b`, `"a b"`, or repeat the option) [default: all that are granted]
     #[arg(long, value_name = "SCOPES", value_parser = parse_words)]
     scope: Vec<Words>,
-    /// How long it is to live (90s, 15m)
+    /// Lifetime of the token (90s, 15m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<u64>,
-    /// Bind the token to this private key, PEM or JWK (RFC 9449): without the key it is worth nothing
+    /// Bind the token to this private key, PEM or JWK (RFC 9449); without the key it is useless
     #[arg(long, value_name = "FILE")]
     dpop_key: Option<PathBuf>,
 }
@@ -127,10 +127,10 @@ fn write(minted: &Minted, path: &Path, session: &mut Session<'_>) -> Result<(), 
     }
     let until = minted
         .expires_at()
-        .map_or(String::new(), |time| format!(", good until {time}"));
+        .map_or(String::new(), |time| format!(", valid until {time}"));
     session
         .printer
-        .hint(&format!("Wrote the token into {}{until}", path.display()));
+        .hint(&format!("Wrote the token to {}{until}", path.display()));
     Ok(())
 }
 

@@ -14,32 +14,33 @@ use crate::cli::error::CliError;
 use crate::cli::keyfile;
 use crate::cli::parse::parse_name;
 use crate::config;
+use crate::domain::remedy::Remedy;
 use crate::jose::SigningKey;
 
 pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// For JWT-SVIDs (draft-ietf-oauth-spiffe-client-auth §3.1).
 const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 
-/// Who asks, and with which proof. What the command line leaves out comes from the environment.
+/// Who asks, and with which credential. The environment supplies what the command line leaves out.
 #[derive(Debug, Default, Args)]
 #[command(group = ArgGroup::new("proof").args(["secret_file", "key", "assertion_file", "bundle"]))]
 pub(in crate::cli) struct ClientArgs {
-    /// The agent's name; with --assertion-file it may be left out, when the token proves one agent only [env: FIRMAN_AGENT_CLIENT_ID]
+    /// The agent's name; optional with --assertion-file when the token proves a single agent [env: FIRMAN_AGENT_CLIENT_ID]
     #[arg(long, visible_alias = "agent", value_name = "AGENT", value_parser = parse_name, conflicts_with = "bundle")]
     pub(in crate::cli) client_id: Option<String>,
-    /// The file with its client secret (`-` is stdin) [env: FIRMAN_AGENT_SECRET_FILE]
+    /// A file with the client secret (`-` is stdin) [env: FIRMAN_AGENT_SECRET_FILE]
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) secret_file: Option<PathBuf>,
-    /// The file with its private key, PEM or JWK (`-` is stdin) [env: FIRMAN_AGENT_KEY_FILE]
+    /// A file with the private key, PEM or JWK (`-` is stdin) [env: FIRMAN_AGENT_KEY_FILE]
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) key: Option<PathBuf>,
-    /// The id under which the key is registered; its thumbprint when left out
+    /// The id under which the key is registered [default: its thumbprint]
     #[arg(long, value_name = "KID", conflicts_with_all = ["secret_file", "assertion_file", "bundle"], allow_hyphen_values = true)]
     pub(in crate::cli) kid: Option<String>,
-    /// The file with the token that its platform gives it (`-` is stdin), read again for each request [env: FIRMAN_AGENT_ASSERTION_FILE]
+    /// A file with the token from the agent's platform (`-` is stdin), read again for each request [env: FIRMAN_AGENT_ASSERTION_FILE]
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) assertion_file: Option<PathBuf>,
-    /// The file with issuer, name and credential that `firman agent add --bundle` wrote [env: FIRMAN_AGENT_BUNDLE]
+    /// A bundle from `firman agent add --bundle`: issuer, name and credential in one file [env: FIRMAN_AGENT_BUNDLE]
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) bundle: Option<PathBuf>,
 }
@@ -64,8 +65,8 @@ pub(in crate::cli) enum Proof {
 }
 
 impl ClientArgs {
-    /// Completes it from the environment: the issuer that is meant, if anything names one, and who asks. The
-    /// command line wins; a bundle says issuer and name itself.
+    /// Completes it from the environment: the issuer, if anything names one, and the agent. The command line wins; a
+    /// bundle names both.
     ///
     /// # Errors
     /// When nothing or several variables name a credential, a variable is misspelt, or the bundle cannot be
@@ -97,8 +98,10 @@ impl ClientArgs {
             return Ok((self, issuer.or(Some(bundle.issuer))));
         }
         if !is_named(&self) {
-            return Err(CliError::usage(
-                "how does the agent prove itself? Name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE",
+            return Err(CliError::usage("the agent's credential is missing").with_remedy(
+                &Remedy::action(
+                    "name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE",
+                ),
             ));
         }
         if self.client_id.is_none()
@@ -110,15 +113,15 @@ impl ClientArgs {
             self.client_id = Some(name);
         }
         if self.client_id.is_none() && self.assertion_file.is_none() {
-            return Err(CliError::usage(
-                "which agent? Name --client-id AGENT, or set FIRMAN_AGENT_CLIENT_ID",
+            return Err(CliError::usage("the agent's name is missing").with_remedy(
+                &Remedy::action("name --client-id AGENT, or set FIRMAN_AGENT_CLIENT_ID"),
             ));
         }
         let issuer = issuer.or_else(|| set(config::AGENT_ISSUER).cloned());
         Ok((self, issuer))
     }
 
-    /// Takes the credential that a variable names.
+    /// Uses the credential that a variable names.
     fn name_credential(&mut self, environment: &BTreeMap<String, String>) -> Result<(), CliError> {
         let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
         let places = [
@@ -131,9 +134,10 @@ impl ClientArgs {
         for (name, place) in places {
             let Some(path) = set(name) else { continue };
             if let Some(other) = found {
-                return Err(CliError::usage(format!(
-                    "{other} and {name} both name a credential; unset one of them"
-                )));
+                return Err(
+                    CliError::usage(format!("{other} and {name} both name a credential"))
+                        .with_remedy(&Remedy::action("unset one of them")),
+                );
             }
             found = Some(name);
             *place = Some(PathBuf::from(path));
@@ -144,15 +148,15 @@ impl ClientArgs {
         ];
         let second = identity.into_iter().find(|(name, _)| set(name).is_some());
         match (&self.bundle, second) {
-            (Some(_), Some((name, what))) => Err(CliError::usage(format!(
-                "{} and {name} both name {what}; unset one of them",
-                config::AGENT_BUNDLE
-            ))),
+            (Some(_), Some((name, what))) => {
+                let fault = format!("{} and {name} both name {what}", config::AGENT_BUNDLE);
+                Err(CliError::usage(fault).with_remedy(&Remedy::action("unset one of them")))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The same with an issuer, which must be named.
+    /// The same with a required issuer.
     pub(in crate::cli) fn settle_with_issuer(
         self,
         issuer: Option<String>,
@@ -160,14 +164,14 @@ impl ClientArgs {
     ) -> Result<(Self, String), CliError> {
         let (client, issuer) = self.settle(issuer, environment)?;
         let issuer = issuer.ok_or_else(|| {
-            CliError::usage(
-                "which issuer? Name --issuer URL or --bundle FILE, or set FIRMAN_AGENT_ISSUER",
-            )
+            CliError::usage("the issuer is missing").with_remedy(&Remedy::action(
+                "name --issuer URL or --bundle FILE, or set FIRMAN_AGENT_ISSUER",
+            ))
         })?;
         Ok((client, issuer))
     }
 
-    /// The credential in the file that was named.
+    /// Reads the credential from its file.
     pub(in crate::cli) fn proof(&self) -> Result<Proof, CliError> {
         if let Some(path) = &self.assertion_file {
             let token = keyfile::read_line(path, "token of a platform")?;
@@ -183,7 +187,7 @@ impl ClientArgs {
         let client_id = self
             .client_id
             .clone()
-            .ok_or_else(|| CliError::usage("name the agent with --client-id AGENT"))?;
+            .ok_or_else(|| CliError::usage("the agent's name is missing"))?;
         match (&self.secret_file, &self.key) {
             (Some(path), _) => Ok(Proof::Secret {
                 client_id,
@@ -194,9 +198,7 @@ impl ClientArgs {
                 key: Box::new(keyfile::read_private(path)?),
                 kid: self.kid.clone(),
             }),
-            (None, None) => Err(CliError::usage(
-                "name --bundle FILE, --secret-file FILE, --key FILE or --assertion-file FILE",
-            )),
+            (None, None) => Err(CliError::usage("the agent's credential is missing")),
         }
     }
 
@@ -212,7 +214,7 @@ impl ClientArgs {
         }
     }
 
-    /// Whether the credential comes from stdin, which can be read but once.
+    /// Whether the credential comes from stdin, which can be read only once.
     pub(in crate::cli) fn is_proof_on_stdin(&self) -> bool {
         [&self.secret_file, &self.key, &self.assertion_file]
             .into_iter()
@@ -221,10 +223,10 @@ impl ClientArgs {
     }
 }
 
-/// What kind of assertion a platform's token is: those of SPIFFE have a type of their own.
+/// The assertion type of a platform's token: SPIFFE's tokens have their own.
 fn assertion_type(token: &SecretString, path: &Path) -> Result<&'static str, CliError> {
-    let (_, unverified_claims) = inspect::decode(expose(token))
-        .map_err(|error| error.and(&format!("It was read from {}", path.display())))?;
+    let (_, unverified_claims) =
+        inspect::decode(expose(token)).map_err(|error| error.about(&path.display().to_string()))?;
     let unverified_sub = unverified_claims.get("sub").and_then(Value::as_str);
     let is_svid = unverified_sub.is_some_and(|sub| sub.starts_with("spiffe://"));
     Ok(if is_svid { JWT_SPIFFE } else { JWT_BEARER })
@@ -245,6 +247,6 @@ mod tests {
             assert_eq!(assertion_type(&token, Path::new("f")).unwrap(), expected);
         }
         let error = assertion_type(&SecretString::from("hello"), Path::new("f")).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: this is not a JWT: a JWT has three parts joined by dots. It was read from f");
+        insta::assert_snapshot!(error.text().unwrap(), @"error: f: this is not a JWT: a JWT has three parts joined by dots");
     }
 }

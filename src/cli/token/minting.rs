@@ -1,5 +1,5 @@
-//! A token as the token endpoint returns it: what is asked for (RFC 6749 §4.4), the answer, and a source that
-//! asks again and again.
+//! A token from the token endpoint: the request (RFC 6749 §4.4), the answer, and a source that requests tokens
+//! repeatedly.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::cli::published::Discovered;
 use crate::cli::words::{Words, scope_parameter};
 use crate::ports::time::{Clock as _, SystemClock, UnixTime};
 
-/// What is asked for, of whom, and as whom.
+/// A request for a token: the issuer, the agent, and what the token is for.
 #[derive(Debug)]
 pub(in crate::cli) struct GetArgs {
     /// The issuer's URL, exactly as it calls itself.
@@ -23,9 +23,9 @@ pub(in crate::cli) struct GetArgs {
     pub(in crate::cli) client: ClientArgs,
     /// What the token is for: a resource's identifier.
     pub(in crate::cli) resource: Option<String>,
-    /// Scopes; all that are granted when left out.
+    /// Scopes; empty for all that are granted.
     pub(in crate::cli) scope: Vec<Words>,
-    /// How many seconds it is to live.
+    /// Its lifetime in seconds.
     pub(in crate::cli) expires_in: Option<u64>,
     /// The file with the private key to bind the token to.
     pub(in crate::cli) dpop_key: Option<PathBuf>,
@@ -45,7 +45,7 @@ impl GetArgs {
     }
 }
 
-/// A token whose end is known.
+/// A token with a known expiry.
 pub(super) struct Timed {
     pub(super) text: SecretString,
     pub(super) seconds: u64,
@@ -55,7 +55,7 @@ pub(super) struct Timed {
 /// What the token endpoint answered.
 pub(super) struct Minted {
     pub(super) text: SecretString,
-    /// How many seconds it lives from when it was asked for, when anybody says so.
+    /// Its lifetime in seconds from the request, when the answer or the token states it.
     pub(super) seconds: Option<u64>,
     asked_at: UnixTime,
     pub(super) answer: Value,
@@ -67,12 +67,14 @@ impl Minted {
         let failed = |problem: &str| CliError::failed("http", problem);
         let text = answer["access_token"].as_str().unwrap_or_default();
         if text.is_empty() {
-            return Err(failed("the token endpoint's answer holds no access_token"));
+            return Err(failed(
+                "the token endpoint's answer does not contain `access_token`",
+            ));
         }
         if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(failed("the token holds characters that no token holds"));
+            return Err(failed("the token contains invalid characters"));
         }
-        // RFC 6749 §5.1 only recommends `expires_in`; a JWT tells the same itself.
+        // RFC 6749 §5.1 only recommends `expires_in`; a JWT states its expiry itself.
         let told = answer["expires_in"].as_i64();
         let claimed = || {
             let (_, claims) = inspect::decode(text).ok()?;
@@ -96,17 +98,17 @@ impl Minted {
     }
 }
 
-/// Asks for tokens, as often as they are wanted.
+/// Requests tokens repeatedly.
 pub(in crate::cli) struct Source {
     args: GetArgs,
-    /// A credential that can be read but once.
+    /// A credential that can be read only once.
     from_stdin: Option<Proof>,
     reach: Reach,
 }
 
 impl Source {
-    /// Reads the credential, which must be good by now. One in a file is read again for each token, so
-    /// that it may be rotated meanwhile.
+    /// Reads the credential, which must be valid already. A file is read again for each token, so that the credential
+    /// can be rotated.
     pub(in crate::cli) fn new(args: GetArgs, reach: Reach) -> Result<Self, CliError> {
         let proof = args.client.proof()?;
         Ok(Self {
@@ -131,7 +133,7 @@ impl Source {
         let Some((seconds, expires_at)) = times.filter(|(seconds, _)| *seconds > 0) else {
             return Err(CliError::failed(
                 "token",
-                "the issuer does not say how long its token lives, so nobody knows when to replace it",
+                "the issuer did not state the lifetime of its token, so the token cannot be replaced in time",
             ));
         };
         Ok(Timed {
@@ -179,7 +181,7 @@ pub(super) fn given<'a>(
     value.map(|value| (name, value))
 }
 
-/// The facts of a token for programs, without itself.
+/// The facts of a token for programs, without the token.
 pub(super) fn facts(minted: &Minted) -> Value {
     let mut facts = json!({
         "token_type": minted.answer["token_type"],
@@ -187,7 +189,7 @@ pub(super) fn facts(minted: &Minted) -> Value {
         "expires_at": minted.expires_at().map(|time| time.0),
         "scope": minted.answer["scope"],
     });
-    // RFC 8693 §2.2.1: of a token that was had for another one.
+    // RFC 8693 §2.2.1: for an exchanged token.
     if let Some(issued) = minted.answer["issued_token_type"].as_str() {
         facts["issued_token_type"] = json!(issued);
     }

@@ -1,5 +1,5 @@
-//! `firman token verify`: what a relying party does with a token. It needs to know whose tokens it
-//! takes and that they are meant for it, so both are required.
+//! `firman token verify`: checks a token as a relying party does. A relying party must know which issuer it trusts
+//! and that the token is meant for it, so both are required.
 
 use clap::Args;
 use secrecy::SecretString;
@@ -14,7 +14,7 @@ use crate::jose::jwt::CLOCK_SKEW_SECONDS;
 use crate::jose::{Claims, UnverifiedJws, VerifiedJws};
 use crate::ports::time::UnixTime;
 
-/// The largest token looked at: what the relying parties we know take at most.
+/// The largest token accepted: the highest limit of the relying parties we know.
 const TOKEN_MAX_BYTES: usize = 16 * 1024;
 
 #[derive(Debug, Args)]
@@ -22,13 +22,13 @@ pub(in crate::cli) struct VerifyArgs {
     /// The file with the token (`-` is stdin), or the token itself
     #[arg(value_name = "FILE")]
     token: String,
-    /// Whose tokens to take: the issuer's URL, exactly as it calls itself
+    /// The trusted issuer's URL, exactly as it calls itself
     #[arg(long, value_name = "URL")]
     issuer: String,
-    /// For whom the token must be: the resource's identifier
+    /// The audience that the token must name: the resource's identifier
     #[arg(long, value_name = "AUDIENCE")]
     audience: String,
-    /// Read the issuer's revocation list too, and refuse a token that it ends
+    /// Also read the issuer's revocation list, and reject a revoked token
     #[arg(long)]
     revocations: bool,
 }
@@ -53,7 +53,7 @@ pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(
     Ok(())
 }
 
-/// Verifies a token as a stranger would, who knows the issuer's URL and nothing else: header and claims.
+/// Verifies a token knowing only the issuer's URL, and returns its header and claims.
 pub(in crate::cli) async fn verify(
     token: &SecretString,
     issuer: &Discovered,

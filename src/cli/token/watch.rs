@@ -1,10 +1,10 @@
 //! Keeps an unused token in a file: `token get --watch`, and `exec --plain-file`.
 //!
 //! [`pace`](super::pace) says when, [`supply`](super::supply) asks the issuer, [`reads`](super::reads)
-//! sees the consumers; here are the file and what is said about it. A file is replaced by a whole new
-//! one. A token that was read and is good for one exchange does not stay: without a successor its file
-//! is removed, since the SDKs of Claude name a missing file clearly, and send an empty one or a used
-//! token to be refused without a reason.
+//! sees the consumers; this file replaces the token and reports. A file is replaced by a
+//! whole new one. A token for one exchange does not stay after it was read: without a successor its file is removed,
+//! because Claude's SDKs report a missing file clearly, but would send an empty or used token and be rejected
+//! without a reason.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(in crate::cli) struct Watch<'a> {
     shelf: Shelf,
     reads: Option<Reads>,
     place_retry: Retry,
-    /// Whether it was said of the token in the file that two have read it.
+    /// Whether two reads of the current token were reported.
     said_shared: bool,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Watch<'a> {
         let reads = Reads::watch(path);
         if let Err(error) = &reads {
             printer.warn(&format!(
-                "warning: cannot see when {} is read ({}): its token is replaced by time alone, so let only one process read it",
+                "warning: cannot detect reads of {} ({}): its token is replaced by time only, so let only one process read it",
                 path.display(),
                 reason(error)
             ));
@@ -59,10 +59,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Puts the first token in place, however long the issuer is away.
+    /// Puts the first token in place, however long the issuer is unreachable.
     ///
     /// # Errors
-    /// A refusal, or a file that cannot be written: what waiting does not mend.
+    /// A refusal or a file that cannot be written: waiting does not help.
     pub(in crate::cli) async fn start(&mut self, printer: &mut Printer) -> Result<(), CliError> {
         while self.shelf.placed_until().is_none() {
             self.turn(printer).await?;
@@ -70,17 +70,17 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Says what will happen from now on.
+    /// Reports what will happen from now on.
     pub(in crate::cli) fn announce(&self, printer: &mut Printer) {
         let Some(until) = self.shelf.placed_until() else {
             return;
         };
         let when_read = match self.reads {
-            Some(_) => ", and whenever it was read",
+            Some(_) => ", and after each read",
             None => "",
         };
         printer.hint(&format!(
-            "{} holds a token, good until {until}; another takes its place before half of that time is gone{when_read}",
+            "{} holds a token, valid until {until}; it is replaced before half of its lifetime has passed{when_read}",
             self.path.display()
         ));
     }
@@ -94,14 +94,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Tells the supervisor that this ends, and what stays behind.
+    /// Tells the supervisor that this ends, and reports what remains.
     pub(in crate::cli) fn stop(&self, printer: &mut Printer) {
         self.tell(self.supervisor.stopping(), printer);
         if let Some(until) = self.shelf.placed_until()
             && !self.shelf.is_away()
         {
             printer.hint(&format!(
-                "Stopped; {} keeps its last token, good until {until}",
+                "Stopped; {} keeps its last token, valid until {until}",
                 self.path.display()
             ));
         }
@@ -140,7 +140,7 @@ impl<'a> Watch<'a> {
             }
         };
         tokio::select! {
-            // Who has read comes first: the next reader must not get the same.
+            // Reads come first: the next reader must not get the same token.
             biased;
             seen = seen => {
                 self.heed(seen, printer);
@@ -153,11 +153,11 @@ impl<'a> Watch<'a> {
 
     fn heed(&mut self, seen: std::io::Result<Vec<super::reads::Seen>>, printer: &mut Printer) {
         let (Some(reads), Ok(seen)) = (&mut self.reads, seen) else {
-            // The queue is broken: go on by time alone.
+            // The queue is broken: continue by time only.
             self.reads = None;
             self.shelf.used();
             printer.warn(&format!(
-                "warning: can no longer see when {} is read: its token is replaced by time alone",
+                "warning: can no longer detect reads of {}: its token is replaced by time only",
                 self.path.display()
             ));
             return;
@@ -174,7 +174,7 @@ impl<'a> Watch<'a> {
                 Notice::ReadAgain => {
                     if !std::mem::replace(&mut self.said_shared, true) {
                         printer.warn(&format!(
-                            "warning: {} was read twice before another token could take its place: two readers hold the same one, and who takes each token but once (Claude) refuses the second until it reads again. Give each process a file of its own if this happens often",
+                            "warning: {} was read twice before its token was replaced: two readers hold the same token, and services that accept each token once (Claude) reject the second reader until it reads again. If this happens often, use one file for each process",
                             self.path.display()
                         ));
                     }
@@ -191,7 +191,7 @@ impl<'a> Watch<'a> {
         match minted {
             Ok(token) => {
                 if self.supply.succeeded() {
-                    printer.hint("The issuer gives tokens again");
+                    printer.hint("The issuer issues tokens again");
                 }
                 let now = self.supply.now();
                 self.shelf.pool.stock(token, now);
@@ -248,7 +248,7 @@ impl<'a> Watch<'a> {
 
     fn tell_placed(&self, token: &Token, is_first: bool, printer: &mut Printer) {
         let (path, until) = (self.path.display(), token.expires_at);
-        let status = format!("{path} holds a token that is good until {until}");
+        let status = format!("{path} holds a token, valid until {until}");
         let told = if is_first {
             self.supervisor.ready(&status)
         } else {
@@ -257,18 +257,18 @@ impl<'a> Watch<'a> {
         self.tell(told, printer);
     }
 
-    /// Says what failed, what it means for who reads the file, and what happens next.
+    /// Reports what failed, what it means for readers of the file, and what happens next.
     fn say_failed(&self, error: CliError, pause: Duration, printer: &mut Printer) {
         let path = self.path.display();
         let meanwhile = match self.shelf.placed_until() {
-            None => format!("There is no token in {path} yet"),
+            None => format!("{path} holds no token yet"),
             Some(_) if self.shelf.is_away() => {
-                format!("{path} was read and is gone until there is another token")
+                format!("{path} was read and is absent until the next token")
             }
             Some(until) if until > SystemClock.now() => {
-                format!("{path} keeps its token, good until {until}")
+                format!("{path} keeps its token, valid until {until}")
             }
-            Some(until) => format!("The token in {path} has EXPIRED at {until}"),
+            Some(until) => format!("The token in {path} EXPIRED at {until}"),
         };
         let pause = pause.as_secs_f64().ceil();
         let sentence = format!("{meanwhile}; trying again in {pause} s");
@@ -279,15 +279,15 @@ impl<'a> Watch<'a> {
     fn tell(&self, told: std::io::Result<()>, printer: &mut Printer) {
         if let Err(error) = told {
             printer.warn(&format!(
-                "warning: cannot tell the service manager at NOTIFY_SOCKET: {}",
+                "warning: cannot notify the service manager at NOTIFY_SOCKET: {}",
                 reason(&error)
             ));
         }
     }
 }
 
-/// Puts a token in the place of the file. Nothing is synced: after a crash of the machine the token would
-/// be old, and a reader should not wait for a disk.
+/// Replaces the file by one with the token. Nothing is synced: after a crash of the machine the token would be
+/// old, and a reader should not wait for a disk.
 fn write(path: &Path, token: &Token) -> Result<(), CliError> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,

@@ -137,7 +137,8 @@ fn an_agents_key_and_secret_that_others_may_read_are_not_used() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot reach the issuer at http://127.0.0.1:9/.well-known/openid-configuration: is --issuer right, and is it running? (connection refused)
+    error: cannot reach http://127.0.0.1:9/.well-known/openid-configuration (connection refused)
+    hint: check --issuer, and that the issuer runs
     ");
 }
 

@@ -56,9 +56,8 @@ async fn a_suspended_or_removed_quickstart_agent_is_told_and_not_only_refused() 
     let second = shell.run("--output json quickstart --exit");
     assert!(
         second.starts_with("exit code 1\n")
-            && second.contains(
-                "the agent 'quickstart' is suspended, so that it gets no token; start 'firman serve', then: firman agent resume quickstart"
-            ),
+            && second.contains("the agent `quickstart` is suspended")
+            && second.contains("run `firman serve`, then `firman agent resume quickstart`"),
         "{second}"
     );
 
@@ -74,7 +73,7 @@ async fn a_suspended_or_removed_quickstart_agent_is_told_and_not_only_refused() 
     assert!(
         third.starts_with("exit code 1\n")
             && third.contains(
-                "the agent 'quickstart' is removed, and its name is never given out again; run quickstart with a new --data-dir"
+                "the agent `quickstart` is removed\nhint: names are never reused: run quickstart with another --data-dir"
             ),
         "{third}"
     );
@@ -146,7 +145,7 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
     }
 
     ----- stderr
-    First start: made data/firman.db, keys/kek, data/admin-token.
+    First start: created data/firman.db, keys/kek, data/admin-token.
 
     Start it with: firman serve --detach. Then try:
       firman token get --issuer [ISSUER] --client-id quickstart --key data/quickstart.pem --resource https://api.anthropic.com
@@ -168,7 +167,7 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
         matches!(warnings[..], [moved] if moved.contains("has another address now")),
         "{again}"
     );
-    let made = "First start: made data/firman.db, keys/kek, data/admin-token.\n\n";
+    let made = "First start: created data/firman.db, keys/kek, data/admin-token.\n\n";
     assert_eq!(told.join("\n"), first.replace(made, "").trim_end());
 }
 

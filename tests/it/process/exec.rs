@@ -121,7 +121,7 @@ fn what_would_win_over_the_federation_is_removed_and_said() {
     let outcome = Ready::at(site).run(&[], "export -p");
     assert_eq!(outcome.code, Some(0), "{outcome}");
     let removed =
-        "from the command's environment: it would win over the federation, or belong to another";
+        "from the command's environment: it would override the federation, or belongs to another";
     let mut expected: String = [
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_AUTH_TOKEN",
@@ -131,8 +131,8 @@ fn what_would_win_over_the_federation_is_removed_and_said() {
     ]
     .map(|name| format!("firman: removed {name} {removed}\n"))
     .concat();
-    expected.push_str("firman: removed x-api-key and authorization from ANTHROPIC_CUSTOM_HEADERS in the command's environment: they would win over the federation\n");
-    expected.push_str("firman: CLAUDE_CODE_USE_BEDROCK is set: Claude Code goes elsewhere and does not use this agent's identity\n");
+    expected.push_str("firman: removed x-api-key and authorization from ANTHROPIC_CUSTOM_HEADERS in the command's environment: they would override the federation\n");
+    expected.push_str("firman: CLAUDE_CODE_USE_BEDROCK is set: Claude Code uses another service and not this agent's identity\n");
     assert_eq!(outcome.stderr, expected);
     for gone in [
         "API_KEY",
@@ -228,7 +228,7 @@ fn a_pipe_that_cannot_be_replaced_ends_the_tokens_and_neither_the_command_nor_a_
     assert!(
         outcome
             .stderr
-            .contains("The command gets no more tokens; start it again"),
+            .contains("hint: restart the command: it gets no more tokens"),
         "{outcome}"
     );
     ready.assert_nothing_is_left();
@@ -460,7 +460,7 @@ fn without_ids_and_without_a_link_it_says_what_to_do() {
     );
     assert!(
         outcome.stderr.contains(
-            "Name --rule, --organization and --service-account, or run this where the admin API is, once the ids are recorded with: firman claude link mailer"
+            "name --rule, --organization and --service-account, or record them once with `firman claude link mailer` and run this where the admin API is"
         ),
         "{outcome}"
     );
