@@ -7,10 +7,11 @@ use std::sync::Arc;
 use crate::store::{Head, StoreError, Tx};
 
 use super::Issuer;
-use super::authenticate::{AuthenticatedClient, Spent};
+use super::authenticate::AuthenticatedClient;
 use super::authorize::{Basis, ConcernedAgent};
 use super::ledger::{Record, Verdict};
 use super::mint::token_id;
+use super::single_use::Spent;
 
 /// Whether a client is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

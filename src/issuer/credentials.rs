@@ -26,8 +26,7 @@ use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
 use crate::domain::settings::{EXPIRES_IN_MAX_SECONDS, check_expires_in};
 
-/// How long a replaced credential stays good when nobody says otherwise, in seconds: a day, so that
-/// every copy of it can be replaced in working hours.
+/// Default overlap of a rotation, in seconds: a day, so that every copy can be replaced in working hours.
 pub const DEFAULT_OVERLAP_SECONDS: i64 = 86_400;
 
 /// Longest `kid` of a public key, in characters; jose counts its bytes.

@@ -8,7 +8,7 @@ use crate::jose::dpop::DpopProof;
 use crate::ports::time::UnixTime;
 
 use super::Issuer;
-use super::authenticate::{Spent, SpentAssertion};
+use super::single_use::{Spent, SpentAssertion};
 
 /// How far `iat` of a proof may be from now, in seconds, in both directions: RFC 9449 §11.1 wants seconds
 /// to minutes. A clock that is a whole minute off is tolerated, and the mark of a used proof is short-lived.

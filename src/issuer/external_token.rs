@@ -17,8 +17,8 @@ use crate::jose::jwt::{Audience, Claims};
 use crate::ports::time::UnixTime;
 
 use super::Issuer;
-use super::authenticate::{ASSERTION_MAX_BYTES, JTI_MAX_BYTES, SpentAssertion};
 use super::refusals::fact;
+use super::single_use::{self, ASSERTION_MAX_BYTES, JTI_MAX_BYTES, SpentAssertion};
 
 /// What a token of a trusted issuer is used for; each must be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +208,8 @@ impl Issuer {
         let subject = subject(trusted, &claims).map_err(Fault)?;
         let spends = spends(trusted, &claims, expires_at).map_err(Fault)?;
         if spends.is_some() {
-            check_age(trusted, &claims, policy.assertions_not_before, now).map_err(Fault)?;
+            let restored_at = policy.assertions_not_before;
+            check_not_from_before_restore(trusted, &claims, restored_at, now).map_err(Fault)?;
         }
         let named = |digest: [u8; 32]| format!("{}:{}", trusted.name, base64url(&digest[..16]));
         // Not over the signature: a second one can be made of an ECDSA signature without the key.
@@ -359,34 +360,29 @@ fn spends(
     match trusted.definition.jti {
         JtiPolicy::Reusable => Ok(None),
         JtiPolicy::SingleUse => {
-            let jti = claims.jwt_id.as_deref().unwrap_or_default();
-            if jti.is_empty() || jti.len() > JTI_MAX_BYTES {
-                return Err(format!(
+            let jti = single_use::jti(claims).ok_or_else(|| {
+                format!(
                     "jti must be there, with 1 to {JTI_MAX_BYTES} bytes: each token of the trusted issuer '{}' is taken once",
                     trusted.name
-                ));
-            }
+                )
+            })?;
             let principal = ["trusted_issuer", trusted.id.as_str()];
             Ok(Some(SpentAssertion::of(principal, jti, expires_at)))
         }
     }
 }
 
-/// After a restore: a token that may have been used already is refused, also one that does not say when
-/// it was made, for as long as one made before could still be good.
-fn check_age(
+/// RFC 7523 §3 item 6: a token that may have been used before a restore is refused.
+fn check_not_from_before_restore(
     trusted: &TrustedIssuer,
     claims: &Claims,
-    not_before: UnixTime,
+    restored_at: UnixTime,
     now: UnixTime,
 ) -> Result<(), String> {
-    let made_before = match claims.issued_at {
-        Some(issued_at) => issued_at <= not_before,
-        None => now <= not_before.plus(trusted.definition.max_lifetime + SKEW_SECONDS),
-    };
-    if made_before {
+    let longest_life = trusted.definition.max_lifetime;
+    if single_use::may_predate_restore(claims, restored_at, longest_life, now) {
         return Err(format!(
-            "iat must be there and later than {not_before}, when this issuer was restored from a backup; get a new token"
+            "iat must be there and later than {restored_at}, when this issuer was restored from a backup; get a new token"
         ));
     }
     Ok(())

@@ -20,11 +20,11 @@ use crate::ports::time::UnixTime;
 use crate::store::{Head, LineageRow, RevokedToken, StoreError, Tx, UsedAssertion};
 
 use super::Issuer;
-use super::authenticate::{Spent, SpentAssertion};
 use super::authorize::Basis;
 use super::line::{Endings, Line};
 use super::mint::{IssuedToken, Minted};
 use super::refusals::{Refusal, Refusals};
+use super::single_use::{Spent, SpentAssertion};
 
 /// Issuances that may wait: at 64 a commit, 64 commits' worth; more means the disk is not keeping up.
 const QUEUE: usize = 4096;

@@ -1,7 +1,6 @@
-//! Ends tokens before their time: one with everything made from it, or all of a subject so far. Each is one
-//! row, whatever was made from the token: introspection, exchange and the ledger read a token's line upward (`line.rs`). The
-//! database remembers until the tokens would have expired. RFC 7009 for clients; administrators may name a
-//! token by its `jti` too.
+//! Ends tokens before they expire: one with everything made from it, or all of a subject so far (RFC 7009 for
+//! clients; administrators may name a token by its `jti` too). Each end is one row, kept until the tokens would have
+//! expired: introspection, exchange and the ledger read a token's line upward (`line.rs`).
 
 use std::sync::Arc;
 
@@ -18,11 +17,12 @@ use crate::domain::trusted_issuer::MAX_LIFETIME_CEILING_SECONDS;
 use crate::ports::time::UnixTime;
 use crate::store::{EndKind, EndMark, RevokedToken, StoreError, Tx};
 
-use super::authenticate::{AuthenticatedClient, Spent};
+use super::authenticate::AuthenticatedClient;
 use super::change::{Change, Touches};
 use super::ledger::Verdict;
 use super::own_token::OwnToken;
 use super::page::Page;
+use super::single_use::Spent;
 use super::{Caller, Issuer, IssuerError};
 
 /// Longest `jti`, or name of a token from outside, that is looked for.

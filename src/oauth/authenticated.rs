@@ -1,5 +1,5 @@
 //! Who calls: authentication of clients as the endpoints for them share it, with the audit of refusals
-//! and the limit on them. `issuer/authenticate.rs` verifies; here is what is done with the answer.
+//! and the limit on them. `issuer/authenticate/` verifies; here is what is done with the answer.
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
@@ -16,9 +16,8 @@ use serde_json::{Value, json};
 use crate::domain::audit::{AuditDraft, AuditEvent};
 use crate::domain::id::AgentId;
 use crate::issuer::admission::Admission;
-use crate::issuer::authenticate::{
-    AuthenticatedClient, AuthenticationError, PresentedCredential, Spent,
-};
+use crate::issuer::authenticate::{AuthenticatedClient, AuthenticationError, PresentedCredential};
+use crate::issuer::single_use::Spent;
 use crate::issuer::{Caller, Issuer};
 use crate::store::AgentAggregate;
 

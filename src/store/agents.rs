@@ -1,5 +1,4 @@
-//! Agents with their groups and roles. Removed agents stay as rows, so that a name or subject is never
-//! given out twice.
+//! Agents with their groups and roles. Removed agents keep their rows: names and subjects are never reused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;

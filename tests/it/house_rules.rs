@@ -69,7 +69,7 @@ const CONFINED: [Confined; 9] = [
     },
     Confined {
         words: "AuthenticatedClient {",
-        places: &["issuer/authenticate.rs"],
+        places: &["issuer/authenticate"],
         why: "nobody gets round authentication",
     },
     Confined {
@@ -477,7 +477,7 @@ const BAD: [(&str, &str, &str); 14] = [
     (
         "issuer/mint.rs",
         "let client = AuthenticatedClient { aggregate };",
-        "src/issuer/mint.rs:1: `AuthenticatedClient` stands only in issuer/authenticate.rs: nobody gets round authentication; see docs/architecture.md",
+        "src/issuer/mint.rs:1: `AuthenticatedClient` stands only in issuer/authenticate: nobody gets round authentication; see docs/architecture.md",
     ),
     (
         "oauth/token_endpoint.rs",

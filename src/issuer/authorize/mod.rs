@@ -19,10 +19,11 @@ use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
 use crate::store::AgentAggregate;
 
-use super::authenticate::{ClientAuthMethod, SpentAssertion};
+use super::authenticate::ClientAuthMethod;
+use super::authenticate::trusted_issuer::ExternalIdentity;
 use super::cache::Policy;
 use super::dpop::ProvenKey;
-use super::federated::ExternalIdentity;
+use super::single_use::SpentAssertion;
 use token_exchange::Delegated;
 
 /// The `grant_type` values of the token endpoint.

@@ -1,5 +1,5 @@
 //! How a client authenticates, as it stands in the request: exactly one method (RFC 6749 §2.3).
-//! Parses only; `issuer/authenticate.rs` verifies.
+//! Parses only; `issuer/authenticate/` verifies.
 
 mod client_secret;
 mod private_key_jwt;

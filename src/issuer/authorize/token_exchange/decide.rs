@@ -12,8 +12,9 @@ use crate::domain::id::DelegationId;
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{Scopes, join_scopes};
 use crate::domain::token_typ::TokenTyp;
-use crate::issuer::authenticate::{AuthenticatedClient, Spent};
+use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::cache::Policy;
+use crate::issuer::single_use::Spent;
 use crate::ports::time::UnixTime;
 
 use super::super::client_credentials::{identifiers, not_granted, target};

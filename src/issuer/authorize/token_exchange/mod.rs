@@ -17,9 +17,10 @@ use crate::domain::claims::Origin;
 use crate::domain::id::DelegationId;
 use crate::domain::scope::Scopes;
 use crate::issuer::Issuer;
-use crate::issuer::authenticate::{AuthenticatedClient, Spent};
+use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::dpop::ProvenKey;
 use crate::issuer::line::Line;
+use crate::issuer::single_use::Spent;
 use crate::ports::time::UnixTime;
 use crate::store::{AgentAggregate, LineageRow, StoreError};
 

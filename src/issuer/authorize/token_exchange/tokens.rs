@@ -13,12 +13,13 @@ use crate::domain::scope::{Scopes, join_scopes, parse_scopes};
 use crate::domain::subject::{issuer_of_user, user_subject};
 use crate::domain::trusted_issuer::CLAIM_MAX_BYTES;
 use crate::issuer::Issuer;
-use crate::issuer::authenticate::{AuthenticatedClient, SpentAssertion};
+use crate::issuer::authenticate::AuthenticatedClient;
+use crate::issuer::authenticate::trusted_issuer::NoAgent;
 use crate::issuer::cache::Policy;
 use crate::issuer::external_token::{ExternalToken, ExternalTokenError, TrustedFor};
-use crate::issuer::federated::NoAgent;
 use crate::issuer::line::{Line, STEPS_MAX, Traced};
 use crate::issuer::own_token::OwnToken;
+use crate::issuer::single_use::SpentAssertion;
 use crate::ports::time::UnixTime;
 use crate::store::{AgentAggregate, LineageRow, StoreError};
 

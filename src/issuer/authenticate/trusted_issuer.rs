@@ -1,5 +1,6 @@
-//! Which agent a token of a trusted issuer proves: one whose live federated credential it matches. The
-//! token is verified before anything here is asked; `authenticate.rs` makes of the answer what it is worth.
+//! Authenticates a client by a token of a trusted issuer (RFC 7523 §3, where `iss` need not be the client;
+//! draft-ietf-oauth-spiffe-client-auth). `external_token.rs` verifies the token; this file finds the one agent whose
+//! live federated credential it matches.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,14 +8,14 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::{AuthenticatedClient, AuthenticationError, ClientAuthMethod, Moment, active, refused};
 use crate::domain::credential::CredentialKind;
 use crate::domain::id::CredentialId;
+use crate::issuer::Issuer;
+use crate::issuer::external_token::{ExternalToken, ExternalTokenError, TrustedFor};
 use crate::ports::time::UnixTime;
 use crate::relying_party::cel::{TokenClaims, condition_holds};
 use crate::store::{AgentAggregate, StoreError};
-
-use super::Issuer;
-use super::external_token::ExternalToken;
 
 /// Agents that are looked at for a token that comes without `client_id`.
 const CANDIDATES_MAX: usize = 32;
@@ -33,7 +34,7 @@ pub struct ExternalIdentity {
 }
 
 impl ExternalIdentity {
-    pub(super) fn of(token: &ExternalToken) -> Self {
+    fn of(token: &ExternalToken) -> Self {
         Self {
             trusted_issuer: token.trusted.name.as_str().to_owned(),
             subject: token.subject.clone(),
@@ -44,7 +45,7 @@ impl ExternalIdentity {
 
 /// Why a verified token proves no agent.
 #[derive(Debug)]
-pub(super) enum NoAgent {
+pub(in crate::issuer) enum NoAgent {
     /// The sentence for the client, whose token it is.
     Told(String),
     /// The database cannot be asked.
@@ -55,6 +56,14 @@ impl From<StoreError> for NoAgent {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// A token of a trusted issuer, as a client presents it to prove who it is.
+pub(super) struct ExternalProof<'r> {
+    pub(super) claimed: Option<&'r str>,
+    pub(super) unverified_token: &'r str,
+    pub(super) used: TrustedFor,
+    pub(super) method: ClientAuthMethod,
 }
 
 /// A token under comparison: how much of the work that it may cause is left.
@@ -70,13 +79,71 @@ struct Comparison<'t> {
 }
 
 impl Issuer {
+    pub(super) async fn authenticate_external(
+        &self,
+        presented: ExternalProof<'_>,
+        moment: Moment,
+    ) -> Result<AuthenticatedClient, AuthenticationError> {
+        let Moment { basis, now } = moment;
+        let ExternalProof {
+            claimed,
+            unverified_token,
+            used,
+            method,
+        } = presented;
+        // CA-046: what we issued proves what an agent may do, not who presents it.
+        if self.claims_to_be_ours(unverified_token) {
+            return Err(refused(
+                "a token of this issuer is no client assertion",
+                claimed,
+                false,
+            ));
+        }
+        let told =
+            |problem: String, claimed: String, rests_on_state| AuthenticationError::External {
+                problem,
+                claimed,
+                rests_on_state,
+            };
+        let verified = self.verify_external(unverified_token, used, now).await;
+        let token = verified.map_err(|error| match error {
+            ExternalTokenError::Unproven { exact, .. } => refused(exact, claimed, true),
+            ExternalTokenError::Fault(problem) => {
+                told(problem, claimed.unwrap_or_default().to_owned(), true)
+            }
+            error @ ExternalTokenError::KeysUnavailable { .. } => {
+                AuthenticationError::Unavailable(Box::new(error))
+            }
+        })?;
+        let (aggregate, credential) = match self.federated_agent(&token, claimed, now).await {
+            Ok(found) => found,
+            Err(NoAgent::Store(error)) => return Err(error.into()),
+            Err(NoAgent::Told(problem)) => {
+                let claimed = claimed.unwrap_or(&token.subject).to_owned();
+                return Err(told(problem, claimed, true));
+            }
+        };
+        let external = ExternalIdentity::of(&token);
+        active(
+            AuthenticatedClient {
+                aggregate,
+                method,
+                credential,
+                spends: token.spends,
+                external: Some(Arc::new(external)),
+                basis,
+            },
+            now,
+        )
+    }
+
     /// The agent that a verified token proves, and by which credential: the one that `claimed` names, or
     /// without a name the only one there is.
     ///
     /// Without a name the candidates are those whose credential states the token's very subject, and those
     /// whose credential states none, both found by the index and [`CANDIDATES_MAX`] at most. Texts are compared
     /// first; a condition is evaluated only when they match, each text once, [`CONDITIONS_MAX`] at most.
-    pub(super) async fn federated_agent(
+    pub(in crate::issuer) async fn federated_agent(
         &self,
         token: &ExternalToken,
         claimed: Option<&str>,

@@ -7,7 +7,7 @@ use crate::jose::compact::{JwsError, UnverifiedJws, VerifiedJws};
 use crate::jose::jwk::PublicJwk;
 use crate::ports::time::UnixTime;
 
-use super::refusals::fact;
+use crate::issuer::refusals::fact;
 
 /// A public key and the credential that it belongs to.
 type Key<'c> = (&'c Credential, &'c PublicJwk);

@@ -1,0 +1,310 @@
+//! Verifies what a client presented. An [`AuthenticatedClient`] is made only in this room, one file per method;
+//! nothing here reads HTTP.
+//!
+//! Order: cheap checks, then the signature or the hash, then the rest of the claims. Faults of an assertion are
+//! named only after its signature verified; an unknown client, a wrong secret and a suspended agent get the same
+//! answer (RFC 6749 §5.2, OWASP ASVS 5.0 6.3.8).
+
+mod assertion_keys;
+mod client_secret;
+mod private_key_jwt;
+pub mod trusted_issuer;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::domain::agent::{Agent, AgentStatus};
+use crate::domain::id::CredentialId;
+use crate::domain::name::NAME_MAX_BYTES;
+use crate::ports::time::UnixTime;
+use crate::store::AgentAggregate;
+use crate::store::StoreError;
+
+use super::Issuer;
+use super::external_token::TrustedFor;
+use super::single_use::SpentAssertion;
+use trusted_issuer::{ExternalIdentity, ExternalProof};
+
+/// How a client authenticates at the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthMethod {
+    /// A secret in the `Authorization` header (RFC 6749 §2.3.1).
+    ClientSecretBasic,
+    /// A secret in the form (RFC 6749 §2.3.1).
+    ClientSecretPost,
+    /// A signed assertion (RFC 7523 §2.2, OpenID Connect Core §9).
+    /// An assertion signed by the agent's own key or by a trusted issuer is the same on the wire.
+    PrivateKeyJwt,
+    /// A JWT-SVID (draft-ietf-oauth-spiffe-client-auth §3.1).
+    SpiffeJwt,
+}
+
+impl ClientAuthMethod {
+    /// All methods, as discovery lists them.
+    pub const ALL: [Self; 4] = [
+        Self::ClientSecretBasic,
+        Self::ClientSecretPost,
+        Self::PrivateKeyJwt,
+        Self::SpiffeJwt,
+    ];
+
+    /// The method's registered name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::SpiffeJwt => "spiffe_jwt",
+        }
+    }
+}
+
+/// What a client presented, parsed and not yet believed.
+pub enum PresentedCredential {
+    /// A client id with a secret.
+    Secret {
+        /// Where it was presented.
+        method: ClientAuthMethod,
+        /// Whom it claims to be.
+        unverified_client_id: String,
+        /// The secret.
+        unverified_secret: SecretString,
+    },
+    /// A client assertion: the client's own, or a token of a trusted issuer.
+    Assertion {
+        /// The `client_id` parameter, if it was sent.
+        unverified_client_id: Option<String>,
+        /// The compact JWS.
+        unverified_assertion: SecretString,
+    },
+    /// A JWT-SVID.
+    JwtSvid {
+        /// The `client_id` parameter, if it was sent.
+        unverified_client_id: Option<String>,
+        /// The compact JWS.
+        unverified_svid: SecretString,
+    },
+}
+
+impl fmt::Debug for PresentedCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.method().as_str())
+    }
+}
+
+impl PresentedCredential {
+    /// How it was presented.
+    #[must_use]
+    pub fn method(&self) -> ClientAuthMethod {
+        match self {
+            Self::Secret { method, .. } => *method,
+            Self::Assertion { .. } => ClientAuthMethod::PrivateKeyJwt,
+            Self::JwtSvid { .. } => ClientAuthMethod::SpiffeJwt,
+        }
+    }
+}
+
+/// Why a client is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// It did not prove itself. `reason` is for the log and the audit; the client is told nothing.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: Cow<'static, str>,
+        /// Whom it claimed to be, if that much was readable.
+        unverified_client_id: Option<String>,
+        /// True when a newer row of the database could change the answer: not for a client that is
+        /// unknown, which is never believed of memory but was just looked up.
+        rests_on_state: bool,
+    },
+    /// Its signature is good, and the assertion has another fault, which it is told.
+    #[error("{problem}")]
+    Assertion {
+        /// Which, as a sentence for the client.
+        problem: String,
+        /// The agent that signed it.
+        client: Arc<AgentAggregate>,
+        /// True when a newer row of the database could change the answer.
+        rests_on_state: bool,
+    },
+    /// A trusted issuer signed the token, which it is told has another fault or proves no agent.
+    #[error("{problem}")]
+    External {
+        /// What, as a sentence for the client.
+        problem: String,
+        /// Whom it claimed to be, else whom the trusted issuer says it is.
+        claimed: String,
+        /// True when a newer row of the database could change the answer.
+        rests_on_state: bool,
+    },
+    /// A fault of ours, or keys of a trusted issuer that cannot be had.
+    #[error("the service cannot authenticate anyone at present")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StoreError> for AuthenticationError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+/// A client that proved itself. Made in this room only.
+#[derive(Debug)]
+pub struct AuthenticatedClient {
+    aggregate: Arc<AgentAggregate>,
+    method: ClientAuthMethod,
+    credential: CredentialId,
+    spends: Option<SpentAssertion>,
+    external: Option<Arc<ExternalIdentity>>,
+    basis: i64,
+}
+
+/// What a proof is judged by.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// The registry version that everything read is at least as new as.
+    basis: i64,
+    now: UnixTime,
+}
+
+impl AuthenticatedClient {
+    /// The agent.
+    #[must_use]
+    pub fn aggregate(&self) -> &Arc<AgentAggregate> {
+        &self.aggregate
+    }
+
+    /// How it proved itself.
+    #[must_use]
+    pub fn method(&self) -> ClientAuthMethod {
+        self.method
+    }
+
+    /// With which credential.
+    #[must_use]
+    pub fn credential(&self) -> &CredentialId {
+        &self.credential
+    }
+
+    /// The assertion it used up, if it used one.
+    #[must_use]
+    pub fn spends(&self) -> Option<SpentAssertion> {
+        self.spends
+    }
+
+    /// Who it is elsewhere, when a trusted issuer's token proved it.
+    #[must_use]
+    pub fn external(&self) -> Option<&Arc<ExternalIdentity>> {
+        self.external.as_ref()
+    }
+
+    /// The registry version that everything believed here is at least as new as.
+    #[must_use]
+    pub fn basis(&self) -> i64 {
+        self.basis
+    }
+}
+
+impl Issuer {
+    /// Verifies a presented credential.
+    ///
+    /// # Errors
+    /// [`AuthenticationError`]; see there for what the client may be told.
+    pub async fn authenticate(
+        &self,
+        presented: &PresentedCredential,
+        now: UnixTime,
+    ) -> Result<AuthenticatedClient, AuthenticationError> {
+        // Before anything is read: what is read after it is at least as new.
+        let moment = Moment {
+            basis: self.registry.seen(),
+            now,
+        };
+        match presented {
+            PresentedCredential::Secret {
+                method,
+                unverified_client_id,
+                unverified_secret,
+            } => {
+                self.authenticate_secret(*method, unverified_client_id, unverified_secret, moment)
+                    .await
+            }
+            PresentedCredential::Assertion {
+                unverified_client_id,
+                unverified_assertion,
+            } => {
+                let claimed = unverified_client_id.as_deref();
+                let unverified = unverified_assertion.expose_secret();
+                self.authenticate_assertion(claimed, unverified, moment)
+                    .await
+            }
+            PresentedCredential::JwtSvid {
+                unverified_client_id,
+                unverified_svid,
+            } => {
+                let presented = ExternalProof {
+                    claimed: unverified_client_id.as_deref(),
+                    unverified_token: unverified_svid.expose_secret(),
+                    used: TrustedFor::SpiffeClientAuth,
+                    method: ClientAuthMethod::SpiffeJwt,
+                };
+                self.authenticate_external(presented, moment).await
+            }
+        }
+    }
+
+    /// The agent of that name. `None` is never remembered: it comes from the database, just now.
+    pub(super) async fn known_agent(
+        &self,
+        client_id: &str,
+    ) -> Result<Option<Arc<AgentAggregate>>, StoreError> {
+        let is_name = client_id.len() <= NAME_MAX_BYTES
+            && crate::domain::name::Name::parse(client_id).is_ok();
+        if is_name {
+            self.registry.agent(&self.store, &self.id, client_id).await
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+fn active(
+    client: AuthenticatedClient,
+    now: UnixTime,
+) -> Result<AuthenticatedClient, AuthenticationError> {
+    let agent = &client.aggregate.agent;
+    match why_inactive(agent, now) {
+        None => Ok(client),
+        Some(reason) => Err(refused(reason, Some(agent.name.as_str()), true)),
+    }
+}
+
+/// Why an agent gets no token, for the operator.
+fn why_inactive(agent: &Agent, now: UnixTime) -> Option<String> {
+    if agent.is_active(now) {
+        return None;
+    }
+    Some(match (agent.status, agent.expires_at) {
+        (AgentStatus::Suspended { at }, _) => format!("the agent is suspended since {at}"),
+        (AgentStatus::Removed { at }, _) => format!("the agent was removed at {at}"),
+        (AgentStatus::Active, Some(at)) => format!("the agent expired at {at}"),
+        (AgentStatus::Active, None) => "the agent is not active".to_owned(),
+    })
+}
+
+fn refused(
+    reason: impl Into<Cow<'static, str>>,
+    unverified_client_id: Option<&str>,
+    rests_on_state: bool,
+) -> AuthenticationError {
+    AuthenticationError::Refused {
+        reason: reason.into(),
+        unverified_client_id: unverified_client_id.map(str::to_owned),
+        rests_on_state,
+    }
+}
