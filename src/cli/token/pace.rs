@@ -1,5 +1,5 @@
-//! When to ask for a token and when to hand which one out: pure functions of what is held and how
-//! much time has passed. No clock, no file, no network.
+//! When to request a token and which one to hand out: pure functions of the tokens held and the time passed. No
+//! clock, no file, no network.
 //!
 //! A consumer reads a token at each exchange, and what it gets in exchange lives at most twice as
 //! long as the token has left (Claude's rule, and its SDKs come back 120 s before that end). So a
@@ -105,7 +105,7 @@ impl Bucket {
     }
 }
 
-/// A minted token that nobody has seen yet.
+/// A minted token that has not been read yet.
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) text: SecretString,
@@ -259,7 +259,7 @@ struct Placed {
 enum State {
     Unused,
     Used,
-    /// The file was taken away, since its token was used.
+    /// The file was removed, because its token was used.
     Away,
 }
 
@@ -294,7 +294,7 @@ impl Shelf {
         self.placed.as_ref().map(|placed| placed.expires_at)
     }
 
-    /// Whether the file was taken away.
+    /// Whether the file was removed.
     pub(super) fn is_away(&self) -> bool {
         let state = self.placed.as_ref().map(|placed| placed.state);
         state == Some(State::Away)

@@ -255,7 +255,7 @@ fn replace(next: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Tries until `attempt` succeeds, fails for a reason that does not pass by itself, or no one wants readers.
+/// Tries until `attempt` succeeds, fails for a permanent reason, or readers are no longer wanted.
 fn persist<T>(
     sender: &UnboundedSender<io::Result<File>>,
     mut attempt: impl FnMut() -> io::Result<T>,
@@ -318,7 +318,7 @@ fn hand_over(mut end: &File, token: &Token) -> io::Result<()> {
     end.write_all(format!("{}\n", expose(&token.text)).as_bytes())
 }
 
-/// Why there is no pipe, for people.
+/// The warning when a pipe cannot be created.
 pub(in crate::cli) fn why_not(path: &Path, error: &io::Error) -> String {
     format!(
         "warning: cannot create a named pipe at {} ({}): using a plain file, from which two concurrent readers may get the same token",

@@ -28,7 +28,7 @@ impl Stopwatch {
         }
     }
 
-    /// The time passed; never less than what was told before.
+    /// The time passed; never less than an earlier reading.
     pub(super) fn read(&mut self, instant: Instant, wall: UnixTime) -> Duration {
         let steady = instant.saturating_duration_since(self.start);
         let steady_seconds = i64::try_from(steady.as_secs()).unwrap_or(i64::MAX);

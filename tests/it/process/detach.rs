@@ -160,6 +160,10 @@ fn a_hang_up_of_its_terminal_stops_a_server_as_sigterm_does() {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::HUP).unwrap();
 
     assert_eq!(terminal.ended().code, Some(0), "{}", seen());
-    assert!(seen().contains("stopping: finishing accepted requests"), "{}", seen());
+    assert!(
+        seen().contains("stopping: finishing accepted requests"),
+        "{}",
+        seen()
+    );
     assert!(seen().contains("stopped"), "{}", seen());
 }
