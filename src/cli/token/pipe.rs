@@ -328,8 +328,9 @@ pub(in crate::cli) fn why_not(path: &Path, error: &io::Error) -> String {
 }
 
 #[cfg(test)]
-#[cfg(target_os = "linux")]
 mod tests {
+    #![cfg(target_os = "linux")]
+
     use std::io::Read as _;
 
     use super::*;

@@ -114,7 +114,8 @@ fn issuer_name_and_credential_come_from_the_environment() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: FIRMAN_AGENT_SECRET_FILE and FIRMAN_AGENT_KEY_FILE both name a credential; unset one of them
+    error: FIRMAN_AGENT_SECRET_FILE and FIRMAN_AGENT_KEY_FILE both name a credential
+    hint: unset one of them
     ");
     assert_snapshot!(run_with(&live, &variables[..1], "token get"), @r"
     exit code 2
@@ -173,7 +174,7 @@ fn a_bundle_and_an_identity_that_both_come_from_variables_are_refused() {
             both.iter().all(|name| outcome.stderr.contains(name)),
             "{outcome}"
         );
-        let expected = format!("both name {what}; unset one of them\n");
+        let expected = format!("both name {what}\nhint: unset one of them\n");
         assert!(outcome.stderr.ends_with(&expected), "{outcome}");
         let by_option = run_with(&live, &[(name, "other")], "token get --bundle mailer.json");
         assert!(by_option.stdout.starts_with("eyJ"), "{by_option}");

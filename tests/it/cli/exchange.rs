@@ -138,7 +138,8 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: an ID token is bound to no key; leave out --dpop-key
+    error: an ID token cannot be bound to a key
+    hint: leave out --dpop-key
     ");
     assert_snapshot!(live.run("exec --issuer http://127.0.0.1:9 --assertion-file pod.jwt -- /bin/true"), @"
     exit code 2
@@ -177,7 +178,7 @@ fn a_file_that_holds_no_token_of_a_platform_is_told_by_its_name() {
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"this is not a JWT: a JWT has three parts joined by dots. It was read from secret","kind":"token"}}
+    {"error":{"detail":"secret: this is not a JWT: a JWT has three parts joined by dots","kind":"token"}}
     "#);
 }
 

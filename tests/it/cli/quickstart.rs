@@ -84,7 +84,7 @@ fn a_public_url_that_leads_nowhere_yet_is_explained() {
     let shell = shell().with("FIRMAN_ISSUER_URL", "https://issuer.invalid");
     let outcome = shell.run("quickstart --exit");
     assert!(
-        outcome.starts_with("exit code 1\n") && outcome.contains("leave the issuer URL out"),
+        outcome.starts_with("exit code 1\n") && outcome.contains("leave it out to try firman on loopback"),
         "{outcome}"
     );
 }
@@ -154,7 +154,7 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
       firman audit list
 
     To let Claude trust this issuer, register it as a Custom OIDC issuer with:
-      issuer URL  [ISSUER]   (Claude needs a public https URL, or the keys of the JWKS inline. An issuer keeps its URL: start one with FIRMAN_ISSUER_URL=https://… and a --data-dir of its own)
+      issuer URL  [ISSUER]   (Claude needs a public https URL, or the keys of the JWKS inline. The URL of an issuer never changes: start another one with FIRMAN_ISSUER_URL=https://… and its own --data-dir)
       subject     agent:quickstart    and claim acting_agent = agent:quickstart
       audience    https://api.anthropic.com
     "#);

@@ -198,7 +198,7 @@ fn a_reader_waits_while_the_issuer_is_away() {
     let mut stdin = running.child.0.stdin.take().unwrap();
     stdin.write_all(b"go\n").unwrap();
     running.wait_until("it says so", |running| {
-        running.stderr().contains("error: cannot reach the issuer")
+        running.stderr().contains("error: cannot reach http://")
     });
     let server = site.start_on(&public);
     let mut outcome = running.ended();
@@ -273,15 +273,15 @@ fn ant_and_php_get_a_profile_with_the_base_url_instead_of_the_variables() {
     let ready = Ready::start();
     let options = ["--workspace", "default", "--base-url", "http://127.0.0.1:9"];
     for (name, why) in [
-        ("ant", "exchanges a token for each process otherwise"),
+        ("ant", "would exchange a token in each process"),
         (
             "php",
-            "sends the token to https://api.anthropic.com otherwise",
+            "would send the token to https://api.anthropic.com",
         ),
     ] {
         let outcome = ready.run_named(name, &options);
         let said = format!(
-            "firman: {name} {why}: it finds a profile (ANTHROPIC_PROFILE) instead of the federation's variables\n"
+            "firman: {name} {why}: it gets a profile (ANTHROPIC_PROFILE) instead of the federation's variables\n"
         );
         assert_eq!((outcome.code, &outcome.stderr), (Some(0), &said));
         let lines: Vec<&str> = outcome.stdout.splitn(4, '\n').collect();
