@@ -20,7 +20,7 @@ FROM ${RUNTIME_IMAGE}
 LABEL org.opencontainers.image.title="firman" \
       org.opencontainers.image.description="Identity provider for AI agents" \
       org.opencontainers.image.licenses="Apache-2.0"
-# ca-certificates: what its commands fetch over https is checked against the system's roots.
+# ca-certificates: the roots for everything that its commands fetch over https.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
@@ -34,10 +34,10 @@ ENV FIRMAN_DATA_DIR=/var/lib/firman \
     FIRMAN_KEYS_DIR=/etc/firman/keys \
     FIRMAN_LISTEN=0.0.0.0:8080 \
     FIRMAN_ADMIN_LISTEN=127.0.0.1:8081
-# Numeric, so that an orchestrator can see that it is not root.
+# Numeric, so that an orchestrator sees that it is not root.
 USER 10001:10001
 WORKDIR /var/lib/firman
-# Two volumes, because a backup that holds both the database and the key can mint tokens.
+# Two volumes: a backup that holds both the database and the key can mint tokens.
 VOLUME ["/var/lib/firman", "/etc/firman/keys"]
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["firman", "healthcheck"]

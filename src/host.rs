@@ -378,7 +378,7 @@ impl Host {
             changed = true;
         }
         if changed {
-            Ok(issuer.finish(change).await?)
+            Ok(issuer.end(change).await?)
         } else {
             Ok(change.tx.rollback().await?)
         }
@@ -535,23 +535,13 @@ async fn append_system_entry(
         .await?
         .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
     let draft = AuditDraft {
-        at: ports.clock.now_millis(),
-        event,
-        actor: "system".to_owned(),
         target: format!("issuer:{}", settings.slug),
-        agent: None,
-        token_id: None,
-        request_id: String::new(),
-        address: String::new(),
-        detail: detail.to_string(),
+        ..AuditDraft::new(ports.clock.now_millis(), event, "system", detail)
     };
-    let entries = chain(settings.id.as_str(), (head.seq, head.hash), vec![draft]);
+    let entries = chain(settings.id.as_str(), head.chain(), vec![draft]);
     tx.append_audit(&settings.id, &entries).await?;
     match entries.last() {
-        Some(last) => {
-            tx.set_head(&settings.id, (last.seq, &last.hash), None)
-                .await
-        }
+        Some(last) => tx.set_head(&settings.id, last.into(), None).await,
         None => Ok(()),
     }
 }

@@ -9,24 +9,19 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::api::agent::{
-    Agent as AgentBody, AgentEdit, CreatedAgent as CreatedAgentBody, NewAgent as NewAgentBody,
+    Agent as AgentBody, AgentEdit, CreatedAgent as CreatedAgentBody, NewAgent,
     SuspendedAgent as SuspendedBody, Through as ThroughBody,
 };
 use crate::api::explanation::{
     ExplainedResource as ExplainedResourceBody, ExplainedScope as ExplainedScopeBody,
     Explanation as ExplanationBody, Refusal as RefusalBody,
 };
-use crate::domain::Invalid;
-use crate::domain::assertion_audience::AssertionAudience;
 use crate::issuer::Issuer;
-use crate::issuer::agents::{
-    AgentChanges, AgentDetail, AgentOrder, AgentQuery, AgentView, CreatedAgent, NewAgent,
-};
+use crate::issuer::agents::{AgentDetail, AgentOrder, AgentQuery, AgentView, CreatedAgent};
 use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Refusal, Through};
 use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
-use super::credentials::new_credential;
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
 use super::json::Json;
 use super::openapi::Problems;
@@ -91,10 +86,6 @@ fn detailed(detail: AgentDetail, issuer: &Issuer) -> AgentBody {
     }
 }
 
-fn policy(name: Option<String>) -> Result<Option<AssertionAudience>, Invalid> {
-    name.as_deref().map(AssertionAudience::parse).transpose()
-}
-
 /// Which agents to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -148,31 +139,18 @@ pub(super) async fn list(
 }
 
 /// Registers an agent.
-#[utoipa::path(post, path = "/agents", tag = "agents", request_body = NewAgentBody, security(("administrator_token" = [])),
+#[utoipa::path(post, path = "/agents", tag = "agents", request_body = NewAgent, security(("administrator_token" = [])),
     responses((status = 201, body = CreatedAgentBody, description = "The secret is shown this once."), Problems))]
 pub(super) async fn create(
     Operator(caller): Operator,
     State(issuer): State<Arc<Issuer>>,
-    Json(body): Json<NewAgentBody>,
+    Json(body): Json<NewAgent>,
 ) -> Result<Created<CreatedAgentBody>, Problem> {
-    let new = NewAgent {
-        name: body.name,
-        owner: body.owner,
-        description: body.description.unwrap_or_default(),
-        subject: body.subject,
-        attributes: body.attributes.unwrap_or_default(),
-        groups: body.groups.unwrap_or_default(),
-        roles: body.roles.unwrap_or_default(),
-        expires_in: body.expires_in,
-        dpop_required: body.dpop_required.unwrap_or(false),
-        assertion_audience: policy(body.assertion_audience)?,
-        credential: body.credential.map(new_credential).transpose()?,
-    };
     let CreatedAgent {
         agent,
         credential,
         secret,
-    } = issuer.create_agent(&caller, new).await?;
+    } = issuer.create_agent(&caller, body).await?;
     let client_id = agent.view.agent.name.to_string();
     Ok(Created {
         version: Some(agent.view.agent.version),
@@ -207,28 +185,8 @@ pub(super) async fn edit(
     IfMatch(expected): IfMatch,
     Json(body): Json<AgentEdit>,
 ) -> Result<Tagged<AgentBody>, Problem> {
-    let AgentEdit {
-        owner,
-        description,
-        attributes,
-        groups,
-        roles,
-        expires_in,
-        dpop_required,
-        assertion_audience,
-    } = body;
-    let changes = AgentChanges {
-        owner,
-        description,
-        attributes,
-        groups,
-        roles,
-        expires_in,
-        dpop_required,
-        assertion_audience: assertion_audience.map(policy).transpose()?,
-    };
     Ok(tagged(
-        issuer.edit_agent(&caller, &name, changes, expected).await?,
+        issuer.edit_agent(&caller, &name, body, expected).await?,
         &issuer,
     ))
 }

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, MatchedPath, OriginalUri};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use serde_json::json;
 
 use crate::domain::administrator::{Administrator, AdministratorRole};
-use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::domain::audit::{Answer, AuditDraft, AuditEvent, RefusalDetail};
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
 
@@ -186,17 +185,12 @@ fn refuse(parts: &Parts, issuer: &Arc<Issuer>, caller: Caller, refused: Refused)
         .get::<OriginalUri>()
         .map_or(&parts.uri, |original| &original.0);
     let target = format!("{} {}", parts.method, uri.path());
+    let answer = Answer::Status(refused.problem.status().as_u16());
+    let detail = RefusalDetail::new(answer, refused.reason);
+    let at = issuer.ports().clock.now_millis();
     issuer.note_refusal(AuditDraft {
-        at: issuer.ports().clock.now_millis(),
-        event: AuditEvent::AdminRefused,
-        actor: refused.actor,
         target: target.chars().take(TARGET_MAX_CHARS).collect(),
-        agent: None,
-        token_id: None,
-        request_id: caller.request_id,
-        address: caller.address,
-        detail: json!({ "status": refused.problem.status().as_u16(), "reason": refused.reason })
-            .to_string(),
+        ..caller.draft(at, AuditEvent::AdminRefused, refused.actor, &detail)
     });
     *refused.problem
 }

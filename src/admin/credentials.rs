@@ -5,20 +5,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use serde_json::Value;
 use utoipa::IntoParams;
 
 use crate::api::credential::{
     AddedCredential as AddedCredentialBody, AgentCredential as AgentCredentialBody,
     Credential as CredentialBody, CredentialRotation as RotationBody,
-    NewCredential as NewCredentialBody, TokenMatch as TokenMatchBody,
+    NewCredential as NewCredentialBody,
 };
 use crate::domain::credential::{Credential, CredentialKind};
-use crate::domain::trusted_issuer::TokenMatch;
 use crate::issuer::Issuer;
 use crate::issuer::credentials::{
-    AddedCredential, DEFAULT_OVERLAP_SECONDS, NewCredential, NewCredentialKind, Rotation,
-    UnverifiedKey,
+    AddedCredential, DEFAULT_OVERLAP_SECONDS, Rotation, UnverifiedKey,
 };
 use crate::ports::time::UnixTime;
 
@@ -29,40 +26,6 @@ use super::openapi::Problems;
 use super::page::{List, Params, after_id, limit};
 use super::path::Named;
 use super::problem::Problem;
-
-impl From<TokenMatch> for TokenMatchBody {
-    fn from(matching: TokenMatch) -> Self {
-        let TokenMatch {
-            subject,
-            subject_prefix,
-            claims,
-            condition,
-        } = matching;
-        Self {
-            subject,
-            subject_prefix,
-            claims,
-            condition,
-        }
-    }
-}
-
-impl From<TokenMatchBody> for TokenMatch {
-    fn from(body: TokenMatchBody) -> Self {
-        let TokenMatchBody {
-            subject,
-            subject_prefix,
-            claims,
-            condition,
-        } = body;
-        Self {
-            subject,
-            subject_prefix,
-            claims,
-            condition,
-        }
-    }
-}
 
 impl CredentialBody {
     pub(super) fn of(credential: &Credential, issuer: &Issuer) -> Self {
@@ -121,83 +84,6 @@ fn status(credential: &Credential, now: UnixTime) -> &'static str {
     } else {
         "pending"
     }
-}
-
-pub(super) fn new_credential(body: NewCredentialBody) -> Result<NewCredential, Problem> {
-    let key = unverified_key(body.jwk, body.pem, body.kid)?;
-    let federation = (body.trusted_issuer, body.matching);
-    let kind = match (body.kind.as_str(), key, federation) {
-        ("client_secret", None, (None, None)) => NewCredentialKind::ClientSecret,
-        ("client_secret", _, _) => {
-            return Err(Problem::invalid(
-                "kind",
-                "is client_secret, which is made here and takes no jwk, pem, trusted_issuer or match",
-            ));
-        }
-        ("public_key", Some(key), (None, None)) => NewCredentialKind::PublicKey(key),
-        ("public_key", Some(_), _) => {
-            return Err(Problem::invalid(
-                "kind",
-                "is public_key, which takes no trusted_issuer or match",
-            ));
-        }
-        ("public_key", None, _) => {
-            return Err(Problem::invalid(
-                "jwk",
-                "is missing: a public_key needs the public key as jwk or pem",
-            ));
-        }
-        ("federated", None, (Some(trusted_issuer), Some(matching))) => {
-            NewCredentialKind::Federated {
-                trusted_issuer,
-                matching: matching.into(),
-            }
-        }
-        ("federated", _, _) => {
-            return Err(Problem::invalid(
-                "kind",
-                "is federated, which needs trusted_issuer and match and takes no jwk or pem",
-            ));
-        }
-        (_, _, _) => {
-            return Err(Problem::invalid(
-                "kind",
-                "must be client_secret, public_key or federated",
-            ));
-        }
-    };
-    Ok(NewCredential {
-        kind,
-        expires_in: body.expires_in,
-    })
-}
-
-fn unverified_key(
-    jwk: Option<Value>,
-    pem: Option<String>,
-    kid: Option<String>,
-) -> Result<Option<UnverifiedKey>, Problem> {
-    let key = match (jwk, pem) {
-        (None, None) if kid.is_some() => {
-            return Err(Problem::invalid(
-                "kid",
-                "is the name of a public key; send jwk or pem with it",
-            ));
-        }
-        (None, None) => return Ok(None),
-        (Some(jwk), None) => UnverifiedKey::Jwk(jwk),
-        (None, Some(pem)) => UnverifiedKey::Pem(pem),
-        (Some(_), Some(_)) => {
-            return Err(Problem::invalid(
-                "pem",
-                "is there beside jwk; send the key in one form",
-            ));
-        }
-    };
-    Ok(Some(match kid {
-        Some(kid) => UnverifiedKey::Named(Box::new(key), kid),
-        None => key,
-    }))
 }
 
 fn created(added: AddedCredential, issuer: &Issuer) -> Created<AddedCredentialBody> {
@@ -289,7 +175,7 @@ pub(super) async fn add(
     Json(body): Json<NewCredentialBody>,
 ) -> Result<Created<AddedCredentialBody>, Problem> {
     let added = issuer
-        .add_credential(&caller, &name, new_credential(body)?, expected)
+        .add_credential(&caller, &name, body, expected)
         .await?;
     Ok(created(added, &issuer))
 }
@@ -308,7 +194,7 @@ pub(super) async fn rotate(
     let rotation = Rotation {
         credential: id,
         overlap: body.overlap.unwrap_or(DEFAULT_OVERLAP_SECONDS),
-        key: unverified_key(body.jwk, body.pem, body.kid)?,
+        key: UnverifiedKey::parse(body.jwk, body.pem, body.kid)?,
         expires_in: body.expires_in,
     };
     let added = issuer

@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::api::group::{Group as GroupBody, GroupEdit, NewGroup as NewGroupBody};
+use crate::api::group::{Group, GroupEdit, NewGroup};
 use crate::issuer::Issuer;
-use crate::issuer::groups::{GroupChanges, GroupView, NewGroup, Removal};
+use crate::issuer::named::Removal;
 
 use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
@@ -19,30 +19,10 @@ use super::page::{List, Params, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
 
-impl From<GroupView> for GroupBody {
-    fn from(view: GroupView) -> Self {
-        let GroupView {
-            group,
-            roles,
-            members,
-        } = view;
-        Self {
-            id: group.id.to_string(),
-            name: group.name.to_string(),
-            description: group.description,
-            roles: roles.iter().map(ToString::to_string).collect(),
-            members,
-            created_at: group.created_at.0,
-            updated_at: group.updated_at.0,
-            version: group.version,
-        }
-    }
-}
-
-fn tagged(view: GroupView) -> Tagged<GroupBody> {
+fn tagged(group: Group) -> Tagged<Group> {
     Tagged {
-        version: view.group.version,
-        body: view.into(),
+        version: group.version,
+        body: group,
     }
 }
 
@@ -80,12 +60,12 @@ pub(super) struct GroupListParams {
 
 /// Lists groups by name.
 #[utoipa::path(get, path = "/groups", tag = "groups", params(GroupListParams), security(("administrator_token" = [])),
-    responses((status = 200, body = List<GroupBody>), Problems))]
+    responses((status = 200, body = List<Group>), Problems))]
 pub(super) async fn list(
     _: Viewer,
     State(issuer): State<Arc<Issuer>>,
     Params(params): Params<GroupListParams>,
-) -> Result<axum::Json<List<GroupBody>>, Problem> {
+) -> Result<axum::Json<List<Group>>, Problem> {
     let after = after_name("groups", params.cursor.as_deref())?;
     let page = issuer
         .groups(
@@ -94,62 +74,50 @@ pub(super) async fn list(
             limit(params.limit)?,
         )
         .await?;
-    Ok(axum::Json(List::of(
-        "groups",
-        page,
-        |view| view.group.name.to_string(),
-        GroupBody::from,
-    )))
+    Ok(axum::Json(List::page("groups", page, |group| {
+        group.name.clone()
+    })))
 }
 
 /// Makes a group.
-#[utoipa::path(post, path = "/groups", tag = "groups", request_body = NewGroupBody, security(("administrator_token" = [])),
-    responses((status = 201, body = GroupBody), Problems))]
+#[utoipa::path(post, path = "/groups", tag = "groups", request_body = NewGroup, security(("administrator_token" = [])),
+    responses((status = 201, body = Group), Problems))]
 pub(super) async fn create(
     Operator(caller): Operator,
     State(issuer): State<Arc<Issuer>>,
-    Json(body): Json<NewGroupBody>,
-) -> Result<Created<GroupBody>, Problem> {
-    let new = NewGroup {
-        name: body.name,
-        description: body.description.unwrap_or_default(),
-        roles: body.roles.unwrap_or_default(),
-    };
-    let view = issuer.create_group(&caller, new).await?;
+    Json(body): Json<NewGroup>,
+) -> Result<Created<Group>, Problem> {
+    let group = issuer.create_group(&caller, body).await?;
     Ok(Created {
-        version: Some(view.group.version),
-        location: format!("/groups/{}", view.group.name),
-        body: view.into(),
+        version: Some(group.version),
+        location: format!("/groups/{}", group.name),
+        body: group,
     })
 }
 
 /// Shows a group.
 #[utoipa::path(get, path = "/groups/{name}", tag = "groups", params(("name" = String, Path)), security(("administrator_token" = [])),
-    responses((status = 200, body = GroupBody), Problems))]
+    responses((status = 200, body = Group), Problems))]
 pub(super) async fn show(
     _: Viewer,
     State(issuer): State<Arc<Issuer>>,
     Named(name): Named<String>,
-) -> Result<Tagged<GroupBody>, Problem> {
+) -> Result<Tagged<Group>, Problem> {
     Ok(tagged(issuer.group(&name).await?))
 }
 
 /// Edits a group.
 #[utoipa::path(patch, path = "/groups/{name}", tag = "groups", params(("name" = String, Path), IfMatchHeader), request_body = GroupEdit,
-    security(("administrator_token" = [])), responses((status = 200, body = GroupBody), Problems))]
+    security(("administrator_token" = [])), responses((status = 200, body = Group), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
     State(issuer): State<Arc<Issuer>>,
     Named(name): Named<String>,
     IfMatch(expected): IfMatch,
     Json(body): Json<GroupEdit>,
-) -> Result<Tagged<GroupBody>, Problem> {
-    let changes = GroupChanges {
-        description: body.description,
-        roles: body.roles,
-    };
+) -> Result<Tagged<Group>, Problem> {
     Ok(tagged(
-        issuer.edit_group(&caller, &name, changes, expected).await?,
+        issuer.edit_group(&caller, &name, body, expected).await?,
     ))
 }
 

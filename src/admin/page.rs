@@ -75,6 +75,11 @@ impl<T> List<T> {
         }
     }
 
+    /// A page of `list`, whose items are found again by `key`.
+    pub(super) fn page(list: &str, page: Page<T>, key: impl Fn(&T) -> String) -> Self {
+        Self::of(list, page, key, std::convert::identity)
+    }
+
     /// A page of `list`, whose items are shown by `show` and found again by `key`.
     pub(super) fn of<I>(
         list: &str,

@@ -7,13 +7,8 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::api::role::{
-    AllScopes, Grant as GrantBody, GrantedScopes as ScopesBody, NewGrant as NewGrantBody,
-    NewRole as NewRoleBody, Role as RoleBody, RoleEdit,
-};
-use crate::domain::role::GrantedScopes;
+use crate::api::role::{NewRole, Role, RoleEdit};
 use crate::issuer::Issuer;
-use crate::issuer::roles::{GrantView, NewGrant, NewRole, RoleChanges, RoleView};
 
 use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
@@ -24,67 +19,11 @@ use super::page::{List, Params, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
 
-impl From<RoleView> for RoleBody {
-    fn from(view: RoleView) -> Self {
-        let RoleView { role, grants } = view;
-        Self {
-            id: role.id.to_string(),
-            name: role.name.to_string(),
-            description: role.description,
-            grants: grants.into_iter().map(GrantBody::from).collect(),
-            created_at: role.created_at.0,
-            updated_at: role.updated_at.0,
-            version: role.version,
-        }
-    }
-}
-
-impl From<GrantView> for GrantBody {
-    fn from(grant: GrantView) -> Self {
-        Self {
-            resource: grant.resource.to_string(),
-            identifier: grant.identifier.as_str().to_owned(),
-            scopes: grant.scopes.into(),
-        }
-    }
-}
-
-impl From<GrantedScopes> for ScopesBody {
-    fn from(scopes: GrantedScopes) -> Self {
-        match scopes {
-            GrantedScopes::All => Self::All(AllScopes::Star),
-            GrantedScopes::Only(scopes) => {
-                Self::Only(scopes.iter().map(ToString::to_string).collect())
-            }
-        }
-    }
-}
-
-impl ScopesBody {
-    /// The names; `None`: all, as when nothing is said.
-    pub(super) fn names(scopes: Option<Self>) -> Option<Vec<String>> {
-        match scopes {
-            Some(Self::Only(names)) => Some(names),
-            Some(Self::All(AllScopes::Star)) | None => None,
-        }
-    }
-}
-
-fn tagged(view: RoleView) -> Tagged<RoleBody> {
+fn tagged(role: Role) -> Tagged<Role> {
     Tagged {
-        version: view.role.version,
-        body: view.into(),
+        version: role.version,
+        body: role,
     }
-}
-
-fn new_grants(grants: Vec<NewGrantBody>) -> Vec<NewGrant> {
-    grants
-        .into_iter()
-        .map(|grant| NewGrant {
-            resource: grant.resource,
-            scopes: ScopesBody::names(grant.scopes),
-        })
-        .collect()
 }
 
 /// Which roles to list.
@@ -103,12 +42,12 @@ pub(super) struct RoleListParams {
 
 /// Lists roles by name.
 #[utoipa::path(get, path = "/roles", tag = "roles", params(RoleListParams), security(("administrator_token" = [])),
-    responses((status = 200, body = List<RoleBody>), Problems))]
+    responses((status = 200, body = List<Role>), Problems))]
 pub(super) async fn list(
     _: Viewer,
     State(issuer): State<Arc<Issuer>>,
     Params(params): Params<RoleListParams>,
-) -> Result<axum::Json<List<RoleBody>>, Problem> {
+) -> Result<axum::Json<List<Role>>, Problem> {
     let after = after_name("roles", params.cursor.as_deref())?;
     let page = issuer
         .roles(
@@ -117,62 +56,50 @@ pub(super) async fn list(
             limit(params.limit)?,
         )
         .await?;
-    Ok(axum::Json(List::of(
-        "roles",
-        page,
-        |view| view.role.name.to_string(),
-        RoleBody::from,
-    )))
+    Ok(axum::Json(List::page("roles", page, |role| {
+        role.name.clone()
+    })))
 }
 
 /// Makes a role.
-#[utoipa::path(post, path = "/roles", tag = "roles", request_body = NewRoleBody, security(("administrator_token" = [])),
-    responses((status = 201, body = RoleBody), Problems))]
+#[utoipa::path(post, path = "/roles", tag = "roles", request_body = NewRole, security(("administrator_token" = [])),
+    responses((status = 201, body = Role), Problems))]
 pub(super) async fn create(
     Operator(caller): Operator,
     State(issuer): State<Arc<Issuer>>,
-    Json(body): Json<NewRoleBody>,
-) -> Result<Created<RoleBody>, Problem> {
-    let new = NewRole {
-        name: body.name,
-        description: body.description.unwrap_or_default(),
-        grants: new_grants(body.grants.unwrap_or_default()),
-    };
-    let view = issuer.create_role(&caller, new).await?;
+    Json(body): Json<NewRole>,
+) -> Result<Created<Role>, Problem> {
+    let role = issuer.create_role(&caller, body).await?;
     Ok(Created {
-        version: Some(view.role.version),
-        location: format!("/roles/{}", view.role.name),
-        body: view.into(),
+        version: Some(role.version),
+        location: format!("/roles/{}", role.name),
+        body: role,
     })
 }
 
 /// Shows a role.
 #[utoipa::path(get, path = "/roles/{name}", tag = "roles", params(("name" = String, Path)), security(("administrator_token" = [])),
-    responses((status = 200, body = RoleBody), Problems))]
+    responses((status = 200, body = Role), Problems))]
 pub(super) async fn show(
     _: Viewer,
     State(issuer): State<Arc<Issuer>>,
     Named(name): Named<String>,
-) -> Result<Tagged<RoleBody>, Problem> {
+) -> Result<Tagged<Role>, Problem> {
     Ok(tagged(issuer.role(&name).await?))
 }
 
 /// Edits a role.
 #[utoipa::path(patch, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), IfMatchHeader), request_body = RoleEdit,
-    security(("administrator_token" = [])), responses((status = 200, body = RoleBody), Problems))]
+    security(("administrator_token" = [])), responses((status = 200, body = Role), Problems))]
 pub(super) async fn edit(
     Operator(caller): Operator,
     State(issuer): State<Arc<Issuer>>,
     Named(name): Named<String>,
     IfMatch(expected): IfMatch,
     Json(body): Json<RoleEdit>,
-) -> Result<Tagged<RoleBody>, Problem> {
-    let changes = RoleChanges {
-        description: body.description,
-        grants: body.grants.map(new_grants),
-    };
+) -> Result<Tagged<Role>, Problem> {
     Ok(tagged(
-        issuer.edit_role(&caller, &name, changes, expected).await?,
+        issuer.edit_role(&caller, &name, body, expected).await?,
     ))
 }
 

@@ -68,7 +68,7 @@ pub struct SuspendedAgent {
 }
 
 /// An agent to be registered.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAgent {
     /// Labels of a-z, 0-9 and '-' joined by '.'; becomes the `client_id` and is never given out again.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::domain::trusted_issuer as domain;
+
 /// A credential: never the secret or its hash.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Credential {
@@ -61,6 +63,40 @@ pub struct TokenMatch {
     pub condition: Option<String>,
 }
 
+impl From<domain::TokenMatch> for TokenMatch {
+    fn from(matching: domain::TokenMatch) -> Self {
+        let domain::TokenMatch {
+            subject,
+            subject_prefix,
+            claims,
+            condition,
+        } = matching;
+        Self {
+            subject,
+            subject_prefix,
+            claims,
+            condition,
+        }
+    }
+}
+
+impl From<TokenMatch> for domain::TokenMatch {
+    fn from(body: TokenMatch) -> Self {
+        let TokenMatch {
+            subject,
+            subject_prefix,
+            claims,
+            condition,
+        } = body;
+        Self {
+            subject,
+            subject_prefix,
+            claims,
+            condition,
+        }
+    }
+}
+
 /// Reads what a newer server may show more of: [`TokenMatch`] is strict because it is part of a request too.
 fn known_members<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -75,7 +111,7 @@ fn known_members<'de, D: Deserializer<'de>>(
 }
 
 /// A credential to be made.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCredential {
     /// `client_secret`, `public_key` or `federated`.
@@ -105,8 +141,29 @@ pub struct NewCredential {
     pub expires_in: Option<i64>,
 }
 
+impl NewCredential {
+    /// A client secret, which the issuer makes.
+    #[must_use]
+    pub fn client_secret() -> Self {
+        Self {
+            kind: "client_secret".to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// A public key, as a JSON Web Key.
+    #[must_use]
+    pub fn public_key(jwk: Value) -> Self {
+        Self {
+            kind: "public_key".to_owned(),
+            jwk: Some(jwk),
+            ..Self::default()
+        }
+    }
+}
+
 /// The replacement of a credential.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialRotation {
     /// Seconds for which the old one stays good, 86400 unless said; 0: not at all.

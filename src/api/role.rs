@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::role as domain;
+
 use super::edit::present;
 
 /// A role.
@@ -48,6 +50,27 @@ pub enum AllScopes {
     Star,
 }
 
+impl From<domain::GrantedScopes> for GrantedScopes {
+    fn from(scopes: domain::GrantedScopes) -> Self {
+        match scopes {
+            domain::GrantedScopes::All => Self::All(AllScopes::Star),
+            domain::GrantedScopes::Only(scopes) => {
+                Self::Only(scopes.iter().map(ToString::to_string).collect())
+            }
+        }
+    }
+}
+
+impl GrantedScopes {
+    /// The names; `None`: all, as when the member is left out.
+    pub(crate) fn names(scopes: Option<Self>) -> Option<Vec<String>> {
+        match scopes {
+            Some(Self::Only(names)) => Some(names),
+            Some(Self::All(AllScopes::Star)) | None => None,
+        }
+    }
+}
+
 /// A grant to be made.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,7 +83,7 @@ pub struct NewGrant {
 }
 
 /// A role to be made.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRole {
     #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]

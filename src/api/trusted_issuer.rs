@@ -47,7 +47,7 @@ pub struct TrustedIssuer {
 }
 
 /// An issuer to be trusted. What is left out of `trust` it is not trusted with.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTrustedIssuer {
     /// A short name; part of the subjects of its users, so never given out twice.

@@ -4,20 +4,36 @@ use clap::Subcommand;
 
 use super::client::Query;
 use super::error::CliError;
-use super::parse::parse_name;
-use super::print::{Table, date, items, text};
+use super::noun::{Cell, NameArgs, print_as, print_list};
+use super::print::time;
 use super::session::Session;
+use crate::api::administrator::Administrator;
+
+const COLUMNS: [Cell<Administrator>; 5] = [
+    ("NAME", |one, _| one.name.clone()),
+    ("ROLE", |one, _| one.role.clone()),
+    ("EXPIRES", |one, _| time(one.expires_at)),
+    ("REVOKED", |one, _| time(one.revoked_at)),
+    ("CREATED", |one, _| time(one.created_at)),
+];
+
+const FACTS: [Cell<Administrator>; 3] = [
+    ("name", |one, _| one.name.clone()),
+    ("role", |one, _| one.role.clone()),
+    ("revoked", |one, _| time(one.revoked_at)),
+];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List administrators
+    /// List administrators and their roles
+    #[command(after_help = "Examples:\n  firman administrator list")]
     List,
     /// Revoke an administrator's token at once
+    #[command(after_help = "Examples:\n  firman administrator revoke alice")]
     Revoke {
-        /// The administrator's name
-        #[arg(value_parser = parse_name)]
-        name: String,
-        /// Do not ask
+        #[command(flatten)]
+        administrator: NameArgs,
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -27,35 +43,15 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     let admin = session.admin()?;
     match command {
         Command::List => {
-            let answer = admin.get(&["administrators"], &Query::default()).await?;
-            let mut table = Table::new(&["NAME", "ROLE", "EXPIRES", "REVOKED", "CREATED"]);
-            for administrator in items(&answer, "items") {
-                table.row([
-                    text(administrator, "name"),
-                    text(administrator, "role"),
-                    date(administrator, "expires_at"),
-                    date(administrator, "revoked_at"),
-                    date(administrator, "created_at"),
-                ]);
-            }
-            session.list(&answer, &table, "No administrators.")
+            let all = admin.get(&["administrators"], &Query::default()).await?;
+            print_list(&COLUMNS, &all, "No administrators.", session).map(|_| ())
         }
-        Command::Revoke { name, yes } => {
-            session.confirm(
-                &format!("Revoke the token of administrator {name}? It is never made again."),
-                yes,
-            )?;
-            let answer = admin
-                .post(&["administrators", &name, "revoke"], None)
-                .await?;
-            if session.printer.is_json() {
-                return session.printer.json(&answer);
-            }
-            session.printer.facts(&[
-                ("name", text(&answer, "name")),
-                ("role", text(&answer, "role")),
-                ("revoked", date(&answer, "revoked_at")),
-            ])
+        Command::Revoke { administrator, yes } => {
+            let name = administrator.name;
+            let question = format!("Revoke the token of administrator {name} permanently?");
+            session.confirm(&question, yes)?;
+            let revoked = admin.act(&["administrators", &name, "revoke"]).await?;
+            print_as(&FACTS, &revoked, session).map(|_| ())
         }
     }
 }

@@ -1,21 +1,23 @@
-//! The admin API's client: finds the private listener and a token, sends, and turns refusals into
-//! [`CliError`]. Knows paths and JSON, no commands.
+//! The admin API's client: sends requests, reads answers as the API's types and turns refusals into [`CliError`]. Knows
+//! paths and JSON, no commands.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::marker::PhantomData;
 
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::error::CliError;
+use super::access::{find_token, find_url, load_config, token_source};
+use super::error::{CliError, OTHER_SERVER};
 use super::http::{self, Reach};
-use super::keyfile;
 use super::options::Globals;
-use crate::config::{Config, Overrides};
-use crate::ports::secret_file::{self, Readers, SecretFileError};
+use crate::api::issuer::Issuer;
+use crate::api::list::List;
+use crate::domain::remedy::Remedy;
 
 /// Most items that the API gives at once.
 const PAGE_MAX: u64 = 200;
@@ -25,7 +27,7 @@ pub(super) struct AdminClient {
     http: reqwest::Client,
     base: Url,
     token: SecretString,
-    /// Where the token was found, for whom it is refused.
+    /// Where the token was found, for the hint when it is refused.
     token_source: String,
     reach: Reach,
 }
@@ -61,52 +63,56 @@ impl AdminClient {
     }
 
     /// `GET`.
-    pub(super) async fn get(&self, path: &[&str], query: &Query) -> Result<Value, CliError> {
-        let answer = self
-            .call(
-                Method::GET,
-                path,
-                Call {
-                    query,
-                    ..Call::default()
-                },
-            )
-            .await?;
-        object(&answer.body)
-    }
-
-    /// `POST` with a JSON body, or with none.
-    pub(super) async fn post(
+    pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
-        body: Option<&Value>,
-    ) -> Result<Value, CliError> {
-        let answer = self
-            .call(
-                Method::POST,
-                path,
-                Call {
-                    body,
-                    ..Call::default()
-                },
-            )
-            .await?;
-        object(&answer.body)
+        query: &Query,
+    ) -> Result<T, CliError> {
+        let call = Call {
+            query,
+            ..Call::default()
+        };
+        read(&self.call(Method::GET, path, call).await?.body)
+    }
+
+    /// `POST` with a JSON body.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        self.send(Method::POST, path, body, None).await
+    }
+
+    /// `POST` without a body: the path says what to do.
+    pub(super) async fn act<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, CliError> {
+        read(&self.call(Method::POST, path, Call::default()).await?.body)
     }
 
     /// `PUT` with a JSON body: what is there is replaced.
-    pub(super) async fn put(&self, path: &[&str], body: &Value) -> Result<Value, CliError> {
-        let answer = self
-            .call(
-                Method::PUT,
-                path,
-                Call {
-                    body: Some(body),
-                    ..Call::default()
-                },
-            )
-            .await?;
-        object(&answer.body)
+    pub(super) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        self.send(Method::PUT, path, body, None).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &impl Serialize,
+        if_match: Option<&str>,
+    ) -> Result<T, CliError> {
+        let body = serde_json::to_value(body)
+            .map_err(|error| CliError::failed("request", error.to_string()))?;
+        let call = Call {
+            body: Some(&body),
+            if_match,
+            ..Call::default()
+        };
+        read(&self.call(method, path, call).await?.body)
     }
 
     /// `DELETE`, whose answer is empty.
@@ -123,43 +129,39 @@ impl AdminClient {
         Ok(())
     }
 
-    /// Reads the object, lets `change` say which members it wants, and sends them on the condition
-    /// that nobody changed the object meanwhile; once more when somebody did.
-    pub(super) async fn edit(
+    /// Reads the object, sends the edit that `change` makes of it, and returns what is there afterwards. The edit
+    /// holds only if nothing changed in between (`If-Match`); it is tried twice.
+    pub(super) async fn edit<T: DeserializeOwned, E: Serialize>(
         &self,
         path: &[&str],
-        change: impl Fn(&Value) -> Result<Map<String, Value>, CliError>,
-    ) -> Result<Value, CliError> {
+        change: impl Fn(&T) -> Result<E, CliError>,
+    ) -> Result<Answer<T>, CliError> {
         match self.edit_once(path, &change).await {
             Err(error) if error.is_precondition_failed() => self.edit_once(path, &change).await,
             outcome => outcome,
         }
     }
 
-    async fn edit_once(
+    async fn edit_once<T: DeserializeOwned, E: Serialize>(
         &self,
         path: &[&str],
-        change: &impl Fn(&Value) -> Result<Map<String, Value>, CliError>,
-    ) -> Result<Value, CliError> {
+        change: &impl Fn(&T) -> Result<E, CliError>,
+    ) -> Result<Answer<T>, CliError> {
         let current = self.call(Method::GET, path, Call::default()).await?;
-        let body = Value::Object(change(&object(&current.body)?)?);
-        let call = Call {
-            body: Some(&body),
-            if_match: current.etag.as_deref(),
-            ..Call::default()
-        };
-        object(&self.call(Method::PATCH, path, call).await?.body)
+        let body = change(&read(&current.body)?)?;
+        let etag = current.etag.as_deref();
+        self.send(Method::PATCH, path, &body, etag).await
     }
 
     /// Hands the items of each page to `take`, in the API's order, until as many as are wanted have come.
     /// Returns the cursor of what was left out; `None` when there is nothing more. Everything that reads a
     /// list reads it here.
-    pub(super) async fn each_page(
+    pub(super) async fn each_page<T: DeserializeOwned>(
         &self,
         path: &[&str],
         filter: &Query,
         extent: &Extent,
-        mut take: impl FnMut(Vec<Value>) -> Result<(), CliError>,
+        mut take: impl FnMut(Vec<T>) -> Result<(), CliError>,
     ) -> Result<Option<String>, CliError> {
         let mut cursor = extent.cursor.clone();
         let mut left = extent.most;
@@ -170,41 +172,32 @@ impl AdminClient {
                 Some(left.map_or(PAGE_MAX, |left| left.min(PAGE_MAX))),
             );
             query.push_some("cursor", cursor.as_deref());
-            let mut answer = self.get(path, &query).await?;
-            if let Value::Array(items) = answer["items"].take() {
-                left = left.map(|left| left.saturating_sub(items.len() as u64));
-                take(items)?;
+            let List { items, next_cursor } = self.get::<List<T>>(path, &query).await?;
+            left = left.map(|left| left.saturating_sub(items.len() as u64));
+            take(items)?;
+            if next_cursor.is_none() || left == Some(0) {
+                return Ok(next_cursor);
             }
-            let next = answer["next_cursor"].as_str().map(str::to_owned);
-            if next.is_none() || left == Some(0) {
-                return Ok(next);
-            }
-            if next == cursor {
+            if next_cursor == cursor {
                 return Err(CliError::failed(
                     "http",
-                    "the server gave the same page twice; stopped",
+                    "the server returned the same page twice",
                 ));
             }
-            cursor = next;
+            cursor = next_cursor;
         }
     }
 
     /// The issuer's URL, for hints. A caller who may not read it gets a placeholder.
     pub(super) async fn issuer_url(&self) -> String {
-        let answer = self.get(&["issuer"], &Query::default()).await;
-        let url = answer
-            .ok()
-            .and_then(|issuer| issuer["url"].as_str().map(str::to_owned));
-        url.unwrap_or_else(|| "ISSUER_URL".to_owned())
+        let known = self.known_issuer_url().await;
+        known.unwrap_or_else(|_| "ISSUER_URL".to_owned())
     }
 
     /// The issuer's URL, where a placeholder would be of no use.
     pub(super) async fn known_issuer_url(&self) -> Result<String, CliError> {
-        let answer = self.get(&["issuer"], &Query::default()).await?;
-        answer["url"]
-            .as_str()
-            .map(str::to_owned)
-            .ok_or_else(|| CliError::failed("http", "the admin API does not tell the issuer's URL"))
+        let issuer: Issuer = self.get(&["issuer"], &Query::default()).await?;
+        Ok(issuer.url)
     }
 
     async fn call(
@@ -215,7 +208,7 @@ impl AdminClient {
     ) -> Result<http::Answer, CliError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
-            .map_err(|()| CliError::usage(format!("{} cannot be the URL of a server", self.base)))?
+            .map_err(|()| CliError::usage(format!("`{}` is not the URL of a server", self.base)))?
             .pop_if_empty()
             .extend(["admin", "v1"])
             .extend(path);
@@ -232,23 +225,58 @@ impl AdminClient {
         if let Some(if_match) = call.if_match {
             request = request.header("if-match", if_match);
         }
-        let unreachable = format!(
-            "cannot reach firman at {}: is `firman serve` running? Set --url or FIRMAN_URL",
-            self.base.as_str().trim_end_matches('/')
-        );
-        let answer = http::send(request, &unreachable).await?;
+        let base = self.base.as_str().trim_end_matches('/');
+        let answer = http::send(request, &format!("cannot reach firman at {base}"))
+            .await
+            .map_err(|error| {
+                if error.is_unreachable() {
+                    error.with_remedy(&Remedy::action(NOT_REACHED))
+                } else {
+                    error
+                }
+            })?;
         if answer.is_success() {
-            Ok(answer)
-        } else {
-            let refused = CliError::problem(answer.status, &answer.body);
-            if answer.status == 401 {
-                let source = &self.token_source;
-                return Err(refused.and(&format!(
-                    "It came from {source}: is it of this issuer, and was it revoked?"
-                )));
-            }
-            Err(refused)
+            return Ok(answer);
         }
+        let refused = CliError::problem(answer.status, &answer.body);
+        if answer.status == 401 {
+            let source = &self.token_source;
+            return Err(refused.with_remedy(&Remedy::action(format!(
+                "check the admin token from {source}: it must be a token of this issuer that was not revoked"
+            ))));
+        }
+        Err(refused)
+    }
+}
+
+/// What helps when the server does not answer.
+const NOT_REACHED: &str =
+    "start the server with `firman serve`, or set its address with --url or FIRMAN_URL";
+
+/// An object of the API as it came, with members that only a newer server knows; read as a `T` when a person is to see
+/// it. What is printed as JSON is never read, so that a program gets all of it whatever this version knows.
+pub(super) struct Answer<T> {
+    pub(super) raw: Value,
+    known: PhantomData<T>,
+}
+
+impl<T: DeserializeOwned> Answer<T> {
+    pub(super) fn of(raw: Value) -> Self {
+        Self {
+            raw,
+            known: PhantomData,
+        }
+    }
+
+    /// What this version knows of the object.
+    pub(super) fn read(&self) -> Result<T, CliError> {
+        T::deserialize(&self.raw).map_err(|error| unreadable(&error))
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Answer<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::of)
     }
 }
 
@@ -293,13 +321,13 @@ impl Query {
 /// How much of a list to show.
 #[derive(Debug, clap::Args)]
 pub(super) struct Page {
-    /// At most so many [default: 50, with `--output json` all]
+    /// Print at most this many [default: 50, with `--output json` all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Go on after an earlier page: its `next_cursor`
+    /// Continue after an earlier page: its `next_cursor`
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
-    /// All of them
+    /// Print all of them
     #[arg(long, conflicts_with_all = ["limit", "cursor"])]
     all: bool,
 }
@@ -338,176 +366,26 @@ impl Extent {
     }
 }
 
-fn object(body: &[u8]) -> Result<Value, CliError> {
-    match serde_json::from_slice(body) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
-        )
-        | Err(_) => Err(CliError::failed(
-            "http",
-            "the answer is not a JSON object; is the URL that of firman's private listener?",
-        )),
-    }
+/// The object in an answer's body.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
+    let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| {
+        CliError::failed("http", "the server's answer is not a JSON object")
+            .with_remedy(&Remedy::action(OTHER_SERVER))
+    })?;
+    serde_json::from_value(Value::Object(object)).map_err(|error| unreadable(&error))
 }
 
-/// The configuration as the flags, the environment and its file have it.
-pub(super) fn load_config(
-    globals: &Globals,
-    environment: &BTreeMap<String, String>,
-) -> Result<Config, CliError> {
-    let flags = Overrides {
-        data_dir: globals.data_dir.clone(),
-        ..Overrides::default()
-    };
-    Config::load(globals.config.as_deref(), environment, &flags)
-        .map_err(|error| CliError::failed("config", error.to_string()))
-}
-
-/// The flag, the setting, the address that the running server wrote down, the default.
-fn find_url(globals: &Globals, config: &Config) -> Result<Url, CliError> {
-    if let Some(url) = &globals.url {
-        return http::parse_url(url, "--url");
-    }
-    if is_set(config, "client.url") {
-        return http::parse_url(config.client_url(), "client.url");
-    }
-    let path = config.data_dir().join("admin-url");
-    match fs::read_to_string(&path) {
-        Ok(url) => http::parse_url(url.trim(), &path.display().to_string()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            http::parse_url(config.client_url(), "client.url")
-        }
-        Err(error) => Err(CliError::file(&path, "read", &error)),
-    }
-}
-
-/// Whether somebody set `key`, rather than its default being in force.
-fn is_set(config: &Config, key: &str) -> bool {
-    let shown = config.show();
-    shown
-        .iter()
-        .any(|setting| setting.key == key && setting.origin != "default")
-}
-
-/// The setting, or the file that the server made at its first start.
-fn find_token(config: &Config) -> Result<SecretString, CliError> {
-    if let Some(token) = config.admin_token() {
-        return bearer(token.expose_secret(), &token_source(config));
-    }
-    let path = config.data_dir().join("admin-token");
-    match secret_file::read_text(&path, Readers::OwnerOnly) {
-        Ok(token) => bearer(&token, &token_source(config)),
-        Err(SecretFileError::Unreadable { source: error, .. }) => Err(CliError::failed(
-            "no_token",
-            format!(
-                "no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and {} cannot be read ({}). `firman serve` makes that file at its first start; run this where it is, or name its directory with --data-dir",
-                path.display(),
-                super::error::reason(&error)
-            ),
-        )),
-        Err(
-            error @ (SecretFileError::TooLarge { .. }
-            | SecretFileError::NotText { .. }
-            | SecretFileError::Exposed { .. }),
-        ) => Err(keyfile::refused(error)),
-    }
-}
-
-fn token_source(config: &Config) -> String {
-    match config.admin_token() {
-        Some(_) => "client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE)".to_owned(),
-        None => config.data_dir().join("admin-token").display().to_string(),
-    }
-}
-
-/// A token as it may stand in a header (RFC 6750 §2.1).
-fn bearer(text: &str, source: &str) -> Result<SecretString, CliError> {
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(CliError::failed(
-            "no_token",
-            format!("{source} holds no admin token: expected one word of printable ASCII"),
-        ));
-    }
-    Ok(token.to_owned().into())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    fn config(data_dir: &Path, pairs: &[(&str, &str)]) -> Config {
-        let environment = pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        let globals = Globals {
-            data_dir: Some(data_dir.to_str().unwrap().to_owned()),
-            ..Globals::for_test()
-        };
-        load_config(&globals, &environment).unwrap()
-    }
-
-    #[test]
-    fn a_missing_token_names_every_place_that_was_tried() {
-        let error = find_token(&config(Path::new("no-such-dir"), &[])).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and no-such-dir/admin-token cannot be read (no such file or directory). `firman serve` makes that file at its first start; run this where it is, or name its directory with --data-dir");
-    }
-
-    #[test]
-    fn a_token_that_cannot_stand_in_a_header_is_refused_without_showing_it() {
-        let config = config(Path::new("x"), &[("FIRMAN_ADMIN_TOKEN", "top secret")]);
-        insta::assert_snapshot!(find_token(&config).unwrap_err().text().unwrap(), @"error: client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE) holds no admin token: expected one word of printable ASCII");
-    }
-
-    #[test]
-    fn the_url_comes_from_the_flag_then_the_environment_then_the_file_then_the_default() {
-        let dir = tempfile::tempdir().unwrap();
-        let with = |url: Option<&str>, pairs: &[(&str, &str)]| {
-            let globals = Globals {
-                url: url.map(str::to_owned),
-                ..Globals::for_test()
-            };
-            find_url(&globals, &config(dir.path(), pairs))
-                .unwrap()
-                .to_string()
-        };
-        assert_eq!(with(None, &[]), "http://127.0.0.1:8081/");
-        assert_eq!(
-            with(None, &[("FIRMAN_ADMIN_LISTEN", "0.0.0.0:9000")]),
-            "http://127.0.0.1:9000/"
-        );
-        fs::write(dir.path().join("admin-url"), "http://127.0.0.1:9001\n").unwrap();
-        assert_eq!(with(None, &[]), "http://127.0.0.1:9001/");
-        let variable = [("FIRMAN_URL", "http://127.0.0.1:9002")];
-        assert_eq!(with(None, &variable), "http://127.0.0.1:9002/");
-        assert_eq!(
-            with(Some("http://127.0.0.1:9003"), &variable),
-            "http://127.0.0.1:9003/"
-        );
-    }
-
-    #[test]
-    fn the_token_comes_from_the_environment_then_from_the_data_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("token");
-        let write = |path: &Path, text: &str| keyfile::write_atomically(path, text.as_bytes());
-        write(&file, "from-file\n").unwrap();
-        write(&dir.path().join("admin-token"), "from-data\n").unwrap();
-        let with = |pairs: &[(&str, &str)]| {
-            find_token(&config(dir.path(), pairs))
-                .unwrap()
-                .expose_secret()
-                .to_owned()
-        };
-        assert_eq!(with(&[]), "from-data");
-        assert_eq!(
-            with(&[("FIRMAN_ADMIN_TOKEN_FILE", file.to_str().unwrap())]),
-            "from-file"
-        );
-        assert_eq!(with(&[("FIRMAN_ADMIN_TOKEN", "direct")]), "direct");
-    }
+/// An answer that does not have the members that this version reads. A wrong value is not repeated: it may be secret.
+fn unreadable(error: &serde_json::Error) -> CliError {
+    let text = error.to_string();
+    let missing = text
+        .starts_with("missing field")
+        .then(|| format!(": {text}"));
+    let detail = format!(
+        "the server's answer does not have the expected form{}",
+        missing.unwrap_or_default()
+    );
+    CliError::failed("http", detail).with_remedy(&Remedy::action(
+        "use the same version of firman here as on the server",
+    ))
 }

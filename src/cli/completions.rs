@@ -10,9 +10,7 @@ use super::typed;
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  firman completions bash >/etc/bash_completion.d/firman\n  firman completions zsh >~/.zfunc/_firman"
-)]
+#[command(after_help = "Examples:\n  firman completions bash\n  firman completions zsh")]
 pub(super) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
@@ -21,9 +19,7 @@ pub(super) struct CompletionsArgs {
 
 /// Print the manual page, or write all pages into a directory
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  firman man | man -l -\n  firman man --dir /usr/local/share/man/man1"
-)]
+#[command(after_help = "Examples:\n  firman man\n  firman man --dir /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
     /// Write one page per command into this directory
     #[arg(long, value_name = "DIR")]

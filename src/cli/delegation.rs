@@ -1,61 +1,125 @@
 //! `firman delegation`: which agents may act for whom.
 
-use std::collections::BTreeMap;
-
 use clap::{ArgGroup, Args, Subcommand};
-use serde_json::{Map, Value, json};
 
-use super::client::{AdminClient, Page, Query};
+use super::client::{AdminClient, Answer, Page, Query};
 use super::duration::{parse_duration, parse_end};
 use super::error::CliError;
-use super::parse::{parse_id, parse_name, parse_pair};
-use super::print::{Table, date, date_and_distance, items, names, shell_word, text};
-use super::session::{Listing, Session};
-use super::words::{Words, all_of, parse_words};
+use super::noun::{Asked, Cell, Noun, print_facts};
+use super::parse::{parse_id, parse_name, parse_pair, seconds, unique};
+use super::print::{pairs, shell_word, state, time, time_and_distance};
+use super::role::scopes;
+use super::session::Session;
+use super::words::{Words, given, parse_words};
+use crate::api::credential::Credential;
+use crate::api::delegation::{
+    AddedDelegation, Delegation, DelegationEdit, EndedDelegation, NewDelegation,
+};
+use crate::api::list::List;
+use crate::api::role::GrantedScopes;
 use crate::domain::subject::is_user;
 use crate::ports::time::UnixTime;
 
+const DELEGATION: Noun<Delegation> = Noun {
+    name: "delegation",
+    path: "delegations",
+    columns: &[
+        ("ID", |delegation, _| delegation.id.clone()),
+        ("ACTOR", |delegation, _| delegation.actor.clone()),
+        ("SUBJECT", |delegation, _| subject(delegation)),
+        ("RESOURCE", |delegation, _| delegation.resource.clone()),
+        ("SCOPES", |delegation, _| scopes(&delegation.scopes)),
+        ("DEPTH", |delegation, _| delegation.max_depth.to_string()),
+        ("STATUS", |delegation, _| delegation.status.clone()),
+        ("UNTIL", |delegation, _| time(delegation.expires_at)),
+    ],
+    facts: &[
+        ("actor", |delegation, _| delegation.actor.clone()),
+        ("subject", |delegation, _| delegation.subject.clone()),
+        ("trusted issuer", |delegation, _| {
+            delegation.trusted_issuer.clone().unwrap_or_default()
+        }),
+        ("claims", |delegation, _| pairs(&delegation.subject_claims)),
+        ("resource", |delegation, _| delegation.resource.clone()),
+        ("identifier", |delegation, _| delegation.identifier.clone()),
+        ("scopes", |delegation, _| scopes(&delegation.scopes)),
+        ("depth", |delegation, _| delegation.max_depth.to_string()),
+        ("status", |delegation, _| {
+            state(&delegation.status, delegation.status_since)
+        }),
+        ("until", |delegation, now| {
+            time_and_distance(delegation.expires_at, now)
+        }),
+        ("created", |delegation, _| time(delegation.created_at)),
+        ("id", |delegation, _| delegation.id.clone()),
+    ],
+};
+
+/// The delegations in an explanation.
+pub(super) const EXPLAINED: [Cell<Delegation>; 6] = [
+    ("SUBJECT", |delegation, _| subject(delegation)),
+    ("RESOURCE", |delegation, _| delegation.resource.clone()),
+    ("SCOPES", |delegation, _| scopes(&delegation.scopes)),
+    ("DEPTH", |delegation, _| delegation.max_depth.to_string()),
+    ("UNTIL", |delegation, _| time(delegation.expires_at)),
+    ("DELEGATION", |delegation, _| delegation.id.clone()),
+];
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Permit an agent to act for others at a resource, until an end
+    /// Allow an agent to act for others at a resource, until a given time
+    #[command(
+        after_help = "Examples:\n  firman delegation add --actor mailer --subject agent:planner --resource mail --for 30d\n  firman delegation add --actor desk --subject 'user:okta:*' --trusted-issuer okta --resource mail --scope send --until 2027-01-31"
+    )]
     Add(AddArgs),
-    /// List delegations; revoked and expired ones too
+    /// List delegations, revoked and expired ones too
+    #[command(
+        after_help = "Examples:\n  firman delegation list --actor mailer\n  firman delegation list --subject 'user:okta:*'"
+    )]
     List(ListArgs),
     /// Show a delegation
-    Show {
-        /// The delegation's id
-        #[arg(value_parser = parse_id)]
-        id: String,
-    },
-    /// Move the end of a delegation; for anything else make a new one
+    #[command(
+        after_help = "Examples:\n  firman delegation show 0195e3a2-7c41-7b12-9f80-3d2b1c0a9e8f"
+    )]
+    Show(IdArgs),
+    /// Change when a delegation ends; to change anything else, add a new one
+    #[command(
+        after_help = "Examples:\n  firman delegation edit 0195e3a2-7c41-7b12-9f80-3d2b1c0a9e8f --for 30d"
+    )]
     Edit {
-        /// The delegation's id
-        #[arg(value_parser = parse_id)]
-        id: String,
+        #[command(flatten)]
+        delegation: IdArgs,
         #[command(flatten)]
         end: EndArgs,
     },
-    /// Switch a delegation off: the tokens made under it end at once
-    Suspend {
-        /// The delegation's id
-        #[arg(value_parser = parse_id)]
-        id: String,
-    },
-    /// Switch a suspended delegation on again; tokens that ended stay so
-    Resume {
-        /// The delegation's id
-        #[arg(value_parser = parse_id)]
-        id: String,
-    },
-    /// End a delegation for good: the tokens made under it end at once
+    /// Suspend a delegation; tokens issued under it end at once
+    #[command(
+        after_help = "Examples:\n  firman delegation suspend 0195e3a2-7c41-7b12-9f80-3d2b1c0a9e8f"
+    )]
+    Suspend(IdArgs),
+    /// Resume a suspended delegation; tokens that ended stay ended
+    #[command(
+        after_help = "Examples:\n  firman delegation resume 0195e3a2-7c41-7b12-9f80-3d2b1c0a9e8f"
+    )]
+    Resume(IdArgs),
+    /// Revoke a delegation permanently; tokens issued under it end at once
+    #[command(
+        after_help = "Examples:\n  firman delegation revoke 0195e3a2-7c41-7b12-9f80-3d2b1c0a9e8f"
+    )]
     Revoke {
-        /// The delegation's id
-        #[arg(value_parser = parse_id)]
-        id: String,
-        /// Do not ask
+        #[command(flatten)]
+        delegation: IdArgs,
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IdArgs {
+    /// The delegation's id
+    #[arg(value_parser = parse_id)]
+    id: String,
 }
 
 #[derive(Debug, Args)]
@@ -63,24 +127,24 @@ pub(super) struct AddArgs {
     /// The agent that may act
     #[arg(long, value_name = "AGENT", value_parser = parse_name)]
     actor: String,
-    /// For whom: agent:NAME, user:ISSUER:SUB, or with '*' at its end all subjects that begin so
+    /// For whom: agent:NAME or user:ISSUER:SUB; with `*` at the end, all subjects that begin with it
     #[arg(long, value_name = "SUBJECT|PREFIX*")]
     subject: String,
-    /// Only for subjects that come with a token of this trusted issuer
+    /// Only for subjects with a token of this trusted issuer
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     trusted_issuer: Option<String>,
     /// Only if the trusted issuer's token has this claim; may be repeated
     #[arg(long = "subject-claim", value_name = "NAME=VALUE", value_parser = parse_pair, requires = "trusted_issuer")]
     subject_claims: Vec<(String, String)>,
-    /// Where: the resource's name or identifier
+    /// At this resource: its name or identifier
     #[arg(long, value_name = "RESOURCE")]
     resource: String,
-    /// Scopes that the agent may get there (`a,b`, `"a b"`, or repeat the option); all of them when none is named
+    /// Scopes that the agent may get there (`a,b`, `"a b"`, or repeat the option) [default: all]
     #[arg(long = "scope", value_name = "SCOPES", value_parser = parse_words)]
     scopes: Vec<Words>,
     #[command(flatten)]
     end: EndArgs,
-    /// Most actors in a token: 1, the agent acts directly; 2, also for a subject that one other agent acts for already; up to 4 [default: 1]
+    /// Most actors in a token, up to 4: with 1 the agent acts directly, with 2 also for a subject for which one other agent already acts [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
     depth: Option<u8>,
 }
@@ -97,23 +161,12 @@ pub(super) struct EndArgs {
     lasts: Option<u64>,
 }
 
-impl EndArgs {
-    fn insert_into(&self, body: &mut Map<String, Value>) {
-        if let Some(until) = self.until {
-            body.insert("expires_at".to_owned(), json!(until.0));
-        }
-        if let Some(seconds) = self.lasts {
-            body.insert("expires_in".to_owned(), json!(seconds));
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Only those of this agent
+    /// Only delegations of this agent
     #[arg(long, value_name = "AGENT", value_parser = parse_name)]
     actor: Option<String>,
-    /// Only those that take this subject, by itself or by its beginning; with '*' at its end any that begins so
+    /// Only delegations that match this subject; with `*` at the end, any subject that begins with it
     #[arg(long, value_name = "SUBJECT|PREFIX*")]
     subject: Option<String>,
     #[command(flatten)]
@@ -123,122 +176,107 @@ pub(super) struct ListArgs {
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
         Command::Add(args) => add(args, session).await,
-        Command::List(args) => list(args, session).await,
-        Command::Show { id } => {
-            let path = ["delegations", &id];
-            let delegation = session.admin()?.get(&path, &Query::default()).await?;
-            print(&delegation, session)
-        }
-        Command::Edit { id, end } => {
-            let change = |_: &Value| {
-                let mut body = Map::new();
-                end.insert_into(&mut body);
-                Ok(body)
+        Command::List(args) => {
+            let asked = Asked {
+                filter: Query::default()
+                    .with("actor", args.actor)
+                    .with("subject", args.subject),
+                page: &args.page,
+                nothing: "No delegations. Next: firman delegation add --actor AGENT --subject SUBJECT --resource RESOURCE --for 30d",
             };
-            let delegation = session.admin()?.edit(&["delegations", &id], change).await?;
-            print(&delegation, session)
+            DELEGATION.list(asked, session).await
         }
-        Command::Suspend { id } => {
-            let path = ["delegations", &id, "suspend"];
-            let delegation = session.admin()?.post(&path, None).await?;
-            print(&delegation, session)?;
-            let ended = ended(&delegation);
+        Command::Show(args) => DELEGATION.show(&args.id, session).await.map(|_| ()),
+        Command::Edit { delegation, end } => {
+            let edit = |_: &Delegation| {
+                Ok(DelegationEdit {
+                    expires_at: end.until.map(|until| until.0),
+                    expires_in: seconds(end.lasts),
+                })
+            };
+            let path = ["delegations", &delegation.id];
+            let delegation = session.admin()?.edit(&path, edit).await?;
+            DELEGATION.print(&delegation, session).map(|_| ())
+        }
+        Command::Suspend(args) => {
+            let ended = act(&args.id, "suspend", session).await?;
             session.printer.hint(&format!(
-                "Suspended: no further token is made under it. {ended}"
+                "Suspended. No further tokens are issued under it. {ended}"
             ));
+            let id = args.id;
             session
                 .printer
                 .next(&format!("firman delegation resume {id}"));
             Ok(())
         }
-        Command::Resume { id } => {
-            let path = ["delegations", &id, "resume"];
-            let delegation = session.admin()?.post(&path, None).await?;
-            print(&delegation, session)
-        }
-        Command::Revoke { id, yes } => {
-            let admin = session.admin()?;
+        Command::Resume(args) => act(&args.id, "resume", session).await.map(|_| ()),
+        Command::Revoke { delegation, yes } => {
+            let id = delegation.id;
+            session.admin()?;
             session.confirm(
-                &format!("Revoke delegation {id}? The tokens made under it end at once."),
+                &format!("Revoke delegation {id}? The tokens issued under it end at once."),
                 yes,
             )?;
-            let delegation = admin.post(&["delegations", &id, "revoke"], None).await?;
-            print(&delegation, session)?;
-            let ended = ended(&delegation);
+            let ended = act(&id, "revoke", session).await?;
             session.printer.hint(&format!("Revoked. {ended}"));
             Ok(())
         }
     }
 }
 
-/// What became of the tokens made under a delegation.
-fn ended(delegation: &Value) -> &'static str {
-    if delegation.get("tokens_ended_until").is_some() {
-        "All tokens issued under it have ended, with everything made from them."
-    } else {
-        "It was over before; its tokens had ended."
+/// Suspends, resumes or revokes; returns what became of the tokens issued under it.
+async fn act(id: &str, verb: &str, session: &mut Session<'_>) -> Result<&'static str, CliError> {
+    let path = ["delegations", id, verb];
+    let answer: Answer<EndedDelegation> = session.admin()?.act(&path).await?;
+    let Some(answer) = session.object(&answer)? else {
+        return Ok("");
+    };
+    print_facts(DELEGATION.facts, &answer.delegation, session)?;
+    Ok(ended(answer.tokens_ended_until))
+}
+
+/// What became of the tokens issued under a delegation.
+fn ended(tokens_ended_until: Option<i64>) -> &'static str {
+    match tokens_ended_until {
+        Some(_) => "All tokens issued under it have ended, with everything made from them.",
+        None => "It had already ended, and its tokens with it.",
     }
 }
 
 async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    let mut claims = BTreeMap::new();
-    for (name, value) in &args.subject_claims {
-        if claims.insert(name, value).is_some() {
-            return Err(CliError::usage(format!(
-                "the claim '{name}' is given twice"
-            )));
-        }
-    }
-    let mut body = Map::new();
-    body.insert("actor".to_owned(), json!(args.actor));
-    body.insert("subject".to_owned(), json!(args.subject));
-    body.insert("resource".to_owned(), json!(args.resource));
-    let optional = [
-        (
-            "trusted_issuer",
-            args.trusted_issuer.as_ref().map(|name| json!(name)),
-        ),
-        (
-            "subject_claims",
-            (!claims.is_empty()).then(|| json!(claims)),
-        ),
-        (
-            "scopes",
-            (!args.scopes.is_empty()).then(|| json!(all_of(&args.scopes))),
-        ),
-        ("max_depth", args.depth.map(Value::from)),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
-    }
-    args.end.insert_into(&mut body);
+    let new = NewDelegation {
+        actor: args.actor,
+        subject: args.subject,
+        trusted_issuer: args.trusted_issuer,
+        subject_claims: unique("the claim", &args.subject_claims)?,
+        resource: args.resource,
+        scopes: given(&args.scopes).map(GrantedScopes::Only),
+        max_depth: args.depth.map(i64::from),
+        expires_at: args.end.until.map(|until| until.0),
+        expires_in: seconds(args.end.lasts),
+    };
     let admin = session.admin()?;
-    let body = Value::Object(body);
-    let delegation = admin.post(&["delegations"], Some(&body)).await?;
-    print(&delegation, session)?;
-    for warning in items(&delegation, "warnings") {
-        let warning = warning.as_str().unwrap_or_default();
-        session.printer.hint(&format!("Warning: {warning}"));
+    let answer: Answer<AddedDelegation> = admin.post(&["delegations"], &new).await?;
+    let Some(added) = session.object(&answer)? else {
+        return Ok(());
+    };
+    print_facts(DELEGATION.facts, &added.delegation, session)?;
+    for warning in &added.warnings {
+        session.printer.hint(&format!("warning: {warning}"));
     }
-    if !session.printer.is_json() {
-        let exchange = exchange(&delegation, &admin).await;
-        session.printer.next(&exchange);
-    }
+    let exchange = exchange(&added.delegation, &admin).await;
+    session.printer.next(&exchange);
     Ok(())
 }
 
-/// The option that fits the credential that the agent has, with a file named after it.
+/// The option for the credential that the agent has, with a file named after it.
 async fn proof(actor: &str, admin: &AdminClient) -> String {
     let path = ["agents", actor, "credentials"];
-    let held = admin
-        .get(&path, &Query::default())
-        .await
-        .unwrap_or_default();
+    let held: Result<List<Credential>, CliError> = admin.get(&path, &Query::default()).await;
+    let held = held.map(|held| held.items).unwrap_or_default();
     let has = |kind: &str| {
-        let mut live = items(&held, "items").iter();
-        live.any(|one| one["status"] == "live" && one["kind"] == kind)
+        let mut live = held.iter();
+        live.any(|one| one.status == "live" && one.kind == kind)
     };
     match (has("public_key"), has("client_secret"), has("federated")) {
         (false, true, _) => format!("--secret-file {actor}.secret"),
@@ -248,132 +286,34 @@ async fn proof(actor: &str, admin: &AdminClient) -> String {
 }
 
 /// What the agent runs under a delegation (RFC 8693 §2.1).
-async fn exchange(delegation: &Value, admin: &AdminClient) -> String {
+async fn exchange(delegation: &Delegation, admin: &AdminClient) -> String {
     let url = admin.issuer_url().await;
-    let actor = text(delegation, "actor");
-    let proof = proof(&actor, admin).await;
+    let actor = &delegation.actor;
+    let proof = proof(actor, admin).await;
     let mut command = vec![
         "firman token exchange --issuer".to_owned(),
         shell_word(url.trim_end_matches('/')),
         format!("--client-id {actor} {proof} --subject-token FILE"),
     ];
-    // Where others may act already, the subject token is one of ours.
-    let is_foreign =
-        is_user(&text(delegation, "subject")) && delegation["max_depth"].as_u64() == Some(1);
-    if is_foreign {
+    // With a greater depth the subject token is one of this issuer.
+    if is_user(&delegation.subject) && delegation.max_depth == 1 {
         command.push("--subject-token-type jwt".to_owned());
     }
-    command.push(format!(
-        "--resource {}",
-        shell_word(&text(delegation, "identifier"))
-    ));
-    if delegation["scopes"].is_array() {
-        let scope = names(delegation, "scopes").replace(", ", " ");
-        command.push(format!("--scope {}", shell_word(&scope)));
+    command.push(format!("--resource {}", shell_word(&delegation.identifier)));
+    if let GrantedScopes::Only(scopes) = &delegation.scopes {
+        command.push(format!("--scope {}", shell_word(&scopes.join(" "))));
     }
     command.join(" ")
 }
 
-async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    let filter = Query::default()
-        .with("actor", args.actor)
-        .with("subject", args.subject);
-    let listing = Listing {
-        path: &["delegations"],
-        filter,
-        page: &args.page,
-        columns: &[
-            "ID", "ACTOR", "SUBJECT", "RESOURCE", "SCOPES", "DEPTH", "STATUS", "UNTIL",
-        ],
-        nothing: "No delegations. Next: firman delegation add --actor AGENT --subject SUBJECT --resource RESOURCE --for 30d",
-    };
-    let row = |delegation: &Value| {
-        vec![
-            text(delegation, "id"),
-            text(delegation, "actor"),
-            subject(delegation),
-            text(delegation, "resource"),
-            scopes(delegation),
-            text(delegation, "max_depth"),
-            text(delegation, "status"),
-            date(delegation, "expires_at"),
-        ]
-    };
-    session.list_pages(listing, row).await
-}
-
-/// The delegations in an explanation.
-pub(super) fn explained(answer: &Value) -> Table {
-    let mut table = Table::new(&[
-        "SUBJECT",
-        "RESOURCE",
-        "SCOPES",
-        "DEPTH",
-        "UNTIL",
-        "DELEGATION",
-    ]);
-    for delegation in items(answer, "delegations") {
-        table.row([
-            subject(delegation),
-            text(delegation, "resource"),
-            scopes(delegation),
-            text(delegation, "max_depth"),
-            date(delegation, "expires_at"),
-            text(delegation, "id"),
-        ]);
-    }
-    table
-}
-
-/// The subject and what else its token must have: `user:okta:* (department=sales)`.
-fn subject(delegation: &Value) -> String {
-    let claims = claims(delegation);
-    let subject = text(delegation, "subject");
-    if claims.is_empty() {
-        subject
+/// The subject and the claims that its token must have: `user:okta:* (department=sales)`.
+fn subject(delegation: &Delegation) -> String {
+    let subject = &delegation.subject;
+    if delegation.subject_claims.is_empty() {
+        subject.clone()
     } else {
-        format!("{subject} ({claims})")
+        format!("{subject} ({})", pairs(&delegation.subject_claims))
     }
-}
-
-fn claims(delegation: &Value) -> String {
-    let claims = &delegation["subject_claims"];
-    let names = claims.as_object().into_iter().flat_map(Map::keys);
-    let pairs = names.map(|name| format!("{name}={}", text(claims, name)));
-    pairs.collect::<Vec<_>>().join(", ")
-}
-
-fn scopes(delegation: &Value) -> String {
-    match delegation["scopes"].as_str() {
-        Some(all) => all.to_owned(),
-        None => names(delegation, "scopes").replace(", ", ","),
-    }
-}
-
-fn print(delegation: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
-    if session.printer.is_json() {
-        return session.printer.json(delegation);
-    }
-    let now = session.now();
-    let mut status = text(delegation, "status");
-    let since = date(delegation, "status_since");
-    if !since.is_empty() {
-        status.push_str(&format!(" since {since}"));
-    }
-    session.printer.facts(&[
-        ("actor", text(delegation, "actor")),
-        ("subject", text(delegation, "subject")),
-        ("trusted issuer", text(delegation, "trusted_issuer")),
-        ("claims", claims(delegation)),
-        ("resource", text(delegation, "resource")),
-        ("identifier", text(delegation, "identifier")),
-        ("scopes", scopes(delegation)),
-        ("depth", text(delegation, "max_depth")),
-        ("status", status),
-        ("until", date_and_distance(delegation, "expires_at", now)),
-        ("created", date(delegation, "created_at")),
-        ("id", text(delegation, "id")),
-    ])
 }
 
 #[cfg(test)]
@@ -381,23 +321,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subject_is_told_with_the_claims_that_are_compared() {
-        let delegation = json!({"subject": "user:okta:*", "subject_claims": {"department": "sales", "level": "2"}});
+    fn a_subject_is_printed_with_the_claims_that_are_compared() {
+        let delegation = serde_json::from_value(serde_json::json!({
+            "id": "1", "actor": "desk", "subject": "user:okta:*", "trusted_issuer": "okta",
+            "subject_claims": {"department": "sales", "level": "2"}, "resource": "mail",
+            "identifier": "https://mail.example.com", "scopes": "*", "max_depth": 1, "status": "active",
+            "expires_at": 1, "created_at": 1, "updated_at": 1, "version": 1,
+        }));
         assert_eq!(
-            subject(&delegation),
+            subject(&delegation.unwrap()),
             "user:okta:* (department=sales, level=2)"
         );
     }
 
     #[test]
-    fn the_end_of_the_tokens_is_told_once() {
+    fn the_end_of_the_tokens_is_printed_once() {
         assert_eq!(
-            ended(&json!({ "tokens_ended_until": 9 })),
+            ended(Some(9)),
             "All tokens issued under it have ended, with everything made from them."
         );
-        assert_eq!(
-            ended(&json!({})),
-            "It was over before; its tokens had ended."
-        );
+        assert_eq!(ended(None), "It had already ended, and its tokens with it.");
     }
 }

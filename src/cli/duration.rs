@@ -40,11 +40,11 @@ pub(super) enum DurationOr {
 }
 
 impl DurationOr {
-    /// The value in a JSON body: a number, or `null`.
-    pub(super) fn to_json(self) -> serde_json::Value {
+    /// The seconds as the API has them; `None` clears the setting.
+    pub(super) fn to_seconds(self) -> Option<i64> {
         match self {
-            Self::Seconds(seconds) => seconds.into(),
-            Self::Cleared => serde_json::Value::Null,
+            Self::Seconds(seconds) => i64::try_from(seconds).ok(),
+            Self::Cleared => None,
         }
     }
 }

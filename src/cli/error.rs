@@ -1,6 +1,5 @@
-//! What a command can end with besides success, and how it is said: one sentence on stderr, or one
-//! JSON object there with `--output json`. Data alone goes to stdout, so that a pipe never has to
-//! tell an answer from a complaint.
+//! What a command can end with besides success, and how it is printed: on stderr as `error: …` and `hint: …`, or as one
+//! JSON object with `--output json`. Only data goes to stdout, so that a pipe never has to distinguish data from errors.
 
 use std::io;
 
@@ -11,16 +10,20 @@ use crate::domain::remedy::Remedy;
 
 const UNREACHABLE: &str = "unreachable";
 
+/// What helps when an answer is not one of the admin API.
+pub(super) const OTHER_SERVER: &str =
+    "check that --url is the address of firman's private listener";
+
 /// Why a command did not do what was asked.
 #[derive(Debug)]
 pub(super) enum CliError {
-    /// The command line does not make sense: exit code 2.
+    /// The command line is not valid: exit code 2.
     Usage(Box<Fault>),
     /// It was refused, or something failed: exit code 1.
     Failed(Box<Fault>),
-    /// Whoever read our output has read enough (`firman agent list | head`): no error at all.
+    /// The reader of the output has closed it (`firman agent list | head`): not an error.
     ClosedPipe,
-    /// A command that this one ran ended with that exit code, and spoke for itself.
+    /// A command that this one ran ended with that exit code and printed its own errors.
     Ended(u8),
 }
 
@@ -55,7 +58,7 @@ impl Fault {
 }
 
 impl CliError {
-    /// A command line that cannot be meant.
+    /// A command line that is not valid.
     pub(super) fn usage(detail: impl Into<String>) -> Self {
         Self::Usage(Box::new(Fault::new("usage", detail.into())))
     }
@@ -73,22 +76,25 @@ impl CliError {
         )
     }
 
-    /// The refusal in an answer of the admin API (RFC 9457). An answer that is no problem document
-    /// (a proxy's page, say) is told by its status alone.
+    /// The refusal in an answer of the admin API (RFC 9457). For an answer that is not a problem document (the page of a
+    /// proxy, for example), the status is all there is.
     pub(super) fn problem(status: u16, body: &[u8]) -> Self {
         let body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let kind = text("type").and_then(|urn| urn.strip_prefix("urn:firman:problem:"));
         let detail = text("detail").or_else(|| text("title")).map_or_else(
-            || format!("the server answered with status {status} and no explanation; is the URL that of firman's private listener?"),
+            || format!("the server answered with status {status} without an explanation"),
             str::to_owned,
         );
+        let is_problem = kind.is_some() || text("detail").is_some();
+        let is_elsewhere = !is_problem && status < 500;
+        let hint = text("hint").or(is_elsewhere.then_some(OTHER_SERVER));
         Self::Failed(Box::new(Fault {
             kind: kind.unwrap_or("http").to_owned(),
             detail,
             status: Some(status),
             field: text("field").map(str::to_owned),
-            hint: text("hint").map(str::to_owned),
+            hint: hint.map(str::to_owned),
             request_id: text("request_id").map(str::to_owned),
         }))
     }
@@ -141,8 +147,8 @@ impl CliError {
         self
     }
 
-    /// True when the same request may succeed later without anybody changing anything: nobody answered,
-    /// or the answer was one of trouble or of too many requests.
+    /// True when the same request may succeed later without any change: there was no answer, or the answer was a fault of
+    /// the server or a rate limit.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Failed(fault) => match fault.status {
@@ -161,12 +167,17 @@ impl CliError {
         }
     }
 
-    /// True for what is not there.
+    /// True when the object does not exist.
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Failed(fault) if fault.status == Some(404))
     }
 
-    /// The same with what to do about it, in place of what it said before.
+    /// Whether the server accepted no connection.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Failed(fault) if fault.kind == UNREACHABLE)
+    }
+
+    /// The same with this remedy, which replaces an earlier one.
     pub(super) fn with_remedy(mut self, remedy: &Remedy) -> Self {
         match &mut self {
             Self::Usage(fault) | Self::Failed(fault) => fault.hint = Some(remedy.to_string()),
@@ -195,7 +206,8 @@ impl CliError {
     pub(super) fn about(mut self, name: &str) -> Self {
         match &mut self {
             Self::Usage(fault) | Self::Failed(fault) => {
-                if !fault.detail.contains(&format!("'{name}'")) {
+                let quoted = [format!("`{name}`"), format!("'{name}'")];
+                if !quoted.iter().any(|name| fault.detail.contains(name)) {
                     fault.detail = format!("{name}: {}", fault.detail);
                 }
             }
@@ -204,8 +216,8 @@ impl CliError {
         self
     }
 
-    /// True when it is certain that the request had no effect: it was answered with a refusal, or never
-    /// sent. An answer that was lost on its way leaves that open.
+    /// True when the request certainly had no effect: it was refused, or never sent. When the answer was lost, this is
+    /// unknown.
     pub(super) fn is_certain(&self) -> bool {
         match self {
             Self::Failed(fault) => fault.status.is_some() || fault.kind == UNREACHABLE,
@@ -240,7 +252,7 @@ impl CliError {
         if let Some(hint) = &fault.hint {
             text.push_str(&format!("\nhint: {hint}"));
         }
-        // Only for faults of the server is its log the next place to look.
+        // Only for a fault of the server is its log the next place to look.
         if let Some(request_id) = &fault.request_id
             && fault.status.is_some_and(|status| status >= 500)
         {
@@ -290,7 +302,7 @@ impl From<Invalid> for CliError {
 }
 
 impl From<io::Error> for CliError {
-    /// Errors of our own output; those of files are told with their path by [`CliError::file`].
+    /// Errors of our own output; [`CliError::file`] is for those of files, with their path.
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::ClosedPipe
@@ -303,7 +315,7 @@ impl From<io::Error> for CliError {
     }
 }
 
-/// What the operating system said, without Rust's `(os error 2)`.
+/// The operating system's message, without Rust's `(os error 2)`.
 pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
@@ -317,16 +329,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_is_told_by_its_detail() {
-        let body = br#"{"type":"urn:firman:problem:conflict","title":"Conflict","status":409,"detail":"the name 'mailer' was given out before; choose another","request_id":"r-1","field":"name"}"#;
+    fn a_problem_is_printed_by_its_detail() {
+        let body = br#"{"type":"urn:firman:problem:conflict","title":"Conflict","status":409,"detail":"the name `mailer` was used before","request_id":"r-1","field":"name"}"#;
         let error = CliError::problem(409, body);
-        insta::assert_snapshot!(error.text().unwrap(), @"error: the name 'mailer' was given out before; choose another");
-        insta::assert_snapshot!(error.json().unwrap(), @r#"{"error":{"detail":"the name 'mailer' was given out before; choose another","field":"name","kind":"conflict","request_id":"r-1","status":409}}"#);
+        insta::assert_snapshot!(error.text().unwrap(), @"error: the name `mailer` was used before");
+        insta::assert_snapshot!(error.json().unwrap(), @r#"{"error":{"detail":"the name `mailer` was used before","field":"name","kind":"conflict","request_id":"r-1","status":409}}"#);
         assert_eq!(error.exit_code(), 1);
     }
 
     #[test]
-    fn what_to_do_is_told_apart_from_what_happened() {
+    fn a_remedy_is_printed_apart_from_the_fault() {
         let body = br#"{"type":"urn:firman:problem:conflict","title":"Conflict","status":409,"detail":"2 agents are in the group `ops`","hint":"firman group remove ops --force"}"#;
         let error = CliError::problem(409, body);
         insta::assert_snapshot!(error.text().unwrap(), @r"
@@ -352,8 +364,11 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_no_problem_document_is_told_by_its_status() {
-        insta::assert_snapshot!(CliError::problem(502, b"<html>Bad Gateway</html>").text().unwrap(), @"error: the server answered with status 502 and no explanation; is the URL that of firman's private listener?");
+    fn a_page_that_is_not_a_problem_document_is_printed_by_its_status() {
+        insta::assert_snapshot!(CliError::problem(404, b"<html>Not Found</html>").text().unwrap(), @r"
+        error: the server answered with status 404 without an explanation
+        hint: check that --url is the address of firman's private listener
+        ");
     }
 
     #[test]
@@ -365,11 +380,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_by_itself_is_worth_another_try() {
+    fn only_a_passing_fault_is_worth_another_try() {
         let refused = |status| CliError::oauth(status, br#"{"error":"invalid_client"}"#);
         let discovery = || CliError::failed("discovery", "it calls itself otherwise");
         for (error, is_passing) in [
-            (CliError::unreachable("nobody there".to_owned()), true),
+            (CliError::unreachable("no server".to_owned()), true),
             (CliError::failed("timeout", "no answer"), true),
             (CliError::failed("http", "the answer broke off"), true),
             (refused(503), true),
@@ -389,13 +404,13 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_of_a_command_that_was_run_is_passed_on_without_a_word() {
+    fn the_exit_code_of_a_command_that_was_run_is_passed_on_silently() {
         assert_eq!(CliError::Ended(143).exit_code(), 143);
         assert_eq!(CliError::Ended(143).text(), None);
     }
 
     #[test]
-    fn a_closed_pipe_is_no_error() {
+    fn a_closed_pipe_is_not_an_error() {
         let error = CliError::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!(error.exit_code(), 0);
         assert_eq!(error.text(), None);

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::client::load_config;
+use super::access::load_config;
 use super::error::CliError;
 use super::session::Session;
 use super::{http, serving};

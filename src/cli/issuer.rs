@@ -1,36 +1,61 @@
 //! `firman issuer`: the issuer's address and settings.
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value};
 
 use super::client::Query;
 use super::duration::parse_duration;
 use super::error::CliError;
-use super::parse::nothing_to_change;
-use super::print::text;
+use super::noun::{Cell, print_as};
+use super::parse::{nothing_to_change, seconds};
 use super::session::Session;
+use crate::api::issuer::{Issuer, IssuerEdit};
 use crate::domain::assertion_audience::AssertionAudience;
+
+const FACTS: [Cell<Issuer>; 10] = [
+    ("url", |issuer, _| issuer.url.clone()),
+    ("slug", |issuer, _| issuer.slug.clone()),
+    ("subjects", |issuer, _| issuer.subject_template.clone()),
+    ("default lifetime", |issuer, _| {
+        format!("{} s", issuer.default_lifetime)
+    }),
+    ("max lifetime", |issuer, _| {
+        format!("{} s", issuer.max_lifetime)
+    }),
+    ("default algorithm", |issuer, _| {
+        issuer.default_algorithm.clone()
+    }),
+    ("assertion audience", |issuer, _| {
+        issuer.assertion_audience.clone()
+    }),
+    ("token endpoint", |issuer, _| issuer.token_endpoint.clone()),
+    ("key set", |issuer, _| issuer.jwks_uri.clone()),
+    ("discovery", |issuer, _| issuer.discovery.clone()),
+];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show the issuer's URLs and settings
+    #[command(after_help = "Examples:\n  firman issuer show")]
     Show,
-    /// Change the issuer's settings
+    /// Change the issuer's settings, which apply to every agent and resource without their own
+    #[command(
+        after_help = "Examples:\n  firman issuer edit --default-lifetime 10m\n  firman issuer edit --assertion-audience issuer"
+    )]
     Edit(EditArgs),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 pub(super) struct EditArgs {
-    /// How long tokens live when neither request nor resource says
+    /// Token lifetime when neither request nor resource sets one
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     default_lifetime: Option<u64>,
-    /// How long tokens may live at most
+    /// Longest token lifetime
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     max_lifetime: Option<u64>,
-    /// How tokens are signed when the resource does not say
+    /// Signature algorithm for resources without their own
     #[arg(long, value_parser = ["ES256", "RS256"])]
     default_algorithm: Option<String>,
-    /// What `aud` of client assertions must be, for agents without a policy of their own
+    /// What `aud` of client assertions must be, for agents without their own policy
     #[arg(long, value_name = "POLICY", value_parser = ASSERTION_AUDIENCES)]
     assertion_audience: Option<String>,
 }
@@ -47,56 +72,32 @@ pub(super) fn warn_of_audience(policy: Option<&str>, session: &mut Session<'_>) 
 }
 
 const REPLAYABLE: &str = "warning: assertions for the token endpoint can be replayed. A server that names this token endpoint in its metadata gets assertions from clients that trust it, and this issuer accepts them (draft-ietf-oauth-rfc7523bis).
-hint: use this setting for clients that cannot be changed; the page client-libraries has the line that sets the audience in each library";
+hint: use this setting only for clients that cannot be changed; the page client-libraries has the line that sets the audience in each library";
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
-    let mut policy = None;
-    let issuer = match command {
-        Command::Show => session.admin()?.get(&["issuer"], &Query::default()).await?,
-        Command::Edit(args) => {
-            let members = [
-                ("default_lifetime", args.default_lifetime.map(Value::from)),
-                ("max_lifetime", args.max_lifetime.map(Value::from)),
-                ("default_algorithm", args.default_algorithm.map(Value::from)),
-                (
-                    "assertion_audience",
-                    args.assertion_audience.clone().map(Value::from),
-                ),
-            ];
-            let body: Map<String, Value> = members
-                .into_iter()
-                .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-                .collect();
-            if body.is_empty() {
-                return Err(nothing_to_change());
-            }
-            policy = args.assertion_audience;
-            session
-                .admin()?
-                .edit(&["issuer"], |_| Ok(body.clone()))
-                .await?
+    match command {
+        Command::Show => {
+            let issuer = session.admin()?.get(&["issuer"], &Query::default()).await?;
+            print_as(&FACTS, &issuer, session).map(|_| ())
         }
-    };
-    print(&issuer, session)?;
-    warn_of_audience(policy.as_deref(), session);
-    Ok(())
+        Command::Edit(args) => edit(&args, session).await,
+    }
 }
 
-fn print(issuer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
-    if session.printer.is_json() {
-        return session.printer.json(issuer);
+async fn edit(args: &EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    if *args == EditArgs::default() {
+        return Err(nothing_to_change("issuer edit"));
     }
-    let lifetime = |name: &str| format!("{} s", text(issuer, name));
-    session.printer.facts(&[
-        ("url", text(issuer, "url")),
-        ("slug", text(issuer, "slug")),
-        ("subjects", text(issuer, "subject_template")),
-        ("default lifetime", lifetime("default_lifetime")),
-        ("max lifetime", lifetime("max_lifetime")),
-        ("default algorithm", text(issuer, "default_algorithm")),
-        ("assertion audience", text(issuer, "assertion_audience")),
-        ("token endpoint", text(issuer, "token_endpoint")),
-        ("key set", text(issuer, "jwks_uri")),
-        ("discovery", text(issuer, "discovery")),
-    ])
+    let edit = |_: &Issuer| {
+        Ok(IssuerEdit {
+            default_lifetime: seconds(args.default_lifetime),
+            max_lifetime: seconds(args.max_lifetime),
+            default_algorithm: args.default_algorithm.clone(),
+            assertion_audience: args.assertion_audience.clone(),
+        })
+    };
+    let issuer = session.admin()?.edit(&["issuer"], edit).await?;
+    print_as(&FACTS, &issuer, session)?;
+    warn_of_audience(args.assertion_audience.as_deref(), session);
+    Ok(())
 }

@@ -1,135 +1,126 @@
-//! `firman key consumer`: those who were given the key set itself and do not fetch it.
+//! `firman key consumer`: services that have a copy of the key set and do not fetch it.
 
-use clap::Subcommand;
-use serde_json::{Map, Value, json};
+use clap::{Args, Subcommand};
 
 use super::client::Query;
 use super::error::CliError;
-use super::noun::removed;
+use super::noun::{Cell, NameArgs, print_as, print_list, removed};
 use super::parse::parse_name;
-use super::print::{Table, date, items, names, text, texts};
+use super::print::time;
 use super::session::Session;
-use super::words::{Words, all_of, parse_ids};
+use super::words::{Words, given, parse_ids};
+use crate::api::key_consumer::{KeyAcknowledgement, KeyConsumer, NewKeyConsumer};
+
+const COLUMNS: [Cell<KeyConsumer>; 5] = [
+    ("NAME", |consumer, _| consumer.name.clone()),
+    ("HOLDS", |consumer, _| count(&consumer.acknowledged)),
+    ("LACKS", |consumer, _| count(&consumer.missing)),
+    ("DESCRIPTION", |consumer, _| consumer.description.clone()),
+    ("CREATED", |consumer, _| time(consumer.created_at)),
+];
+
+const FACTS: [Cell<KeyConsumer>; 6] = [
+    ("name", |consumer, _| consumer.name.clone()),
+    ("description", |consumer, _| consumer.description.clone()),
+    ("holds", |consumer, _| consumer.acknowledged.join(", ")),
+    ("lacks", |consumer, _| consumer.missing.join(", ")),
+    ("still trusts", |consumer, _| consumer.revoked.join(", ")),
+    ("created", |consumer, _| time(consumer.created_at)),
+];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make one known: from then on no new key signs before it is acknowledged for it
-    Add {
-        /// The name: labels of a-z, 0-9 and '-' joined by '.'
-        #[arg(value_parser = parse_name)]
-        name: String,
-        /// Who it is, and where its copy lies
-        #[arg(long, value_name = "TEXT")]
-        description: Option<String>,
-    },
-    /// List them, and which published keys each lacks
+    /// Register a key consumer, so that new keys wait until it is acknowledged to have them
+    #[command(
+        after_help = "Examples:\n  firman key consumer add claude --description \"registered inline at Claude\""
+    )]
+    Add(AddArgs),
+    /// List key consumers and how many published keys each lacks
+    #[command(after_help = "Examples:\n  firman key consumer list")]
     List,
-    /// Note that one was given the key set as it is published now
-    Ack {
-        /// The consumer's name
-        #[arg(value_parser = parse_name)]
-        name: String,
-        /// Note only that it holds these keys as well (`a,b`, `"a b"`, or repeat the option)
-        #[arg(long = "kid", value_name = "KIDS", value_parser = parse_ids, allow_hyphen_values = true)]
-        kids: Vec<Words>,
-    },
-    /// Remove one: new keys do not wait for it any more
+    /// Acknowledge that a key consumer has the key set as it is published now
+    #[command(
+        after_help = "Examples:\n  firman key consumer ack claude\n  firman key consumer ack claude --kid Zq3kT0"
+    )]
+    Ack(AckArgs),
+    /// Remove a key consumer, so that new keys no longer wait for it
+    #[command(after_help = "Examples:\n  firman key consumer remove claude")]
     Remove {
-        /// The consumer's name
-        #[arg(value_parser = parse_name)]
-        name: String,
-        /// Do not ask
+        #[command(flatten)]
+        consumer: NameArgs,
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
 }
 
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// The name: labels of a-z, 0-9 and `-`, joined by `.`
+    #[arg(value_parser = parse_name)]
+    name: String,
+    /// What it is, and where its copy is
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AckArgs {
+    #[command(flatten)]
+    consumer: NameArgs,
+    /// Acknowledge only these keys, in addition (`a,b`, `"a b"`, or repeat the option)
+    #[arg(long = "kid", value_name = "KIDS", value_parser = parse_ids, allow_hyphen_values = true)]
+    kids: Vec<Words>,
+}
+
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
+    let admin = session.admin()?;
     match command {
-        Command::Add { name, description } => {
-            let mut body = Map::new();
-            body.insert("name".to_owned(), json!(name));
-            if let Some(description) = description {
-                body.insert("description".to_owned(), json!(description));
-            }
-            let admin = session.admin()?;
-            let consumer = admin
-                .post(&["key-consumers"], Some(&Value::Object(body)))
-                .await?;
-            print(&consumer, session)?;
+        Command::Add(args) => {
+            let new = NewKeyConsumer {
+                name: args.name,
+                description: args.description,
+            };
+            let consumer = admin.post(&["key-consumers"], &new).await?;
+            print_as(&FACTS, &consumer, session)?;
             session
                 .printer
-                .hint("Give it the key set of the issuer, then note that it has it.");
+                .hint("Copy the issuer's key set to it, then acknowledge that it has it.");
             session
                 .printer
-                .next(&format!("firman key consumer ack {name}"));
+                .next(&format!("firman key consumer ack {}", new.name));
             Ok(())
         }
         Command::List => {
-            let admin = session.admin()?;
-            let answer = admin.get(&["key-consumers"], &Query::default()).await?;
-            let table = table(&answer);
-            session.list(
-                &answer,
-                &table,
-                "No key consumers: everybody fetches the key set.",
-            )
+            let all = admin.get(&["key-consumers"], &Query::default()).await?;
+            let nothing = "No key consumers: every relying party fetches the key set.";
+            print_list(&COLUMNS, &all, nothing, session).map(|_| ())
         }
-        Command::Ack { name, kids } => {
-            let body = if kids.is_empty() {
-                json!({})
-            } else {
-                json!({ "kids": all_of(&kids) })
+        Command::Ack(args) => {
+            let held = KeyAcknowledgement {
+                kids: given(&args.kids),
             };
-            let consumer = session
-                .admin()?
-                .post(&["key-consumers", &name, "ack"], Some(&body))
-                .await?;
-            print(&consumer, session)
+            let path = ["key-consumers", &args.consumer.name, "ack"];
+            let consumer = admin.post(&path, &held).await?;
+            print_as(&FACTS, &consumer, session).map(|_| ())
         }
-        Command::Remove { name, yes } => {
-            let admin = session.admin()?;
-            session.confirm(
-                &format!("Remove key consumer {name}? New keys sign without it; what they sign fails there if it lacks them."),
-                yes,
-            )?;
-            admin
-                .delete(&["key-consumers", &name], &Query::default())
-                .await?;
+        Command::Remove { consumer, yes } => {
+            let name = consumer.name;
+            let question = format!(
+                "Remove key consumer {name}? New keys no longer wait for it; if it lacks one, it rejects what that key signs."
+            );
+            session.confirm(&question, yes)?;
+            let path = ["key-consumers", &name];
+            admin.delete(&path, &Query::default()).await?;
             removed(&name, session)
         }
     }
 }
 
-fn table(answer: &Value) -> Table {
-    let mut table = Table::new(&["NAME", "HOLDS", "LACKS", "DESCRIPTION", "CREATED"]);
-    for consumer in items(answer, "items") {
-        let keys = |member: &str| match texts(consumer, member).len() {
-            0 => String::new(),
-            1 => "1 key".to_owned(),
-            count => format!("{count} keys"),
-        };
-        table.row([
-            text(consumer, "name"),
-            keys("acknowledged"),
-            keys("missing"),
-            text(consumer, "description"),
-            date(consumer, "created_at"),
-        ]);
+fn count(keys: &[String]) -> String {
+    match keys.len() {
+        0 => String::new(),
+        1 => "1 key".to_owned(),
+        count => format!("{count} keys"),
     }
-    table
-}
-
-fn print(consumer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
-    if session.printer.is_json() {
-        return session.printer.json(consumer);
-    }
-    session.printer.facts(&[
-        ("name", text(consumer, "name")),
-        ("description", text(consumer, "description")),
-        ("holds", names(consumer, "acknowledged")),
-        ("lacks", names(consumer, "missing")),
-        ("still trusts", names(consumer, "revoked")),
-        ("created", date(consumer, "created_at")),
-    ])
 }

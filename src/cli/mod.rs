@@ -1,10 +1,11 @@
-//! The command line: a client of the admin API, and the agent's own side of getting and reading
-//! tokens. Parses, calls, prints; decides nothing that the issuer decides.
+//! The command line: a client of the admin API, and the agent's own side of getting and reading tokens. It parses, calls
+//! and prints; it decides nothing that the issuer decides.
 //!
-//! Data alone goes to stdout; hints, questions and errors go to stderr. With `--output json` the data
-//! are the admin API's own objects and an error is `{"error": {"kind", "detail", …}}`. Exit codes:
-//! 0 done, 1 refused or failed, 2 the command line makes no sense.
+//! Only data goes to stdout; hints, questions and errors go to stderr. With `--output json` the data are the admin API's
+//! own objects and an error is `{"error": {"kind", "detail", "hint", …}}`. Exit codes: 0 done, 1 refused or failed, 2 the
+//! command line is not valid.
 
+mod access;
 mod administrator;
 mod agent;
 mod audit;
@@ -60,6 +61,7 @@ use self::options::Globals;
 use self::print::{Format, Printer};
 use self::session::Session;
 use self::typed::Typed;
+use crate::domain::remedy::Remedy;
 
 /// An identity provider for AI agents
 #[derive(Debug, Parser)]
@@ -82,47 +84,83 @@ enum Command {
     Serve(serve::ServeArgs),
     Stop(stop::StopArgs),
     /// Show and check the configuration
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman config show\n  firman config check"
+    )]
     Config(config::Command),
-    /// Agents: who may get tokens
-    #[command(subcommand)]
+    /// Manage agents: who can get tokens
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman agent add mailer --owner team-mail --role sender --generate-key mailer.pem\n  firman agent list"
+    )]
     Agent(agent::Command),
-    /// How an agent proves itself: client secrets, public keys and tokens of trusted issuers
-    #[command(subcommand)]
+    /// Manage credentials: how agents authenticate
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman credential list mailer\n  firman credential rotate mailer --generate-key new.pem"
+    )]
     Credential(credential::Command),
-    /// Delegations: which agents may act for whom
-    #[command(subcommand)]
+    /// Manage delegations: which agents may act for whom
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman delegation add --actor mailer --subject agent:planner --resource mail --for 30d\n  firman delegation list"
+    )]
     Delegation(delegation::Command),
-    /// Trusted issuers: others whose tokens are believed, and for what
-    #[command(subcommand)]
+    /// Manage trusted issuers: whose tokens are accepted, and for what
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman trusted-issuer add github --preset github --trust client_auth\n  firman trusted-issuer list"
+    )]
     TrustedIssuer(trusted_issuer::Command),
-    /// Groups of agents, which share roles
-    #[command(subcommand)]
+    /// Manage groups: agents that share roles
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman group add mailers --role sender\n  firman group show mailers"
+    )]
     Group(group::Command),
-    /// Resources: what tokens are for
-    #[command(subcommand)]
+    /// Manage resources: what tokens are for
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman resource add reports --identifier https://reports.example.com --scope read\n  firman resource list"
+    )]
     Resource(resource::Command),
-    /// Roles: which scopes at which resources
-    #[command(subcommand)]
+    /// Manage roles: which scopes at which resources
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman role add reader --grant reports=read\n  firman role list"
+    )]
     Role(role::Command),
     /// Get, exchange, inspect, verify and revoke tokens
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman token get --issuer https://id.example.com --client-id mailer --key mailer.pem\n  firman token inspect mailer.token"
+    )]
     Token(token::Command),
-    /// Claude: set up, check and try the federation
+    /// Connect agents to Claude: set up, check and try the federation
     #[command(subcommand)]
     Claude(claude::Command),
     Exec(exec::ExecArgs),
-    /// The issuer's signing keys
-    #[command(subcommand)]
+    /// Manage the issuer's signing keys
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman key list\n  firman key rotate"
+    )]
     Key(key::Command),
-    /// The record of everything that happened
-    #[command(subcommand)]
+    /// Read and verify the audit: the record of everything that happened
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman audit list --agent mailer\n  firman audit verify"
+    )]
     Audit(audit::Command),
-    /// The issuer's settings
-    #[command(subcommand)]
+    /// Show and change the issuer's settings
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman issuer show\n  firman issuer edit --default-lifetime 10m"
+    )]
     Issuer(issuer::Command),
-    /// Who may use the admin API
-    #[command(subcommand)]
+    /// Manage administrators: who may use the admin API
+    #[command(subcommand, after_help = "Examples:\n  firman administrator list")]
     Administrator(administrator::Command),
     PublishStatic(publish_static::PublishArgs),
     /// Check that this data directory's issuer answers: exit code 0 or 1
@@ -226,7 +264,7 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> ExitCode {
             .join(" ");
         let error = CliError::usage(detail);
         printer.error(&match hint {
-            Some(hint) => error.and(&hint),
+            Some(hint) => error.with_remedy(&Remedy::action(hint)),
             None => error,
         });
     } else {

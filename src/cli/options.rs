@@ -15,7 +15,7 @@ use crate::config::CA_CERT;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Globals {
-    /// How to print data: columns, or the admin API's objects
+    /// Print data as columns, or as the admin API's JSON objects
     #[arg(
         long,
         short = 'o',
@@ -25,10 +25,10 @@ pub(super) struct Globals {
         default_value = "table"
     )]
     pub(super) output: Format,
-    /// Where the issuer keeps its data, its address and the first admin token [env: FIRMAN_DATA_DIR] [default: data]
+    /// The issuer's data directory, with its address and the first admin token [env: FIRMAN_DATA_DIR] [default: data]
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) data_dir: Option<String>,
-    /// The private listener; for `healthcheck` the public one [env: FIRMAN_URL] [default: <data dir>/admin-url]
+    /// The URL of the private listener; for `healthcheck`, of the public one [env: FIRMAN_URL] [default: <data dir>/admin-url]
     #[arg(long, global = true, value_name = "URL")]
     pub(super) url: Option<String>,
     /// The configuration file
@@ -37,7 +37,7 @@ pub(super) struct Globals {
     /// Send credentials over plain HTTP to another machine
     #[arg(long, global = true)]
     pub(super) insecure_http: bool,
-    /// Trust the certificate authorities in this PEM file alone for HTTPS to the issuer [env: FIRMAN_CA_CERT]
+    /// Trust only the certificate authorities in this PEM file for HTTPS to the issuer [env: FIRMAN_CA_CERT]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) ca_cert: Option<PathBuf>,
 }

@@ -1,11 +1,10 @@
-//! How words of a command line are read, and how the lists of an object are edited.
+//! How words of a command line are read.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
 use super::error::CliError;
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 
 /// A name as a path segment must be one: the rules of [`Name`] keep `..` and `/` out of URLs.
 pub(super) fn parse_name(text: &str) -> Result<String, String> {
@@ -23,39 +22,8 @@ pub(super) fn parse_id(text: &str) -> Result<String, String> {
     if is_id {
         Ok(text.to_owned())
     } else {
-        Err("an id is made of letters, digits, '-' and '_'; copy it from the list".to_owned())
+        Err("an id consists of letters, digits, `-` and `_`".to_owned())
     }
-}
-
-/// `current` with `add` added and `remove` removed. Removing what is not there is an error that
-/// tells what is: it would otherwise hide a slip of the pen.
-pub(super) fn edited_list(
-    what: &str,
-    current: Vec<String>,
-    add: &[String],
-    remove: &[String],
-) -> Result<Vec<String>, CliError> {
-    let mut list = current;
-    for name in remove {
-        let Some(at) = list.iter().position(|have| have == name) else {
-            let have = if list.is_empty() {
-                "none".to_owned()
-            } else {
-                list.join(", ")
-            };
-            return Err(CliError::failed(
-                "invalid",
-                format!("there is no {what} '{name}' to remove; there: {have}"),
-            ));
-        };
-        list.remove(at);
-    }
-    for name in add {
-        if !list.contains(name) {
-            list.push(name.clone());
-        }
-    }
-    Ok(list)
 }
 
 /// A `K=V` pair.
@@ -66,20 +34,29 @@ pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The error of an `edit` without anything to edit.
-pub(super) fn nothing_to_change() -> CliError {
-    CliError::usage("nothing to change: name at least one option; --help lists them")
+/// The error of an edit that changes nothing; `command` is its command line.
+pub(super) fn nothing_to_change(command: &str) -> CliError {
+    CliError::usage("nothing to change: name at least one option")
+        .with_remedy(&Remedy::command(format!("{command} --help")))
 }
 
-/// Pairs as an object; the same name twice is a slip.
-pub(super) fn pairs(option: &str, pairs: &[(String, String)]) -> Result<Option<Value>, CliError> {
+/// Pairs as a map; `None` without any. To give the same name twice is an error.
+pub(super) fn unique(
+    what: &str,
+    pairs: &[(String, String)],
+) -> Result<Option<BTreeMap<String, String>>, CliError> {
     let mut map = BTreeMap::new();
     for (name, value) in pairs {
-        if map.insert(name, value).is_some() {
-            return Err(CliError::usage(format!("{option} names '{name}' twice")));
+        if map.insert(name.clone(), value.clone()).is_some() {
+            return Err(CliError::usage(format!("{what} `{name}` is given twice")));
         }
     }
-    Ok((!map.is_empty()).then(|| json!(map)))
+    Ok((!map.is_empty()).then_some(map))
+}
+
+/// A duration of the command line as the API has it. The parser refuses what does not fit.
+pub(super) fn seconds(duration: Option<u64>) -> Option<i64> {
+    duration.and_then(|seconds| i64::try_from(seconds).ok())
 }
 
 #[cfg(test)]
@@ -99,17 +76,11 @@ mod tests {
     }
 
     #[test]
-    fn removing_what_is_not_there_tells_what_is() {
-        let list = || vec!["reader".to_owned(), "writer".to_owned()];
-        let error = edited_list("role", list(), &[], &["raeder".to_owned()]).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: there is no role 'raeder' to remove; there: reader, writer");
-        let edited = edited_list(
-            "role",
-            list(),
-            &["reader".to_owned(), "admin".to_owned()],
-            &["writer".to_owned()],
-        );
-        assert_eq!(edited.unwrap(), ["reader", "admin"]);
+    fn a_name_given_twice_is_a_usage_error() {
+        let pair = |value: &str| ("team".to_owned(), value.to_owned());
+        let error = unique("the attribute", &[pair("a"), pair("b")]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert_eq!(unique("the attribute", &[]).unwrap(), None);
     }
 
     #[test]

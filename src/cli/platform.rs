@@ -2,7 +2,7 @@
 //! one workload is distinguished from another. Facts about other systems, in one place; the issuer knows none of
 //! them.
 
-use serde_json::{Map, Value, json};
+use crate::api::credential::TokenMatch;
 
 /// A platform as `--preset` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -301,26 +301,23 @@ fn agent_subject(name: &str) -> String {
 }
 
 impl Workload {
-    /// The members of the API's match.
-    pub(super) fn matching(&self) -> Map<String, Value> {
-        let mut matching = Map::new();
-        if let Some(subject) = &self.subject {
-            matching.insert("subject".to_owned(), json!(subject));
+    /// Which tokens are the workload's.
+    pub(super) fn matching(&self) -> TokenMatch {
+        let claims = self.claims.iter();
+        TokenMatch {
+            subject: self.subject.clone(),
+            claims: claims
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
+            ..TokenMatch::default()
         }
-        if !self.claims.is_empty() {
-            let claims: Map<String, Value> = self
-                .claims
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), json!(value)))
-                .collect();
-            matching.insert("claims".to_owned(), Value::Object(claims));
-        }
-        matching
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn args(change: impl FnOnce(&mut WorkloadArgs)) -> WorkloadArgs {
@@ -362,8 +359,9 @@ mod tests {
 
     #[test]
     fn each_platform_tells_its_workloads_apart_by_what_it_documents() {
-        let matching =
-            |args: WorkloadArgs| Value::Object(args.workload().unwrap().unwrap().matching());
+        let matching = |args: WorkloadArgs| {
+            serde_json::to_value(args.workload().unwrap().unwrap().matching()).unwrap()
+        };
         assert_eq!(
             matching(args(|args| {
                 args.repo = some("octo-org/octo-repo");

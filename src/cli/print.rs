@@ -2,6 +2,7 @@
 //! or JSON. Text from outside is made harmless before it meets a terminal: control characters and
 //! those that reorder or hide text come out as visible escapes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -64,7 +65,7 @@ impl Printer {
         }
     }
 
-    /// Writes a table as data. `nothing` is said on stderr when it has no rows.
+    /// Writes a table as data; without rows, prints `nothing` on stderr.
     pub(super) fn table(&mut self, table: &Table, nothing: &str) -> Result<(), CliError> {
         if table.rows.is_empty() {
             self.hint(nothing);
@@ -101,21 +102,21 @@ impl Printer {
         Ok(())
     }
 
-    /// Says something helpful on stderr, to people only.
+    /// Prints something helpful on stderr, for people only.
     pub(super) fn hint(&mut self, text: &str) {
         if !self.is_json() {
             self.warn(text);
         }
     }
 
-    /// Says the next command to try.
+    /// Prints the next command to try.
     pub(super) fn next(&mut self, command: &str) {
         self.hint(&format!("Next: {command}"));
     }
 
-    /// Says on stderr what must not be missed, whoever reads.
+    /// Prints on stderr what must not be missed, for people and programs.
     pub(super) fn warn(&mut self, text: &str) {
-        // A stderr that is closed or full is no reason for a command to fail.
+        // A command does not fail because stderr is closed or full.
         let _ = writeln!(self.hints, "{}", harmless_lines(text));
     }
 
@@ -125,7 +126,7 @@ impl Printer {
         let _ = self.hints.flush();
     }
 
-    /// Says why the command failed, on stderr.
+    /// Prints on stderr why the command failed.
     pub(super) fn error(&mut self, error: &CliError) {
         if self.is_json() {
             if let Some(value) = error.json() {
@@ -258,11 +259,6 @@ pub(super) fn text(object: &Value, name: &str) -> String {
     }
 }
 
-/// The array member `name` of an object of the API, its texts joined by commas.
-pub(super) fn names(object: &Value, name: &str) -> String {
-    texts(object, name).join(", ")
-}
-
 /// The texts in the array member `name`.
 pub(super) fn texts(object: &Value, name: &str) -> Vec<String> {
     items(object, name)
@@ -278,27 +274,42 @@ pub(super) fn items<'a>(object: &'a Value, name: &str) -> &'a [Value] {
 
 /// The member `name`, Unix seconds, as a date; empty when absent or null.
 pub(super) fn date(object: &Value, name: &str) -> String {
-    match object[name].as_i64() {
-        Some(seconds) => UnixTime(seconds).to_string(),
-        None => String::new(),
-    }
+    time(object[name].as_i64())
 }
 
-/// [`date`] followed by how far away that is.
-pub(super) fn date_and_distance(object: &Value, name: &str, now: UnixTime) -> String {
-    match object[name].as_i64() {
-        Some(seconds) => when(UnixTime(seconds), now),
-        None => String::new(),
-    }
+/// Unix seconds as a date; empty when there are none.
+pub(super) fn time(seconds: impl Into<Option<i64>>) -> String {
+    seconds
+        .into()
+        .map_or_else(String::new, |seconds| UnixTime(seconds).to_string())
 }
 
-/// [`date`] of something that has happened, and how long ago: never in the future, although the server's
+/// A date followed by how far away it is.
+pub(super) fn time_and_distance(seconds: impl Into<Option<i64>>, now: UnixTime) -> String {
+    seconds
+        .into()
+        .map_or_else(String::new, |seconds| when(UnixTime(seconds), now))
+}
+
+/// The date of something that happened and how long ago that was: never in the future, although the server's
 /// clock may be ahead of this one.
-pub(super) fn date_and_age(object: &Value, name: &str, now: UnixTime) -> String {
-    match object[name].as_i64().map(UnixTime) {
-        Some(time) => when(time, now.max(time)),
-        None => String::new(),
+pub(super) fn time_and_age(seconds: impl Into<Option<i64>>, now: UnixTime) -> String {
+    let time = seconds.into().map(UnixTime);
+    time.map_or_else(String::new, |time| when(time, now.max(time)))
+}
+
+/// A state and since when: `suspended since 2026-11-21T09:30:00Z`.
+pub(super) fn state(status: &str, since: Option<i64>) -> String {
+    match since {
+        Some(since) => format!("{status} since {}", time(since)),
+        None => status.to_owned(),
     }
+}
+
+/// `team=mail, level=2`.
+pub(super) fn pairs(map: &BTreeMap<String, String>) -> String {
+    let pairs = map.iter().map(|(name, value)| format!("{name}={value}"));
+    pairs.collect::<Vec<_>>().join(", ")
 }
 
 /// `2026-11-21T09:30:00Z (in 14 min)`.
@@ -464,7 +475,7 @@ mod tests {
             (now.0 + 2, "2026-11-21T09:30:02Z (now)"),
             (now.0 - 200, "2026-11-21T09:26:40Z (3 min ago)"),
         ] {
-            assert_eq!(date_and_age(&json!({ "at": at }), "at", now), shown);
+            assert_eq!(time_and_age(at, now), shown);
         }
     }
 

@@ -1,31 +1,35 @@
-//! What an agent will prove itself with: a client secret, a public key or a new key pair, from the options
+//! What an agent will authenticate with: a client secret, a public key or a new key pair, from the options
 //! to the file in which it is kept.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::bundle;
-use super::client::AdminClient;
+use super::client::{AdminClient, Answer};
 use super::error::CliError;
 use super::keyfile::{self, KeyFile, NewFile};
-use super::print::{shell_word, text};
+use super::print::shell_word;
 use super::session::Session;
+use crate::api::credential::NewCredential;
+use crate::domain::remedy::Remedy;
 use crate::jose::PublicJwk;
 
-/// What the agent will prove itself with.
+/// What the agent will authenticate with.
 #[derive(Debug, Args)]
 #[group(id = "proof", multiple = false)]
 pub(super) struct ProofArgs {
-    /// Make a client secret; it is shown once
+    /// Create a client secret; it is shown once
     #[arg(long)]
     pub(super) secret: bool,
     /// Register the public key in this file (JWK or PEM; `-` is stdin)
     #[arg(long, value_name = "FILE")]
     pub(super) public_key: Option<PathBuf>,
-    /// Make an ES256 key, keep its private half in this new file and register the public half
+    /// Create an ES256 key: write the private half to this new file, register the public half
     #[arg(long, value_name = "FILE")]
     pub(super) generate_key: Option<PathBuf>,
 }
@@ -33,31 +37,31 @@ pub(super) struct ProofArgs {
 /// Where a new secret or key goes, besides a key file of its own.
 #[derive(Debug, Default, Args)]
 pub(super) struct SinkArgs {
-    /// Write the client secret into this new file (mode 0600) instead of showing it
+    /// Write the client secret to this new file (mode 0600) instead of showing it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["public_key", "generate_key", "bundle"])]
     pub(super) secret_out: Option<PathBuf>,
-    /// Write issuer, name and credential into this new file (mode 0600), for `firman token get --bundle`
+    /// Write issuer, name and credential to this new file (mode 0600), for `firman token get --bundle`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["public_key", "generate_key"])]
     pub(super) bundle: Option<PathBuf>,
 }
 
 /// A credential before it is registered.
 pub(super) enum Proof {
-    /// None was asked for.
+    /// None was requested.
     None,
-    /// The issuer is to make a secret.
+    /// The issuer makes a secret.
     Secret(SecretSink),
-    /// Somebody's public key.
+    /// A public key whose private half is elsewhere.
     Public(PublicJwk),
-    /// A key pair of our making, in a key file.
+    /// A key pair made here, in a key file.
     Generated(KeyFile),
-    /// A key pair of our making, in an agent bundle.
+    /// A key pair made here, in an agent bundle.
     Bundled(KeyFile),
 }
 
 /// Where the issuer's secret goes.
 pub(super) enum SecretSink {
-    /// To the one who asked.
+    /// To the terminal.
     Shown,
     /// Into a file of its own.
     File(NewFile),
@@ -65,39 +69,56 @@ pub(super) enum SecretSink {
     Bundle(NewFile, String),
 }
 
+/// What an answer says of a credential that was just made: as little as the file of its secret needs, so that no secret
+/// is lost to an answer that this version cannot read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Made {
+    client_id: String,
+    credential: MadeCredential,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MadeCredential {
+    id: String,
+}
+
 impl SecretSink {
     /// Keeps the secret of `answer`, and puts in its place where it is.
     fn keep(&mut self, answer: &mut Value) -> Result<(), CliError> {
-        let client_id = text(answer, "client_id");
         let (file, member, issuer) = match self {
             Self::Shown => return Ok(()),
             Self::File(file) => (file, "secret_out", None),
             Self::Bundle(file, issuer) => (file, "bundle", Some(issuer.as_str())),
         };
-        let Some(answer) = answer.as_object_mut() else {
-            return Ok(());
-        };
-        let secret = match answer.remove("client_secret") {
+        let made = Made::deserialize(&*answer).unwrap_or_default();
+        let secret = answer
+            .as_object_mut()
+            .and_then(|answer| answer.remove("client_secret"));
+        let secret = match secret {
             Some(Value::String(secret)) => Zeroizing::new(secret),
             Some(_) | None => {
                 return Err(CliError::failed(
                     "http",
-                    "the answer holds no client secret",
+                    "the server's answer does not contain a client secret",
                 ));
             }
         };
+        let (client_id, id) = (&made.client_id, &made.credential.id);
         let content = match issuer {
-            Some(issuer) => bundle::with_secret(issuer, &client_id, &secret),
+            Some(issuer) => bundle::with_secret(issuer, client_id, &secret),
             None => Zeroizing::new(format!("{}\n", *secret)),
         };
-        let id = text(&answer["credential"], "id");
         file.write(&content).map_err(|error| {
-            error.and(&format!(
-                "The credential {id} was made and its secret is lost: firman credential revoke {client_id} {id}"
-            ))
+            error
+                .and(&format!("The secret of the new credential {id} is lost"))
+                .with_remedy(&Remedy::command(format!(
+                    "credential revoke {client_id} {id}"
+                )))
         })?;
         file.keep();
-        answer.insert(member.to_owned(), json!(file.path().display().to_string()));
+        answer[member] = json!(file.path().display().to_string());
         Ok(())
     }
 }
@@ -132,35 +153,37 @@ impl Proof {
         })
     }
 
-    /// Adds the `kid` that was asked for to the members of a new key.
-    pub(super) fn name(
-        &self,
-        body: &mut Map<String, Value>,
-        kid: Option<&str>,
-    ) -> Result<(), CliError> {
-        let Some(kid) = kid else { return Ok(()) };
-        match self {
-            Self::None | Self::Secret(_) => Err(CliError::usage(
-                "--kid names a public key; add --public-key FILE or --generate-key FILE",
-            )),
-            Self::Public(_) | Self::Generated(_) | Self::Bundled(_) => {
-                body.insert("kid".to_owned(), json!(kid));
-                Ok(())
+    /// The `kid` that was asked for, which only a public key has.
+    pub(super) fn kid(&self, kid: Option<String>) -> Result<Option<String>, CliError> {
+        match (self, kid) {
+            (_, None) => Ok(None),
+            (Self::None | Self::Secret(_), Some(_)) => {
+                let error = CliError::usage("--kid is only for a public key");
+                Err(error.with_remedy(&Remedy::action(
+                    "add --public-key FILE or --generate-key FILE",
+                )))
             }
+            (Self::Public(_) | Self::Generated(_) | Self::Bundled(_), kid) => Ok(kid),
         }
     }
 
-    /// The members of the API's `NewCredential`; none when there is no credential.
-    pub(super) fn to_members(&self) -> Option<Map<String, Value>> {
-        let value = match self {
-            Self::None => return None,
-            Self::Secret(_) => json!({ "kind": "client_secret" }),
-            Self::Public(key) => json!({ "kind": "public_key", "jwk": key.to_value() }),
-            Self::Generated(file) | Self::Bundled(file) => {
-                json!({ "kind": "public_key", "jwk": file.public().to_value() })
-            }
+    /// The credential that the API is to make; `None` when there is none.
+    pub(super) fn to_new(&self, kid: Option<String>) -> Result<Option<NewCredential>, CliError> {
+        let kid = self.kid(kid)?;
+        let kind = match self {
+            Self::None => return Ok(None),
+            Self::Secret(_) => "client_secret",
+            Self::Public(_) | Self::Generated(_) | Self::Bundled(_) => "public_key",
         };
-        value.as_object().cloned()
+        Ok(Some(NewCredential {
+            kind: kind.to_owned(),
+            jwk: self.public_jwk(),
+            pem: None,
+            kid,
+            trusted_issuer: None,
+            matching: None,
+            expires_in: None,
+        }))
     }
 
     pub(super) fn public_jwk(&self) -> Option<Value> {
@@ -173,20 +196,20 @@ impl Proof {
 
     /// Sends the registration. The file of a generated key stays when the issuer has the public half,
     /// and when that is not known because the answer was lost.
-    pub(super) async fn register(
+    pub(super) async fn register<T: DeserializeOwned>(
         &mut self,
         admin: &AdminClient,
         path: &[&str],
-        body: Map<String, Value>,
-    ) -> Result<Value, CliError> {
-        let outcome = admin.post(path, Some(&Value::Object(body))).await;
+        body: &impl Serialize,
+    ) -> Result<Answer<T>, CliError> {
+        let outcome = admin.post::<Value>(path, body).await;
         let (file, is_bundle) = match self {
             Self::Secret(sink) => {
                 let mut answer = outcome?;
                 sink.keep(&mut answer)?;
-                return Ok(answer);
+                return Ok(Answer::of(answer));
             }
-            Self::None | Self::Public(_) => return outcome,
+            Self::None | Self::Public(_) => return outcome.map(Answer::of),
             Self::Generated(file) => (file, false),
             Self::Bundled(file) => (file, true),
         };
@@ -195,15 +218,16 @@ impl Proof {
             Err(error) => {
                 file.keep();
                 let path = file.path().display();
-                Err(error.and(&format!("It is not known whether the key was registered; its private half stays in {path}")))
+                Err(error.and(&format!(
+                    "The key may have been registered; its private half stays in {path}"
+                )))
             }
             Ok(mut answer) => {
                 file.keep();
-                if is_bundle && let Some(answer) = answer.as_object_mut() {
-                    let path = file.path().display().to_string();
-                    answer.insert("bundle".to_owned(), json!(path));
+                if is_bundle {
+                    answer["bundle"] = json!(file.path().display().to_string());
                 }
-                Ok(answer)
+                Ok(Answer::of(answer))
             }
         }
     }
@@ -242,7 +266,7 @@ impl Proof {
                 file.path().display()
             )),
             Self::Secret(SecretSink::Bundle(file, _)) => Some(format!(
-                "The agent bundle with its client secret is {} {alone}",
+                "The agent bundle with its client secret is in {} {alone}",
                 file.path().display()
             )),
             Self::Generated(file) => Some(format!(
@@ -257,15 +281,16 @@ impl Proof {
     }
 }
 
-/// Refuses a place for a secret when no secret is made.
+/// Rejects a place for a secret when no secret is made.
 pub(super) fn check_sink(proof: &ProofArgs, sink: &SinkArgs) -> Result<(), CliError> {
     if sink.secret_out.is_some() && !proof.secret {
-        return Err(CliError::usage("--secret-out needs --secret"));
+        return Err(CliError::usage("--secret-out is only for a client secret")
+            .with_remedy(&Remedy::action("add --secret")));
     }
     Ok(())
 }
 
-/// Says what to do with a new credential.
+/// Prints what to do with a new credential.
 pub(super) async fn hints(
     client_id: &str,
     proof: &Proof,

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::client::Query;
 use super::error::CliError;
 use super::http;
 use super::keyfile;
@@ -71,15 +70,7 @@ pub(super) async fn run(args: PublishArgs, session: &mut Session<'_>) -> Result<
 
 /// The URL of the issuer behind the admin API.
 async fn own_url(session: &Session<'_>) -> Result<String, CliError> {
-    let issuer = session.admin()?.get(&["issuer"], &Query::default()).await?;
-    match issuer["url"].as_str() {
-        Some(url) => Ok(url.to_owned()),
-        None => Err(
-            CliError::failed("http", "the answer does not contain the issuer's URL").with_remedy(
-                &Remedy::action("check that --url is firman's private listener"),
-            ),
-        ),
-    }
+    session.admin()?.known_issuer_url().await
 }
 
 async fn publish(

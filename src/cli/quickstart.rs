@@ -18,14 +18,14 @@ use super::published::Discovered;
 use super::serve;
 use super::session::Session;
 use super::token::{self, ClientArgs, GetArgs, Proof};
+use crate::api::agent::NewAgent;
+use crate::api::credential::NewCredential;
+use crate::api::resource::NewResource;
+use crate::api::role::{NewGrant, NewRole};
 use crate::config::{LogLevel, Overrides};
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::profile::Profile;
 use crate::domain::remedy::Remedy;
-use crate::issuer::agents::NewAgent;
-use crate::issuer::credentials::{NewCredential, NewCredentialKind, UnverifiedKey};
-use crate::issuer::resources::NewResource;
-use crate::issuer::roles::{NewGrant, NewRole};
 use crate::issuer::{Caller, Issuer, IssuerError};
 use crate::jose::{PublicJwk, SigningKey};
 
@@ -197,14 +197,14 @@ async fn register_resource(issuer: &Arc<Issuer>) -> Result<String, IssuerError> 
             let new = NewResource {
                 name: RESOURCE.to_owned(),
                 profile: Some(Profile::Claude.as_str().to_owned()),
-                description: "Claude, through workload identity federation".to_owned(),
+                description: Some("Claude, through workload identity federation".to_owned()),
                 ..NewResource::default()
             };
             issuer.create_resource(&Caller::system(), new).await?
         }
         found => found?,
     };
-    Ok(found.resource.identifier.as_str().to_owned())
+    Ok(found.identifier)
 }
 
 async fn register_role(issuer: &Arc<Issuer>) -> Result<(), IssuerError> {
@@ -216,8 +216,8 @@ async fn register_role(issuer: &Arc<Issuer>) -> Result<(), IssuerError> {
             }];
             let new = NewRole {
                 name: AGENT.to_owned(),
-                description: "May call Claude".to_owned(),
-                grants,
+                description: Some("May call Claude".to_owned()),
+                grants: Some(grants),
             };
             issuer.create_role(&Caller::system(), new).await.map(drop)
         }
@@ -253,8 +253,8 @@ async fn register_agent(issuer: &Arc<Issuer>, key_file: &Path) -> Result<Signing
             let new = NewAgent {
                 name: AGENT.to_owned(),
                 owner: "quickstart".to_owned(),
-                description: "Registered by firman quickstart".to_owned(),
-                roles: vec![AGENT.to_owned()],
+                description: Some("Registered by firman quickstart".to_owned()),
+                roles: Some(vec![AGENT.to_owned()]),
                 credential: Some(public_key(key.public_jwk())),
                 ..NewAgent::default()
             };
@@ -294,10 +294,7 @@ fn check_is_active(agent: &Agent, issuer: &Issuer) -> Result<(), CliError> {
 }
 
 fn public_key(jwk: &PublicJwk) -> NewCredential {
-    NewCredential {
-        kind: NewCredentialKind::PublicKey(UnverifiedKey::Jwk(jwk.to_value())),
-        expires_in: None,
-    }
+    NewCredential::public_key(jwk.to_value())
 }
 
 /// The outcome, for the user.

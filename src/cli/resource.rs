@@ -1,64 +1,92 @@
 //! `firman resource`: what tokens are for.
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
 
 use super::client::{Page, Query};
 use super::duration::{DurationOr, parse_duration, parse_duration_or_default};
 use super::error::CliError;
-use super::noun::{dpop, removed};
-use super::parse::{edited_list, nothing_to_change, parse_name};
-use super::print::{date, items, names, text, texts};
+use super::noun::{Asked, NameArgs, Noun, RemoveArgs, dpop};
+use super::parse::{nothing_to_change, parse_name, seconds};
+use super::print::time;
 use super::role::scopes;
-use super::session::{Listing, Sample, Session};
-use super::words::{Words, all_of, parse_words};
+use super::session::{Sample, Session};
+use super::words::{Words, edited_list, given, parse_words};
+use crate::api::resource::{NewResource, Resource, ResourceEdit};
+use crate::api::role::Role;
+
+const RESOURCE: Noun<Resource> = Noun {
+    name: "resource",
+    path: "resources",
+    columns: &[
+        ("NAME", |resource, _| resource.name.clone()),
+        ("IDENTIFIER", |resource, _| resource.identifier.clone()),
+        ("PROFILE", |resource, _| resource.profile.clone()),
+        ("SCOPES", |resource, _| resource.scopes.join(", ")),
+        ("LIFETIME", |resource, _| lifetime(resource)),
+        ("ALGORITHM", |resource, _| resource.token_algorithm.clone()),
+    ],
+    facts: &[
+        ("name", |resource, _| resource.name.clone()),
+        ("identifier", |resource, _| resource.identifier.clone()),
+        ("description", |resource, _| resource.description.clone()),
+        ("profile", |resource, _| resource.profile.clone()),
+        ("scopes", |resource, _| resource.scopes.join(", ")),
+        ("lifetime", |resource, _| lifetime(resource)),
+        ("algorithm", |resource, _| resource.token_algorithm.clone()),
+        ("typ", |resource, _| resource.token_typ.clone()),
+        ("server", |resource, _| {
+            resource.server.clone().unwrap_or_default()
+        }),
+        ("delegation", |resource, _| delegation(resource)),
+        ("dpop", |resource, _| dpop(resource.dpop_required)),
+        ("created", |resource, _| time(resource.created_at)),
+        ("id", |resource, _| resource.id.clone()),
+    ],
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Register a resource
+    /// Register a resource, so that agents can get tokens for it
+    #[command(
+        after_help = "Examples:\n  firman resource add reports --identifier https://reports.example.com --scope read,export\n  firman resource add claude --profile claude"
+    )]
     Add(AddArgs),
-    /// List resources
+    /// List resources and how their tokens are made
+    #[command(after_help = "Examples:\n  firman resource list")]
     List(Page),
-    /// Show a resource with the roles that grant it
-    Show {
-        /// The resource's name
-        #[arg(value_parser = parse_name)]
-        name: String,
-    },
-    /// Change a resource
+    /// Show a resource and the roles that grant it
+    #[command(after_help = "Examples:\n  firman resource show reports")]
+    Show(NameArgs),
+    /// Change a resource's scopes and how its tokens are made
+    #[command(
+        after_help = "Examples:\n  firman resource edit reports --add-scope export\n  firman resource edit reports --lifetime 5m --dpop-required"
+    )]
     Edit(EditArgs),
-    /// Remove a resource
-    Remove {
-        /// The resource's name
-        #[arg(value_parser = parse_name)]
-        name: String,
-        /// Even if roles grant it, which lose the grant, or delegations name it, which are revoked
-        #[arg(long)]
-        force: bool,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
+    /// Remove a resource; with --force roles lose their grants of it and delegations for it are revoked
+    #[command(
+        after_help = "Examples:\n  firman resource remove reports\n  firman resource remove reports --force --yes"
+    )]
+    Remove(RemoveArgs),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
-    /// The name: labels of a-z, 0-9 and '-' joined by '.'
+    /// The name: labels of a-z, 0-9 and `-`, joined by `.`
     #[arg(value_parser = parse_name)]
     name: String,
-    /// The URI that becomes the token's audience; the profile claude has one of its own
+    /// The URI that becomes the token's `aud`; profile `claude` has a default
     #[arg(long, value_name = "URI")]
     identifier: Option<String>,
     /// What it is
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Scopes it knows (`a,b`, `"a b"`, or repeat the option)
+    /// Its scopes (`a,b`, `"a b"`, or repeat the option)
     #[arg(long = "scope", value_name = "SCOPES", value_parser = parse_words)]
     scopes: Vec<Words>,
     /// What kind of relying party it is
     #[arg(long, value_parser = ["generic", "claude"])]
     profile: Option<String>,
-    /// How long its tokens live (90s, 15m, 1h)
+    /// How long its tokens are valid (90s, 15m, 1h)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     lifetime: Option<u64>,
     /// How its tokens are signed
@@ -67,23 +95,23 @@ pub(super) struct AddArgs {
     /// The `typ` header of its tokens [default: at+jwt with profile generic, JWT with claude]
     #[arg(long, value_parser = ["at+jwt", "JWT"], ignore_case = true)]
     typ: Option<String>,
-    /// The agent that is the resource server: it may introspect tokens for it and exchange those it received
+    /// The agent that is the resource server: it may introspect tokens for the resource and exchange those that it receives
     #[arg(long, value_name = "AGENT", value_parser = parse_name)]
     server: Option<String>,
     #[command(flatten)]
     delegation: DelegationArgs,
-    /// Take only tokens that are bound to a key of their holder (DPoP, RFC 9449)
+    /// Require tokens that are bound to a key of their holder (DPoP, RFC 9449)
     #[arg(long)]
     dpop_required: bool,
 }
 
 /// Whether agents may act for others there.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 struct DelegationArgs {
-    /// Take tokens that somebody acts in; so does a resource with the profile generic by itself
+    /// Accept delegated tokens (those with an `act` claim). Default for profile generic
     #[arg(long, conflicts_with = "no_allow_delegation")]
     allow_delegation: bool,
-    /// Take no tokens that somebody acts in; nor does one with the profile claude by itself
+    /// Do not accept delegated tokens. Default for profile claude
     #[arg(long)]
     no_allow_delegation: bool,
 }
@@ -100,9 +128,14 @@ impl DelegationArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct EditArgs {
-    /// The resource's name
-    #[arg(value_parser = parse_name)]
-    name: String,
+    #[command(flatten)]
+    resource: NameArgs,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+#[derive(Debug, Default, PartialEq, Args)]
+struct Changes {
     /// What it is
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -112,99 +145,124 @@ pub(super) struct EditArgs {
     /// Remove scopes
     #[arg(long, value_name = "SCOPES", value_parser = parse_words)]
     remove_scope: Vec<Words>,
-    /// How long its tokens live, or 'default'
+    /// How long its tokens are valid, or `default`
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_default)]
     lifetime: Option<DurationOr>,
     /// How its tokens are signed
-    #[arg(long, value_parser = ["ES256", "RS256", "default"])]
+    #[arg(long, value_parser = ["ES256", "RS256", DEFAULT])]
     algorithm: Option<String>,
     /// The `typ` header of its tokens
-    #[arg(long, value_parser = ["at+jwt", "JWT", "default"], ignore_case = true)]
+    #[arg(long, value_parser = ["at+jwt", "JWT", DEFAULT], ignore_case = true)]
     typ: Option<String>,
-    /// The agent that is the resource server, or 'none'
+    /// The agent that is the resource server, or `none`
     #[arg(long, value_name = "AGENT|none", value_parser = parse_name)]
     server: Option<String>,
     #[command(flatten)]
     delegation: DelegationArgs,
-    /// Take tokens that somebody acts in, or not, as the profile has it
+    /// Accept delegated tokens or not, by the default of the profile
     #[arg(long, conflicts_with_all = ["allow_delegation", "no_allow_delegation"])]
     default_delegation: bool,
-    /// Take only tokens that are bound to a key of their holder (DPoP, RFC 9449)
+    /// Require tokens that are bound to a key of their holder (DPoP, RFC 9449)
     #[arg(long, conflicts_with = "no_dpop_required")]
     dpop_required: bool,
-    /// Take tokens that are bound to no key as well
+    /// Accept bearer tokens, which are not bound to a key
     #[arg(long)]
     no_dpop_required: bool,
+}
+
+/// The value that clears a setting.
+const DEFAULT: &str = "default";
+
+impl Changes {
+    fn of(&self, resource: &Resource) -> Result<ResourceEdit, CliError> {
+        let or_default = |value: &Option<String>| {
+            let value = value.clone()?;
+            Some((!value.eq_ignore_ascii_case(DEFAULT)).then_some(value))
+        };
+        let allowed = self.delegation.allowed();
+        Ok(ResourceEdit {
+            description: self.description.clone(),
+            scopes: edited_list(
+                "scope",
+                &resource.scopes,
+                &self.add_scope,
+                &self.remove_scope,
+            )?,
+            lifetime: self.lifetime.map(DurationOr::to_seconds),
+            algorithm: or_default(&self.algorithm),
+            typ: or_default(&self.typ).map(|typ| typ.map(canonical)),
+            server: self
+                .server
+                .clone()
+                .map(|server| Some(server).filter(|server| server != "none")),
+            allow_delegation: (self.default_delegation || allowed.is_some()).then_some(allowed),
+            dpop_required: (self.dpop_required || self.no_dpop_required)
+                .then_some(self.dpop_required),
+        })
+    }
 }
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
         Command::Add(args) => add(args, session).await,
-        Command::List(page) => list(&page, session).await,
-        Command::Show { name } => show(&name, session).await,
-        Command::Edit(args) => edit(args, session).await,
-        Command::Remove { name, force, yes } => {
-            let admin = session.admin()?;
-            session.confirm(&format!("Remove resource {name}?"), yes)?;
-            let query = Query::default().with("force", force.then_some(true));
-            admin.delete(&["resources", &name], &query).await?;
-            removed(&name, session)
+        Command::List(page) => {
+            let asked = Asked {
+                filter: Query::default(),
+                page: &page,
+                nothing: "No resources. Next: firman resource add NAME --identifier URI --scope SCOPE",
+            };
+            RESOURCE.list(asked, session).await
         }
+        Command::Show(args) => show(&args.name, session).await,
+        Command::Edit(args) => edit(&args.resource.name, &args.changes, session).await,
+        Command::Remove(args) => RESOURCE.remove(&args, session).await,
     }
 }
 
-async fn list(page: &Page, session: &mut Session<'_>) -> Result<(), CliError> {
-    let listing = Listing {
-        path: &["resources"],
-        filter: Query::default(),
-        page,
-        columns: &[
-            "NAME",
-            "IDENTIFIER",
-            "PROFILE",
-            "SCOPES",
-            "LIFETIME",
-            "ALGORITHM",
-        ],
-        nothing: "No resources. Next: firman resource add NAME --identifier URI --scope SCOPE",
+async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let new = NewResource {
+        name: args.name,
+        identifier: args.identifier,
+        description: args.description,
+        profile: args.profile,
+        scopes: given(&args.scopes),
+        lifetime: seconds(args.lifetime),
+        algorithm: args.algorithm,
+        typ: args.typ.map(canonical),
+        allow_delegation: args.delegation.allowed(),
+        server: args.server,
+        dpop_required: args.dpop_required.then_some(true),
     };
-    let row = |resource: &Value| {
-        vec![
-            text(resource, "name"),
-            text(resource, "identifier"),
-            text(resource, "profile"),
-            names(resource, "scopes"),
-            lifetime(resource),
-            text(resource, "token_algorithm"),
-        ]
-    };
-    session.list_pages(listing, row).await
+    let resource = session.admin()?.post(&["resources"], &new).await?;
+    RESOURCE.print(&resource, session)?;
+    session
+        .printer
+        .next(&format!("firman role add ROLE --grant {}", new.name));
+    Ok(())
 }
 
 async fn show(name: &str, session: &mut Session<'_>) -> Result<(), CliError> {
-    let admin = session.admin()?;
-    let resource = admin.get(&["resources", name], &Query::default()).await?;
-    print(&resource, session)?;
-    if session.printer.is_json() {
+    if RESOURCE.show(name, session).await?.is_none() {
         return Ok(());
     }
+    let granted = |role: &Role| {
+        let mut grants = role.grants.iter();
+        let grant = grants.find(|grant| grant.resource == name);
+        grant.map_or_else(String::new, |grant| scopes(&grant.scopes))
+    };
     let roles = Sample {
         path: &["roles"],
         filter: Query::default().with("resource", Some(name)),
-        columns: &["ROLE", "SCOPES"],
+        columns: &[
+            ("ROLE", &|role: &Role| role.name.clone()),
+            ("SCOPES", &granted),
+        ],
         all: &format!("firman role list --resource {name}"),
         nothing: &format!("No role grants it. Next: firman role add ROLE --grant {name}"),
     };
-    let row = |role: &Value| {
-        let grants = items(role, "grants").iter();
-        let mut grants = grants.filter(|grant| grant["resource"] == name);
-        vec![
-            text(role, "name"),
-            grants.next().map_or_else(String::new, scopes),
-        ]
-    };
-    // Who may do something there is who holds a role that grants it.
-    match session.sample(&admin, roles, row).await?.as_slice() {
+    // Access to a resource is held through a role that grants it.
+    let roles = session.sample(&session.admin()?, roles).await?;
+    match roles.as_slice() {
         [] => {}
         [role] => session
             .printer
@@ -214,145 +272,31 @@ async fn show(name: &str, session: &mut Session<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    let mut body = Map::new();
-    body.insert("name".to_owned(), json!(args.name));
-    let optional = [
-        ("identifier", args.identifier.map(Value::from)),
-        ("description", args.description.map(Value::from)),
-        ("profile", args.profile.map(Value::from)),
-        (
-            "scopes",
-            (!args.scopes.is_empty()).then(|| json!(all_of(&args.scopes))),
-        ),
-        ("lifetime", args.lifetime.map(Value::from)),
-        ("algorithm", args.algorithm.map(Value::from)),
-        ("typ", args.typ.as_deref().map(|typ| json!(canonical(typ)))),
-        ("server", args.server.map(Value::from)),
-        (
-            "allow_delegation",
-            args.delegation.allowed().map(Value::from),
-        ),
-        ("dpop_required", args.dpop_required.then_some(true.into())),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
+async fn edit(name: &str, changes: &Changes, session: &mut Session<'_>) -> Result<(), CliError> {
+    if *changes == Changes::default() {
+        return Err(nothing_to_change("resource edit"));
     }
-    let resource = session
-        .admin()?
-        .post(&["resources"], Some(&Value::Object(body)))
-        .await?;
-    print(&resource, session)?;
-    session
-        .printer
-        .next(&format!("firman role add ROLE --grant {}", args.name));
-    Ok(())
-}
-
-async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    let edits_scopes = !(args.add_scope.is_empty() && args.remove_scope.is_empty());
-    let edits_dpop = args.dpop_required || args.no_dpop_required;
-    if args.description.is_none()
-        && args.lifetime.is_none()
-        && args.algorithm.is_none()
-        && args.typ.is_none()
-        && args.server.is_none()
-        && args.delegation.allowed().is_none()
-        && !args.default_delegation
-        && !edits_dpop
-        && !edits_scopes
-    {
-        return Err(nothing_to_change());
-    }
-    let change = |current: &Value| {
-        let mut body = Map::new();
-        if let Some(description) = &args.description {
-            body.insert("description".to_owned(), json!(description));
-        }
-        if edits_scopes {
-            let scopes = edited_list(
-                "scope",
-                texts(current, "scopes"),
-                &all_of(&args.add_scope),
-                &all_of(&args.remove_scope),
-            )?;
-            body.insert("scopes".to_owned(), json!(scopes));
-        }
-        if let Some(lifetime) = args.lifetime {
-            body.insert("lifetime".to_owned(), lifetime.to_json());
-        }
-        if let Some(algorithm) = &args.algorithm {
-            let algorithm = Some(algorithm).filter(|algorithm| *algorithm != "default");
-            body.insert("algorithm".to_owned(), json!(algorithm));
-        }
-        if let Some(typ) = &args.typ {
-            let typ = Some(canonical(typ)).filter(|typ| *typ != "default");
-            body.insert("typ".to_owned(), json!(typ));
-        }
-        if let Some(server) = &args.server {
-            let server = Some(server).filter(|server| *server != "none");
-            body.insert("server".to_owned(), json!(server));
-        }
-        if args.default_delegation || args.delegation.allowed().is_some() {
-            let allowed = args.delegation.allowed();
-            body.insert("allow_delegation".to_owned(), json!(allowed));
-        }
-        if edits_dpop {
-            body.insert("dpop_required".to_owned(), json!(args.dpop_required));
-        }
-        Ok(body)
-    };
-    let resource = session
-        .admin()?
-        .edit(&["resources", &args.name], change)
-        .await?;
-    print(&resource, session)
+    let path = ["resources", name];
+    let resource = session.admin()?.edit(&path, |old| changes.of(old)).await?;
+    RESOURCE.print(&resource, session).map(|_| ())
 }
 
 /// The media types of RFC 7515 §4.1.9 compare without regard to case; the header has one spelling.
-fn canonical(typ: &str) -> &str {
-    ["at+jwt", "JWT", "default"]
+fn canonical(typ: String) -> String {
+    let known = ["at+jwt", "JWT"]
         .into_iter()
-        .find(|known| known.eq_ignore_ascii_case(typ))
-        .unwrap_or(typ)
+        .find(|known| known.eq_ignore_ascii_case(&typ));
+    known.map_or(typ, str::to_owned)
 }
 
-fn lifetime(resource: &Value) -> String {
-    let seconds = text(resource, "token_lifetime");
-    if seconds.is_empty() {
-        seconds
+fn lifetime(resource: &Resource) -> String {
+    format!("{} s", resource.token_lifetime)
+}
+
+fn delegation(resource: &Resource) -> String {
+    if resource.delegation_allowed {
+        "allowed".to_owned()
     } else {
-        format!("{seconds} s")
+        "not allowed".to_owned()
     }
-}
-
-fn delegation(resource: &Value) -> &'static str {
-    match resource["delegation_allowed"].as_bool() {
-        Some(true) => "allowed",
-        Some(false) => "not allowed",
-        None => "",
-    }
-}
-
-fn print(resource: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
-    if session.printer.is_json() {
-        return session.printer.json(resource);
-    }
-    session.printer.facts(&[
-        ("name", text(resource, "name")),
-        ("identifier", text(resource, "identifier")),
-        ("description", text(resource, "description")),
-        ("profile", text(resource, "profile")),
-        ("scopes", names(resource, "scopes")),
-        ("lifetime", lifetime(resource)),
-        ("algorithm", text(resource, "token_algorithm")),
-        ("typ", text(resource, "token_typ")),
-        ("server", text(resource, "server")),
-        ("delegation", delegation(resource).to_owned()),
-        ("dpop", dpop(resource).to_owned()),
-        ("created", date(resource, "created_at")),
-        ("id", text(resource, "id")),
-    ])
 }

@@ -1,48 +1,69 @@
-//! `firman role`: which scopes at which resources.
+//! `firman role`: scopes at resources, under one name.
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
 
-use super::agent::held_through;
-use super::client::{Page, Query};
+use super::client::{Answer, Page, Query};
 use super::error::CliError;
-use super::noun::removed;
+use super::noun::{self, Asked, Cell, NameArgs, Noun, RemoveArgs};
 use super::parse::{nothing_to_change, parse_name};
-use super::print::{Table, date, items, names, text};
-use super::session::{Listing, Sample, Session};
-use super::words::parse_words;
+use super::print::time;
+use super::session::{Sample, Session};
+use super::words::{not_there, parse_words};
+use crate::api::agent::Agent;
+use crate::api::group::Group;
+use crate::api::role::{Grant, GrantedScopes, NewGrant, NewRole, Role, RoleEdit};
+
+const ROLE: Noun<Role> = Noun {
+    name: "role",
+    path: "roles",
+    columns: &[
+        ("NAME", |role, _| role.name.clone()),
+        ("GRANTS", |role, _| grants(role)),
+        ("DESCRIPTION", |role, _| role.description.clone()),
+        ("CREATED", |role, _| time(role.created_at)),
+    ],
+    facts: &[
+        ("name", |role, _| role.name.clone()),
+        ("description", |role, _| role.description.clone()),
+        ("created", |role, _| time(role.created_at)),
+        ("id", |role, _| role.id.clone()),
+    ],
+};
+
+const GRANTS: [Cell<Grant>; 3] = [
+    ("RESOURCE", |grant, _| grant.resource.clone()),
+    ("IDENTIFIER", |grant, _| grant.identifier.clone()),
+    ("SCOPES", |grant, _| scopes(&grant.scopes)),
+];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a role
+    /// Create a role, which grants scopes at resources to those who hold it
+    #[command(
+        after_help = "Examples:\n  firman role add reader --grant reports=read\n  firman role add claude-user --grant claude"
+    )]
     Add(AddArgs),
-    /// List roles
+    /// List roles and what they grant
+    #[command(after_help = "Examples:\n  firman role list\n  firman role list --resource reports")]
     List(ListArgs),
-    /// Show a role with the agents that hold it
-    Show {
-        /// The role's name
-        #[arg(value_parser = parse_name)]
-        name: String,
-    },
-    /// Change a role
+    /// Show a role, what it grants and who holds it
+    #[command(after_help = "Examples:\n  firman role show reader")]
+    Show(NameArgs),
+    /// Change what a role grants
+    #[command(
+        after_help = "Examples:\n  firman role edit reader --grant reports=read,export\n  firman role edit reader --revoke-grant reports"
+    )]
     Edit(EditArgs),
-    /// Remove a role
-    Remove {
-        /// The role's name
-        #[arg(value_parser = parse_name)]
-        name: String,
-        /// Even if agents or groups have it, which lose it
-        #[arg(long)]
-        force: bool,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
+    /// Remove a role; with --force also one that agents or groups hold, which lose it
+    #[command(
+        after_help = "Examples:\n  firman role remove reader\n  firman role remove reader --force --yes"
+    )]
+    Remove(RemoveArgs),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Only those that grant this resource: its name or identifier
+    /// Only roles that grant this resource: its name or identifier
     #[arg(long, value_name = "RESOURCE")]
     resource: Option<String>,
     #[command(flatten)]
@@ -51,76 +72,79 @@ pub(super) struct ListArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
-    /// The name: labels of a-z, 0-9 and '-' joined by '.'
+    /// The name: labels of a-z, 0-9 and `-`, joined by `.`
     #[arg(value_parser = parse_name)]
     name: String,
     /// What it is for
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// A resource (name or identifier) and scopes there (`a,b` or `"a b"`), all of them when none is named; may be repeated
+    /// A resource (name or identifier) and scopes there (`a,b` or `"a b"`), all scopes when none is named; may be repeated
     #[arg(long = "grant", value_name = "RESOURCE[=SCOPES]", value_parser = parse_grant)]
-    grants: Vec<Grant>,
+    grants: Vec<Granting>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct EditArgs {
-    /// The role's name
-    #[arg(value_parser = parse_name)]
-    name: String,
+    #[command(flatten)]
+    role: NameArgs,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+#[derive(Debug, Default, PartialEq, Args)]
+struct Changes {
     /// What it is for
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// Add a grant, or replace the one for the same resource; may be repeated
     #[arg(long = "grant", value_name = "RESOURCE[=SCOPES]", value_parser = parse_grant)]
-    grants: Vec<Grant>,
-    /// Take away the grant for this resource; may be repeated
+    grants: Vec<Granting>,
+    /// Remove the grant for this resource; may be repeated
     #[arg(long, value_name = "RESOURCE")]
     revoke_grant: Vec<String>,
 }
 
-/// Scopes at a resource.
+/// A grant as it is typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Grant {
+struct Granting {
     /// Name or identifier.
     resource: String,
-    /// `None`: all scopes the resource has, also those it gets later.
+    /// `None`: all scopes, now and later.
     scopes: Option<Vec<String>>,
 }
 
-impl Grant {
-    fn to_json(&self) -> Value {
-        match &self.scopes {
-            Some(scopes) => json!({ "resource": self.resource, "scopes": scopes }),
-            None => json!({ "resource": self.resource }),
+impl Granting {
+    fn to_new(&self) -> NewGrant {
+        NewGrant {
+            resource: self.resource.clone(),
+            scopes: self.scopes.clone().map(GrantedScopes::Only),
         }
     }
 }
 
-/// `RESOURCE` or `RESOURCE=scopes`, separated by commas or blanks. An identifier that itself holds a `=` has
-/// to be written as the resource's name.
-fn parse_grant(text: &str) -> Result<Grant, String> {
+/// `RESOURCE` or `RESOURCE=scopes`, separated by commas or blanks. A resource whose identifier contains `=` is given
+/// by its name.
+fn parse_grant(text: &str) -> Result<Granting, String> {
     let (resource, scopes) = match text.split_once('=') {
         None => (text, None),
         Some((resource, scopes)) => {
-            let scopes = parse_words(scopes).map_err(|_| {
-                "there is an empty scope after '='; leave '=' out to grant all scopes".to_owned()
-            })?;
+            let scopes = parse_words(scopes)
+                .map_err(|_| "empty scope after `=`; for all scopes omit the `=`".to_owned())?;
             (resource, Some(scopes.into_vec()))
         }
     };
     if resource.is_empty() {
         return Err("expected RESOURCE or RESOURCE=SCOPES".to_owned());
     }
-    Ok(Grant {
+    Ok(Granting {
         resource: resource.to_owned(),
         scopes,
     })
 }
 
-/// The grants with those for the same resource as one: a repeated option adds scopes. All scopes and some
-/// are all.
-fn merged(grants: &[Grant]) -> Vec<Grant> {
-    let mut merged: Vec<Grant> = Vec::new();
+/// One grant for each resource: a repeated option adds scopes. All scopes and some are all.
+fn merged(grants: &[Granting]) -> Vec<Granting> {
+    let mut merged: Vec<Granting> = Vec::new();
     for grant in grants {
         match merged
             .iter_mut()
@@ -139,61 +163,38 @@ fn merged(grants: &[Grant]) -> Vec<Grant> {
 
 pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CliError> {
     match command {
-        Command::Add(args) => {
-            let mut body = Map::new();
-            body.insert("name".to_owned(), json!(args.name));
-            if let Some(description) = args.description {
-                body.insert("description".to_owned(), json!(description));
-            }
-            if !args.grants.is_empty() {
-                let grants = merged(&args.grants);
-                let grants: Vec<Value> = grants.iter().map(Grant::to_json).collect();
-                body.insert("grants".to_owned(), json!(grants));
-            }
-            let role = session
-                .admin()?
-                .post(&["roles"], Some(&Value::Object(body)))
-                .await?;
-            print(&role, session)?;
-            session
-                .printer
-                .next(&format!("firman agent edit AGENT --add-role {}", args.name));
-            Ok(())
-        }
+        Command::Add(args) => add(args, session).await,
         Command::List(args) => {
-            let listing = Listing {
-                path: &["roles"],
+            let asked = Asked {
                 filter: Query::default().with("resource", args.resource.as_ref()),
                 page: &args.page,
-                columns: &["NAME", "GRANTS", "DESCRIPTION", "CREATED"],
                 nothing: match args.resource {
-                    Some(_) => "No role grants this resource. All roles: firman role list",
+                    Some(_) => "No role grants this resource.\nhint: firman role list",
                     None => "No roles. Next: firman role add NAME --grant RESOURCE=SCOPE",
                 },
             };
-            let row = |role: &Value| {
-                let grants = items(role, "grants")
-                    .iter()
-                    .map(|grant| format!("{}={}", text(grant, "resource"), scopes(grant)));
-                vec![
-                    text(role, "name"),
-                    grants.collect::<Vec<_>>().join(" "),
-                    text(role, "description"),
-                    date(role, "created_at"),
-                ]
-            };
-            session.list_pages(listing, row).await
+            ROLE.list(asked, session).await
         }
-        Command::Show { name } => show(&name, session).await,
-        Command::Edit(args) => edit(args, session).await,
-        Command::Remove { name, force, yes } => {
-            let admin = session.admin()?;
-            session.confirm(&format!("Remove role {name}?"), yes)?;
-            let query = Query::default().with("force", force.then_some(true));
-            admin.delete(&["roles", &name], &query).await?;
-            removed(&name, session)
-        }
+        Command::Show(args) => show(&args.name, session).await,
+        Command::Edit(args) => edit(&args.role.name, &args.changes, session).await,
+        Command::Remove(args) => ROLE.remove(&args, session).await,
     }
+}
+
+async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
+    let grants: Vec<NewGrant> = merged(&args.grants).iter().map(Granting::to_new).collect();
+    let new = NewRole {
+        name: args.name,
+        description: args.description,
+        grants: (!grants.is_empty()).then_some(grants),
+    };
+    let role: Answer<Role> = session.admin()?.post(&["roles"], &new).await?;
+    print(&role, session)?;
+    let name = new.name;
+    session
+        .printer
+        .next(&format!("firman agent edit AGENT --add-role {name}"));
+    Ok(())
 }
 
 async fn show(name: &str, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -206,132 +207,120 @@ async fn show(name: &str, session: &mut Session<'_>) -> Result<(), CliError> {
     let groups = Sample {
         path: &["groups"],
         filter: Query::default().with("role", Some(name)),
-        columns: &["GROUP", "DESCRIPTION"],
+        columns: &[
+            ("GROUP", &|group: &Group| group.name.clone()),
+            ("DESCRIPTION", &|group| group.description.clone()),
+        ],
         all: &format!("firman group list --role {name}"),
         nothing: "",
     };
-    let row = |group: &Value| {
-        ["name", "description"]
-            .map(|member| text(group, member))
-            .to_vec()
-    };
-    session.sample(&admin, groups, row).await?;
+    session.sample(&admin, groups).await?;
     let agents = Sample {
         path: &["agents"],
         filter: Query::default().with("role", Some(name)),
-        columns: &["AGENT", "STATUS", "OWNER", "THROUGH"],
+        columns: &[
+            ("AGENT", &|agent: &Agent| agent.name.clone()),
+            ("STATUS", &|agent| agent.status.clone()),
+            ("OWNER", &|agent| agent.owner.clone()),
+            ("THROUGH", &|agent| held_through(agent, name)),
+        ],
         all: &format!("firman agent list --role {name}"),
         nothing: &format!("No agent holds it. Next: firman agent edit AGENT --add-role {name}"),
     };
-    let row = |agent: &Value| {
-        let mut row = ["name", "status", "owner"]
-            .map(|member| text(agent, member))
-            .to_vec();
-        row.push(held_through(agent, name));
-        row
-    };
-    session.sample(&admin, agents, row).await?;
+    session.sample(&admin, agents).await?;
     Ok(())
 }
 
-async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
-    let granted = merged(&args.grants);
-    let edits_grants = !(args.grants.is_empty() && args.revoke_grant.is_empty());
-    if args.description.is_none() && !edits_grants {
-        return Err(nothing_to_change());
+async fn edit(name: &str, changes: &Changes, session: &mut Session<'_>) -> Result<(), CliError> {
+    if *changes == Changes::default() {
+        return Err(nothing_to_change("role edit"));
     }
-    let change = |current: &Value| {
-        let mut body = Map::new();
-        if let Some(description) = &args.description {
-            body.insert("description".to_owned(), json!(description));
-        }
-        if edits_grants {
-            let grants = edited_grants(current, &granted, &args.revoke_grant)?;
-            body.insert("grants".to_owned(), json!(grants));
-        }
-        Ok(body)
+    let edit = |role: &Role| {
+        let edits_grants = !(changes.grants.is_empty() && changes.revoke_grant.is_empty());
+        let granted = merged(&changes.grants);
+        let grants =
+            edits_grants.then(|| edited_grants(&role.grants, &granted, &changes.revoke_grant));
+        Ok(RoleEdit {
+            description: changes.description.clone(),
+            grants: grants.transpose()?,
+        })
     };
-    let role = session
-        .admin()?
-        .edit(&["roles", &args.name], change)
-        .await?;
+    let role = session.admin()?.edit(&["roles", name], edit).await?;
     print(&role, session)
 }
 
-/// The role's grants as a request has them, without those for `revoked` and with those of `granted`,
-/// which replace what there is for the same resource.
+/// The grants as a request has them, without those for `revoked` and with those of `granted`, which replace the
+/// current ones for the same resource.
 fn edited_grants(
-    role: &Value,
-    granted: &[Grant],
+    current: &[Grant],
+    granted: &[Granting],
     revoked: &[String],
-) -> Result<Vec<Value>, CliError> {
-    let mut current: Vec<&Value> = items(role, "grants").iter().collect();
-    let is_for = |grant: &Value, resource: &str| {
-        grant["resource"] == resource || grant["identifier"] == resource
-    };
+) -> Result<Vec<NewGrant>, CliError> {
+    let mut kept: Vec<&Grant> = current.iter().collect();
+    let is_for =
+        |grant: &Grant, resource: &str| grant.resource == resource || grant.identifier == resource;
     for resource in revoked {
-        let before = current.len();
-        current.retain(|grant| !is_for(grant, resource));
-        if current.len() == before {
-            let have: Vec<String> = current
-                .iter()
-                .map(|grant| text(grant, "resource"))
-                .collect();
-            let have = if have.is_empty() {
-                "none".to_owned()
-            } else {
-                have.join(", ")
-            };
-            return Err(CliError::failed(
-                "invalid",
-                format!("there is no grant for '{resource}' to revoke; there: {have}"),
-            ));
+        let before = kept.len();
+        kept.retain(|grant| !is_for(grant, resource));
+        if kept.len() == before {
+            let known: Vec<&str> = kept.iter().map(|grant| grant.resource.as_str()).collect();
+            return Err(not_there("grant for", resource, &known));
         }
     }
-    current.retain(|grant| !granted.iter().any(|new| is_for(grant, &new.resource)));
-    let kept = current.into_iter().map(|grant| match &grant["scopes"] {
-        scopes @ Value::Array(_) => json!({ "resource": grant["resource"], "scopes": scopes }),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            json!({ "resource": grant["resource"] })
-        }
+    kept.retain(|grant| !granted.iter().any(|new| is_for(grant, &new.resource)));
+    let kept = kept.into_iter().map(|grant| NewGrant {
+        resource: grant.resource.clone(),
+        scopes: match &grant.scopes {
+            GrantedScopes::All(_) => None,
+            GrantedScopes::Only(scopes) => Some(GrantedScopes::Only(scopes.clone())),
+        },
     });
-    Ok(kept.chain(granted.iter().map(Grant::to_json)).collect())
+    Ok(kept.chain(granted.iter().map(Granting::to_new)).collect())
+}
+
+/// `reports=read,export claude=*`.
+fn grants(role: &Role) -> String {
+    let grants = role
+        .grants
+        .iter()
+        .map(|grant| format!("{}={}", grant.resource, scopes(&grant.scopes)));
+    grants.collect::<Vec<_>>().join(" ")
 }
 
 /// The scopes of a grant, `*` for all.
-pub(super) fn scopes(grant: &Value) -> String {
-    match grant["scopes"].as_str() {
-        Some(all) => all.to_owned(),
-        None => names(grant, "scopes").replace(", ", ","),
+pub(super) fn scopes(scopes: &GrantedScopes) -> String {
+    match scopes {
+        GrantedScopes::All(_) => "*".to_owned(),
+        GrantedScopes::Only(scopes) => scopes.join(","),
     }
 }
 
-fn print(role: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
-    if session.printer.is_json() {
-        return session.printer.json(role);
-    }
-    session.printer.facts(&[
-        ("name", text(role, "name")),
-        ("description", text(role, "description")),
-        ("created", date(role, "created_at")),
-        ("id", text(role, "id")),
-    ])?;
-    let mut table = Table::new(&["RESOURCE", "IDENTIFIER", "SCOPES"]);
-    for grant in items(role, "grants") {
-        table.row([
-            text(grant, "resource"),
-            text(grant, "identifier"),
-            scopes(grant),
-        ]);
-    }
-    if items(role, "grants").is_empty() {
-        let name = text(role, "name");
+/// How an agent holds a role: `directly`, `group ops`, or both.
+fn held_through(agent: &Agent, role: &str) -> String {
+    let ways = agent
+        .effective_roles
+        .iter()
+        .filter(|way| way.role == role)
+        .map(|way| match &way.group {
+            Some(group) => format!("group {group}"),
+            None => "directly".to_owned(),
+        });
+    ways.collect::<Vec<_>>().join(", ")
+}
+
+fn print(answer: &Answer<Role>, session: &mut Session<'_>) -> Result<(), CliError> {
+    let Some(role) = ROLE.print(answer, session)? else {
+        return Ok(());
+    };
+    if role.grants.is_empty() {
         session.printer.hint(&format!(
-            "It grants nothing yet. Next: firman role edit {name} --grant RESOURCE=SCOPE"
+            "It grants nothing. Next: firman role edit {} --grant RESOURCE=SCOPE",
+            role.name
         ));
         return Ok(());
     }
     session.printer.write("\n")?;
+    let table = noun::table(&GRANTS, &role.grants, session.now());
     session.printer.table(&table, "")
 }
 
@@ -346,16 +335,17 @@ mod tests {
         }
     }
 
+    fn sent(grants: &[NewGrant]) -> String {
+        serde_json::to_string(grants).unwrap()
+    }
+
     #[test]
     fn a_grant_names_a_resource_and_perhaps_scopes() {
         let grant = parse_grant("https://api.example.com=mail:read,mail:send").unwrap();
+        let all = parse_grant("claude").unwrap();
         assert_eq!(
-            grant.to_json(),
-            json!({"resource": "https://api.example.com", "scopes": ["mail:read", "mail:send"]})
-        );
-        assert_eq!(
-            parse_grant("claude").unwrap().to_json(),
-            json!({"resource": "claude"})
+            sent(&[grant.to_new(), all.to_new()]),
+            r#"[{"resource":"https://api.example.com","scopes":["mail:read","mail:send"]},{"resource":"claude"}]"#
         );
     }
 
@@ -367,14 +357,14 @@ mod tests {
             &["api=a, b"],
             &["api=a", "api=b"],
         ] {
-            let grants: Vec<Grant> = texts
+            let grants: Vec<Granting> = texts
                 .iter()
                 .map(|text| parse_grant(text).unwrap())
                 .collect();
-            let merged = merged(&grants);
+            let merged: Vec<NewGrant> = merged(&grants).iter().map(Granting::to_new).collect();
             assert_eq!(
-                merged.iter().map(Grant::to_json).collect::<Vec<_>>(),
-                [json!({"resource": "api", "scopes": ["a", "b"]})],
+                sent(&merged),
+                r#"[{"resource":"api","scopes":["a","b"]}]"#,
                 "{texts:?}"
             );
         }
@@ -384,23 +374,21 @@ mod tests {
 
     #[test]
     fn a_grant_replaces_the_one_for_the_same_resource_by_name_or_identifier() {
-        let role = json!({"grants": [
+        let current: Vec<Grant> = serde_json::from_value(serde_json::json!([
             {"resource": "mail", "identifier": "https://mail.example.com", "scopes": ["read"]},
             {"resource": "claude", "identifier": "https://api.anthropic.com", "scopes": "*"},
-        ]});
+        ]))
+        .unwrap();
         let new = [parse_grant("https://mail.example.com=send").unwrap()];
         assert_eq!(
-            edited_grants(&role, &new, &[]).unwrap(),
-            [
-                json!({"resource": "claude"}),
-                json!({"resource": "https://mail.example.com", "scopes": ["send"]}),
-            ]
+            sent(&edited_grants(&current, &new, &[]).unwrap()),
+            r#"[{"resource":"claude"},{"resource":"https://mail.example.com","scopes":["send"]}]"#
         );
         assert_eq!(
-            edited_grants(&role, &[], &["claude".to_owned()]).unwrap(),
-            [json!({"resource": "mail", "scopes": ["read"]}),]
+            sent(&edited_grants(&current, &[], &["claude".to_owned()]).unwrap()),
+            r#"[{"resource":"mail","scopes":["read"]}]"#
         );
-        let error = edited_grants(&role, &[], &["drive".to_owned()]).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: there is no grant for 'drive' to revoke; there: mail, claude");
+        let error = edited_grants(&current, &[], &["drive".to_owned()]).unwrap_err();
+        insta::assert_snapshot!(error.text().unwrap(), @"error: no grant for `drive` to remove; current: mail, claude");
     }
 }

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::client::{AdminClient, Extent, Page, Query};
+use super::client::{AdminClient, Answer, Extent, Page, Query};
 use super::error::CliError;
 use super::http::Reach;
 use super::options::Globals;
 use super::print::{Printer, Table};
+use crate::domain::remedy::Remedy;
 use crate::ports::time::{Clock, SystemClock, UnixTime};
 
 /// What a command works with: options, environment, output, the time.
@@ -31,24 +33,24 @@ impl Session<'_> {
         self.globals.reach(self.environment)
     }
 
-    /// The present second.
+    /// The current time.
     pub(super) fn now(&self) -> UnixTime {
         SystemClock.now()
     }
 
     /// Prints a list page by page: as one JSON object with all of its items, or as a table of the first ones
     /// and how to see more; `row` makes the cells of an item.
-    pub(super) async fn list_pages(
+    pub(super) async fn list_pages<T: DeserializeOwned>(
         &mut self,
         listing: Listing<'_>,
-        row: impl Fn(&Value) -> Vec<String>,
+        row: impl Fn(&T) -> Vec<String>,
     ) -> Result<(), CliError> {
         let admin = self.admin()?;
         if self.printer.is_json() {
             let (page, filter) = (listing.page.extent(None), listing.filter);
             let mut list = self.printer.json_list();
             let next = admin
-                .each_page(listing.path, &filter, &page, |items| {
+                .each_page(listing.path, &filter, &page, |items: Vec<Value>| {
                     items.iter().try_for_each(|item| list.item(item))
                 })
                 .await?;
@@ -58,11 +60,11 @@ impl Session<'_> {
     }
 
     /// Prints the first items of a list as a table, and how to see more.
-    pub(super) async fn list_table(
+    pub(super) async fn list_table<T: DeserializeOwned>(
         &mut self,
         admin: &AdminClient,
         listing: Listing<'_>,
-        row: impl Fn(&Value) -> Vec<String>,
+        row: impl Fn(&T) -> Vec<String>,
     ) -> Result<(), CliError> {
         let Listing {
             path,
@@ -73,10 +75,15 @@ impl Session<'_> {
         } = listing;
         let mut table = Table::new(columns);
         let next = admin
-            .each_page(path, &filter, &page.extent(Some(TABLE_ROWS)), |items| {
-                items.iter().for_each(|item| table.row(row(item)));
-                Ok(())
-            })
+            .each_page(
+                path,
+                &filter,
+                &page.extent(Some(TABLE_ROWS)),
+                |items: Vec<T>| {
+                    items.iter().for_each(|item| table.row(row(item)));
+                    Ok(())
+                },
+            )
             .await?;
         self.printer.table(&table, nothing)?;
         if let Some(cursor) = next {
@@ -87,11 +94,10 @@ impl Session<'_> {
 
     /// Prints the first of what belongs to an object, below it, and the command that lists all. Returns the
     /// first cell of each row.
-    pub(super) async fn sample(
+    pub(super) async fn sample<T: DeserializeOwned>(
         &mut self,
         admin: &AdminClient,
-        sample: Sample<'_>,
-        row: impl Fn(&Value) -> Vec<String>,
+        sample: Sample<'_, T>,
     ) -> Result<Vec<String>, CliError> {
         let Sample {
             path,
@@ -100,7 +106,7 @@ impl Session<'_> {
             all,
             nothing,
         } = sample;
-        let mut found = Vec::new();
+        let mut found: Vec<T> = Vec::new();
         let next = admin
             .each_page(path, &filter, &Extent::up_to(COUNTED), |items| {
                 found.extend(items);
@@ -113,9 +119,11 @@ impl Session<'_> {
             }
             return Ok(Vec::new());
         }
+        let row = |object: &T| columns.iter().map(|(_, text)| text(object)).collect();
         let rows: Vec<Vec<String>> = found.iter().take(SAMPLE_ROWS).map(row).collect();
         let names = rows.iter().filter_map(|row| row.first().cloned()).collect();
-        let mut table = Table::new(columns);
+        let titles: Vec<&'static str> = columns.iter().map(|(title, _)| *title).collect();
+        let mut table = Table::new(&titles);
         rows.into_iter().for_each(|row| table.row(row));
         self.printer.write("\n")?;
         self.printer.table(&table, "")?;
@@ -128,28 +136,28 @@ impl Session<'_> {
         Ok(names)
     }
 
-    /// Prints a list that came as a whole: the API's object, or `table`.
-    pub(super) fn list(
+    /// Prints an answer as it came for a program. For a person, returns the object that is to be printed.
+    pub(super) fn object<T: DeserializeOwned>(
         &mut self,
-        answer: &Value,
-        table: &Table,
-        nothing: &str,
-    ) -> Result<(), CliError> {
+        answer: &Answer<T>,
+    ) -> Result<Option<T>, CliError> {
         if self.printer.is_json() {
-            return self.printer.json(answer);
+            self.printer.json(&answer.raw)?;
+            return Ok(None);
         }
-        self.printer.table(table, nothing)
+        answer.read().map(Some)
     }
 
-    /// Asks a person before what cannot be undone; without one to ask, `--yes` must have been given.
+    /// Asks for a confirmation of what cannot be undone; without a terminal, `--yes` is required.
     pub(super) fn confirm(&mut self, question: &str, yes: bool) -> Result<(), CliError> {
         if yes {
             return Ok(());
         }
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            return Err(CliError::usage(format!(
-                "{question} There is no terminal to confirm this on; add --yes if you are sure"
-            )));
+            let detail = format!("cannot ask for a confirmation without a terminal: {question}");
+            return Err(
+                CliError::usage(detail).with_remedy(&Remedy::action("add --yes to confirm"))
+            );
         }
         self.printer.ask(&format!("{question} [y/N]"));
         let mut answer = String::new();
@@ -173,14 +181,18 @@ const SAMPLE_ROWS: usize = 20;
 /// Up to how many are counted to say how many more there are.
 const COUNTED: u64 = 200;
 
+/// A title, and the text of one object below it.
+pub(super) type SampleColumn<'l, T> = (&'static str, &'l dyn Fn(&T) -> String);
+
 /// What belongs to an object that is shown: the first of it, and how to see all.
-pub(super) struct Sample<'l> {
+pub(super) struct Sample<'l, T> {
     pub(super) path: &'l [&'l str],
     pub(super) filter: Query,
-    pub(super) columns: &'l [&'static str],
+    /// Titles, and the text of one object below each.
+    pub(super) columns: &'l [SampleColumn<'l, T>],
     /// The command that lists all.
     pub(super) all: &'l str,
-    /// Said when there is nothing.
+    /// Printed when there is nothing.
     pub(super) nothing: &'l str,
 }
 
@@ -190,7 +202,7 @@ pub(super) struct Listing<'l> {
     pub(super) filter: Query,
     pub(super) page: &'l Page,
     pub(super) columns: &'l [&'static str],
-    /// Said when there is nothing.
+    /// Printed when there is nothing.
     pub(super) nothing: &'l str,
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::client::load_config;
+use super::access::load_config;
 use super::error::CliError;
 use super::serving::{self, Serving};
 use super::session::Session;

@@ -1,11 +1,11 @@
-//! The command line as people type it: other words for the same commands, consistent over all nouns, and what
-//! to run instead of a command that other products have and this one has not.
+//! The command line as people type it: other words for the same commands, the same for every noun, and what to run
+//! instead of a command that other products have. Also how help lists what every command accepts.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command, CommandFactory as _, Error, FromArgMatches as _};
+use clap::{Arg, ArgAction, Command, CommandFactory as _, Error, FromArgMatches as _};
 
 use super::Cli;
 
@@ -56,13 +56,13 @@ const NOUNS: [(&str, &[&str]); 14] = [
     ("completions", &["completion"]),
 ];
 
-/// What is done with a command that there is not: the noun it was typed under (empty: none), the words, and
-/// what to run.
+/// What to run instead of a command that does not exist: the noun it was typed under (empty: none), the words, and
+/// the remedy.
 const INSTEAD: [(&str, &[&str], &str); 15] = [
     (
         "agent",
         &["revoke", "block", "ban", "kill", "stop", "terminate"],
-        "`firman agent suspend NAME` switches an agent off, `firman agent resume NAME` on again; `firman credential revoke AGENT ID` ends one credential, `firman token revoke JTI` one token",
+        "`firman agent suspend NAME` stops an agent; `firman credential revoke AGENT ID` ends one credential, `firman token revoke JTI` one token",
     ),
     (
         "agent",
@@ -109,12 +109,12 @@ const INSTEAD: [(&str, &[&str], &str); 15] = [
     (
         "",
         &["init", "setup", "install"],
-        "`firman serve` makes what it needs at its first start; `firman quickstart` shows the whole way",
+        "`firman serve` creates what it needs at its first start; `firman quickstart` shows every step",
     ),
     (
         "",
         &["login", "auth", "whoami"],
-        "there is no login: commands read the admin token from FIRMAN_ADMIN_TOKEN or from the data directory",
+        "no login is needed: commands read the admin token from FIRMAN_ADMIN_TOKEN or from the data directory",
     ),
     (
         "",
@@ -151,7 +151,7 @@ const OPTIONS_INSTEAD: [(&str, &str); 3] = [
     ("--force-yes", "`--yes`"),
 ];
 
-/// What cannot be undone is not suggested for what was typed.
+/// Commands that cannot be undone are never suggested.
 const IRREVERSIBLE: [&str; 2] = ["remove", "revoke"];
 
 /// Every command with its other words.
@@ -177,6 +177,45 @@ fn with_verbs(command: Command, noun: &str) -> Command {
         with_verbs(verb, &name)
     })
 }
+
+/// The command tree as help shows it: global options appear once, in the help of the program itself. They are accepted
+/// everywhere; completions and manual pages list them from [`spelled`].
+fn with_global_options_once(command: Command) -> Command {
+    let globals = command.get_arguments().filter(|arg| arg.is_global_set());
+    let version = Arg::new("version")
+        .short('V')
+        .long("version")
+        .action(ArgAction::Version);
+    let hidden: Vec<Arg> = globals
+        .cloned()
+        .chain([version])
+        .map(|arg| arg.hide(true))
+        .collect();
+    command.mut_subcommands(|below| without(&hidden, below))
+}
+
+fn without(hidden: &[Arg], command: Command) -> Command {
+    // A command may have its own meaning for one of them.
+    let own = |arg: &&Arg| {
+        command
+            .get_arguments()
+            .any(|own| own.get_id() == arg.get_id())
+    };
+    let inherited: Vec<Arg> = hidden.iter().filter(|arg| !own(arg)).cloned().collect();
+    command
+        .disable_version_flag(true)
+        .args(inherited)
+        .help_template(BELOW)
+        .mut_subcommands(|below| without(hidden, below))
+}
+
+/// The help of a command, which leads to the options that it does not list.
+const BELOW: &str = "{before-help}{about-with-newline}
+{usage-heading} {usage}
+
+{all-args}{after-help}
+
+Global options: firman --help";
 
 fn with_short_yes(arg: Arg) -> Arg {
     if arg.get_long() == Some("yes") {
@@ -211,7 +250,7 @@ pub(super) fn parse<T: Into<OsString> + Clone>(
         let version = Command::new("version")
             .about("Print the version")
             .hide(true);
-        spelled().subcommand(version)
+        with_global_options_once(spelled()).subcommand(version)
     };
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let mut matches = command().try_get_matches_from(with_help_asked_for(args))?;
@@ -390,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_had_by_the_word_as_by_the_option() {
+    fn the_word_help_is_the_option_help() {
         for line in [
             "firman help",
             "firman help agent",
@@ -421,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_products_have_leads_to_what_there_is() {
+    fn words_of_other_products_lead_to_a_command() {
         for (line, expected) in [
             ("firman agent revoke a", "firman agent suspend NAME"),
             ("firman agent rotate a", "firman credential rotate"),
@@ -485,5 +524,95 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         check(&spelled());
+    }
+
+    /// Commands whose help has no examples. May only shrink.
+    const WITHOUT_EXAMPLES: [&str; 1] = ["claude"];
+
+    #[test]
+    fn every_command_says_what_it_is_for_and_ends_with_examples_that_parse() {
+        fn check(command: &Command, path: &str, faults: &mut Vec<String>) {
+            let about = command.get_about().map(ToString::to_string);
+            let about = about.unwrap_or_default();
+            if about.is_empty() || about.lines().count() != 1 || about.ends_with('.') {
+                faults.push(format!("{path}: the about `{about}`"));
+            }
+            let after = command.get_after_help().map(ToString::to_string);
+            let after = after.unwrap_or_default();
+            let examples = after
+                .split_once("Examples:\n")
+                .or_else(|| after.split_once("Example:\n"))
+                .map_or("", |(_, lines)| lines);
+            let begins = format!("{path} ");
+            if !examples
+                .lines()
+                .any(|line| format!("{line} ").contains(&begins))
+            {
+                faults.push(format!("{path}: no example"));
+            }
+            for line in examples.lines() {
+                faults.extend(fault_of(line));
+            }
+            for below in command.get_subcommands() {
+                let path = format!("{path} {}", below.get_name());
+                check(below, &path, faults);
+            }
+        }
+        let mut faults = Vec::new();
+        for below in spelled().get_subcommands() {
+            check(below, &format!("firman {}", below.get_name()), &mut faults);
+        }
+        faults.retain(|fault| {
+            let of = |known: &&&str| fault.starts_with(&format!("firman {known}"));
+            WITHOUT_EXAMPLES.iter().find(of).is_none()
+        });
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+
+    /// Why a line of examples does not parse. Variables before it and a pipe after it are the shell's.
+    fn fault_of(line: &str) -> Option<String> {
+        let at = line.find("firman ")?;
+        let command = line[at..].split(['|', '>', '<']).next()?;
+        let error = parse(shell_words(command)).err()?;
+        Some(format!("{line}: {}", error.kind()))
+    }
+
+    /// Words as a shell splits them, without its expansions.
+    fn shell_words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut quote = None;
+        for c in line.trim().chars() {
+            match (quote, c) {
+                (None, '"' | '\'') => quote = Some(c),
+                (Some(open), _) if open == c => quote = None,
+                (None, ' ') => words.push(String::new()),
+                (None | Some(_), _) => words.last_mut().expect("one word").push(c),
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn global_options_are_listed_once_and_accepted_everywhere() {
+        let help = |line: &str| {
+            let error = parse(line.split(' ')).err().expect("help");
+            error.render().to_string()
+        };
+        assert!(help("firman --help").contains("--data-dir <DIR>"));
+        for line in ["firman agent --help", "firman agent add --help"] {
+            let text = help(line);
+            assert!(!text.contains("--data-dir"), "{text}");
+            assert!(!text.contains("--version"), "{text}");
+            assert!(
+                text.ends_with("\nGlobal options: firman --help\n"),
+                "{text}"
+            );
+        }
+        assert!(parse("firman agent list --output json --data-dir x".split(' ')).is_ok());
+        let version = parse("firman agent list --version".split(' ')).err();
+        assert_eq!(
+            version.map(|error| error.kind()),
+            Some(ErrorKind::DisplayVersion)
+        );
     }
 }

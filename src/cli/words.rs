@@ -1,6 +1,7 @@
-//! Lists as they are typed: an option that takes several words may be repeated, and each time its words may
-//! be separated by commas or blanks. One grammar for scopes, roles, groups and whatever else is a list.
+//! Lists as they are typed: an option for several words may be repeated, and its words are separated by commas or
+//! blanks. One grammar for scopes, roles, groups and every other list; and how they edit the lists of an object.
 
+use super::error::CliError;
 use super::parse::{parse_id, parse_name};
 
 /// The words that one option was given at once.
@@ -14,7 +15,7 @@ impl Words {
     }
 }
 
-/// Words of any kind. A comma with no word beside it is a slip.
+/// Words of any kind. A comma without a word beside it is an error.
 pub(super) fn parse_words(text: &str) -> Result<Words, String> {
     parse_each(text, |word| Ok(word.to_owned()))
 }
@@ -55,10 +56,55 @@ pub(super) fn all_of(given: &[Words]) -> Vec<String> {
     all
 }
 
+/// The same; `None` when the option was not given.
+pub(super) fn given(words: &[Words]) -> Option<Vec<String>> {
+    (!words.is_empty()).then(|| all_of(words))
+}
+
 /// Scopes as the parameter `scope` has them (RFC 6749 §3.3); nothing when none is named.
 pub(super) fn scope_parameter(given: &[Words]) -> Option<String> {
     let scopes = all_of(given);
     (!scopes.is_empty()).then(|| scopes.join(" "))
+}
+
+/// `current` with `add` added and `remove` removed; `None` when neither is given. To remove what is not there is an
+/// error, so that a typo does not pass unnoticed.
+pub(super) fn edited_list(
+    what: &str,
+    current: &[String],
+    add: &[Words],
+    remove: &[Words],
+) -> Result<Option<Vec<String>>, CliError> {
+    if add.is_empty() && remove.is_empty() {
+        return Ok(None);
+    }
+    let mut list = current.to_vec();
+    for name in all_of(remove) {
+        let Some(at) = list.iter().position(|known| *known == name) else {
+            return Err(not_there(what, &name, &list));
+        };
+        list.remove(at);
+    }
+    for name in all_of(add) {
+        if !list.contains(&name) {
+            list.push(name);
+        }
+    }
+    Ok(Some(list))
+}
+
+/// The error of removing `name` from a list that does not have it.
+pub(super) fn not_there(what: &str, name: &str, list: &[impl AsRef<str>]) -> CliError {
+    let known: Vec<&str> = list.iter().map(AsRef::as_ref).collect();
+    let known = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    CliError::failed(
+        "invalid",
+        format!("no {what} `{name}` to remove; current: {known}"),
+    )
 }
 
 #[cfg(test)]
@@ -92,5 +138,16 @@ mod tests {
             assert_eq!(scope_parameter(&words).as_deref(), Some("a b"), "{given:?}");
         }
         assert_eq!(scope_parameter(&[]), None);
+    }
+
+    #[test]
+    fn removing_what_is_not_there_says_what_is() {
+        let list = ["reader".to_owned(), "writer".to_owned()];
+        let words = |text: &str| vec![parse_words(text).unwrap()];
+        let error = edited_list("role", &list, &[], &words("raeder")).unwrap_err();
+        insta::assert_snapshot!(error.text().unwrap(), @"error: no role `raeder` to remove; current: reader, writer");
+        let edited = edited_list("role", &list, &words("reader,admin"), &words("writer"));
+        assert_eq!(edited.unwrap().unwrap(), ["reader", "admin"]);
+        assert_eq!(edited_list("role", &list, &[], &[]).unwrap(), None);
     }
 }

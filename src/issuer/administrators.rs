@@ -9,7 +9,7 @@ use crate::domain::audit::AuditEvent;
 use crate::jose::digest::sha256;
 
 use super::change::Touches;
-use super::directory::known_name;
+use super::named::known_name;
 use super::{Caller, Issuer, IssuerError};
 
 impl Issuer {
@@ -87,7 +87,7 @@ impl Issuer {
             None,
             &json!({ "role": found.role.as_str() }),
         );
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(found)
     }
 }

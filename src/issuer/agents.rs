@@ -1,80 +1,32 @@
 //! Agents: registering, editing, switching off and on, removing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use secrecy::SecretString;
 use serde_json::json;
 
+use crate::api::agent::{AgentEdit, NewAgent};
 use crate::domain::Invalid;
-use crate::domain::agent::{
-    Agent, AgentStatus, DESCRIPTION_MAX_CHARS, OWNER_MAX_CHARS, parse_attributes,
-};
+use crate::domain::agent::{Agent, AgentStatus, OWNER_MAX_CHARS, parse_attributes};
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::AuditEvent;
 use crate::domain::credential::Credential;
-use crate::domain::id::AgentId;
+use crate::domain::id::{AgentId, IssuerId};
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::domain::settings::check_expires_in;
 use crate::domain::subject::Subject;
 use crate::domain::text;
 use crate::ports::time::{UnixMillis, UnixTime};
-use crate::store::{AgentFilter, Among, HeldBy};
+use crate::store::{AgentFilter, Among, HeldBy, StoreError, Tx};
 
 use super::change::{Change, Touches};
 use super::credentials::NewCredential;
-use super::directory::{Difference, Directory, known_name};
+use super::directory::Directory;
 use super::explain::Through;
+use super::named::{Facts, Head, Named, description, known_name, name_belonged, name_in_use};
 use super::page::Page;
-use super::{Caller, Issuer, IssuerError, check_version};
-
-/// An agent to be registered, as it was asked for.
-#[derive(Debug, Default)]
-pub struct NewAgent {
-    /// Its name, which becomes its `client_id`.
-    pub name: String,
-    /// The accountable person or team.
-    pub owner: String,
-    /// What it does.
-    pub description: String,
-    /// A subject taken over from another issuer; `None`: made from the issuer's template.
-    pub subject: Option<String>,
-    /// Claims of its tokens.
-    pub attributes: BTreeMap<String, String>,
-    /// Names of groups.
-    pub groups: Vec<String>,
-    /// Names of roles given directly.
-    pub roles: Vec<String>,
-    /// Seconds until it stops getting tokens by itself.
-    pub expires_in: Option<i64>,
-    /// Whether its tokens must be bound to a key (RFC 9449).
-    pub dpop_required: bool,
-    /// What `aud` of its assertions must be; `None`: what the issuer says.
-    pub assertion_audience: Option<AssertionAudience>,
-    /// Its first credential.
-    pub credential: Option<NewCredential>,
-}
-
-/// An edit of an agent; `None` leaves a member as it is.
-#[derive(Debug, Default)]
-pub struct AgentChanges {
-    /// The accountable person or team.
-    pub owner: Option<String>,
-    /// What it does.
-    pub description: Option<String>,
-    /// All its attributes.
-    pub attributes: Option<BTreeMap<String, String>>,
-    /// Names of all its groups.
-    pub groups: Option<Vec<String>>,
-    /// Names of all roles given directly.
-    pub roles: Option<Vec<String>>,
-    /// Seconds from now until it stops getting tokens; `Some(None)`: never.
-    pub expires_in: Option<Option<i64>>,
-    /// Whether its tokens must be bound to a key (RFC 9449).
-    pub dpop_required: Option<bool>,
-    /// What `aud` of its assertions must be; `Some(None)`: what the issuer says.
-    pub assertion_audience: Option<Option<AssertionAudience>>,
-}
+use super::{Caller, Issuer, IssuerError};
 
 /// Which agents a list shows.
 #[derive(Debug, Default)]
@@ -148,6 +100,61 @@ pub struct CreatedAgent {
     pub secret: Option<SecretString>,
 }
 
+impl Named for Agent {
+    const NOUN: &'static str = "agent";
+    const KIND: &'static str = "agent";
+    const CHANGED: AuditEvent = AuditEvent::AgentChanged;
+
+    fn head(&self) -> Head<'_> {
+        Head {
+            name: &self.name,
+            version: self.version,
+            // A removed agent is still shown, and an attempt to change it is told so.
+            is_removed: false,
+        }
+    }
+
+    fn stamp(&mut self, version: i64, now: UnixTime) {
+        self.version = version;
+        self.updated_at = now;
+    }
+
+    fn agent(&self) -> Option<&AgentId> {
+        Some(&self.id)
+    }
+
+    async fn facts(&self, change: &mut Change) -> Result<Facts, StoreError> {
+        let directory = change.directory().await?;
+        Ok(Facts::of(json!({
+            "owner": self.owner,
+            "description": self.description,
+            "attributes": self.attributes,
+            "groups": directory.group_names(&self.groups),
+            "roles": directory.role_names(&self.roles),
+            "expires_at": self.expires_at.map(|at| at.0),
+            "dpop_required": self.dpop_required,
+            "assertion_audience": self.assertion_audience,
+        })))
+    }
+
+    async fn find(tx: &mut Tx, issuer: &IssuerId, name: &str) -> Result<Option<Self>, StoreError> {
+        tx.agent_by_name(issuer, name).await
+    }
+
+    async fn insert(&self, tx: &mut Tx, issuer: &IssuerId) -> Result<bool, StoreError> {
+        tx.insert_agent(issuer, self).await
+    }
+
+    async fn update(
+        &self,
+        tx: &mut Tx,
+        issuer: &IssuerId,
+        expected: i64,
+    ) -> Result<bool, StoreError> {
+        tx.update_agent(issuer, self, expected).await
+    }
+}
+
 impl Issuer {
     /// Registers an agent, with its first credential if one is asked for.
     ///
@@ -161,22 +168,23 @@ impl Issuer {
     ) -> Result<CreatedAgent, IssuerError> {
         let name = Name::parse(&new.name)?;
         let owner = text::filled_line("owner", &new.owner, OWNER_MAX_CHARS)?;
-        let description = text::line("description", &new.description, DESCRIPTION_MAX_CHARS)?;
-        let attributes = parse_attributes(&new.attributes)?;
+        let description = description(new.description.as_deref().unwrap_or_default())?;
+        let attributes = parse_attributes(&new.attributes.unwrap_or_default())?;
         let expires_in = new.expires_in.map(check_expires_in).transpose()?;
         let foreign_subject = new
             .subject
             .as_deref()
             .map(Subject::parse_foreign)
             .transpose()?;
-        let prepared = new
-            .credential
+        let assertion_audience = parse_audience(new.assertion_audience.as_deref())?;
+        let credential = new.credential.map(NewCredential::parse).transpose()?;
+        let prepared = credential
             .map(|credential| self.prepare_credential(credential))
             .transpose()?;
 
         let mut change = self.begin(caller, Touches::Agent).await?;
         let settings = self.settings_in(&mut change.tx).await?;
-        let directory = Directory::load(&mut change.tx, &self.id).await?;
+        let directory = change.directory().await?;
         let id = AgentId::new(change.at, &*self.ports.random);
         let subject = match foreign_subject {
             Some(subject) => subject,
@@ -189,10 +197,10 @@ impl Issuer {
             attributes,
             status: AgentStatus::Active,
             expires_at: expires_in.map(|seconds| change.now().plus(seconds)),
-            dpop_required: new.dpop_required,
-            assertion_audience: new.assertion_audience,
-            groups: directory.group_ids(&new.groups)?,
-            roles: directory.role_ids(&new.roles)?,
+            dpop_required: new.dpop_required.unwrap_or(false),
+            assertion_audience,
+            groups: directory.group_ids(new.groups.as_deref().unwrap_or_default())?,
+            roles: directory.role_ids(new.roles.as_deref().unwrap_or_default())?,
             version: change.version,
             created_at: change.now(),
             updated_at: change.now(),
@@ -200,11 +208,15 @@ impl Issuer {
             name,
         };
         directory.check_token_size(&agent, &settings)?;
-        if !change.tx.insert_agent(&self.id, &agent).await? {
+        let detail = agent.facts(&mut change).await?.and(json!({
+            "subject": agent.subject,
+            "dpop_required": agent.dpop_required.then_some(true),
+        }));
+        let event = AuditEvent::AgentCreated;
+        if !change.add(&agent, event, &detail.into_detail()).await? {
             return Err(self.why_not_inserted(&mut change, &agent).await?);
         }
         let view = AgentView::of(agent, &directory);
-        audit_created(&mut change, &view);
         let (credential, secret) = match prepared {
             Some(prepared) => {
                 let (credential, secret) = self
@@ -214,7 +226,7 @@ impl Issuer {
             }
             None => (None, None),
         };
-        self.finish(change).await?;
+        self.end(change).await?;
         let agent = AgentDetail {
             view,
             credentials: credential.iter().cloned().collect(),
@@ -233,26 +245,15 @@ impl Issuer {
         agent: &Agent,
     ) -> Result<IssuerError, IssuerError> {
         let name = &agent.name;
-        let sentence = match change
-            .tx
-            .agent_by_name(&self.id, name.as_str())
-            .await?
-            .map(|holder| holder.status)
-        {
-            Some(AgentStatus::Removed { .. }) => format!(
-                "the name '{name}' belonged to an agent that was removed and is never given out again, because relying parties may still trust it; choose another"
-            ),
-            Some(AgentStatus::Active | AgentStatus::Suspended { .. }) => {
-                format!(
-                    "there is an agent '{name}' already; choose another name, or change that one with: firman agent edit {name}"
-                )
-            }
-            None => format!(
-                "the subject '{}' belongs, or belonged, to another agent and is never given out twice",
+        let holder = change.tx.agent_by_name(&self.id, name.as_str()).await?;
+        Ok(match holder.map(|holder| holder.status) {
+            Some(AgentStatus::Removed { .. }) => name_belonged("agent", name),
+            Some(AgentStatus::Active | AgentStatus::Suspended { .. }) => name_in_use("agent", name),
+            None => IssuerError::conflict(format!(
+                "the subject `{}` belongs or belonged to another agent; a subject is never given out again",
                 agent.subject
-            ),
-        };
-        Ok(IssuerError::conflict(sentence))
+            )),
+        })
     }
 
     /// One agent, removed ones included.
@@ -338,7 +339,7 @@ impl Issuer {
         ))
     }
 
-    /// Edits an agent.
+    /// Edits an agent; what is left out stays.
     ///
     /// # Errors
     /// As [`Issuer::create_agent`], [`IssuerError::Stale`] when it is not at version `expected`, and
@@ -347,50 +348,37 @@ impl Issuer {
         self: &Arc<Self>,
         caller: &Caller,
         name: &str,
-        changes: AgentChanges,
+        edit: AgentEdit,
         expected: Option<i64>,
     ) -> Result<AgentDetail, IssuerError> {
-        let expires_in = changes
+        let expires_in = edit
             .expires_in
             .map(|seconds| seconds.map(check_expires_in).transpose())
             .transpose()?;
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.live_agent(&mut change, name, expected).await?;
-        let directory = Directory::load(&mut change.tx, &self.id).await?;
+        let directory = change.directory().await?;
         let mut after = before.clone();
         if let Some(seconds) = expires_in {
             after.expires_at = seconds.map(|seconds| change.now().plus(seconds));
         }
-        changes.apply(&mut after, &directory)?;
+        apply(edit, &mut after, &directory)?;
         let settings = self.settings_in(&mut change.tx).await?;
         directory.check_token_size(&after, &settings)?;
-
-        let difference = difference(&before, &after, &directory);
-        if !difference.is_empty() {
-            self.write_agent(&mut change, &before, &mut after).await?;
-            // One that was over comes back, its tokens do not.
-            let now = change.now();
-            if before.expires_at.is_some_and(|end| end <= now)
-                && after.expires_at.is_none_or(|end| end > now)
-            {
-                self.end_tokens_of(&mut change, after.subject.as_str())
-                    .await?;
-            }
-            change.audit(
-                AuditEvent::AgentChanged,
-                target(&after),
-                Some(&after.id),
-                &difference.into_detail(),
-            );
-            self.finish(change).await?;
-        } else {
-            self.abandon(change).await;
+        change.write(&before, &mut after).await?;
+        // One that was over comes back, its tokens do not.
+        let now = change.now();
+        if before.expires_at.is_some_and(|end| end <= now)
+            && after.expires_at.is_none_or(|end| end > now)
+        {
+            self.end_tokens_of(&mut change, after.subject.as_str())
+                .await?;
         }
-        self.agent(after.name.as_str()).await
+        self.end_with(change, after).await
     }
 
-    /// Switches an agent off; it gets no token from the commit on, and those that it has, or acts in,
-    /// are good no longer. Does nothing to one that is.
+    /// Suspends an agent: it gets no token from the commit on, and the tokens that are about it, or in which it acts,
+    /// end. Does nothing to a suspended one.
     ///
     /// # Errors
     /// As [`Issuer::edit_agent`].
@@ -402,26 +390,19 @@ impl Issuer {
     ) -> Result<AgentDetail, IssuerError> {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.live_agent(&mut change, name, expected).await?;
+        let mut after = before.clone();
         if before.status == AgentStatus::Active {
-            let mut after = before.clone();
             after.status = AgentStatus::Suspended { at: change.now() };
-            self.write_agent(&mut change, &before, &mut after).await?;
+            change
+                .replace(&before, &mut after, AuditEvent::AgentSuspended, &json!({}))
+                .await?;
             self.end_tokens_of(&mut change, after.subject.as_str())
                 .await?;
-            change.audit(
-                AuditEvent::AgentSuspended,
-                target(&after),
-                Some(&after.id),
-                &json!({}),
-            );
-            self.finish(change).await?;
-        } else {
-            self.abandon(change).await;
         }
-        self.agent(before.name.as_str()).await
+        self.end_with(change, after).await
     }
 
-    /// Switches an agent on again; tokens from before its suspension stay ended. Does nothing to one that is.
+    /// Resumes a suspended agent; tokens from before its suspension stay ended. Does nothing to an active one.
     ///
     /// # Errors
     /// As [`Issuer::edit_agent`].
@@ -433,21 +414,31 @@ impl Issuer {
     ) -> Result<AgentDetail, IssuerError> {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.live_agent(&mut change, name, expected).await?;
+        let mut after = before.clone();
         if let AgentStatus::Suspended { at } = before.status {
-            let mut after = before.clone();
             after.status = AgentStatus::Active;
-            self.write_agent(&mut change, &before, &mut after).await?;
-            change.audit(
-                AuditEvent::AgentResumed,
-                target(&after),
-                Some(&after.id),
-                &json!({ "suspended_at": at.0 }),
-            );
-            self.finish(change).await?;
-        } else {
-            self.abandon(change).await;
+            let detail = json!({ "suspended_at": at.0 });
+            change
+                .replace(&before, &mut after, AuditEvent::AgentResumed, &detail)
+                .await?;
         }
-        self.agent(before.name.as_str()).await
+        self.end_with(change, after).await
+    }
+
+    /// Ends a change of an agent and shows the agent as the change left it, whatever happens to it afterwards.
+    async fn end_with(
+        self: &Arc<Self>,
+        mut change: Change,
+        agent: Agent,
+    ) -> Result<AgentDetail, IssuerError> {
+        let directory = change.directory().await?;
+        let detail = AgentDetail {
+            credentials: change.tx.credentials_of(&self.id, &agent.id).await?,
+            last_token_at: change.tx.last_token_at(&self.id, &agent.id).await?,
+            view: AgentView::of(agent, &directory),
+        };
+        self.end(change).await?;
+        Ok(detail)
     }
 
     /// Removes an agent for good: its credentials, delegations and tokens are revoked, it leaves its groups
@@ -461,18 +452,12 @@ impl Issuer {
         name: &str,
         expected: Option<i64>,
     ) -> Result<(), IssuerError> {
-        let name = known_name("agent", name)?;
         let mut change = self.begin(caller, Touches::Agent).await?;
-        let before = change
-            .tx
-            .agent_by_name(&self.id, name.as_str())
-            .await?
-            .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
-        check_version("agent", before.version, expected)?;
+        let before: Agent = change.live(name, expected).await?;
         if matches!(before.status, AgentStatus::Removed { .. }) {
-            return Ok(());
+            return self.end(change).await;
         }
-        let directory = Directory::load(&mut change.tx, &self.id).await?;
+        let directory = change.directory().await?;
         let mut revoked = 0;
         for mut credential in change.tx.credentials_of(&self.id, &before.id).await? {
             if credential.revoked_at.is_none() {
@@ -485,11 +470,6 @@ impl Issuer {
         after.status = AgentStatus::Removed { at: change.now() };
         after.groups = Vec::new();
         after.roles = Vec::new();
-        self.write_agent(&mut change, &before, &mut after).await?;
-        self.end_tokens_of(&mut change, after.subject.as_str())
-            .await?;
-        self.drop_claude_link(&mut change, &before).await?;
-        self.revoke_delegations_of(&mut change, &before).await?;
         let detail = json!({
             "subject": before.subject,
             "owner": before.owner,
@@ -497,13 +477,14 @@ impl Issuer {
             "roles": directory.role_names(&before.roles),
             "credentials_revoked": revoked,
         });
-        change.audit(
-            AuditEvent::AgentRemoved,
-            target(&after),
-            Some(&after.id),
-            &detail,
-        );
-        self.finish(change).await
+        self.end_tokens_of(&mut change, after.subject.as_str())
+            .await?;
+        self.drop_claude_link(&mut change, &before).await?;
+        self.revoke_delegations_of(&mut change, &before).await?;
+        change
+            .replace(&before, &mut after, AuditEvent::AgentRemoved, &detail)
+            .await?;
+        self.end(change).await
     }
 
     /// An agent that is not removed, for a change of it.
@@ -513,75 +494,46 @@ impl Issuer {
         name: &str,
         expected: Option<i64>,
     ) -> Result<Agent, IssuerError> {
-        let name = known_name("agent", name)?;
-        let agent = change
-            .tx
-            .agent_by_name(&self.id, name.as_str())
-            .await?
-            .ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
-        check_version("agent", agent.version, expected)?;
+        let agent: Agent = change.live(name, expected).await?;
         match agent.status {
             AgentStatus::Active | AgentStatus::Suspended { .. } => Ok(agent),
             AgentStatus::Removed { at } => Err(IssuerError::conflict(format!(
-                "the agent '{name}' was removed at {at} and cannot be changed any more; register one under another name"
-            ))),
+                "the agent `{}` was removed at {at} and can no longer be changed",
+                agent.name
+            ))
+            .with_remedy(Remedy::action("register one under another name"))),
         }
-    }
-
-    /// Writes an agent over the version it was read at.
-    pub(super) async fn write_agent(
-        &self,
-        change: &mut Change,
-        before: &Agent,
-        after: &mut Agent,
-    ) -> Result<(), IssuerError> {
-        after.version = change.version;
-        after.updated_at = change.now();
-        if change
-            .tx
-            .update_agent(&self.id, after, before.version)
-            .await?
-        {
-            return Ok(());
-        }
-        let present = change
-            .tx
-            .agent_version(&self.id, &before.id)
-            .await?
-            .unwrap_or_default();
-        Err(IssuerError::Stale {
-            noun: "agent",
-            present,
-        })
     }
 }
 
-impl AgentChanges {
-    /// All but the expiry, which counts from the moment of the change.
-    fn apply(self, agent: &mut Agent, directory: &Directory) -> Result<(), Invalid> {
-        if let Some(owner) = self.owner {
-            agent.owner = text::filled_line("owner", &owner, OWNER_MAX_CHARS)?;
-        }
-        if let Some(description) = self.description {
-            agent.description = text::line("description", &description, DESCRIPTION_MAX_CHARS)?;
-        }
-        if let Some(attributes) = self.attributes {
-            agent.attributes = parse_attributes(&attributes)?;
-        }
-        if let Some(groups) = self.groups {
-            agent.groups = directory.group_ids(&groups)?;
-        }
-        if let Some(roles) = self.roles {
-            agent.roles = directory.role_ids(&roles)?;
-        }
-        if let Some(dpop_required) = self.dpop_required {
-            agent.dpop_required = dpop_required;
-        }
-        if let Some(assertion_audience) = self.assertion_audience {
-            agent.assertion_audience = assertion_audience;
-        }
-        Ok(())
+/// Applies all of an edit but the expiry, which counts from the moment of the change.
+fn apply(edit: AgentEdit, agent: &mut Agent, directory: &Directory) -> Result<(), Invalid> {
+    if let Some(owner) = edit.owner {
+        agent.owner = text::filled_line("owner", &owner, OWNER_MAX_CHARS)?;
     }
+    if let Some(text) = edit.description {
+        agent.description = description(&text)?;
+    }
+    if let Some(attributes) = edit.attributes {
+        agent.attributes = parse_attributes(&attributes)?;
+    }
+    if let Some(groups) = edit.groups {
+        agent.groups = directory.group_ids(&groups)?;
+    }
+    if let Some(roles) = edit.roles {
+        agent.roles = directory.role_ids(&roles)?;
+    }
+    if let Some(dpop_required) = edit.dpop_required {
+        agent.dpop_required = dpop_required;
+    }
+    if let Some(policy) = edit.assertion_audience {
+        agent.assertion_audience = parse_audience(policy.as_deref())?;
+    }
+    Ok(())
+}
+
+fn parse_audience(policy: Option<&str>) -> Result<Option<AssertionAudience>, Invalid> {
+    policy.map(AssertionAudience::parse).transpose()
 }
 
 impl AgentView {
@@ -593,60 +545,6 @@ impl AgentView {
             agent,
         }
     }
-}
-
-pub(super) fn target(agent: &Agent) -> String {
-    format!("agent:{}", agent.name)
-}
-
-fn audit_created(change: &mut Change, view: &AgentView) {
-    let agent = &view.agent;
-    let detail = json!({
-        "subject": agent.subject,
-        "owner": agent.owner,
-        "description": agent.description,
-        "attributes": agent.attributes,
-        "groups": view.groups,
-        "roles": view.roles,
-        "expires_at": agent.expires_at.map(|at| at.0),
-        "dpop_required": agent.dpop_required.then_some(true),
-        "assertion_audience": agent.assertion_audience,
-    });
-    change.audit(
-        AuditEvent::AgentCreated,
-        target(agent),
-        Some(&agent.id),
-        &detail,
-    );
-}
-
-fn difference(before: &Agent, after: &Agent, directory: &Directory) -> Difference {
-    let mut difference = Difference::default();
-    difference.note("owner", &before.owner, &after.owner);
-    difference.note("description", &before.description, &after.description);
-    difference.note("attributes", &before.attributes, &after.attributes);
-    difference.note(
-        "groups",
-        &directory.group_names(&before.groups),
-        &directory.group_names(&after.groups),
-    );
-    difference.note(
-        "roles",
-        &directory.role_names(&before.roles),
-        &directory.role_names(&after.roles),
-    );
-    difference.note(
-        "expires_at",
-        &before.expires_at.map(|at| at.0),
-        &after.expires_at.map(|at| at.0),
-    );
-    difference.note("dpop_required", &before.dpop_required, &after.dpop_required);
-    difference.note(
-        "assertion_audience",
-        &before.assertion_audience,
-        &after.assertion_audience,
-    );
-    difference
 }
 
 fn known_status(text: &str) -> Result<&'static str, Invalid> {

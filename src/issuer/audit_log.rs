@@ -6,9 +6,9 @@ use crate::domain::id::AgentId;
 use crate::domain::subject::is_user;
 use crate::domain::text;
 use crate::ports::time::UnixMillis;
-use crate::store::{AuditFilter, StoreError, Tx};
+use crate::store::{AuditFilter, AuditSpan, StoreError, Tx};
 
-use super::directory::known_name;
+use super::named::known_name;
 use super::{Issuer, IssuerError};
 
 /// Entries read at once when the chain is checked.
@@ -115,9 +115,11 @@ impl Issuer {
             };
             (before - 1 - WINDOW).max(0)
         };
-        let mut entries = tx
-            .audit_page(&self.id, &filter, (floor, before), limit + 1)
-            .await?;
+        let span = AuditSpan {
+            after: floor,
+            before: before.unwrap_or(i64::MAX),
+        };
+        let mut entries = tx.audit_page(&self.id, &filter, span, limit + 1).await?;
         let most = usize::try_from(limit).unwrap_or(0);
         let next_before = if entries.len() > most {
             entries.truncate(most);
@@ -150,9 +152,11 @@ impl Issuer {
         let newest = self.newest_entry(&mut tx).await?;
         let after = after.map_or(newest, |after| after.clamp(0, newest));
         let last = newest.min(after + WINDOW);
-        let entries = tx
-            .audit_following(&self.id, &filter, (after, last), limit)
-            .await?;
+        let span = AuditSpan {
+            after,
+            before: last + 1,
+        };
+        let entries = tx.audit_following(&self.id, &filter, span, limit).await?;
         tx.rollback().await?;
         let is_full = entries.len() as i64 == limit;
         let after = match entries.last() {
@@ -352,23 +356,17 @@ fn parse_event(text: &str) -> Result<AuditEvent, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::audit::{AuditDraft, chain};
+    use crate::domain::audit::{AuditDraft, ChainHead, chain};
 
     fn entries() -> Vec<AuditEntry> {
+        let detail = serde_json::json!({});
         let draft = |target: &str| AuditDraft {
-            at: UnixMillis(1),
-            event: AuditEvent::AgentCreated,
-            actor: "system".to_owned(),
             target: target.to_owned(),
-            agent: None,
-            token_id: None,
-            request_id: String::new(),
-            address: String::new(),
-            detail: "{}".to_owned(),
+            ..AuditDraft::new(UnixMillis(1), AuditEvent::AgentCreated, "system", &detail)
         };
         chain(
             "i",
-            (0, GENESIS),
+            ChainHead::START,
             vec![draft("agent:a"), draft("agent:b"), draft("agent:c")],
         )
     }

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::domain::audit::{AuditDraft, AuditEvent, chain};
-use crate::domain::id::AgentId;
+use crate::domain::id::{AgentId, IssuerId};
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::ports::time::{UnixMillis, UnixTime};
 use crate::store::{Head, StoreError, Tx};
 
+use super::directory::Directory;
 use super::{Caller, Issuer, IssuerError};
 
 /// What a change touches.
@@ -31,12 +32,26 @@ pub struct Change {
     pub version: i64,
     /// The instant of the change.
     pub at: UnixMillis,
+    pub(super) issuer: IssuerId,
     head: Head,
     caller: Caller,
     drafts: Vec<AuditDraft>,
+    directory: Option<Arc<Directory>>,
+    /// How many rows the transaction had changed when the change began.
+    rows_before: u64,
 }
 
 impl Change {
+    /// Groups, roles and resources as they were when the change first asked.
+    pub(super) async fn directory(&mut self) -> Result<Arc<Directory>, StoreError> {
+        if let Some(directory) = &self.directory {
+            return Ok(Arc::clone(directory));
+        }
+        let directory = Arc::new(Directory::load(&mut self.tx, &self.issuer).await?);
+        self.directory = Some(Arc::clone(&directory));
+        Ok(directory)
+    }
+
     /// The second of the change.
     #[must_use]
     pub fn now(&self) -> UnixTime {
@@ -65,18 +80,13 @@ impl Change {
         event: AuditEvent,
         target: impl Into<String>,
         agent: Option<&AgentId>,
-        detail: &Value,
+        detail: &impl Serialize,
     ) {
+        let actor = self.caller.actor.clone();
         self.drafts.push(AuditDraft {
-            at: self.at,
-            event,
-            actor: self.caller.actor.clone(),
             target: target.into(),
             agent: agent.cloned(),
-            token_id: None,
-            request_id: self.caller.request_id.clone(),
-            address: self.caller.address.clone(),
-            detail: detail.to_string(),
+            ..self.caller.draft(self.at, event, actor, detail)
         });
     }
 }
@@ -108,22 +118,40 @@ impl Issuer {
             .bump_registry_version(&self.id, touches == Touches::Policy)
             .await?;
         Ok(Change {
+            rows_before: tx.rows_changed(),
             tx,
             version,
             at,
+            issuer: self.id.clone(),
             head,
             caller: caller.clone(),
             drafts: Vec::new(),
+            directory: None,
         })
     }
 
-    /// Commits a change with its audit entries and brings the cache up to it. Runs to its end even
-    /// when the caller goes away meanwhile.
+    /// Ends a change: commits what it wrote with its audit entries and brings the cache up to it, or lets go of a change
+    /// that wrote nothing. Runs to its end even when the caller goes away meanwhile.
     ///
     /// # Errors
-    /// When the database does not take it; then nothing was changed.
-    pub async fn finish(self: &Arc<Self>, change: Change) -> Result<(), IssuerError> {
-        assert!(!change.drafts.is_empty(), "every change is audited");
+    /// When the database cannot commit; then nothing was changed.
+    ///
+    /// # Panics
+    /// When something was written that is not audited, or audited that was not written.
+    pub async fn end(self: &Arc<Self>, change: Change) -> Result<(), IssuerError> {
+        let is_written = change.tx.rows_changed() > change.rows_before;
+        let is_audited = !change.drafts.is_empty();
+        assert_eq!(
+            is_written, is_audited,
+            "what a change writes is audited, and nothing else is"
+        );
+        if !is_written {
+            // Its connection and the issuer's head row are free before the caller goes on.
+            if let Err(error) = change.tx.rollback().await {
+                tracing::debug!(%error, "an empty change could not be rolled back");
+            }
+            return Ok(());
+        }
         let issuer = Arc::clone(self);
         let commit = tokio::spawn(async move {
             issuer.commit(change).await?;
@@ -146,9 +174,9 @@ impl Issuer {
             drafts,
             ..
         } = change;
-        let entries = chain(self.id.as_str(), (head.seq, head.hash), drafts);
+        let entries = chain(self.id.as_str(), head.chain(), drafts);
         if let Some(last) = entries.last() {
-            tx.set_head(&self.id, (last.seq, &last.hash), None).await?;
+            tx.set_head(&self.id, last.into(), None).await?;
         }
         tx.append_audit(&self.id, &entries).await?;
         tx.commit().await
@@ -245,14 +273,5 @@ impl Issuer {
         last.store(number, Ordering::Release);
         outcome?;
         Ok(self.registry.seen() > basis)
-    }
-
-    /// Ends a change that turned out to change nothing. Its connection and the issuer's head row are
-    /// free before the caller reads what there is: whoever holds one connection and waits for another
-    /// waits for those who wait for it.
-    pub(crate) async fn abandon(&self, change: Change) {
-        if let Err(error) = change.tx.rollback().await {
-            tracing::debug!(%error, "an empty change could not be rolled back");
-        }
     }
 }

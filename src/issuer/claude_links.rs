@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::domain::Invalid;
 use crate::domain::agent::Agent;
-use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::domain::audit::{AuditDraft, AuditEvent, TokenDetail};
 use crate::domain::claude_link::{
     ClaudeLink, ClaudeObjects, IssuerObjectId, OrganizationId, RuleId, ServiceAccountId,
     WorkspaceId, access_until_at_most, check_token_lifetime,
@@ -16,11 +16,10 @@ use crate::domain::name::Name;
 use crate::domain::profile::Profile;
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::ports::time::UnixTime;
-use crate::store::{AuditFilter, StoreError, Tx};
+use crate::store::{AuditFilter, AuditSpan, StoreError, Tx};
 
-use super::agents::target;
 use super::change::{Change, Touches};
-use super::directory::known_name;
+use super::named::{known_name, target};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
 
@@ -99,7 +98,7 @@ impl Issuer {
         let is_new = before.is_none();
         let written = match &before {
             Some(before) if before.objects == link.objects => {
-                self.abandon(change).await;
+                self.end(change).await?;
                 let view = ClaudeLinkView {
                     agent: agent.name,
                     link: before.clone(),
@@ -124,7 +123,7 @@ impl Issuer {
         }
         let event = AuditEvent::ClaudeLinked;
         change.audit(event, target(&agent), Some(&agent.id), &detail);
-        self.finish(change).await?;
+        self.end(change).await?;
         let agent = agent.name;
         Ok((ClaudeLinkView { agent, link }, is_new))
     }
@@ -188,7 +187,7 @@ impl Issuer {
             .ok_or_else(|| not_linked(&agent))?;
         check_version("Claude link", link.version, expected)?;
         self.drop_claude_link(&mut change, &agent).await?;
-        self.finish(change).await
+        self.end(change).await
     }
 
     /// Takes the link of an agent away, with its audit entry; does nothing when there is none.
@@ -263,7 +262,7 @@ impl Issuer {
             ..AuditFilter::default()
         };
         let entries = tx
-            .audit_page(&self.id, &filter, (0, None), TOKENS_LOOKED_AT)
+            .audit_page(&self.id, &filter, AuditSpan::ALL, TOKENS_LOOKED_AT)
             .await?;
         let mut ends: Vec<UnixTime> = entries
             .iter()
@@ -283,12 +282,11 @@ impl Issuer {
 
 /// When the latest Claude token for one of our tokens ends; `None` when it was not for Claude.
 fn end_of(draft: &AuditDraft, audiences: &[String], rule: Option<i64>) -> Option<UnixTime> {
-    let detail: Value = serde_json::from_str(&draft.detail).ok()?;
-    let audience = detail["aud"].as_str()?;
-    if !audiences.iter().any(|known| known == audience) {
+    let detail = TokenDetail::read(draft)?;
+    if !audiences.iter().any(|known| *known == detail.aud) {
         return None;
     }
-    let expires_at = UnixTime(detail["exp"].as_i64()?);
+    let expires_at = UnixTime(detail.exp);
     let issued_at = draft.at.seconds();
     Some(access_until_at_most(
         issued_at,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use crate::api::credential as api;
 use crate::domain::Invalid;
 use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEvent;
@@ -19,9 +20,8 @@ use crate::ports::time::UnixTime;
 use crate::relying_party::cel::check_condition;
 use crate::store::LiveCredentials;
 
-use super::agents::target;
 use super::change::{Change, Touches};
-use super::directory::known_name;
+use super::named::{known_name, target};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
 use crate::domain::settings::{EXPIRES_IN_MAX_SECONDS, check_expires_in};
@@ -34,16 +34,16 @@ const KID_MAX_CHARS: usize = 256;
 
 /// A credential to be made, as it was asked for.
 #[derive(Debug)]
-pub struct NewCredential {
+pub(super) struct NewCredential {
     /// What kind, and its public part.
-    pub kind: NewCredentialKind,
+    kind: NewCredentialKind,
     /// Seconds until it stops being accepted; `None`: never.
-    pub expires_in: Option<i64>,
+    expires_in: Option<i64>,
 }
 
 /// The kind of a credential to be made.
 #[derive(Debug)]
-pub enum NewCredentialKind {
+enum NewCredentialKind {
     /// A client secret, which is made here.
     ClientSecret,
     /// A public key, whose private half stays with the agent.
@@ -111,6 +111,95 @@ enum PreparedKind {
     },
 }
 
+impl NewCredential {
+    /// Reads a request for a credential.
+    ///
+    /// # Errors
+    /// [`Invalid`] when its members do not go together.
+    pub(super) fn parse(body: api::NewCredential) -> Result<Self, Invalid> {
+        let key = UnverifiedKey::parse(body.jwk, body.pem, body.kid)?;
+        let federation = (body.trusted_issuer, body.matching);
+        let kind = match (body.kind.as_str(), key, federation) {
+            ("client_secret", None, (None, None)) => NewCredentialKind::ClientSecret,
+            ("client_secret", _, _) => {
+                return Err(Invalid::new(
+                    "kind",
+                    "is client_secret, which is made here and takes no jwk, pem, trusted_issuer or match",
+                ));
+            }
+            ("public_key", Some(key), (None, None)) => NewCredentialKind::PublicKey(key),
+            ("public_key", Some(_), _) => {
+                return Err(Invalid::new(
+                    "kind",
+                    "is public_key, which takes no trusted_issuer or match",
+                ));
+            }
+            ("public_key", None, _) => {
+                return Err(Invalid::new(
+                    "jwk",
+                    "is missing: a public_key needs the public key as jwk or pem",
+                ));
+            }
+            ("federated", None, (Some(trusted_issuer), Some(matching))) => {
+                NewCredentialKind::Federated {
+                    trusted_issuer,
+                    matching: matching.into(),
+                }
+            }
+            ("federated", _, _) => {
+                return Err(Invalid::new(
+                    "kind",
+                    "is federated, which needs trusted_issuer and match and takes no jwk or pem",
+                ));
+            }
+            (_, _, _) => {
+                return Err(Invalid::new(
+                    "kind",
+                    "must be client_secret, public_key or federated",
+                ));
+            }
+        };
+        Ok(Self {
+            kind,
+            expires_in: body.expires_in,
+        })
+    }
+}
+
+impl UnverifiedKey {
+    /// Reads a key that was sent in one of two forms, with its name.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a name without a key, or two keys.
+    pub fn parse(
+        jwk: Option<Value>,
+        pem: Option<String>,
+        kid: Option<String>,
+    ) -> Result<Option<Self>, Invalid> {
+        let key = match (jwk, pem) {
+            (None, None) if kid.is_some() => {
+                return Err(Invalid::new(
+                    "kid",
+                    "is the name of a public key; send jwk or pem with it",
+                ));
+            }
+            (None, None) => return Ok(None),
+            (Some(jwk), None) => Self::Jwk(jwk),
+            (None, Some(pem)) => Self::Pem(pem),
+            (Some(_), Some(_)) => {
+                return Err(Invalid::new(
+                    "pem",
+                    "is there beside jwk; send the key in one form",
+                ));
+            }
+        };
+        Ok(Some(match kid {
+            Some(kid) => Self::Named(Box::new(key), kid),
+            None => key,
+        }))
+    }
+}
+
 impl Issuer {
     /// The credentials of an agent, revoked and expired ones included, the newest last.
     ///
@@ -169,10 +258,10 @@ impl Issuer {
         self: &Arc<Self>,
         caller: &Caller,
         agent: &str,
-        new: NewCredential,
+        new: api::NewCredential,
         expected: Option<i64>,
     ) -> Result<AddedCredential, IssuerError> {
-        let prepared = self.prepare_credential(new)?;
+        let prepared = self.prepare_credential(NewCredential::parse(new)?)?;
         let mut change = self.begin(caller, Touches::Agent).await?;
         let agent = self.live_agent(&mut change, agent, expected).await?;
         let (credential, secret) = self.insert_prepared(&mut change, &agent, prepared).await?;
@@ -180,7 +269,7 @@ impl Issuer {
             .tx
             .touch_agent(&self.id, &agent.id, change.version, change.now())
             .await?;
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(AddedCredential {
             credential,
             replaced: None,
@@ -243,7 +332,7 @@ impl Issuer {
             Some(&agent.id),
             &detail,
         );
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(AddedCredential {
             credential,
             replaced: Some(old),
@@ -279,7 +368,7 @@ impl Issuer {
                 Some(&agent.id),
                 &json!({ "credential": facts(&credential) }),
             );
-            self.finish(change).await?;
+            self.end(change).await?;
         }
         Ok(credential)
     }

@@ -25,8 +25,8 @@ use crate::store::{DelegationNames, StoreError, Tx};
 
 use super::change::{Change, Touches};
 use super::directory::Directory;
+use super::granted::{parse_granted, unknown_resource};
 use super::page::Page;
-use super::roles::{parse_granted, unknown_resource};
 use super::{Caller, Issuer, IssuerError, check_version};
 
 /// Actors in a chain when nobody says otherwise: the agent acts directly, and for nobody who acts
@@ -161,7 +161,7 @@ impl Issuer {
             Some(&view.delegation.actor),
             &detail,
         );
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(AddedDelegation { view, warnings })
     }
 
@@ -329,7 +329,7 @@ impl Issuer {
         let expires_at = check_end(end, change.now())?;
         let before = self.lasting_delegation(&mut change, id, expected).await?;
         if before.expires_at == expires_at {
-            self.abandon(change).await;
+            self.end(change).await?;
             return self.delegation(id).await;
         }
         let after = Delegation {
@@ -353,7 +353,7 @@ impl Issuer {
             detail["tokens_ended_until"] = json!(mark.not_before.0);
         }
         audit(&mut change, AuditEvent::DelegationChanged, &view, &detail);
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(view)
     }
 
@@ -372,7 +372,7 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.lasting_delegation(&mut change, id, expected).await?;
         if before.status != DelegationStatus::Active {
-            self.abandon(change).await;
+            self.end(change).await?;
             let view = self.delegation(id).await?;
             return Ok(EndedDelegation {
                 view,
@@ -390,7 +390,7 @@ impl Issuer {
         let mut detail = identifying(&view);
         detail["tokens_ended_until"] = json!(mark.not_before.0);
         audit(&mut change, AuditEvent::DelegationSuspended, &view, &detail);
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(EndedDelegation {
             view,
             tokens_ended_until: Some(mark.not_before),
@@ -410,7 +410,7 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.lasting_delegation(&mut change, id, expected).await?;
         let DelegationStatus::Suspended { at } = before.status else {
-            self.abandon(change).await;
+            self.end(change).await?;
             return self.delegation(id).await;
         };
         let after = Delegation {
@@ -423,7 +423,7 @@ impl Issuer {
         let mut detail = identifying(&view);
         detail["suspended_at"] = json!(at.0);
         audit(&mut change, AuditEvent::DelegationResumed, &view, &detail);
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(view)
     }
 
@@ -441,7 +441,7 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.known_delegation(&mut change, id, expected).await?;
         if matches!(before.status, DelegationStatus::Revoked { .. }) {
-            self.abandon(change).await;
+            self.end(change).await?;
             let view = self.delegation(id).await?;
             return Ok(EndedDelegation {
                 view,
@@ -451,7 +451,7 @@ impl Issuer {
         let ended = self
             .revoke_in(&mut change, &before, (Touch::Actor, None))
             .await?;
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(ended)
     }
 

@@ -1,17 +1,20 @@
 //! Groups, roles and resources as one change sees them: from names to ids and back, and what the
 //! tokens of an agent would weigh. Read inside the change's transaction, which holds the issuer's
 //! head row, so that nothing named here disappears before the commit.
+//!
+//! Not [`Policy`](super::cache::Policy), which holds the same rows: that one is in memory and may be older than the
+//! change, and reading it anew would unseal the signing keys, which no change of the registry needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::domain::Invalid;
 use crate::domain::agent::{Agent, MEMBERSHIPS_MAX};
 use crate::domain::group::Group;
 use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId};
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::domain::resource::Resource;
 use crate::domain::role::{GrantedScopes, Role};
 use crate::domain::scope::Scope;
@@ -157,8 +160,8 @@ impl Directory {
             .any(|role| role.grants.iter().any(|grant| grant.resource == *resource))
     }
 
-    /// Refuses an agent whose largest token would be longer than every hop on its way takes: better
-    /// told to who assigns than to the agent at night.
+    /// Refuses an agent whose largest token would be longer than every hop on its way accepts: the administrator who
+    /// assigns can mend it, the agent could not.
     pub(crate) fn check_token_size(
         &self,
         agent: &Agent,
@@ -213,9 +216,12 @@ impl Directory {
             return Ok(());
         }
         Err(IssuerError::conflict(format!(
-            "a token of the agent '{}' would have about {token} bytes, more than the {TOKEN_MAX_BYTES} that proxies and servers commonly take \
-             (attributes {attributes}, groups {groups}, roles {roles}, audience and scopes {audience_and_scope} bytes): give it fewer or shorter ones",
+            "a token of the agent `{}` would have about {token} bytes, more than the {TOKEN_MAX_BYTES} that proxies and servers commonly accept \
+             (attributes {attributes}, groups {groups}, roles {roles}, audience and scopes {audience_and_scope} bytes)",
             agent.name
+        ))
+        .with_remedy(Remedy::action(
+            "give the agent fewer or shorter attributes, groups, roles or scopes",
         )))
     }
 }
@@ -246,44 +252,12 @@ fn ids<T: Ord>(
 }
 
 fn unknown(field: &'static str, noun: &str, name: &Name) -> Invalid {
-    Invalid::new(
-        field,
-        format!(
-            "there is no {noun} '{name}'; `firman {noun} list` shows them, `firman {noun} add {name}` makes one"
-        ),
-    )
+    Invalid::new(field, format!("there is no {noun} `{name}`"))
+        .with_remedy(Remedy::command(format!("{noun} list")))
 }
 
 fn sorted(names: impl Iterator<Item = Name>) -> Vec<Name> {
     let mut names: Vec<Name> = names.collect();
     names.sort();
     names
-}
-
-/// What an edit changed, for its audit entry: `{"owner":{"from":…,"to":…}}`.
-#[derive(Default)]
-pub(crate) struct Difference(Map<String, Value>);
-
-impl Difference {
-    /// Notes a member if it changed.
-    pub(crate) fn note<T: Serialize + PartialEq>(&mut self, member: &str, from: &T, to: &T) {
-        if from != to {
-            self.0
-                .insert(member.to_owned(), json!({ "from": from, "to": to }));
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The detail of the audit entry.
-    pub(crate) fn into_detail(self) -> Value {
-        Value::Object(self.0)
-    }
-}
-
-/// A name in a path; one that no object can have is one that is not found.
-pub(crate) fn known_name(noun: &'static str, text: &str) -> Result<Name, IssuerError> {
-    Name::parse(text).map_err(|_| IssuerError::not_found(noun, text))
 }

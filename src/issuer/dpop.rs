@@ -56,7 +56,8 @@ impl Issuer {
     pub fn check_proof(
         &self,
         unverified_proof: &str,
-        (method, uri): (&str, &str),
+        method: &str,
+        uri: &str,
         now: UnixTime,
     ) -> Result<ProvenKey, ProofRefused> {
         let fault = |problem: String| ProofRefused::Fault(problem);

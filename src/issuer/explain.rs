@@ -13,8 +13,8 @@ use super::authorize::client_credentials::{ClientCredentialsRequest, Decision, d
 use super::authorize::{AuthorizationError, HeldRole, held_roles, scopes_given};
 use super::cache::Policy;
 use super::delegations::DelegationView;
-use super::directory::known_name;
 use super::mint::{MintError, agent_claims, check_length};
+use super::named::known_name;
 use super::{Issuer, IssuerError};
 
 /// What the agent is supposed to ask for.

@@ -4,62 +4,63 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::domain::agent::{Agent, DESCRIPTION_MAX_CHARS};
+use crate::api::group::{Group as GroupView, GroupEdit, NewGroup};
+use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEvent;
 use crate::domain::group::Group;
-use crate::domain::id::GroupId;
+use crate::domain::id::{GroupId, IssuerId};
 use crate::domain::name::Name;
-use crate::domain::text;
-use crate::store::{AgentFilter, Among};
+use crate::domain::remedy::Remedy;
+use crate::ports::time::UnixTime;
+use crate::store::{AgentFilter, Among, StoreError, Tx};
 
-use super::agents::target as agent_target;
 use super::change::{Change, Touches};
-use super::directory::{Difference, Directory, known_name};
+use super::directory::Directory;
+use super::named::{FORCED_REMOVAL_MAX, Facts, Head, Named, Removal, description, known_name};
 use super::page::Page;
-use super::{Caller, Issuer, IssuerError, check_version};
+use super::{Caller, Issuer, IssuerError};
 
-/// Most agents whose membership or role a forced removal takes away: all of them are written in one
-/// transaction, during which nobody gets a token.
-pub const FORCED_REMOVAL_MAX: i64 = 500;
+impl Named for Group {
+    const NOUN: &'static str = "group";
+    const KIND: &'static str = "group";
+    const CHANGED: AuditEvent = AuditEvent::GroupChanged;
 
-/// A group to be made.
-#[derive(Debug, Default)]
-pub struct NewGroup {
-    /// Its name.
-    pub name: String,
-    /// What it is for.
-    pub description: String,
-    /// Names of the roles every member has.
-    pub roles: Vec<String>,
-}
+    fn head(&self) -> Head<'_> {
+        Head {
+            name: &self.name,
+            version: self.version,
+            is_removed: self.removed_at.is_some(),
+        }
+    }
 
-/// An edit of a group; `None` leaves a member as it is.
-#[derive(Debug, Default)]
-pub struct GroupChanges {
-    /// What it is for.
-    pub description: Option<String>,
-    /// Names of all its roles.
-    pub roles: Option<Vec<String>>,
-}
+    fn stamp(&mut self, version: i64, now: UnixTime) {
+        self.version = version;
+        self.updated_at = now;
+    }
 
-/// A group as it is shown.
-#[derive(Clone, Debug)]
-pub struct GroupView {
-    /// The group.
-    pub group: Group,
-    /// Names of its roles, sorted.
-    pub roles: Vec<Name>,
-    /// How many agents are in it; only told of a group shown alone.
-    pub members: Option<i64>,
-}
+    async fn facts(&self, change: &mut Change) -> Result<Facts, StoreError> {
+        let roles = change.directory().await?.role_names(&self.roles);
+        Ok(Facts::of(
+            json!({ "description": self.description, "roles": roles }),
+        ))
+    }
 
-/// How an object with dependents is to be removed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Removal {
-    /// Take the dependents' references away too, each with its audit entry.
-    pub force: bool,
-    /// The version the caller saw.
-    pub expected: Option<i64>,
+    async fn find(tx: &mut Tx, issuer: &IssuerId, name: &str) -> Result<Option<Self>, StoreError> {
+        tx.group_by_name(issuer, name).await
+    }
+
+    async fn insert(&self, tx: &mut Tx, issuer: &IssuerId) -> Result<bool, StoreError> {
+        tx.insert_group(issuer, self).await
+    }
+
+    async fn update(
+        &self,
+        tx: &mut Tx,
+        issuer: &IssuerId,
+        expected: i64,
+    ) -> Result<bool, StoreError> {
+        tx.update_group(issuer, self, expected).await
+    }
 }
 
 impl Issuer {
@@ -73,39 +74,28 @@ impl Issuer {
         new: NewGroup,
     ) -> Result<GroupView, IssuerError> {
         let name = Name::parse(&new.name)?;
-        let description = text::line("description", &new.description, DESCRIPTION_MAX_CHARS)?;
+        let description = description(new.description.as_deref().unwrap_or_default())?;
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let directory = Directory::load(&mut change.tx, &self.id).await?;
+        let directory = change.directory().await?;
         let group = Group {
             id: GroupId::new(change.at, &*self.ports.random),
             name,
             description,
-            roles: directory.role_ids(&new.roles)?,
+            roles: directory.role_ids(new.roles.as_deref().unwrap_or_default())?,
             version: change.version,
             created_at: change.now(),
             updated_at: change.now(),
             removed_at: None,
         };
-        if !change.tx.insert_group(&self.id, &group).await? {
-            let holder = change
-                .tx
-                .group_by_name(&self.id, group.name.as_str())
-                .await?;
-            return Err(name_taken(
-                "group",
-                &group.name,
-                holder.is_some_and(|holder| holder.removed_at.is_some()),
-            ));
+        let detail = group.facts(&mut change).await?.into_detail();
+        if !change
+            .add(&group, AuditEvent::GroupCreated, &detail)
+            .await?
+        {
+            return Err(change.name_taken(&group).await?);
         }
-        let view = GroupView {
-            roles: directory.role_names(&group.roles),
-            group,
-            members: Some(0),
-        };
-        let detail = json!({ "description": view.group.description, "roles": view.roles });
-        change.audit(AuditEvent::GroupCreated, target(&view.group), None, &detail);
-        self.finish(change).await?;
-        Ok(view)
+        self.end(change).await?;
+        Ok(view(group, &directory, Some(0)))
     }
 
     /// One group.
@@ -122,17 +112,13 @@ impl Issuer {
         let directory = Directory::load(&mut tx, &self.id).await?;
         let members = tx.count_group_members(&self.id, &group.id).await?;
         tx.rollback().await?;
-        Ok(GroupView {
-            roles: directory.role_names(&group.roles),
-            group,
-            members: Some(members),
-        })
+        Ok(view(group, &directory, Some(members)))
     }
 
-    /// Groups by name, those after `after`; with `role` only those that pass the role of that name on.
+    /// Groups by name, those after `after`; with `role` only those that give the role of that name to their members.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`] for a role that there is not.
+    /// [`IssuerError::Invalid`] for an unknown role.
     pub async fn groups(
         &self,
         role: Option<&str>,
@@ -154,15 +140,13 @@ impl Issuer {
             }
         };
         tx.rollback().await?;
-        let views = groups.into_iter().map(|group| GroupView {
-            roles: directory.role_names(&group.roles),
-            group,
-            members: None,
-        });
+        let views = groups
+            .into_iter()
+            .map(|group| view(group, &directory, None));
         Ok(Page::cut(views.collect(), limit))
     }
 
-    /// Edits a group.
+    /// Edits a group; what is left out stays.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -170,39 +154,23 @@ impl Issuer {
         self: &Arc<Self>,
         caller: &Caller,
         name: &str,
-        changes: GroupChanges,
+        edit: GroupEdit,
         expected: Option<i64>,
     ) -> Result<GroupView, IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let before = self.live_group(&mut change, name, expected).await?;
-        let directory = Directory::load(&mut change.tx, &self.id).await?;
+        let before: Group = change.live(name, expected).await?;
+        let directory = change.directory().await?;
         let mut after = before.clone();
-        if let Some(description) = changes.description {
-            after.description = text::line("description", &description, DESCRIPTION_MAX_CHARS)?;
+        if let Some(text) = edit.description {
+            after.description = description(&text)?;
         }
-        if let Some(roles) = changes.roles {
+        if let Some(roles) = edit.roles {
             after.roles = directory.role_ids(&roles)?;
         }
-        let mut difference = Difference::default();
-        difference.note("description", &before.description, &after.description);
-        difference.note(
-            "roles",
-            &directory.role_names(&before.roles),
-            &directory.role_names(&after.roles),
-        );
-        if !difference.is_empty() {
-            self.write_group(&mut change, &before, &mut after).await?;
-            change.audit(
-                AuditEvent::GroupChanged,
-                target(&after),
-                None,
-                &difference.into_detail(),
-            );
-            self.finish(change).await?;
-        } else {
-            self.abandon(change).await;
-        }
-        self.group(before.name.as_str()).await
+        change.write(&before, &mut after).await?;
+        let members = change.tx.count_group_members(&self.id, &after.id).await?;
+        self.end(change).await?;
+        Ok(view(after, &directory, Some(members)))
     }
 
     /// Removes a group. Its name is never given out again.
@@ -216,39 +184,38 @@ impl Issuer {
         removal: Removal,
     ) -> Result<(), IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let before = self.live_group(&mut change, name, removal.expected).await?;
+        let before: Group = change.live(name, removal.expected).await?;
         let members = change.tx.count_group_members(&self.id, &before.id).await?;
         if members > 0 && !removal.force {
             return Err(IssuerError::conflict(format!(
-                "{members} {} in the group '{}': take them out first (firman agent list --group {1} shows them), or remove it with --force, which takes each of them out",
-                if members == 1 {
-                    "agent is"
-                } else {
-                    "agents are"
-                },
+                "the group `{}` has {members} {}; a forced removal takes each out of it",
+                before.name,
+                if members == 1 { "agent" } else { "agents" },
+            ))
+            .with_remedy(Remedy::command(format!(
+                "group remove {} --force",
                 before.name
-            )));
+            ))));
         }
-        let directory = Directory::load(&mut change.tx, &self.id).await?;
-        self.detach_agents(&mut change, &directory, Among::Group(&before.id), |agent| {
+        self.detach_agents(&mut change, Among::Group(&before.id), |agent| {
             agent.groups.retain(|id| *id != before.id)
         })
         .await?;
+        let roles = change.directory().await?.role_names(&before.roles);
+        let detail = json!({ "roles": roles, "members_taken_out": members });
         let mut after = before.clone();
         after.roles = Vec::new();
         after.removed_at = Some(change.now());
-        self.write_group(&mut change, &before, &mut after).await?;
-        let detail =
-            json!({ "roles": directory.role_names(&before.roles), "members_taken_out": members });
-        change.audit(AuditEvent::GroupRemoved, target(&before), None, &detail);
-        self.finish(change).await
+        change
+            .replace(&before, &mut after, AuditEvent::GroupRemoved, &detail)
+            .await?;
+        self.end(change).await
     }
 
     /// Applies `detach` to each of those agents, each with its audit entry.
     pub(super) async fn detach_agents(
         &self,
         change: &mut Change,
-        directory: &Directory,
         among: Among<'_>,
         detach: impl Fn(&mut Agent),
     ) -> Result<(), IssuerError> {
@@ -259,84 +226,32 @@ impl Issuer {
             .await?;
         if agents.len() as i64 > FORCED_REMOVAL_MAX {
             return Err(IssuerError::conflict(format!(
-                "more than {FORCED_REMOVAL_MAX} agents are concerned, too many for one step; edit some of them first"
-            )));
+                "this changes more than {FORCED_REMOVAL_MAX} agents, too many for one step"
+            ))
+            .with_remedy(Remedy::action("edit some of the agents first")));
         }
         for before in agents {
             let mut after = before.clone();
             detach(&mut after);
-            self.write_agent(change, &before, &mut after).await?;
-            let mut difference = Difference::default();
-            difference.note(
-                "groups",
-                &directory.group_names(&before.groups),
-                &directory.group_names(&after.groups),
-            );
-            difference.note(
-                "roles",
-                &directory.role_names(&before.roles),
-                &directory.role_names(&after.roles),
-            );
-            change.audit(
-                AuditEvent::AgentChanged,
-                agent_target(&after),
-                Some(&after.id),
-                &difference.into_detail(),
-            );
+            change.write(&before, &mut after).await?;
         }
         Ok(())
     }
-
-    async fn live_group(
-        &self,
-        change: &mut Change,
-        name: &str,
-        expected: Option<i64>,
-    ) -> Result<Group, IssuerError> {
-        let name = known_name("group", name)?;
-        let found = change.tx.group_by_name(&self.id, name.as_str()).await?;
-        let group = found
-            .filter(|group| group.removed_at.is_none())
-            .ok_or_else(|| IssuerError::not_found("group", name.as_str()))?;
-        check_version("group", group.version, expected)?;
-        Ok(group)
-    }
-
-    pub(super) async fn write_group(
-        &self,
-        change: &mut Change,
-        before: &Group,
-        after: &mut Group,
-    ) -> Result<(), IssuerError> {
-        after.version = change.version;
-        after.updated_at = change.now();
-        if change
-            .tx
-            .update_group(&self.id, after, before.version)
-            .await?
-        {
-            return Ok(());
-        }
-        Err(IssuerError::Stale {
-            noun: "group",
-            present: before.version,
-        })
-    }
 }
 
-pub(super) fn target(group: &Group) -> String {
-    format!("group:{}", group.name)
-}
-
-/// The answer to a name that was given out before.
-pub(super) fn name_taken(noun: &'static str, name: &Name, removed: bool) -> IssuerError {
-    IssuerError::conflict(if removed {
-        format!(
-            "the name '{name}' belonged to a {noun} that was removed and is never given out again, because relying parties may still trust it; choose another"
-        )
-    } else {
-        format!(
-            "there is a {noun} '{name}' already; choose another name, or change that one with: firman {noun} edit {name}"
-        )
-    })
+fn view(group: Group, directory: &Directory, members: Option<i64>) -> GroupView {
+    GroupView {
+        roles: directory
+            .role_names(&group.roles)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        id: group.id.to_string(),
+        name: group.name.to_string(),
+        description: group.description,
+        members,
+        created_at: group.created_at.0,
+        updated_at: group.updated_at.0,
+        version: group.version,
+    }
 }

@@ -16,7 +16,7 @@ use crate::domain::text;
 use crate::store::{StoreError, StoredKey, Tx};
 
 use super::change::{Change, Touches};
-use super::directory::known_name;
+use super::named::known_name;
 use super::{Caller, Issuer, IssuerError};
 
 /// A key consumer as it is shown.
@@ -84,7 +84,7 @@ impl Issuer {
             None,
             &json!({ "description": consumer.description }),
         );
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(view(consumer, &keys))
     }
 
@@ -120,7 +120,7 @@ impl Issuer {
             consumer.acknowledged.remove(kid);
         }
         if added.is_empty() && lost.is_empty() {
-            self.abandon(change).await;
+            self.end(change).await?;
         } else {
             change.audit(
                 AuditEvent::KeyAcknowledged,
@@ -128,7 +128,7 @@ impl Issuer {
                 None,
                 &json!({ "kids": added, "lost": lost }),
             );
-            self.finish(change).await?;
+            self.end(change).await?;
         }
         Ok(view(consumer, &keys))
     }
@@ -175,7 +175,7 @@ impl Issuer {
             None,
             &json!({ "acknowledged": shown.acknowledged, "missing": shown.missing }),
         );
-        self.finish(change).await
+        self.end(change).await
     }
 
     async fn known_consumer(&self, tx: &mut Tx, name: &str) -> Result<KeyConsumer, IssuerError> {

@@ -301,11 +301,10 @@ impl Issuer {
         }
         tx.insert_lineage(&self.id, &lineage).await?;
         drafts.extend(refusals);
-        let entries = chain(self.id.as_str(), (head.seq, head.hash), drafts);
+        let entries = chain(self.id.as_str(), head.chain(), drafts);
         if let Some(last) = entries.last() {
             tx.append_audit(&self.id, &entries).await?;
-            tx.set_head(&self.id, (last.seq, &last.hash), newest_iat)
-                .await?;
+            tx.set_head(&self.id, last.into(), newest_iat).await?;
         }
         tx.commit().await?;
         if ended {

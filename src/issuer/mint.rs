@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::domain::actor::ActorChain;
 use crate::domain::agent::Agent;
-use crate::domain::audit::{AuditDraft, AuditEvent};
+use crate::domain::audit::{AuditDraft, AuditEvent, TokenDetail};
 use crate::domain::claims::{AI_AGENT, TOKEN_MAX_BYTES, TokenClaims, is_reserved_claim};
 use crate::domain::scope::{Scopes, join_scopes};
 use crate::jose::algorithm::SigningAlgorithm;
@@ -431,36 +431,28 @@ struct Entry<'e> {
 
 impl Entry<'_> {
     fn draft(&self, event: AuditEvent, claims: &TokenClaims) -> AuditDraft {
-        let mut detail = json!({
-            "aud": claims.audience,
-            "scope": claims.scope,
-            "exp": claims.expires_at.0,
-            "kid": self.kid,
-            "grant_type": self.authorization.grant_type().as_str(),
-            "method": self.authorization.method().as_str(),
-            "credential": self.authorization.credential().as_str(),
-        });
-        if let Some(jkt) = &claims.bound_to {
-            detail["jkt"] = json!(jkt);
-        }
-        if let Some(delegated) = self.authorization.delegated() {
-            detail["subject_token"] = json!(delegated.parent.line.token_id());
-            detail["delegation"] = json!(delegated.delegation);
-            detail["act"] = json!(claims.actors);
-        }
-        if let Some(external) = self.authorization.external() {
-            detail["external"] = json!(external);
-        }
+        let authorization = self.authorization;
+        let delegated = authorization.delegated();
+        let detail = TokenDetail {
+            act: delegated.map(|_| json!(claims.actors)),
+            aud: claims.audience.as_str().into(),
+            credential: authorization.credential().as_str().into(),
+            delegation: delegated.map(|delegated| delegated.delegation.as_str().into()),
+            exp: claims.expires_at.0,
+            external: authorization.external().map(|external| json!(external)),
+            grant_type: authorization.grant_type().as_str().into(),
+            jkt: claims.bound_to.as_deref().map(Into::into),
+            kid: self.kid.into(),
+            method: authorization.method().as_str().into(),
+            scope: claims.scope.as_str().into(),
+            subject_token: delegated.map(|delegated| delegated.parent.line.token_id().into()),
+        };
+        let actor = format!("agent:{}", claims.client_id);
         AuditDraft {
-            at: self.now,
-            event,
-            actor: format!("agent:{}", claims.client_id),
             target: claims.subject.clone(),
-            agent: Some(self.authorization.agent().id.clone()),
+            agent: Some(authorization.agent().id.clone()),
             token_id: Some(claims.token_id.clone()),
-            request_id: self.caller.request_id.clone(),
-            address: self.caller.address.clone(),
-            detail: detail.to_string(),
+            ..self.caller.draft(self.now, event, actor, &detail)
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod directory;
 pub mod dpop;
 pub mod explain;
 pub mod external_token;
+pub(crate) mod granted;
 pub mod groups;
 pub mod introspect;
 pub mod key_consumers;
@@ -23,6 +24,7 @@ pub mod keyring;
 pub mod ledger;
 pub mod line;
 pub mod mint;
+pub mod named;
 pub mod own_token;
 pub mod page;
 pub mod readiness;
@@ -44,11 +46,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::Invalid;
+use crate::domain::audit::{AuditDraft, AuditEvent};
 use crate::domain::id::IssuerId;
 use crate::domain::remedy::Remedy;
 use crate::ports::fetch::Fetcher;
 use crate::ports::random::Random;
-use crate::ports::time::Clock;
+use crate::ports::time::{Clock, UnixMillis};
 use crate::store::{Store, StoreError};
 
 use cache::Registry;
@@ -132,6 +135,22 @@ impl Caller {
             actor: "system".to_owned(),
             request_id: String::new(),
             address: String::new(),
+        }
+    }
+
+    /// An audit entry that belongs to this request, with `actor` as who did it.
+    #[must_use]
+    pub fn draft(
+        &self,
+        at: UnixMillis,
+        event: AuditEvent,
+        actor: impl Into<String>,
+        detail: &impl serde::Serialize,
+    ) -> AuditDraft {
+        AuditDraft {
+            request_id: self.request_id.clone(),
+            address: self.address.clone(),
+            ..AuditDraft::new(at, event, actor, detail)
         }
     }
 }

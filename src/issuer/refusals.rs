@@ -113,11 +113,11 @@ impl Unproven {
             .into_iter()
             .chain(others)
             .map(|(kind, count)| {
+                let detail = json!({ "count": count, "reason": kind.reason });
                 let draft = AuditDraft {
                     target: kind.target,
                     address: kind.address,
-                    detail: json!({ "reason": kind.reason, "count": count }).to_string(),
-                    ..blank(event, "unknown", at)
+                    ..AuditDraft::new(at, event, "unknown", &detail)
                 };
                 (draft, count)
             })
@@ -270,17 +270,13 @@ impl Unwritten {
                 .flat_map(|(_, folds)| folds.drafts(at)),
         );
         if self.others > 0 {
-            let draft = AuditDraft {
-                detail: json!({ "reason": "further agents", "count": self.others }).to_string(),
-                ..blank(AuditEvent::TokenRefused, "system", at)
-            };
+            let detail = json!({ "count": self.others, "reason": "further agents" });
+            let draft = AuditDraft::new(at, AuditEvent::TokenRefused, "system", &detail);
             drafts.push((draft, self.others));
         }
         if self.lost > 0 {
-            let draft = AuditDraft {
-                detail: json!({ "count": self.lost }).to_string(),
-                ..blank(AuditEvent::RefusalsLost, "system", at)
-            };
+            let detail = json!({ "count": self.lost });
+            let draft = AuditDraft::new(at, AuditEvent::RefusalsLost, "system", &detail);
             drafts.push((draft, self.lost));
         }
         drafts
@@ -365,20 +361,6 @@ impl Issuer {
         if !self.ledger.queue_refusal(refusal) {
             self.lose_refusals(stands_for);
         }
-    }
-}
-
-fn blank(event: AuditEvent, actor: &str, at: UnixMillis) -> AuditDraft {
-    AuditDraft {
-        at,
-        event,
-        actor: actor.to_owned(),
-        target: String::new(),
-        agent: None,
-        token_id: None,
-        request_id: String::new(),
-        address: String::new(),
-        detail: String::new(),
     }
 }
 
@@ -486,6 +468,10 @@ fn cut(text: &str, most: usize) -> String {
 mod tests {
     use super::*;
 
+    fn blank(actor: &str, at: UnixMillis) -> AuditDraft {
+        AuditDraft::new(at, AuditEvent::TokenRefused, actor, &json!({}))
+    }
+
     #[test]
     fn a_detail_is_valid_json_of_at_most_256_bytes_that_still_tells_the_reason() {
         let long = "\"\\é".repeat(4000);
@@ -521,11 +507,7 @@ mod tests {
         let mut folds = Folds::default();
         let at = |seconds: i64| AuditDraft {
             request_id: seconds.to_string(),
-            ..blank(
-                AuditEvent::TokenRefused,
-                "agent:a",
-                UnixMillis(seconds * 1000),
-            )
+            ..blank("agent:a", UnixMillis(seconds * 1000))
         };
         let scope = json!({ "error": "invalid_scope", "reason": "not granted" });
         let call = json!({ "status": 403, "reason": "role too low" });
@@ -553,11 +535,7 @@ mod tests {
         for number in 0..100_000 {
             let draft = AuditDraft {
                 target: format!("agent:{number}"),
-                ..blank(
-                    AuditEvent::TokenRefused,
-                    &format!("agent:{}", number % 5000),
-                    UnixMillis(0),
-                )
+                ..blank(&format!("agent:{}", number % 5000), UnixMillis(0))
             };
             unwritten.fold(
                 &draft,

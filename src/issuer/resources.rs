@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::api::resource::{self as api, NewResource, ResourceEdit};
 use crate::domain::Invalid;
-use crate::domain::agent::{Agent, DESCRIPTION_MAX_CHARS};
+use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEvent;
 use crate::domain::delegation::Delegation;
-use crate::domain::id::{AgentId, ResourceId};
+use crate::domain::id::{AgentId, IssuerId, ResourceId};
 use crate::domain::name::Name;
 use crate::domain::profile::Profile;
+use crate::domain::remedy::Remedy;
 use crate::domain::resource::{
     Identifier, Resource, check_algorithm, check_audience, check_dpop_required, check_lifetime,
     check_server, check_typ,
@@ -19,76 +21,63 @@ use crate::domain::resource::{
 use crate::domain::role::Role;
 use crate::domain::scope::{SCOPES_MAX, Scope, Scopes};
 use crate::domain::settings::IssuerSettings;
-use crate::domain::text;
 use crate::jose::algorithm::SigningAlgorithm;
+use crate::ports::time::UnixTime;
 use crate::store::{StoreError, Tx};
 
 use super::change::{Change, Touches};
-use super::directory::{Difference, Directory, known_name};
-use super::groups::Removal;
+use super::named::{Facts, Head, Named, Removal, description, known_name, name_in_use};
 use super::page::Page;
-use super::roles::target as role_target;
-use super::{Caller, Issuer, IssuerError, check_version};
+use super::{Caller, Issuer, IssuerError};
 
-/// A resource to be made.
-#[derive(Debug, Default)]
-pub struct NewResource {
-    /// Its short name.
-    pub name: String,
-    /// What becomes `aud`; `None`: the profile's own, if it has one.
-    pub identifier: Option<String>,
-    /// What it is.
-    pub description: String,
-    /// The profile's name; `None`: generic.
-    pub profile: Option<String>,
-    /// Its scopes.
-    pub scopes: Vec<String>,
-    /// Life of its tokens in seconds.
-    pub lifetime: Option<i64>,
-    /// The algorithm of its tokens.
-    pub algorithm: Option<String>,
-    /// The `typ` header of its tokens; `None`: as its profile has it.
-    pub typ: Option<String>,
-    /// Whether its tokens may be made by token exchange; `None`: as its profile has it.
-    pub allow_delegation: Option<bool>,
-    /// Name of the agent that is the resource server.
-    pub server: Option<String>,
-    /// Whether its tokens must be bound to a key (RFC 9449).
-    pub dpop_required: bool,
-}
+impl Named for Resource {
+    const NOUN: &'static str = "resource";
+    const KIND: &'static str = "resource";
+    const CHANGED: AuditEvent = AuditEvent::ResourceChanged;
 
-/// An edit of a resource; `None` leaves a member as it is.
-#[derive(Debug, Default)]
-pub struct ResourceChanges {
-    /// What it is.
-    pub description: Option<String>,
-    /// All its scopes.
-    pub scopes: Option<Vec<String>>,
-    /// Life of its tokens in seconds; `Some(None)`: the default.
-    pub lifetime: Option<Option<i64>>,
-    /// The algorithm of its tokens; `Some(None)`: the default.
-    pub algorithm: Option<Option<String>>,
-    /// The `typ` header of its tokens; `Some(None)`: as its profile has it.
-    pub typ: Option<Option<String>>,
-    /// Whether its tokens may be made by token exchange; `Some(None)`: as its profile has it.
-    pub allow_delegation: Option<Option<bool>>,
-    /// Name of the agent that is the resource server; `Some(None)`: none.
-    pub server: Option<Option<String>>,
-    /// Whether its tokens must be bound to a key.
-    pub dpop_required: Option<bool>,
-}
+    fn head(&self) -> Head<'_> {
+        Head {
+            name: &self.name,
+            version: self.version,
+            is_removed: self.removed_at.is_some(),
+        }
+    }
 
-/// A resource as it is shown.
-#[derive(Clone, Debug)]
-pub struct ResourceView {
-    /// The resource.
-    pub resource: Resource,
-    /// Name of the agent that is the resource server.
-    pub server: Option<Name>,
-    /// The life in seconds of a token whose request does not say.
-    pub token_lifetime: i64,
-    /// The algorithm of its tokens.
-    pub token_algorithm: SigningAlgorithm,
+    fn stamp(&mut self, version: i64, now: UnixTime) {
+        self.version = version;
+        self.updated_at = now;
+    }
+
+    async fn facts(&self, change: &mut Change) -> Result<Facts, StoreError> {
+        let server = server_name(&mut change.tx, &change.issuer, self).await?;
+        Ok(Facts::of(json!({
+            "description": self.description,
+            "scopes": self.scopes,
+            "lifetime": self.lifetime,
+            "algorithm": self.algorithm,
+            "typ": self.typ,
+            "allow_delegation": self.allow_delegation,
+            "server": server,
+            "dpop_required": self.dpop_required,
+        })))
+    }
+
+    async fn find(tx: &mut Tx, issuer: &IssuerId, name: &str) -> Result<Option<Self>, StoreError> {
+        tx.resource_by_name(issuer, name).await
+    }
+
+    async fn insert(&self, tx: &mut Tx, issuer: &IssuerId) -> Result<bool, StoreError> {
+        tx.insert_resource(issuer, self).await
+    }
+
+    async fn update(
+        &self,
+        tx: &mut Tx,
+        issuer: &IssuerId,
+        expected: i64,
+    ) -> Result<bool, StoreError> {
+        tx.update_resource(issuer, self, expected).await
+    }
 }
 
 impl Issuer {
@@ -100,16 +89,16 @@ impl Issuer {
         self: &Arc<Self>,
         caller: &Caller,
         new: NewResource,
-    ) -> Result<ResourceView, IssuerError> {
+    ) -> Result<api::Resource, IssuerError> {
         let name = Name::parse(&new.name)?;
-        let description = text::line("description", &new.description, DESCRIPTION_MAX_CHARS)?;
+        let description = description(new.description.as_deref().unwrap_or_default())?;
         let profile = new
             .profile
             .as_deref()
             .map_or(Ok(Profile::Generic), parse_profile)?;
         let identifier = parse_identifier(new.identifier.as_deref(), profile)?;
         check_audience(&identifier, profile)?;
-        let scopes = parse_scope_names(&new.scopes, &Scopes::new())?;
+        let scopes = parse_scope_names(new.scopes.as_deref().unwrap_or_default(), &Scopes::new())?;
         let algorithm = new
             .algorithm
             .as_deref()
@@ -135,36 +124,23 @@ impl Issuer {
             typ: typ.transpose()?,
             allow_delegation: new.allow_delegation,
             server: server.as_ref().map(|server| server.id.clone()),
-            dpop_required: check_dpop_required(new.dpop_required, profile)?,
+            dpop_required: check_dpop_required(new.dpop_required.unwrap_or(false), profile)?,
             version: change.version,
             created_at: change.now(),
             updated_at: change.now(),
             removed_at: None,
         };
-        if !change.tx.insert_resource(&self.id, &resource).await? {
+        let detail = resource.facts(&mut change).await?.and(json!({
+            "identifier": resource.identifier.as_str(),
+            "profile": resource.profile.as_str(),
+            "dpop_required": resource.dpop_required.then_some(true),
+        }));
+        let event = AuditEvent::ResourceCreated;
+        if !change.add(&resource, event, &detail.into_detail()).await? {
             return Err(self.why_not_made(&mut change, &resource).await?);
         }
-        let detail = json!({
-            "identifier": resource.identifier.as_str(),
-            "description": resource.description,
-            "profile": resource.profile.as_str(),
-            "scopes": resource.scopes,
-            "lifetime": resource.lifetime,
-            "algorithm": resource.algorithm,
-            "typ": resource.typ,
-            "allow_delegation": resource.allow_delegation,
-            "server": server.as_ref().map(|server| &server.name),
-            "dpop_required": resource.dpop_required.then_some(true),
-        });
-        change.audit(
-            AuditEvent::ResourceCreated,
-            target(&resource),
-            None,
-            &detail,
-        );
-        self.finish(change).await?;
-        let server = server.map(|server| server.name);
-        Ok(ResourceView::of(resource, server, &settings))
+        self.end(change).await?;
+        Ok(view(resource, server.map(|server| server.name), &settings))
     }
 
     /// The agent that is to be a resource server, by its name.
@@ -183,8 +159,9 @@ impl Issuer {
             Ok(agent) => Ok(Some(agent)),
             Err(IssuerError::NotFound { .. }) => Err(Invalid::new(
                 "server",
-                format!("there is no agent '{name}'; register it with: firman agent add {name}"),
+                format!("there is no agent `{name}`"),
             )
+            .with_remedy(Remedy::command(format!("agent add {name}")))
             .into()),
             Err(error) => Err(error),
         }
@@ -202,29 +179,30 @@ impl Issuer {
             .await?
             .is_some()
         {
-            return Ok(IssuerError::conflict(format!(
-                "there is a resource '{name}' already; choose another name, or change that one with: firman resource edit {name}"
-            )));
+            return Ok(name_in_use("resource", name));
         }
         let identifier = resource.identifier.as_str();
         let holder = change
             .tx
             .resource_by_identifier(&self.id, identifier)
             .await?;
-        let holder = holder.map_or_else(
-            || "another resource".to_owned(),
-            |holder| format!("the resource '{}'", holder.name),
-        );
-        Ok(IssuerError::conflict(format!(
-            "the identifier {identifier} belongs to {holder}; use that one"
-        )))
+        Ok(match holder {
+            Some(holder) => IssuerError::conflict(format!(
+                "the identifier `{identifier}` belongs to the resource `{}`",
+                holder.name
+            ))
+            .with_remedy(Remedy::command(format!("resource show {}", holder.name))),
+            None => IssuerError::conflict(format!(
+                "the identifier `{identifier}` belongs to another resource"
+            )),
+        })
     }
 
     /// One resource.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`].
-    pub async fn resource(&self, name: &str) -> Result<ResourceView, IssuerError> {
+    pub async fn resource(&self, name: &str) -> Result<api::Resource, IssuerError> {
         let name = known_name("resource", name)?;
         let (mut tx, _) = self.read().await?;
         let found = tx.resource_by_name(&self.id, name.as_str()).await?;
@@ -245,7 +223,7 @@ impl Issuer {
         &self,
         after: Option<&str>,
         limit: i64,
-    ) -> Result<Page<ResourceView>, IssuerError> {
+    ) -> Result<Page<api::Resource>, IssuerError> {
         let (mut tx, _) = self.read().await?;
         let settings = self.settings_in(&mut tx).await?;
         let resources = tx.resources_page(&self.id, after, limit + 1).await?;
@@ -259,7 +237,7 @@ impl Issuer {
         tx: &mut Tx,
         resources: Vec<Resource>,
         settings: &IssuerSettings,
-    ) -> Result<Vec<ResourceView>, StoreError> {
+    ) -> Result<Vec<api::Resource>, StoreError> {
         let servers: BTreeSet<&str> = resources
             .iter()
             .filter_map(|resource| resource.server.as_ref().map(AgentId::as_str))
@@ -269,12 +247,12 @@ impl Issuer {
         let views = resources.into_iter().map(|resource| {
             let server = resource.server.as_ref().and_then(|id| names.get(id));
             let server = server.cloned();
-            ResourceView::of(resource, server, settings)
+            view(resource, server, settings)
         });
         Ok(views.collect())
     }
 
-    /// Edits a resource; its name, identifier and profile stay.
+    /// Edits a resource; what is left out stays, and so do its name, identifier and profile.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -282,38 +260,24 @@ impl Issuer {
         self: &Arc<Self>,
         caller: &Caller,
         name: &str,
-        changes: ResourceChanges,
+        edit: ResourceEdit,
         expected: Option<i64>,
-    ) -> Result<ResourceView, IssuerError> {
+    ) -> Result<api::Resource, IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let before = self.live_resource(&mut change, name, expected).await?;
+        let before: Resource = change.live(name, expected).await?;
         let settings = self.settings_in(&mut change.tx).await?;
         let mut after = before.clone();
-        apply(&mut after, &changes, &settings)?;
-        if let Some(server) = changes.server {
+        apply(&mut after, &edit, &settings)?;
+        if let Some(server) = edit.server {
             let server = self
                 .known_server(&mut change, server, before.profile)
                 .await?;
             after.server = server.map(|server| server.id);
         }
-        let sides = vec![before.clone(), after.clone()];
-        let sides = self.views(&mut change.tx, sides, &settings).await?;
-        let mut servers = sides.into_iter().map(|side| side.server);
-        let (server_before, server) = (servers.next().flatten(), servers.next().flatten());
-        let mut difference = difference(&before, &after);
-        difference.note("server", &server_before, &server);
-        if !difference.is_empty() {
-            self.write_resource(&mut change, &before, &mut after)
-                .await?;
-            change.audit(
-                AuditEvent::ResourceChanged,
-                target(&after),
-                None,
-                &difference.into_detail(),
-            );
-            self.finish(change).await?;
-        }
-        Ok(ResourceView::of(after, server, &settings))
+        change.write(&before, &mut after).await?;
+        let server = server_name(&mut change.tx, &self.id, &after).await?;
+        self.end(change).await?;
+        Ok(view(after, server, &settings))
     }
 
     /// Removes a resource. Its name and identifier may be used again.
@@ -327,10 +291,8 @@ impl Issuer {
         removal: Removal,
     ) -> Result<(), IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let before = self
-            .live_resource(&mut change, name, removal.expected)
-            .await?;
-        let directory = Directory::load(&mut change.tx, &self.id).await?;
+        let before: Resource = change.live(name, removal.expected).await?;
+        let directory = change.directory().await?;
         let granting: Vec<_> = directory
             .roles
             .iter()
@@ -349,77 +311,68 @@ impl Issuer {
         for role in granting {
             let mut without = role.clone();
             without.grants.retain(|grant| grant.resource != before.id);
-            self.write_role(&mut change, role, &mut without).await?;
-            change.audit(
-                AuditEvent::RoleChanged,
-                role_target(role),
-                None,
-                &json!({ "grant_removed": before.name }),
-            );
+            let detail = json!({ "grant_removed": before.name });
+            change
+                .replace(role, &mut without, AuditEvent::RoleChanged, &detail)
+                .await?;
         }
         let mut after = before.clone();
         after.removed_at = Some(change.now());
-        self.write_resource(&mut change, &before, &mut after)
-            .await?;
         let detail = json!({ "identifier": before.identifier.as_str(), "profile": before.profile.as_str(), "scopes": before.scopes });
-        change.audit(AuditEvent::ResourceRemoved, target(&before), None, &detail);
-        self.finish(change).await
-    }
-
-    async fn live_resource(
-        &self,
-        change: &mut Change,
-        name: &str,
-        expected: Option<i64>,
-    ) -> Result<Resource, IssuerError> {
-        let name = known_name("resource", name)?;
-        let found = change.tx.resource_by_name(&self.id, name.as_str()).await?;
-        let resource = found.ok_or_else(|| IssuerError::not_found("resource", name.as_str()))?;
-        check_version("resource", resource.version, expected)?;
-        Ok(resource)
-    }
-
-    async fn write_resource(
-        &self,
-        change: &mut Change,
-        before: &Resource,
-        after: &mut Resource,
-    ) -> Result<(), IssuerError> {
-        after.version = change.version;
-        after.updated_at = change.now();
-        if change
-            .tx
-            .update_resource(&self.id, after, before.version)
-            .await?
-        {
-            return Ok(());
-        }
-        Err(IssuerError::Stale {
-            noun: "resource",
-            present: before.version,
-        })
+        change
+            .replace(&before, &mut after, AuditEvent::ResourceRemoved, &detail)
+            .await?;
+        self.end(change).await
     }
 }
 
-impl ResourceView {
-    fn of(resource: Resource, server: Option<Name>, settings: &IssuerSettings) -> Self {
-        Self {
-            token_lifetime: resource.default_lifetime(settings),
-            token_algorithm: resource.signing_algorithm(settings),
-            server,
-            resource,
-        }
+/// The name of the agent that is the resource server.
+async fn server_name(
+    tx: &mut Tx,
+    issuer: &IssuerId,
+    resource: &Resource,
+) -> Result<Option<Name>, StoreError> {
+    let Some(server) = &resource.server else {
+        return Ok(None);
+    };
+    let mut names = tx.agent_names(issuer, &[server.as_str()]).await?;
+    Ok(names.remove(server))
+}
+
+fn view(resource: Resource, server: Option<Name>, settings: &IssuerSettings) -> api::Resource {
+    api::Resource {
+        allow_delegation: resource.allow_delegation,
+        delegation_allowed: resource.allows_delegation(),
+        server: server.map(|server| server.to_string()),
+        dpop_required: resource.dpop_required,
+        lifetime: resource.lifetime,
+        algorithm: resource
+            .algorithm
+            .map(|algorithm| algorithm.as_str().to_owned()),
+        typ: resource.typ.map(|typ| typ.as_str().to_owned()),
+        token_lifetime: resource.default_lifetime(settings),
+        token_algorithm: resource.signing_algorithm(settings).as_str().to_owned(),
+        token_typ: resource.token_typ().as_str().to_owned(),
+        id: resource.id.to_string(),
+        name: resource.name.to_string(),
+        identifier: resource.identifier.as_str().to_owned(),
+        profile: resource.profile.as_str().to_owned(),
+        scopes: resource.scopes.iter().map(ToString::to_string).collect(),
+        description: resource.description,
+        created_at: resource.created_at.0,
+        updated_at: resource.updated_at.0,
+        version: resource.version,
     }
 }
 
 /// Changes the members that need nothing but themselves to be checked.
 fn apply(
     resource: &mut Resource,
-    changes: &ResourceChanges,
+    changes: &ResourceEdit,
     settings: &IssuerSettings,
 ) -> Result<(), Invalid> {
-    if let Some(description) = &changes.description {
-        resource.description = text::line("description", description, DESCRIPTION_MAX_CHARS)?;
+    if let Some(text) = &changes.description {
+        resource.description = description(text)?;
     }
     if let Some(scopes) = &changes.scopes {
         resource.scopes = parse_scope_names(scopes, &resource.scopes)?;
@@ -450,22 +403,6 @@ fn apply(
     Ok(())
 }
 
-fn difference(before: &Resource, after: &Resource) -> Difference {
-    let mut difference = Difference::default();
-    difference.note("description", &before.description, &after.description);
-    difference.note("scopes", &before.scopes, &after.scopes);
-    difference.note("lifetime", &before.lifetime, &after.lifetime);
-    difference.note("algorithm", &before.algorithm, &after.algorithm);
-    difference.note("typ", &before.typ, &after.typ);
-    difference.note(
-        "allow_delegation",
-        &before.allow_delegation,
-        &after.allow_delegation,
-    );
-    difference.note("dpop_required", &before.dpop_required, &after.dpop_required);
-    difference
-}
-
 fn check_unused(
     resource: &Resource,
     granting: &[&Role],
@@ -479,8 +416,9 @@ fn check_unused(
             .collect::<Vec<_>>()
             .join(", ");
         return Err(IssuerError::conflict(format!(
-            "the resource '{name}' is granted by: {names}; take it out of these roles first, or remove it with --force, which does that"
-        )));
+            "the resource `{name}` is granted by: {names}; a forced removal takes it out of these roles"
+        ))
+        .with_remedy(forced(name)));
     }
     let count = match delegations.len() {
         0 => return Ok(()),
@@ -488,12 +426,13 @@ fn check_unused(
         count => format!("{count} delegations name"),
     };
     Err(IssuerError::conflict(format!(
-        "{count} the resource '{name}'; revoke them first (firman delegation list shows them), or remove it with --force, which does that and ends their tokens"
-    )))
+        "{count} the resource `{name}`; a forced removal revokes them and ends their tokens"
+    ))
+    .with_remedy(forced(name)))
 }
 
-fn target(resource: &Resource) -> String {
-    format!("resource:{}", resource.name)
+fn forced(name: &Name) -> Remedy {
+    Remedy::command(format!("resource remove {name} --force"))
 }
 
 fn parse_profile(text: &str) -> Result<Profile, Invalid> {
@@ -509,7 +448,7 @@ fn parse_identifier(text: Option<&str>, profile: Profile) -> Result<Identifier, 
         None => Err(Invalid::new(
             "identifier",
             format!(
-                "is missing: a resource with profile {} needs the URI that becomes the audience, such as https://api.example.com",
+                "is required for a resource with profile `{}`: the URI that becomes `aud`, such as `https://api.example.com`",
                 profile.as_str()
             ),
         )),
@@ -524,8 +463,11 @@ fn check_is_not_issuer(identifier: &Identifier, settings: &IssuerSettings) -> Re
     }
     Err(Invalid::new(
         "identifier",
-        "is the issuer's own URL; a token for the issuer itself is had with the scope openid and needs no resource",
-    ))
+        "is the issuer's own URL, which needs no resource",
+    )
+    .with_remedy(Remedy::action(
+        "request the scope `openid` for a token for the issuer itself",
+    )))
 }
 
 fn parse_algorithm(text: &str, profile: Profile) -> Result<SigningAlgorithm, Invalid> {
@@ -554,13 +496,16 @@ fn parse_scope_names(names: &[String], known: &Scopes) -> Result<Scopes, Invalid
     let mut scopes = Scopes::new();
     for name in names {
         let scope = Scope::parse(name).map_err(|invalid| {
-            Invalid::new("scopes", format!("holds a scope that {}", invalid.problem))
+            Invalid::new(
+                "scopes",
+                format!("contains a scope that {}", invalid.problem),
+            )
         })?;
         if scope.is_openid() {
             return Err(Invalid::new(
                 "scopes",
                 format!(
-                    "holds '{scope}', which OpenID Connect defines and which needs no grant; leave it out"
+                    "contains `{scope}`, which OpenID Connect defines and which needs no grant"
                 ),
             ));
         }
@@ -568,7 +513,7 @@ fn parse_scope_names(names: &[String], known: &Scopes) -> Result<Scopes, Invalid
             return Err(Invalid::new(
                 "scopes",
                 format!(
-                    "holds '{scope}': a scope name must not contain a comma, which separates scopes in lists"
+                    "contains `{scope}`: a scope name must not contain a comma, which separates scopes in lists"
                 ),
             ));
         }
@@ -576,7 +521,7 @@ fn parse_scope_names(names: &[String], known: &Scopes) -> Result<Scopes, Invalid
         if scopes.len() > SCOPES_MAX {
             return Err(Invalid::new(
                 "scopes",
-                format!("holds more than {SCOPES_MAX} scopes"),
+                format!("contains more than {SCOPES_MAX} scopes"),
             ));
         }
     }

@@ -5,10 +5,12 @@
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::domain::Invalid;
-use crate::domain::audit::{AuditDraft, AuditEntry, AuditEvent};
+use crate::domain::audit::{
+    Answer, AuditDraft, AuditEntry, AuditEvent, EndDetail, RefusalDetail, TokenDetail,
+};
 use crate::domain::id::{AgentId, DelegationId};
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::domain::subject::{check_user_subject, is_user};
@@ -175,16 +177,11 @@ impl Issuer {
         let is_own = token.as_ref().is_some_and(|token| {
             token.client_id == agent.name.as_str() || token.subject == agent.subject.as_str()
         });
-        let draft = |event: AuditEvent, token: &OwnToken, detail: Value| AuditDraft {
-            at: now,
-            event,
-            actor: actor.clone(),
+        let about = |token: &OwnToken, draft: AuditDraft| AuditDraft {
             target: token.subject.clone(),
             agent: Some(agent.id.clone()),
             token_id: Some(token.token_id.clone()),
-            request_id: caller.request_id.clone(),
-            address: caller.address.clone(),
-            detail: detail.to_string(),
+            ..draft
         };
         if let Some(token) = token.as_ref().filter(|_| is_own) {
             record.ends = Some(RevokedToken {
@@ -192,10 +189,9 @@ impl Issuer {
                 revoked_at: now.seconds(),
                 expires_at: token.expires_at,
             });
-            let detail = json!({ "exp": token.expires_at.0 });
-            record
-                .drafts
-                .push(draft(AuditEvent::TokenRevoked, token, detail));
+            let exp = token.expires_at.0;
+            let draft = caller.draft(now, AuditEvent::TokenRevoked, &*actor, &EndDetail { exp });
+            record.drafts.push(about(token, draft));
         }
         match self.commit_record(record).await {
             Verdict::Recorded => {}
@@ -208,8 +204,10 @@ impl Issuer {
             None => Ok(ClientRevocation::Nothing),
             Some(_) if is_own => Ok(ClientRevocation::Revoked),
             Some(token) => {
-                let detail = json!({ "error": "not_allowed", "reason": "asked to revoke another client's token" });
-                self.note_refusal(draft(AuditEvent::TokenRefused, &token, detail));
+                let answer = Answer::Error("not_allowed");
+                let detail = RefusalDetail::new(answer, "asked to revoke another client's token");
+                let draft = caller.draft(now, AuditEvent::TokenRefused, actor, &detail);
+                self.note_refusal(about(&token, draft));
                 Ok(ClientRevocation::NotAllowed)
             }
         }
@@ -230,17 +228,19 @@ impl Issuer {
             expires_at: issued.expires_at,
         };
         if is_over || !change.tx.revoke_token(&self.id, &token).await? {
-            self.abandon(change).await;
+            self.end(change).await?;
             return Ok(false);
         }
         change.audit(
             AuditEvent::TokenRevoked,
             &issued.subject,
             issued.agent.as_ref(),
-            &json!({ "exp": issued.expires_at.0 }),
+            &EndDetail {
+                exp: issued.expires_at.0,
+            },
         );
         change.about_token(&issued.token_id);
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(true)
     }
 
@@ -263,7 +263,7 @@ impl Issuer {
                 Err(IssuerError::not_found("subject", &subject))
             };
             if let Err(error) = checked {
-                self.abandon(change).await;
+                self.end(change).await?;
                 return Err(error);
             }
         }
@@ -274,7 +274,7 @@ impl Issuer {
             agent.as_ref().map(|agent| &agent.id),
             &json!({ "not_before": mark.not_before.0 }),
         );
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(Ended::Subject(mark))
     }
 
@@ -382,15 +382,16 @@ impl Issuer {
             }));
         }
         if let Some(entry) = self.issue_entry(tx, token_id).await? {
-            let detail: Value = serde_json::from_str(&entry.draft.detail).unwrap_or_default();
-            let expires_at = detail["exp"].as_i64().ok_or_else(|| {
-                StoreError::corrupt(format!("audit entry {}: it has no exp", entry.seq))
-            })?;
+            let expires_at = TokenDetail::read(&entry.draft)
+                .map(|detail| UnixTime(detail.exp))
+                .ok_or_else(|| {
+                    StoreError::corrupt(format!("audit entry {} has no `exp`", entry.seq))
+                })?;
             return Ok(Some(Issued {
                 token_id: token_id.to_owned(),
                 subject: entry.draft.target,
                 agent: entry.draft.agent,
-                expires_at: UnixTime(expires_at),
+                expires_at,
             }));
         }
         // A token from outside that an older version exchanged, without a row of its own.

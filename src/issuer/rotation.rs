@@ -5,9 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::json;
-
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{AuditEvent, KeyDetail};
 use crate::domain::key_consumer::{KeyConsumer, waiting_for};
 use crate::domain::name::Name;
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
@@ -219,7 +217,7 @@ impl Issuer {
             };
             views.push(KeyView::of(record, &consumers));
         }
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(views)
     }
 
@@ -257,13 +255,14 @@ impl Issuer {
             .move_key(&mut change, record, KeyState::Revoked { at })
             .await?;
         let target = format!("key:{kid}");
-        change.audit(AuditEvent::KeyRevoked, target, None, &json!({ "algorithm": record.algorithm, "was": record.state.as_str(), "reason": reason }));
+        let detail = KeyDetail::revoked(record.algorithm, record.state.as_str(), &reason);
+        change.audit(AuditEvent::KeyRevoked, target, None, &detail);
         let peers: Vec<_> = records
             .iter()
             .filter(|peer| peer.algorithm == record.algorithm && peer.kid != record.kid)
             .collect();
         let active = self.successor(&mut change, &peers, &spare).await?;
-        self.finish(change).await?;
+        self.end(change).await?;
         let is_stale =
             |consumer: &&KeyConsumer| consumer.holds(kid) || !consumer.holds(&active.kid);
         let stale = consumers.iter().filter(is_stale);
@@ -336,7 +335,7 @@ impl Issuer {
             overridden: &waiting,
         };
         let active = self.promote(&mut change, &records, record, &reason).await?;
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(KeyView::of(active, &consumers))
     }
 
@@ -384,12 +383,12 @@ impl Issuer {
                         AuditEvent::KeyRetired,
                         format!("key:{kid}"),
                         None,
-                        &json!({ "algorithm": record.algorithm }),
+                        &KeyDetail::of(record.algorithm),
                     );
                 }
             }
         }
-        self.finish(change).await
+        self.end(change).await
     }
 
     /// Lets a prepared key sign and the one that does retire.
@@ -476,7 +475,7 @@ impl Issuer {
             event,
             format!("key:{}", key.kid()),
             None,
-            &json!({ "algorithm": key.algorithm() }),
+            &KeyDetail::of(key.algorithm()),
         );
         Ok(Some(stored.record))
     }
@@ -491,10 +490,7 @@ impl Issuer {
         let active = self
             .move_key(change, record, KeyState::Active { since })
             .await?;
-        let mut detail = json!({ "algorithm": record.algorithm, "why": reason.why });
-        if !reason.overridden.is_empty() {
-            detail["overridden_consumers"] = json!(reason.overridden);
-        }
+        let detail = KeyDetail::activated(record.algorithm, reason.why, reason.overridden);
         change.audit(
             AuditEvent::KeyActivated,
             format!("key:{}", record.kid),

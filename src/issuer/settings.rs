@@ -10,8 +10,8 @@ use crate::jose::algorithm::SigningAlgorithm;
 use crate::store::{StoreError, Tx};
 
 use super::change::Touches;
-use super::directory::Difference;
 use super::keyring::SIGNED_WITH;
+use super::named::Difference;
 use super::{Caller, Issuer, IssuerError, check_version};
 
 /// An edit of the settings; `None` leaves a member as it is.
@@ -90,7 +90,7 @@ impl Issuer {
             None,
             &difference.into_detail(),
         );
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(after)
     }
 

@@ -1,11 +1,10 @@
 //! Where a token comes from and what was made from it: up to its root and down the whole tree, with who
 //! asked for each and whether it still holds.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde_json::Value;
-
-use crate::domain::audit::{AuditEntry, AuditEvent};
+use crate::domain::audit::{AuditEntry, AuditEvent, TokenDetail};
 use crate::domain::id::{AgentId, DelegationId};
 use crate::domain::name::Name;
 use crate::domain::text;
@@ -348,18 +347,17 @@ fn blank(token_id: &str) -> TracedToken {
 /// Adds what the audit entry of a token tells.
 fn tell(token: &mut TracedToken, entry: &AuditEntry) {
     let draft = &entry.draft;
-    let detail: Value = serde_json::from_str(&draft.detail).unwrap_or_default();
-    let text = |name: &str| detail[name].as_str().map(str::to_owned);
     token.kind = Some(if draft.event == AuditEvent::IdTokenIssued {
         "id_token"
     } else {
         "access_token"
     });
-    token.audience = text("aud");
-    token.scope = text("scope").filter(|scope| !scope.is_empty());
-    token.expires_at = token
-        .expires_at
-        .or_else(|| detail["exp"].as_i64().map(UnixTime));
+    if let Some(detail) = TokenDetail::read(draft) {
+        let told = |text: Cow<'_, str>| (!text.is_empty()).then(|| text.into_owned());
+        token.audience = told(detail.aud);
+        token.scope = told(detail.scope);
+        token.expires_at.get_or_insert(UnixTime(detail.exp));
+    }
     token.request_id = Some(draft.request_id.clone());
     token.address = Some(draft.address.clone());
 }

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use url::Url;
 
 use crate::domain::Invalid;
 use crate::domain::agent::{DESCRIPTION_MAX_CHARS, parse_attributes};
 use crate::domain::audit::AuditEvent;
-use crate::domain::id::TrustedIssuerId;
+use crate::domain::id::{IssuerId, TrustedIssuerId};
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::domain::subject::users_of;
 use crate::domain::text;
 use crate::domain::trusted_issuer::{
@@ -21,12 +22,12 @@ use crate::domain::trusted_issuer::{
 };
 use crate::jose::jwk_set::listed;
 use crate::ports::fetch::FetchError;
+use crate::ports::time::UnixTime;
+use crate::store::{StoreError, Tx};
 
-use super::agents::target as agent_target;
 use super::change::{Change, Touches};
 use super::credentials::facts as credential_facts;
-use super::directory::{Difference, known_name};
-use super::groups::{FORCED_REMOVAL_MAX, Removal};
+use super::named::{FORCED_REMOVAL_MAX, Facts, Head, Named, Removal, known_name, target};
 use super::page::Page;
 use super::trusted_keys::KeysError;
 use super::{Caller, Issuer, IssuerError, check_version};
@@ -82,6 +83,46 @@ pub struct TrustedIssuerView {
     pub warnings: Vec<String>,
 }
 
+impl Named for TrustedIssuer {
+    const NOUN: &'static str = "trusted issuer";
+    const KIND: &'static str = "trusted-issuer";
+    const CHANGED: AuditEvent = AuditEvent::TrustedIssuerChanged;
+
+    fn head(&self) -> Head<'_> {
+        Head {
+            name: &self.name,
+            version: self.version,
+            is_removed: self.removed_at.is_some(),
+        }
+    }
+
+    fn stamp(&mut self, version: i64, now: UnixTime) {
+        self.version = version;
+        self.updated_at = now;
+    }
+
+    async fn facts(&self, _: &mut Change) -> Result<Facts, StoreError> {
+        Ok(Facts::of(json!(self.definition)))
+    }
+
+    async fn find(tx: &mut Tx, issuer: &IssuerId, name: &str) -> Result<Option<Self>, StoreError> {
+        tx.trusted_issuer_by_name(issuer, name).await
+    }
+
+    async fn insert(&self, tx: &mut Tx, issuer: &IssuerId) -> Result<bool, StoreError> {
+        tx.insert_trusted_issuer(issuer, self).await
+    }
+
+    async fn update(
+        &self,
+        tx: &mut Tx,
+        issuer: &IssuerId,
+        expected: i64,
+    ) -> Result<bool, StoreError> {
+        tx.update_trusted_issuer(issuer, self, expected).await
+    }
+}
+
 impl Issuer {
     /// Trusts an issuer. Its keys are fetched once to see whether they can be.
     ///
@@ -112,30 +153,31 @@ impl Issuer {
         let all = change.tx.trusted_issuers(&self.id).await?;
         if let Some(same) = all.iter().find(|other| other.url == trusted.url) {
             return Err(IssuerError::conflict(format!(
-                "{} is trusted already, as '{}'; change that one with: firman trusted-issuer edit {1}",
+                "`{}` is already trusted, as `{}`",
                 same.url, same.name
-            )));
+            ))
+            .with_remedy(Remedy::command(format!(
+                "trusted-issuer edit {}",
+                same.name
+            ))));
         }
         if all.len() >= TRUSTED_ISSUERS_MAX {
             return Err(IssuerError::conflict(format!(
-                "there are {TRUSTED_ISSUERS_MAX} trusted issuers already; remove one first"
-            )));
-        }
-        if !change.tx.insert_trusted_issuer(&self.id, &trusted).await? {
-            return Err(IssuerError::conflict(format!(
-                "the name '{}' is or was another trusted issuer's; subjects are named after it, so choose another",
-                trusted.name
-            )));
+                "there are already {TRUSTED_ISSUERS_MAX} trusted issuers, the most there can be"
+            ))
+            .with_remedy(Remedy::action("remove one first")));
         }
         let detail =
             json!({ "id": trusted.id, "url": trusted.url, "definition": trusted.definition });
-        change.audit(
-            AuditEvent::TrustedIssuerAdded,
-            target(&trusted),
-            None,
-            &detail,
-        );
-        self.finish(change).await?;
+        let event = AuditEvent::TrustedIssuerAdded;
+        if !change.add(&trusted, event, &detail).await? {
+            return Err(IssuerError::conflict(format!(
+                "the name `{}` belongs or belonged to another trusted issuer; subjects are named after it",
+                trusted.name
+            ))
+            .with_remedy(Remedy::action("choose another name")));
+        }
+        self.end(change).await?;
         Ok(view(trusted, keys_warning))
     }
 
@@ -197,22 +239,13 @@ impl Issuer {
             None
         };
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let before = self
-            .live_trusted_issuer(&mut change, name, Some(seen.version))
-            .await?;
+        let before: TrustedIssuer = change.live(name, Some(seen.version)).await?;
         let mut after = TrustedIssuer {
             definition,
             ..before.clone()
         };
-        let mut difference = Difference::default();
-        note_differences(&mut difference, &before.definition, &after.definition)?;
-        if difference.is_empty() {
-            self.abandon(change).await;
-            return Ok(view(after, keys_warning));
-        }
-        self.write_trusted_issuer(&mut change, &before, &mut after)
-            .await?;
-        // So that what is no longer believed does not live on in tokens.
+        change.write(&before, &mut after).await?;
+        // What is no longer trusted does not live on in tokens.
         if before.definition.subject && !after.definition.subject
             || before.definition.accept_act && !after.definition.accept_act
         {
@@ -224,13 +257,7 @@ impl Issuer {
                 .delete_trusted_issuer_keys(&self.id, &before.id)
                 .await?;
         }
-        change.audit(
-            AuditEvent::TrustedIssuerChanged,
-            target(&after),
-            None,
-            &difference.into_detail(),
-        );
-        self.finish(change).await?;
+        self.end(change).await?;
         Ok(view(after, keys_warning))
     }
 
@@ -246,9 +273,7 @@ impl Issuer {
         removal: Removal,
     ) -> Result<(), IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let before = self
-            .live_trusted_issuer(&mut change, name, removal.expected)
-            .await?;
+        let before: TrustedIssuer = change.live(name, removal.expected).await?;
         let (id, now) = (&before.id, change.now());
         let credentials = change
             .tx
@@ -260,32 +285,36 @@ impl Issuer {
             .await?;
         if credentials + delegations > 0 && !removal.force {
             return Err(IssuerError::conflict(format!(
-                "{} and {} rest on the trusted issuer '{}'; revoke them first, or remove it with --force, which does that",
+                "{} and {} depend on the trusted issuer `{}`; a forced removal revokes them",
                 counted(credentials, "live federated credential"),
                 counted(delegations, "delegation"),
                 before.name
-            )));
+            ))
+            .with_remedy(Remedy::command(format!(
+                "trusted-issuer remove {} --force",
+                before.name
+            ))));
         }
         self.revoke_resting_credentials(&mut change, id).await?;
         self.revoke_resting_delegations(&mut change, id).await?;
         let mut after = before.clone();
         after.removed_at = Some(now);
-        self.write_trusted_issuer(&mut change, &before, &mut after)
-            .await?;
-        self.end_tokens_of_users(&mut change, &before).await?;
-        change.tx.delete_trusted_issuer_keys(&self.id, id).await?;
         let detail = json!({
             "url": before.url,
             "credentials_revoked": credentials,
             "delegations_revoked": delegations,
         });
-        change.audit(
-            AuditEvent::TrustedIssuerRemoved,
-            target(&before),
-            None,
-            &detail,
-        );
-        self.finish(change).await
+        change
+            .replace(
+                &before,
+                &mut after,
+                AuditEvent::TrustedIssuerRemoved,
+                &detail,
+            )
+            .await?;
+        self.end_tokens_of_users(&mut change, &before).await?;
+        change.tx.delete_trusted_issuer_keys(&self.id, id).await?;
+        self.end(change).await
     }
 
     /// Ends, within a change, the tokens so far of all users of a trusted issuer: to trust it again later does not
@@ -322,7 +351,7 @@ impl Issuer {
                 .await?;
             change.audit(
                 AuditEvent::CredentialRevoked,
-                agent_target(&agent),
+                target(&agent),
                 Some(&agent.id),
                 &json!({ "credential": credential_facts(&credential) }),
             );
@@ -344,44 +373,6 @@ impl Issuer {
             self.revoke_with_trust(change, &delegation).await?;
         }
         Ok(())
-    }
-
-    async fn live_trusted_issuer(
-        &self,
-        change: &mut Change,
-        name: &str,
-        expected: Option<i64>,
-    ) -> Result<TrustedIssuer, IssuerError> {
-        let name = known_name("trusted issuer", name)?;
-        let found = change
-            .tx
-            .trusted_issuer_by_name(&self.id, name.as_str())
-            .await?;
-        let trusted =
-            found.ok_or_else(|| IssuerError::not_found("trusted issuer", name.as_str()))?;
-        check_version("trusted issuer", trusted.version, expected)?;
-        Ok(trusted)
-    }
-
-    async fn write_trusted_issuer(
-        &self,
-        change: &mut Change,
-        before: &TrustedIssuer,
-        after: &mut TrustedIssuer,
-    ) -> Result<(), IssuerError> {
-        after.version = change.version;
-        after.updated_at = change.now();
-        if change
-            .tx
-            .update_trusted_issuer(&self.id, after, before.version)
-            .await?
-        {
-            return Ok(());
-        }
-        Err(IssuerError::Stale {
-            noun: "trusted issuer",
-            present: before.version,
-        })
     }
 
     /// What is believed of an issuer of which nothing is said.
@@ -549,21 +540,6 @@ fn applied(definition: TrustDefinition, changes: TrustChanges) -> TrustDefinitio
     }
 }
 
-fn note_differences(
-    difference: &mut Difference,
-    before: &TrustDefinition,
-    after: &TrustDefinition,
-) -> Result<(), IssuerError> {
-    let members = |definition: &TrustDefinition| {
-        serde_json::to_value(definition).map_err(|error| IssuerError::Unavailable(Box::new(error)))
-    };
-    let (before, after) = (members(before)?, members(after)?);
-    for (name, to) in after.as_object().into_iter().flatten() {
-        difference.note(name, before.get(name).unwrap_or(&Value::Null), to);
-    }
-    Ok(())
-}
-
 fn view(trusted: TrustedIssuer, keys_warning: Option<String>) -> TrustedIssuerView {
     let mut warnings = Vec::new();
     if !trusted.definition.is_trusted() {
@@ -574,10 +550,6 @@ fn view(trusted: TrustedIssuer, keys_warning: Option<String>) -> TrustedIssuerVi
     }
     warnings.extend(keys_warning);
     TrustedIssuerView { trusted, warnings }
-}
-
-fn target(trusted: &TrustedIssuer) -> String {
-    format!("trusted-issuer:{}", trusted.name)
 }
 
 fn counted(count: i64, what: &str) -> String {

@@ -13,6 +13,8 @@ mod health;
 mod in_flight;
 mod introspect_endpoint;
 mod jwks;
+mod limits;
+mod refusal;
 mod revocations;
 mod revoke_endpoint;
 mod token_endpoint;
@@ -31,8 +33,8 @@ use crate::issuer::keyring::Rendered;
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     issuer: Arc<Issuer>,
-    refusals: Arc<authenticated::Limiter>,
-    revocations: Arc<authenticated::RevocationLimiter>,
+    refusals: Arc<limits::Limiter>,
+    revocations: Arc<limits::RevocationLimiter>,
     in_flight: Arc<in_flight::InFlight>,
     /// The discovery document: it says nothing that changes while the process runs.
     metadata: Arc<Rendered>,
@@ -42,8 +44,8 @@ pub(crate) struct Shared {
 pub fn router(issuer: &Arc<Issuer>) -> Router {
     let shared = Shared {
         issuer: Arc::clone(issuer),
-        refusals: Arc::new(authenticated::Limiter::of_refusals()),
-        revocations: Arc::new(authenticated::RevocationLimiter::new()),
+        refusals: Arc::new(limits::Limiter::of_refusals()),
+        revocations: Arc::new(limits::RevocationLimiter::new()),
         in_flight: Arc::default(),
         metadata: Arc::new(Rendered::json(&discovery::metadata(issuer.url()))),
     };

@@ -15,9 +15,10 @@ use crate::issuer::Caller;
 use crate::issuer::revocations::{ClientRevocation, NotHeard};
 use crate::ports::request::{PeerAddr, RequestId};
 
-use super::authenticated::{ANSWER_WITHIN, authenticate, post_only, replayed};
+use super::authenticated::{ANSWER_WITHIN, authenticate, post_only};
 use super::error::OAuthError;
 use super::form::Form;
+use super::refusal::replayed;
 use super::{Shared, client_auth};
 
 /// How long the answer to a client that revokes too often is held back: with its places, it bounds how many of
@@ -87,8 +88,8 @@ async fn answer(
             Ok(outcome) => return Ok(outcome),
             Err(NotHeard::Stale) => {}
             Err(NotHeard::Replayed(what)) => {
-                let used = (what, Value::Null);
-                return Err(replayed(&shared.issuer, client.aggregate(), caller, used));
+                let (issuer, agent) = (&shared.issuer, client.aggregate());
+                return Err(replayed(issuer, agent, caller, what, Value::Null));
             }
             Err(NotHeard::Unavailable) => {
                 return Err(

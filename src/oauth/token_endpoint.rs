@@ -21,10 +21,11 @@ use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
 use crate::ports::time::UnixTime;
 
-use super::authenticated::{ANSWER_WITHIN, authenticate, post_only, refuse, renewed, replayed};
+use super::authenticated::{ANSWER_WITHIN, authenticate, post_only, renewed};
 use super::error::OAuthError;
 use super::form::Form;
 use super::grant::GrantRequest;
+use super::refusal::{Refusal, refuse, replayed};
 use super::{Shared, client_auth, dpop, grant};
 
 /// The endpoint with its one method.
@@ -70,43 +71,49 @@ async fn answer(
     let unverified_proof = dpop::unverified_proof(headers)?;
     // A decision that went stale is made again on fresh rows, until the answer is due.
     loop {
-        let mut client = authenticate(shared, &presented, caller).await?;
+        let client = authenticate(shared, &presented, caller).await?;
         let _place = shared.in_flight.place(&client.aggregate().agent.id).await;
         let now = issuer.ports().clock.now_millis();
-        let proven = prove(issuer, &client, unverified_proof, caller, now.seconds())?;
-        let asked = (&request, proven.as_ref());
-        let mut decision = decide(issuer, &client, asked, now.seconds()).await?;
-        if decision.is_err() && renewed(issuer, client.basis()).await? {
-            // A refusal is decided once more on fresh rows before it is given.
-            client = authenticate(shared, &presented, caller).await?;
-            decision = decide(issuer, &client, asked, now.seconds()).await?;
-        }
-        let note = |answer: &OAuthError, reason: &str, facts: Value| {
-            refuse(issuer, client.aggregate(), caller, (answer, reason, facts));
+        let mut attempt = Attempt {
+            issuer,
+            caller,
+            request: &request,
+            client,
+            proven: None,
+            now: now.seconds(),
         };
-        let authorization = decision.map_err(|refused| {
-            let reason = refused.error.to_string();
-            let answer = OAuthError::from(refused.error);
-            note(&answer, &reason, refused.facts);
-            answer
-        })?;
+        attempt.proven = attempt.prove(unverified_proof)?;
+        let mut decision = attempt.decide().await?;
+        if matches!(decision, Decision::Refused { .. })
+            && renewed(issuer, attempt.client.basis()).await?
+        {
+            // A refusal is decided once more on fresh rows before it is returned.
+            attempt.client = authenticate(shared, &presented, caller).await?;
+            decision = attempt.decide().await?;
+        }
+        let authorization = match decision {
+            Decision::Granted(authorization) => authorization,
+            Decision::Refused { error, facts } => {
+                let reason = error.to_string();
+                return Err(attempt.refused(error.into(), &reason, facts));
+            }
+        };
         let parent = parent(&authorization);
-        let minted = issuer.mint(authorization, caller, now).map_err(|error| {
+        let minted = issuer.mint(*authorization, caller, now).map_err(|error| {
             let reason = error.to_string();
-            let answer = not_minted(error);
-            note(&answer, &reason, parent.clone());
-            answer
+            attempt.refused(not_minted(error), &reason, parent.clone())
         })?;
         match issuer.record(minted).await {
             Outcome::Recorded(issued) => return Ok(issued),
             Outcome::Stale => {}
             Outcome::Replayed(what) => {
-                return Err(replayed(issuer, client.aggregate(), caller, (what, parent)));
+                let agent = attempt.client.aggregate();
+                return Err(replayed(issuer, agent, caller, what, parent));
             }
             Outcome::Revoked => {
                 let answer = OAuthError::invalid_request("subject_token: it was revoked");
-                note(&answer, "the subject token was revoked", parent);
-                return Err(answer);
+                let reason = "the subject token was revoked";
+                return Err(attempt.refused(answer, reason, parent));
             }
             Outcome::Unavailable => {
                 return Err(
@@ -117,67 +124,92 @@ async fn answer(
     }
 }
 
-/// The key that the request proves to hold, if it brings a proof. That a nonce is asked for is no
-/// refusal, and no entry of the audit: every client begins with that.
-fn prove(
-    issuer: &Arc<Issuer>,
-    client: &AuthenticatedClient,
-    unverified_proof: Option<&str>,
-    caller: &Caller,
+/// One attempt at a token, by a client that proved itself.
+struct Attempt<'r> {
+    issuer: &'r Arc<Issuer>,
+    caller: &'r Caller,
+    request: &'r GrantRequest,
+    client: AuthenticatedClient,
+    /// The key that the request proves to hold.
+    proven: Option<ProvenKey>,
     now: UnixTime,
-) -> Result<Option<ProvenKey>, OAuthError> {
-    let Some(unverified_proof) = unverified_proof else {
-        return Ok(None);
-    };
-    let endpoint = token_endpoint(issuer.url());
-    match issuer.check_proof(unverified_proof, ("POST", &endpoint), now) {
-        Ok(proven) => Ok(Some(proven)),
-        Err(ProofRefused::Nonce) => Err(OAuthError::use_dpop_nonce()),
-        Err(ProofRefused::Fault(problem)) => {
-            let answer = OAuthError::invalid_dpop_proof(problem.clone());
-            refuse(
-                issuer,
-                client.aggregate(),
-                caller,
-                (&answer, &problem, Value::Null),
-            );
-            Err(answer)
+}
+
+/// The outcome of a decision.
+enum Decision {
+    Granted(Box<Authorization>),
+    Refused {
+        error: AuthorizationError,
+        /// What the audit shows besides the reason.
+        facts: Value,
+    },
+}
+
+impl Attempt<'_> {
+    /// The key that the request proves to hold, if it brings a proof. A request for a nonce is not a refusal and
+    /// leaves no audit entry: every client begins with one.
+    fn prove(&self, unverified_proof: Option<&str>) -> Result<Option<ProvenKey>, OAuthError> {
+        let Some(unverified_proof) = unverified_proof else {
+            return Ok(None);
+        };
+        let endpoint = token_endpoint(self.issuer.url());
+        let proof = self
+            .issuer
+            .check_proof(unverified_proof, "POST", &endpoint, self.now);
+        match proof {
+            Ok(proven) => Ok(Some(proven)),
+            Err(ProofRefused::Nonce) => Err(OAuthError::use_dpop_nonce()),
+            Err(ProofRefused::Fault(problem)) => {
+                let answer = OAuthError::invalid_dpop_proof(problem.clone());
+                Err(self.refused(answer, &problem, Value::Null))
+            }
         }
     }
-}
 
-/// A refusal, with what the audit should know besides.
-struct Refused {
-    error: AuthorizationError,
-    facts: Value,
-}
-
-/// Decides; the outer error is a fault that no newer row would change.
-async fn decide(
-    issuer: &Issuer,
-    client: &AuthenticatedClient,
-    (request, proven): (&GrantRequest, Option<&ProvenKey>),
-    now: UnixTime,
-) -> Result<Result<Authorization, Refused>, OAuthError> {
-    match request {
-        GrantRequest::ClientCredentials(request) => {
-            Ok(
-                client_credentials::authorize(client, request, proven, &issuer.policy(), now)
-                    .map_err(|error| Refused {
+    /// Decides. An error is a fault that no newer row would change.
+    async fn decide(&self) -> Result<Decision, OAuthError> {
+        let Self {
+            client,
+            proven,
+            now,
+            ..
+        } = self;
+        let proven = proven.as_ref();
+        match self.request {
+            GrantRequest::ClientCredentials(request) => {
+                let policy = self.issuer.policy();
+                let decided = client_credentials::authorize(client, request, proven, &policy, *now);
+                Ok(match decided {
+                    Ok(authorization) => Decision::Granted(Box::new(authorization)),
+                    Err(error) => Decision::Refused {
                         error,
                         facts: Value::Null,
-                    }),
-            )
-        }
-        GrantRequest::TokenExchange(request) => {
-            match issuer.exchange(client, request, proven, now).await {
-                Ok(authorization) => Ok(Ok(authorization)),
-                Err(ExchangeError::Refused { error, facts }) => Ok(Err(Refused { error, facts })),
-                Err(ExchangeError::Unavailable(source)) => {
-                    Err(OAuthError::unavailable().because(source))
+                    },
+                })
+            }
+            GrantRequest::TokenExchange(request) => {
+                match self.issuer.exchange(client, request, proven, *now).await {
+                    Ok(authorization) => Ok(Decision::Granted(Box::new(authorization))),
+                    Err(ExchangeError::Refused { error, facts }) => {
+                        Ok(Decision::Refused { error, facts })
+                    }
+                    Err(ExchangeError::Unavailable(source)) => {
+                        Err(OAuthError::unavailable().because(source))
+                    }
                 }
             }
         }
+    }
+
+    /// The answer, audited.
+    fn refused(&self, answer: OAuthError, reason: &str, facts: Value) -> OAuthError {
+        let refusal = Refusal {
+            answer: &answer,
+            reason,
+            facts,
+        };
+        refuse(self.issuer, self.client.aggregate(), self.caller, refusal);
+        answer
     }
 }
 

@@ -162,6 +162,23 @@ const FROM: &str = select_audit!("WHERE issuer_id = $1 AND seq > $2 ORDER BY seq
 const LAST_TOKEN: &str = "SELECT at_ms FROM audit WHERE issuer_id = $1 AND agent_id = $2 \
      AND event IN ('token.issued', 'id_token.issued') ORDER BY seq DESC LIMIT 1";
 
+/// Which entries to look at, by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditSpan {
+    /// Those numbered above it.
+    pub after: i64,
+    /// Those numbered below it.
+    pub before: i64,
+}
+
+impl AuditSpan {
+    /// All of them.
+    pub const ALL: Self = Self {
+        after: 0,
+        before: i64::MAX,
+    };
+}
+
 impl Tx {
     /// Adds entries to the audit. Their numbers follow the head's, which [`Tx::set_head`] then moves.
     ///
@@ -211,39 +228,43 @@ impl Tx {
         }
     }
 
-    /// The last `limit` entries that the filter takes, numbered below `before` and above `floor`, newest
-    /// first.
+    /// The last `limit` entries of the span that match the filter, newest first.
     pub async fn audit_page(
         &mut self,
         issuer: &IssuerId,
         filter: &AuditFilter,
-        (floor, before): (i64, Option<i64>),
+        span: AuditSpan,
         limit: i64,
     ) -> Result<Vec<AuditEntry>, StoreError> {
         let sql = match (&filter.agent, &filter.token_id) {
             (_, Some(_)) => PAGE_BY_TOKEN,
-            (Some(_), None) if filter.event.is_some_and(is_issuance) => PAGE_BY_TOKENS_OF_AGENT,
+            (Some(_), None) if filter.event.is_some_and(AuditEvent::is_issuance) => {
+                PAGE_BY_TOKENS_OF_AGENT
+            }
             (Some(_), None) => PAGE_BY_AGENT,
             (None, None) if filter.without_tokens && filter.target.is_some() => PAGE_BY_TARGET,
             (None, None) if filter.without_tokens && filter.actor.is_some() => PAGE_BY_ACTOR,
             (None, None) => PAGE,
         };
-        let before = before.unwrap_or(i64::MAX);
-        self.matching(sql, issuer, filter, [before, floor, limit])
+        self.matching(sql, issuer, filter, [span.before, span.after, limit])
             .await
     }
 
-    /// The first `limit` entries that the filter takes, numbered above `after` and up to `last`, oldest
-    /// first.
+    /// The first `limit` entries of the span that match the filter, oldest first.
     pub async fn audit_following(
         &mut self,
         issuer: &IssuerId,
         filter: &AuditFilter,
-        (after, last): (i64, i64),
+        span: AuditSpan,
         limit: i64,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        self.matching(FOLLOWING, issuer, filter, [after, last, limit])
-            .await
+        self.matching(
+            FOLLOWING,
+            issuer,
+            filter,
+            [span.after, span.before - 1, limit],
+        )
+        .await
     }
 
     /// `bounds`: where the statement begins, the number that it does not go beyond, and the most entries.
@@ -316,11 +337,6 @@ impl Tx {
             .fetch_optional(connection))?;
         Ok(at.map(UnixMillis))
     }
-}
-
-/// Whether it is one of the events that the statements keep apart.
-fn is_issuance(event: AuditEvent) -> bool {
-    matches!(event, AuditEvent::TokenIssued | AuditEvent::IdTokenIssued)
 }
 
 fn holds_nul(draft: &AuditDraft) -> bool {

@@ -415,6 +415,7 @@ pub struct Tx {
     standing: Standing,
     dialect: Dialect,
     failover: Option<Failover>,
+    pub(super) rows_changed: u64,
 }
 
 #[derive(Debug)]
@@ -471,21 +472,28 @@ pub(super) use on_engine;
 /// Like [`on_engine!`], for a statement without rows: `execute!(tx, sqlx::query(SQL).bind(x))?` is how
 /// many rows it changed.
 macro_rules! execute {
-    ($tx:expr, $query:expr) => {
-        $crate::store::engine::on_engine!($tx, connection => async {
+    ($tx:expr, $query:expr) => {{
+        let changed = $crate::store::engine::on_engine!($tx, connection => async {
             Ok::<u64, sqlx::Error>($query.execute(connection).await?.rows_affected())
-        })
-    };
+        });
+        changed.inspect(|rows| $tx.rows_changed += rows)
+    }};
 }
 pub(super) use execute;
 
 impl Tx {
+    /// How many rows the transaction has added, changed or deleted so far.
+    pub(crate) fn rows_changed(&self) -> u64 {
+        self.rows_changed
+    }
+
     fn sqlite(connection: PoolConnection<Sqlite>) -> Self {
         Self {
             connection: EngineConnection::Sqlite(connection),
             standing: Standing::Pending,
             dialect: Dialect::Sqlite,
             failover: None,
+            rows_changed: 0,
         }
     }
 
@@ -495,6 +503,7 @@ impl Tx {
             standing: Standing::Pending,
             dialect: Dialect::Postgres,
             failover: Some(failover.clone()),
+            rows_changed: 0,
         }
     }
 

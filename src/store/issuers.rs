@@ -4,7 +4,7 @@ use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
 use crate::domain::assertion_audience::AssertionAudience;
-use crate::domain::audit::GENESIS;
+use crate::domain::audit::{ChainHead, GENESIS};
 use crate::domain::id::IssuerId;
 use crate::domain::settings::IssuerSettings;
 use crate::domain::subject::SubjectTemplate;
@@ -24,6 +24,17 @@ pub struct Head {
     pub policy_version: i64,
     /// The newest `iat` of a token that was recorded.
     pub newest_iat: UnixTime,
+}
+
+impl Head {
+    /// Where the audit chain stands.
+    #[must_use]
+    pub fn chain(&self) -> ChainHead {
+        ChainHead {
+            seq: self.seq,
+            hash: self.hash,
+        }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -273,15 +284,15 @@ impl Tx {
     pub async fn set_head(
         &mut self,
         issuer: &IssuerId,
-        (seq, hash): (i64, &[u8; 32]),
+        last: ChainHead,
         newest_iat: Option<UnixTime>,
     ) -> Result<(), StoreError> {
         let updated = execute!(
             self,
             sqlx::query(SET_HEAD)
                 .bind(issuer.as_str())
-                .bind(seq)
-                .bind(&hash[..])
+                .bind(last.seq)
+                .bind(&last.hash[..])
                 .bind(newest_iat.unwrap_or_default().0)
         )?;
         if updated == 1 {

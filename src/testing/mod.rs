@@ -27,11 +27,11 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::api::agent::NewAgent;
+use crate::api::credential::NewCredential;
+use crate::api::resource::NewResource;
+use crate::api::role::{GrantedScopes, NewGrant, NewRole};
 use crate::host::{FirstSettings, Host, HostError, HostOptions, KekSource};
-use crate::issuer::agents::NewAgent;
-use crate::issuer::credentials::{NewCredential, NewCredentialKind, UnverifiedKey};
-use crate::issuer::resources::NewResource;
-use crate::issuer::roles::{NewGrant, NewRole};
 use crate::issuer::{Caller, Issuer, Ports};
 use crate::ports::fetch::{Fetcher, HttpFetcher, Loopback};
 use crate::server::process::{Listeners, Process};
@@ -177,7 +177,7 @@ impl TestIssuer {
         let new = NewResource {
             name: name.to_owned(),
             identifier: Some(format!("https://{name}.example")),
-            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            scopes: Some(scopes.iter().map(|&scope| scope.to_owned()).collect()),
             ..NewResource::default()
         };
         self.issuer()
@@ -191,16 +191,16 @@ impl TestIssuer {
     /// # Panics
     /// When the issuer refuses it.
     pub async fn role(&self, name: &str, resource: &str, scopes: &[&str]) {
-        let scopes =
-            (!scopes.is_empty()).then(|| scopes.iter().map(|&scope| scope.to_owned()).collect());
+        let scopes = (!scopes.is_empty())
+            .then(|| GrantedScopes::Only(scopes.iter().map(|&scope| scope.to_owned()).collect()));
         let grants = vec![NewGrant {
             resource: resource.to_owned(),
             scopes,
         }];
         let new = NewRole {
             name: name.to_owned(),
-            description: String::new(),
-            grants,
+            description: None,
+            grants: Some(grants),
         };
         self.issuer()
             .create_role(&Caller::system(), new)
@@ -450,8 +450,7 @@ impl TestAgentBuilder<'_> {
     pub async fn with_public_key(self, key: TestKey) -> TestAgent {
         let jwk = key.signing_key().public_jwk().to_value();
         let (name, url) = (self.name.clone(), self.issuer.url.clone());
-        self.register(NewCredentialKind::PublicKey(UnverifiedKey::Jwk(jwk)))
-            .await;
+        self.register(NewCredential::public_key(jwk)).await;
         TestAgent {
             name,
             issuer_url: url,
@@ -466,7 +465,7 @@ impl TestAgentBuilder<'_> {
     /// When the issuer refuses it.
     pub async fn with_secret(self) -> TestAgent {
         let (name, url) = (self.name.clone(), self.issuer.url.clone());
-        let secret = self.register(NewCredentialKind::ClientSecret).await;
+        let secret = self.register(NewCredential::client_secret()).await;
         TestAgent {
             name,
             issuer_url: url,
@@ -475,16 +474,13 @@ impl TestAgentBuilder<'_> {
         }
     }
 
-    async fn register(self, kind: NewCredentialKind) -> Option<String> {
+    async fn register(self, credential: NewCredential) -> Option<String> {
         let new = NewAgent {
             name: self.name,
             owner: "team-test".to_owned(),
-            roles: self.roles,
-            attributes: self.attributes.into_iter().collect(),
-            credential: Some(NewCredential {
-                kind,
-                expires_in: None,
-            }),
+            roles: Some(self.roles),
+            attributes: Some(self.attributes.into_iter().collect()),
+            credential: Some(credential),
             ..NewAgent::default()
         };
         let created = self

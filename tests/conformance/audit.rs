@@ -1,14 +1,27 @@
 //! The audit: numbers, order, filters.
 
-use firman::domain::audit::{AuditDraft, AuditEntry, AuditEvent, GENESIS, chain};
+use firman::domain::audit::{AuditDraft, AuditEntry, AuditEvent, ChainHead, chain};
 use firman::domain::id::AgentId;
 use firman::ports::time::UnixMillis;
-use firman::store::{AuditFilter, Store, StoreError};
+use firman::store::{AuditFilter, AuditSpan, Store, StoreError};
 
 use crate::support::{agent, draft, home, issuers, other, read, write};
 
 fn chained(drafts: Vec<AuditDraft>) -> Vec<AuditEntry> {
-    chain(home().as_str(), (0, GENESIS), drafts)
+    chain(home().as_str(), ChainHead::START, drafts)
+}
+
+/// The entries numbered above `after` and, if a number is given, below `before`.
+fn span(after: i64, before: Option<i64>) -> AuditSpan {
+    AuditSpan {
+        after,
+        before: before.unwrap_or(i64::MAX),
+    }
+}
+
+/// The entries numbered above `after`, up to `last`.
+fn up_to(after: i64, last: i64) -> AuditSpan {
+    span(after, Some(last + 1))
 }
 
 fn seqs(entries: &[AuditEntry]) -> Vec<i64> {
@@ -118,31 +131,35 @@ pub(crate) async fn entries_read_back_whole_and_in_order(store: &Store) {
     assert!(tx.audit_from(&other(), 0, 2).await.unwrap().is_empty());
     let filter = AuditFilter::default();
     let mut newest_first = tx
-        .audit_page(&home(), &filter, (0, None), 1000)
+        .audit_page(&home(), &filter, span(0, None), 1000)
         .await
         .unwrap();
     newest_first.reverse();
     assert_eq!(newest_first, entries);
     assert_eq!(
-        seqs(&tx.audit_page(&home(), &filter, (0, None), 2).await.unwrap()),
+        seqs(
+            &tx.audit_page(&home(), &filter, span(0, None), 2)
+                .await
+                .unwrap()
+        ),
         [last, last - 1]
     );
     assert_eq!(
         seqs(
-            &tx.audit_page(&home(), &filter, (0, Some(3)), 5)
+            &tx.audit_page(&home(), &filter, span(0, Some(3)), 5)
                 .await
                 .unwrap()
         ),
         [2, 1]
     );
     assert!(
-        tx.audit_page(&home(), &filter, (0, Some(1)), 5)
+        tx.audit_page(&home(), &filter, span(0, Some(1)), 5)
             .await
             .unwrap()
             .is_empty()
     );
     assert!(
-        tx.audit_page(&other(), &filter, (0, None), 5)
+        tx.audit_page(&other(), &filter, span(0, None), 5)
             .await
             .unwrap()
             .is_empty()
@@ -189,7 +206,7 @@ pub(crate) async fn entries_are_filtered(store: &Store) {
         let mut filter = AuditFilter::default();
         narrow(&mut filter);
         let page = tx
-            .audit_page(&home(), &filter, (0, None), 10)
+            .audit_page(&home(), &filter, span(0, None), 10)
             .await
             .unwrap();
         assert_eq!(seqs(&page), expected, "{filter:?}");
@@ -229,7 +246,7 @@ pub(crate) async fn entries_are_filtered_by_several_things_at_once(store: &Store
         let mut filter = AuditFilter::default();
         narrow(&mut filter);
         let page = tx
-            .audit_page(&home(), &filter, (0, None), 10)
+            .audit_page(&home(), &filter, span(0, None), 10)
             .await
             .unwrap();
         assert_eq!(seqs(&page), expected, "{filter:?}");
@@ -239,7 +256,7 @@ pub(crate) async fn entries_are_filtered_by_several_things_at_once(store: &Store
         ..AuditFilter::default()
     };
     let page = tx
-        .audit_page(&home(), &filter, (0, Some(3)), 1)
+        .audit_page(&home(), &filter, span(0, Some(3)), 1)
         .await
         .unwrap();
     assert_eq!(seqs(&page), [2]);
@@ -294,7 +311,7 @@ pub(crate) async fn an_agents_tokens_and_other_entries_are_one_page(store: &Stor
             ..AuditFilter::default()
         };
         let page = tx
-            .audit_page(&home(), &filter, (0, before), limit)
+            .audit_page(&home(), &filter, span(0, before), limit)
             .await
             .unwrap();
         assert_eq!(seqs(&page), expected, "{event:?} before {before:?}");
@@ -339,10 +356,13 @@ pub(crate) async fn what_was_done_to_an_object_or_by_someone_is_found(store: &St
             ..AuditFilter::default()
         };
         assert_eq!(filter.has_index(), without_tokens, "{filter:?}");
-        let page = tx.audit_page(&home(), &filter, (0, None), 9).await.unwrap();
+        let page = tx
+            .audit_page(&home(), &filter, span(0, None), 9)
+            .await
+            .unwrap();
         assert_eq!(seqs(&page), expected, "{filter:?}");
         let mut following = tx
-            .audit_following(&home(), &filter, (0, 5), 9)
+            .audit_following(&home(), &filter, up_to(0, 5), 9)
             .await
             .unwrap();
         if !without_tokens {
@@ -362,11 +382,11 @@ pub(crate) async fn a_part_of_the_audit_is_read_in_either_direction(store: &Stor
         ..AuditFilter::default()
     };
     for (filter, numbers, limit, expected) in [
-        (&all, (2, Some(5)), 9, &[4, 3][..]),
-        (&all, (4, None), 9, &[5]),
-        (&all, (5, None), 9, &[]),
-        (&tokens, (2, None), 9, &[4]),
-        (&tokens, (0, None), 1, &[4]),
+        (&all, span(2, Some(5)), 9, &[4, 3][..]),
+        (&all, span(4, None), 9, &[5]),
+        (&all, span(5, None), 9, &[]),
+        (&tokens, span(2, None), 9, &[4]),
+        (&tokens, span(0, None), 1, &[4]),
     ] {
         let page = tx
             .audit_page(&home(), filter, numbers, limit)
@@ -375,11 +395,11 @@ pub(crate) async fn a_part_of_the_audit_is_read_in_either_direction(store: &Stor
         assert_eq!(seqs(&page), expected, "{numbers:?}");
     }
     for (filter, numbers, limit, expected) in [
-        (&all, (2, 4), 9, &[3, 4][..]),
-        (&all, (0, 5), 2, &[1, 2]),
-        (&all, (5, 9), 9, &[]),
-        (&tokens, (0, 5), 9, &[2, 4]),
-        (&tokens, (2, 3), 9, &[]),
+        (&all, up_to(2, 4), 9, &[3, 4][..]),
+        (&all, up_to(0, 5), 2, &[1, 2]),
+        (&all, up_to(5, 9), 9, &[]),
+        (&tokens, up_to(0, 5), 9, &[2, 4]),
+        (&tokens, up_to(2, 3), 9, &[]),
     ] {
         let following = tx
             .audit_following(&home(), filter, numbers, limit)
@@ -388,7 +408,7 @@ pub(crate) async fn a_part_of_the_audit_is_read_in_either_direction(store: &Stor
         assert_eq!(seqs(&following), expected, "{numbers:?}");
     }
     assert!(
-        tx.audit_following(&other(), &all, (0, 9), 9)
+        tx.audit_following(&other(), &all, up_to(0, 9), 9)
             .await
             .unwrap()
             .is_empty()

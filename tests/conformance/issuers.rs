@@ -1,7 +1,7 @@
 //! Issuers, their settings and their head rows.
 
 use firman::domain::assertion_audience::AssertionAudience;
-use firman::domain::audit::GENESIS;
+use firman::domain::audit::{ChainHead, GENESIS};
 use firman::domain::id::IssuerId;
 use firman::domain::subject::SubjectTemplate;
 use firman::jose::algorithm::SigningAlgorithm;
@@ -9,6 +9,10 @@ use firman::ports::time::UnixTime;
 use firman::store::{Head, Store, StoreError};
 
 use crate::support::{NOW, home, issuers, other, read, settings, write};
+
+fn last(seq: i64, hash: [u8; 32]) -> ChainHead {
+    ChainHead { seq, hash }
+}
 
 pub(crate) async fn a_slug_and_a_url_are_given_out_once(store: &Store) {
     issuers(store).await;
@@ -107,7 +111,7 @@ pub(crate) async fn an_unknown_issuer_has_no_head(store: &Store) {
     let mut tx = write(store).await;
     assert_eq!(tx.lock_head(&unknown).await.unwrap(), None);
     assert_eq!(tx.head(&unknown).await.unwrap(), None);
-    let set = tx.set_head(&unknown, (1, &[1; 32]), None).await;
+    let set = tx.set_head(&unknown, last(1, [1; 32]), None).await;
     assert!(matches!(set, Err(StoreError::Corrupt { .. })), "{set:?}");
     let bumped = tx.bump_registry_version(&unknown, true).await;
     assert!(
@@ -132,10 +136,12 @@ pub(crate) async fn the_head_keeps_what_it_is_given(store: &Store) {
     assert_eq!(tx.bump_registry_version(&home(), false).await.unwrap(), 3);
     let hash = std::array::from_fn(|index| u8::try_from(index).unwrap());
     let newest = Some(NOW.plus(5));
-    tx.set_head(&home(), (299, &hash), newest).await.unwrap();
+    tx.set_head(&home(), last(299, hash), newest).await.unwrap();
     // Neither an older one nor none takes it back.
-    tx.set_head(&home(), (299, &hash), Some(NOW)).await.unwrap();
-    tx.set_head(&home(), (300, &hash), None).await.unwrap();
+    tx.set_head(&home(), last(299, hash), Some(NOW))
+        .await
+        .unwrap();
+    tx.set_head(&home(), last(300, hash), None).await.unwrap();
     tx.commit().await.unwrap();
     let head = Head {
         seq: 300,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use firman::domain::audit::{AuditEvent, GENESIS, chain};
+use firman::domain::audit::{AuditEvent, ChainHead, chain};
 use firman::store::{Store, StoreError};
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
@@ -378,7 +378,7 @@ async fn an_entry_with_an_unknown_event_is_corrupt(database: Database) {
     let mut tx = write(&database.store).await;
     let entries = chain(
         home().as_str(),
-        (0, GENESIS),
+        ChainHead::START,
         vec![draft(AuditEvent::IssuerCreated, 1)],
     );
     tx.append_audit(&home(), &entries).await.unwrap();

@@ -242,15 +242,5 @@ fn credential(id: &str, of: &Agent, kind: CredentialKind) -> Credential {
 }
 
 pub(crate) fn draft(event: AuditEvent, at: i64) -> AuditDraft {
-    AuditDraft {
-        at: UnixMillis(at),
-        event,
-        actor: "system".to_owned(),
-        target: String::new(),
-        agent: None,
-        token_id: None,
-        request_id: String::new(),
-        address: String::new(),
-        detail: "{}".to_owned(),
-    }
+    AuditDraft::new(UnixMillis(at), event, "system", &serde_json::json!({}))
 }

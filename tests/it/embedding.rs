@@ -1,4 +1,4 @@
-//! The README's example of an issuer inside somebody's tests. `readme.rs` sees to it that the two are the same.
+//! The README's example of an issuer inside a test suite. `readme.rs` checks that the two are the same.
 
 use firman::testing::{TestIssuer, TestKey};
 

@@ -9,14 +9,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use firman::api::agent::AgentEdit;
+use firman::api::role::Role as RoleView;
+use firman::api::role::{NewGrant, RoleEdit};
 use firman::domain::audit::AuditEntry;
-use firman::issuer::agents::{AgentChanges, AgentDetail};
+use firman::issuer::agents::AgentDetail;
 use firman::issuer::audit_log::AuditQuery;
 use firman::issuer::authenticate::PresentedCredential;
 use firman::issuer::authorize::client_credentials::{self, ClientCredentialsRequest};
 use firman::issuer::ledger::Outcome;
 use firman::issuer::mint::Minted;
-use firman::issuer::roles::{NewGrant, RoleChanges, RoleView};
 use firman::issuer::rotation::KeyView;
 use firman::issuer::{Caller, Issuer, IssuerError};
 use firman::jose::SigningAlgorithm;
@@ -90,9 +92,9 @@ impl Race<'_> {
     }
 
     async fn give(&self, roles: &[&str]) -> Result<AgentDetail, IssuerError> {
-        let changes = AgentChanges {
+        let changes = AgentEdit {
             roles: Some(roles.iter().map(|&role| role.to_owned()).collect()),
-            ..AgentChanges::default()
+            ..AgentEdit::default()
         };
         let system = Caller::system();
         self.elsewhere
@@ -106,9 +108,9 @@ impl Race<'_> {
             resource: (*resource).to_owned(),
             scopes: None,
         };
-        let changes = RoleChanges {
+        let changes = RoleEdit {
             grants: Some(resources.iter().map(grant).collect()),
-            ..RoleChanges::default()
+            ..RoleEdit::default()
         };
         let system = Caller::system();
         self.elsewhere

@@ -25,3 +25,4 @@ mod test_cases;
 mod token_exchange;
 mod trusted_issuers;
 mod well_known;
+mod words;

@@ -1,10 +1,10 @@
-//! What the pages say is true: every command in them is run against the real binary, as a reader would
-//! run it from an empty directory, and must say what the page says.
+//! Runs every command of the pages against the real binary, as a reader would from an empty directory, and
+//! compares the output with the page.
 //!
 //! A block marked `sh` is run; the blocks of a page are one session. A `text` block after it is what must
 //! appear, line by line, with `…` for what differs from run to run and any spacing. `toml` is a
-//! configuration, `rust` the test in `embedding.rs`, `yaml` a job of somebody's CI, whose `firman` commands
-//! must exist. A block in another language stands in a program of `tests/sdk`, which runs it. A `console` block cannot be run here and stands in [`NOT_RUN`], so that none hides.
+//! configuration, `rust` the test in `embedding.rs`, `yaml` a CI job, whose `firman` commands must
+//! exist. A block in another language stands in a program of `tests/sdk`, which runs it. A `console` block cannot be run here and stands in [`NOT_RUN`], so that none hides.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ const FIRMAN: &str = env!("CARGO_BIN_EXE_firman");
 /// The addresses that the pages use, where a test uses free ones.
 const PUBLIC: &str = "127.0.0.1:8080";
 const PRIVATE: &str = "127.0.0.1:8081";
-/// Where `firman claude simulate` listens on the pages, and by itself, or a second issuer.
+/// Where `firman claude simulate` listens by default and on the pages, or a second issuer.
 const SIMULATOR: &str = "127.0.0.1:8082";
 /// The database that the pages use, where a test uses a fresh one.
 const POSTGRES: &str = "postgres://firman:secret@db.example.com/firman";
@@ -32,9 +32,13 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// The first line of each block that is not run, by page: it builds, reaches outside, or needs a program
 /// that need not be here.
 const NOT_RUN: &[(&str, &str)] = &[
-    ("README.md", "cargo run --release -- quickstart --exit"),
-    ("README.md", "scripts/test"),
+    ("README.md", "cargo install --path . --locked"),
     ("README.md", "docker build -t firman ."),
+    ("README.md", "cargo run --release -- quickstart --exit"),
+    (
+        "README.md",
+        r"firman exec --agent assistant --key assistant.pem \",
+    ),
     ("docs/explanation/performance.md", "benches/load/run"),
     (
         "docs/explanation/performance.md",
@@ -77,9 +81,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "docs/how-to/postgresql.md",
         "curl -s http://127.0.0.1:8081/readyz",
     ),
+    ("docs/how-to/production.md", "docker build -t firman ."),
     (
         "docs/how-to/register-an-agent.md",
-        "openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out mailer.pem",
+        "openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out archiver.pem",
     ),
     (
         "docs/how-to/register-an-agent.md",
@@ -189,6 +194,8 @@ fn pages() -> Vec<Page> {
     let mut paths = vec![
         root().join("README.md"),
         root().join("CHANGELOG.md"),
+        root().join("CONTRIBUTING.md"),
+        root().join("STYLE.md"),
         root().join("keys/README.md"),
     ];
     let mut folders = vec![root().join("docs")];
@@ -213,7 +220,7 @@ fn page(name: &str) -> Page {
 
 // --- Running a page -------------------------------------------------------------------------------
 
-/// Free addresses. Somebody else may take them before firman does; it says so then.
+/// Free addresses. Another process may bind them before firman does; firman then reports it.
 fn free_addresses() -> [SocketAddr; 3] {
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("its address"))
@@ -329,7 +336,7 @@ fn end_session(id: u32) {
             Signal::KILL
         };
         for process in left {
-            // One that has just ended by itself is what was wanted.
+            // A process that has just ended needs no signal.
             let _ = kill_process(process, signal);
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -467,6 +474,16 @@ fn the_guide_to_bound_tokens_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_production_does_what_it_says() {
+    run("docs/how-to/production.md", None);
+}
+
+#[test]
+fn the_reference_of_the_configuration_does_what_it_says() {
+    run("docs/reference/configuration.md", None);
+}
+
+#[test]
 fn the_guide_to_integration_tests_does_what_it_says() {
     run("docs/how-to/integration-tests.md", None);
 }
@@ -503,11 +520,13 @@ fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
         "docs/how-to/mcp.md",
         "docs/how-to/moving-to-firman.md",
         "docs/how-to/postgresql.md",
+        "docs/how-to/production.md",
         "docs/how-to/register-an-agent.md",
         "docs/how-to/revocation.md",
         "docs/how-to/rotate.md",
         "docs/how-to/verify-tokens.md",
         "docs/how-to/without-secrets.md",
+        "docs/reference/configuration.md",
         "docs/tutorials/try-claude-locally.md",
     ];
     let mut with_commands = Vec::new();
@@ -621,11 +640,8 @@ fn unindented(text: &str) -> String {
 
 #[test]
 fn the_table_of_the_configuration_is_whole_and_right() {
-    let readme = page("README.md");
-    let (_, section) = readme
-        .text
-        .split_once("## Configuration")
-        .expect("the section");
+    let page = page("docs/reference/configuration.md");
+    let (_, section) = page.text.split_once("## Settings").expect("the section");
     let rows: Vec<Vec<&str>> = section
         .lines()
         .take_while(|line| !line.starts_with("## "))
@@ -635,7 +651,7 @@ fn the_table_of_the_configuration_is_whole_and_right() {
     let defaults = Config::load(None, &BTreeMap::new(), &Overrides::default())
         .expect("the defaults")
         .show();
-    let help = said_by(&["serve", "--help"]);
+    let help = said_by(&["serve", "--help"]) + &said_by(&["--help"]);
     let mut flags = Vec::new();
     let mut keys = Vec::new();
     for row in &rows {
@@ -668,7 +684,8 @@ fn the_table_of_the_configuration_is_whole_and_right() {
     let mut options: Vec<String> = help
         .split_whitespace()
         .filter(|word| {
-            word.starts_with("--") && !matches!(*word, "--output" | "--config" | "--ca-cert")
+            word.starts_with("--")
+                && !matches!(*word, "--output" | "--config" | "--ca-cert" | "--url")
         })
         .map(|word| word.trim_end_matches(',').to_owned())
         .filter(|word| help.contains(&format!("{word} <")))

@@ -270,7 +270,7 @@ async fn a_retiring_key_can_be_revoked_and_the_signing_one_signs_on() {
 #[tokio::test]
 async fn an_rs256_resource_is_signed_by_the_rsa_key_whose_rotation_is_its_own() {
     let issuer = mail_issuer().await;
-    let changes = firman::issuer::resources::ResourceChanges {
+    let changes = firman::api::resource::ResourceEdit {
         algorithm: Some(Some("RS256".to_owned())),
         ..Default::default()
     };

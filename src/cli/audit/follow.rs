@@ -116,7 +116,7 @@ async fn earlier(
             "Only the last {EARLIER_MAX} entries since then; `firman audit export` has all."
         ));
     }
-    found.retain(|entry| entry["seq"].as_i64() <= newest);
+    found.retain(|entry: &Value| entry["seq"].as_i64() <= newest);
     found
         .iter()
         .rev()

@@ -3,6 +3,8 @@
 mod detail;
 mod follow;
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -21,10 +23,15 @@ pub(super) enum Command {
     ///
     /// Only the newest 50, with `--output json` too, unless --limit or --all says otherwise: an audit has an
     /// entry for each token.
+    #[command(
+        after_help = "Examples:\n  firman audit list --agent mailer\n  firman audit list --follow"
+    )]
     List(ListArgs),
     /// Check the hash chain from the first entry to the last: exit code 1 when it is broken
+    #[command(after_help = "Examples:\n  firman audit verify")]
     Verify,
     /// Print every entry as JSON, one a line, newest first
+    #[command(after_help = "Examples:\n  firman audit export --since 24h")]
     Export(FilterArgs),
 }
 
@@ -79,28 +86,22 @@ fn parse_event(text: &str) -> Result<&'static str, String> {
     known.ok_or_else(|| format!("the events are {}", events.join(", ")))
 }
 
-/// The kinds of objects that entries are about.
-const TARGETS: [&str; 11] = [
-    "administrator",
-    "agent",
-    "delegation",
-    "group",
-    "issuer",
-    "key",
-    "key-consumer",
-    "resource",
-    "role",
-    "trusted-issuer",
-    "user",
-];
+/// The kinds of objects that entries are about, in order. Tokens of users of a trusted issuer are about `user:…`.
+fn target_kinds() -> BTreeSet<&'static str> {
+    let named = AuditEvent::ALL
+        .into_iter()
+        .filter_map(AuditEvent::target_kind);
+    named.chain(["user"]).collect()
+}
 
 fn parse_target(text: &str) -> Result<String, String> {
     if text.contains(':') {
         Ok(text.to_owned())
     } else {
+        let kinds: Vec<&str> = target_kinds().into_iter().collect();
         Err(format!(
             "a kind is required, such as role:{text}; the kinds are {}",
-            TARGETS.join(", ")
+            kinds.join(", ")
         ))
     }
 }

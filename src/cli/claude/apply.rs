@@ -50,7 +50,9 @@ impl KeyCopy {
     /// Registers the copy, so that no new key signs before the copy has it. Only an owner may, so that
     /// one that is registered is left alone.
     pub(super) async fn record(&self, firman: &AdminClient) -> Result<(), CliError> {
-        let known = firman.get(&["key-consumers"], &Query::default()).await?;
+        let known = firman
+            .get::<Value>(&["key-consumers"], &Query::default())
+            .await?;
         let is_known = |consumer: &Value| consumer["name"] == json!(self.consumer);
         if items(&known, "items").iter().any(is_known) {
             return Ok(());
@@ -59,7 +61,7 @@ impl KeyCopy {
             "name": self.consumer,
             "description": "Inline keys of the issuer at Claude; they do not follow a rotation",
         });
-        firman.post(&["key-consumers"], Some(&body)).await?;
+        firman.post::<Value>(&["key-consumers"], &body).await?;
         Ok(())
     }
 
@@ -67,7 +69,7 @@ impl KeyCopy {
     async fn acknowledge(&self, firman: &AdminClient) -> Result<(), CliError> {
         let body = json!({ "kids": self.kids });
         let path = ["key-consumers", self.consumer.as_str(), "ack"];
-        firman.post(&path, Some(&body)).await?;
+        firman.post::<Value>(&path, &body).await?;
         Ok(())
     }
 }
@@ -237,7 +239,7 @@ async fn store(order: &Order<'_>, ids: &Value, done: &mut Vec<String>) -> Result
         } else if !holds(link, ids) {
             order
                 .firman
-                .put(&["agents", agent, "claude-link"], ids)
+                .put::<Value>(&["agents", agent, "claude-link"], ids)
                 .await?;
             done.push(format!("stored the ids with the agent {agent}"));
         }

@@ -367,7 +367,7 @@ async fn agent_warnings(
     resource: &Value,
 ) -> Result<Vec<Warning>, CliError> {
     let query = Query::default().with("resource", Some(&args.resource));
-    let explained = admin.get(&["agents", agent, "explain"], &query).await?;
+    let explained: Value = admin.get(&["agents", agent, "explain"], &query).await?;
     let mut found = Vec::new();
     if explained["active"] == false {
         found.push(Warning {

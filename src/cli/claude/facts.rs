@@ -179,7 +179,10 @@ pub(super) async fn claude_resources(admin: &AdminClient) -> Result<Vec<Value>, 
             &Query::default(),
             &Extent::default(),
             |page| {
-                resources.extend(page.into_iter().filter(|one| one["profile"] == "claude"));
+                resources.extend(
+                    page.into_iter()
+                        .filter(|one: &Value| one["profile"] == "claude"),
+                );
                 Ok(())
             },
         )

@@ -18,10 +18,9 @@ use crate::cli::client::{AdminClient, Query};
 use crate::cli::error::CliError;
 use crate::cli::parse::parse_name;
 use crate::cli::print::{harmless, text};
-use crate::cli::published::Discovered;
 use crate::cli::session::Session;
 use crate::cli::token::{self, ClientArgs, GetArgs};
-use crate::cli::{http, keyfile};
+use crate::cli::{http, keyfile, published};
 use crate::jose::{ForeignKeySet, SigningAlgorithm, SigningKey, UnverifiedJws};
 use crate::ports::address::is_loopback;
 use crate::ports::time::UnixTime;
@@ -373,7 +372,7 @@ async fn agent(
     let mut refusal = None;
     for resource in &candidates {
         let query = Query::default().with("resource", resource["name"].as_str());
-        let explained = admin.get(&["agents", name, "explain"], &query).await?;
+        let explained: Value = admin.get(&["agents", name, "explain"], &query).await?;
         if explained["claims"].is_null() {
             refusal = Some(text(&explained["refusal"], "error_description"));
             continue;
@@ -433,7 +432,7 @@ async fn token_of(
     };
     let proof = client.proof()?;
     let issuer = &ground.facts.issuer;
-    let discovered = Discovered::at(issuer, &session.reach()?).await?;
+    let discovered = published::Discovered::at(issuer, &session.reach()?).await?;
     let request = GetArgs::for_resource(issuer, client, &sample.identifier);
     let answer = token::request(&request, &proof, &discovered, session.now()).await?;
     let token = answer["access_token"].as_str().unwrap_or_default();

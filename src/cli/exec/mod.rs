@@ -2,9 +2,10 @@
 //! would override it. Input, output, signals and exit code are the command's.
 
 mod environment;
+mod signals;
 
 use std::ffi::OsString;
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -15,7 +16,6 @@ use rustix::process::{Pid, Signal as Number, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Child;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
 use super::client::Query;
@@ -27,6 +27,7 @@ use super::session::Session;
 use super::token::{ClientArgs, GetArgs, Pipe, Source, Watch, why_not};
 use crate::domain::remedy::Remedy;
 use environment::{Handover, prepare};
+use signals::{Signals, came_from_the_terminal};
 
 /// The audience that Claude expects by default.
 const CLAUDE: &str = "https://api.anthropic.com";
@@ -190,7 +191,10 @@ async fn settle(
     let issuer = match issuer {
         Some(issuer) => issuer,
         None => {
-            let answer = session.admin()?.get(&["issuer"], &Query::default()).await;
+            let answer = session
+                .admin()?
+                .get::<Value>(&["issuer"], &Query::default())
+                .await;
             let by_option = Remedy::action("name the issuer with --issuer");
             let answer = answer.map_err(|error| error.with_remedy(&by_option))?;
             text(&answer, "url").ok_or_else(|| {
@@ -311,51 +315,6 @@ async fn attend(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus, 
                 }
             }
         }
-    }
-}
-
-/// A signal typed at a terminal (Ctrl-C) reaches every foreground process. The command has it already, and many
-/// programs treat a second one differently.
-fn came_from_the_terminal(number: Number) -> bool {
-    let is_typed = number == Number::INT || number == Number::QUIT;
-    is_typed
-        && File::open("/dev/tty")
-            .ok()
-            .and_then(|terminal| rustix::termios::tcgetpgrp(terminal).ok())
-            .is_some_and(|foreground| foreground == rustix::process::getpgrp())
-}
-
-/// The signals that are the command's, caught from now on.
-struct Signals([(Number, Signal); 6]);
-
-impl Signals {
-    fn catch() -> Result<Self, CliError> {
-        let catch = |kind, number| {
-            let caught =
-                signal(kind).map_err(|error| CliError::failed("signal", error.to_string()));
-            caught.map(|caught| (number, caught))
-        };
-        Ok(Self([
-            catch(SignalKind::terminate(), Number::TERM)?,
-            catch(SignalKind::interrupt(), Number::INT)?,
-            catch(SignalKind::hangup(), Number::HUP)?,
-            catch(SignalKind::quit(), Number::QUIT)?,
-            catch(SignalKind::user_defined1(), Number::USR1)?,
-            catch(SignalKind::user_defined2(), Number::USR2)?,
-        ]))
-    }
-
-    /// Waits for the next one.
-    async fn next(&mut self) -> Number {
-        std::future::poll_fn(|context| {
-            for (number, caught) in &mut self.0 {
-                if caught.poll_recv(context).is_ready() {
-                    return std::task::Poll::Ready(*number);
-                }
-            }
-            std::task::Poll::Pending
-        })
-        .await
     }
 }
 

@@ -52,9 +52,7 @@ pub(super) enum Command {
     )]
     Exchange(exchange::ExchangeCommand),
     /// Show a token's header and claims without verifying them
-    #[command(
-        after_help = "Examples:\n  firman token inspect token.jwt\n  pbpaste | firman token inspect -"
-    )]
+    #[command(after_help = "Examples:\n  firman token inspect token.jwt")]
     Inspect {
         /// The file with the token (`-` is stdin), or the token itself
         #[arg(value_name = "FILE")]

@@ -36,7 +36,7 @@ pub(super) async fn run(args: RevokeArgs, session: &mut Session<'_>) -> Result<(
     } else {
         json!({ "subject": args.subject })
     };
-    let ended = admin.post(&["revocations"], Some(&body)).await?;
+    let ended = admin.post(&["revocations"], &body).await?;
     print(&ended, session)
 }
 

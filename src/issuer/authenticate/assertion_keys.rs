@@ -10,7 +10,11 @@ use crate::ports::time::UnixTime;
 use crate::issuer::refusals::fact;
 
 /// A public key and the credential that it belongs to.
-type Key<'c> = (&'c Credential, &'c PublicJwk);
+#[derive(Clone, Copy)]
+struct Key<'c> {
+    credential: &'c Credential,
+    jwk: &'c PublicJwk,
+}
 
 /// Verifies the signature of an assertion with the keys of the agent that it names.
 ///
@@ -22,24 +26,24 @@ pub(super) fn verify_signature<'c>(
     now: UnixTime,
 ) -> Result<(&'c Credential, VerifiedJws), String> {
     let live: Vec<Key<'c>> = public_keys(credentials)
-        .filter(|(credential, _)| credential.is_live(now))
+        .filter(|key| key.credential.is_live(now))
         .take(CREDENTIALS_MAX)
         .collect();
     let kid = unverified.unverified_kid();
-    if let Some((credential, jwk)) = kid.and_then(|kid| named(&live, kid)) {
-        return match unverified.verify_by_algorithm(jwk) {
-            Ok(verified) => Ok((credential, verified)),
-            Err(error) => Err(why_not(unverified, (credential, jwk), &error)),
+    if let Some(key) = kid.and_then(|kid| named(&live, kid)) {
+        return match unverified.verify_by_algorithm(key.jwk) {
+            Ok(verified) => Ok((key.credential, verified)),
+            Err(error) => Err(why_not(unverified, key, &error)),
         };
     }
     let tried: Vec<Key<'c>> = live
         .iter()
         .copied()
-        .filter(|(_, jwk)| kid.is_none() || is_nameless(jwk))
+        .filter(|key| kid.is_none() || is_nameless(key.jwk))
         .collect();
-    let mut verified = tried.iter().filter_map(|(credential, jwk)| {
-        let verified = unverified.verify_by_algorithm(jwk).ok()?;
-        Some((*credential, verified))
+    let mut verified = tried.iter().filter_map(|key| {
+        let verified = unverified.verify_by_algorithm(key.jwk).ok()?;
+        Some((key.credential, verified))
     });
     match (verified.next(), verified.next()) {
         (Some(only), None) => Ok(only),
@@ -52,7 +56,7 @@ pub(super) fn verify_signature<'c>(
                 let keys: Vec<Key<'c>> = public_keys(credentials).collect();
                 named(&keys, kid)
             });
-            Err(why_none(unverified, (&live, &tried), over))
+            Err(why_none(unverified, &live, &tried, over))
         }
     }
 }
@@ -61,7 +65,7 @@ fn public_keys(credentials: &[Credential]) -> impl Iterator<Item = Key<'_>> {
     credentials
         .iter()
         .filter_map(|credential| match &credential.kind {
-            CredentialKind::PublicKey { jwk } => Some((credential, &**jwk)),
+            CredentialKind::PublicKey { jwk } => Some(Key { credential, jwk }),
             CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => None,
         })
 }
@@ -71,8 +75,8 @@ fn public_keys(credentials: &[Credential]) -> impl Iterator<Item = Key<'_>> {
 fn named<'c>(keys: &[Key<'c>], kid: &str) -> Option<Key<'c>> {
     let newest = || keys.iter().rev().copied();
     newest()
-        .find(|(_, jwk)| jwk.kid() == Some(kid))
-        .or_else(|| newest().find(|(_, jwk)| jwk.thumbprint() == kid))
+        .find(|key| key.jwk.kid() == Some(kid))
+        .or_else(|| newest().find(|key| key.jwk.thumbprint() == kid))
 }
 
 /// Whether a key was registered without a `kid`, or under the one that firman makes: its client may call it
@@ -81,8 +85,8 @@ fn is_nameless(jwk: &PublicJwk) -> bool {
     jwk.kid().is_none_or(|kid| kid == jwk.thumbprint())
 }
 
-fn why_not(unverified: &UnverifiedJws<'_>, (credential, jwk): Key<'_>, error: &JwsError) -> String {
-    let id = &credential.id;
+fn why_not(unverified: &UnverifiedJws<'_>, key: Key<'_>, error: &JwsError) -> String {
+    let (id, jwk) = (&key.credential.id, key.jwk);
     if *error == JwsError::OtherKey {
         let algorithms: Vec<&str> = jwk.algorithms().iter().map(|one| one.as_str()).collect();
         return format!(
@@ -97,12 +101,13 @@ fn why_not(unverified: &UnverifiedJws<'_>, (credential, jwk): Key<'_>, error: &J
 /// `over`: the key that `kid` names and that is not live.
 fn why_none(
     unverified: &UnverifiedJws<'_>,
-    (live, tried): (&[Key<'_>], &[Key<'_>]),
+    live: &[Key<'_>],
+    tried: &[Key<'_>],
     over: Option<Key<'_>>,
 ) -> String {
     let algorithm = unverified.unverified_alg();
     let fitting = |keys: &[Key<'_>]| {
-        let fits = |(_, jwk): &&Key<'_>| jwk.algorithms().contains(&algorithm);
+        let fits = |key: &&Key<'_>| key.jwk.algorithms().contains(&algorithm);
         keys.iter().filter(fits).count()
     };
     let fault = match (live.len(), fitting(live), fitting(tried)) {
@@ -115,7 +120,7 @@ fn why_none(
         }
     };
     match (over, unverified.unverified_kid()) {
-        (Some((credential, _)), _) => {
+        (Some(Key { credential, .. }), _) => {
             let state = if credential.revoked_at.is_some() {
                 "revoked"
             } else {

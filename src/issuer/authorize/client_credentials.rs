@@ -6,12 +6,11 @@
 
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{OPENID, Scope, Scopes, join_scopes};
-use crate::domain::settings::{IssuerSettings, LIFETIME_FLOOR_SECONDS};
+use crate::domain::settings::LIFETIME_FLOOR_SECONDS;
 use crate::domain::token_typ::TokenTyp;
 
-use super::{
-    Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, reach, shown,
-};
+use super::rights::{Reachable, identifiers, not_granted, reachable};
+use super::{Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, reach};
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::cache::Policy;
 use crate::issuer::dpop::ProvenKey;
@@ -85,10 +84,7 @@ pub fn decide(
     policy: &Policy,
 ) -> Result<Decision, AuthorizationError> {
     let reach = reach(agent, policy);
-    let reachable: Vec<(&Resource, &Scopes)> = reach
-        .iter()
-        .filter_map(|(id, scopes)| policy.resources.get(id).map(|resource| (resource, scopes)))
-        .collect();
+    let reachable = reachable(&reach, policy);
     let (identity, wanted): (Scopes, Scopes) =
         request.scopes.iter().cloned().partition(Scope::is_openid);
     let with_id_token = identity.iter().any(|scope| scope.as_str() == OPENID);
@@ -99,7 +95,7 @@ pub fn decide(
         Some(audience) => Some(
             *reachable
                 .iter()
-                .find(|(resource, _)| resource.identifier.as_str() == audience)
+                .find(|reachable| reachable.is_named(audience))
                 .ok_or_else(|| not_granted(audience, &reachable))?,
         ),
         None => match reachable.as_slice() {
@@ -109,7 +105,7 @@ pub fn decide(
             _ => Some(meant_by(&wanted, &reachable)?),
         },
     };
-    let Some((resource, granted)) = chosen else {
+    let Some(Reachable { resource, granted }) = chosen else {
         let target = Target {
             audience: settings.url.clone(),
             typ: TokenTyp::AccessToken,
@@ -133,21 +129,11 @@ pub fn decide(
     let default = resource.default_lifetime(settings);
     let cap = resource.max_lifetime(settings);
     Ok(Decision {
-        target: target(resource, settings),
+        target: Target::of(resource, settings),
         scopes,
         lifetime: lifetime(request.expires_in, default, cap)?,
         with_id_token,
     })
-}
-
-/// What a token for `resource` is for, and how it must look.
-pub(super) fn target(resource: &Resource, settings: &IssuerSettings) -> Target {
-    Target {
-        audience: resource.identifier.as_str().to_owned(),
-        typ: resource.token_typ(),
-        algorithm: resource.signing_algorithm(settings),
-        binding: resource.binding(),
-    }
 }
 
 fn lifetime(asked: Option<i64>, default: i64, cap: i64) -> Result<i64, AuthorizationError> {
@@ -196,41 +182,18 @@ fn grant_scopes(
 /// The one resource that has all the scopes asked for: what a client means that can send only `scope`.
 fn meant_by<'p>(
     wanted: &Scopes,
-    reachable: &[(&'p Resource, &'p Scopes)],
-) -> Result<(&'p Resource, &'p Scopes), AuthorizationError> {
+    reachable: &[Reachable<'p>],
+) -> Result<Reachable<'p>, AuthorizationError> {
     let mut having = reachable
         .iter()
-        .filter(|(_, granted)| !wanted.is_empty() && wanted.is_subset(granted));
+        .filter(|one| !wanted.is_empty() && wanted.is_subset(one.granted));
     match (having.next(), having.next()) {
         (Some(only), None) => Ok(*only),
         (None | Some(_), _) => Err(none_named(reachable)),
     }
 }
 
-pub(super) fn identifiers(reachable: &[(&Resource, &Scopes)]) -> String {
-    let mut names: Vec<_> = reachable
-        .iter()
-        .map(|(resource, _)| resource.identifier.as_str())
-        .collect();
-    names.sort_unstable();
-    names.join(" ")
-}
-
-pub(super) fn not_granted(
-    audience: &str,
-    reachable: &[(&Resource, &Scopes)],
-) -> AuthorizationError {
-    let shown = shown(audience);
-    AuthorizationError::InvalidTarget(match reachable {
-        [] => format!("{shown} is not granted to this agent; no resource is"),
-        _ => format!(
-            "{shown} is not granted to this agent; granted: {}",
-            identifiers(reachable)
-        ),
-    })
-}
-
-fn none_named(reachable: &[(&Resource, &Scopes)]) -> AuthorizationError {
+fn none_named(reachable: &[Reachable<'_>]) -> AuthorizationError {
     AuthorizationError::InvalidTarget(match reachable {
         [] => "no resource is granted to this agent".to_owned(),
         _ => format!(

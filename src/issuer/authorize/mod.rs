@@ -2,18 +2,16 @@
 //! [`Authorization`], which carries the basis of its decision and cannot sign. One file per grant.
 
 pub mod client_credentials;
+mod rights;
 pub mod token_exchange;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::agent::Agent;
-use crate::domain::group::Group;
-use crate::domain::id::{AgentId, CredentialId, ResourceId};
-use crate::domain::name::Name;
-use crate::domain::resource::Binding;
-use crate::domain::role::{GrantedScopes, Role};
+use crate::domain::id::{AgentId, CredentialId};
+use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::Scopes;
+use crate::domain::settings::IssuerSettings;
 use crate::domain::token_typ::TokenTyp;
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
@@ -21,9 +19,9 @@ use crate::store::AgentAggregate;
 
 use super::authenticate::ClientAuthMethod;
 use super::authenticate::trusted_issuer::ExternalIdentity;
-use super::cache::Policy;
 use super::dpop::ProvenKey;
 use super::single_use::SpentAssertion;
+pub use rights::{HeldRole, groups, held_roles, reach, role_names, scopes_given};
 use token_exchange::Delegated;
 
 /// The `grant_type` values of the token endpoint.
@@ -133,6 +131,18 @@ pub struct Target {
     pub algorithm: SigningAlgorithm,
     /// Whether the token is bound to a key.
     pub binding: Binding,
+}
+
+impl Target {
+    /// What a token for `resource` is for, and how it must look.
+    fn of(resource: &Resource, settings: &IssuerSettings) -> Self {
+        Self {
+            audience: resource.identifier.as_str().to_owned(),
+            typ: resource.token_typ(),
+            algorithm: resource.signing_algorithm(settings),
+            binding: resource.binding(),
+        }
+    }
 }
 
 impl Authorization {
@@ -310,93 +320,6 @@ impl Authorization {
     pub fn with_id_token(&self) -> bool {
         self.with_id_token
     }
-}
-
-/// One way in which an agent has a role: directly, or through a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldRole<'p> {
-    /// The role.
-    pub role: &'p Role,
-    /// The group it comes through; `None`: given directly.
-    pub through: Option<&'p Group>,
-}
-
-/// The groups an agent is in, by name.
-#[must_use]
-pub fn groups<'p>(agent: &Agent, policy: &'p Policy) -> Vec<&'p Group> {
-    let mut groups: Vec<_> = agent
-        .groups
-        .iter()
-        .filter_map(|id| policy.groups.get(id))
-        .collect();
-    groups.sort_by(|a, b| a.name.cmp(&b.name));
-    groups
-}
-
-/// Every way in which an agent has a role, by role name.
-#[must_use]
-pub fn held_roles<'p>(agent: &Agent, policy: &'p Policy) -> Vec<HeldRole<'p>> {
-    let direct = agent
-        .roles
-        .iter()
-        .filter_map(|id| policy.roles.get(id))
-        .map(|role| HeldRole {
-            role,
-            through: None,
-        });
-    let grouped = groups(agent, policy).into_iter().flat_map(|group| {
-        group
-            .roles
-            .iter()
-            .filter_map(|id| policy.roles.get(id))
-            .map(move |role| HeldRole {
-                role,
-                through: Some(group),
-            })
-    });
-    let mut held: Vec<_> = direct.chain(grouped).collect();
-    held.sort_by(|a, b| a.role.name.cmp(&b.role.name));
-    held
-}
-
-/// The names of an agent's roles, each once, sorted.
-#[must_use]
-pub fn role_names<'p>(agent: &Agent, policy: &'p Policy) -> BTreeSet<&'p Name> {
-    held_roles(agent, policy)
-        .into_iter()
-        .map(|held| &held.role.name)
-        .collect()
-}
-
-/// The scopes that a role gives on one resource; `None` when it does not grant the resource.
-#[must_use]
-pub fn scopes_given(role: &Role, resource: &crate::domain::resource::Resource) -> Option<Scopes> {
-    role.grants
-        .iter()
-        .find(|grant| grant.resource == resource.id)
-        .map(|grant| available(&grant.scopes, resource))
-}
-
-fn available(granted: &GrantedScopes, resource: &crate::domain::resource::Resource) -> Scopes {
-    match granted {
-        GrantedScopes::All => resource.scopes.clone(),
-        GrantedScopes::Only(scopes) => scopes.intersection(&resource.scopes).cloned().collect(),
-    }
-}
-
-/// What an agent may reach: each granted resource with the granted scopes it still has.
-#[must_use]
-pub fn reach(agent: &Agent, policy: &Policy) -> BTreeMap<ResourceId, Scopes> {
-    let mut reach = BTreeMap::<ResourceId, Scopes>::new();
-    for held in held_roles(agent, policy) {
-        for grant in &held.role.grants {
-            if let Some(resource) = policy.resources.get(&grant.resource) {
-                let scopes = available(&grant.scopes, resource);
-                reach.entry(resource.id.clone()).or_default().extend(scopes);
-            }
-        }
-    }
-    reach
 }
 
 /// A value from outside as an `error_description` may hold it (RFC 6749 §5.2), at most 200 characters.

@@ -132,23 +132,16 @@ async fn with_a_long_audit(issuer: &TestIssuer) {
         .await
         .expect("a working store")
         .expect("a working store");
-    let drafts = (0..50_100).map(|number| AuditDraft {
-        at: UnixMillis((START + 10 * number) * 1000),
-        event: AuditEvent::ClientRefused,
-        actor: "unknown".to_owned(),
-        target: String::new(),
-        agent: None,
-        token_id: None,
-        request_id: String::new(),
-        address: String::new(),
-        detail: "{}".to_owned(),
+    let drafts = (0..50_100).map(|number| {
+        let at = UnixMillis((START + 10 * number) * 1000);
+        AuditDraft::new(at, AuditEvent::ClientRefused, "unknown", &json!({}))
     });
-    let entries = chain(id.as_str(), (head.seq, head.hash), drafts.collect());
+    let entries = chain(id.as_str(), head.chain(), drafts.collect());
     for part in entries.chunks(1000) {
         tx.append_audit(&id, part).await.expect("a working store");
     }
     let last = entries.last().expect("a working store");
-    tx.set_head(&id, (last.seq, &last.hash), None)
+    tx.set_head(&id, last.into(), None)
         .await
         .expect("a working store");
     tx.commit().await.expect("a working store");

@@ -109,7 +109,8 @@ fn without_a_token_an_organization_or_a_terminal_nothing_is_sent() {
       create  service account agent-mailer-6894ea70
       create  issuer firman-id-example-com-de96f5b6
       create  rule agent-mailer-6894ea70
-    error: Make these 3 changes? There is no terminal to confirm this on; add --yes if you are sure
+    error: cannot ask for a confirmation without a terminal: Make these 3 changes?
+    hint: add --yes to confirm
     ");
     assert_eq!(claude.changes(), Vec::<String>::new());
     assert_eq!(link(&live), Value::Null);
@@ -281,7 +282,7 @@ fn ids_that_could_not_be_stored_are_stored_the_next_time() {
     let line = line(&claude);
     let outcome = live.outcome(&format!("{line} --url {front}"));
     assert_eq!(outcome.code, Some(1), "{outcome}");
-    assert_snapshot!(outcome.stderr.lines().last().expect("an error"), @"error: the server answered with status 503 and no explanation; is the URL that of firman's private listener? Done before that: created the service account agent-mailer-6894ea70 (svac_01), created the issuer firman-id-example-com-de96f5b6 (fdis_01), created the rule agent-mailer-6894ea70 (fdrl_01). Run the same command again; it goes on from there");
+    assert_snapshot!(outcome.stderr.lines().last().expect("an error"), @"error: the server answered with status 503 without an explanation. Done before that: created the service account agent-mailer-6894ea70 (svac_01), created the issuer firman-id-example-com-de96f5b6 (fdis_01), created the rule agent-mailer-6894ea70 (fdrl_01). Run the same command again; it goes on from there");
     assert_eq!(claude.changes().len(), 3);
     assert_eq!(link(&live), Value::Null);
 

@@ -16,14 +16,15 @@ fn a_wrong_admin_token_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the token is not, or no longer, an administrator's. It came from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): is it of this issuer, and was it revoked?
+    error: the token is not, or no longer, an administrator's
+    hint: check the admin token from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): it must be a token of this issuer that was not revoked
     ");
     let outcome = stranger.run(&["agent", "list", "-o", "json"]);
     assert_snapshot!(live.redacted(&outcome.to_string()), @r#"
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"the token is not, or no longer, an administrator's. It came from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): is it of this issuer, and was it revoked?","kind":"unauthorized","request_id":"[ID]","status":401}}
+    {"error":{"detail":"the token is not, or no longer, an administrator's","hint":"check the admin token from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): it must be a token of this issuer that was not revoked","kind":"unauthorized","request_id":"[ID]","status":401}}
     "#);
 }
 

@@ -227,7 +227,8 @@ fn a_secret_goes_into_a_new_file_instead_of_the_output() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --secret-out needs --secret
+    error: --secret-out is only for a client secret
+    hint: add --secret
     ");
 }
 
@@ -242,9 +243,10 @@ fn the_only_live_credential_is_rotated_without_its_id() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: mailer has 2 live credentials that can be rotated; name one of:
+    error: `mailer` has 2 live credentials that can be rotated:
       [ID]  public_key [KEY]  created [TIME], expires [TIME]
       [ID]  public_key [KEY]  created [TIME]
+    hint: firman credential rotate mailer ID
     ");
     assert!(!live.site.path("three.pem").exists());
     live.json("agent add clerk --owner ops");
@@ -252,13 +254,15 @@ fn the_only_live_credential_is_rotated_without_its_id() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: clerk has no live credential that can be rotated
+    error: `clerk` has no live credential that can be rotated
+    hint: firman credential list clerk
     ");
     assert_snapshot!(live.run("credential rotate mailer --secret-out secret"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: mailer has no live client secret
+    error: `mailer` has no live client secret
+    hint: firman credential list mailer
     ");
     let id = rotated["credential"]["id"].as_str().unwrap();
     let misplaced = live.run(&format!(
@@ -268,7 +272,7 @@ fn the_only_live_credential_is_rotated_without_its_id() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --secret-out is for a client secret, and the credential [ID] is not one
+    error: --secret-out is only for a client secret, and the credential `[ID]` is not one
     ");
     // The first expires within the overlap: what is left to replace is the second.
     let third = live.json("credential rotate mailer --generate-key three.pem --overlap 2h");

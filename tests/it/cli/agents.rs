@@ -150,7 +150,7 @@ fn agents_are_listed_shown_and_edited() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no role 'writer' to remove; there: reader
+    error: no role `writer` to remove; current: reader
     ");
     assert_snapshot!(live.run("agent edit clerk --expires-in never --owner ops"), @r"
     exit code 0
@@ -234,7 +234,8 @@ fn a_removed_agent_is_gone_and_its_name_too() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: Remove agent mailer? Its credentials end at once and its name is never given out again. There is no terminal to confirm this on; add --yes if you are sure
+    error: cannot ask for a confirmation without a terminal: Remove agent mailer? Its credentials end at once and its name is never used again.
+    hint: add --yes to confirm
     ");
     assert_snapshot!(live.run("agent remove mailer --yes"), @r"
     exit code 0
@@ -300,7 +301,8 @@ fn several_agents_are_switched_one_after_the_other_and_a_failure_stops_none() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: Remove agents one, two, three? Their credentials end at once and their names are never given out again. There is no terminal to confirm this on; add --yes if you are sure
+    error: cannot ask for a confirmation without a terminal: Remove agents one, two, three? Their credentials end at once and their names are never used again.
+    hint: add --yes to confirm
     ");
     let removed = live.json("agent remove one two --yes");
     assert_eq!(

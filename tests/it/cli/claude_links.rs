@@ -70,21 +70,21 @@ fn a_suspension_says_what_may_go_on_at_claude() {
     };
     assert_snapshot!(last_lines(live.run("agent suspend mailer")), @r"
     Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
-    Claude access may outlive this until [TIME] (in 20 min) at most. Archive its rule at Claude to end exchanges at once; what Claude gave before lasts until then.
+    Access to Claude can last until [TIME] (in 20 min) at most. To end exchanges at once, archive its rule at Claude; tokens that Claude issued before stay valid until then.
     Next: firman agent resume mailer
     ");
     let ids = "--organization 00000000-0000-4000-8000-000000000000 --service-account svac_01";
     live.json(&format!("claude link mailer --rule fdrl_01 {ids}"));
     assert_snapshot!(last_lines(live.run("agent suspend mailer")), @r"
     Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
-    Claude access may outlive this until [TIME] (in 20 min) at most. Archive the rule fdrl_01 at Claude to end exchanges at once; what Claude gave before lasts until then.
+    Access to Claude can last until [TIME] (in 20 min) at most. To end exchanges at once, archive the rule fdrl_01 at Claude; tokens that Claude issued before stay valid until then.
     Next: firman agent resume mailer
     ");
     live.json("agent add other --owner ops --secret");
     live.json(&format!("claude link other --rule fdrl_02 {ids}"));
     assert_snapshot!(last_lines(live.run("agent suspend other")), @r"
     Suspended. New token requests are refused and introspection reports its tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
-    No token of it is good for anything at Claude any more.
+    Its access to Claude has ended.
     Next: firman agent resume other
     ");
 }

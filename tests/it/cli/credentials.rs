@@ -37,7 +37,7 @@ fn a_third_client_secret_is_refused_until_one_is_revoked() {
     status      revoked
     revoked     [TIME]
     ----- stderr
-    Revoked: the next token request with it is refused. Tokens already issued last until they expire.
+    Revoked. New token requests with it are refused. Tokens that were already issued stay valid until they expire.
     ");
     assert_snapshot!(live.run("credential list mailer"), @r"
     exit code 0
@@ -88,7 +88,7 @@ fn a_rotated_secret_works_beside_the_new_one_for_the_overlap() {
     ----- stderr
     The client secret is shown once; store it now, where only the agent can read it.
     Next: firman token get --issuer [ISSUER] --client-id mailer --secret-file FILE
-    The old credential [ID] works no longer.
+    The old credential [ID] has ended.
     ");
     assert_snapshot!(get(&second), @r"
     exit code 1
@@ -107,13 +107,15 @@ fn a_rotated_key_needs_a_new_key_file() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: mailer has a public key; a new key is required: firman credential rotate mailer [ID] --generate-key FILE
+    error: `mailer` has a public key; a new key is required
+    hint: firman credential rotate mailer [ID] --generate-key FILE
     ");
     assert_snapshot!(live.run("credential rotate mailer"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: mailer has a public key; a new key is required: firman credential rotate mailer --generate-key FILE
+    error: `mailer` has a public key; a new key is required
+    hint: firman credential rotate mailer --generate-key FILE
     ");
     assert_snapshot!(live.run(&format!("credential rotate mailer {id} --generate-key old.pem")), @r"
     exit code 1
@@ -133,7 +135,7 @@ fn a_rotated_key_needs_a_new_key_file() {
     ----- stderr
     The private key is in new.pem and nowhere else; give it to the agent alone.
     Next: firman token get --issuer [ISSUER] --client-id mailer --key new.pem
-    The old credential [ID] works until [TIME].
+    The old credential [ID] is valid until [TIME].
     ");
 }
 
@@ -144,13 +146,15 @@ fn a_key_gets_the_kid_that_was_asked_for() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --kid names a public key; add --public-key FILE or --generate-key FILE
+    error: --kid is only for a public key
+    hint: add --public-key FILE or --generate-key FILE
     ");
     assert_snapshot!(live.run("agent add mailer --owner ops --role reader --secret --kid one"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: --kid names a public key; add --public-key FILE or --generate-key FILE
+    error: --kid is only for a public key
+    hint: add --public-key FILE or --generate-key FILE
     ");
     assert_snapshot!(live.run("agent add mailer --owner ops --role reader --generate-key mailer.pem --kid one"), @r"
     exit code 0

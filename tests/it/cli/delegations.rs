@@ -45,13 +45,14 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: the claim 'a' is given twice
+    error: the claim `a` is given twice
     ");
     assert_snapshot!(live.run("delegation revoke 0199d6b1-0000-7000-8000-000000000000"), @"
     exit code 2
     ----- stdout
     ----- stderr
-    error: Revoke delegation [ID]? The tokens made under it end at once. There is no terminal to confirm this on; add --yes if you are sure
+    error: cannot ask for a confirmation without a terminal: Revoke delegation [ID]? The tokens issued under it end at once.
+    hint: add --yes to confirm
     ");
 }
 
@@ -106,8 +107,8 @@ fn a_delegation_is_made_and_the_exchange_is_shown() {
     created     [TIME]
     id          [ID]
     ----- stderr
-    Warning: no role of the agent 'helpdesk' grants the resource 'mail', so that every exchange is refused; give it one that does: firman agent edit helpdesk --add-role ROLE
-    Warning: there is no trusted issuer 'okta' as yet, so that nobody has such a subject
+    warning: no role of the agent 'helpdesk' grants the resource 'mail', so that every exchange is refused; give it one that does: firman agent edit helpdesk --add-role ROLE
+    warning: there is no trusted issuer 'okta' as yet, so that nobody has such a subject
     Next: firman token exchange --issuer [ISSUER] --client-id helpdesk --key helpdesk.pem --subject-token FILE --resource https://mail.example.com
     "#);
 }
@@ -166,7 +167,7 @@ fn a_delegation_is_suspended_resumed_moved_and_revoked() {
     created     [TIME]
     id          [ID]
     ----- stderr
-    Suspended: no further token is made under it. All tokens issued under it have ended, with everything made from them.
+    Suspended. No further tokens are issued under it. All tokens issued under it have ended, with everything made from them.
     Next: firman delegation resume [ID]
     ");
     assert_snapshot!(live.run(&format!("delegation resume {id}")), @"

@@ -42,7 +42,8 @@ fn who_may_send_mail_is_told_by_one_command() {
     exit code 0
     ----- stdout
     ----- stderr
-    No such agents. All agents: firman agent list
+    No agents match.
+    hint: firman agent list
     ");
 }
 
@@ -281,7 +282,7 @@ fn two_resources_are_two_answers_and_not_a_refusal() {
     mail      https://mail.example.com  read   yes      role reader of group mailers
     mail      https://mail.example.com  send   yes      role mailer-sender of group mailers
     ----- stderr
-    A token is for one resource: a request names it.
+    A token is for one resource, so a request names it.
     Next: firman agent explain mailer-1 --resource RESOURCE
     ");
     live.json("agent suspend mailer-1");
@@ -372,9 +373,9 @@ fn commands_are_had_by_the_words_of_other_products() {
     ----- stderr
     error: unrecognized subcommand 'revoke'
 
-    hint: `firman agent suspend NAME` switches an agent off, `firman agent resume NAME` on again; `firman credential revoke AGENT ID` ends one credential, `firman token revoke JTI` one token
+    hint: `firman agent suspend NAME` stops an agent; `firman credential revoke AGENT ID` ends one credential, `firman token revoke JTI` one token
 
-    Usage: firman agent [OPTIONS] <COMMAND>
+    Usage: firman agent <COMMAND>
 
     For more information, try '--help'.
     ");

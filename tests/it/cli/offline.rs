@@ -61,7 +61,8 @@ fn an_edit_without_a_change_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: nothing to change: name at least one option; --help lists them
+    error: nothing to change: name at least one option
+    hint: firman agent edit --help
     ");
 }
 
@@ -98,7 +99,8 @@ fn without_a_terminal_nothing_is_removed_unless_asked_for_with_yes() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: Remove agent mailer? Its credentials end at once and its name is never given out again. There is no terminal to confirm this on; add --yes if you are sure
+    error: cannot ask for a confirmation without a terminal: Remove agent mailer? Its credentials end at once and its name is never used again.
+    hint: add --yes to confirm
     ");
 }
 
@@ -108,7 +110,8 @@ fn a_missing_token_names_every_place_that_was_tried() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and data/admin-token cannot be read (no such file or directory). `firman serve` makes that file at its first start; run this where it is, or name its directory with --data-dir
+    error: no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and data/admin-token cannot be read (no such file or directory)
+    hint: run this in the directory where `firman serve` runs, or name its data directory with --data-dir
     ");
 }
 
@@ -133,7 +136,8 @@ fn an_issuer_that_does_not_run_is_said_with_its_address() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot reach firman at [URL]: is `firman serve` running? Set --url or FIRMAN_URL (connection refused)
+    error: cannot reach firman at [URL] (connection refused)
+    hint: start the server with `firman serve`, or set its address with --url or FIRMAN_URL
     ");
 }
 
@@ -147,7 +151,7 @@ fn an_issuer_that_does_not_run_is_an_object_with_json() {
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"cannot reach firman at [URL]: is `firman serve` running? Set --url or FIRMAN_URL (connection refused)","kind":"unreachable"}}
+    {"error":{"detail":"cannot reach firman at [URL] (connection refused)","hint":"start the server with `firman serve`, or set its address with --url or FIRMAN_URL","kind":"unreachable"}}
     "#);
 }
 

@@ -84,7 +84,8 @@ fn a_public_url_that_leads_nowhere_yet_is_explained() {
     let shell = shell().with("FIRMAN_ISSUER_URL", "https://issuer.invalid");
     let outcome = shell.run("quickstart --exit");
     assert!(
-        outcome.starts_with("exit code 1\n") && outcome.contains("leave it out to try firman on loopback"),
+        outcome.starts_with("exit code 1\n")
+            && outcome.contains("leave it out to try firman on loopback"),
         "{outcome}"
     );
 }

@@ -207,7 +207,7 @@ fn groups_are_made_and_changed() {
     created      [TIME]
     id           [ID]
     ----- stderr
-    Next: firman agent edit AGENT --add-group night-shift
+    Next: firman group edit night-shift --add-role ROLE
     ");
     assert_snapshot!(live.run("group edit night-shift --add-role reader"), @r"
     exit code 0

@@ -13,7 +13,21 @@ use serde_json::json;
 
 use super::{Shell, mode};
 
-const AGENT: &str = r#"{"id":"a1","name":"mailer","subject":"agent:mailer","owner":"ops","description":"","attributes":{},"status":"active","status_since":null,"expires_at":null,"groups":["staff"],"roles":[],"created_at":1795253400,"updated_at":1795253400,"version":7}"#;
+const AGENT: &str = r#"{"id":"a1","name":"mailer","subject":"agent:mailer","owner":"ops","description":"","attributes":{},"status":"active","status_since":null,"expires_at":null,"dpop_required":false,"assertion_audience":null,"groups":["staff"],"roles":[],"effective_roles":[],"created_at":1795253400,"updated_at":1795253400,"version":7}"#;
+
+const ISSUER: &str = r#"{"id":"i1","slug":"default","url":"https://id.example.com","subject_template":"agent:{name}","default_lifetime":900,"max_lifetime":3600,"default_algorithm":"ES256","assertion_audience":"issuer-as-string","version":1,"token_endpoint":"https://id.example.com/oauth2/token","jwks_uri":"https://id.example.com/oauth2/jwks","discovery":"https://id.example.com/.well-known/openid-configuration"}"#;
+
+fn credential(kind: &str, kid: &str) -> String {
+    format!(
+        r#"{{"id":"c1","kind":"{kind}","kid":{kid},"jwk":null,"thumbprint":null,"not_before":1795253400,"expires_at":null,"revoked_at":null,"status":"live","created_at":1795253400}}"#
+    )
+}
+
+fn role(name: &str) -> String {
+    format!(
+        r#"{{"id":"r1","name":"{name}","description":"","grants":[],"created_at":1795253400,"updated_at":1795253400,"version":1}}"#
+    )
+}
 
 /// Gives its answers in order, one a connection, and keeps what it was asked.
 struct Scripted {
@@ -215,11 +229,9 @@ fn an_edit_that_is_stale_twice_is_given_up() {
 
 #[test]
 fn a_new_agent_with_a_key_ends_with_the_command_that_gets_a_token() {
-    let created = format!(
-        r#"{{"agent":{AGENT},"client_id":"mailer","credential":{{"id":"c1","kind":"public_key","kid":"k1"}}}}"#
-    );
-    let issuer = r#"{"url":"https://id.example.com"}"#.to_owned();
-    let server = Scripted::start(vec![(201, created), (200, issuer)]);
+    let credential = credential("public_key", r#""k1""#);
+    let created = format!(r#"{{"agent":{AGENT},"client_id":"mailer","credential":{credential}}}"#);
+    let server = Scripted::start(vec![(201, created), (200, ISSUER.to_owned())]);
     let shell = server.shell();
     assert_snapshot!(shell.run("agent add mailer --owner ops --group staff --attribute team=a=b --generate-key 'my key.pem'"), @r"
     exit code 0
@@ -240,9 +252,10 @@ fn a_new_agent_with_a_key_ends_with_the_command_that_gets_a_token() {
 
 #[test]
 fn a_client_secret_is_data_and_is_said_to_be_shown_once() {
-    let created = r#"{"client_id":"mailer","client_secret":"fmn_s","credential":{"id":"c1","kind":"client_secret","status":"live"}}"#.to_owned();
-    let issuer = r#"{"url":"https://id.example.com"}"#.to_owned();
-    let server = Scripted::start(vec![(201, created), (200, issuer)]);
+    let credential = credential("client_secret", "null");
+    let created =
+        format!(r#"{{"client_id":"mailer","client_secret":"fmn_s","credential":{credential}}}"#);
+    let server = Scripted::start(vec![(201, created), (200, ISSUER.to_owned())]);
     assert_snapshot!(server.shell().run("credential add mailer --secret --expires-in 7d"), @r"
     exit code 0
     ----- stdout
@@ -281,9 +294,56 @@ fn json_output_is_the_servers_object_and_nothing_else() {
 }
 
 #[test]
+fn json_has_the_members_that_only_a_newer_server_knows_and_a_table_goes_on_without_them() {
+    let newer = AGENT.replace(r#""version":7"#, r#""version":7,"risk":{"score":0.5}"#);
+    let server = Scripted::start(vec![(200, newer.clone()), (200, newer.clone())]);
+    let shell = server.shell();
+    let json = shell.run("agent show mailer -o json");
+    let json = json.split("stdout\n").nth(1).unwrap();
+    let json = json.split("----- stderr").next().unwrap();
+    let printed: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(
+        printed,
+        serde_json::from_str::<serde_json::Value>(&newer).unwrap()
+    );
+    assert!(shell.run("agent show mailer").contains("name     mailer\n"));
+    server.asked();
+}
+
+#[test]
+fn an_answer_without_the_expected_members_is_named_and_no_value_of_it_is_shown() {
+    let server = Scripted::start(vec![
+        (200, r#"{"name":"mailer"}"#.to_owned()),
+        (
+            200,
+            AGENT.replace(r#""version":7"#, r#""version":"s3cret""#),
+        ),
+    ]);
+    let shell = server.shell();
+    assert_snapshot!(shell.run("agent show mailer"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the server's answer does not have the expected form: missing field `id`
+    hint: use the same version of firman here as on the server
+    ");
+    assert_snapshot!(shell.run("agent show mailer"), @r"
+    exit code 1
+    ----- stdout
+    ----- stderr
+    error: the server's answer does not have the expected form
+    hint: use the same version of firman here as on the server
+    ");
+    server.asked();
+}
+
+#[test]
 fn what_would_steer_a_terminal_comes_out_escaped() {
-    let list = r#"{"items":[{"name":"mailer","status":"active","owner":"\u001b[2Jevil\n","groups":["a","b"],"roles":[],"created_at":1795253400}],"next_cursor":"c2"}"#;
-    let server = Scripted::start(vec![(200, list.to_owned())]);
+    let agent = AGENT
+        .replace(r#""ops""#, r#""\u001b[2Jevil\n""#)
+        .replace(r#"["staff"]"#, r#"["a","b"]"#);
+    let list = format!(r#"{{"items":[{agent}],"next_cursor":"c2"}}"#);
+    let server = Scripted::start(vec![(200, list)]);
     assert_snapshot!(server.shell().run("agent list --status active --search 'a&b=c' --limit 1"), @r"
     exit code 0
     ----- stdout
@@ -341,17 +401,17 @@ fn a_limit_is_reached_over_short_and_empty_pages_and_no_further() {
         )
     };
     let server = Scripted::start(vec![
-        page(r#"{"name":"a"}"#, "\"c2\""),
+        page(&role("a"), "\"c2\""),
         page("", "\"c3\""),
-        page(r#"{"name":"b"},{"name":"c"}"#, "\"c4\""),
+        page(&format!("{},{}", role("b"), role("c")), "\"c4\""),
     ]);
     assert_snapshot!(server.shell().run("role list --limit 3"), @r"
     exit code 0
     ----- stdout
     NAME  GRANTS  DESCRIPTION  CREATED
-    a     -       -            -
-    b     -       -            -
-    c     -       -            -
+    a     -       -            2026-11-21T09:30:00Z
+    b     -       -            2026-11-21T09:30:00Z
+    c     -       -            2026-11-21T09:30:00Z
     ----- stderr
     There are more: add --all, or --cursor c4
     ");
@@ -600,7 +660,7 @@ fn a_key_file_stays_when_the_answer_was_lost() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the connection closed before the answer was complete: end of file before message length reached. It is not known whether the key was registered; its private half stays in mailer.pem
+    error: the connection closed before the answer was complete: end of file before message length reached. The key may have been registered; its private half stays in mailer.pem
     ");
     assert!(shell.path("mailer.pem").exists());
     server.join().unwrap();

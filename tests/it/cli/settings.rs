@@ -55,7 +55,7 @@ fn an_agents_policy_for_the_audience_of_assertions_is_set_shown_and_warned_about
     client_id  legacy
     ----- stderr
     warning: assertions for the token endpoint can be replayed. A server that names this token endpoint in its metadata gets assertions from clients that trust it, and this issuer accepts them (draft-ietf-oauth-rfc7523bis).
-    hint: use this setting for clients that cannot be changed; the page client-libraries has the line that sets the audience in each library
+    hint: use this setting only for clients that cannot be changed; the page client-libraries has the line that sets the audience in each library
     Next: firman credential add legacy --generate-key legacy.pem
     ");
     assert_snapshot!(live.run("agent edit legacy --assertion-audience issuer"), @r"

@@ -14,7 +14,7 @@ fn signing_keys_are_listed_rotated_and_revoked() {
     KID                                          ALGORITHM  STATE     SINCE  UNTIL  ACTIVATES             WAITING FOR  CREATED
     [KEY]  ES256      prepared  -      -      [TIME]  -            [TIME]
     ----- stderr
-    Published now; each signs from the time it activates. Nothing else needs to be done.
+    Published. Each key signs from the time it activates; nothing else needs to be done.
     ");
     assert_snapshot!(live.run("key rotate --algorithm ES256"), @"
     exit code 1
@@ -80,7 +80,7 @@ fn key_consumers_are_added_listed_and_removed() {
     exit code 0
     ----- stdout
     ----- stderr
-    No key consumers: everybody fetches the key set.
+    No key consumers: every relying party fetches the key set.
     ");
     assert_snapshot!(live.run("key consumer add claude --description 'inline at Claude'"), @r"
     exit code 0
@@ -90,7 +90,7 @@ fn key_consumers_are_added_listed_and_removed() {
     lacks        [KEY], [KEY]
     created      [TIME]
     ----- stderr
-    Give it the key set of the issuer, then note that it has it.
+    Copy the issuer's key set to it, then acknowledge that it has it.
     Next: firman key consumer ack claude
     ");
     assert_snapshot!(live.run("key consumer add claude"), @r"
@@ -116,7 +116,8 @@ fn key_consumers_are_added_listed_and_removed() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: Remove key consumer claude? New keys sign without it; what they sign fails there if it lacks them. There is no terminal to confirm this on; add --yes if you are sure
+    error: cannot ask for a confirmation without a terminal: Remove key consumer claude? New keys no longer wait for it; if it lacks one, it rejects what that key signs.
+    hint: add --yes to confirm
     ");
     assert_snapshot!(live.run("key consumer remove claude --yes"), @r"
     exit code 0
@@ -137,7 +138,7 @@ fn a_new_key_waits_for_its_consumers_and_says_so() {
     KID                                          ALGORITHM  STATE     SINCE  UNTIL  ACTIVATES             WAITING FOR  CREATED
     [KEY]  ES256      prepared  -      -      [TIME]  claude       [TIME]
     ----- stderr
-    Published now; each waits for claude as well. Give them the key set, then: firman key consumer ack NAME
+    Published. Each key also waits for claude. Update their copies of the key set, then run: firman key consumer ack NAME
     ");
     let keys = live.json("key list");
     let keys = keys["items"].as_array().unwrap();
@@ -170,7 +171,7 @@ fn a_new_key_waits_for_its_consumers_and_says_so() {
     [KEY]  ES256      revoked  [TIME]  -      -          -            [TIME]
     [KEY]  ES256      active   [TIME]  -      -          -            [TIME]
     ----- stderr
-    The copies of these key consumers are wrong now: claude. Give them the key set, then: firman key consumer ack NAME
+    The copies of these key consumers are outdated: claude. Update them, then run: firman key consumer ack NAME
     ");
     assert_snapshot!(live.run("key consumer ack claude"), @r"
     exit code 0

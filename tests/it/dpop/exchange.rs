@@ -59,7 +59,7 @@ async fn two_agents() -> (TestIssuer, TestAgent, TestAgent) {
         Some(&actor.id),
         &json!({}),
     );
-    handle.finish(change).await.unwrap();
+    handle.end(change).await.unwrap();
     (issuer, mailer, helper)
 }
 

@@ -148,7 +148,7 @@ async fn demand_for_resource(issuer: &TestIssuer, name: &str) {
     let updated = change.tx.update_resource(&id, &resource, before).await;
     assert!(updated.unwrap());
     change.audit(AuditEvent::ResourceChanged, name, None, &json!({}));
-    handle.finish(change).await.unwrap();
+    handle.end(change).await.unwrap();
 }
 
 /// Makes a proof owed by an agent.
@@ -166,5 +166,5 @@ async fn demand_of_agent(issuer: &TestIssuer, name: &str) {
     let updated = change.tx.update_agent(&id, &agent, before).await;
     assert!(updated.unwrap());
     change.audit(AuditEvent::AgentChanged, name, Some(&agent.id), &json!({}));
-    handle.finish(change).await.unwrap();
+    handle.end(change).await.unwrap();
 }

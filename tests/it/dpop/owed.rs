@@ -1,6 +1,6 @@
 //! Agents and resources whose tokens must be bound, and relying parties that take bearer tokens only.
 
-use firman::issuer::resources::NewResource;
+use firman::api::resource::NewResource;
 use insta::assert_snapshot;
 
 use super::*;

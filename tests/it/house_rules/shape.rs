@@ -13,19 +13,13 @@ const LINES_MAX: usize = 400;
 const LONGER: &[(&str, usize)] = &[
     ("admin/agents.rs", 566),
     ("admin/credentials.rs", 459),
-    ("cli/agent.rs", 782),
     ("cli/claude/connection.rs", 430),
     ("cli/claude/plan.rs", 586),
     ("cli/claude/verify.rs", 744),
-    ("cli/client.rs", 435),
-    ("cli/credential.rs", 503),
     ("config/mod.rs", 634),
     ("config/sources.rs", 406),
     ("host.rs", 572),
     ("issuer/agents.rs", 693),
-    ("issuer/authorize/mod.rs", 414),
-    ("issuer/authorize/token_exchange/decide.rs", 427),
-    ("issuer/authorize/token_exchange/tokens.rs", 480),
     ("issuer/credentials.rs", 572),
     ("issuer/delegations.rs", 744),
     ("issuer/ledger.rs", 499),
@@ -36,7 +30,6 @@ const LONGER: &[(&str, usize)] = &[
     ("issuer/roles.rs", 462),
     ("issuer/rotation.rs", 612),
     ("issuer/trusted_issuers.rs", 644),
-    ("issuer/trusted_keys.rs", 565),
     ("jose/jwk.rs", 495),
     ("jose/key.rs", 412),
     ("relying_party/cel.rs", 471),
@@ -57,22 +50,13 @@ const TUPLES: &[(&str, usize)] = &[
     ("cli/claude/set_up.rs", 1),
     ("cli/claude/verify.rs", 1),
     ("config/sources.rs", 1),
-    ("domain/audit.rs", 1),
-    ("issuer/authenticate/assertion_keys.rs", 1),
-    ("issuer/authorize/token_exchange/decide.rs", 7),
-    ("issuer/authorize/token_exchange/tokens.rs", 2),
     ("issuer/delegations.rs", 1),
-    ("issuer/dpop.rs", 1),
     ("issuer/revocation_list.rs", 2),
     ("issuer/revocations.rs", 1),
     ("jose/jwk_set.rs", 1),
-    ("oauth/authenticated.rs", 2),
-    ("oauth/token_endpoint.rs", 1),
     ("server/exchange.rs", 1),
     ("store/agents.rs", 1),
-    ("store/audit.rs", 2),
     ("store/delegations.rs", 1),
-    ("store/issuers.rs", 1),
     ("store/lineage.rs", 1),
     ("store/trusted_issuer_keys.rs", 1),
     ("testing/claude_simulator/exchange.rs", 2),
@@ -82,7 +66,7 @@ const TUPLES: &[(&str, usize)] = &[
 ];
 
 /// Files with a `Result` in a `Result`. May only shrink.
-const NESTED: &[&str] = &["oauth/token_endpoint.rs"];
+const NESTED: &[&str] = &[];
 
 /// The functions that take a tuple, directly or behind a reference.
 fn takes_a_tuple(code: &str) -> Vec<String> {

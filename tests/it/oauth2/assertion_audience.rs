@@ -1,7 +1,7 @@
 //! The policy for `aud` of client assertions: the issuer's, an agent's own, and what a refusal says about it.
 
+use firman::api::agent::AgentEdit;
 use firman::issuer::Caller;
-use firman::issuer::agents::AgentChanges;
 use firman::testing::{TestAgent, TestIssuer};
 use insta::assert_snapshot;
 use reqwest::Method;
@@ -245,11 +245,9 @@ async fn a_policy_set_on_one_replica_holds_at_once_on_the_other() {
     // The other replica knows the agent, and that it may not.
     let answer = b.token_with(&for_audience(&agent, &endpoint)).await;
     assert_eq!(answer.status, 401, "{answer}");
-    let policy = |name| AgentChanges {
-        assertion_audience: Some(Some(
-            firman::domain::assertion_audience::AssertionAudience::parse(name).unwrap(),
-        )),
-        ..AgentChanges::default()
+    let policy = |name: &str| AgentEdit {
+        assertion_audience: Some(Some(name.to_owned())),
+        ..AgentEdit::default()
     };
     for (name, status) in [("issuer-or-token-endpoint", 200), ("issuer", 401)] {
         a.issuer()

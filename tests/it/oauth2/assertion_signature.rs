@@ -2,8 +2,8 @@
 //! fails here has proven nothing and is told nothing.
 
 use aws_lc_rs::hmac;
+use firman::api::credential::NewCredential;
 use firman::issuer::Caller;
-use firman::issuer::credentials::{NewCredential, NewCredentialKind, UnverifiedKey};
 use firman::jose::digest::{base64url, decode_base64url};
 use firman::jose::{SigningAlgorithm, SigningKey};
 use firman::testing::{START, TestAgent, TestIssuer, TestKey};
@@ -267,10 +267,7 @@ async fn ca_033_and_034_without_a_kid_the_keys_of_the_algorithm_are_tried() {
     let mut keys = Vec::new();
     for _ in 0..5 {
         let key = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
-        let new = NewCredential {
-            kind: NewCredentialKind::PublicKey(UnverifiedKey::Jwk(key.public_jwk().to_value())),
-            expires_in: None,
-        };
+        let new = NewCredential::public_key(key.public_jwk().to_value());
         // Another second each, so that they are tried in this order.
         issuer.clock.advance(1);
         issuer

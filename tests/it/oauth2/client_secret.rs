@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use firman::api::agent::NewAgent;
+use firman::api::credential::NewCredential;
 use firman::domain::audit::AuditEvent;
 use firman::domain::credential::{Credential, CredentialKind};
 use firman::domain::id::CredentialId;
-use firman::issuer::agents::NewAgent;
 use firman::issuer::change::Touches;
-use firman::issuer::credentials::{NewCredential, NewCredentialKind, Rotation};
+use firman::issuer::credentials::Rotation;
 use firman::issuer::{Caller, IssuerError};
 use firman::testing::TestKey;
 use insta::assert_snapshot;
@@ -197,8 +198,8 @@ async fn te_015_a_secret_past_its_expiry_is_refused_to_the_second() {
         .with_public_key(TestKey::Es256)
         .await;
     let new = NewCredential {
-        kind: NewCredentialKind::ClientSecret,
         expires_in: Some(600),
+        ..NewCredential::client_secret()
     };
     let added = issuer
         .issuer()
@@ -226,12 +227,9 @@ async fn te_015_an_agent_past_its_own_expiry_is_refused_like_a_wrong_secret() {
     let new = NewAgent {
         name: "guest".to_owned(),
         owner: "team-test".to_owned(),
-        roles: vec!["mailer".to_owned()],
+        roles: Some(vec!["mailer".to_owned()]),
         expires_in: Some(600),
-        credential: Some(NewCredential {
-            kind: NewCredentialKind::ClientSecret,
-            expires_in: None,
-        }),
+        credential: Some(NewCredential::client_secret()),
         ..NewAgent::default()
     };
     let created = issuer
@@ -280,10 +278,7 @@ async fn te_016_the_old_secret_works_until_the_end_of_the_overlap_and_there_are_
         .await
         .assert_issued();
     let _ = by_basic(&issuer, "mailer", new, &[]).await.assert_issued();
-    let third = NewCredential {
-        kind: NewCredentialKind::ClientSecret,
-        expires_in: None,
-    };
+    let third = NewCredential::client_secret();
     let third = issuer
         .issuer()
         .add_credential(&system, "mailer", third, None)
@@ -488,7 +483,7 @@ async fn te_043_a_stored_hash_that_asks_for_gigabytes_is_refused_and_spoils_no_o
         Some(&held.agent),
         &json!({}),
     );
-    issuer.issuer().finish(change).await.unwrap();
+    issuer.issuer().end(change).await.unwrap();
 
     let _ = by_basic(&issuer, "mailer", agent.secret(), &[])
         .await

@@ -1,7 +1,7 @@
 //! Tokens that would be too long, and an audience that no resource may have.
 
+use firman::api::resource::{NewResource, ResourceEdit};
 use firman::issuer::Caller;
-use firman::issuer::resources::{NewResource, ResourceChanges};
 use firman::testing::{TestIssuer, TestKey};
 
 use crate::storage::{assert_issued, with_resource};
@@ -16,9 +16,9 @@ async fn te_046_a_token_that_would_be_too_long_is_the_requests_fault_and_says_so
         .with_public_key(TestKey::Es256)
         .await;
     let scopes = (0..64).map(|n| format!("{n:0>120}")).collect();
-    let changes = ResourceChanges {
+    let changes = ResourceEdit {
         scopes: Some(scopes),
-        ..ResourceChanges::default()
+        ..ResourceEdit::default()
     };
     issuer
         .issuer()

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use firman::api::agent::AgentEdit;
 use firman::issuer::Caller;
-use firman::issuer::agents::AgentChanges;
 use firman::issuer::rotation::Revocation;
 use firman::jose::SigningAlgorithm;
 use firman::testing::{TestIssuer, TestKey, decoded_part};
@@ -164,9 +164,9 @@ async fn what_is_granted_on_one_replica_works_at_once_on_the_other() {
     let agent = a.agent("mailer").with_secret().await;
     assert_snapshot!(refusal(&by_basic(&b, "mailer", agent.secret(), &[]).await), @r#"400 {"error":"invalid_target","error_description":"no resource is granted to this agent"}"#);
 
-    let roles = |names: &[&str]| AgentChanges {
+    let roles = |names: &[&str]| AgentEdit {
         roles: Some(names.iter().map(|&name| name.to_owned()).collect()),
-        ..AgentChanges::default()
+        ..AgentEdit::default()
     };
     a.issuer()
         .edit_agent(&Caller::system(), "mailer", roles(&["mailer"]), None)

@@ -1,7 +1,7 @@
 //! TE-021 to TE-024, TE-026, TE-037 to TE-040, TE-046: what is asked for and what is given.
 
-use firman::issuer::agents::AgentChanges;
-use firman::issuer::groups::{GroupChanges, NewGroup};
+use firman::api::agent::AgentEdit;
+use firman::api::group::{GroupEdit, NewGroup};
 use firman::issuer::settings::SettingsChanges;
 use firman::issuer::{Caller, IssuerError};
 use firman::testing::{TestAgent, TestIssuer};
@@ -125,14 +125,14 @@ async fn te_037_an_agent_taken_out_of_a_group_lacks_it_in_the_next_token() {
     let system = Caller::system();
     let group = NewGroup {
         name: "senders".to_owned(),
-        roles: vec!["mailer".to_owned()],
+        roles: Some(vec!["mailer".to_owned()]),
         ..NewGroup::default()
     };
     issuer.issuer().create_group(&system, group).await.unwrap();
     let agent = issuer.agent("mailer").with_secret().await;
-    let groups = |names: &[&str]| AgentChanges {
+    let groups = |names: &[&str]| AgentEdit {
         groups: Some(names.iter().map(|&name| name.to_owned()).collect()),
-        ..AgentChanges::default()
+        ..AgentEdit::default()
     };
     issuer
         .issuer()
@@ -457,9 +457,9 @@ async fn te_046_groups_that_would_make_a_token_too_long_are_refused_when_they_ar
         };
         issuer.issuer().create_group(&system, group).await.unwrap();
     }
-    let changes = AgentChanges {
+    let changes = AgentEdit {
         groups: Some(names),
-        ..AgentChanges::default()
+        ..AgentEdit::default()
     };
     let refused = issuer
         .issuer()
@@ -491,18 +491,18 @@ async fn te_046_roles_that_come_by_a_group_and_make_a_token_too_long_are_refused
         ..NewGroup::default()
     };
     issuer.issuer().create_group(&system, group).await.unwrap();
-    let member = AgentChanges {
+    let member = AgentEdit {
         groups: Some(vec!["crowd".to_owned()]),
-        ..AgentChanges::default()
+        ..AgentEdit::default()
     };
     issuer
         .issuer()
         .edit_agent(&system, "mailer", member, None)
         .await
         .unwrap();
-    let changes = GroupChanges {
+    let changes = GroupEdit {
         roles: Some(roles),
-        ..GroupChanges::default()
+        ..GroupEdit::default()
     };
     // The members are not looked at here: there may be thousands. Their tokens are refused.
     issuer

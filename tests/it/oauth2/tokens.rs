@@ -45,7 +45,7 @@ async fn te_045_without_a_signing_key_the_answer_is_503_and_no_token() {
             &json!({}),
         );
     }
-    issuer.issuer().finish(change).await.unwrap();
+    issuer.issuer().end(change).await.unwrap();
 
     let answer = by_basic(&issuer, "mailer", agent.secret(), &[]).await;
     assert_endpoint_headers(&answer);

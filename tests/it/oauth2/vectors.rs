@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use firman::api::agent::NewAgent;
+use firman::api::credential::NewCredential;
 use firman::host::{FirstSettings, Host, HostOptions, KekSource};
-use firman::issuer::agents::NewAgent;
 use firman::issuer::authenticate::{AuthenticationError, PresentedCredential};
-use firman::issuer::credentials::{NewCredential, NewCredentialKind, UnverifiedKey};
 use firman::issuer::{Caller, Ports};
 use firman::ports::fetch::HttpFetcher;
 use firman::ports::time::Clock as _;
@@ -42,10 +42,7 @@ async fn every_vector_is_accepted_or_refused_as_its_file_says() {
     };
     issuer.create_agent(&system, agent).await.unwrap();
     for jwk in file["client_jwks"]["keys"].as_array().unwrap() {
-        let key = NewCredential {
-            kind: NewCredentialKind::PublicKey(UnverifiedKey::Jwk(jwk.clone())),
-            expires_in: None,
-        };
+        let key = NewCredential::public_key(jwk.clone());
         issuer
             .add_credential(&system, &text("client_id"), key, None)
             .await

@@ -274,10 +274,7 @@ fn ant_and_php_get_a_profile_with_the_base_url_instead_of_the_variables() {
     let options = ["--workspace", "default", "--base-url", "http://127.0.0.1:9"];
     for (name, why) in [
         ("ant", "would exchange a token in each process"),
-        (
-            "php",
-            "would send the token to https://api.anthropic.com",
-        ),
+        ("php", "would send the token to https://api.anthropic.com"),
     ] {
         let outcome = ready.run_named(name, &options);
         let said = format!(

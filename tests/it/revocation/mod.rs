@@ -197,7 +197,7 @@ async fn serve_mail(issuer: &TestIssuer, agent: &str) {
         None,
         &json!({}),
     );
-    issuer.issuer().finish(change).await.unwrap();
+    issuer.issuer().end(change).await.unwrap();
 }
 
 /// Trusts `okta` to name subjects.

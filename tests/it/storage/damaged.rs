@@ -1,8 +1,8 @@
 //! One damaged row is refused alone.
 
+use firman::api::agent::AgentEdit;
+use firman::api::credential::NewCredential;
 use firman::issuer::Caller;
-use firman::issuer::agents::AgentChanges;
-use firman::issuer::credentials::{NewCredential, NewCredentialKind};
 use firman::testing::TestKey;
 use secrecy::ExposeSecret as _;
 
@@ -31,9 +31,9 @@ async fn a_damaged_agent_is_refused_alone() {
         1
     );
     // Its next change makes every replica read it again.
-    let changes = AgentChanges {
+    let changes = AgentEdit {
         description: Some("changed".to_owned()),
-        ..AgentChanges::default()
+        ..AgentEdit::default()
     };
     let _ = issuer
         .issuer()
@@ -61,10 +61,7 @@ async fn te_043_a_stored_hash_that_asks_for_too_much_matches_no_secret_and_spare
         .add_credential(
             &Caller::system(),
             "mailer",
-            NewCredential {
-                kind: NewCredentialKind::ClientSecret,
-                expires_in: None,
-            },
+            NewCredential::client_secret(),
             None,
         )
         .await

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use firman::api::agent::AgentEdit;
 use firman::domain::agent::AgentStatus;
-use firman::issuer::agents::AgentChanges;
 use firman::ports::time::UnixTime;
 use firman::store::UsedAssertion;
 use firman::testing::{START, TestIssuer, TestKey};
@@ -86,9 +86,9 @@ async fn survives_those_who_go_away(issuer: &TestIssuer) {
     for round in 0..150_u64 {
         let patience = Duration::from_micros(round * 97 % 6000);
         let assertion = agent.assertion().build();
-        let changes = AgentChanges {
+        let changes = AgentEdit {
             description: Some(format!("round {round}")),
-            ..AgentChanges::default()
+            ..AgentEdit::default()
         };
         let change = async {
             let edit = issuer.issuer().edit_agent(&CALLER, "mailer", changes, None);
@@ -108,9 +108,9 @@ async fn survives_those_who_go_away(issuer: &TestIssuer) {
         };
         tokio::join!(change, tokens, refusals);
     }
-    let changes = AgentChanges {
+    let changes = AgentEdit {
         description: Some("the end".to_owned()),
-        ..AgentChanges::default()
+        ..AgentEdit::default()
     };
     let edited = issuer
         .issuer()

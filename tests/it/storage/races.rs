@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use firman::api::agent::AgentEdit;
 use firman::domain::audit::{AuditEntry, AuditEvent};
 use firman::host::{FirstSettings, Host, HostOptions, KekSource};
 use firman::issuer::Ports;
-use firman::issuer::agents::AgentChanges;
-use firman::issuer::groups::Removal;
+use firman::issuer::named::Removal;
 use firman::jose::algorithm::SigningAlgorithm;
 use firman::jose::digest::sha256;
 use firman::ports::fetch::HttpFetcher;
@@ -180,9 +180,9 @@ async fn a_right_given_on_one_replica_works_at_once_on_the_other() {
     let agent = issuer.agent("mailer").with_public_key(TestKey::Es256).await;
     let refused = replica.token_with(&agent.assertion().build()).await;
     assert_eq!(refused.json()["error"], "invalid_target", "{refused}");
-    let changes = AgentChanges {
+    let changes = AgentEdit {
         roles: Some(vec!["reader".to_owned()]),
-        ..AgentChanges::default()
+        ..AgentEdit::default()
     };
     issuer
         .issuer()

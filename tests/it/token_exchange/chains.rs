@@ -1,8 +1,8 @@
 //! TX-016 to TX-019: chains of actors, and how long what is made at their end may live.
 
+use firman::api::agent::AgentEdit;
+use firman::api::group::NewGroup;
 use firman::issuer::Caller;
-use firman::issuer::agents::AgentChanges;
-use firman::issuer::groups::NewGroup;
 use insta::assert_snapshot;
 use serde_json::json;
 
@@ -112,9 +112,9 @@ async fn a_chain_about_an_agent_keeps_its_attributes_and_only_the_roles_and_grou
         ("subject", ["night", "shared"]),
         ("actor", ["day", "shared"]),
     ] {
-        let changes = AgentChanges {
+        let changes = AgentEdit {
             groups: Some(groups.map(str::to_owned).to_vec()),
-            ..AgentChanges::default()
+            ..AgentEdit::default()
         };
         issuer
             .issuer()

@@ -1,8 +1,8 @@
 //! TX-011, TX-012: who may act for whom, under which delegation, and with which actor token.
 
+use firman::api::resource::NewResource;
 use firman::domain::delegation::DelegationStatus;
 use firman::issuer::Caller;
-use firman::issuer::resources::NewResource;
 use firman::ports::time::UnixTime;
 use firman::testing::TestKey;
 use insta::assert_snapshot;

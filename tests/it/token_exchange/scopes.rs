@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use firman::api::role::{GrantedScopes, NewGrant, RoleEdit};
 use firman::issuer::Caller;
-use firman::issuer::roles::{NewGrant, RoleChanges};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -137,12 +137,12 @@ async fn a_token_for_the_resource_itself_passes_on_no_more_than_its_own_scope() 
         answers.add(case, issuer, &granted(&answer));
     }
     // What was taken from the subject since is not in its token any more.
-    let changes = RoleChanges {
+    let changes = RoleEdit {
         grants: Some(vec![NewGrant {
             resource: "mail".to_owned(),
-            scopes: Some(vec!["send".to_owned()]),
+            scopes: Some(GrantedScopes::Only(vec!["send".to_owned()])),
         }]),
-        ..RoleChanges::default()
+        ..RoleEdit::default()
     };
     issuer
         .issuer()

@@ -1,7 +1,7 @@
 //! TX-006, TX-008 to TX-010, TX-020, TX-023: which of our own tokens may be a subject token, and for whom.
 
+use firman::api::resource::NewResource;
 use firman::issuer::Caller;
-use firman::issuer::resources::NewResource;
 use firman::testing::{TestKey, decoded_part};
 use insta::assert_snapshot;
 use serde_json::json;

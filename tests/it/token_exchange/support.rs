@@ -127,7 +127,7 @@ impl<'d> Delegate<'d> {
             Some(&delegation.actor),
             &detail,
         );
-        handle.finish(change).await.unwrap();
+        handle.end(change).await.unwrap();
         delegation
     }
 }
@@ -162,7 +162,7 @@ pub(crate) async fn set_delegation(
         Some(&delegation.actor),
         &detail,
     );
-    handle.finish(change).await.unwrap();
+    handle.end(change).await.unwrap();
 }
 
 /// What is believed of a trusted issuer that may name subjects, and whose tokens are taken once.
@@ -218,7 +218,7 @@ pub(crate) async fn add_trusted(
     );
     let detail = json!({});
     change.audit(AuditEvent::TrustedIssuerAdded, name, None, &detail);
-    handle.finish(change).await.unwrap();
+    handle.end(change).await.unwrap();
     trusted
 }
 
@@ -248,7 +248,7 @@ pub(crate) async fn edit_resource(
     let updated = change.tx.update_resource(&id, &resource, before).await;
     assert!(updated.unwrap());
     change.audit(AuditEvent::ResourceChanged, name, None, &json!({}));
-    handle.finish(change).await.unwrap();
+    handle.end(change).await.unwrap();
 }
 
 /// Makes an agent the server of a resource.
@@ -280,7 +280,7 @@ pub(crate) async fn revoke(issuer: &TestIssuer, token_id: &str) {
     };
     assert!(change.tx.revoke_token(&id(issuer), &token).await.unwrap());
     change.audit(AuditEvent::TokenRevoked, token_id, None, &json!({}));
-    handle.finish(change).await.unwrap();
+    handle.end(change).await.unwrap();
 }
 
 /// Ends all tokens of a subject so far.
@@ -299,7 +299,7 @@ pub(crate) async fn mark(issuer: &TestIssuer, subject: &str) {
     };
     change.tx.mark_ended(&id(issuer), &mark).await.unwrap();
     change.audit(AuditEvent::SubjectRevoked, subject, None, &json!({}));
-    handle.finish(change).await.unwrap();
+    handle.end(change).await.unwrap();
 }
 
 /// A token of somebody else, to be changed as the test wants.

@@ -1,7 +1,5 @@
 //! Decides an exchange whose tokens are verified: pure, and the same at every call with the same input.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 
 use crate::domain::actor::{ACTORS_MAX, Actor, ActorChain};
@@ -12,327 +10,337 @@ use crate::domain::id::DelegationId;
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{Scopes, join_scopes};
 use crate::domain::token_typ::TokenTyp;
-use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::cache::Policy;
-use crate::issuer::single_use::Spent;
 use crate::ports::time::UnixTime;
+use crate::store::AgentAggregate;
 
-use super::super::client_credentials::{identifiers, not_granted, target};
-use super::super::{
-    Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType, Target, available, reach,
-};
+use super::super::rights::{Reachable, available, identifiers, not_granted, reachable};
+use super::super::{AuthorizationError, Target, reach};
 use super::tokens::{BOUND, VerifiedSubject, is_held};
-use super::{Delegated, TokenExchangeRequest, TokenType};
+use super::{TokenExchangeRequest, TokenType};
 
-/// Decides an exchange whose tokens are verified.
-pub(super) fn decide(
-    client: &AuthenticatedClient,
-    request: &TokenExchangeRequest,
-    subject: &VerifiedSubject,
-    (proven_jkt, now): (Option<&str>, UnixTime),
-    policy: &Policy,
-) -> Result<Authorization, AuthorizationError> {
-    let agent = &client.aggregate().agent;
-    if subject.subject == agent.subject.as_str() {
-        return Err(AuthorizationError::InvalidRequest(
-            "subject_token: it is about this agent itself; an agent that acts for nobody else uses grant_type=client_credentials".to_owned(),
-        ));
+/// An exchange whose tokens are verified: all that is decided on.
+#[derive(Clone, Copy)]
+pub(super) struct Exchange<'e> {
+    /// The agent that asks, with its delegations.
+    pub(super) client: &'e AgentAggregate,
+    pub(super) request: &'e TokenExchangeRequest,
+    pub(super) subject: &'e VerifiedSubject,
+    /// The thumbprint of the key that the request proved to hold.
+    pub(super) proven_jkt: Option<&'e str>,
+    pub(super) policy: &'e Policy,
+    pub(super) now: UnixTime,
+}
+
+/// What an exchange results in.
+#[derive(Debug)]
+pub(super) struct Decision {
+    pub(super) target: Target,
+    pub(super) scopes: Scopes,
+    /// In seconds.
+    pub(super) lifetime: i64,
+    pub(super) actors: ActorChain,
+    pub(super) delegation: DelegationId,
+}
+
+/// Lifetimes of one kind of token, in seconds.
+#[derive(Clone, Copy)]
+struct Lifetimes {
+    default: i64,
+    max: i64,
+}
+
+impl Exchange<'_> {
+    /// The decision.
+    pub(super) fn decide(&self) -> Result<Decision, AuthorizationError> {
+        let (agent, subject) = (&self.client.agent, self.subject);
+        if subject.subject == agent.subject.as_str() {
+            return Err(AuthorizationError::InvalidRequest(
+                "subject_token: it is about this agent itself; an agent that acts for nobody else uses grant_type=client_credentials".to_owned(),
+            ));
+        }
+        if !is_held(subject.jkt.as_deref(), self.proven_jkt) {
+            return Err(AuthorizationError::InvalidRequest(format!(
+                "subject_token: {BOUND}"
+            )));
+        }
+        check_may_act(&subject.claims, agent, &self.policy.settings.url)?;
+        let matching = self.matching();
+        if matching.is_empty() {
+            return Err(AuthorizationError::InvalidTarget(format!(
+                "no delegation lets this agent act for {}",
+                subject.subject
+            )));
+        }
+        if self.request.requested_token_type == TokenType::IdToken {
+            self.identity(&matching)
+        } else {
+            self.access(&matching)
+        }
     }
-    if !is_held(subject.jkt.as_deref(), proven_jkt) {
-        return Err(AuthorizationError::InvalidRequest(format!(
-            "subject_token: {BOUND}"
-        )));
-    }
-    check_may_act(&subject.claims, agent, &policy.settings.url)?;
-    let matching: Vec<&Delegation> = client
-        .aggregate()
-        .delegations
-        .iter()
-        .filter(|held| held.is_live(now))
-        .filter(|held| {
-            held.subject.matches(PresentedSubject {
-                subject: &subject.subject,
-                trusted_issuer: subject.trusted_issuer.as_ref(),
-                claims: &subject.proven,
+
+    /// The live delegations for the subject, oldest first.
+    fn matching(&self) -> Vec<&Delegation> {
+        let subject = self.subject;
+        self.client
+            .delegations
+            .iter()
+            .filter(|held| held.is_live(self.now))
+            .filter(|held| {
+                held.subject.matches(PresentedSubject {
+                    subject: &subject.subject,
+                    trusted_issuer: subject.trusted_issuer.as_ref(),
+                    claims: &subject.proven,
+                })
             })
-        })
-        .collect();
-    if matching.is_empty() {
-        return Err(AuthorizationError::InvalidTarget(format!(
-            "no delegation lets this agent act for {}",
-            subject.subject
-        )));
+            .collect()
     }
-    let parts = if request.requested_token_type == TokenType::IdToken {
-        identity(agent, request, subject, &matching, (policy, now))?
-    } else {
-        access(agent, request, subject, &matching, (policy, now))?
-    };
-    Ok(bind(client, request, subject, parts))
-}
 
-/// What an exchange comes to.
-struct Parts {
-    target: Target,
-    scopes: Scopes,
-    lifetime: i64,
-    actors: ActorChain,
-    delegation: DelegationId,
-}
-
-fn access(
-    agent: &Agent,
-    request: &TokenExchangeRequest,
-    subject: &VerifiedSubject,
-    matching: &[&Delegation],
-    (policy, now): (&Policy, UnixTime),
-) -> Result<Parts, AuthorizationError> {
-    let reach = reach(agent, policy);
-    let reachable: Vec<(&Resource, &Scopes)> = reach
-        .iter()
-        .filter_map(|(id, scopes)| policy.resources.get(id).map(|resource| (resource, scopes)))
-        .collect();
-    let (resource, granted) = chosen(request, subject, matching, (&reachable, policy))?;
-    if !resource.allows_delegation() {
-        return Err(AuthorizationError::InvalidTarget(format!(
-            "{} takes no delegated tokens; an administrator can allow them with: firman resource edit {} --allow-delegation",
-            resource.identifier.as_str(),
-            resource.name
-        )));
-    }
-    let ceiling = ceiling(subject, resource, policy)?;
-    let mut first_refusal = None;
-    let bounds = (
-        resource.default_lifetime(&policy.settings),
-        resource.max_lifetime(&policy.settings),
-    );
-    // The oldest delegation that permits all that is asked for, whatever an older one refuses.
-    for held in matching.iter().filter(|held| held.resource == resource.id) {
-        let permitted =
-            under(held, (resource, granted), &ceiling, request, subject).and_then(|scopes| {
-                Ok(Parts {
-                    target: target(resource, &policy.settings),
+    fn access(&self, matching: &[&Delegation]) -> Result<Decision, AuthorizationError> {
+        let settings = &self.policy.settings;
+        let reach = reach(&self.client.agent, self.policy);
+        let reachable = reachable(&reach, self.policy);
+        let chosen = self.chosen(matching, &reachable)?;
+        let resource = chosen.resource;
+        if !resource.allows_delegation() {
+            return Err(AuthorizationError::InvalidTarget(format!(
+                "{} takes no delegated tokens; an administrator can allow them with: firman resource edit {} --allow-delegation",
+                resource.identifier.as_str(),
+                resource.name
+            )));
+        }
+        let ceiling = self.ceiling(resource)?;
+        let lifetimes = Lifetimes {
+            default: resource.default_lifetime(settings),
+            max: resource.max_lifetime(settings),
+        };
+        let mut first_refusal = None;
+        // The oldest delegation that permits all that is asked for, whatever an older one refuses.
+        for held in matching.iter().filter(|held| held.resource == resource.id) {
+            let permitted = self.under(held, chosen, &ceiling).and_then(|scopes| {
+                Ok(Decision {
+                    target: Target::of(resource, settings),
                     scopes,
-                    lifetime: lifetime(request.expires_in, bounds, (subject, held), now)?,
-                    actors: chain(held, agent, subject, policy)?,
+                    lifetime: self.lifetime(held, lifetimes)?,
+                    actors: self.chain(held)?,
                     delegation: held.id.clone(),
                 })
             });
-        match permitted {
-            Ok(parts) => return Ok(parts),
-            Err(error) => {
-                first_refusal.get_or_insert(error);
+            match permitted {
+                Ok(decision) => return Ok(decision),
+                Err(error) => {
+                    first_refusal.get_or_insert(error);
+                }
             }
         }
+        Err(first_refusal
+            .unwrap_or_else(|| self.not_delegated(resource.identifier.as_str(), &reachable)))
     }
-    Err(first_refusal
-        .unwrap_or_else(|| not_delegated(resource.identifier.as_str(), subject, &reachable)))
-}
 
-/// The resource that the token is for: the one that is named, the only one that is delegated, or else the
-/// only one where subject, agent and delegation all allow every scope that is asked for.
-fn chosen<'p>(
-    request: &TokenExchangeRequest,
-    subject: &VerifiedSubject,
-    matching: &[&Delegation],
-    (reachable, policy): (&[(&'p Resource, &'p Scopes)], &Policy),
-) -> Result<(&'p Resource, &'p Scopes), AuthorizationError> {
-    let candidates: Vec<(&Resource, &Scopes)> = reachable
-        .iter()
-        .filter(|(resource, _)| matching.iter().any(|held| held.resource == resource.id))
-        .copied()
-        .collect();
-    if let Some(audience) = request.audience.as_deref() {
-        return candidates
-            .into_iter()
-            .find(|(resource, _)| resource.identifier.as_str() == audience)
-            .ok_or_else(|| not_delegated(audience, subject, reachable));
+    /// The resource that the token is for: the one that is named, the only one that is delegated, or else the
+    /// only one where subject, agent and delegation all allow every scope that is asked for.
+    fn chosen<'p>(
+        &self,
+        matching: &[&Delegation],
+        reachable: &[Reachable<'p>],
+    ) -> Result<Reachable<'p>, AuthorizationError> {
+        let candidates: Vec<Reachable<'p>> = reachable
+            .iter()
+            .filter(|one| matching.iter().any(|held| held.resource == one.resource.id))
+            .copied()
+            .collect();
+        if let Some(audience) = self.request.audience.as_deref() {
+            return candidates
+                .into_iter()
+                .find(|one| one.is_named(audience))
+                .ok_or_else(|| self.not_delegated(audience, reachable));
+        }
+        if candidates.is_empty() {
+            return Err(AuthorizationError::InvalidTarget(format!(
+                "the delegations for {} name no resource that is granted to this agent",
+                self.subject.subject
+            )));
+        }
+        if let [only] = candidates.as_slice() {
+            return Ok(*only);
+        }
+        let mut meant = candidates
+            .iter()
+            .filter(|one| self.is_meant(**one, matching));
+        match (meant.next(), meant.next()) {
+            (Some(only), None) => Ok(*only),
+            (None | Some(_), _) => Err(AuthorizationError::InvalidTarget(format!(
+                "several resources are delegated; name one with the parameter resource: {}",
+                identifiers(&candidates)
+            ))),
+        }
     }
-    if candidates.is_empty() {
-        return Err(AuthorizationError::InvalidTarget(format!(
-            "the delegations for {} name no resource that is granted to this agent",
-            subject.subject
-        )));
-    }
-    if let [only] = candidates.as_slice() {
-        return Ok(*only);
-    }
-    let is_meant = |(resource, granted): &(&Resource, &Scopes)| {
-        !request.scopes.is_empty()
+
+    /// Whether a request that names no resource can mean this one.
+    fn is_meant(&self, candidate: Reachable<'_>, matching: &[&Delegation]) -> bool {
+        let resource = candidate.resource;
+        !self.request.scopes.is_empty()
             && resource.allows_delegation()
-            && ceiling(subject, resource, policy).is_ok_and(|ceiling| {
+            && self.ceiling(resource).is_ok_and(|ceiling| {
                 matching
                     .iter()
                     .filter(|held| held.resource == resource.id)
-                    .any(|held| {
-                        under(held, (resource, granted), &ceiling, request, subject).is_ok()
-                    })
+                    .any(|held| self.under(held, candidate, &ceiling).is_ok())
             })
-    };
-    let mut meant = candidates.iter().copied().filter(is_meant);
-    match (meant.next(), meant.next()) {
-        (Some(only), None) => Ok(only),
-        (None | Some(_), _) => Err(AuthorizationError::InvalidTarget(format!(
-            "several resources are delegated; name one with the parameter resource: {}",
-            identifiers(&candidates)
-        ))),
     }
-}
 
-/// An ID token about the subject, for the agent that acts.
-fn identity(
-    agent: &Agent,
-    request: &TokenExchangeRequest,
-    subject: &VerifiedSubject,
-    matching: &[&Delegation],
-    (policy, now): (&Policy, UnixTime),
-) -> Result<Parts, AuthorizationError> {
-    let name = agent.name.as_str();
-    if request
-        .audience
-        .as_deref()
-        .is_some_and(|audience| audience != name)
-    {
-        return Err(AuthorizationError::InvalidTarget(format!(
-            "an ID token is for the client that asks for it: leave resource and audience out, or name {name}"
-        )));
-    }
-    if !request.scopes.is_empty() {
-        return Err(AuthorizationError::InvalidScope(
-            "an ID token has no scope; leave it out".to_owned(),
-        ));
-    }
-    let settings = &policy.settings;
-    let bounds = (settings.default_lifetime, settings.max_lifetime);
-    let under = |held: &Delegation| {
-        Ok(Parts {
-            target: Target {
-                audience: name.to_owned(),
-                typ: TokenTyp::Jwt,
-                algorithm: settings.default_algorithm,
-                // It says who somebody is and opens nothing: nobody would ask for the key.
-                binding: Binding::None,
-            },
-            scopes: Scopes::new(),
-            lifetime: lifetime(request.expires_in, bounds, (subject, held), now)?,
-            actors: chain(held, agent, subject, policy)?,
-            delegation: held.id.clone(),
-        })
-    };
-    let first = under(matching[0]);
-    matching[1..].iter().fold(first, |found, held| {
-        found.or_else(|refusal| under(held).or(Err(refusal)))
-    })
-}
-
-/// The chain with the presenter at its outside.
-fn chain(
-    held: &Delegation,
-    agent: &Agent,
-    subject: &VerifiedSubject,
-    policy: &Policy,
-) -> Result<ActorChain, AuthorizationError> {
-    let actor = Actor {
-        issuer: policy.settings.url.clone(),
-        subject: agent.subject.as_str().to_owned(),
-        profile: AI_AGENT.to_owned(),
-    };
-    subject
-        .actors
-        .extended(actor, held.max_depth.min(ACTORS_MAX))
-        .map_err(|error| {
-            AuthorizationError::InvalidRequest(format!(
-                "subject_token: {error}; it is refused, never shortened"
-            ))
-        })
-}
-
-/// The most that the subject may pass on for `resource`; `None`: whatever the delegation says.
-fn ceiling(
-    subject: &VerifiedSubject,
-    resource: &Resource,
-    policy: &Policy,
-) -> Result<Option<Scopes>, AuthorizationError> {
-    // A way round over another audience gives back nothing that was once left out.
-    let token_scopes = subject
-        .passed_on
-        .iter()
-        .filter(|(audience, _)| audience == resource.identifier.as_str())
-        .map(|(_, scopes)| scopes.clone())
-        .reduce(|all, scopes| all.intersection(&scopes).cloned().collect());
-    let Some(aggregate) = &subject.agent else {
-        return Ok(token_scopes);
-    };
-    let Some(granted) = reach(&aggregate.agent, policy).remove(&resource.id) else {
-        return Err(AuthorizationError::InvalidTarget(format!(
-            "{} is not granted to {}, so nobody can get it for that agent",
-            resource.identifier.as_str(),
-            subject.subject
-        )));
-    };
-    Ok(Some(match token_scopes {
-        Some(scopes) => scopes.intersection(&granted).cloned().collect(),
-        None => granted,
-    }))
-}
-
-/// The scopes under one delegation.
-fn under(
-    held: &Delegation,
-    (resource, granted): (&Resource, &Scopes),
-    ceiling: &Option<Scopes>,
-    request: &TokenExchangeRequest,
-    subject: &VerifiedSubject,
-) -> Result<Scopes, AuthorizationError> {
-    let delegated = available(&held.scopes, resource);
-    let mut common: Scopes = granted.intersection(&delegated).cloned().collect();
-    if let Some(ceiling) = ceiling {
-        common = common.intersection(ceiling).cloned().collect();
-    }
-    let identifier = resource.identifier.as_str();
-    if !request.scopes.is_subset(&common) {
-        let refused = join_scopes(&request.scopes.difference(&common).cloned().collect());
-        let offered = if common.is_empty() {
-            "none".to_owned()
-        } else {
-            join_scopes(&common)
+    /// An ID token about the subject, for the agent that acts.
+    fn identity(&self, matching: &[&Delegation]) -> Result<Decision, AuthorizationError> {
+        let name = self.client.agent.name.as_str();
+        if self
+            .request
+            .audience
+            .as_deref()
+            .is_some_and(|audience| audience != name)
+        {
+            return Err(AuthorizationError::InvalidTarget(format!(
+                "an ID token is for the client that asks for it: leave resource and audience out, or name {name}"
+            )));
+        }
+        if !self.request.scopes.is_empty() {
+            return Err(AuthorizationError::InvalidScope(
+                "an ID token has no scope; leave it out".to_owned(),
+            ));
+        }
+        let settings = &self.policy.settings;
+        let lifetimes = Lifetimes {
+            default: settings.default_lifetime,
+            max: settings.max_lifetime,
         };
-        return Err(AuthorizationError::InvalidScope(format!(
-            "not available for {} at {identifier}: {refused}; subject, agent and delegation all allow: {offered}",
-            subject.subject
-        )));
+        let under = |held: &Delegation| {
+            Ok(Decision {
+                target: Target {
+                    audience: name.to_owned(),
+                    typ: TokenTyp::Jwt,
+                    algorithm: settings.default_algorithm,
+                    // It identifies the subject and opens nothing: no service would ask for the key.
+                    binding: Binding::None,
+                },
+                scopes: Scopes::new(),
+                lifetime: self.lifetime(held, lifetimes)?,
+                actors: self.chain(held)?,
+                delegation: held.id.clone(),
+            })
+        };
+        let first = under(matching[0]);
+        matching[1..].iter().fold(first, |found, held| {
+            found.or_else(|refusal| under(held).or(Err(refusal)))
+        })
     }
-    if !request.scopes.is_empty() {
-        return Ok(request.scopes.clone());
-    }
-    if common.is_empty() && !resource.scopes.is_empty() {
-        return Err(AuthorizationError::InvalidScope(format!(
-            "no scope of {identifier} is allowed by subject, agent and delegation together"
-        )));
-    }
-    Ok(common)
-}
 
-/// Never past the subject token's end or the delegation's.
-fn lifetime(
-    asked: Option<i64>,
-    (default, cap): (i64, i64),
-    (subject, held): (&VerifiedSubject, &Delegation),
-    now: UnixTime,
-) -> Result<i64, AuthorizationError> {
-    let remaining = subject.expires_at.min(held.expires_at).since(now);
-    if remaining < 1 {
-        return Err(AuthorizationError::InvalidRequest(
-            "subject_token: it has expired".to_owned(),
-        ));
+    /// The chain with the presenter at its outside.
+    fn chain(&self, held: &Delegation) -> Result<ActorChain, AuthorizationError> {
+        let actor = Actor {
+            issuer: self.policy.settings.url.clone(),
+            subject: self.client.agent.subject.as_str().to_owned(),
+            profile: AI_AGENT.to_owned(),
+        };
+        self.subject
+            .actors
+            .extended(actor, held.max_depth.min(ACTORS_MAX))
+            .map_err(|error| {
+                AuthorizationError::InvalidRequest(format!(
+                    "subject_token: {error}; it is refused, never shortened"
+                ))
+            })
     }
-    let cap = cap.min(remaining);
-    match asked {
-        None => Ok(default.min(cap)),
-        Some(seconds) if (1..=cap).contains(&seconds) => Ok(seconds),
-        Some(_) => Err(AuthorizationError::InvalidRequest(format!(
-            "expires_in must be 1 to {cap} seconds here: a delegated token never outlives the subject token or the delegation"
-        ))),
+
+    /// The most that the subject may pass on for `resource`; `None`: whatever the delegation says.
+    fn ceiling(&self, resource: &Resource) -> Result<Option<Scopes>, AuthorizationError> {
+        let subject = self.subject;
+        // A detour over another audience does not restore a scope that was left out once.
+        let token_scopes = subject
+            .passed_on
+            .iter()
+            .filter(|passed| passed.audience == resource.identifier.as_str())
+            .map(|passed| passed.scopes.clone())
+            .reduce(|all, scopes| all.intersection(&scopes).cloned().collect());
+        let Some(aggregate) = &subject.agent else {
+            return Ok(token_scopes);
+        };
+        let Some(granted) = reach(&aggregate.agent, self.policy).remove(&resource.id) else {
+            return Err(AuthorizationError::InvalidTarget(format!(
+                "{} is not granted to {}, so nobody can get it for that agent",
+                resource.identifier.as_str(),
+                subject.subject
+            )));
+        };
+        Ok(Some(match token_scopes {
+            Some(scopes) => scopes.intersection(&granted).cloned().collect(),
+            None => granted,
+        }))
+    }
+
+    /// The scopes under one delegation.
+    fn under(
+        &self,
+        held: &Delegation,
+        chosen: Reachable<'_>,
+        ceiling: &Option<Scopes>,
+    ) -> Result<Scopes, AuthorizationError> {
+        let Reachable { resource, granted } = chosen;
+        let wanted = &self.request.scopes;
+        let delegated = available(&held.scopes, resource);
+        let mut common: Scopes = granted.intersection(&delegated).cloned().collect();
+        if let Some(ceiling) = ceiling {
+            common = common.intersection(ceiling).cloned().collect();
+        }
+        let identifier = resource.identifier.as_str();
+        if !wanted.is_subset(&common) {
+            let refused = join_scopes(&wanted.difference(&common).cloned().collect());
+            let offered = if common.is_empty() {
+                "none".to_owned()
+            } else {
+                join_scopes(&common)
+            };
+            return Err(AuthorizationError::InvalidScope(format!(
+                "not available for {} at {identifier}: {refused}; subject, agent and delegation all allow: {offered}",
+                self.subject.subject
+            )));
+        }
+        if !wanted.is_empty() {
+            return Ok(wanted.clone());
+        }
+        if common.is_empty() && !resource.scopes.is_empty() {
+            return Err(AuthorizationError::InvalidScope(format!(
+                "no scope of {identifier} is allowed by subject, agent and delegation together"
+            )));
+        }
+        Ok(common)
+    }
+
+    /// Never past the subject token's end or the delegation's.
+    fn lifetime(&self, held: &Delegation, lifetimes: Lifetimes) -> Result<i64, AuthorizationError> {
+        let end = self.subject.expires_at.min(held.expires_at);
+        let remaining = end.since(self.now);
+        if remaining < 1 {
+            return Err(AuthorizationError::InvalidRequest(
+                "subject_token: it has expired".to_owned(),
+            ));
+        }
+        let cap = lifetimes.max.min(remaining);
+        match self.request.expires_in {
+            None => Ok(lifetimes.default.min(cap)),
+            Some(seconds) if (1..=cap).contains(&seconds) => Ok(seconds),
+            Some(_) => Err(AuthorizationError::InvalidRequest(format!(
+                "expires_in must be 1 to {cap} seconds here: a delegated token never outlives the subject token or the delegation"
+            ))),
+        }
+    }
+
+    fn not_delegated(&self, audience: &str, reachable: &[Reachable<'_>]) -> AuthorizationError {
+        if reachable.iter().any(|one| one.is_named(audience)) {
+            return AuthorizationError::InvalidTarget(format!(
+                "no delegation lets this agent act for {} at {audience}",
+                self.subject.subject
+            ));
+        }
+        not_granted(audience, reachable)
     }
 }
 
@@ -363,64 +371,4 @@ fn check_may_act(
     Err(AuthorizationError::InvalidRequest(
         "subject_token: its may_act names another actor".to_owned(),
     ))
-}
-
-fn not_delegated(
-    audience: &str,
-    subject: &VerifiedSubject,
-    reachable: &[(&Resource, &Scopes)],
-) -> AuthorizationError {
-    if reachable
-        .iter()
-        .any(|(resource, _)| resource.identifier.as_str() == audience)
-    {
-        return AuthorizationError::InvalidTarget(format!(
-            "no delegation lets this agent act for {} at {audience}",
-            subject.subject
-        ));
-    }
-    not_granted(audience, reachable)
-}
-
-fn bind(
-    client: &AuthenticatedClient,
-    request: &TokenExchangeRequest,
-    subject: &VerifiedSubject,
-    parts: Parts,
-) -> Authorization {
-    let agents = std::iter::once(client.aggregate())
-        .chain(&subject.concerned)
-        .map(|aggregate| ConcernedAgent::of(&aggregate.agent))
-        .collect();
-    Authorization {
-        aggregate: Arc::clone(client.aggregate()),
-        basis: Basis {
-            version: client.basis(),
-            agents,
-        },
-        grant_type: GrantType::TokenExchange,
-        method: client.method(),
-        credential: client.credential().clone(),
-        external: client.external().cloned(),
-        spends: client
-            .spends()
-            .into_iter()
-            .chain(subject.spends.map(|spent| spent.as_of(Spent::SubjectToken)))
-            .collect(),
-        target: parts.target,
-        scopes: parts.scopes,
-        lifetime: parts.lifetime,
-        with_id_token: false,
-        jkt: None,
-        delegated: Some(Box::new(Delegated {
-            subject: subject.subject.clone(),
-            subject_profile: subject.profile.clone(),
-            subject_agent: subject.agent.clone(),
-            attributes: subject.attributes.clone(),
-            actors: parts.actors,
-            parent: subject.parent.clone(),
-            delegation: parts.delegation,
-            token_type: request.requested_token_type,
-        })),
-    }
 }

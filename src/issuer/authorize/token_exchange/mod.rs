@@ -1,10 +1,11 @@
 //! Token exchange (RFC 8693): an agent acts for another subject. Who that is, a subject token proves; that
 //! it may, a delegation says; what it gets is what subject, actor and delegation all allow.
 //!
-//! Two steps: `tokens.rs` verifies the tokens and reads the agents concerned, `decide.rs` decides without
-//! reading anything. The chain of actors is only ever extended.
+//! Two steps: `tokens.rs` verifies the tokens and reads the agents concerned (`origin.rs`: what they were made
+//! from), `decide.rs` decides without reading anything. The chain of actors is only ever extended.
 
 mod decide;
+mod origin;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -24,8 +25,9 @@ use crate::issuer::single_use::Spent;
 use crate::ports::time::UnixTime;
 use crate::store::{AgentAggregate, LineageRow, StoreError};
 
-use super::{Authorization, AuthorizationError};
-use decide::decide;
+use super::{Authorization, AuthorizationError, Basis, ConcernedAgent, GrantType};
+use decide::{Decision, Exchange};
+use tokens::VerifiedSubject;
 
 /// A parsed request of this grant (RFC 8693 §2.1).
 #[derive(Clone, Debug)]
@@ -174,20 +176,30 @@ impl Issuer {
             return Err(refused(error, facts(request, None)));
         }
         let subject = self.subject_token(client, request, &policy, now).await?;
-        let known = (
-            subject.subject.as_str(),
-            subject.parent.line.token_id(),
-            &subject.actors,
-        );
+        let known = ProvenSubject {
+            subject: &subject.subject,
+            token_id: subject.parent.line.token_id(),
+            actors: &subject.actors,
+        };
         let facts = facts(request, Some(known));
         let actor_spends = self
-            .actor_token(client, request, (proven_jkt, now))
+            .actor_token(client, request, proven_jkt, now)
             .await
             .map_err(|error| match error {
                 ExchangeError::Refused { error, .. } => refused(error, facts.clone()),
                 ExchangeError::Unavailable(source) => ExchangeError::Unavailable(source),
             })?;
-        let mut authorization = decide(client, request, &subject, (proven_jkt, now), &policy)
+        let exchange = Exchange {
+            client: client.aggregate(),
+            request,
+            subject: &subject,
+            proven_jkt,
+            policy: &policy,
+            now,
+        };
+        let mut authorization = exchange
+            .decide()
+            .map(|decision| bind(client, request, &subject, decision))
             .and_then(|authorization| authorization.completed(proven, request.expires_in, now))
             .map_err(|error| refused(error, facts))?;
         authorization
@@ -197,16 +209,67 @@ impl Issuer {
     }
 }
 
-/// What the audit should know of a refused exchange: what was asked for and, once the subject token is
-/// proven, its subject, its number and its chain.
-fn facts(request: &TokenExchangeRequest, proven: Option<(&str, &str, &ActorChain)>) -> Value {
+/// A subject token whose signature verified, as the audit shows it.
+#[derive(Clone, Copy)]
+struct ProvenSubject<'t> {
+    subject: &'t str,
+    token_id: &'t str,
+    actors: &'t ActorChain,
+}
+
+/// What the audit shows of a refused exchange: what was asked for and, once it is proven, the subject token.
+fn facts(request: &TokenExchangeRequest, proven: Option<ProvenSubject<'_>>) -> Value {
     match proven {
         None => json!({ "aud": request.audience }),
-        Some((subject, token_id, actors)) => json!({
-            "subject": subject,
-            "subject_token": token_id,
-            "act": actors,
+        Some(proven) => json!({
+            "subject": proven.subject,
+            "subject_token": proven.token_id,
+            "act": proven.actors,
             "aud": request.audience,
         }),
+    }
+}
+
+/// The decision, bound to the client that proved itself.
+fn bind(
+    client: &AuthenticatedClient,
+    request: &TokenExchangeRequest,
+    subject: &VerifiedSubject,
+    decision: Decision,
+) -> Authorization {
+    let agents = std::iter::once(client.aggregate())
+        .chain(&subject.concerned)
+        .map(|aggregate| ConcernedAgent::of(&aggregate.agent))
+        .collect();
+    Authorization {
+        aggregate: Arc::clone(client.aggregate()),
+        basis: Basis {
+            version: client.basis(),
+            agents,
+        },
+        grant_type: GrantType::TokenExchange,
+        method: client.method(),
+        credential: client.credential().clone(),
+        external: client.external().cloned(),
+        spends: client
+            .spends()
+            .into_iter()
+            .chain(subject.spends.map(|spent| spent.as_of(Spent::SubjectToken)))
+            .collect(),
+        target: decision.target,
+        scopes: decision.scopes,
+        lifetime: decision.lifetime,
+        with_id_token: false,
+        jkt: None,
+        delegated: Some(Box::new(Delegated {
+            subject: subject.subject.clone(),
+            subject_profile: subject.profile.clone(),
+            subject_agent: subject.agent.clone(),
+            attributes: subject.attributes.clone(),
+            actors: decision.actors,
+            parent: subject.parent.clone(),
+            delegation: decision.delegation,
+            token_type: request.requested_token_type,
+        })),
     }
 }

@@ -9,22 +9,21 @@ use serde_json::{Map, Value};
 use crate::domain::actor::ActorChain;
 use crate::domain::claims::{USER, is_reserved_claim};
 use crate::domain::id::TrustedIssuerId;
-use crate::domain::scope::{Scopes, join_scopes, parse_scopes};
 use crate::domain::subject::{issuer_of_user, user_subject};
-use crate::domain::trusted_issuer::CLAIM_MAX_BYTES;
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::authenticate::trusted_issuer::NoAgent;
 use crate::issuer::cache::Policy;
 use crate::issuer::external_token::{ExternalToken, ExternalTokenError, TrustedFor};
-use crate::issuer::line::{Line, STEPS_MAX, Traced};
+use crate::issuer::line::Line;
 use crate::issuer::own_token::OwnToken;
 use crate::issuer::single_use::SpentAssertion;
 use crate::ports::time::UnixTime;
-use crate::store::{AgentAggregate, LineageRow, StoreError};
+use crate::store::{AgentAggregate, StoreError};
 
 use super::super::AuthorizationError;
-use super::{ExchangeError, ParentToken, TokenExchangeRequest, TokenType, facts};
+use super::origin::{PassedOn, SubjectOrigin, outside_root, traced_origin};
+use super::{ExchangeError, ParentToken, ProvenSubject, TokenExchangeRequest, TokenType, facts};
 
 /// A subject token that was verified.
 #[derive(Clone, Debug)]
@@ -43,7 +42,7 @@ pub(super) struct VerifiedSubject {
     pub(super) proven: Map<String, Value>,
     pub(super) actors: ActorChain,
     /// Audience and scopes of a token of ours, and of those that it was made from.
-    pub(super) passed_on: Vec<(String, Scopes)>,
+    pub(super) passed_on: Vec<PassedOn>,
     pub(super) parent: ParentToken,
     pub(super) expires_at: UnixTime,
     pub(super) jkt: Option<String>,
@@ -74,11 +73,11 @@ impl Issuer {
         let token = self
             .verify_own(unverified, now)
             .map_err(|error| unproven(format!("subject_token: {error}")))?;
-        let proven = (
-            token.subject.as_str(),
-            token.token_id.as_str(),
-            &token.actors,
-        );
+        let proven = ProvenSubject {
+            subject: &token.subject,
+            token_id: &token.token_id,
+            actors: &token.actors,
+        };
         let refused = |problem: String| ExchangeError::Refused {
             error: AuthorizationError::InvalidRequest(problem),
             facts: facts(request, Some(proven)),
@@ -117,7 +116,7 @@ impl Issuer {
             USER => trusted_issuer_of(&token.subject, policy),
             _ => None,
         };
-        let mut subject = own_subject(token, subject_agent, (concerned, origin));
+        let mut subject = own_subject(token, subject_agent, concerned, origin);
         subject.trusted_issuer = trusted_issuer;
         Ok(subject)
     }
@@ -127,7 +126,8 @@ impl Issuer {
         &self,
         client: &AuthenticatedClient,
         request: &TokenExchangeRequest,
-        (proven_jkt, now): (Option<&str>, UnixTime),
+        proven_jkt: Option<&str>,
+        now: UnixTime,
     ) -> Result<Option<SpentAssertion>, ExchangeError> {
         let refused = |problem: &str| ExchangeError::Refused {
             error: AuthorizationError::InvalidRequest(format!("actor_token: {problem}")),
@@ -210,91 +210,6 @@ impl Issuer {
             self.registry.note_name(subject, &name);
         }
         Ok(agent)
-    }
-}
-
-/// What a subject token of ours brings along from those that it was made from.
-struct SubjectOrigin {
-    parent: ParentToken,
-    passed_on: Vec<(String, Scopes)>,
-    proven: Map<String, Value>,
-}
-
-/// What the rows of a token's line say. A token of ours that is a root says it itself.
-fn traced_origin(token: &OwnToken, traced: Option<Traced>) -> Result<SubjectOrigin, String> {
-    const UNKNOWN: &str =
-        "subject_token: the record of what it was made from is missing; get a new token";
-    let Traced { line, rows } = traced.ok_or_else(|| UNKNOWN.to_owned())?;
-    let mut passed_on = vec![(token.audience.clone(), token.scopes.clone())];
-    let mut proven = Map::new();
-    for row in &rows {
-        if let Some(claims) = &row.proven {
-            if row.subject != token.subject {
-                return Err(UNKNOWN.to_owned());
-            }
-            proven = claims
-                .iter()
-                .map(|(name, value)| (name.clone(), Value::from(value.clone())))
-                .collect();
-            continue;
-        }
-        // A row of an older version does not say what may be passed on.
-        if row.audience.is_empty() {
-            return Err(UNKNOWN.to_owned());
-        }
-        let scopes = match row.scopes.as_str() {
-            "" => Scopes::new(),
-            scopes => parse_scopes(scopes).map_err(|_| UNKNOWN.to_owned())?,
-        };
-        passed_on.push((row.audience.clone(), scopes));
-    }
-    let depth = rows.first().map_or(0, |row| row.depth);
-    if depth >= STEPS_MAX {
-        return Err(format!(
-            "subject_token: it is the result of {depth} exchanges, and at most {STEPS_MAX} are allowed; exchange an earlier token"
-        ));
-    }
-    let root = rows.is_empty().then(|| LineageRow {
-        token_id: token.token_id.clone(),
-        made: None,
-        root_id: token.token_id.clone(),
-        depth: 0,
-        subject: token.subject.clone(),
-        audience: token.audience.clone(),
-        scopes: join_scopes(&token.scopes),
-        proven: None,
-        issued_at: token.issued_at,
-        expires_at: token.expires_at,
-    });
-    Ok(SubjectOrigin {
-        parent: ParentToken { line, root, depth },
-        passed_on,
-        proven,
-    })
-}
-
-/// The row of a token from outside, the root of all that is made from it, with the claims that later
-/// exchanges may ask for: strings that a delegation can name.
-fn outside_root(token: &ExternalToken, subject: &str, issued_at: UnixTime) -> LineageRow {
-    let proven = token
-        .claims
-        .other
-        .iter()
-        .filter(|(name, _)| name.len() <= CLAIM_MAX_BYTES)
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .filter(|(_, value)| value.len() <= CLAIM_MAX_BYTES)
-        .collect();
-    LineageRow {
-        token_id: token.reference.clone(),
-        made: None,
-        root_id: token.reference.clone(),
-        depth: 0,
-        subject: subject.to_owned(),
-        audience: String::new(),
-        scopes: String::new(),
-        proven: Some(proven),
-        issued_at,
-        expires_at: token.expires_at,
     }
 }
 
@@ -389,7 +304,8 @@ fn check_presentable(
 fn own_subject(
     token: OwnToken,
     agent: Option<Arc<AgentAggregate>>,
-    (concerned, origin): (Vec<Arc<AgentAggregate>>, SubjectOrigin),
+    concerned: Vec<Arc<AgentAggregate>>,
+    origin: SubjectOrigin,
 ) -> VerifiedSubject {
     let attributes = match &agent {
         Some(_) => BTreeMap::new(),

@@ -6,6 +6,9 @@
 //! Ages are measured on the monotonic clock: a wall clock that is set makes no key fresh and none stale. Only
 //! what was fetched before this process started is dated by the wall clock.
 
+mod held;
+mod source;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,70 +18,19 @@ use serde_json::Value;
 use crate::domain::id::{IssuerId, TrustedIssuerId};
 use crate::domain::name::Name;
 use crate::domain::settings::SKEW_SECONDS;
-use crate::domain::trusted_issuer::{KeySource, SPIFFE_SCHEME, TrustedIssuer};
-use crate::jose::json::parse_object;
+use crate::domain::trusted_issuer::{KeySource, TrustedIssuer};
 use crate::jose::jwk_set::{PublicJwkSet, SkippedKey};
-use crate::ports::fetch::{FetchError, Fetcher};
+use crate::ports::fetch::Fetcher;
 use crate::ports::time::{Clock, UnixTime};
 use crate::store::{FetchedKeys, Store, StoreError};
+use held::{Moment, STALE_SECONDS, State, Wanted};
+pub(crate) use source::KeysError;
+use source::{load, parse_keys};
 
-/// Fetched keys are taken without asking again for this long, in seconds: how soon a key that its issuer
-/// withdrew is good no longer.
-const FRESH_SECONDS: i64 = 600;
-/// Keys that could not be fetched again are taken for this long, in seconds. Issuers publish a key days
-/// before and after they use it, so that a day-old set is right; and a day is what an outage of a
-/// platform lasts at worst. Longer, and a withdrawn key would live as long as somebody can block us.
-const STALE_SECONDS: i64 = 86_400;
-/// A `kid` that is not known and a signature that does not verify make us fetch again at most this often for
-/// each issuer, in seconds: a stranger can send either.
-const UNKNOWN_KEY_SECONDS: i64 = 60;
-/// After a failed fetch the next waits this long, in seconds, then twice as long each time.
-const BACK_OFF_SECONDS: i64 = 5;
-/// The longest such wait, in seconds.
-const BACK_OFF_MAX_SECONDS: i64 = 60;
 /// How long a request waits for newer keys when those at hand would do.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Issuers whose keys are kept: more than can be registered, with those that were edited meanwhile.
 const ISSUERS_MAX: usize = 1024;
-
-/// Why keys cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum KeysError {
-    /// They must not be fetched from there.
-    #[error("{what} must not be fetched: {why}")]
-    Refused {
-        /// The discovery document or the key set, with its address.
-        what: String,
-        /// The reason.
-        why: String,
-    },
-    /// What is there is not what it must be.
-    #[error("{0}")]
-    Wrong(String),
-    /// They cannot be fetched at present.
-    #[error("{what} cannot be fetched: {why}")]
-    Unavailable {
-        /// The discovery document or the key set, with its address.
-        what: String,
-        /// The reason.
-        why: String,
-    },
-}
-
-/// A reading of the monotonic clock in whole seconds. Negative before its origin: keys that were fetched
-/// before this process started are older than its clock.
-#[derive(Clone, Copy, Debug)]
-struct Moment(i64);
-
-impl Moment {
-    fn since(self, earlier: Self) -> i64 {
-        self.0.saturating_sub(earlier.0)
-    }
-
-    fn before(self, seconds: i64) -> Self {
-        Self(self.0.saturating_sub(seconds))
-    }
-}
 
 /// The keys of trusted issuers, as they are known here.
 #[derive(Debug)]
@@ -104,26 +56,6 @@ struct Known {
     fetching: Arc<tokio::sync::Mutex<()>>,
     /// Set once the database was asked for keys of an earlier process.
     recalled: tokio::sync::OnceCell<()>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    held: Option<(Arc<PublicJwkSet>, Moment)>,
-    tried_at: Option<Moment>,
-    /// Failed fetches since the last good one.
-    failures: u32,
-    problem: Option<KeysError>,
-    /// When the held keys were last written to the database.
-    stored_at: Option<Moment>,
-}
-
-/// Why keys are asked for.
-#[derive(Clone, Copy, Debug)]
-enum Wanted<'k> {
-    /// The key that goes by this `kid`; `None`: any.
-    Kid(Option<&'k str>),
-    /// Others than these, none of which verifies a signature.
-    Other(&'k Arc<PublicJwkSet>),
 }
 
 impl TrustedKeys {
@@ -410,73 +342,6 @@ impl Known {
     }
 }
 
-impl State {
-    /// Whether to ask again: there is a reason to, and the last time was long enough ago.
-    fn is_due(&self, wanted: Wanted<'_>, now: Moment) -> bool {
-        let will_do = self.held.as_ref().is_some_and(|(keys, at)| match wanted {
-            Wanted::Kid(kid) => now.since(*at) < FRESH_SECONDS && knows(keys, kid),
-            Wanted::Other(tried) => !Arc::ptr_eq(keys, tried),
-        });
-        let wait = match self.failures {
-            0 => UNKNOWN_KEY_SECONDS,
-            failures => {
-                let doubled = BACK_OFF_SECONDS.saturating_mul(1 << (failures - 1).min(8));
-                doubled.min(BACK_OFF_MAX_SECONDS)
-            }
-        };
-        !will_do && self.tried_at.is_none_or(|at| now.since(at) >= wait)
-    }
-
-    /// What can be said without asking.
-    fn answer(&self, kid: Option<&str>, now: Moment) -> Result<Arc<PublicJwkSet>, KeysError> {
-        let usable = self
-            .held
-            .as_ref()
-            .filter(|(_, at)| now.since(*at) < STALE_SECONDS);
-        match (usable, &self.problem) {
-            (Some((keys, _)), Some(problem)) if !knows(keys, kid) => Err(problem.clone()),
-            (Some((keys, _)), _) => Ok(Arc::clone(keys)),
-            (None, Some(problem)) => Err(problem.clone()),
-            (None, None) => Err(KeysError::Unavailable {
-                what: "the key set".to_owned(),
-                why: "it was not fetched yet".to_owned(),
-            }),
-        }
-    }
-
-    /// Notes what came of a fetch. True when the keys are to be written to the database: they are others, or
-    /// those there are no longer fresh. Not each time, for a write holds up tokens.
-    fn note(
-        &mut self,
-        outcome: Result<PublicJwkSet, KeysError>,
-        began: Moment,
-        ended: Moment,
-    ) -> bool {
-        // A slow one must not be due again when it ends: the wait is between fetches.
-        self.tried_at = Some(ended);
-        match outcome {
-            Ok(keys) => {
-                let same = self
-                    .held
-                    .as_ref()
-                    .is_some_and(|(held, _)| held.keys() == keys.keys());
-                self.held = Some((Arc::new(keys), began));
-                self.failures = 0;
-                self.problem = None;
-                let is_stored = self
-                    .stored_at
-                    .is_some_and(|at| began.since(at) < FRESH_SECONDS);
-                !(same && is_stored)
-            }
-            Err(error) => {
-                self.failures = self.failures.saturating_add(1);
-                self.problem = Some(error);
-                false
-            }
-        }
-    }
-}
-
 /// Logs each entry that is not used, once for as long as the set holds it.
 fn log_skipped(trusted_issuer: &Name, before: &[SkippedKey], skipped: &[SkippedKey]) {
     for key in skipped.iter().filter(|key| !before.contains(key)) {
@@ -487,79 +352,4 @@ fn log_skipped(trusted_issuer: &Name, before: &[SkippedKey], skipped: &[SkippedK
             tracing::warn!(trusted_issuer, skipped = %key, "a key of a trusted issuer cannot be used");
         }
     }
-}
-
-fn knows(keys: &PublicJwkSet, kid: Option<&str>) -> bool {
-    kid.is_none_or(|kid| keys.keys().iter().any(|key| key.answers_to(kid)))
-}
-
-/// Keys from wherever they come.
-async fn load(
-    fetcher: &dyn Fetcher,
-    url: &str,
-    source: &KeySource,
-) -> Result<PublicJwkSet, KeysError> {
-    let jwks_uri = match source {
-        KeySource::Inline { jwks } => return parse_keys(url, jwks.to_string().as_bytes()),
-        KeySource::JwksUri { url } => url.clone(),
-        KeySource::Discovery => discover(fetcher, url).await?,
-    };
-    let what = format!("the key set {jwks_uri}");
-    let body = fetch(fetcher, &jwks_uri, &what).await?;
-    parse_keys(url, &body).map_err(|error| KeysError::Wrong(format!("{what}: {error}")))
-}
-
-/// OpenID Connect Discovery §4: the document is at the issuer's own address and must name that very
-/// issuer (§4.3), or another could speak for it.
-async fn discover(fetcher: &dyn Fetcher, url: &str) -> Result<String, KeysError> {
-    let address = discovery_url(url);
-    let what = format!("the discovery document {address}");
-    let body = fetch(fetcher, &address, &what).await?;
-    let document =
-        parse_object(&body).map_err(|error| KeysError::Wrong(format!("{what} {error}")))?;
-    let text = |name: &str| document.get(name).and_then(Value::as_str);
-    if text("issuer") != Some(url) {
-        return Err(KeysError::Wrong(format!(
-            "{what} does not name the issuer {url}, byte for byte"
-        )));
-    }
-    text("jwks_uri")
-        .map(str::to_owned)
-        .ok_or_else(|| KeysError::Wrong(format!("{what} has no jwks_uri")))
-}
-
-/// OpenID Connect Discovery §4.1.
-fn discovery_url(issuer: &str) -> String {
-    format!(
-        "{}/.well-known/openid-configuration",
-        issuer.strip_suffix('/').unwrap_or(issuer)
-    )
-}
-
-async fn fetch(fetcher: &dyn Fetcher, url: &str, what: &str) -> Result<Vec<u8>, KeysError> {
-    let (what, unavailable) = (what.to_owned(), |what, why: String| {
-        KeysError::Unavailable { what, why }
-    });
-    match fetcher.fetch(url).await {
-        Ok(fetched) if fetched.status == 200 => Ok(fetched.body),
-        Ok(fetched) if (300..400).contains(&fetched.status) => Err(KeysError::Wrong(format!(
-            "{what} is answered with a redirect ({}), which is not followed; name the address it leads to",
-            fetched.status
-        ))),
-        Ok(fetched) => Err(unavailable(
-            what,
-            format!("the answer has the status {}", fetched.status),
-        )),
-        Err(FetchError::Refused(why)) => Err(KeysError::Refused { what, why }),
-        Err(FetchError::Failed(why)) => Err(unavailable(what, why)),
-    }
-}
-
-fn parse_keys(url: &str, json: &[u8]) -> Result<PublicJwkSet, KeysError> {
-    let parsed = if url.starts_with(SPIFFE_SCHEME) {
-        PublicJwkSet::parse_spiffe_bundle(json)
-    } else {
-        PublicJwkSet::parse_published(json)
-    };
-    parsed.map_err(|error| KeysError::Wrong(error.to_string()))
 }

@@ -1,0 +1,116 @@
+//! What a subject token was made from, as the rows of its line record it, and the row that a token from outside
+//! gets as the root of a new line.
+
+use serde_json::{Map, Value};
+
+use super::ParentToken;
+use crate::domain::scope::{Scopes, join_scopes, parse_scopes};
+use crate::domain::trusted_issuer::CLAIM_MAX_BYTES;
+use crate::issuer::external_token::ExternalToken;
+use crate::issuer::line::{STEPS_MAX, Traced};
+use crate::issuer::own_token::OwnToken;
+use crate::ports::time::UnixTime;
+use crate::store::LineageRow;
+
+/// Audience and scopes of one token of ours: for that audience, nothing more can be made from it.
+#[derive(Clone, Debug)]
+pub(super) struct PassedOn {
+    pub(super) audience: String,
+    pub(super) scopes: Scopes,
+}
+
+/// What a subject token of ours brings along from those that it was made from.
+pub(super) struct SubjectOrigin {
+    pub(super) parent: ParentToken,
+    pub(super) passed_on: Vec<PassedOn>,
+    pub(super) proven: Map<String, Value>,
+}
+
+/// What the rows of a token's line say. A token of ours that is a root says it itself.
+pub(super) fn traced_origin(
+    token: &OwnToken,
+    traced: Option<Traced>,
+) -> Result<SubjectOrigin, String> {
+    const UNKNOWN: &str =
+        "subject_token: the record of what it was made from is missing; get a new token";
+    let Traced { line, rows } = traced.ok_or_else(|| UNKNOWN.to_owned())?;
+    let mut passed_on = vec![PassedOn {
+        audience: token.audience.clone(),
+        scopes: token.scopes.clone(),
+    }];
+    let mut proven = Map::new();
+    for row in &rows {
+        if let Some(claims) = &row.proven {
+            if row.subject != token.subject {
+                return Err(UNKNOWN.to_owned());
+            }
+            proven = claims
+                .iter()
+                .map(|(name, value)| (name.clone(), Value::from(value.clone())))
+                .collect();
+            continue;
+        }
+        // A row of an older version does not say what may be passed on.
+        if row.audience.is_empty() {
+            return Err(UNKNOWN.to_owned());
+        }
+        let scopes = match row.scopes.as_str() {
+            "" => Scopes::new(),
+            scopes => parse_scopes(scopes).map_err(|_| UNKNOWN.to_owned())?,
+        };
+        let audience = row.audience.clone();
+        passed_on.push(PassedOn { audience, scopes });
+    }
+    let depth = rows.first().map_or(0, |row| row.depth);
+    if depth >= STEPS_MAX {
+        return Err(format!(
+            "subject_token: it is the result of {depth} exchanges, and at most {STEPS_MAX} are allowed; exchange an earlier token"
+        ));
+    }
+    let root = rows.is_empty().then(|| LineageRow {
+        token_id: token.token_id.clone(),
+        made: None,
+        root_id: token.token_id.clone(),
+        depth: 0,
+        subject: token.subject.clone(),
+        audience: token.audience.clone(),
+        scopes: join_scopes(&token.scopes),
+        proven: None,
+        issued_at: token.issued_at,
+        expires_at: token.expires_at,
+    });
+    Ok(SubjectOrigin {
+        parent: ParentToken { line, root, depth },
+        passed_on,
+        proven,
+    })
+}
+
+/// The row of a token from outside, the root of all that is made from it, with the claims that later
+/// exchanges may ask for: strings that a delegation can name.
+pub(super) fn outside_root(
+    token: &ExternalToken,
+    subject: &str,
+    issued_at: UnixTime,
+) -> LineageRow {
+    let proven = token
+        .claims
+        .other
+        .iter()
+        .filter(|(name, _)| name.len() <= CLAIM_MAX_BYTES)
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .filter(|(_, value)| value.len() <= CLAIM_MAX_BYTES)
+        .collect();
+    LineageRow {
+        token_id: token.reference.clone(),
+        made: None,
+        root_id: token.reference.clone(),
+        depth: 0,
+        subject: subject.to_owned(),
+        audience: String::new(),
+        scopes: String::new(),
+        proven: Some(proven),
+        issued_at,
+        expires_at: token.expires_at,
+    }
+}

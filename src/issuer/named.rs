@@ -1,0 +1,283 @@
+//! What the verbs of every named thing share: agents, groups, roles, resources, trusted issuers. How one is found for a
+//! change, how it is written back and what the audit then says are decided here, once: not found, changed meanwhile, the
+//! version and the moment that a change leaves, and which members differ. A verb is a straight function between
+//! [`Change::live`] and [`Change::write`]; the laws that only its noun has are the lines between the two.
+
+use std::future::Future;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::domain::Invalid;
+use crate::domain::agent::DESCRIPTION_MAX_CHARS;
+use crate::domain::audit::AuditEvent;
+use crate::domain::id::{AgentId, IssuerId};
+use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
+use crate::domain::text;
+use crate::ports::time::UnixTime;
+use crate::store::{StoreError, Tx};
+
+use super::change::Change;
+use super::{IssuerError, check_version};
+
+/// Most agents, credentials or delegations that a forced removal changes: all of them are written in one transaction,
+/// during which no token is issued.
+pub const FORCED_REMOVAL_MAX: i64 = 500;
+
+/// How an object with dependents is to be removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Removal {
+    /// Remove the dependents' references too, each with its audit entry.
+    pub force: bool,
+    /// The version the caller saw.
+    pub expected: Option<i64>,
+}
+
+/// What all named things have.
+pub(super) struct Head<'a> {
+    pub(super) name: &'a Name,
+    pub(super) version: i64,
+    /// True for a row that is only kept so that its name is not given out again.
+    pub(super) is_removed: bool,
+}
+
+/// A thing with a unique name and a version that every change moves on.
+pub(super) trait Named: Send + Sync {
+    /// What a refusal calls it.
+    const NOUN: &'static str;
+    /// What the target of an audit entry begins with.
+    const KIND: &'static str;
+    /// The event of an edit.
+    const CHANGED: AuditEvent;
+
+    fn head(&self) -> Head<'_>;
+
+    /// Gives it the version and the moment of a change.
+    fn stamp(&mut self, version: i64, now: UnixTime);
+
+    /// The agent that an audit entry about it is found by.
+    fn agent(&self) -> Option<&AgentId> {
+        None
+    }
+
+    /// Its members as the audit shows them: names in place of ids.
+    fn facts(&self, change: &mut Change) -> impl Future<Output = Result<Facts, StoreError>> + Send;
+
+    /// The row of that name, a removed one too.
+    fn find(
+        tx: &mut Tx,
+        issuer: &IssuerId,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<Self>, StoreError>> + Send
+    where
+        Self: Sized;
+
+    /// False when its name, or another thing that must be unique, is taken.
+    fn insert(
+        &self,
+        tx: &mut Tx,
+        issuer: &IssuerId,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// False when it is not at version `expected`.
+    fn update(
+        &self,
+        tx: &mut Tx,
+        issuer: &IssuerId,
+        expected: i64,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+/// What an audit entry says of a thing, by member.
+#[derive(Debug, Default)]
+pub(super) struct Facts(Map<String, Value>);
+
+impl Facts {
+    /// The members of an object.
+    pub(super) fn of(object: Value) -> Self {
+        match object {
+            Value::Object(members) => Self(members),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Self::default(),
+        }
+    }
+
+    /// The same facts and `more`, which replaces a member of the same name.
+    pub(super) fn and(mut self, more: Value) -> Self {
+        self.0.extend(Self::of(more).0);
+        self
+    }
+
+    pub(super) fn into_detail(self) -> Value {
+        Value::Object(self.0)
+    }
+}
+
+/// What an edit changed, for its audit entry: `{"owner":{"from":…,"to":…}}`.
+#[derive(Debug, Default)]
+pub(super) struct Difference(Map<String, Value>);
+
+impl Difference {
+    /// The members that two states of one thing differ in.
+    pub(super) fn between(before: Facts, after: Facts) -> Self {
+        let mut difference = Self::default();
+        let Facts(mut before) = before;
+        for (member, to) in after.0 {
+            let from = before.remove(&member).unwrap_or(Value::Null);
+            difference.note(&member, &from, &to);
+        }
+        difference
+    }
+
+    /// Notes a member if it changed.
+    pub(super) fn note<T: Serialize + PartialEq>(&mut self, member: &str, from: &T, to: &T) {
+        if from != to {
+            let sides = json!({ "from": from, "to": to });
+            self.0.insert(member.to_owned(), sides);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The detail of the audit entry.
+    pub(super) fn into_detail(self) -> Value {
+        Value::Object(self.0)
+    }
+}
+
+impl Change {
+    /// The thing of that name, to be changed.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`]; [`IssuerError::Stale`] when it is not at version `expected`.
+    pub(super) async fn live<T: Named>(
+        &mut self,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<T, IssuerError> {
+        let name = known_name(T::NOUN, name)?;
+        let found = T::find(&mut self.tx, &self.issuer, name.as_str()).await?;
+        let thing = found
+            .filter(|thing| !thing.head().is_removed)
+            .ok_or_else(|| IssuerError::not_found(T::NOUN, name.as_str()))?;
+        check_version(T::NOUN, thing.head().version, expected)?;
+        Ok(thing)
+    }
+
+    /// Adds a new thing, with `event` and what is audited of it. False when it could not be added because something of
+    /// it is taken; then nothing was written.
+    pub(super) async fn add<T: Named>(
+        &mut self,
+        thing: &T,
+        event: AuditEvent,
+        detail: &Value,
+    ) -> Result<bool, IssuerError> {
+        if !thing.insert(&mut self.tx, &self.issuer).await? {
+            return Ok(false);
+        }
+        self.audit(event, target(thing), thing.agent(), detail);
+        Ok(true)
+    }
+
+    /// Writes an edit and audits what differs; when nothing does, `after` stays at its version and nothing is written.
+    ///
+    /// # Errors
+    /// [`IssuerError::Stale`].
+    pub(super) async fn write<T: Named>(
+        &mut self,
+        before: &T,
+        after: &mut T,
+    ) -> Result<(), IssuerError> {
+        let was = before.facts(self).await?;
+        let is = after.facts(self).await?;
+        let difference = Difference::between(was, is);
+        if difference.is_empty() {
+            return Ok(());
+        }
+        self.replace(before, after, T::CHANGED, &difference.into_detail())
+            .await
+    }
+
+    /// Writes a change that has an event of its own.
+    ///
+    /// # Errors
+    /// [`IssuerError::Stale`].
+    pub(super) async fn replace<T: Named>(
+        &mut self,
+        before: &T,
+        after: &mut T,
+        event: AuditEvent,
+        detail: &Value,
+    ) -> Result<(), IssuerError> {
+        let seen = before.head().version;
+        after.stamp(self.version, self.now());
+        if !after.update(&mut self.tx, &self.issuer, seen).await? {
+            let present = T::find(&mut self.tx, &self.issuer, before.head().name.as_str()).await?;
+            return Err(IssuerError::Stale {
+                noun: T::NOUN,
+                present: present.map_or(seen, |present| present.head().version),
+            });
+        }
+        self.audit(event, target(after), after.agent(), detail);
+        Ok(())
+    }
+
+    /// The refusal of a name that was given out before.
+    pub(super) async fn name_taken<T: Named>(
+        &mut self,
+        thing: &T,
+    ) -> Result<IssuerError, StoreError> {
+        let (noun, name) = (T::NOUN, thing.head().name);
+        let holder = T::find(&mut self.tx, &self.issuer, name.as_str()).await?;
+        Ok(if holder.is_some_and(|holder| holder.head().is_removed) {
+            name_belonged(noun, name)
+        } else {
+            name_in_use(noun, name)
+        })
+    }
+}
+
+/// The refusal of the name of something that was removed.
+pub(super) fn name_belonged(noun: &str, name: &Name) -> IssuerError {
+    IssuerError::conflict(format!(
+        "the name `{name}` belonged to {} that was removed; a name is never given out again, because relying parties may still trust it",
+        with_article(noun)
+    ))
+    .with_remedy(Remedy::action("choose another name"))
+}
+
+/// The refusal of the name of something else.
+pub(super) fn name_in_use(noun: &str, name: &Name) -> IssuerError {
+    IssuerError::conflict(format!("{} named `{name}` exists", with_article(noun)))
+        .with_remedy(Remedy::command(format!("{noun} edit {name}")))
+}
+
+fn with_article(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {noun}")
+}
+
+/// What an audit entry names a thing by: `group:mailers`.
+pub(super) fn target<T: Named>(thing: &T) -> String {
+    format!("{}:{}", T::KIND, thing.head().name)
+}
+
+/// A name in a path; one that no object can have is one that is not found.
+pub(super) fn known_name(noun: &'static str, text: &str) -> Result<Name, IssuerError> {
+    Name::parse(text).map_err(|_| IssuerError::not_found(noun, text))
+}
+
+/// Reads a description.
+pub(super) fn description(text: &str) -> Result<String, Invalid> {
+    text::line("description", text, DESCRIPTION_MAX_CHARS)
+}

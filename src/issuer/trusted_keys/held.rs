@@ -1,0 +1,131 @@
+//! The keys of one trusted issuer as they are held in memory: whether to fetch again, and what can be answered
+//! meanwhile.
+
+use std::sync::Arc;
+
+use super::source::KeysError;
+use crate::jose::jwk_set::PublicJwkSet;
+
+/// Fetched keys are taken without asking again for this long, in seconds: how soon a key that its issuer
+/// withdrew is good no longer.
+const FRESH_SECONDS: i64 = 600;
+/// Keys that could not be fetched again are taken for this long, in seconds. Issuers publish a key days
+/// before and after they use it, so that a day-old set is right; and a day is what an outage of a
+/// platform lasts at worst. Longer, and a withdrawn key would live as long as somebody can block us.
+pub(super) const STALE_SECONDS: i64 = 86_400;
+/// A `kid` that is not known and a signature that does not verify make us fetch again at most this often for
+/// each issuer, in seconds: a stranger can send either.
+const UNKNOWN_KEY_SECONDS: i64 = 60;
+/// After a failed fetch the next waits this long, in seconds, then twice as long each time.
+const BACK_OFF_SECONDS: i64 = 5;
+/// The longest such wait, in seconds.
+const BACK_OFF_MAX_SECONDS: i64 = 60;
+/// A reading of the monotonic clock in whole seconds. Negative before its origin: keys that were fetched
+/// before this process started are older than its clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment(pub(super) i64);
+
+impl Moment {
+    pub(super) fn since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    pub(super) fn before(self, seconds: i64) -> Self {
+        Self(self.0.saturating_sub(seconds))
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    pub(super) held: Option<(Arc<PublicJwkSet>, Moment)>,
+    tried_at: Option<Moment>,
+    /// Failed fetches since the last good one.
+    failures: u32,
+    problem: Option<KeysError>,
+    /// When the held keys were last written to the database.
+    pub(super) stored_at: Option<Moment>,
+}
+
+/// Why keys are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted<'k> {
+    /// The key that goes by this `kid`; `None`: any.
+    Kid(Option<&'k str>),
+    /// Others than these, none of which verifies a signature.
+    Other(&'k Arc<PublicJwkSet>),
+}
+
+impl State {
+    /// Whether to ask again: there is a reason to, and the last time was long enough ago.
+    pub(super) fn is_due(&self, wanted: Wanted<'_>, now: Moment) -> bool {
+        let will_do = self.held.as_ref().is_some_and(|(keys, at)| match wanted {
+            Wanted::Kid(kid) => now.since(*at) < FRESH_SECONDS && knows(keys, kid),
+            Wanted::Other(tried) => !Arc::ptr_eq(keys, tried),
+        });
+        let wait = match self.failures {
+            0 => UNKNOWN_KEY_SECONDS,
+            failures => {
+                let doubled = BACK_OFF_SECONDS.saturating_mul(1 << (failures - 1).min(8));
+                doubled.min(BACK_OFF_MAX_SECONDS)
+            }
+        };
+        !will_do && self.tried_at.is_none_or(|at| now.since(at) >= wait)
+    }
+
+    /// What can be said without asking.
+    pub(super) fn answer(
+        &self,
+        kid: Option<&str>,
+        now: Moment,
+    ) -> Result<Arc<PublicJwkSet>, KeysError> {
+        let usable = self
+            .held
+            .as_ref()
+            .filter(|(_, at)| now.since(*at) < STALE_SECONDS);
+        match (usable, &self.problem) {
+            (Some((keys, _)), Some(problem)) if !knows(keys, kid) => Err(problem.clone()),
+            (Some((keys, _)), _) => Ok(Arc::clone(keys)),
+            (None, Some(problem)) => Err(problem.clone()),
+            (None, None) => Err(KeysError::Unavailable {
+                what: "the key set".to_owned(),
+                why: "it was not fetched yet".to_owned(),
+            }),
+        }
+    }
+
+    /// Notes what came of a fetch. True when the keys are to be written to the database: they are others, or
+    /// those there are no longer fresh. Not each time, for a write holds up tokens.
+    pub(super) fn note(
+        &mut self,
+        outcome: Result<PublicJwkSet, KeysError>,
+        began: Moment,
+        ended: Moment,
+    ) -> bool {
+        // A slow one must not be due again when it ends: the wait is between fetches.
+        self.tried_at = Some(ended);
+        match outcome {
+            Ok(keys) => {
+                let same = self
+                    .held
+                    .as_ref()
+                    .is_some_and(|(held, _)| held.keys() == keys.keys());
+                self.held = Some((Arc::new(keys), began));
+                self.failures = 0;
+                self.problem = None;
+                let is_stored = self
+                    .stored_at
+                    .is_some_and(|at| began.since(at) < FRESH_SECONDS);
+                !(same && is_stored)
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                self.problem = Some(error);
+                false
+            }
+        }
+    }
+}
+
+fn knows(keys: &PublicJwkSet, kid: Option<&str>) -> bool {
+    kid.is_none_or(|kid| keys.keys().iter().any(|key| key.answers_to(kid)))
+}
