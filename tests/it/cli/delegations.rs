@@ -37,7 +37,7 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: invalid value 'tomorrow' for '--until <TIME>': a time is 2026-11-21, [TIME] or Unix seconds
+    error: invalid value 'tomorrow' for '--until <TIME>': expected 2026-11-21, [TIME] or Unix seconds
 
     For more information, try '--help'.
     ");
