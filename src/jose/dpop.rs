@@ -8,7 +8,8 @@ use super::compact::{JwsError, UnverifiedJws};
 use super::jwk::PublicJwk;
 use super::jwk_error::JwkError;
 use super::jwt::{ClaimError, Claims};
-use super::key::{KeyError, SigningKey};
+use super::key::SigningKey;
+use super::key_error::KeyError;
 use crate::ports::time::UnixTime;
 
 /// Longest proof that is looked at: with an RSA key of 8192 bits, which stands in it as base64url of

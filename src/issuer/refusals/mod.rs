@@ -22,7 +22,7 @@ use super::{Caller, Issuer};
 use fold::Folds;
 use shown::{SHOWN_MAX_BYTES, capped, cut, printable, shown};
 
-pub(super) use shown::{DETAIL_MAX_BYTES, fact};
+pub(super) use shown::fact;
 
 /// How often counted and folded refusals become entries.
 const INTERVAL: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use crate::domain::text::is_unshowable;
 use super::super::secrets::is_well_formed;
 
 /// Longest detail of a refusal, in bytes of JSON.
-pub(in crate::issuer) const DETAIL_MAX_BYTES: usize = 256;
+const DETAIL_MAX_BYTES: usize = 256;
 /// How much of each text in a detail is kept, in bytes of JSON: the first that makes the whole short enough.
 const TEXT_MAX_BYTES: [usize; 5] = [160, 96, 64, 40, 20];
 /// In place of what is left out.
