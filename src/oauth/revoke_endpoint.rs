@@ -75,9 +75,9 @@ async fn answer(
         let client = authenticate(shared, &presented, caller).await?;
         let agent = &client.aggregate().agent.id;
         let _place = shared.in_flight.place(agent).await;
-        // Before anything is used up: a client that is told to wait may send the same assertion again.
+        // Before anything is used up: a client that must wait may send the same assertion again.
         if !is_counted && shared.revocations.is_exceeded(agent) {
-            // It keeps its place meanwhile: one that asks without end asks no faster, and others do not feel it.
+            // It keeps its place meanwhile, so that a client in a loop asks no faster and delays no other.
             tokio::time::sleep(HELD_BACK).await;
             return Err(OAuthError::too_often(
                 "too many revocations by this client; an administrator can end all its tokens at once with: firman token revoke --subject SUBJECT",

@@ -16,11 +16,12 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::expose;
+use super::minting::Source;
 use super::pace::{PATIENCE, Pool, Token};
 use super::supply::Supply;
-use super::watch::Source;
 use crate::cli::error::{CliError, reason};
 use crate::cli::print::Printer;
+use crate::domain::remedy::Remedy;
 
 /// Readers that wait at the same time at most; more find nothing.
 const WAITING_MAX: usize = 256;
@@ -77,10 +78,10 @@ impl<'a> Pipe<'a> {
         })
     }
 
-    /// Gets the first token, however long the issuer is away.
+    /// Gets the first token, however long the issuer is unreachable.
     ///
     /// # Errors
-    /// A refusal: what waiting does not mend.
+    /// A refusal: waiting does not help.
     pub(in crate::cli) async fn start(&mut self, printer: &mut Printer) -> Result<(), CliError> {
         while !self.has_begun {
             self.turn(printer).await?;
@@ -160,7 +161,7 @@ impl<'a> Pipe<'a> {
             }
             self.waiting.pop_front();
             printer.warn(&format!(
-                "warning: a reader of {} waited {} s for a token and got none",
+                "warning: a reader of {} waited {} s and got no token",
                 self.path.display(),
                 PATIENCE.as_secs()
             ));
@@ -168,8 +169,8 @@ impl<'a> Pipe<'a> {
         Duration::MAX
     }
 
-    /// Lets a reader wait, or turns it away when too many do already: those came first. Without a pipe (its directory was removed, say) the command goes on, with the
-    /// Claude tokens that it has.
+    /// Lets a reader wait, or turns it away when too many wait already. Without a pipe (its directory was removed,
+    /// for example) the command continues with the Claude tokens that it has.
     fn welcome(&mut self, arrival: Option<io::Result<File>>, printer: &mut Printer) {
         let now = self.supply.now();
         match arrival.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into())) {
@@ -177,7 +178,7 @@ impl<'a> Pipe<'a> {
                 if !self.is_crowded {
                     self.is_crowded = true;
                     printer.warn(&format!(
-                        "warning: {WAITING_MAX} readers of {} wait for a token; further ones read an empty file",
+                        "warning: {WAITING_MAX} readers of {} wait for a token; further readers get an empty file",
                         self.path.display()
                     ));
                 }
@@ -190,7 +191,8 @@ impl<'a> Pipe<'a> {
             Err(error) => {
                 self.arrivals = None;
                 let error = CliError::file(&self.path, "replace", &error);
-                printer.error(&error.and("The command gets no more tokens; start it again"));
+                let remedy = Remedy::action("restart the command: it gets no more tokens");
+                printer.error(&error.with_remedy(&remedy));
             }
         }
     }
@@ -203,7 +205,7 @@ impl<'a> Pipe<'a> {
         match minted {
             Ok(token) => {
                 if self.supply.succeeded() {
-                    printer.hint("The issuer gives tokens again");
+                    printer.hint("The issuer issues tokens again");
                 }
                 self.has_begun = true;
                 let now = self.supply.now();
@@ -253,7 +255,7 @@ fn replace(next: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Tries until `attempt` succeeds, fails for a reason that does not pass by itself, or no one wants readers.
+/// Tries until `attempt` succeeds, fails for a permanent reason, or readers are no longer wanted.
 fn persist<T>(
     sender: &UnboundedSender<io::Result<File>>,
     mut attempt: impl FnMut() -> io::Result<T>,
@@ -316,17 +318,19 @@ fn hand_over(mut end: &File, token: &Token) -> io::Result<()> {
     end.write_all(format!("{}\n", expose(&token.text)).as_bytes())
 }
 
-/// Why there is no pipe, for people.
+/// The warning when a pipe cannot be created.
 pub(in crate::cli) fn why_not(path: &Path, error: &io::Error) -> String {
     format!(
-        "warning: cannot make a named pipe at {} ({}): a plain file serves instead, and two readers at the same time may get the same token",
+        "warning: cannot create a named pipe at {} ({}): using a plain file, from which two concurrent readers may get the same token",
         path.display(),
         reason(error)
     )
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    #![cfg(target_os = "linux")]
+
     use std::io::Read as _;
 
     use super::*;
