@@ -85,7 +85,7 @@ pub struct HostOptions {
 /// Settings of an issuer that does not exist yet.
 #[derive(Clone, Copy, Debug)]
 pub struct FirstSettings {
-    /// Life of a token in seconds when nobody says otherwise.
+    /// Default lifetime of a token in seconds.
     pub default_lifetime: i64,
     /// Longest life of a token in seconds.
     pub max_lifetime: i64,
@@ -277,7 +277,7 @@ impl Host {
         }
     }
 
-    /// Calls [`Host::maintain`] at its interval, for ever.
+    /// Calls [`Host::maintain`] at its interval, indefinitely.
     pub async fn keep(&self) {
         let mut maintenance = tokio::time::interval(MAINTENANCE_INTERVAL);
         let interval = Issuer::refusal_interval();

@@ -36,7 +36,7 @@ pub const DEFAULT_MAX_LIFETIME_SECONDS: u32 = 3600;
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// It is not set.
     Default,
     /// The configuration file.
     File {
@@ -131,7 +131,7 @@ impl Overrides {
     }
 }
 
-/// The variables of others that the program looks at: systemd's way to be told of a start, what would
+/// The variables of other programs that firman reads: systemd's readiness socket, what would
 /// win over the federation that `firman exec` sets up, where Claude is, and the OAuth token for its Admin API.
 const OTHERS: [&str; 16] = [
     "NOTIFY_SOCKET",
@@ -397,7 +397,7 @@ impl Config {
         self.max_connections.value as usize
     }
 
-    /// Seconds that accepted requests have to finish once the process was told to stop.
+    /// Seconds that accepted requests may take once the process is asked to stop.
     #[must_use]
     pub fn drain_seconds(&self) -> u64 {
         u64::from(self.drain_seconds.value)
@@ -407,8 +407,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::LoopbackFetch`] when they may, and `issuer_url` is not on this machine: then it is no
-    /// laboratory, and whoever can reach a port here could speak for a trusted issuer.
+    /// [`ConfigError::LoopbackFetch`] when they may, and `issuer_url` is not on this machine: then it is not an
+    /// experiment, and anyone who reaches a port here could speak for a trusted issuer.
     pub fn insecure_loopback_fetch(&self, issuer_url: &str) -> Result<bool, ConfigError> {
         let switch = &self.insecure_loopback_fetch;
         if switch.value == 0 {

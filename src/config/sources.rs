@@ -22,7 +22,7 @@ pub(super) struct Given {
 
 type Found = BTreeMap<Setting, Given>;
 
-/// How far a misspelt name may be from the one it is taken for.
+/// How far a misspelt name may be from the suggested one.
 const NEAR: usize = 2;
 
 /// The settings in a TOML file.
@@ -85,7 +85,7 @@ pub(super) fn check_names(environment: &BTreeMap<String, String>) -> Result<(), 
         .try_for_each(|name| refuse_misspelt(name, &known))
 }
 
-/// A secret that is no setting: the variable `name`, or the file that `<name>_FILE` names.
+/// A secret that is not a setting: the variable `name`, or the file that `<name>_FILE` names.
 pub(super) fn secret(
     environment: &BTreeMap<String, String>,
     name: &'static str,
@@ -285,7 +285,7 @@ fn known_variables() -> BTreeMap<String, (Setting, bool)> {
     variables
 }
 
-/// A name with `__` can only be ours. Others may be somebody else's (Kubernetes makes `FIRMAN_PORT` for a
+/// A name with `__` can only be ours. Others may belong to other programs (Kubernetes makes `FIRMAN_PORT` for a
 /// service of that name), so those are refused only when they look like one of ours.
 fn refuse_misspelt(
     variable: &str,

@@ -123,7 +123,7 @@ impl<A> JwsHeader<A> {
     }
 }
 
-/// A well-formed compact JWS whose signature nobody has checked yet. Its content may be used to find
+/// A well-formed compact JWS whose signature is not verified yet. Its content may be used to find
 /// the key to check it with, and for nothing else.
 pub struct UnverifiedJws<'t, A = SigningAlgorithm> {
     signing_input: &'t str,
@@ -143,7 +143,7 @@ impl<'t> UnverifiedJws<'t> {
     }
 
     /// Reads a token that brings the key it is signed with, and that header member beside it: proves that
-    /// somebody holds a key, and nothing about who. For DPoP proofs (RFC 9449 §4.2) and nothing else.
+    /// the sender holds a key, and nothing about its identity. For DPoP proofs (RFC 9449 §4.2) and nothing else.
     ///
     /// # Errors
     /// As [`UnverifiedJws::parse`], but for the member `jwk`.
@@ -175,7 +175,7 @@ impl<'t> UnverifiedJws<'t> {
     /// # Errors
     /// [`JwsError::OtherKey`] when the header names an algorithm the key may not verify (RFC 8725 §3.1)
     /// or a `kid` it does not go by; [`JwsError::Signature`] when the signature is not the key's. ECDSA
-    /// signatures are taken in the fixed-length form only (RFC 7518 §3.4).
+    /// signatures are accepted in the fixed-length form only (RFC 7518 §3.4).
     pub fn verify(&self, key: &PublicJwk) -> Result<VerifiedJws, JwsError> {
         if !self.may_be_signed_by(key) {
             return Err(JwsError::OtherKey);
@@ -260,7 +260,7 @@ impl<'t, A: Copy> UnverifiedJws<'t, A> {
         &self.header
     }
 
-    /// The claims anybody may have written: to look up whose keys to try, and for nothing else.
+    /// The claims, which anyone may have written: to look up whose keys to try, and for nothing else.
     ///
     /// # Errors
     /// When the payload is not a JSON object, or an ambiguous one.

@@ -1,6 +1,6 @@
 //! DPoP proofs (RFC 9449 §4.2): a JWS that brings its own public key and shows that its maker holds the
 //! private one. Says nothing about who that is, nor for which request, when and how often the proof may
-//! count: that is for whoever receives it.
+//! count: that is for the receiver.
 
 use serde_json::{Map, Value, json};
 
@@ -19,7 +19,7 @@ pub const PROOF_JTI_MAX_BYTES: usize = 256;
 /// The `typ` of a proof.
 pub const PROOF_TYPE: &str = "dpop+jwt";
 
-/// Why a text is no proof. The sentences are for whoever sent it, and hold nothing of it.
+/// Why a text is not a proof. The sentences are for the sender and do not quote the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
     /// No compact JWS of ours, or the signature is not that of its key.
@@ -31,7 +31,7 @@ pub enum ProofError {
     /// No key in the header.
     #[error("the header member `jwk` must hold the public key")]
     NoKey,
-    /// The key is no public key of ours.
+    /// The key is not a supported public key.
     #[error("the header member `jwk`: {0}")]
     Key(#[from] JwkError),
     /// A claim is of a wrong type.
@@ -73,7 +73,7 @@ impl DpopProof {
     /// [`ProofError`], naming the first fault.
     pub fn verify(text: &str) -> Result<Self, ProofError> {
         let (unverified, jwk) = UnverifiedJws::parse_with_jwk(text, PROOF_MAX_BYTES)?;
-        // Exactly: a proof is no other kind of JWT, and no other is a proof (RFC 8725 §3.11).
+        // Exactly: a proof is not another kind of JWT, and no other kind is a proof (RFC 8725 §3.11).
         if unverified.unverified_typ() != Some(PROOF_TYPE) {
             return Err(ProofError::Type);
         }

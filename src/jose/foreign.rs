@@ -1,5 +1,5 @@
-//! Verification as others do it: the nine algorithms of RFC 7518 §3.1 that rest on a public key, for
-//! whoever has to judge a token as a relying party would that takes more of them than this house. A list
+//! Verification as others do it: the nine algorithms of RFC 7518 §3.1 that rest on a public key, to
+//! judge a token as a relying party would that accepts more of them than firman. A list
 //! of its own, with keys of its own: nothing that firman accepts for itself (client assertions, what
 //! discovery names) comes through here, and [`super::SigningAlgorithm`] stays the closed list it is.
 
@@ -268,7 +268,7 @@ mod tests {
 
     const MAX: usize = 8 * 1024;
 
-    /// Somebody's key, which signs with whatever it is told.
+    /// A foreign key, which signs with any given algorithm.
     enum Stranger {
         Ec(EcdsaKeyPair, &'static str),
         Rsa(RsaKeyPair),
@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(refused, Some(JwsError::OtherKey));
     }
 
-    /// RFC 7515 appendix A.4: made by somebody else.
+    /// RFC 7515 appendix A.4: made by another implementation.
     #[test]
     fn the_es512_example_of_the_standard_verifies() {
         let key = json!({
@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(set(&[odd, key.clone(), key]).unwrap().keys().len(), 2);
     }
 
-    /// What is taken here must not leak into what firman takes for itself.
+    /// What is accepted here must not leak into what firman accepts for itself.
     #[test]
     fn none_of_it_is_accepted_by_firman_itself() {
         for algorithm in ForeignAlgorithm::ALL {

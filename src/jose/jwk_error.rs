@@ -15,7 +15,7 @@ pub const MAX_RSA_BITS: usize = 8192;
 /// Room for every kid in use (a URL, a UUID, a thumbprint), small enough to index and to log.
 pub const MAX_KEY_ID_BYTES: usize = 256;
 
-/// Why a key is refused. The texts may be shown to whoever sent the key: they say what is wrong and
+/// Why a key is refused. The texts may be shown to the sender of the key: they say what is wrong and
 /// what to do, and hold nothing of the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwkError {
@@ -109,7 +109,7 @@ pub enum JwkError {
     /// The point is not on its curve (invalid-curve attack, RFC 8725 §3.4).
     #[error("the point is not on the curve that `crv` names; export the key again")]
     NotOnCurve,
-    /// An Ed25519 point of small order, under which anybody can make signatures.
+    /// An Ed25519 point of small order, for which anyone can make signatures.
     #[error("the Ed25519 point is of small order, so anybody could sign for it; make a new key")]
     SmallOrder,
     /// `n` starts with a zero byte, a second spelling of the same key (RFC 7518 §6.3.1.1).
@@ -125,7 +125,7 @@ pub enum JwkError {
         "the RSA modulus is longer than {MAX_RSA_BITS} bits; make a key of at most {MAX_RSA_BITS} bits"
     )]
     ModulusTooLong,
-    /// An even modulus is no product of two odd primes.
+    /// An even modulus is not a product of two odd primes.
     #[error(
         "the RSA modulus is even, so it is no RSA modulus; export the key again or make a new one"
     )]

@@ -50,7 +50,7 @@ impl SkippedKey {
         }
     }
 
-    /// Whether it is a good key for another purpose or another verifier, which is no fault of the set.
+    /// Whether it is a good key for another purpose or another verifier, which is not a fault of the set.
     #[must_use]
     pub fn is_for_others(&self) -> bool {
         matches!(

@@ -22,7 +22,7 @@ impl SigningKey {
     /// Without `algorithm`, its `alg`, else the usual one of its kind. A `kid` it states is kept.
     ///
     /// # Errors
-    /// When it is no private JWK, its parts do not belong together, or its public half is refused.
+    /// When it is not a private JWK, its parts do not belong together, or its public half is refused.
     pub fn from_jwk(algorithm: Option<SigningAlgorithm>, json: &[u8]) -> Result<Self, KeyError> {
         if json.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLarge);

@@ -34,13 +34,13 @@ pub struct Fetched {
     pub body: Vec<u8>,
 }
 
-/// Why there is no document. The texts are for administrators and the log.
+/// Why the document is missing. The texts are for administrators and the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
     /// It must not be fetched from there.
     #[error("{0}")]
     Refused(String),
-    /// It cannot be fetched at present.
+    /// It cannot be fetched now.
     #[error("{0}")]
     Failed(String),
 }
@@ -50,7 +50,7 @@ pub type Fetching<'f> = Pin<Box<dyn Future<Output = Result<Fetched, FetchError>>
 
 /// Fetches documents.
 pub trait Fetcher: Send + Sync + fmt::Debug {
-    /// Whether the URL, as far as it can be judged without asking anybody, may be fetched.
+    /// Whether the URL, as far as it can be judged without a look-up, may be fetched.
     ///
     /// # Errors
     /// [`FetchError::Refused`] with the reason.

@@ -1,4 +1,4 @@
-//! Who is connected, oldest first, so that the oldest can be asked to go when the house is full.
+//! The open connections, oldest first, so that the oldest can be asked to go when the house is full.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +46,7 @@ impl Crowd {
     pub(super) fn evict_oldest(&self) {
         let oldest = self.members().waiting.pop_first();
         if let Some((_, sender)) = oldest {
-            // One that is just leaving needs not be told.
+            // One that is just leaving does not need the signal.
             let _ = sender.send(());
         }
     }

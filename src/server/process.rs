@@ -19,8 +19,8 @@ pub struct Listeners {
     pub private: Listener,
 }
 
-/// Keeps `host` for ever. Maintenance that panics must not end rotation and the renewal of the JWKS
-/// for good without anybody noticing.
+/// Maintains `host` indefinitely. Maintenance that panics must not end rotation and the renewal of the JWKS
+/// for good without notice.
 async fn keep(host: Arc<Host>) {
     loop {
         let mut task = JoinSet::new();

@@ -17,7 +17,7 @@ use super::error::{StoreError, is_read_only};
 /// How long a caller waits for a connection, and a connection for its server.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for a lock held outside this process, by a backup for instance. Less than a client
-/// or a readiness check waits, so that both are told of the lock.
+/// or a readiness check waits, so that both get an error that names the lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long one statement may take as seen from here: longer than the server's own limits, so that it
 /// only ends the wait for a server that does not answer at all.
@@ -404,7 +404,7 @@ async fn begin_postgres(
 
 /// A transaction. Dropped without [`Tx::commit`], it is rolled back.
 ///
-/// It begins and ends by statements of its own, not by the driver's: SQLite rolls back by itself when the disk
+/// It begins and ends by statements of its own, not by the driver's: SQLite rolls back on its own when the disk
 /// fails or is full, the driver's ROLLBACK then fails, its depth stays at one, and every later transaction on
 /// the connection is a savepoint in one that never ends and sees what it first saw. So a connection goes
 /// back to its pool only when its transaction ended as it should. After any fault it is closed. A caller that
@@ -627,7 +627,7 @@ impl EngineConnection {
 
     /// For a transaction that was dropped without a fault: by a refusal, or with a caller that went away in the
     /// middle of a statement, whose answer the driver reads first. A ROLLBACK that succeeds leaves either engine
-    /// outside a transaction; SQLite refuses it where it rolled back by itself.
+    /// outside a transaction; SQLite refuses it where it rolled back on its own.
     fn roll_back_and_return(mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             self.close_on_drop();

@@ -46,7 +46,7 @@ pub use read_only::Found;
 pub use trusted_issuer_keys::FetchedKeys;
 
 /// A text from a caller as a key to look up: one with a NUL, which PostgreSQL refuses to compare,
-/// becomes the empty text, which is no row's key.
+/// becomes the empty text, which is not a key of a row.
 fn key(text: &str) -> &str {
     if text.contains('\0') { "" } else { text }
 }

@@ -221,7 +221,7 @@ mod tests {
             found.dedup();
             assert_eq!(found, rows[..count], "{count}");
             assert_eq!(statements.len(), sizes.len(), "{count}");
-            // A file is no way away: there nothing is written twice.
+            // SQLite is local: rows are not repeated to fill a size.
             let exact = lists.repeating(Dialect::Sqlite, &rows[..count]);
             let exact = exact.iter().flat_map(|(_, part)| part.iter().copied());
             assert_eq!(exact.copied().collect::<Vec<_>>(), rows[..count], "{count}");
