@@ -25,10 +25,10 @@ pub(super) struct StopArgs {}
 
 pub(super) async fn run(_: StopArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let config = load_config(session.globals, session.environment)?;
-    let serving = serving::expect(config.data_dir())?;
+    let serving = serving::expect(&config.data_dir)?;
     terminate(&serving)?;
-    let deadline = Instant::now() + Duration::from_secs(config.drain_seconds()) + GRACE;
-    while serving::find(config.data_dir())?.is_some_and(|found| found == serving) {
+    let deadline = Instant::now() + Duration::from_secs(config.drain_seconds.into()) + GRACE;
+    while serving::find(&config.data_dir)?.is_some_and(|found| found == serving) {
         if Instant::now() > deadline {
             return Err(CliError::failed(
                 "timeout",
