@@ -21,10 +21,7 @@ pub(super) fn load_config(
     globals: &Globals,
     environment: &BTreeMap<String, String>,
 ) -> Result<Config, CliError> {
-    let flags = Overrides {
-        data_dir: globals.data_dir.clone(),
-        ..Overrides::default()
-    };
+    let flags = Overrides::default().with_data_dir(globals.data_dir.as_deref());
     Config::load(globals.config.as_deref(), environment, &flags)
         .map_err(|error| CliError::failed("config", error.to_string()))
 }
@@ -35,13 +32,13 @@ pub(super) fn find_url(globals: &Globals, config: &Config) -> Result<Url, CliErr
         return http::parse_url(url, "--url");
     }
     if is_set(config, "client.url") {
-        return http::parse_url(config.client_url(), "client.url");
+        return http::parse_url(&config.client_url, "client.url");
     }
-    let path = config.data_dir().join("admin-url");
+    let path = config.data_dir.join("admin-url");
     match fs::read_to_string(&path) {
         Ok(url) => http::parse_url(url.trim(), &path.display().to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            http::parse_url(config.client_url(), "client.url")
+            http::parse_url(&config.client_url, "client.url")
         }
         Err(error) => Err(CliError::file(&path, "read", &error)),
     }
@@ -57,10 +54,10 @@ fn is_set(config: &Config, key: &str) -> bool {
 
 /// The setting, or the file that the server made at its first start.
 pub(super) fn find_token(config: &Config) -> Result<SecretString, CliError> {
-    if let Some(token) = config.admin_token() {
+    if let Some(token) = &config.admin_token {
         return bearer(token.expose_secret(), &token_source(config));
     }
-    let path = config.data_dir().join("admin-token");
+    let path = config.data_dir.join("admin-token");
     match secret_file::read_text(&path, Readers::OwnerOnly) {
         Ok(token) => bearer(&token, &token_source(config)),
         Err(SecretFileError::Unreadable { source: error, .. }) => Err(CliError::failed(
@@ -83,9 +80,9 @@ pub(super) fn find_token(config: &Config) -> Result<SecretString, CliError> {
 }
 
 pub(super) fn token_source(config: &Config) -> String {
-    match config.admin_token() {
+    match &config.admin_token {
         Some(_) => "client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE)".to_owned(),
-        None => config.data_dir().join("admin-token").display().to_string(),
+        None => config.data_dir.join("admin-token").display().to_string(),
     }
 }
 

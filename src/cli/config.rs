@@ -88,7 +88,7 @@ async fn check(settings: Overrides, session: &mut Session<'_>) -> Result<(), Cli
     let config = serve::config(settings, session)?;
     // Only a start would find this out otherwise: whether the issuer's URL follows from the listener.
     let failed = |error: crate::config::ConfigError| CliError::failed("config", error.to_string());
-    let issuer_url = config.issuer_url(config.listen()).map_err(failed)?;
+    let issuer_url = config.issuer_url(config.listen).map_err(failed)?;
     config
         .insecure_loopback_fetch(&issuer_url)
         .map_err(failed)?;
@@ -97,7 +97,7 @@ async fn check(settings: Overrides, session: &mut Session<'_>) -> Result<(), Cli
         Line::of("configuration", Ok("every setting is valid".to_owned())),
         public,
         private,
-        Line::of("data directory", directory(config.data_dir())),
+        Line::of("data directory", directory(&config.data_dir)),
     ];
     let options = serve::host_options(&config, issuer_url)?;
     let checks = check_start(&options).await;
@@ -142,8 +142,8 @@ fn report(lines: &[Line], session: &mut Session<'_>) -> Result<(), CliError> {
 
 /// Whether both addresses can be listened on at once. One in use may be that of the server that runs already.
 fn listeners(config: &Config) -> Result<[Line; 2], CliError> {
-    let running = serving::find(config.data_dir())?;
-    let (first, second) = (config.listen(), config.admin_listen());
+    let running = serving::find(&config.data_dir)?;
+    let (first, second) = (config.listen, config.admin_listen);
     // Held until the second is tried, as a start holds it.
     let (public, _held) = listener("public listener", first, running.as_ref());
     let private = if is_same(first, second) {

@@ -14,7 +14,7 @@ pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CliError> {
         Some(url) => http::parse_url(url, "--url")?,
         None => {
             let config = load_config(session.globals, session.environment)?;
-            http::parse_url(&serving::expect(config.data_dir())?.public, "serving.json")?
+            http::parse_url(&serving::expect(&config.data_dir)?.public, "serving.json")?
         }
     };
     url.path_segments_mut()

@@ -54,20 +54,20 @@ pub(super) async fn run(args: QuickstartArgs, session: &mut Session<'_>) -> Resu
     let started = Instant::now();
     let config = serve::config(args.settings, session)?;
     // This command reports the steps; the log only reports problems.
-    let level = match config.log_level() {
+    let level = match config.log_level {
         LogLevel::Info => LogLevel::Warn,
         chosen @ (LogLevel::Error | LogLevel::Warn | LogLevel::Debug | LogLevel::Trace) => chosen,
     };
     let running = serve::start(&config, level).await?;
     let process = &running.process;
-    let key_file = config.data_dir().join(format!("{AGENT}.pem"));
+    let key_file = config.data_dir.join(format!("{AGENT}.pem"));
     let issuer = Arc::clone(process.host().issuer());
     let proof = prove(&issuer, &key_file, session).await;
     let shown = proof.and_then(|proof| {
         let report = Report {
             issuer: issuer.url(),
             key_file: &key_file,
-            data_dir: config.data_dir(),
+            data_dir: &config.data_dir,
             made: &running.made,
             milliseconds: started.elapsed().as_millis(),
             proof,

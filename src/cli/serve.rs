@@ -50,7 +50,7 @@ pub(super) async fn run(args: ServeArgs, session: &mut Session<'_>) -> Result<()
         return in_background(args.settings, session).await;
     }
     let config = config(args.settings, session)?;
-    let running = start(&config, config.log_level()).await?;
+    let running = start(&config, config.log_level).await?;
     let issuer = running.process.host().issuer();
     tracing::info!(
         issuer = issuer.url(),
@@ -84,8 +84,8 @@ fn notified(sent: io::Result<()>) {
 /// `--detach`: the same command line without it, in the background.
 async fn in_background(settings: Overrides, session: &mut Session<'_>) -> Result<(), CliError> {
     let config = config(settings.clone(), session)?;
-    create_private_folder(config.data_dir())?;
-    if let Some(running) = serving::find(config.data_dir())? {
+    create_private_folder(&config.data_dir)?;
+    if let Some(running) = serving::find(&config.data_dir)? {
         return Err(CliError::failed(
             "already_running",
             format!(
@@ -95,7 +95,7 @@ async fn in_background(settings: Overrides, session: &mut Session<'_>) -> Result
         )
         .with_remedy(&Remedy::command("stop")));
     }
-    let log = config.data_dir().join("serve.log");
+    let log = config.data_dir.join("serve.log");
     let mut arguments: Vec<OsString> = vec!["serve".into()];
     arguments.extend(settings.arguments().into_iter().map(OsString::from));
     if let Some(data_dir) = &session.globals.data_dir {
@@ -164,10 +164,7 @@ pub(super) struct Running {
 
 /// The configuration with a serving command's flags.
 pub(super) fn config(settings: Overrides, session: &Session<'_>) -> Result<Config, CliError> {
-    let flags = Overrides {
-        data_dir: session.globals.data_dir.clone(),
-        ..settings
-    };
+    let flags = settings.with_data_dir(session.globals.data_dir.as_deref());
     Config::load(
         session.globals.config.as_deref(),
         session.environment,
@@ -179,11 +176,11 @@ pub(super) fn config(settings: Overrides, session: &Session<'_>) -> Result<Confi
 /// Starts logging, binds, opens the database and serves. Each fault is one sentence.
 pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Running, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::failed("start", with_causes(error));
-    telemetry::init(config.log_format(), level).map_err(|error| failed(&error))?;
-    create_private_folder(config.data_dir())?;
+    telemetry::init(config.log_format, level).map_err(|error| failed(&error))?;
+    create_private_folder(&config.data_dir)?;
     let listeners = Listeners {
-        public: bind(config.listen()).await?,
-        private: bind(config.admin_listen()).await?,
+        public: bind(config.listen).await?,
+        private: bind(config.admin_listen).await?,
     };
     let (options, fetcher) = options(config, listeners.public.local_addr())?;
     let absent = FirstFiles::of(config, &options);
@@ -204,7 +201,7 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Running, C
         host,
         listeners,
         Limits::configured(config),
-        config.admin_hosts(),
+        &config.admin_hosts,
     );
     let serving = Serving {
         pid: std::process::id(),
@@ -228,11 +225,11 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Running, C
 
 /// Records where the server listens, for commands on this machine.
 async fn announce(config: &Config, serving: &Serving) -> Result<Option<Claim>, CliError> {
-    let mut claim = Claim::take(config.data_dir()).await?;
+    let mut claim = Claim::take(&config.data_dir).await?;
     if let Some(claim) = &mut claim {
         claim.announce(serving)?;
     }
-    let file = config.data_dir().join("admin-url");
+    let file = config.data_dir.join("admin-url");
     fs::write(&file, format!("{}\n", serving.private))
         .map_err(|error| CliError::file(&file, "write", &error))?;
     Ok(claim)
@@ -243,7 +240,7 @@ struct FirstFiles(Vec<PathBuf>);
 
 impl FirstFiles {
     fn of(config: &Config, options: &HostOptions) -> Self {
-        let database = config.database_url().sqlite_file();
+        let database = config.database_url.sqlite_file();
         let kek = match &options.kek {
             KekSource::File(path) => Some(path.as_path()),
             KekSource::Text(..) => None,
@@ -323,25 +320,25 @@ fn options(config: &Config, public: SocketAddr) -> Result<(HostOptions, HttpFetc
 
 pub(super) fn host_options(config: &Config, issuer_url: String) -> Result<HostOptions, CliError> {
     let default_algorithm =
-        SigningAlgorithm::parse(config.default_algorithm()).ok_or_else(|| {
+        SigningAlgorithm::parse(&config.default_algorithm).ok_or_else(|| {
             CliError::failed(
                 "config",
                 "`tokens.default_algorithm` is not a known algorithm",
             )
         })?;
-    let kek = match config.kek() {
+    let kek = match &config.kek {
         Some(text) => KekSource::Text(text.clone(), "FIRMAN_KEK".to_owned()),
-        None => KekSource::File(config.keys_dir().join("kek")),
+        None => KekSource::File(config.keys_dir.join("kek")),
     };
     Ok(HostOptions {
-        database_url: config.database_url().expose().to_owned(),
+        database_url: config.database_url.expose().to_owned(),
         issuer_url,
         kek,
-        admin_token_file: config.data_dir().join("admin-token"),
+        admin_token_file: config.data_dir.join("admin-token"),
         first_keys: Vec::new(),
         first_settings: FirstSettings {
-            default_lifetime: config.default_lifetime().into(),
-            max_lifetime: config.max_lifetime().into(),
+            default_lifetime: config.default_lifetime.into(),
+            max_lifetime: config.max_lifetime.into(),
             default_algorithm,
         },
     })

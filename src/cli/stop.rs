@@ -27,10 +27,10 @@ pub(super) struct StopArgs {}
 
 pub(super) async fn run(_: StopArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let config = load_config(session.globals, session.environment)?;
-    let serving = serving::expect(config.data_dir())?;
+    let serving = serving::expect(&config.data_dir)?;
     terminate(&serving)?;
-    let deadline = Instant::now() + Duration::from_secs(config.drain_seconds()) + GRACE;
-    while serving::find(config.data_dir())?.is_some_and(|found| found == serving) {
+    let deadline = Instant::now() + Duration::from_secs(config.drain_seconds.into()) + GRACE;
+    while serving::find(&config.data_dir)?.is_some_and(|found| found == serving) {
         if Instant::now() > deadline {
             let fault = format!("process {} is still running", serving.pid);
             let remedy = Remedy::action(format!("kill -9 {}", serving.pid));

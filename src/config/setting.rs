@@ -1,47 +1,37 @@
-//! The names of the settings: in the file, in the environment. A closed set.
+//! The table of settings: one row has a setting's names, how its text is read and how it is shown. Its
+//! default is in [`Config::unset`], typed.
+
+use super::Config;
+use super::parse::{self, Unfit};
 
 /// The variable that names the configuration file. Not a setting: a file cannot name itself.
 pub(super) const CONFIG_VARIABLE: &str = "FIRMAN_CONFIG";
 
-/// What can be configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Setting {
-    /// URL of the default issuer.
-    IssuerUrl,
-    /// Address of the public listener.
-    Listen,
-    /// Connections at once.
-    MaxConnections,
-    /// Seconds to finish in when stopping.
-    DrainSeconds,
-    /// Whether trusted issuers may be on this machine, over http.
-    InsecureLoopbackFetch,
-    /// Address of the private listener.
-    AdminListen,
-    /// Further host names of the private listener.
-    AdminHosts,
-    /// The database.
-    DatabaseUrl,
-    /// Where the database file and the bootstrap token are.
-    DataDir,
-    /// Where the key-encryption key is.
-    KeysDir,
-    /// The key-encryption key.
-    Kek,
-    /// Seconds a token lives by default.
-    DefaultLifetime,
-    /// Seconds a token lives at most.
-    MaxLifetime,
-    /// What a new issuer signs with.
-    DefaultAlgorithm,
-    /// How much is logged.
-    LogLevel,
-    /// How it is logged.
-    LogFormat,
-    /// Where commands find the admin API.
-    ClientUrl,
-    /// What commands present there.
-    AdminToken,
+/// A setting: one row of [`Setting::ALL`].
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// `section.key`, as the file spells it.
+    key: &'static str,
+    /// The short variable, beside `FIRMAN_SECTION__KEY`.
+    short: Option<&'static str>,
+    /// The command-line flag of serving commands.
+    pub(super) flag: Option<Flag>,
+    /// How it is written in the file.
+    pub(super) kind: Kind,
+    secrecy: Secrecy,
+    /// Reads the text of whichever source won.
+    pub(super) read: fn(&mut Config, &str) -> Result<(), Unfit>,
+    /// The value in force as a text; of a secret only whether it is set.
+    pub(super) show: fn(&Config) -> String,
+}
+
+/// A flag and its line of help.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flag {
+    pub(super) name: &'static str,
+    pub(super) value: &'static str,
+    /// `None` for an option that every command has.
+    pub(super) help: Option<&'static str>,
 }
 
 /// How a setting is written in the file.
@@ -55,120 +45,144 @@ pub(super) enum Kind {
     List,
 }
 
+/// What may be shown of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secrecy {
+    /// All of it.
+    Open,
+    /// A password may be in it: no error repeats it.
+    MayHoldPassword,
+    /// Nothing: the file names another file that holds it, `<key>_file`.
+    Secret,
+}
+
+/// What most rows have.
+const TEXT: Setting = Setting {
+    key: "",
+    short: None,
+    flag: None,
+    kind: Kind::Text,
+    secrecy: Secrecy::Open,
+    read: |_, _| Ok(()),
+    show: |_| String::new(),
+};
+const NUMBER: Setting = Setting {
+    kind: Kind::Number,
+    ..TEXT
+};
+
 impl Setting {
     /// Each of them, in the order they are shown.
+    #[rustfmt::skip]
     pub const ALL: [Self; 18] = [
-        Self::IssuerUrl,
-        Self::Listen,
-        Self::MaxConnections,
-        Self::DrainSeconds,
-        Self::InsecureLoopbackFetch,
-        Self::AdminListen,
-        Self::AdminHosts,
-        Self::DatabaseUrl,
-        Self::DataDir,
-        Self::KeysDir,
-        Self::Kek,
-        Self::DefaultLifetime,
-        Self::MaxLifetime,
-        Self::DefaultAlgorithm,
-        Self::LogLevel,
-        Self::LogFormat,
-        Self::ClientUrl,
-        Self::AdminToken,
+        Self { key: "issuer.url", short: Some("FIRMAN_ISSUER_URL"),
+               flag: flag("--issuer-url", "URL", "Public URL of the default issuer, as relying parties see it"),
+               read: |c, text| put(&mut c.issuer_url, parse::issuer_url(text).map(Some)),
+               show: |c| c.shown_issuer_url(), ..TEXT },
+        Self { key: "server.listen", short: Some("FIRMAN_LISTEN"),
+               flag: flag("--listen", "ADDRESS:PORT", "Address of the public listener [default: 127.0.0.1:8080]"),
+               read: |c, text| put(&mut c.listen, parse::address(text)),
+               show: |c| c.listen.to_string(), ..TEXT },
+        Self { key: "server.max_connections",
+               read: |c, text| put(&mut c.max_connections, parse::number(text, 1..=1_000_000)),
+               show: |c| c.max_connections.to_string(), ..NUMBER },
+        Self { key: "server.drain_seconds",
+               read: |c, text| put(&mut c.drain_seconds, parse::number(text, 0..=3600)),
+               show: |c| c.drain_seconds.to_string(), ..NUMBER },
+        Self { key: "server.insecure_loopback_fetch", short: Some("FIRMAN_INSECURE_LOOPBACK_FETCH"),
+               read: |c, text| put(&mut c.insecure_loopback_fetch, parse::number(text, 0..=1)),
+               show: |c| c.insecure_loopback_fetch.to_string(), ..NUMBER },
+        Self { key: "admin.listen", short: Some("FIRMAN_ADMIN_LISTEN"),
+               flag: flag("--admin-listen", "ADDRESS:PORT", "Address of the private listener: admin API, readiness [default: 127.0.0.1:8081]"),
+               read: |c, text| put(&mut c.admin_listen, parse::address(text)),
+               show: |c| c.admin_listen.to_string(), ..TEXT },
+        Self { key: "admin.hosts", short: Some("FIRMAN_ADMIN_HOSTS"), kind: Kind::List,
+               read: |c, text| put(&mut c.admin_hosts, parse::host_names(text)),
+               show: |c| c.admin_hosts.join(","), ..TEXT },
+        Self { key: "database.url", short: Some("FIRMAN_DATABASE_URL"), secrecy: Secrecy::MayHoldPassword,
+               flag: flag("--database-url", "URL", "Database: sqlite:PATH or postgres://… [default: sqlite:data/firman.db]"),
+               read: |c, text| put(&mut c.database_url, parse::database_url(text)),
+               show: |c| c.database_url.to_string(), ..TEXT },
+        Self { key: "data.dir", short: Some("FIRMAN_DATA_DIR"),
+               flag: Some(Flag { name: "--data-dir", value: "DIR", help: None, }),
+               read: |c, text| put(&mut c.data_dir, parse::path(text)),
+               show: |c| c.data_dir.display().to_string(), ..TEXT },
+        Self { key: "keys.dir", short: Some("FIRMAN_KEYS_DIR"),
+               flag: flag("--keys-dir", "DIR", "Directory of the key-encryption key [default: `keys`, or DIR/keys when the data directory DIR is set]"),
+               read: |c, text| put(&mut c.keys_dir, parse::path(text)),
+               show: |c| c.keys_dir.display().to_string(), ..TEXT },
+        Self { key: "keys.kek", short: Some("FIRMAN_KEK"), secrecy: Secrecy::Secret,
+               read: |c, text| put(&mut c.kek, parse::secret(text).map(Some)),
+               show: |c| is_set(c.kek.as_ref()), ..TEXT },
+        Self { key: "tokens.default_lifetime",
+               read: |c, text| put(&mut c.default_lifetime, parse::lifetime(text)),
+               show: |c| c.default_lifetime.to_string(), ..NUMBER },
+        Self { key: "tokens.max_lifetime",
+               read: |c, text| put(&mut c.max_lifetime, parse::lifetime(text)),
+               show: |c| c.max_lifetime.to_string(), ..NUMBER },
+        Self { key: "tokens.default_algorithm",
+               read: |c, text| put(&mut c.default_algorithm, parse::algorithm(text)),
+               show: |c| c.default_algorithm.clone(), ..TEXT },
+        Self { key: "log.level", short: Some("FIRMAN_LOG"),
+               flag: flag("--log", "LEVEL", "How much is logged: error, warn, info, debug or trace [default: info]"),
+               read: |c, text| put(&mut c.log_level, parse::log_level(text)),
+               show: |c| c.log_level.to_string(), ..TEXT },
+        Self { key: "log.format", short: Some("FIRMAN_LOG_FORMAT"),
+               flag: flag("--log-format", "FORMAT", "How it is logged: json, text, or auto for text on a terminal and json elsewhere [default: auto]"),
+               read: |c, text| put(&mut c.log_format, parse::log_format(text)),
+               show: |c| c.log_format.to_string(), ..TEXT },
+        Self { key: "client.url", short: Some("FIRMAN_URL"),
+               read: |c, text| put(&mut c.client_url, parse::client_url(text)),
+               show: |c| c.client_url.clone(), ..TEXT },
+        Self { key: "client.admin_token", short: Some("FIRMAN_ADMIN_TOKEN"), secrecy: Secrecy::Secret,
+               read: |c, text| put(&mut c.admin_token, parse::secret(text).map(Some)),
+               show: |c| is_set(c.admin_token.as_ref()), ..TEXT },
     ];
+}
 
+const fn flag(name: &'static str, value: &'static str, help: &'static str) -> Option<Flag> {
+    let help = Some(help);
+    Some(Flag { name, value, help })
+}
+
+fn put<T>(field: &mut T, read: Result<T, Unfit>) -> Result<(), Unfit> {
+    *field = read?;
+    Ok(())
+}
+
+fn is_set<T>(secret: Option<&T>) -> String {
+    secret.map_or("(not set)", |_| "(set)").to_owned()
+}
+
+impl Setting {
     /// `section.key`, as the file spells it.
     #[must_use]
     pub fn key(self) -> &'static str {
-        match self {
-            Self::IssuerUrl => "issuer.url",
-            Self::Listen => "server.listen",
-            Self::MaxConnections => "server.max_connections",
-            Self::DrainSeconds => "server.drain_seconds",
-            Self::InsecureLoopbackFetch => "server.insecure_loopback_fetch",
-            Self::AdminListen => "admin.listen",
-            Self::AdminHosts => "admin.hosts",
-            Self::DatabaseUrl => "database.url",
-            Self::DataDir => "data.dir",
-            Self::KeysDir => "keys.dir",
-            Self::Kek => "keys.kek",
-            Self::DefaultLifetime => "tokens.default_lifetime",
-            Self::MaxLifetime => "tokens.max_lifetime",
-            Self::DefaultAlgorithm => "tokens.default_algorithm",
-            Self::LogLevel => "log.level",
-            Self::LogFormat => "log.format",
-            Self::ClientUrl => "client.url",
-            Self::AdminToken => "client.admin_token",
-        }
+        self.key
     }
 
     /// The short variable that sets it, beside `FIRMAN_SECTION__KEY`.
     #[must_use]
     pub fn short_variable(self) -> Option<&'static str> {
-        match self {
-            Self::IssuerUrl => Some("FIRMAN_ISSUER_URL"),
-            Self::Listen => Some("FIRMAN_LISTEN"),
-            Self::InsecureLoopbackFetch => Some("FIRMAN_INSECURE_LOOPBACK_FETCH"),
-            Self::AdminListen => Some("FIRMAN_ADMIN_LISTEN"),
-            Self::AdminHosts => Some("FIRMAN_ADMIN_HOSTS"),
-            Self::DatabaseUrl => Some("FIRMAN_DATABASE_URL"),
-            Self::DataDir => Some("FIRMAN_DATA_DIR"),
-            Self::KeysDir => Some("FIRMAN_KEYS_DIR"),
-            Self::Kek => Some("FIRMAN_KEK"),
-            Self::LogLevel => Some("FIRMAN_LOG"),
-            Self::LogFormat => Some("FIRMAN_LOG_FORMAT"),
-            Self::ClientUrl => Some("FIRMAN_URL"),
-            Self::AdminToken => Some("FIRMAN_ADMIN_TOKEN"),
-            Self::MaxConnections
-            | Self::DrainSeconds
-            | Self::DefaultLifetime
-            | Self::MaxLifetime
-            | Self::DefaultAlgorithm => None,
-        }
+        self.short
     }
 
     /// `FIRMAN_SECTION__KEY`.
     #[must_use]
     pub fn long_variable(self) -> String {
-        format!(
-            "FIRMAN_{}",
-            self.key().replace('.', "__").to_ascii_uppercase()
-        )
-    }
-
-    pub(super) fn kind(self) -> Kind {
-        match self {
-            Self::MaxConnections
-            | Self::DrainSeconds
-            | Self::InsecureLoopbackFetch
-            | Self::DefaultLifetime
-            | Self::MaxLifetime => Kind::Number,
-            Self::AdminHosts => Kind::List,
-            Self::IssuerUrl
-            | Self::Listen
-            | Self::AdminListen
-            | Self::DatabaseUrl
-            | Self::DataDir
-            | Self::KeysDir
-            | Self::Kek
-            | Self::DefaultAlgorithm
-            | Self::LogLevel
-            | Self::LogFormat
-            | Self::ClientUrl
-            | Self::AdminToken => Kind::Text,
-        }
-    }
-
-    /// A secret has no place in a file that is shown around: there it is named by `<key>_file`.
-    pub(super) fn is_secret(self) -> bool {
-        matches!(self, Self::Kek | Self::AdminToken)
+        let name = self.key.replace('.', "__").to_ascii_uppercase();
+        format!("FIRMAN_{name}")
     }
 
     /// True when its value can be read from another file, named by `<key>_file` or `<VARIABLE>_FILE`.
     #[must_use]
     pub fn has_file_form(self) -> bool {
-        self.is_secret() || self == Self::DatabaseUrl
+        self.secrecy != Secrecy::Open
+    }
+
+    /// A secret has no place in a file that is shown around: there it is named by `<key>_file`.
+    pub(super) fn is_secret(self) -> bool {
+        self.secrecy == Secrecy::Secret
     }
 
     /// True when an error may repeat `text`: not a secret, nor a URL with a password in it.

@@ -1,5 +1,5 @@
-//! Reads the file, the environment and the flags into one shape: setting, text, origin. Knows which names
-//! exist; what the texts mean is `parse.rs`.
+//! Reads the file, the environment and the flags into one shape: setting, text, origin. Which names
+//! exist is `names.rs`, what the texts mean `parse.rs`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,6 +9,10 @@ use secrecy::SecretString;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::environment::{OF_COMMANDS, is_ours};
+use super::names::{
+    is_section, key_hint, keys_of, known_key, known_variables, nearest, refuse_misspelt, sections,
+};
 use super::setting::{CONFIG_VARIABLE, Kind};
 use super::{ConfigError, Origin, Overrides, Setting};
 use crate::ports::secret_file::{self, Readers, SecretFileError};
@@ -20,10 +24,8 @@ pub(super) struct Given {
     pub(super) origin: Origin,
 }
 
-type Found = BTreeMap<Setting, Given>;
-
-/// How far a misspelt name may be from the one it is taken for.
-const NEAR: usize = 2;
+/// By the setting's key.
+type Found = BTreeMap<&'static str, Given>;
 
 /// The settings in a TOML file.
 pub(super) fn from_file(path: &Path) -> Result<Found, ConfigError> {
@@ -41,7 +43,14 @@ pub(super) fn from_file(path: &Path) -> Result<Found, ConfigError> {
             return Err(document.unknown_top_level(name, section.span()));
         };
         for (key, value) in in_file_order(keys) {
-            document.take(&mut found, (name, key), value)?;
+            document.take(
+                &mut found,
+                &Entry {
+                    section: name,
+                    key,
+                    value,
+                },
+            )?;
         }
     }
     Ok(found)
@@ -53,7 +62,7 @@ pub(super) fn from_environment(
 ) -> Result<Found, ConfigError> {
     let known = known_variables();
     let mut found = Found::new();
-    let ours = environment.iter().filter(|(name, _)| super::is_ours(name));
+    let ours = environment.iter().filter(|(name, _)| is_ours(name));
     for (variable, text) in ours {
         match known.get(variable.as_str()) {
             Some(_) if text.is_empty() => {}
@@ -67,7 +76,7 @@ pub(super) fn from_environment(
                 add(&mut found, *setting, Given { text, origin })?;
             }
             None if variable == CONFIG_VARIABLE => {}
-            None if super::OF_COMMANDS.contains(&variable.as_str()) => {}
+            None if OF_COMMANDS.contains(&variable.as_str()) => {}
             None => refuse_misspelt(variable, &known)?,
         }
     }
@@ -79,9 +88,9 @@ pub(super) fn check_names(environment: &BTreeMap<String, String>) -> Result<(), 
     let known = known_variables();
     environment
         .keys()
-        .filter(|name| super::is_ours(name))
+        .filter(|name| is_ours(name))
         .filter(|name| !known.contains_key(*name) && *name != CONFIG_VARIABLE)
-        .filter(|name| !super::OF_COMMANDS.contains(&name.as_str()))
+        .filter(|name| !OF_COMMANDS.contains(&name.as_str()))
         .try_for_each(|name| refuse_misspelt(name, &known))
 }
 
@@ -109,23 +118,26 @@ pub(super) fn secret(
 
 /// The settings among the flags.
 pub(super) fn from_flags(flags: &Overrides) -> Found {
-    let given = flags.given().into_iter();
-    given
-        .filter_map(|(setting, flag, text)| {
-            Some((
-                setting,
-                Given {
-                    text: text?.clone().into(),
-                    origin: Origin::Flag(flag),
-                },
-            ))
-        })
-        .collect()
+    let given = flags.given().map(|flag| {
+        let given = Given {
+            text: flag.text.into(),
+            origin: Origin::Flag(flag.name),
+        };
+        (flag.setting.key(), given)
+    });
+    given.collect()
 }
 
 struct Document<'a> {
     path: &'a Path,
     text: &'a str,
+}
+
+/// A key of a section, with its value.
+struct Entry<'e, 'i> {
+    section: &'e str,
+    key: &'e Spanned<toml::de::DeString<'i>>,
+    value: &'e Spanned<DeValue<'i>>,
 }
 
 impl Document<'_> {
@@ -137,12 +149,12 @@ impl Document<'_> {
         }
     }
 
-    fn take(
-        &self,
-        found: &mut Found,
-        (section, key): (&str, &Spanned<toml::de::DeString<'_>>),
-        value: &Spanned<DeValue<'_>>,
-    ) -> Result<(), ConfigError> {
+    fn take(&self, found: &mut Found, entry: &Entry<'_, '_>) -> Result<(), ConfigError> {
+        let Entry {
+            section,
+            key,
+            value,
+        } = entry;
         let name = format!("{section}.{}", key.get_ref());
         let origin = self.origin(&key.span());
         let Some((setting, is_file)) = known_key(&name) else {
@@ -152,7 +164,7 @@ impl Document<'_> {
                 origin,
             });
         };
-        let kind = if is_file { Kind::Text } else { setting.kind() };
+        let kind = if is_file { Kind::Text } else { setting.kind };
         let text = text_of(kind, value.get_ref()).ok_or_else(|| ConfigError::Unfit {
             origin: origin.clone(),
             key: setting.key(),
@@ -240,111 +252,9 @@ fn article(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-fn known_key(name: &str) -> Option<(Setting, bool)> {
-    Setting::ALL.into_iter().find_map(|setting| {
-        if name == setting.key() && !setting.is_secret() {
-            Some((setting, false))
-        } else if setting.has_file_form() && name.strip_suffix("_file") == Some(setting.key()) {
-            Some((setting, true))
-        } else {
-            None
-        }
-    })
-}
-
-/// Every key of the file.
-fn known_keys() -> Vec<String> {
-    let mut keys = Vec::new();
-    for setting in Setting::ALL {
-        if !setting.is_secret() {
-            keys.push(setting.key().to_owned());
-        }
-        if setting.has_file_form() {
-            keys.push(format!("{}_file", setting.key()));
-        }
-    }
-    keys
-}
-
-/// Every variable that sets something, and whether it names a file that holds the value.
-fn known_variables() -> BTreeMap<String, (Setting, bool)> {
-    let mut variables = BTreeMap::new();
-    for setting in Setting::ALL {
-        for name in setting
-            .short_variable()
-            .map(ToOwned::to_owned)
-            .into_iter()
-            .chain([setting.long_variable()])
-        {
-            if setting.has_file_form() {
-                variables.insert(format!("{name}_FILE"), (setting, true));
-            }
-            variables.insert(name, (setting, false));
-        }
-    }
-    variables
-}
-
-/// A name with `__` can only be ours. Others may be somebody else's (Kubernetes makes `FIRMAN_PORT` for a
-/// service of that name), so those are refused only when they look like one of ours.
-fn refuse_misspelt(
-    variable: &str,
-    known: &BTreeMap<String, (Setting, bool)>,
-) -> Result<(), ConfigError> {
-    let names = known.keys().map(String::as_str).chain(super::OF_COMMANDS);
-    let hint = match nearest(variable, names) {
-        Some(name) => format!("Did you mean {name}?"),
-        None if variable.contains("__") => {
-            "Settings are named FIRMAN_SECTION__KEY; unset this one.".to_owned()
-        }
-        None => return Ok(()),
-    };
-    Err(ConfigError::UnknownVariable {
-        variable: variable.to_owned(),
-        hint,
-    })
-}
-
-fn sections() -> Vec<&'static str> {
-    let mut sections: Vec<_> = Setting::ALL
-        .into_iter()
-        .filter_map(|setting| setting.key().split('.').next())
-        .collect();
-    sections.sort_unstable();
-    sections.dedup();
-    sections
-}
-
-fn is_section(name: &str) -> bool {
-    sections().contains(&name)
-}
-
-fn keys_of(section: &str) -> Vec<String> {
-    let prefix = format!("{section}.");
-    known_keys()
-        .iter()
-        .filter_map(|key| key.strip_prefix(&prefix).map(ToOwned::to_owned))
-        .collect()
-}
-
-fn key_hint(section: &str, name: &str) -> String {
-    if Setting::ALL
-        .into_iter()
-        .any(|setting| setting.is_secret() && setting.key() == name)
-    {
-        return format!(
-            "A secret has no place in this file: write {name}_file with the path of a file that holds it."
-        );
-    }
-    match nearest(name, known_keys().iter().map(String::as_str)) {
-        Some(key) => format!("Did you mean {key}?"),
-        None => format!("[{section}] has {}.", keys_of(section).join(", ")),
-    }
-}
-
 fn add(found: &mut Found, setting: Setting, given: Given) -> Result<(), ConfigError> {
     let second = given.origin.clone();
-    match found.insert(setting, given) {
+    match found.insert(setting.key(), given) {
         None => Ok(()),
         Some(first) => Err(ConfigError::SetTwice {
             key: setting.key(),
@@ -379,28 +289,4 @@ fn read_value(path: &Path, origin: &Origin) -> Result<SecretString, ConfigError>
             | SecretFileError::Exposed { .. }),
         ) => Err(ConfigError::SecretFile { by, source }),
     }
-}
-
-/// The candidate a name was most likely meant to be.
-fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= NEAR)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance in bytes.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.bytes().enumerate() {
-            let substituted = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }

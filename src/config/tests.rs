@@ -1,3 +1,5 @@
+use clap::{Args as _, FromArgMatches as _};
+
 use super::*;
 
 /// Writes a file that its owner alone may read.
@@ -28,6 +30,11 @@ fn load(file: &str, variables: &[(&str, &str)], flags: &Overrides) -> Result<Con
         flags,
     )
     .map_err(|error| error.to_string().replace(&prefix, ""))
+}
+
+fn flags(arguments: &[&str]) -> Overrides {
+    let command = Overrides::augment_args(clap::Command::new("serve").no_binary_name(true));
+    Overrides::from_arg_matches(&command.get_matches_from(arguments)).unwrap()
 }
 
 fn from_file(file: &str) -> Result<Config, String> {
@@ -423,18 +430,17 @@ fn a_flag_beats_a_variable_beats_the_file_and_each_says_so() {
         ("FIRMAN_ADMIN_TOKEN", "hunter2"),
         ("FIRMAN_LOG", "debug"),
     ];
-    let flags = Overrides {
-        log: Some("error".to_owned()),
-        log_format: Some("text".to_owned()),
-        ..Overrides::default()
-    };
+    let flags = flags(&["--log", "error", "--log-format", "text"]);
 
     let config = load(FILE, &variables, &flags).unwrap();
 
-    assert_eq!(config.kek().unwrap().expose_secret(), "from a file");
-    assert_eq!(config.admin_token().unwrap().expose_secret(), "hunter2");
+    assert_eq!(config.kek.as_ref().unwrap().expose_secret(), "from a file");
     assert_eq!(
-        config.database_url().expose(),
+        config.admin_token.as_ref().unwrap().expose_secret(),
+        "hunter2"
+    );
+    assert_eq!(
+        config.database_url.expose(),
         "postgres://firman:hunter2@db/firman?sslpassword=hunter2"
     );
     assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
@@ -478,7 +484,7 @@ fn a_flag_beats_a_variable_beats_the_file_and_each_says_so() {
 fn the_database_lies_in_the_data_directory_unless_said_otherwise() {
     let config = from_variable("FIRMAN_DATA_DIR", "/var/lib/firman").unwrap();
     assert_eq!(
-        config.database_url().expose(),
+        config.database_url.expose(),
         "sqlite:/var/lib/firman/firman.db"
     );
 }

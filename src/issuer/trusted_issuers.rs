@@ -20,7 +20,7 @@ use crate::domain::trusted_issuer::{
     MAX_LIFETIME_CEILING_SECONDS, SPIFFE_SCHEME, TRUSTED_ISSUERS_MAX, TrustDefinition,
     TrustedIssuer, URL_MAX_BYTES, check_claims,
 };
-use crate::jose::jwk_set::listed;
+use crate::jose::jwk_error::listed;
 use crate::ports::fetch::FetchError;
 use crate::ports::time::UnixTime;
 use crate::store::{StoreError, Tx};

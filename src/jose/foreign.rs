@@ -18,7 +18,8 @@ use super::compact::{JwsError, UnverifiedJws, VerifiedJws};
 use super::json::JsonError;
 use super::jwk::{number, optional_string, public_kty, required_string, signature_kid};
 use super::jwk_error::JwkError;
-use super::jwk_set::{SkippedKey, as_registered, published_entries};
+use super::jwk_error::SkippedKey;
+use super::jwk_set::{as_registered, published_entries};
 use super::weakness::check_rsa_numbers;
 
 /// A signature algorithm that others take. `none`, the HMAC family and EdDSA cannot be named.
@@ -205,7 +206,7 @@ impl ForeignKeySet {
         for (index, entry) in published_entries(json)?.iter().enumerate() {
             match ForeignKey::from_value(&as_registered(entry)) {
                 Ok(key) => keys.push(key),
-                Err(reason) => skipped.push(SkippedKey::of((index, entry), reason)),
+                Err(reason) => skipped.push(SkippedKey::of(index, entry, reason)),
             }
         }
         match (keys.is_empty(), skipped.is_empty()) {

@@ -1,9 +1,12 @@
 //! Why a public key is refused, and the limits that such refusals name.
 
+use std::fmt;
+
+use serde_json::Value;
+
 use super::algorithm::{KeyType, SigningAlgorithm};
 use super::digest::Base64Error;
 use super::json::JsonError;
-use super::jwk_set::{SkippedKey, listed};
 use super::pem::PemError;
 
 /// The longest JWK or PEM text that is looked at: an RSA key of 8192 bits takes 2 KiB.
@@ -14,6 +17,11 @@ pub const MIN_RSA_BITS: usize = 2048;
 pub const MAX_RSA_BITS: usize = 8192;
 /// Room for every kid in use (a URL, a UUID, a thumbprint), small enough to index and to log.
 pub const MAX_KEY_ID_BYTES: usize = 256;
+
+/// The longest part of a `kid` that is repeated in a log or an answer, in characters.
+const SHOWN_KID_CHARS: usize = 64;
+/// The most entries that a set without a usable key names one by one.
+const NAMED_MAX: usize = 8;
 
 /// Why a key is refused. The texts may be shown to whoever sent the key: they say what is wrong and
 /// what to do, and hold nothing of the key.
@@ -171,4 +179,64 @@ pub enum JwkError {
     /// Two keys of a set have the same `kid`.
     #[error("two keys of the set have the same `kid`; give each its own")]
     DuplicateKeyId,
+}
+
+/// An entry of a published set that is not used, and why. Holds nothing of the key but its `kid`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedKey {
+    /// Its place in the set, counted from 1.
+    pub place: usize,
+    /// Its `kid`, escaped and cut to 64 characters.
+    pub kid: Option<String>,
+    /// Why it is not used.
+    pub reason: JwkError,
+}
+
+impl SkippedKey {
+    pub(super) fn of(index: usize, entry: &Value, reason: JwkError) -> Self {
+        let kid = entry.get("kid").and_then(Value::as_str);
+        Self {
+            place: index + 1,
+            kid: kid.map(|kid| kid.escape_debug().take(SHOWN_KID_CHARS).collect()),
+            reason,
+        }
+    }
+
+    /// Whether it is a good key for another purpose or another verifier, which is no fault of the set.
+    #[must_use]
+    pub fn is_for_others(&self) -> bool {
+        matches!(
+            self.reason,
+            JwkError::KeyType
+                | JwkError::Curve
+                | JwkError::Algorithm
+                | JwkError::Use
+                | JwkError::KeyOps
+        )
+    }
+}
+
+impl fmt::Display for SkippedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key {}", self.place)?;
+        if let Some(kid) = &self.kid {
+            write!(f, " (`kid` {kid})")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// The reasons of the first entries, for one sentence.
+#[must_use]
+pub fn listed(skipped: &[SkippedKey]) -> String {
+    let named: Vec<String> = skipped
+        .iter()
+        .take(NAMED_MAX)
+        .map(SkippedKey::to_string)
+        .collect();
+    let more = match skipped.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("{}{more}", named.join("; "))
 }

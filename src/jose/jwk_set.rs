@@ -1,14 +1,12 @@
 //! Sets of public keys (RFC 7517 §5): those an agent's owner registers, where every key must be right,
 //! and those a third party publishes, of which every key that can be used is used.
 
-use std::fmt;
-
 use serde_json::{Map, Value, json};
 
 use super::digest::{base64url, decode_base64url};
 use super::json;
 use super::jwk::{PRIVATE_MEMBERS, PublicJwk};
-use super::jwk_error::JwkError;
+use super::jwk_error::{JwkError, SkippedKey};
 
 /// The most keys of one registered set: an agent holds one or two while it rotates.
 pub const MAX_KEYS: usize = 16;
@@ -17,76 +15,11 @@ pub const MAX_PUBLISHED_KEYS: usize = 64;
 /// The longest key set that is looked at, as far as it comes over the network.
 pub const MAX_KEY_SET_BYTES: usize = 64 * 1024;
 
-/// The longest part of a `kid` that is repeated in a log or an answer, in characters.
-const SHOWN_KID_CHARS: usize = 64;
-/// The most entries that a set without a usable key names one by one.
-const NAMED_MAX: usize = 8;
-
 /// At least one public key. In a registered set no two have the same `kid`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicJwkSet {
     keys: Vec<PublicJwk>,
     skipped: Vec<SkippedKey>,
-}
-
-/// An entry of a published set that is not used, and why. Holds nothing of the key but its `kid`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SkippedKey {
-    /// Its place in the set, counted from 1.
-    pub place: usize,
-    /// Its `kid`, escaped and cut to 64 characters.
-    pub kid: Option<String>,
-    /// Why it is not used.
-    pub reason: JwkError,
-}
-
-impl SkippedKey {
-    pub(super) fn of((index, entry): (usize, &Value), reason: JwkError) -> Self {
-        let kid = entry.get("kid").and_then(Value::as_str);
-        Self {
-            place: index + 1,
-            kid: kid.map(|kid| kid.escape_debug().take(SHOWN_KID_CHARS).collect()),
-            reason,
-        }
-    }
-
-    /// Whether it is a good key for another purpose or another verifier, which is no fault of the set.
-    #[must_use]
-    pub fn is_for_others(&self) -> bool {
-        matches!(
-            self.reason,
-            JwkError::KeyType
-                | JwkError::Curve
-                | JwkError::Algorithm
-                | JwkError::Use
-                | JwkError::KeyOps
-        )
-    }
-}
-
-impl fmt::Display for SkippedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key {}", self.place)?;
-        if let Some(kid) = &self.kid {
-            write!(f, " (`kid` {kid})")?;
-        }
-        write!(f, ": {}", self.reason)
-    }
-}
-
-/// The reasons of the first entries, for one sentence.
-#[must_use]
-pub fn listed(skipped: &[SkippedKey]) -> String {
-    let named: Vec<String> = skipped
-        .iter()
-        .take(NAMED_MAX)
-        .map(SkippedKey::to_string)
-        .collect();
-    let more = match skipped.len().saturating_sub(NAMED_MAX) {
-        0 => String::new(),
-        more => format!("; and {more} more"),
-    };
-    format!("{}{more}", named.join("; "))
 }
 
 impl PublicJwkSet {
@@ -137,7 +70,7 @@ impl PublicJwkSet {
                 // One entry twice is one key.
                 Ok(key) if keys.contains(&key) => {}
                 Ok(key) => keys.push(key),
-                Err(reason) => skipped.push(SkippedKey::of((index, &entry), reason)),
+                Err(reason) => skipped.push(SkippedKey::of(index, &entry, reason)),
             }
         }
         match (keys.is_empty(), skipped.is_empty()) {
@@ -410,7 +343,7 @@ mod tests {
             let parsed = PublicJwkSet::parse_published(&published).expect("the others");
             let kids: Vec<_> = parsed.keys().iter().map(PublicJwk::kid).collect();
             assert_eq!(kids, [Some("first"), Some("last")], "{odd}");
-            let skipped = SkippedKey::of((1, &odd), reason);
+            let skipped = SkippedKey::of(1, &odd, reason);
             assert_eq!(parsed.skipped(), [skipped], "{odd}");
             // What an agent's owner registers is his own, and he can mend it.
             assert!(PublicJwkSet::parse(&published).is_err(), "{odd}");

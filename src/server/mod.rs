@@ -94,8 +94,8 @@ impl Limits {
     #[must_use]
     pub fn configured(config: &Config) -> Self {
         Self {
-            max_connections: config.max_connections(),
-            drain_grace: Duration::from_secs(config.drain_seconds()),
+            max_connections: config.max_connections as usize,
+            drain_grace: Duration::from_secs(config.drain_seconds.into()),
             ..Self::default()
         }
     }

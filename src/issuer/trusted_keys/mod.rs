@@ -19,7 +19,7 @@ use crate::domain::id::{IssuerId, TrustedIssuerId};
 use crate::domain::name::Name;
 use crate::domain::settings::SKEW_SECONDS;
 use crate::domain::trusted_issuer::{KeySource, TrustedIssuer};
-use crate::jose::jwk_set::{PublicJwkSet, SkippedKey};
+use crate::jose::{PublicJwkSet, SkippedKey};
 use crate::ports::fetch::Fetcher;
 use crate::ports::time::{Clock, UnixTime};
 use crate::store::{FetchedKeys, Store, StoreError};

@@ -25,10 +25,6 @@ const STANDING: &[&[&str]] = &[
         "jose/jwk_set",
         "jose/weakness",
     ],
-    &[
-        "relying_party/claude/exchange",
-        "relying_party/claude/objects",
-    ],
 ];
 
 type Module = Vec<String>;

@@ -1,0 +1,121 @@
+//! The variables of the environment that are read, and the one place that reads them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use super::{ConfigError, sources};
+
+/// The variables of others that the program looks at: systemd's way to be told of a start, what would
+/// win over the federation that `firman exec` sets up, where Claude is, and the OAuth token for its Admin API.
+const OTHERS: [&str; 16] = [
+    "NOTIFY_SOCKET",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_CONFIG_DIR",
+    "ANTHROPIC_CUSTOM_HEADERS",
+    "ANTHROPIC_IDENTITY_TOKEN",
+    "ANTHROPIC_PROFILE",
+    "ANTHROPIC_UNIX_SOCKET",
+    "ANTHROPIC_WORKSPACE_ID",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_FOUNDRY",
+    "CLAUDE_CODE_USE_VERTEX",
+    "ANTHROPIC_ADMIN_TOKEN",
+    "ANTHROPIC_ADMIN_TOKEN_FILE",
+];
+
+/// The file with the certificate authorities that commands trust for HTTPS to the issuer.
+pub const CA_CERT: &str = "FIRMAN_CA_CERT";
+/// The issuer that an agent asks for a token.
+pub const AGENT_ISSUER: &str = "FIRMAN_AGENT_ISSUER";
+/// The agent's name.
+pub const AGENT_CLIENT_ID: &str = "FIRMAN_AGENT_CLIENT_ID";
+/// The file with the agent's private key.
+pub const AGENT_KEY_FILE: &str = "FIRMAN_AGENT_KEY_FILE";
+/// The file with the agent's client secret.
+pub const AGENT_SECRET_FILE: &str = "FIRMAN_AGENT_SECRET_FILE";
+/// The file with the token that the agent's platform gives it.
+pub const AGENT_ASSERTION_FILE: &str = "FIRMAN_AGENT_ASSERTION_FILE";
+/// The file with all of these.
+pub const AGENT_BUNDLE: &str = "FIRMAN_AGENT_BUNDLE";
+/// The variables that only commands of agents and relying parties read: none of them is a setting.
+pub(super) const OF_COMMANDS: [&str; 7] = [
+    CA_CERT,
+    AGENT_ISSUER,
+    AGENT_CLIENT_ID,
+    AGENT_KEY_FILE,
+    AGENT_SECRET_FILE,
+    AGENT_ASSERTION_FILE,
+    AGENT_BUNDLE,
+];
+
+/// Every variable of the environment whose name begins with `FIRMAN_`, and a few of others that are listed
+/// here: the one place that reads it.
+#[must_use]
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let name = name
+                .into_string()
+                .ok()
+                .filter(|name| is_ours(name) || OTHERS.contains(&name.as_str()))?;
+            // What is not UTF-8 becomes a value that its parser refuses and quotes.
+            Some((name, value.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
+
+/// Checks the names of the `FIRMAN_` variables, for a command that reads no setting: one that is near a
+/// known name is a slip.
+///
+/// # Errors
+///
+/// [`ConfigError::UnknownVariable`] for the first that is.
+pub fn check_variables(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    sources::check_names(environment)
+}
+
+/// The file of this program, for starting it again.
+///
+/// # Errors
+///
+/// When the operating system does not say.
+pub fn program() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// True for the name of a variable that can only be meant for this program.
+#[must_use]
+pub fn is_ours(variable: &str) -> bool {
+    variable.starts_with("FIRMAN_")
+}
+
+/// The OAuth token for Claude's Admin API: `ANTHROPIC_ADMIN_TOKEN`, or the content of the file that
+/// `ANTHROPIC_ADMIN_TOKEN_FILE` names. An empty variable counts as not set.
+///
+/// # Errors
+///
+/// When both are set, or the file cannot be read.
+pub fn claude_admin_token(
+    environment: &BTreeMap<String, String>,
+) -> Result<Option<SecretString>, ConfigError> {
+    sources::secret(environment, "ANTHROPIC_ADMIN_TOKEN")
+}
+
+/// Every variable of the environment that Claude's SDKs read, for telling what they would do here.
+#[must_use]
+pub fn claude_environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let name = name
+                .into_string()
+                .ok()
+                .filter(|name| name.starts_with("ANTHROPIC_"))?;
+            Some((name, value.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
