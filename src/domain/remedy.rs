@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 /// One command or one action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remedy {
@@ -21,6 +23,13 @@ impl Remedy {
     /// Anything else that a person or a program can do.
     pub fn action(sentence: impl Into<String>) -> Self {
         Self::Action(sentence.into())
+    }
+}
+
+impl Serialize for Remedy {
+    /// As it is printed.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

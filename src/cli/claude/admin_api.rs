@@ -1,7 +1,7 @@
 //! Claude's Admin API as far as federation needs it: lists, creates and updates service accounts,
 //! issuers and rules with an OAuth token of the scope `org:admin`. Decides nothing.
 
-use reqwest::Method;
+use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
@@ -10,15 +10,15 @@ use super::super::error::CliError;
 use super::super::http;
 use super::super::print::harmless;
 use super::base_url::BaseUrl;
+use crate::domain::remedy::Remedy;
 use crate::relying_party::claude::{API_VERSION, IssuerObjectId, RuleId, ServiceAccountId};
 
 /// A full page.
 const PAGE_MAX: &str = "100";
-/// More pages than any organization's lists have: ends a server that never ends.
+/// More pages than any organization's lists have, to bound a server that never ends its list.
 const PAGES_MAX: usize = 1_000;
-const GET_A_TOKEN: &str = "get one with: ant auth login --scope org:admin";
 
-/// What the federation is made of.
+/// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     ServiceAccount,
@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// What a person calls it.
+    /// Its name in messages.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::ServiceAccount => "service account",
@@ -66,7 +66,7 @@ impl ClaudeAdmin {
     /// One for the API at `base_url`.
     ///
     /// # Errors
-    /// When the token may not go there, or is not one for this API.
+    /// When the token may not be sent there, or is not an OAuth token.
     pub(super) fn new(base_url: &BaseUrl, token: SecretString) -> Result<Self, CliError> {
         base_url.check_admin_token()?;
         check_token(&token)?;
@@ -88,7 +88,7 @@ impl ClaudeAdmin {
     pub(super) async fn show(&self, kind: Kind, id: &str) -> Result<Map<String, Value>, CliError> {
         let what = format!("read the {} {id}", kind.as_str());
         let path = [kind.path(), id];
-        self.call(Method::GET, &path, (&[], None), &what).await
+        self.get(&path, &[], &what).await
     }
 
     /// The ids of the workspaces that a rule is enabled in, or that a service account is a member of besides
@@ -108,31 +108,26 @@ impl ClaudeAdmin {
         Ok(ids.collect())
     }
 
-    /// Makes an object and returns its id.
+    /// Creates an object and returns its id.
     pub(super) async fn create(&self, kind: Kind, body: &Value) -> Result<String, CliError> {
         let name = body["name"].as_str().unwrap_or_default();
         let what = format!("create the {} {name}", kind.as_str());
-        let made = self
-            .call(Method::POST, &[kind.path()], (&[], Some(body)), &what)
-            .await?;
+        let made = self.post(&[kind.path()], body, &what).await?;
         let id = made.get("id").and_then(Value::as_str).unwrap_or_default();
         if kind.is_id(id) {
             return Ok(id.to_owned());
         }
         Err(CliError::failed(
             "claude",
-            format!(
-                "cannot {what}: the answer has no id of a {}; is --base-url right?",
-                kind.as_str()
-            ),
-        ))
+            format!("cannot {what}: the answer has no id of a {}", kind.as_str()),
+        )
+        .with_remedy(&check_base_url()))
     }
 
     /// Changes the members in `body`; the others stay.
     pub(super) async fn update(&self, kind: Kind, id: &str, body: &Value) -> Result<(), CliError> {
         let what = format!("change the {} {id}", kind.as_str());
-        self.call(Method::POST, &[kind.path(), id], (&[], Some(body)), &what)
-            .await?;
+        self.post(&[kind.path(), id], body, &what).await?;
         Ok(())
     }
 
@@ -140,8 +135,7 @@ impl ClaudeAdmin {
     pub(super) async fn join(&self, account: &str, body: &Value) -> Result<(), CliError> {
         let path = [Kind::ServiceAccount.path(), account, "workspaces"];
         let what = format!("make {account} a member of the workspace");
-        self.call(Method::POST, &path, (&[], Some(body)), &what)
-            .await?;
+        self.post(&path, body, &what).await?;
         Ok(())
     }
 
@@ -151,16 +145,15 @@ impl ClaudeAdmin {
         for _ in 0..PAGES_MAX {
             let mut query = vec![("limit", PAGE_MAX)];
             query.extend(next.as_deref().map(|page| ("page", page)));
-            let mut answer = self.call(Method::GET, path, (&query, None), what).await?;
+            let mut answer = self.get(path, &query, what).await?;
             match answer.remove("data") {
                 Some(Value::Array(page)) => objects.extend(page),
                 Some(_) | None => {
                     return Err(CliError::failed(
                         "claude",
-                        format!(
-                            "cannot {what}: the answer has no list `data`; is --base-url right?"
-                        ),
-                    ));
+                        format!("cannot {what}: the answer has no list `data`"),
+                    )
+                    .with_remedy(&check_base_url()));
                 }
             }
             next = answer
@@ -177,30 +170,47 @@ impl ClaudeAdmin {
         ))
     }
 
-    async fn call(
+    async fn get(
         &self,
-        method: Method,
         path: &[&str],
-        (query, body): (&[(&str, &str)], Option<&Value>),
+        query: &[(&str, &str)],
         what: &str,
     ) -> Result<Map<String, Value>, CliError> {
-        let mut url = self.base.clone();
-        url.path_segments_mut()
-            .map_err(|()| CliError::usage("--base-url cannot be the URL of a server"))?
-            .pop_if_empty()
-            .extend(["v1", "organizations"])
-            .extend(path);
+        let mut url = self.url(path)?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self
-            .http
-            .request(method, url)
+        self.send(self.http.get(url), what).await
+    }
+
+    async fn post(
+        &self,
+        path: &[&str],
+        body: &Value,
+        what: &str,
+    ) -> Result<Map<String, Value>, CliError> {
+        let request = self.http.post(self.url(path)?).json(body);
+        self.send(request, what).await
+    }
+
+    fn url(&self, path: &[&str]) -> Result<Url, CliError> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| CliError::usage("`--base-url` is not the URL of a server"))?
+            .pop_if_empty()
+            .extend(["v1", "organizations"])
+            .extend(path);
+        Ok(url)
+    }
+
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        what: &str,
+    ) -> Result<Map<String, Value>, CliError> {
+        let request = request
             .bearer_auth(self.token.expose_secret())
             .header("anthropic-version", API_VERSION);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
         let unreachable = format!("cannot {what}: {} does not answer", self.base);
         let answer = http::send(request, &unreachable).await?;
         if !answer.is_success() {
@@ -209,37 +219,49 @@ impl ClaudeAdmin {
         serde_json::from_slice(&answer.body).map_err(|_| {
             CliError::failed(
                 "claude",
-                format!("cannot {what}: the answer is not a JSON object; is --base-url right?"),
+                format!("cannot {what}: the answer is not a JSON object"),
             )
+            .with_remedy(&check_base_url())
         })
     }
 }
 
-/// Those that were not archived: an archived thing can be neither used nor changed.
+/// Those that are not archived: an archived object can be neither used nor changed.
 fn live(objects: Vec<Value>) -> Vec<Value> {
     let is_live = |object: &Value| object["archived_at"].is_null();
     objects.into_iter().filter(is_live).collect()
 }
 
-/// Refuses what cannot work before it is sent: Claude's federation takes no API key, for reads either.
+/// What to do about an answer that is not from Claude's API.
+fn check_base_url() -> Remedy {
+    Remedy::action("check `--base-url`")
+}
+
+/// What to do about a missing or rejected token.
+fn get_a_token() -> Remedy {
+    Remedy::action("get a token with `ant auth login --scope org:admin`")
+}
+
+/// Refuses a token that cannot work before it is sent: Claude's federation accepts no API key, not even for reads.
 fn check_token(token: &SecretString) -> Result<(), CliError> {
     let text = token.expose_secret();
     let problem = if text.starts_with("sk-ant-admin") {
-        "is an Admin API key, and Claude refuses those for federation, for reads too".to_owned()
+        "is an Admin API key"
     } else if text.starts_with("sk-ant-api") {
-        "is an API key: it may send messages, not administer the organization".to_owned()
+        "is an API key"
     } else if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        "is not one word of printable ASCII".to_owned()
+        "is not one word of printable ASCII"
     } else {
         return Ok(());
     };
     Err(CliError::usage(format!(
-        "ANTHROPIC_ADMIN_TOKEN {problem}. It must be an OAuth token with the scope org:admin; {GET_A_TOKEN}"
-    )))
+        "`ANTHROPIC_ADMIN_TOKEN` {problem}, not an OAuth token with the scope `org:admin`"
+    ))
+    .with_remedy(&get_a_token()))
 }
 
 /// The error in an answer: `{"type":"error","error":{"type","message"},"request_id"}`. Its texts may repeat
-/// what a caller sent, so that none of them may make a line of its own.
+/// what a caller sent and must not start a line of their own.
 fn refusal(what: &str, answer: &http::Answer) -> CliError {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |value: &Value| value.as_str().map(harmless);
@@ -247,25 +269,29 @@ fn refusal(what: &str, answer: &http::Answer) -> CliError {
     let message = text(&body["error"]["message"]).unwrap_or_else(|| "no explanation".to_owned());
     let status = answer.status;
     let mut detail = format!("cannot {what}: Claude answered {status} {kind}: {message}");
-    let hint = match status {
-        401 => format!(". Is the token still good, and an OAuth token with the scope org:admin? {GET_A_TOKEN}"),
-        403 => format!(". The token lacks the scope org:admin, or may not do this; {GET_A_TOKEN}"),
-        404 => ". Is --base-url right?".to_owned(),
-        409 => ". The name is taken: by an object that was made just now (then run the same command again), or by one that was archived (give that one another name in the Console)".to_owned(),
-        _ => String::new(),
+    let remedy = match status {
+        401 | 403 => Some(get_a_token()),
+        404 => Some(check_base_url()),
+        // By an object that was made a moment ago, or by an archived one.
+        409 => Some(Remedy::action(
+            "repeat the command; if it fails again, rename the archived object of that name in the Console",
+        )),
+        _ => None,
     };
-    detail.push_str(&hint);
     if let Some(id) = text(&body["request_id"]) {
         detail.push_str(&format!(" (request {id})"));
     }
-    CliError::answered(&kind, detail, status)
+    let error = CliError::answered(&kind, detail, status);
+    match &remedy {
+        Some(remedy) => error.with_remedy(remedy),
+        None => error,
+    }
 }
 
-/// The sentence for a token that is not there.
+/// The error for a missing token.
 pub(super) fn no_token() -> CliError {
-    CliError::usage(format!(
-        "--apply needs ANTHROPIC_ADMIN_TOKEN or ANTHROPIC_ADMIN_TOKEN_FILE: an OAuth token with the scope org:admin, not an API key; {GET_A_TOKEN}"
-    ))
+    CliError::usage("`--apply` requires `ANTHROPIC_ADMIN_TOKEN` or `ANTHROPIC_ADMIN_TOKEN_FILE`")
+        .with_remedy(&get_a_token())
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
-//! `claude connect --apply`: makes the plan true through Claude's Admin API, one object after the other,
-//! and stores the ids with the agent. Whatever fails, the same command again goes on from there: what was
-//! made is found by its name.
+//! `claude connect --apply`: carries out the plan through Claude's Admin API, one object after the other, and
+//! stores the ids with the agent. After a failure the same command continues: existing objects are found by name.
 
 use serde_json::{Value, json};
 
@@ -10,20 +9,21 @@ use super::super::print::{harmless, items};
 use super::super::session::Session;
 use super::admin_api::{ClaudeAdmin, Kind};
 use super::plan::{Plan, Present, Step, Wanted, plan};
+use crate::domain::remedy::Remedy;
 
-/// What a service account may do in a workspace that it is made a member of.
+/// The role of a service account in a workspace that it joins.
 const WORKSPACE_ROLE: &str = "workspace_developer";
 
-/// What is asked for.
+/// Everything to apply.
 pub(super) struct Order<'o> {
     pub(super) wanted: Wanted,
     pub(super) claude: ClaudeAdmin,
     pub(super) base_url: &'o str,
-    /// Do not ask.
+    /// Without confirmation.
     pub(super) yes: bool,
     pub(super) firman: &'o AdminClient,
     pub(super) organization: &'o str,
-    /// The workspace to say at each exchange.
+    /// The workspace to name in each exchange.
     pub(super) workspace: Option<&'o str>,
     /// The copy of the keys that Claude will hold, if it does not fetch them.
     pub(super) copy: Option<&'o KeyCopy>,
@@ -39,7 +39,7 @@ pub(super) struct Stored {
     pub(super) link: Value,
 }
 
-/// A copy of the issuer's keys that somebody holds and that does not follow a rotation.
+/// A copy of the issuer's keys that does not follow a rotation.
 pub(super) struct KeyCopy {
     /// The key consumer's name.
     pub(super) consumer: String,
@@ -47,8 +47,8 @@ pub(super) struct KeyCopy {
 }
 
 impl KeyCopy {
-    /// Registers the copy, so that no new key signs before the copy has it. Only an owner may, so that
-    /// one that is registered is left alone.
+    /// Registers the copy, so that no new key signs before the copy has it. Only an owner may do so, so an
+    /// existing registration is left as it is.
     pub(super) async fn record(&self, firman: &AdminClient) -> Result<(), CliError> {
         let known = firman
             .get::<Value>(&["key-consumers"], &Query::default())
@@ -65,7 +65,7 @@ impl KeyCopy {
         Ok(())
     }
 
-    /// Says that the copy has these keys.
+    /// Acknowledges that the copy has these keys.
     async fn acknowledge(&self, firman: &AdminClient) -> Result<(), CliError> {
         let body = json!({ "kids": self.kids });
         let path = ["key-consumers", self.consumer.as_str(), "ack"];
@@ -74,7 +74,7 @@ impl KeyCopy {
     }
 }
 
-/// What is there now.
+/// The result.
 pub(super) struct Applied {
     pub(super) plan: Plan,
     pub(super) account: String,
@@ -95,7 +95,7 @@ impl Applied {
     }
 }
 
-/// Does it.
+/// Plans, confirms and carries out.
 pub(super) async fn apply(
     order: &Order<'_>,
     session: &mut Session<'_>,
@@ -125,15 +125,16 @@ pub(super) async fn apply(
     })
 }
 
-/// The same error, with what was done before it and how to go on.
+/// The same error with what was done before it.
 fn half_way(error: CliError, done: &[String]) -> CliError {
     if done.is_empty() {
         return error;
     }
-    error.and(&format!(
-        "Done before that: {}. Run the same command again; it goes on from there",
-        harmless(&done.join(", "))
-    ))
+    error
+        .and(&format!("Done before: {}", harmless(&done.join(", "))))
+        .with_remedy(&Remedy::action(
+            "repeat the command; it continues from there",
+        ))
 }
 
 /// Whether the account has to be made a member of the workspace.
@@ -151,7 +152,7 @@ async fn is_to_join(order: &Order<'_>, plan: &Plan) -> Result<bool, CliError> {
     }
 }
 
-/// Shows the plan and asks, unless there is nothing to ask.
+/// Shows the plan and asks for confirmation, unless nothing changes.
 fn agree(
     order: &Order<'_>,
     plan: &Plan,
@@ -175,7 +176,7 @@ fn agree(
     }
     let changes = plan.changes() + usize::from(joins);
     if changes == 0 {
-        text.push_str("\nNothing to change there.");
+        text.push_str("\nNothing to change.");
         session.printer.hint(&text);
         return Ok(());
     }
@@ -205,7 +206,7 @@ async fn carry_out(
         claude.join(&account, &body).await?;
         done.push(format!("{account} joined {workspace}"));
     }
-    // Before Claude holds a copy of the keys, so that none is forgotten.
+    // Before Claude has the copy, so that no copy goes unrecorded.
     if let Some(copy) = order.copy {
         copy.record(order.firman).await?;
     }
@@ -235,7 +236,9 @@ async fn store(order: &Order<'_>, ids: &Value, done: &mut Vec<String>) -> Result
         let has_another = !link.is_null() && link["rule_id"] != ids["rule_id"];
         if order.keeps_others && has_another {
             let rule = link["rule_id"].as_str().unwrap_or_default();
-            done.push(format!("the agent {agent} keeps its own rule {rule}"));
+            done.push(format!(
+                "kept the link of `{agent}` with its own rule {rule}"
+            ));
         } else if !holds(link, ids) {
             order
                 .firman
@@ -247,7 +250,7 @@ async fn store(order: &Order<'_>, ids: &Value, done: &mut Vec<String>) -> Result
     Ok(())
 }
 
-/// Takes one step and returns the object's id.
+/// Carries out one step and returns the object's id.
 async fn take(
     claude: &ClaudeAdmin,
     kind: Kind,
@@ -285,7 +288,7 @@ fn link(order: &Order<'_>, token_lifetime: &Value, [account, issuer, rule]: [&st
     link
 }
 
-/// Whether `stored` says what `link` says.
+/// Whether `stored` equals `link`.
 fn holds(stored: &Value, link: &Value) -> bool {
     let members = [
         "rule_id",

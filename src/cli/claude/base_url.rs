@@ -1,5 +1,5 @@
-//! Where Claude is: `--base-url`, else `ANTHROPIC_BASE_URL` as Claude's SDKs read it, else Claude itself; and
-//! whether an admin token may go there.
+//! The URL of Claude's API: `--base-url`, else `ANTHROPIC_BASE_URL` as Claude's SDKs read it, else Claude itself;
+//! and whether an admin token may be sent there.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use url::Url;
 use crate::cli::error::CliError;
 use crate::cli::http;
 use crate::cli::print::shell_word;
+use crate::domain::remedy::Remedy;
 use crate::ports::address::is_loopback;
 use crate::relying_party::claude::BASE_URL;
 
@@ -18,12 +19,12 @@ const OPTION: &str = "--base-url";
 
 #[derive(Debug, Args)]
 pub(super) struct BaseUrlArgs {
-    /// Claude's API, or a stand-in for it [default: ANTHROPIC_BASE_URL, else https://api.anthropic.com]
+    /// The URL of Claude's API or a simulator [default: ANTHROPIC_BASE_URL, else https://api.anthropic.com]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
 }
 
-/// Who said where Claude is.
+/// Where the URL comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Option,
@@ -79,7 +80,7 @@ impl BaseUrl {
         &self.url
     }
 
-    /// What a person calls it in a sentence: the option or the variable.
+    /// The option or variable that sets it.
     pub(super) fn what(&self) -> &'static str {
         what(self.origin)
     }
@@ -89,7 +90,7 @@ impl BaseUrl {
         self.text.trim_end_matches('/') == BASE_URL
     }
 
-    /// ` --base-url URL` for a further command; empty for Claude itself.
+    /// ` --base-url URL` for a following command; empty for Claude itself.
     pub(super) fn option(&self) -> String {
         if self.is_claude() {
             String::new()
@@ -98,9 +99,9 @@ impl BaseUrl {
         }
     }
 
-    /// Refuses to send an admin token where the person who set it may not know that it goes: it is for
-    /// Claude, for the host that the command line names, or for this machine. The variable is often set for
-    /// something else (a gateway, another project), and the token administers a whole organization.
+    /// Refuses to send an admin token to a host that the caller may not expect: it goes to Claude, to the host
+    /// that the command line names, or to this machine. The variable is often set for something else (a gateway,
+    /// another project), and the token administers a whole organization.
     ///
     /// # Errors
     /// When only the environment names that host, or when others could read the token on its way.
@@ -110,17 +111,21 @@ impl BaseUrl {
             Url::parse(BASE_URL).is_ok_and(|claude| claude.origin() == self.url.origin());
         if self.origin == Origin::Environment && !is_here && !is_claude {
             return Err(CliError::usage(format!(
-                "the admin token is not sent to {}, which only {VARIABLE} names. To send it there, name the host: {OPTION} {}",
-                self.text,
+                "the admin token is not sent to {}, which only `{VARIABLE}` names",
+                self.text
+            ))
+            .with_remedy(&Remedy::action(format!(
+                "to send it there, add `{OPTION} {}`",
                 shell_word(&self.text)
-            )));
+            ))));
         }
         if self.url.scheme() != "https" && !is_here {
             return Err(CliError::usage(format!(
-                "{} {} is plain HTTP to another machine, where others on the network can read the token; use https",
+                "`{}` {} is plain HTTP to another machine, so others on the network can read the token",
                 self.what(),
                 self.text
-            )));
+            ))
+            .with_remedy(&Remedy::action("use https")));
         }
         Ok(())
     }

@@ -1,15 +1,16 @@
-//! `firman claude connect`: what a person does so that Claude trusts one agent, in the order in which it
-//! is done; or with `--apply` does it.
+//! `firman claude connect`: prints what makes Claude trust an agent; with `--apply` makes it.
 
 use super::super::error::CliError;
 use super::super::session::Session;
-use super::connection::{ConnectArgs, Connection, Content};
+use super::connect_args::{ConnectArgs, Content};
+use super::connection::Connection;
+use super::probe::cause;
 use super::{set_up, show};
 
 pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if session.printer.is_json() && args.format != Content::Text {
         return Err(CliError::usage(
-            "--output json prints everything as one object, the profile too; leave out --format",
+            "`--format` cannot be combined with `--output json`, which prints everything as one object",
         ));
     }
     args.check_team()?;
@@ -20,7 +21,7 @@ pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<
     let base_url = args.base_url.resolve(session.environment)?;
     let connection = Connection::gather(&args, &base_url, &admin).await?;
     show::all(&connection, args.format, session)?;
-    // Neither the overview nor the agent's side holds keys that could be taken to Claude.
+    // The overview and the agent's side contain no keys to register at Claude.
     let holds_keys =
         session.printer.is_json() || !(args.format.is_of_agent() || args.format == Content::Text);
     let Some(copy) = connection.copy.as_ref().filter(|_| holds_keys) else {
@@ -28,13 +29,14 @@ pub(super) async fn run(args: ConnectArgs, session: &mut Session<'_>) -> Result<
     };
     match copy.record(&admin).await {
         Ok(()) => session.printer.hint(&format!(
-            "Claude never fetches inline keys again. The issuer keeps account of that copy as the key consumer {consumer}: a new key\n\
-             signs only after you have registered the keys there again and said so: firman key consumer ack {consumer}",
+            "Recorded this copy of the keys as the key consumer `{consumer}`. A new key signs only after you have updated\n\
+             the keys at Claude and acknowledged them.\n\
+             hint: firman key consumer ack {consumer}",
             consumer = copy.consumer
         )),
         Err(error) => session.printer.warn(&format!(
-            "warning: the issuer keeps no account of this copy of its keys, so that the next rotation breaks it ({}). Register it: firman key consumer add {}",
-            error.text().unwrap_or_default().trim_start_matches("error: "),
+            "warning: cannot record this copy of the keys, so the next rotation breaks it: {}\nhint: firman key consumer add {}",
+            cause(&error),
             copy.consumer
         )),
     }

@@ -1,13 +1,13 @@
-//! `firman claude diagnose`: gathers what bears on a refused token (the token, the audit, the keys, the
-//! link, the environment) and prints the likely causes. Reads only; never prints a token.
+//! `firman claude diagnose`: gathers the evidence about a denied token (the token, the audit, the keys, the link,
+//! the environment) and prints the likely causes. Reads only; never prints a token.
 
 use clap::{ArgGroup, Args};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
 use super::base_url::BaseUrlArgs;
-use super::facts::{self, Facts, RuleArgs};
-use super::probe::told;
+use super::facts::{self, Facts, Names, RuleArgs};
+use super::probe::cause;
 use super::read_back::{ReadBack, read_back};
 use crate::cli::client::{AdminClient, Query};
 use crate::cli::duration::{Instant, parse_instant};
@@ -25,29 +25,32 @@ use crate::relying_party::claude::diagnose::{
     BURST_SECONDS, Cause, Evidence, Fetch, Issuance, Signature, Token, rank,
 };
 
-/// The longest token that is read: more than Claude takes, so that it can be said.
+/// The longest token that is read: longer than Claude accepts, to diagnose that too.
 const TOKEN_MAX_BYTES: usize = 64 * 1024;
-/// How long before a refusal its token may have been issued: the longest life of the profile.
+/// How long before a denial its token may have been issued: the profile's longest lifetime.
 const LOOK_BACK_SECONDS: i64 = 3600;
-/// So many issuances of an agent are looked at.
+/// How many issuances of an agent are examined.
 const FETCHES_MAX: u32 = 200;
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").args(["token", "jti", "request_id"]).required(true))]
+#[command(after_help = "Examples:
+  firman claude diagnose - < /run/firman/claude-token
+  firman claude diagnose --jti 0b6f… --at 2026-11-21T09:30:00Z")]
 pub(in crate::cli) struct DiagnoseArgs {
-    /// The token that was refused; `-` reads it from stdin
+    /// The denied token; `-` reads it from stdin
     #[arg(value_name = "JWT")]
     token: Option<String>,
-    /// The token's id, as Claude's authentication history has it
+    /// The token's id, as in Claude's authentication history
     #[arg(long, value_name = "JTI", allow_hyphen_values = true)]
     jti: Option<String>,
-    /// The id of the refused request, when there is nothing else; the time finds the token
+    /// The id of the denied request, if the token is not known; --at finds the token
     #[arg(long, value_name = "ID", requires = "at")]
     request_id: Option<String>,
-    /// When it was refused: 2026-11-21T09:30:00Z, or 10m for that long ago
+    /// When it was denied: 2026-11-21T09:30:00Z, or 10m for ten minutes ago
     #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     at: Option<Instant>,
-    /// Only tokens of this agent
+    /// Consider only tokens of this agent
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     agent: Option<String>,
     #[command(flatten)]
@@ -56,13 +59,13 @@ pub(in crate::cli) struct DiagnoseArgs {
     rule: RuleArgs,
 }
 
-/// The token in question and what the audit says of it.
+/// The token in question and its audit record.
 struct Found {
     token: Token,
     issuance: Issuance,
-    /// The token itself, while its signature is to be checked.
+    /// The token itself, to verify its signature.
     jws: Option<String>,
-    /// What else is to be said about how it was found.
+    /// How it was found, if that is not obvious.
     remark: Option<String>,
 }
 
@@ -103,7 +106,7 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
         None => args.rule.expected(&facts, &subject, Some(&audience)),
     };
     if subject.is_empty() && !expected.is_given {
-        // Of a token that is nobody's here, no subject can be expected.
+        // For a token of an unknown agent no subject can be expected.
         expected.rule.subject_prefix = None;
         expected.rule.claims.clear();
     }
@@ -130,17 +133,20 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
     if let Some(remark) = &found.remark {
         session.printer.hint(remark);
     }
-    report(&evidence, (agent.as_deref(), resource.as_deref()), session)
+    let names = Names {
+        agent: agent.as_deref(),
+        resource: resource.as_deref(),
+    };
+    report(&evidence, names, session)
 }
 
-/// What is registered at Claude, when it can be read back and nobody said otherwise; or what was answered
-/// when it is not there.
+/// What is registered at Claude, unless the rule was named; or the answer when it is not there.
 async fn registered(
     link: Option<&Link>,
     args: &DiagnoseArgs,
     session: &mut Session<'_>,
 ) -> Result<(Option<Registered>, Option<String>), CliError> {
-    if args.rule.is_said() {
+    if args.rule.is_named() {
         return Ok((None, None));
     }
     let base_url = args.base_url.resolve(session.environment)?;
@@ -151,11 +157,11 @@ async fn registered(
             session.printer.hint(&check.seen);
             (None, None)
         }
-        ReadBack::Unasked(_) => (None, None),
+        ReadBack::Untried(_) => (None, None),
     })
 }
 
-/// The agent whose token it is: by the audit, else by what was said.
+/// The agent whose token it is: by the audit, else by `--agent`.
 fn agent_of(found: &Found, args: &DiagnoseArgs) -> Option<String> {
     match &found.issuance {
         Issuance::Issued(fetch) => Some(fetch.agent.clone()),
@@ -169,7 +175,7 @@ async fn by_token(admin: &AdminClient, argument: &str) -> Result<Found, CliError
     if text.len() > TOKEN_MAX_BYTES {
         return Err(CliError::failed(
             "token",
-            format!("that is no token: it has {} bytes", text.len()),
+            format!("not a token: it has {} bytes", text.len()),
         ));
     }
     let bytes = Some(text.len());
@@ -186,7 +192,7 @@ async fn by_token(admin: &AdminClient, argument: &str) -> Result<Found, CliError
         Err(error) => (
             Token {
                 bytes,
-                fault: Some(told(&error)),
+                fault: Some(cause(&error)),
                 ..Token::default()
             },
             None,
@@ -208,19 +214,16 @@ async fn by_token(admin: &AdminClient, argument: &str) -> Result<Found, CliError
 }
 
 async fn by_jti(admin: &AdminClient, facts: &Facts, jti: &str) -> Result<Found, CliError> {
-    match entry(admin, jti).await? {
-        Some(entry) => Ok(remembered(&entry, facts)),
-        None => Err(CliError::failed(
-            "not_found",
-            format!(
-                "no token with the jti {jti:?} was ever issued by {}; is it another issuer's?",
-                facts.issuer
-            ),
-        )),
-    }
+    let unknown = || {
+        let issuer = &facts.issuer;
+        let detail = format!("{issuer} has not issued a token with the `jti` {jti:?}");
+        CliError::failed("not_found", detail)
+    };
+    let entry = entry(admin, jti).await?.ok_or_else(unknown)?;
+    Ok(remembered(&entry, facts))
 }
 
-/// The newest token for Claude that was issued before the refusal and could be the one.
+/// The newest token for Claude that was issued before the denial.
 async fn by_time(
     admin: &AdminClient,
     facts: &Facts,
@@ -251,21 +254,21 @@ async fn by_time(
         return Err(CliError::failed(
             "not_found",
             format!(
-                "no token for Claude was issued in the hour before {at}{}; nothing could be exchanged, or the file held an old one",
+                "no token for Claude was issued{} in the hour before {at}",
                 args.agent
                     .as_ref()
-                    .map_or(String::new(), |agent| format!(" to {agent}"))
+                    .map_or(String::new(), |agent| format!(" to `{agent}`"))
             ),
         ));
     };
     let others = candidates.len() - 1;
     let mut found = remembered(newest, facts);
     found.remark = Some(format!(
-        "Looked at: the token that {} got last before {at}, jti {}; {others} other in the hour before{}.",
+        "Diagnosing the last token that was issued to {} before {at}, `jti` {}; {others} others in that hour{}.",
         text(newest, "actor"),
         text(newest, "token_id"),
         if others > 0 && args.agent.is_none() {
-            " (name the agent with --agent)"
+            " (select with --agent)"
         } else {
             ""
         },
@@ -297,7 +300,7 @@ fn issued(entry: &Value) -> Issuance {
     Issuance::Issued(fetch_of(entry))
 }
 
-/// A token as far as the audit remembers it.
+/// A token as far as the audit recorded it.
 fn remembered(entry: &Value, facts: &Facts) -> Found {
     let detail = &entry["detail"];
     let fetch = fetch_of(entry);
@@ -321,7 +324,7 @@ fn remembered(entry: &Value, facts: &Facts) -> Found {
     }
 }
 
-/// What the same agent fetched around that time for Claude, oldest first.
+/// Tokens for Claude that were issued to the same agent around that time, oldest first.
 async fn around(
     admin: &AdminClient,
     fetch: &Fetch,
@@ -339,8 +342,7 @@ async fn around(
     Ok(fetches)
 }
 
-/// Whether the key that the token names signed it, with the key set fetched as Claude would unless it has
-/// the keys inline.
+/// Whether the key that the token names signed it. The key set is fetched as Claude would fetch it.
 async fn signature(jws: &str, facts: &Facts, is_inline: bool, session: &Session<'_>) -> Signature {
     let fetched = async {
         let issuer = token::Issuer::discover(&facts.issuer, &session.reach()?).await?;
@@ -349,7 +351,7 @@ async fn signature(jws: &str, facts: &Facts, is_inline: bool, session: &Session<
     let keys: PublicJwkSet = match fetched.await {
         Ok(keys) => keys,
         Err(_) if is_inline => return Signature::Unchecked,
-        Err(error) => return Signature::NoKeySet(told(&error)),
+        Err(error) => return Signature::NoKeySet(cause(&error)),
     };
     let Ok(unverified) = UnverifiedJws::parse(jws, TOKEN_MAX_BYTES) else {
         return Signature::Unchecked;
@@ -364,30 +366,33 @@ async fn signature(jws: &str, facts: &Facts, is_inline: bool, session: &Session<
 
 fn report(
     evidence: &Evidence,
-    (agent, resource): (Option<&str>, Option<&str>),
+    names: Names<'_>,
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
-    let mut causes = rank(evidence);
-    for cause in &mut causes {
-        cause.advice = facts::named(&cause.advice, agent, resource);
-    }
+    let causes: Vec<Cause> = rank(evidence)
+        .into_iter()
+        .map(|cause| Cause {
+            hint: names.fill(cause.hint),
+            ..cause
+        })
+        .collect();
     if session.printer.is_json() {
         let jti = evidence.token.claims.get("jti");
         return session
             .printer
-            .json(&json!({ "agent": agent, "jti": jti, "causes": causes }));
+            .json(&json!({ "agent": names.agent, "jti": jti, "causes": causes }));
     }
-    let lines: String = causes.iter().enumerate().map(lines).collect();
+    let places = (1..).zip(&causes);
+    let lines: String = places.map(|(place, cause)| lines(place, cause)).collect();
     session.printer.write(&lines)
 }
 
-fn lines((index, cause): (usize, &Cause)) -> String {
+fn lines(place: usize, cause: &Cause) -> String {
     format!(
-        "{}. {} ({})\n   seen: {}\n   hint: {}\n",
-        index + 1,
+        "{place}. {} ({})\n   seen: {}\n   hint: {}\n",
         cause.cause,
         cause.likelihood.as_str(),
         harmless(&cause.evidence),
-        harmless(&cause.advice),
+        harmless(&cause.hint.to_string()),
     )
 }

@@ -1,5 +1,5 @@
-//! What `verify` and `diagnose` know before they look: the issuer, the agent, its link with Claude, the
-//! keys and who holds copies of them; and the rule, as it was said or as `connect` prints it.
+//! What `verify` and `diagnose` know before they check: the issuer, the agent, its link with Claude, the keys
+//! and their consumers; and the rule, as named or as `connect` makes it.
 
 use clap::Args;
 use serde_json::{Map, Value};
@@ -10,68 +10,69 @@ use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::parse::parse_pair;
 use crate::cli::print::{items, text, texts};
+use crate::domain::remedy::Remedy;
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::checks::{Expected, KeyConsumer, KeyState, Link};
 use crate::relying_party::claude::{
     DEFAULT_MAX_JWT_LIFETIME_SECONDS, EXPECTED_AUDIENCE, RuleMatch, Setup,
 };
 
-/// The rule at Claude, and its issuer there, as far as they differ from what `connect` prints.
+/// The rule at Claude and its issuer there, where they differ from what `connect` makes.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The rule at Claude")]
 pub(super) struct RuleArgs {
-    /// Its subject: exact, or a prefix when it ends in `*`
+    /// The rule's subject: exact, or a prefix if it ends in `*`
     #[arg(long, value_name = "SUBJECT")]
     subject_prefix: Option<String>,
-    /// Its audience
+    /// The rule's audience
     #[arg(long, value_name = "AUDIENCE")]
     audience: Option<String>,
-    /// A claim it pins; may be repeated
+    /// A claim that the rule pins; repeatable
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = parse_pair)]
     claims: Vec<(String, String)>,
-    /// Its CEL condition
+    /// The rule's CEL condition
     #[arg(long, value_name = "CEL", allow_hyphen_values = true)]
     condition: Option<String>,
-    /// The longest life of a token that its issuer is registered with [default: 1h]
+    /// The issuer's registered maximum token lifetime [default: 1h]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     max_lifetime: Option<u64>,
-    /// The issuer URL as it is registered at Claude [default: this issuer's]
+    /// The issuer URL as registered at Claude [default: this issuer's]
     #[arg(long, value_name = "URL")]
     registered_issuer: Option<String>,
-    /// The keys are registered inline, so that Claude fetches nothing
+    /// The keys are registered inline, so Claude fetches nothing
     #[arg(long)]
     inline: bool,
 }
 
 impl RuleArgs {
-    /// Whether anything was said of it, so that it is not to be read back.
-    pub(super) fn is_said(&self) -> bool {
-        self.is_rule_said()
+    /// Whether any of it was named, so that it is not read back.
+    pub(super) fn is_named(&self) -> bool {
+        self.is_rule_named()
             || self.max_lifetime.is_some()
             || self.registered_issuer.is_some()
             || self.inline
     }
 
-    fn is_rule_said(&self) -> bool {
+    fn is_rule_named(&self) -> bool {
         self.subject_prefix.is_some()
             || self.audience.is_some()
             || !self.claims.is_empty()
             || self.condition.is_some()
     }
 
-    /// Whether Claude has the keys and fetches none.
+    /// Whether the keys are registered inline.
     pub(super) fn is_inline(&self) -> bool {
         self.inline
     }
 
-    /// What Claude demands of a token about `subject`.
+    /// What Claude requires of a token of `subject`.
     pub(super) fn expected(
         &self,
         facts: &Facts,
         subject: &str,
         audience: Option<&str>,
     ) -> Expected {
-        let is_given = self.is_rule_said();
+        let is_given = self.is_rule_named();
         let rule = if is_given {
             RuleMatch {
                 subject_prefix: self.subject_prefix.clone(),
@@ -104,15 +105,15 @@ impl RuleArgs {
     }
 }
 
-/// What the admin API says, whichever the agent.
+/// What the admin API knows, independent of the agent.
 pub(super) struct Facts {
     /// The issuer's URL.
     pub(super) issuer: String,
-    /// Under which name it keeps account of inline keys at Claude, unless another was chosen.
+    /// The key consumer that stands for inline keys at Claude by default.
     pub(super) key_consumer: String,
     /// All its keys.
     pub(super) keys: Vec<KeyState>,
-    /// Who holds copies of them.
+    /// The holders of copies of them.
     pub(super) consumers: Vec<KeyConsumer>,
 }
 
@@ -190,15 +191,29 @@ pub(super) async fn claude_resources(admin: &AdminClient) -> Result<Vec<Value>, 
     Ok(resources)
 }
 
-/// An advice with the names of the agent and the resource in question, where they are known.
-pub(super) fn named(advice: &str, agent: Option<&str>, resource: Option<&str>) -> String {
-    let mut advice = advice.to_owned();
-    for (placeholder, name) in [("AGENT", agent), ("RESOURCE", resource)] {
-        if let Some(name) = name {
-            advice = advice.replace(placeholder, name);
+/// The names that a remedy leaves open.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Names<'n> {
+    pub(super) agent: Option<&'n str>,
+    pub(super) resource: Option<&'n str>,
+}
+
+impl Names<'_> {
+    /// `remedy` with the names that are known.
+    pub(super) fn fill(&self, remedy: Remedy) -> Remedy {
+        let fill = |mut text: String| {
+            for (placeholder, name) in [("AGENT", self.agent), ("RESOURCE", self.resource)] {
+                if let Some(name) = name {
+                    text = text.replace(placeholder, name);
+                }
+            }
+            text
+        };
+        match remedy {
+            Remedy::Command(line) => Remedy::Command(fill(line)),
+            Remedy::Action(sentence) => Remedy::Action(fill(sentence)),
         }
     }
-    advice
 }
 
 /// The members of an object; none of anything else.

@@ -1,5 +1,4 @@
-//! `firman claude link`, `links` and `unlink`: the ids that a person made in Claude's Console, kept with
-//! the agent.
+//! `firman claude link`, `links` and `unlink`: the ids from Claude's Console, stored with the agent.
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -15,9 +14,11 @@ use crate::cli::session::{Listing, Session};
 use crate::relying_party::claude::IssuerObjectId;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:
+  firman claude link mailer --rule fdrl_01… --organization UUID --service-account svac_01…")]
 pub(in crate::cli) struct LinkArgs {
     /// The agent's name
-    // Here a link is made, so that every id but the workspace is required.
+    // Every id but the workspace is required to store a link.
     #[arg(value_parser = parse_name, requires_all = ["rule", "organization", "service_account"])]
     agent: String,
     #[command(flatten)]
@@ -25,18 +26,22 @@ pub(in crate::cli) struct LinkArgs {
     /// The federation issuer, `fdis_…`
     #[arg(long, value_name = "ID", value_parser = parse_issuer_object)]
     issuer: Option<IssuerObjectId>,
-    /// The rule's token lifetime (10m, 1h): how long access there may outlive a suspension
+    /// The rule's token lifetime (10m, 1h): how long access to Claude can outlast a suspension
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     token_lifetime: Option<u64>,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:
+  firman claude links")]
 pub(in crate::cli) struct LinksArgs {
     #[command(flatten)]
     page: Page,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:
+  firman claude unlink mailer")]
 pub(in crate::cli) struct UnlinkArgs {
     /// The agent's name
     #[arg(value_parser = parse_name)]

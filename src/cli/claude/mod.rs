@@ -1,10 +1,11 @@
-//! `firman claude`: everything between a registered agent and an answered message. What Claude demands
-//! is `relying_party::claude`'s to know; here it is asked for, sent and printed.
+//! `firman claude`: everything between a registered agent and an answered message. `relying_party::claude` knows
+//! what Claude requires; here it is requested, sent and printed.
 
 mod admin_api;
 mod apply;
 mod base_url;
 mod connect;
+mod connect_args;
 mod connection;
 mod diagnose;
 mod facts;
@@ -26,19 +27,19 @@ use super::session::Session;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Print what makes Claude trust an agent, or set it up there with --apply
-    Connect(connection::ConnectArgs),
-    /// Note which rule and service account at Claude belong to an agent, so that other commands need no flags
+    /// Connect an agent to Claude: print the setup, or make it with --apply
+    Connect(connect_args::ConnectArgs),
+    /// Store an agent's ids at Claude, so that other commands do not need them
     Link(link::LinkArgs),
-    /// List which agents are linked to what at Claude
+    /// List the stored ids of all agents
     Links(link::LinksArgs),
-    /// Forget what belongs to an agent at Claude; there everything stays as it is
+    /// Remove an agent's stored ids; nothing changes at Claude
     Unlink(link::UnlinkArgs),
-    /// Go round from the outside as Claude would: one line per check, exit code 1 when one fails
+    /// Check from the outside whether Claude will accept an agent; exit code 1 if a check fails
     Verify(verify::VerifyArgs),
-    /// Why Claude refused a token: the likely causes, the likeliest first
+    /// Find out why Claude denied a token: the causes, likeliest first
     Diagnose(diagnose::DiagnoseArgs),
-    /// Run a local stand-in for Claude that takes this issuer's tokens and says why not
+    /// Run a local simulation of Claude that explains each denial
     Simulate(simulate::SimulateArgs),
 }
 

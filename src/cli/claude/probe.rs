@@ -1,5 +1,5 @@
-//! Outbound looks of `firman claude verify`: resolve, connect, fetch. Tells what came, judges nothing;
-//! redirects are not followed, answers are bounded.
+//! The network side of `firman claude verify`: resolve, connect, fetch. Judges nothing; redirects are not
+//! followed, answers are bounded.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::cli::http;
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::checks::{DOCUMENT_MAX_BYTES, Fetched};
 
-/// Longer than a healthy name server or handshake takes, shorter than a person's patience.
+/// Longer than a healthy name server or handshake needs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why nothing came.
+/// Why there is no answer.
 pub(super) enum Unreached {
     /// The certificate, its chain or its name.
     Certificate(String),
@@ -25,7 +25,7 @@ pub(super) enum Unreached {
     Other(String),
 }
 
-/// What the host of `url` is; empty when the name does not resolve.
+/// The addresses of the host of `url`; empty when the name does not resolve.
 pub(super) async fn resolve(url: &Url) -> Vec<IpAddr> {
     match url.host() {
         Some(Host::Ipv4(address)) => return vec![IpAddr::V4(address)],
@@ -47,7 +47,7 @@ pub(super) async fn resolve(url: &Url) -> Vec<IpAddr> {
 /// Connects to the first of `addresses` that answers on `port`.
 ///
 /// # Errors
-/// With the last one's reason when none does.
+/// With the last address's reason when none does.
 pub(super) async fn connect(addresses: &[IpAddr], port: u16) -> Result<(), String> {
     let mut why = "no address".to_owned();
     for address in addresses {
@@ -63,11 +63,11 @@ pub(super) async fn connect(addresses: &[IpAddr], port: u16) -> Result<(), Strin
 /// Fetches a document, trusting the certificate authorities in `ca_cert_pem` alone if it is given.
 pub(super) async fn get(url: &Url, ca_cert_pem: Option<&str>) -> Result<Fetched, Unreached> {
     let client =
-        http::client_trusting(url, ca_cert_pem).map_err(|error| Unreached::Other(told(&error)))?;
+        http::client_trusting(url, ca_cert_pem).map_err(|error| Unreached::Other(cause(&error)))?;
     send(client.get(url.clone()).header("accept", "application/json")).await
 }
 
-/// Sends a request and reads the answer as far as it is looked at.
+/// Sends a request and reads the beginning of the answer.
 pub(super) async fn send(request: RequestBuilder) -> Result<Fetched, Unreached> {
     let mut response = request.send().await.map_err(|error| unreached(&error))?;
     let header = |name: &str| {
@@ -96,14 +96,14 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Fetched, Unreached> 
     Ok(fetched)
 }
 
-/// `Date` (RFC 9110 §5.6.7), of which only the first of its three forms is sent today.
+/// `Date` (RFC 9110 §5.6.7) in the only one of its three forms that may be generated.
 fn http_date(text: &str) -> Option<UnixTime> {
     let numeric = text.trim().strip_suffix("GMT")?;
     let zoned = jiff::fmt::rfc2822::parse(&format!("{numeric}+0000")).ok()?;
     Some(UnixTime(zoned.timestamp().as_second()))
 }
 
-/// The TLS client tells of a certificate by its text alone.
+/// The TLS client names a certificate problem only in its text.
 fn unreached(error: &reqwest::Error) -> Unreached {
     let why = http::innermost(error);
     let lower = why.to_lowercase();
@@ -119,10 +119,13 @@ fn unreached(error: &reqwest::Error) -> Unreached {
     }
 }
 
-/// An error of ours as a reason in a sentence.
-pub(super) fn told(error: &CliError) -> String {
+/// What an error of ours says, without its hint.
+pub(super) fn cause(error: &CliError) -> String {
     let text = error.text().unwrap_or_default();
-    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
+    let first = text
+        .split_once("\nhint: ")
+        .map_or(&*text, |(first, _)| first);
+    first.strip_prefix("error: ").unwrap_or(first).to_owned()
 }
 
 #[cfg(test)]

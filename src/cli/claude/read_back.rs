@@ -1,25 +1,25 @@
-//! What is registered at Claude for an agent, read back through Claude's Admin API when there is a token
-//! for it. Reads only.
+//! Reads back what is registered at Claude for an agent, if there is a token for Claude's Admin API.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::admin_api::{ClaudeAdmin, Kind};
 use super::base_url::BaseUrl;
-use super::probe::told;
+use super::probe::cause;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::config::claude_admin_token;
+use crate::domain::remedy::Remedy;
 use crate::relying_party::claude::checks::{Check, Link, Registered};
 use crate::relying_party::claude::{FederationIssuer, FederationRule, ServiceAccount};
 
-/// What came of it.
+/// The result.
 pub(super) enum ReadBack {
-    /// It was not asked for; this makes it so.
-    Unasked(&'static str),
-    /// It was asked for and not given.
+    /// Not tried; this is what it needs.
+    Untried(Remedy),
+    /// Tried, and it failed.
     Failed(Check),
-    /// Here it is.
+    /// What is registered.
     Registered(Box<Registered>),
 }
 
@@ -28,7 +28,7 @@ impl ReadBack {
     pub(super) fn registered(&self) -> Option<&Registered> {
         match self {
             Self::Registered(registered) => Some(registered),
-            Self::Unasked(_) | Self::Failed(_) => None,
+            Self::Untried(_) | Self::Failed(_) => None,
         }
     }
 }
@@ -43,25 +43,22 @@ pub(super) async fn read_back(
         .map_err(|error| CliError::usage(error.to_string()))?;
     let (link, token) = match (link, token) {
         (_, None) => {
-            return Ok(ReadBack::Unasked(
-                "set ANTHROPIC_ADMIN_TOKEN to an OAuth token of `ant auth login --scope org:admin`",
-            ));
+            return Ok(ReadBack::Untried(Remedy::action(
+                "set `ANTHROPIC_ADMIN_TOKEN` to a token from `ant auth login --scope org:admin`",
+            )));
         }
         (None, Some(_)) => {
-            return Ok(ReadBack::Unasked(
-                "store the rule's id: firman claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…",
-            ));
+            return Ok(ReadBack::Untried(Remedy::command(
+                "claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…",
+            )));
         }
         (Some(link), Some(token)) => (link, token),
     };
     if let Err(withheld) = base_url.check_admin_token() {
         return Ok(ReadBack::Failed(Check::warn(
             "registered",
-            told(&withheld),
-            format!(
-                "What is registered there was not read; the rest goes by what firman claude connect prints. To read it, repeat this with{}",
-                base_url.option()
-            ),
+            format!("{}; checked the expected rule instead", cause(&withheld)),
+            Remedy::action(format!("repeat this with `{}`", base_url.option().trim())),
         )));
     }
     let read = async {
@@ -72,13 +69,13 @@ pub(super) async fn read_back(
         Ok(registered) => ReadBack::Registered(Box::new(registered)),
         Err(error) if error.is_not_found() => ReadBack::Failed(Check::fail(
             "registered",
-            told(&error),
-            "It is not in the organization of the admin token: compare firman claude links with the Console.",
+            cause(&error),
+            Remedy::command("claude links"),
         )),
         Err(error) => ReadBack::Failed(Check::warn(
             "registered",
-            told(&error),
-            "What is registered there could not be read; the rest goes by what firman claude connect prints.",
+            format!("{}; checked the expected rule instead", cause(&error)),
+            Remedy::action("repeat this when Claude's Admin API answers"),
         )),
     })
 }
@@ -103,15 +100,12 @@ async fn registered(claude: &ClaudeAdmin, link: &Link) -> Result<Registered, Cli
     })
 }
 
-/// The object as far as it is known here, without members that are not set.
+/// The object's known members, without those that are `null`.
 fn object<T: DeserializeOwned>(kind: Kind, members: Map<String, Value>) -> Result<T, CliError> {
     serde_json::from_value(without_nulls(Value::Object(members))).map_err(|problem| {
         CliError::failed(
             "claude",
-            format!(
-                "the {} at Claude is not understood: {problem}",
-                kind.as_str()
-            ),
+            format!("cannot parse the {} at Claude: {problem}", kind.as_str()),
         )
     })
 }

@@ -1,4 +1,4 @@
-//! `firman claude connect --apply`: the same values, sent instead of printed.
+//! `firman claude connect --apply`: sends the values that `connect` prints.
 
 use serde_json::json;
 
@@ -8,10 +8,12 @@ use super::super::session::Session;
 use super::admin_api::{ClaudeAdmin, no_token};
 use super::apply::{Applied, Order, apply};
 use super::base_url::BaseUrl;
-use super::connection::{ConnectArgs, Connection, Content};
+use super::connect_args::{ConnectArgs, Content};
+use super::connection::Connection;
 use super::plan::{MANAGEABLE_SCOPES, Wanted, WantedAccount};
 use super::{show, team};
 use crate::config::claude_admin_token;
+use crate::domain::remedy::Remedy;
 use crate::relying_party::claude::{
     IssuerObjectId, LinkedIds, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
 };
@@ -26,7 +28,7 @@ pub(super) async fn run(
     let mut connection = Connection::gather(args, &base_url, firman).await?;
     let organization = organization(&connection)?;
     for warning in &connection.warnings {
-        session.printer.hint(&format!("warning: {}", warning.text));
+        session.printer.hint(&show::warning(warning));
     }
     let setup = &connection.setup;
     let workspace = setup.workspace_id.as_ref().map(WorkspaceId::as_str);
@@ -47,10 +49,10 @@ pub(super) async fn run(
     };
     let applied = apply(&order, session).await?;
     connection.setup.ids = Some(ids(&applied, organization, setup.workspace_id.clone())?);
-    report(&applied, &connection, (args, &base_url), session)
+    report(&applied, &connection, &base_url, args, session)
 }
 
-/// A client for Claude's Admin API, once everything that can be wrong before the first request is right.
+/// A client for Claude's Admin API, after everything that can be checked before the first request.
 fn claude(
     args: &ConnectArgs,
     base_url: &BaseUrl,
@@ -59,7 +61,10 @@ fn claude(
     let unmanageable = args.scope.as_deref();
     if let Some(scope) = unmanageable.filter(|scope| !MANAGEABLE_SCOPES.contains(scope)) {
         return Err(CliError::usage(format!(
-            "Claude lets no OAuth token make a rule of the scope {scope}; make it in the Console: leave out --apply to see what to enter"
+            "Claude does not let an OAuth token make a rule with the scope `{scope}`"
+        ))
+        .with_remedy(&Remedy::action(
+            "make it in the Console; `--format console` prints the fields",
         )));
     }
     let token = claude_admin_token(session.environment)
@@ -69,9 +74,9 @@ fn claude(
 
 fn organization(connection: &Connection) -> Result<OrganizationId, CliError> {
     connection.organization.clone().ok_or_else(|| {
-        CliError::usage(
-            "--apply needs --organization: the bare UUID in the Console under Settings, Organization, which must be the token's own",
-        )
+        CliError::usage("`--apply` requires `--organization`").with_remedy(&Remedy::action(
+            "copy the admin token's organization from the Console: Settings, Organization",
+        ))
     })
 }
 
@@ -119,7 +124,10 @@ fn ids(
     workspace_id: Option<WorkspaceId>,
 ) -> Result<LinkedIds, CliError> {
     let strange = |invalid: crate::domain::Invalid| {
-        CliError::failed("claude", format!("Claude gave an id: {invalid}"))
+        CliError::failed(
+            "claude",
+            format!("Claude returned a malformed id: {invalid}"),
+        )
     };
     Ok(LinkedIds {
         organization_id,
@@ -133,7 +141,8 @@ fn ids(
 fn report(
     applied: &Applied,
     connection: &Connection,
-    (args, base_url): (&ConnectArgs, &BaseUrl),
+    base_url: &BaseUrl,
+    args: &ConnectArgs,
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
     if session.printer.is_json() {
@@ -155,22 +164,22 @@ fn report(
     }
     if args.act_for.is_some() {
         session.printer.hint(&format!(
-            "The ids are not stored with the agent {}: its own rule is for tokens without act.",
+            "Did not store the ids with `{}`, whose own rule is for tokens without `act`.",
             args.agent
         ));
         return Ok(());
     }
-    // Neither the rule nor the keys are described: `verify` reads them back with the same admin token.
+    // `verify` needs no rule options: it reads the rule back with the same admin token.
     let agent = connection.stored.first().map(|stored| &stored.agent);
     let Some(agent) = agent else {
         session.printer.next(&format!(
-            "firman agent add {}NAME --role ROLE, then this command again, which stores the ids with it",
+            "firman agent add {}NAME --role ROLE, then repeat this command to store the ids",
             args.agent.trim_end_matches('*')
         ));
         return Ok(());
     };
     if team::is_team(&args.agent) {
-        session.printer.hint("The rule lets in agents that are added later too; run this command again to store the ids with them.");
+        session.printer.hint("The rule also accepts agents that you add later. Repeat this command to store the ids with them.");
     }
     session.printer.next(&format!(
         "firman claude verify --agent {agent}{}{}",

@@ -1,13 +1,14 @@
-//! How `claude connect` prints a set-up: an overview, one object, or the whole of one thing as the place
-//! wants it that it is taken to.
+//! How `claude connect` prints a setup: an overview, one JSON object, or one part in the form that its place
+//! requires.
 
 use serde_json::{Map, Value, json};
 
 use super::super::error::CliError;
 use super::super::print::shell_word;
 use super::super::session::Session;
-use super::connection::{Connection, Content};
-use crate::relying_party::claude::{JwksSource, ServiceAccountId, Snippet, WorkspaceId};
+use super::connect_args::Content;
+use super::connection::Connection;
+use crate::relying_party::claude::{JwksSource, ServiceAccountId, Snippet, Warning, WorkspaceId};
 
 /// Prints it.
 pub(super) fn all(
@@ -33,7 +34,7 @@ pub(super) fn all(
         Content::Env => environment(connection, ""),
         Content::Profile => {
             session.printer.hint(&format!(
-                "For ~/.config/anthropic/configs/{}.json, writable by its owner alone, and ANTHROPIC_PROFILE={}.",
+                "Save it as ~/.config/anthropic/configs/{}.json, writable only by its owner, and set ANTHROPIC_PROFILE={}.",
                 setup.agent, setup.agent
             ));
             profile(connection)
@@ -55,16 +56,26 @@ pub(super) fn all(
 
 fn tell_unknown_ids(connection: &Connection, session: &mut Session<'_>) {
     if connection.setup.ids.is_none() {
-        session.printer.warn(
-            "warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console",
-        );
+        session.printer.warn(&format!(
+            "warning: the ids at Claude are not known yet\nhint: firman claude connect --agent {} --organization UUID --apply",
+            connection.setup.agent
+        ));
     }
 }
 
 fn tell_warnings(connection: &Connection, session: &mut Session<'_>) {
     for warning in &connection.warnings {
-        session.printer.warn(&format!("warning: {}", warning.text));
+        session.printer.warn(&self::warning(warning));
     }
+}
+
+/// A warning, with its hint on a line of its own.
+pub(super) fn warning(warning: &Warning) -> String {
+    let mut lines = format!("warning: {}", warning.text);
+    if let Some(hint) = &warning.hint {
+        lines.push_str(&format!("\nhint: {hint}"));
+    }
+    lines
 }
 
 fn snippet(snippet: Snippet, session: &mut Session<'_>) -> String {
@@ -74,7 +85,7 @@ fn snippet(snippet: Snippet, session: &mut Session<'_>) -> String {
     snippet.text
 }
 
-/// What will be at Claude, in short, and what to print or do next.
+/// What will be at Claude in short, and what to print or do next.
 fn overview(connection: &Connection, session: &mut Session<'_>) -> Result<(), CliError> {
     let setup = &connection.setup;
     let keys = match &setup.jwks {
@@ -131,9 +142,9 @@ fn overview(connection: &Connection, session: &mut Session<'_>) -> Result<(), Cl
             format!("{} s", setup.token_lifetime_seconds),
         ),
     ])?;
-    let mut next = "Next: the same command with one of\n  --organization UUID --apply  set it up at Claude\n  --format console             what to enter in Claude's Console\n  --format api                 the requests of its Admin API".to_owned();
+    let mut next = "Next: repeat the command with one of\n  --organization UUID --apply  make the setup at Claude\n  --format console             print the fields of Claude's Console\n  --format api                 print the requests of its Admin API".to_owned();
     if !setup.is_team() {
-        next.push_str("\n  --format terraform-vars      the values as a .tfvars file\nand for the place where the agent runs: --format env, profile, systemd, kubernetes or github");
+        next.push_str("\n  --format terraform-vars      print the values as a .tfvars file\nFor the place where the agent runs: --format env, profile, systemd, kubernetes or github");
     }
     session.printer.hint(&next);
     Ok(())
@@ -158,7 +169,10 @@ pub(super) fn object(connection: &Connection) -> Value {
         .collect();
     let warnings = connection.warnings.iter();
     let warnings: Vec<Value> = warnings
-        .map(|warning| json!({ "code": warning.code, "text": warning.text }))
+        .map(|warning| match &warning.hint {
+            Some(hint) => json!({ "code": warning.code, "text": warning.text, "hint": hint }),
+            None => json!({ "code": warning.code, "text": warning.text }),
+        })
         .collect();
     let object = json!({
         "agent": setup.agent,
@@ -179,7 +193,7 @@ pub(super) fn object(connection: &Connection) -> Value {
     filled_in(connection, object)
 }
 
-/// The account's body: with the name that a person chose, or nothing when it is there already.
+/// The account's body with the chosen name; null for an existing account.
 fn account_json(connection: &Connection) -> Value {
     let mut body = connection.setup.service_account_json();
     match &connection.account {
@@ -190,7 +204,7 @@ fn account_json(connection: &Connection) -> Value {
     body
 }
 
-/// The Console's fields, with the account that a person chose.
+/// The Console's fields with the chosen account.
 fn console_fields(connection: &Connection) -> Vec<(&'static str, String)> {
     let mut fields = connection.setup.console_fields();
     if let Some(account) = &connection.account {
@@ -245,7 +259,7 @@ fn fields(fields: &[(&'static str, String)]) -> String {
     let width = fields.iter().map(|(label, _)| label.len()).max();
     let width = width.unwrap_or_default();
     let line = |(label, value): &(&'static str, String)| {
-        // A text of several lines stands on its own, so that it can be taken as it is.
+        // A value of several lines begins on its own line, for copying.
         if value.contains('\n') {
             format!("{label}\n{value}\n")
         } else {
@@ -255,7 +269,7 @@ fn fields(fields: &[(&'static str, String)]) -> String {
     fields.iter().map(line).collect()
 }
 
-/// `text` with the ids that a person named where none is known otherwise.
+/// `text` with the named ids where no stored ones are known.
 fn fill(connection: &Connection, text: &str) -> String {
     if connection.setup.ids.is_some() {
         return text.to_owned();

@@ -1,5 +1,5 @@
-//! `firman claude simulate`: the stand-in of `testing::claude_simulator` behind a command. The only place
-//! where the program uses what is made for tests: here the simulation is the product.
+//! `firman claude simulate`: the simulator of `testing::claude_simulator` as a command. The only place where the
+//! program uses test code: here the simulation is the product.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use crate::cli::print::{harmless, text};
 use crate::cli::serve::StopSignals;
 use crate::cli::session::Session;
 use crate::config::{LogFormat, LogLevel};
+use crate::domain::remedy::Remedy;
 use crate::relying_party::claude::OrganizationId;
 use crate::server::telemetry;
 use crate::testing::{ClaudeSimulator, ClaudeSimulatorOptions, SimulatedExchange};
@@ -25,20 +26,23 @@ use crate::testing::{ClaudeSimulator, ClaudeSimulatorOptions, SimulatedExchange}
 const LOG: &str = "claude-simulator.log";
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  firman claude simulate --explain
+  firman claude simulate --detach")]
 pub(in crate::cli) struct SimulateArgs {
-    /// Return when it answers, and leave it running; its output goes to `claude-simulator.log`
+    /// Run in the background; return when it answers, log to `claude-simulator.log`
     #[arg(long)]
     detach: bool,
-    /// Where to listen: an address of this machine's loopback
+    /// The loopback address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082")]
     listen: SocketAddr,
-    /// Put the reason of a denial into the answer, where Claude's SDKs show it; the real one never does
+    /// Send the reason of a denial in the answer, which Claude itself never does
     #[arg(long)]
     explain: bool,
-    /// The token that the simulated Admin API takes [default: a new one]
+    /// The token that the simulated Admin API accepts [default: a new one]
     #[arg(long, value_name = "TOKEN")]
     admin_token: Option<String>,
-    /// The organization that requests must name [default: a fixed one]
+    /// The organization ID that requests must name [default: a fixed one]
     #[arg(long, value_name = "UUID", value_parser = parse_organization)]
     organization: Option<OrganizationId>,
 }
@@ -46,9 +50,10 @@ pub(in crate::cli) struct SimulateArgs {
 pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if !args.listen.ip().is_loopback() {
         return Err(CliError::usage(format!(
-            "{} is not on loopback; a simulation lets in whoever reaches it, so it listens on 127.0.0.1 or [::1] only",
+            "{} is not a loopback address; the simulator authenticates no one",
             args.listen
-        )));
+        ))
+        .with_remedy(&Remedy::action("listen on `127.0.0.1` or `[::1]`")));
     }
     if args.detach {
         return in_background(&args, session).await;
@@ -71,8 +76,8 @@ pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result
     })
     .await
     .map_err(|error| {
-        let told = error.with_remedy("Choose another address with `--listen`.");
-        CliError::failed("start", told)
+        let text = error.with_remedy("Choose another address with `--listen`.");
+        CliError::failed("start", text)
     })?;
     let stop = StopSignals::catch()?;
     let exchanges = simulator.exchanges();
@@ -113,12 +118,11 @@ async fn in_background(args: &SimulateArgs, session: &mut Session<'_>) -> Result
     show(&facts, session)?;
     session
         .printer
-        .hint(&format!("Stop it with: kill {}", started.pid));
+        .hint(&format!("To stop it: kill {}", started.pid));
     Ok(())
 }
 
-/// Prints each exchange as it comes, one line each, on stderr: a program that reads stdout may stop after its
-/// first line.
+/// Prints each exchange as one line on stderr: a program that reads stdout may stop after its first line.
 async fn tell(mut exchanges: Receiver<SimulatedExchange>, session: &mut Session<'_>) {
     loop {
         match exchanges.recv().await {
@@ -126,14 +130,14 @@ async fn tell(mut exchanges: Receiver<SimulatedExchange>, session: &mut Session<
             Err(RecvError::Lagged(missed)) => {
                 session
                     .printer
-                    .warn(&format!("{missed} exchanges are not shown"));
+                    .warn(&format!("exchanges not shown: {missed}"));
             }
             Err(RecvError::Closed) => return,
         }
     }
 }
 
-/// Where it is, and what requests must bring along.
+/// Where it is, and what requests need.
 fn facts(simulator: &ClaudeSimulator) -> Value {
     json!({
         "url": simulator.url,
@@ -143,10 +147,10 @@ fn facts(simulator: &ClaudeSimulator) -> Value {
     })
 }
 
-/// Prints where it is; as data, so that programs can go on from there.
+/// Prints them.
 fn show(facts: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     session.printer.warn(
-        "SIMULATION: this is not Claude. It answers as Claude's documentation says Claude would, with fixed text, on this machine only, and forgets everything when it ends.",
+        "SIMULATION: this is not Claude. It follows Claude's documentation, answers with fixed text, on this machine only, and keeps nothing when it stops.",
     );
     if session.printer.is_json() {
         return session.printer.json_line(facts);

@@ -1,5 +1,5 @@
-//! A rule for a team: `--agent 'ops.*'` is every agent whose name begins with `ops.`, by the subject that the
-//! issuer gives to names. An agent with a subject of its own is not of the team, whatever its name.
+//! A rule for a team: `--agent 'ops.*'` is every agent whose name begins with `ops.`, matched by the issuer's
+//! subject template. An agent with a custom subject is not in the team, whatever its name.
 
 use serde_json::Value;
 
@@ -7,16 +7,17 @@ use crate::cli::client::{AdminClient, Extent, Query};
 use crate::cli::error::CliError;
 use crate::cli::parse::parse_name;
 use crate::cli::print::text;
+use crate::domain::remedy::Remedy;
 use crate::relying_party::claude::Warning;
 
-/// What stands for the name in a subject template.
+/// The placeholder for the name in a subject template.
 const NAME: &str = "{name}";
 
-/// The agents of a team, by name, and what is to be known of those near it.
+/// The agents of a team.
 pub(super) struct Team {
     /// The rule's subject: a prefix and `*`.
     pub(super) subject: String,
-    /// The agents that the rule lets in.
+    /// The agents that the rule accepts.
     pub(super) members: Vec<String>,
     pub(super) warnings: Vec<Warning>,
 }
@@ -26,20 +27,20 @@ pub(super) fn parse_agents(given: &str) -> Result<String, String> {
     let Some(prefix) = given.strip_suffix('*') else {
         return parse_name(given);
     };
-    // `ops*` would let in `opsec` too: a prefix is a boundary only with its separator.
+    // `ops*` would accept `opsec` too: only the separator makes the prefix a boundary.
     let Some(name) = prefix.strip_suffix('.') else {
         return Err(format!(
-            "a team ends in a dot and a star, like 'ops.*': {prefix:?} is also the beginning of other names"
+            "a team ends in `.*`, like `ops.*`; other names also begin with `{prefix}`"
         ));
     };
     parse_name(name)?;
     Ok(given.to_owned())
 }
 
-/// One agent's name, for a command that looks at one.
+/// One agent's name, for a command about one agent.
 pub(super) fn parse_one_agent(given: &str) -> Result<String, String> {
     if given.ends_with('*') {
-        return Err("this command looks at one agent; name one of the team".to_owned());
+        return Err("is a team; name one of its agents".to_owned());
     }
     parse_name(given)
 }
@@ -68,9 +69,10 @@ impl Team {
             return Err(CliError::failed(
                 "subject_template",
                 format!(
-                    "a rule for {pattern} needs subjects that end in the agent's name, and this issuer makes them as {template}; connect each agent by its name"
+                    "a rule for `{pattern}` requires subjects that end in the agent's name; this issuer's template is `{template}`"
                 ),
-            ));
+            )
+            .with_remedy(&Remedy::command("claude connect --agent NAME")));
         };
         let subject_prefix = format!("{start}{prefix}");
         let mut agents = Vec::new();
@@ -100,29 +102,34 @@ impl Team {
             }
         }
         let mut warnings = Vec::new();
-        let mut warn = |code, text| warnings.push(Warning { code, text });
+        let mut warn = |code, text, hint| warnings.push(Warning { code, text, hint });
         if members.is_empty() {
             warn(
                 "no_members",
-                format!("no agent has a subject that begins with {subject_prefix} yet"),
+                format!("no agent has a subject that begins with `{subject_prefix}` yet"),
+                Some(Remedy::command(format!(
+                    "agent add {prefix}NAME --role ROLE"
+                ))),
             );
         }
         if !others.is_empty() {
             warn(
                 "other_subject",
                 format!(
-                    "the rule does not let in agents with a subject of their own: {}. Connect each by its name",
+                    "the rule does not accept agents with a custom subject: {}",
                     others.join(", ")
                 ),
+                Some(Remedy::command("claude connect --agent NAME")),
             );
         }
         if !strangers.is_empty() {
             warn(
                 "stranger",
                 format!(
-                    "the rule also lets in agents of another name, by their subject: {}",
+                    "the rule also accepts agents with another name, by their subject: {}",
                     strangers.join(", ")
                 ),
+                None,
             );
         }
         Self {
@@ -150,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_of_the_team_goes_by_the_subject() {
+    fn the_subject_decides_who_is_in_the_team() {
         let agents = [
             json!({ "name": "ops.mailer", "subject": "agent:ops.mailer" }),
             json!({ "name": "ops.old", "subject": "svc-7" }),
@@ -162,8 +169,8 @@ mod tests {
         assert_eq!(team.members, ["ops.mailer", "moved"]);
         let warnings: Vec<String> = team.warnings.into_iter().map(|found| found.text).collect();
         insta::assert_snapshot!(warnings.join("\n"), @r"
-        the rule does not let in agents with a subject of their own: ops.old (svc-7). Connect each by its name
-        the rule also lets in agents of another name, by their subject: moved (agent:ops.moved)
+        the rule does not accept agents with a custom subject: ops.old (svc-7)
+        the rule also accepts agents with another name, by their subject: moved (agent:ops.moved)
         ");
         assert_eq!(
             Team::of("ops.", "agent:ops.", &[]).warnings[0].code,

@@ -1,21 +1,21 @@
-//! `ANTHROPIC_CUSTOM_HEADERS`: headers that the SDKs add to each request, one a line, `Name: value`. One that
-//! is a credential wins over the federation without a word.
+//! `ANTHROPIC_CUSTOM_HEADERS`: headers that the SDKs add to each request, one per line, `Name: value`. A credential
+//! among them silently takes precedence over federation.
 
-/// The headers that a credential travels in.
+/// The headers that carry a credential.
 const CREDENTIALS: [&str; 2] = ["x-api-key", "authorization"];
 
-/// The value of `ANTHROPIC_CUSTOM_HEADERS`, taken apart.
+/// The parsed value of `ANTHROPIC_CUSTOM_HEADERS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomHeaders {
     /// The names of the headers that are credentials, in lower case and in order, each once.
     pub credentials: Vec<&'static str>,
-    /// The other lines, as they were; `None` when there are none.
+    /// The other lines, unchanged; `None` without any.
     pub others: Option<String>,
 }
 
 impl CustomHeaders {
-    /// Reads the variable's value as the SDKs do: a line up to its first colon is the name, blanks around it
-    /// and its case mean nothing.
+    /// Parses the variable's value as the SDKs do: the name is a line up to its first colon, without regard to
+    /// surrounding blanks and case.
     #[must_use]
     pub fn parse(value: &str) -> Self {
         let mut credentials = Vec::new();

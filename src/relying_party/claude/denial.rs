@@ -1,11 +1,12 @@
-//! Why an exchange is denied. Outwards Claude says `Authentication failed` to all of these; three of the codes
-//! are published (`match_subject_prefix`, `jti_reused`, `workspace_id_required`), the others are named here in
-//! their manner.
+//! Why an exchange is denied. Claude answers `Authentication failed` to all of these; three of the codes are
+//! published (`match_subject_prefix`, `jti_reused`, `workspace_id_required`), the others are named here alike.
 
 use std::fmt;
 
+use crate::domain::remedy::Remedy;
+
 macro_rules! denials {
-    ($($(#[$doc:meta])* $name:ident, $code:literal, $explanation:literal, $remedy:literal;)+) => {
+    ($($(#[$doc:meta])* $name:ident, $code:literal, $explanation:literal, $kind:ident($remedy:literal);)+) => {
         /// A cause of a denial.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Denial {
@@ -32,11 +33,11 @@ macro_rules! denials {
                 }
             }
 
-            /// What to do: one action or command. `AGENT` and `RESOURCE` stand for the names in question.
+            /// What to do. `AGENT` and `RESOURCE` stand for the names in question.
             #[must_use]
-            pub const fn remedy(self) -> &'static str {
+            pub fn remedy(self) -> Remedy {
                 match self {
-                    $(Self::$name => $remedy,)+
+                    $(Self::$name => Remedy::$kind($remedy.to_owned()),)+
                 }
             }
         }
@@ -46,107 +47,139 @@ macro_rules! denials {
 denials! {
     /// The rule does not exist, or belongs to another organization.
     RuleUnknown, "rule_unknown",
-        "there is no such federation rule in this organization",
-        "compare ANTHROPIC_FEDERATION_RULE_ID and ANTHROPIC_ORGANIZATION_ID with `firman claude links`";
+        "the federation rule does not exist in this organization",
+        Command("claude links");
     /// The rule is archived.
     RuleArchived, "rule_archived",
         "the rule is archived",
-        "make a new rule: `firman claude connect --agent AGENT --apply`";
+        Command("claude connect --agent AGENT --apply");
     /// The assertion is over 16 KiB.
     TooLarge, "too_large",
         "the identity token is longer than 16 KiB",
-        "give the agent fewer groups, roles and attributes: `firman agent show AGENT`";
+        Action("give the agent fewer groups, roles and attributes");
     /// The assertion is not a compact JWS with well-formed claims.
     Malformed, "malformed",
         "the identity token is not a well-formed JWT",
-        "check that the token file holds one token and nothing else";
-    /// `alg` is none that Claude takes.
+        Action("check that the token file holds one token and nothing else");
+    /// Claude does not accept this `alg`.
     Algorithm, "algorithm",
         "Claude does not accept tokens signed with this algorithm",
-        "`firman resource edit RESOURCE --algorithm ES256`";
-    /// There is no `kid`.
+        Command("resource edit RESOURCE --algorithm ES256");
+    /// The header has no `kid`.
     KidMissing, "kid_missing",
-        "the token's header has no kid, which Claude requires to find the key",
-        "exchange a token that firman issued: `firman token get`";
+        "the token's header has no `kid`, which Claude requires to find the key",
+        Action("exchange a token that this issuer minted");
     /// `iss` is not the registered issuer URL.
     IssuerMismatch, "issuer_mismatch",
-        "iss is not the registered issuer URL, byte for byte",
-        "register the URL exactly as `firman issuer show` prints it";
+        "`iss` is not the registered issuer URL, byte for byte",
+        Command("issuer show");
     /// The keys could not be fetched.
     JwksUnavailable, "jwks_unavailable",
         "Claude could not fetch the issuer's keys",
-        "repair what fails in `firman claude verify --agent AGENT`";
+        Command("claude verify --agent AGENT");
     /// No key of that `kid` is known.
     UnknownKid, "unknown_kid",
-        "no key known to Claude has the token's kid",
-        "register the current keys: `firman claude connect --agent AGENT --apply`";
-    /// The signature does not hold.
+        "Claude knows no key with the token's `kid`",
+        Command("claude connect --agent AGENT --apply");
+    /// The signature does not verify.
     Signature, "signature",
-        "the signature is not valid for the key of that kid",
-        "exchange a token of this issuer: `firman token get`";
+        "the signature does not verify with the key of that `kid`",
+        Action("exchange a token that this issuer minted");
     /// There is no `sub`.
     SubMissing, "sub_missing",
-        "the token has no sub",
-        "exchange a token that firman issued: `firman token get`";
+        "the token has no `sub`",
+        Action("exchange a token that this issuer minted");
     /// There is no `exp`.
     ExpMissing, "exp_missing",
-        "the token has no exp",
-        "exchange a token that firman issued: `firman token get`";
+        "the token has no `exp`",
+        Action("exchange a token that this issuer minted");
     /// There is no `iat`.
     IatMissing, "iat_missing",
-        "the token has no iat, which Claude requires",
-        "exchange a token that firman issued: `firman token get`";
+        "the token has no `iat`, which Claude requires",
+        Action("exchange a token that this issuer minted");
     /// `exp` is past.
     Expired, "expired",
         "the token has expired",
-        "keep the token file fresh: `firman token get --out FILE --watch`";
+        Command("token get --out FILE --watch");
     /// `nbf` is ahead.
     NotYetValid, "not_yet_valid",
-        "nbf is in the future",
-        "synchronize the issuer's clock (NTP)";
+        "`nbf` is in the future",
+        Action("synchronize the issuer's clock (NTP)");
     /// `iat` is ahead.
     IssuedInFuture, "issued_in_future",
-        "iat is in the future",
-        "synchronize the issuer's clock (NTP)";
+        "`iat` is in the future",
+        Action("synchronize the issuer's clock (NTP)");
     /// `exp - iat` is over the issuer's maximum.
     Lifetime, "lifetime",
-        "the token lives longer than the issuer's max_jwt_lifetime_seconds",
-        "`firman resource edit RESOURCE --lifetime 10m`";
+        "the token lives longer than the issuer's `max_jwt_lifetime_seconds`",
+        Command("resource edit RESOURCE --lifetime 10m");
     /// `aud` does not hold the audience.
     Audience, "audience",
-        "aud does not contain the rule's audience",
-        "request a token for the rule's audience: `firman token get --resource AUDIENCE`";
+        "`aud` does not contain the rule's audience",
+        Command("token get --resource AUDIENCE");
     /// `sub` does not match.
     MatchSubjectPrefix, "match_subject_prefix",
-        "sub does not match the rule's subject_prefix, which is exact unless it ends in '*'",
-        "correct the rule's subject in the Console; `firman claude connect --agent AGENT --format console` prints it";
-    /// A pinned claim is another.
+        "`sub` does not match the rule's `subject_prefix`, which is exact unless it ends in `*`",
+        Command("claude connect --agent AGENT --format console");
+    /// A pinned claim differs.
     MatchClaims, "match_claims",
-        "a claim that the rule pins is missing, is another text, or is not a top-level string",
-        "correct the rule's claims: `firman claude connect --agent AGENT --apply`";
+        "a claim that the rule pins is missing, differs, or is not a top-level string",
+        Command("claude connect --agent AGENT --apply");
     /// The condition is not true.
     MatchCondition, "match_condition",
-        "the rule's condition is not true for this token, or cannot be evaluated",
-        "correct the rule's condition in the Console; test claims that may be missing with has()";
+        "the rule's condition is false for this token, or cannot be evaluated",
+        Action("correct the rule's condition in the Console, with `has()` around claims that may be missing");
     /// The `jti` was used before.
     JtiReused, "jti_reused",
-        "this token was exchanged before, and the issuer requires a new jti for each exchange",
-        "give each exchange a token of its own: `firman exec --agent AGENT --key FILE -- COMMAND`";
+        "this token was exchanged before, and the issuer requires a new `jti` for each exchange",
+        Command("exec --agent AGENT --key FILE -- COMMAND");
     /// The request names another account than the rule's.
     ServiceAccountMismatch, "service_account_mismatch",
         "the service account in the request is not the rule's target",
-        "set ANTHROPIC_SERVICE_ACCOUNT_ID to the rule's service account: `firman claude links`";
+        Action("set `ANTHROPIC_SERVICE_ACCOUNT_ID` to the rule's service account");
     /// Several workspaces, and none was chosen.
     WorkspaceIdRequired, "workspace_id_required",
         "the rule is enabled in more than one workspace, and the request names none",
-        "set ANTHROPIC_WORKSPACE_ID to one of the rule's workspaces";
+        Action("set `ANTHROPIC_WORKSPACE_ID` to one of the rule's workspaces");
     /// The workspace is not the rule's or the account's.
     WorkspaceNotAllowed, "workspace_not_allowed",
         "the rule is not enabled in that workspace, or the service account is not a member of it",
-        "enable the workspace on the rule and add the service account to it in the Console";
+        Action("enable the workspace on the rule and add the service account to it in the Console");
 }
 
 impl Denial {
+    /// Whether what is registered at Claude does not fit the token, so that `connect --apply` can correct it.
+    #[must_use]
+    pub fn is_of_registration(self) -> bool {
+        match self {
+            Self::RuleUnknown
+            | Self::RuleArchived
+            | Self::IssuerMismatch
+            | Self::UnknownKid
+            | Self::Lifetime
+            | Self::Audience
+            | Self::MatchSubjectPrefix
+            | Self::MatchClaims
+            | Self::MatchCondition
+            | Self::ServiceAccountMismatch
+            | Self::WorkspaceIdRequired
+            | Self::WorkspaceNotAllowed => true,
+            Self::TooLarge
+            | Self::Malformed
+            | Self::Algorithm
+            | Self::KidMissing
+            | Self::JwksUnavailable
+            | Self::Signature
+            | Self::SubMissing
+            | Self::ExpMissing
+            | Self::IatMissing
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::IssuedInFuture
+            | Self::JtiReused => false,
+        }
+    }
+
     /// The cause of that reason code.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
@@ -200,7 +233,7 @@ mod tests {
                     .iter()
                     .any(|other| other.as_str() == code)
             );
-            assert!(!denial.explain().is_empty() && !denial.remedy().is_empty());
+            assert!(!denial.explain().is_empty() && !denial.remedy().to_string().is_empty());
             assert!(
                 !denial.explain().contains(';'),
                 "the remedy is apart: {code}"

@@ -1,31 +1,27 @@
-//! The exchange (RFC 7523 §2.1 with a JSON body): what is asked, and whether a token satisfies a rule. Pure:
-//! the keys, the time and the objects are given; that a `jti` is used once only is for the caller to keep.
+//! The exchange (RFC 7523 §2.1 with a JSON body): the request, and whether a token satisfies a rule. Pure: the
+//! caller provides keys, time and objects, and keeps track of each `jti`.
 
 use serde_json::{Map, Value, json};
 
+use super::ASSERTION_MAX_BYTES;
+use super::demands::{claim_faults, issuer_fault, match_faults, shown};
 use super::denial::{Denial, Denied};
 use super::objects::{FederationIssuer, FederationRule, ServiceAccount, malformed_id};
-use super::{
-    ASSERTION_MAX_BYTES, EXPECTED_AUDIENCE, MIN_TOKEN_LIFETIME_SECONDS, SKEW_SECONDS,
-    evaluate_condition,
-};
+use super::rule::access_token_lifetime;
 use crate::domain::Invalid;
 use crate::domain::claude_link::{OrganizationId, RuleId, ServiceAccountId, WorkspaceId};
 use crate::jose::digest::decode_base64url;
 use crate::jose::json::parse_object;
-use crate::jose::jwt::ClaimError;
 use crate::jose::{Claims, ForeignAlgorithm, ForeignKeySet, JwsError, UnverifiedJws, VerifiedJws};
 use crate::ports::time::UnixTime;
 
-/// An assertion with an algorithm that Claude takes.
+/// An assertion with an algorithm that Claude accepts.
 type Assertion<'t> = UnverifiedJws<'t, ForeignAlgorithm>;
 
 /// The grant type of the exchange.
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// How much of a claim's value a detail repeats.
-const SHOWN_MAX_CHARACTERS: usize = 120;
 
-/// What an exchange asks for, besides the assertion.
+/// An exchange request, without its assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExchangeRequest {
     /// `federation_rule_id`.
@@ -39,7 +35,7 @@ pub struct ExchangeRequest {
 }
 
 impl ExchangeRequest {
-    /// Reads the body of a request: the assertion and what is asked for.
+    /// Parses the body of a request: the assertion and the rest.
     ///
     /// # Errors
     /// For what Claude answers with `invalid_request_error`: a missing member or a malformed id.
@@ -95,7 +91,7 @@ fn text<'b>(body: &'b Map<String, Value>, field: &'static str) -> Result<&'b str
     }
 }
 
-/// A token, a rule, and everything that bears on whether they fit.
+/// A token, a rule, and everything that decides whether the token satisfies it.
 #[derive(Clone, Copy, Debug)]
 pub struct Evaluation<'a> {
     /// The assertion.
@@ -104,13 +100,13 @@ pub struct Evaluation<'a> {
     pub issuer: &'a FederationIssuer,
     /// The rule that the request names.
     pub rule: &'a FederationRule,
-    /// The rule's service account, for its workspaces; `None`: not known, so that membership is not judged.
+    /// The rule's service account, for its workspaces; `None`: unknown, so membership is not judged.
     pub service_account: Option<&'a ServiceAccount>,
     /// The issuer's keys.
     pub keys: &'a ForeignKeySet,
-    /// The present.
+    /// The time of the exchange.
     pub now: UnixTime,
-    /// What is asked for.
+    /// The request.
     pub request: &'a ExchangeRequest,
 }
 
@@ -119,7 +115,7 @@ pub struct Evaluation<'a> {
 pub struct Accepted {
     /// All claims of the token.
     pub claims: Map<String, Value>,
-    /// Its `jti`, which the caller takes once only if the issuer's `check_jti` says so.
+    /// Its `jti`, which the caller accepts only once if the issuer's `check_jti` is on.
     pub jti: Option<String>,
     /// Its `exp`.
     pub expires_at: UnixTime,
@@ -129,18 +125,9 @@ pub struct Accepted {
     pub access_lifetime: i64,
 }
 
-/// The life of an access token, in seconds: at least 60, at most the rule's, at most twice what the
-/// identity token had left.
-#[must_use]
-pub fn access_token_lifetime(rule_lifetime: i64, remaining: i64) -> i64 {
-    rule_lifetime
-        .min(remaining.saturating_mul(2))
-        .max(MIN_TOKEN_LIFETIME_SECONDS)
-}
-
 /// Judges a token by a rule.
 ///
-/// Not documented: the order of the checks. A token with several faults may be told another here than there.
+/// Not documented: the order of the checks. For a token with several faults Claude may name another one.
 ///
 /// # Errors
 /// When Claude would deny the exchange; the cause with what was seen.
@@ -157,12 +144,17 @@ pub fn evaluate(evaluation: &Evaluation<'_>) -> Result<Accepted, Denied> {
         return Err(Denial::RuleArchived.because(format!("{} is archived", rule.id)));
     }
     let jws = read(token)?;
-    check_issuer_claim(&jws, issuer)?;
+    // Before the signature: another issuer's keys cannot fit either, and this says more.
+    let unverified = jws.unverified_claims().map_err(malformed)?;
+    let iss = unverified.get("iss").and_then(Value::as_str);
+    refuse(issuer_fault(iss, &issuer.issuer_url))?;
     let verified = verify(&jws, keys)?;
     let all = parse_object(verified.payload()).map_err(malformed)?;
     let claims = Claims::parse(&verified).map_err(malformed)?;
-    let expires_at = check_times(&claims, issuer, now)?;
-    check_match(&claims, &all, rule)?;
+    refuse(claim_faults(&claims, now, issuer.max_jwt_lifetime_seconds))?;
+    refuse(match_faults(&rule.match_, &claims, Some(&all)))?;
+    // Without `exp` it was refused above.
+    let expires_at = claims.expires_at.unwrap_or(now);
     let workspace_id = check_target(rule, evaluation.service_account, evaluation.request)?;
     Ok(Accepted {
         jti: claims.jwt_id,
@@ -171,6 +163,11 @@ pub fn evaluate(evaluation: &Evaluation<'_>) -> Result<Accepted, Denied> {
         workspace_id,
         access_lifetime: access_token_lifetime(rule.token_lifetime_seconds, expires_at.since(now)),
     })
+}
+
+/// Refuses for the first fault, if there is one.
+fn refuse(faults: impl IntoIterator<Item = Denied>) -> Result<(), Denied> {
+    faults.into_iter().next().map_or(Ok(()), Err)
 }
 
 fn malformed(error: impl std::fmt::Display) -> Denied {
@@ -195,33 +192,15 @@ fn read(token: &str) -> Result<Assertion<'_>, Denied> {
     })
 }
 
-/// The detail for an `alg` that Claude does not take.
+/// The detail for an `alg` that Claude does not accept.
 fn other_algorithm(token: &str) -> Denied {
     let header = token.split('.').next().unwrap_or_default();
     let header = decode_base64url(header).unwrap_or_default();
     let header = parse_object(&header).unwrap_or_default();
     Denial::Algorithm.because(match header.get("alg").and_then(Value::as_str) {
-        Some(alg) => format!("alg is {}", shown(alg)),
-        None => "there is no alg".to_owned(),
+        Some(alg) => format!("`alg` is {}", shown(alg)),
+        None => "the header has no `alg`".to_owned(),
     })
-}
-
-/// Compares `iss` before the signature is checked: with another issuer's token the keys cannot fit either,
-/// and this is the more helpful thing to say.
-fn check_issuer_claim(jws: &Assertion<'_>, issuer: &FederationIssuer) -> Result<(), Denied> {
-    let claims = jws.unverified_claims().map_err(malformed)?;
-    match claims.get("iss") {
-        Some(Value::String(iss)) if *iss == issuer.issuer_url => Ok(()),
-        Some(Value::String(iss)) => Err(Denial::IssuerMismatch.because(format!(
-            "iss is {}, registered is {}",
-            shown(iss),
-            shown(&issuer.issuer_url)
-        ))),
-        Some(
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_),
-        )
-        | None => Err(Denial::IssuerMismatch.because("the token has no iss")),
-    }
 }
 
 fn verify(
@@ -230,7 +209,7 @@ fn verify(
 ) -> Result<VerifiedJws<ForeignAlgorithm>, Denied> {
     let kid = jws
         .unverified_kid()
-        .ok_or_else(|| Denial::KidMissing.because("the header has no kid"))?;
+        .ok_or_else(|| Denial::KidMissing.because("the header has no `kid`"))?;
     let named: Vec<_> = keys
         .keys()
         .iter()
@@ -239,7 +218,7 @@ fn verify(
     if named.is_empty() {
         let known: Vec<_> = keys.keys().iter().filter_map(|key| key.kid()).collect();
         return Err(Denial::UnknownKid.because(format!(
-            "kid is {}, known are {}",
+            "`kid` is {}; known keys: {}",
             shown(kid),
             shown(&known.join(", "))
         )));
@@ -251,115 +230,21 @@ fn verify(
         .collect();
     if !algorithms.contains(&jws.unverified_alg().as_str()) {
         let its = match algorithms.as_slice() {
-            [] => "none that Claude takes".to_owned(),
+            [] => "none that Claude accepts".to_owned(),
             some => some.join(", "),
         };
         return Err(Denial::Algorithm.because(format!(
-            "alg is {}, the key of that kid is for {its}",
+            "`alg` is {}; the key of that `kid` is for {its}",
             jws.unverified_alg()
         )));
     }
-    // Not documented: what Claude does with two keys under one `kid`. Each may be the one.
+    // Not documented: what Claude does with two keys under one `kid`. Either may have signed.
     named
         .iter()
         .find_map(|key| jws.verify_foreign(key).ok())
         .ok_or_else(|| {
             Denial::Signature.because(format!("the key {} did not sign this token", shown(kid)))
         })
-}
-
-fn check_times(
-    claims: &Claims,
-    issuer: &FederationIssuer,
-    now: UnixTime,
-) -> Result<UnixTime, Denied> {
-    if claims.subject.as_deref().unwrap_or_default().is_empty() {
-        return Err(Denial::SubMissing.because("the token has no sub"));
-    }
-    let Some(issued_at) = claims.issued_at else {
-        return Err(Denial::IatMissing.because("the token has no iat"));
-    };
-    let expires_at = claims
-        .check_times(now, SKEW_SECONDS)
-        .map_err(|error| told_time(error, claims, now))?;
-    let (lifetime, longest) = (expires_at.since(issued_at), issuer.max_jwt_lifetime_seconds);
-    // Not documented: a token that expires before it was issued. No issuer means that.
-    if lifetime <= 0 || lifetime > longest {
-        return Err(Denial::Lifetime.because(format!(
-            "exp - iat is {lifetime} s, the issuer's maximum is {longest} s"
-        )));
-    }
-    Ok(expires_at)
-}
-
-fn told_time(error: ClaimError, claims: &Claims, now: UnixTime) -> Denied {
-    let seen = |name: &str, time: Option<UnixTime>| match time {
-        Some(time) => format!("{name} is {time}, now is {now}"),
-        None => format!("there is no {name}"),
-    };
-    match error {
-        ClaimError::NoExpiry => Denial::ExpMissing.because("the token has no exp"),
-        ClaimError::Expired => Denial::Expired.because(seen("exp", claims.expires_at)),
-        ClaimError::NotYetValid => Denial::NotYetValid.because(seen("nbf", claims.not_before)),
-        ClaimError::IssuedInFuture => Denial::IssuedInFuture.because(seen("iat", claims.issued_at)),
-        ClaimError::Payload(_)
-        | ClaimError::NotAString(_)
-        | ClaimError::Audience
-        | ClaimError::NotANumber(_)
-        | ClaimError::OutOfRange(_) => malformed(error),
-    }
-}
-
-fn check_match(
-    claims: &Claims,
-    all: &Map<String, Value>,
-    rule: &FederationRule,
-) -> Result<(), Denied> {
-    let expected = rule.match_.audience.as_deref().unwrap_or(EXPECTED_AUDIENCE);
-    let audience = claims.audience.as_ref();
-    if !audience.is_some_and(|audience| audience.contains(expected)) {
-        let seen = audience.map(|audience| audience.iter().collect::<Vec<_>>().join(", "));
-        return Err(Denial::Audience.because(format!(
-            "aud is {}, expected is {}",
-            seen.as_deref().map_or("missing".to_owned(), shown),
-            shown(expected)
-        )));
-    }
-    let subject = claims.subject.as_deref().unwrap_or_default();
-    if !rule.match_.takes_subject(subject) {
-        let pattern = rule.match_.subject_prefix.as_deref().unwrap_or_default();
-        return Err(Denial::MatchSubjectPrefix.because(format!(
-            "sub is {}, subject_prefix is {}",
-            shown(subject),
-            shown(pattern)
-        )));
-    }
-    for (name, value) in &rule.match_.claims {
-        if all.get(name).and_then(Value::as_str) != Some(value) {
-            let seen = all.get(name).map_or("missing".to_owned(), |claim| {
-                shown(claim.as_str().unwrap_or(&claim.to_string()))
-            });
-            return Err(Denial::MatchClaims.because(format!(
-                "{} is {seen}, the rule wants the text {}",
-                shown(name),
-                shown(value)
-            )));
-        }
-    }
-    match &rule.match_.condition {
-        None => Ok(()),
-        Some(condition) => match evaluate_condition(condition, all) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                Err(Denial::MatchCondition.because(format!("{} is false", shown(condition))))
-            }
-            Err(error) => Err(Denial::MatchCondition.because(format!(
-                "{} {}",
-                shown(condition),
-                shown(&error.problem)
-            ))),
-        },
-    }
 }
 
 /// Judges service account and workspace; returns the workspace that the access token is for.
@@ -371,7 +256,7 @@ pub(super) fn check_target(
     let target = rule.service_account_id();
     if request.service_account_id != *target {
         return Err(Denial::ServiceAccountMismatch.because(format!(
-            "asked for is {}, the rule leads to {target}",
+            "the request names {}; the rule's target is {target}",
             request.service_account_id
         )));
     }
@@ -386,14 +271,14 @@ pub(super) fn check_target(
         }
         (None, [only]) if !rule.applies_to_all_workspaces => Some((*only).clone()),
         (None, []) if !rule.applies_to_all_workspaces => None,
-        // The reference demands an id here; a comment in the SDKs has the default workspace step in.
+        // The reference requires an id here; a comment in the SDKs falls back to the default workspace.
         (None, _) => {
             return Err(
                 Denial::WorkspaceIdRequired.because(if rule.applies_to_all_workspaces {
-                    "the rule applies to all workspaces and the request names none".to_owned()
+                    "the rule applies to all workspaces, and the request names none".to_owned()
                 } else {
                     format!(
-                        "the rule is enabled in {} workspaces and the request names none",
+                        "the rule is enabled in {} workspaces, and the request names none",
                         enabled.len()
                     )
                 }),
@@ -404,17 +289,8 @@ pub(super) fn check_target(
         && !account.is_member_of(workspace)
     {
         return Err(Denial::WorkspaceNotAllowed.because(format!(
-            "the service account {target} is no member of {workspace}"
+            "the service account {target} is not a member of {workspace}"
         )));
     }
     Ok(chosen)
-}
-
-/// A value from outside, quoted, escaped and cut.
-fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN_MAX_CHARACTERS).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    format!("{shown:?}")
 }

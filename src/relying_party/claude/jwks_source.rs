@@ -1,4 +1,4 @@
-//! Where Claude takes an issuer's keys from, and which URLs it is willing to dial.
+//! Where Claude gets an issuer's keys, and which URLs it dials.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::jose::pem::blocks;
 use crate::jose::{ForeignKeySet, JwkError};
 use crate::ports::address::{is_localhost_name, is_loopback};
 
-/// The longest text of certificates: room for a dozen.
+/// The longest PEM text: room for a dozen certificates.
 const CA_CERT_MAX_BYTES: usize = 32 * 1024;
 
 /// The member `jwks` of a federation issuer.
@@ -18,7 +18,7 @@ const CA_CERT_MAX_BYTES: usize = 32 * 1024;
 pub enum JwksSource {
     /// The `jwks_uri` in `<discovery_base or issuer_url>/.well-known/openid-configuration`.
     Discovery {
-        /// Where to look instead of at the issuer's URL.
+        /// The base URL in place of the issuer's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         discovery_base: Option<String>,
         /// A private certificate authority.
@@ -33,7 +33,7 @@ pub enum JwksSource {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ca_cert_pem: Option<String>,
     },
-    /// The keys themselves, which are never fetched again.
+    /// The keys themselves, which Claude does not refresh.
     Inline {
         /// The bare array, without the `{"keys": …}` around it.
         keys: Vec<Value>,
@@ -66,7 +66,7 @@ impl JwksSource {
         }
     }
 
-    /// The private certificate authorities that its URLs are trusted by; `None`: the public ones.
+    /// The private certificate authorities for its URLs; `None`: the public ones.
     #[must_use]
     pub fn ca_cert_pem(&self) -> Option<&str> {
         match self {
@@ -77,7 +77,7 @@ impl JwksSource {
         }
     }
 
-    /// The inline keys as a set that tokens can be checked with; `None` when the keys are elsewhere.
+    /// The inline keys as a key set; `None` for keys that are fetched.
     #[must_use]
     pub fn inline_set(&self) -> Option<Result<ForeignKeySet, JwkError>> {
         match self {
@@ -89,10 +89,10 @@ impl JwksSource {
         }
     }
 
-    /// The URL that is dialled first for an issuer, with the member that names it; `None` for inline keys.
+    /// The first URL that Claude dials for an issuer, with the member that names it; `None` for inline keys.
     #[must_use]
     pub fn dialled_url(&self, issuer_url: &str) -> Option<(&'static str, String)> {
-        // Not documented: whether a trailing slash is taken off before the path is put behind.
+        // Not documented: whether a trailing slash is removed before the path is appended.
         let metadata = |base: &str| format!("{base}/.well-known/openid-configuration");
         match self {
             Self::Discovery {
@@ -112,18 +112,15 @@ impl JwksSource {
 /// Checks the certificates of private authorities: PEM, certificates only. Not documented: the limit.
 ///
 /// # Errors
-/// When there is something else in it, above all a private key.
+/// When it contains anything else, above all a private key.
 pub fn check_ca_cert(text: &str) -> Result<(), Invalid> {
     let refuse = |problem: String| Err(Invalid::new("ca_cert_pem", problem));
     if text.len() > CA_CERT_MAX_BYTES {
         return refuse(format!("must be at most {CA_CERT_MAX_BYTES} bytes long"));
     }
-    // By the label alone, so that one that cannot be read is told too.
+    // By the label alone, to find a malformed one too.
     if text.contains("PRIVATE KEY-----") {
-        return refuse(
-            "must hold certificates alone, and holds a private key: never give that away"
-                .to_owned(),
-        );
+        return refuse("must contain only certificates, not a private key".to_owned());
     }
     let blocks = match blocks(text) {
         Ok(blocks) => blocks,
@@ -131,18 +128,18 @@ pub fn check_ca_cert(text: &str) -> Result<(), Invalid> {
     };
     match blocks.iter().find(|block| block.label != "CERTIFICATE") {
         Some(other) => refuse(format!(
-            "must hold certificates alone, and holds a block {:?}",
+            "must contain only certificates, not a block {:?}",
             other.label.chars().take(40).collect::<String>()
         )),
         None => Ok(()),
     }
 }
 
-/// Checks a URL that Claude would dial, as far as its text tells: https, port 443, a DNS name.
-/// `loopback_http` also lets `http://127.0.0.1:PORT` and its like through, for a simulation.
+/// Checks the text of a URL that Claude dials: https, port 443, a DNS name.
+/// `loopback_http` also accepts `http://127.0.0.1:PORT` and the like, for a simulation.
 ///
 /// # Errors
-/// When Claude would refuse it, in its words where they are known.
+/// When Claude rejects it, in its words where they are known.
 pub fn check_dialled_url(
     field: &'static str,
     text: &str,
@@ -265,15 +262,15 @@ mod tests {
             ),
             (
                 block("PUBLIC KEY"),
-                "must hold certificates alone, and holds a block \"PUBLIC KEY\"",
+                "must contain only certificates, not a block \"PUBLIC KEY\"",
             ),
             (
                 format!("{certificate}{}", block("EC PRIVATE KEY")),
-                "must hold certificates alone, and holds a private key",
+                "must contain only certificates, not a private key",
             ),
             (
                 format!("{certificate}-----BEGIN PRIVATE KEY-----"),
-                "must hold certificates alone, and holds a private key",
+                "must contain only certificates, not a private key",
             ),
             (
                 "x".repeat(CA_CERT_MAX_BYTES + 1),

@@ -1,13 +1,15 @@
 //! Claude Workload Identity Federation as its documentation describes it: the objects of its Admin API, the
-//! evaluation of a rule against a token, the reasons for a denial, and the text that sets it up for one
-//! agent. Where the documentation is silent the code says "not documented" and takes the stricter reading,
-//! so that what passes here passes there.
+//! evaluation of a token by a rule, the reasons for a denial, and the setup of one agent. Where the documentation
+//! is silent, the code says "not documented" and implements the stricter reading, so that what passes here
+//! passes at Claude.
 
 pub mod checks;
 mod custom_headers;
+mod demands;
 mod denial;
 pub mod diagnose;
 mod exchange;
+mod formats;
 mod jwks_source;
 mod objects;
 mod rule;
@@ -18,17 +20,15 @@ mod warnings;
 pub use super::cel::{CONDITION_MAX_BYTES, check_condition, evaluate_condition};
 pub use custom_headers::CustomHeaders;
 pub use denial::{Denial, Denied};
-pub use exchange::{
-    Accepted, Evaluation, ExchangeRequest, JWT_BEARER, access_token_lifetime, evaluate,
-};
+pub use exchange::{Accepted, Evaluation, ExchangeRequest, JWT_BEARER, evaluate};
 pub use jwks_source::{JwksSource, check_ca_cert, check_dialled_url};
 pub use objects::{
     FederationIssuer, FederationRule, PollStatus, RuleTarget, ServiceAccount, WorkspaceMembership,
     malformed_id,
 };
 pub use rule::{
-    OAUTH_SCOPES, RuleMatch, check_issuer, check_name, check_rule, check_token_lifetime, pair_name,
-    rule_name,
+    OAUTH_SCOPES, RuleMatch, access_token_lifetime, check_issuer, check_name, check_rule,
+    check_token_lifetime, pair_name, rule_name,
 };
 pub use setup::{LinkedIds, Setup, is_team_rule};
 pub use snippets::Snippet;
@@ -38,24 +38,23 @@ pub use crate::domain::claude_link::{
     IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
 };
 
-/// Where the SDKs and the exchange go unless told otherwise.
+/// The default base URL of the SDKs and the exchange.
 pub const BASE_URL: &str = "https://api.anthropic.com";
-/// The audience that Claude expects of a rule without one of its own. Its guides all name this value.
+/// The audience that Claude expects for a rule without one. Its guides all name this value.
 pub const EXPECTED_AUDIENCE: &str = "https://api.anthropic.com";
-/// The version of the API that its examples state in the header `anthropic-version`.
+/// The API version that its examples send in the header `anthropic-version`.
 pub const API_VERSION: &str = "2023-06-01";
-/// The longest assertion that the exchange and both SDKs take.
+/// The longest assertion that the exchange and both SDKs accept.
 pub const ASSERTION_MAX_BYTES: usize = 16 * 1024;
 /// Tolerance on `exp`, `nbf` and `iat`, in seconds.
 pub const SKEW_SECONDS: i64 = 30;
-/// For how long Claude may go on with the keys it has, in seconds: one published within that time may not
-/// be known yet.
+/// How long Claude may use cached keys, in seconds: a key published within that time may be unknown.
 pub const JWKS_CACHE_SECONDS: i64 = 60;
-/// The longest life of an assertion for an issuer that does not say, in seconds.
+/// The default for the longest life of an assertion of an issuer, in seconds.
 pub const DEFAULT_MAX_JWT_LIFETIME_SECONDS: i64 = 3600;
 /// The longest life of an assertion that an issuer may be registered with: 49 hours.
 pub const LONGEST_MAX_JWT_LIFETIME_SECONDS: i64 = 176_400;
-/// The life of an access token of a rule that does not say, in seconds.
+/// The default lifetime of a rule's access tokens, in seconds.
 pub const DEFAULT_TOKEN_LIFETIME_SECONDS: i64 = 3600;
 /// The shortest life of an access token, in seconds.
 pub const MIN_TOKEN_LIFETIME_SECONDS: i64 = 60;
@@ -63,8 +62,8 @@ pub const MIN_TOKEN_LIFETIME_SECONDS: i64 = 60;
 pub const MAX_TOKEN_LIFETIME_SECONDS: i64 = 86_400;
 /// The longest name of a service account, issuer or rule.
 pub const NAME_MAX_BYTES: usize = 255;
-/// The signature algorithms that Claude takes, which are those of [`crate::jose::ForeignAlgorithm`]. EdDSA is
-/// not among them, nor any HMAC.
+/// The signature algorithms that Claude accepts, which are those of [`crate::jose::ForeignAlgorithm`]. Neither
+/// EdDSA nor HMAC is among them.
 pub const ALGORITHMS: [&str; 9] = [
     "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
 ];

@@ -1,6 +1,5 @@
-//! The objects of Claude's Admin API, as they travel: service accounts, federation issuers, federation
-//! rules. Reading is lenient, since the real API may answer with more than we know; what we send is only
-//! what is documented. Their ids are the domain's.
+//! The wire objects of Claude's Admin API: service accounts, federation issuers, federation rules. Parsing is
+//! lenient, because Claude may return more than is documented; sent is only what is documented.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +11,8 @@ use super::{
 use crate::domain::Invalid;
 use crate::domain::claude_link::{IssuerObjectId, RuleId, ServiceAccountId, WorkspaceId};
 
-/// The refusal of an id as Claude words it: `federation_rule_id is not a well-formed fdrl_ tagged ID`. The
-/// problem is to follow the field's name without a colon. What is no id's refusal stays as it is.
+/// A malformed id in Claude's words: `federation_rule_id is not a well-formed fdrl_ tagged ID`. The problem follows
+/// the field's name without a colon. Other problems are unchanged.
 #[must_use]
 pub fn malformed_id(refused: Invalid) -> Invalid {
     let (field, form) = match refused.field {
@@ -27,17 +26,17 @@ pub fn malformed_id(refused: Invalid) -> Invalid {
     Invalid::new(field, format!("is not a well-formed {form}"))
 }
 
-/// That a service account may act in a workspace.
+/// A workspace in which a service account may act.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkspaceMembership {
-    /// Which workspace.
+    /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// As what.
+    /// The role there.
     #[serde(default)]
     pub workspace_role: Option<String>,
 }
 
-/// The identity that a token of Claude's acts as.
+/// The identity that Claude's tokens act as.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceAccount {
     /// `svac_…`.
@@ -65,7 +64,7 @@ pub struct ServiceAccount {
 }
 
 impl ServiceAccount {
-    /// Whether it may act in `workspace`; in the default one every account may.
+    /// Whether it may act in `workspace`; every account may act in the default one.
     #[must_use]
     pub fn is_member_of(&self, workspace: &WorkspaceId) -> bool {
         let named = |membership: &WorkspaceMembership| membership.workspace_id == *workspace;
@@ -73,21 +72,21 @@ impl ServiceAccount {
     }
 }
 
-/// How the fetching of an issuer's keys goes.
+/// The state of fetching an issuer's keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PollStatus {
-    /// How many fetches failed since the last one that did not.
+    /// How many fetches failed since the last success.
     #[serde(default)]
     pub consecutive_failures: u32,
-    /// When keys were fetched last, RFC 3339.
+    /// The time of the last fetch, RFC 3339.
     #[serde(default)]
     pub last_fetched_at: Option<String>,
-    /// When they will be fetched next, RFC 3339.
+    /// The time of the next fetch, RFC 3339.
     #[serde(default)]
     pub next_poll_at: Option<String>,
 }
 
-/// Whose tokens Claude trusts.
+/// An issuer whose tokens Claude accepts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FederationIssuer {
     /// `fdis_…`.
@@ -99,13 +98,13 @@ pub struct FederationIssuer {
     /// Where its keys come from.
     #[serde(default)]
     pub jwks: JwksSource,
-    /// Whether a `jti` is taken once only.
+    /// Whether each `jti` is accepted only once.
     #[serde(default = "yes")]
     pub check_jti: bool,
     /// The longest `exp - iat`.
     #[serde(default = "default_max_jwt_lifetime")]
     pub max_jwt_lifetime_seconds: i64,
-    /// How the fetching of its keys goes; none for inline keys.
+    /// The state of fetching its keys; none for inline keys.
     #[serde(default)]
     pub poll_status: Option<PollStatus>,
     /// Since when its keys are no longer fetched, RFC 3339.
@@ -134,18 +133,18 @@ fn default_token_lifetime() -> i64 {
     DEFAULT_TOKEN_LIFETIME_SECONDS
 }
 
-/// What a rule leads to.
+/// The target of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum RuleTarget {
     /// A token that acts as a service account.
     ServiceAccount {
-        /// Which one.
+        /// The account.
         service_account_id: ServiceAccountId,
     },
 }
 
-/// Which tokens of an issuer lead to which account, with what scope and for how long.
+/// A rule: which tokens of an issuer grant which account, with what scope and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FederationRule {
     /// `fdrl_…`.
@@ -155,22 +154,22 @@ pub struct FederationRule {
     /// Free text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Whose tokens. Never changes.
+    /// The issuer. Immutable.
     pub issuer_id: IssuerObjectId,
-    /// Which tokens.
+    /// Which tokens it accepts.
     #[serde(rename = "match")]
     pub match_: RuleMatch,
-    /// What they lead to.
+    /// What they grant.
     pub target: RuleTarget,
     /// The scope of the access token.
     pub oauth_scope: String,
     /// The longest life of the access token.
     #[serde(default = "default_token_lifetime")]
     pub token_lifetime_seconds: i64,
-    /// The workspace it was made for.
+    /// The workspace it was created for.
     #[serde(default)]
     pub workspace_id: Option<WorkspaceId>,
-    /// Whether it holds in all workspaces.
+    /// Whether it is enabled in all workspaces.
     #[serde(default)]
     pub applies_to_all_workspaces: bool,
     /// Workspaces it was enabled in later.
@@ -208,13 +207,12 @@ impl FederationRule {
         enabled
     }
 
-    /// For how long Claude may still be reached with a token of this rule once its agent was suspended, when
-    /// the last identity token has `remaining` seconds to live: such a token can be exchanged until its end,
-    /// and Claude's own outlives it.
+    /// How many seconds access to Claude can outlast a suspension of the agent, when its last identity token has
+    /// `remaining` seconds left: that token can be exchanged until it expires, and Claude's own outlives it.
     #[must_use]
     pub fn longest_access_after(&self, remaining: i64) -> i64 {
         let at_once = super::access_token_lifetime(self.token_lifetime_seconds, remaining);
-        // The last moment of the identity token, with the tolerance, still buys the shortest access token.
+        // The last moment of the identity token, with the tolerance, still yields the shortest access token.
         let at_the_end = remaining
             .saturating_add(super::SKEW_SECONDS)
             .saturating_add(MIN_TOKEN_LIFETIME_SECONDS);

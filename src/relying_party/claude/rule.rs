@@ -1,4 +1,4 @@
-//! What a rule may look like at Claude, and names derived from subjects that its name pattern allows.
+//! What Claude permits in a rule, and names derived from subjects that its name pattern permits.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,24 @@ use super::{
 use crate::domain::Invalid;
 use crate::jose::digest::sha256;
 
-/// The scopes a rule may grant. The last two are not for automation: OAuth callers may manage the first two
-/// only.
+/// The scopes that a rule may grant. OAuth callers may manage only the first two.
 pub const OAUTH_SCOPES: [&str; 4] = [
     "workspace:developer",
     "workspace:inference",
     "workspace:manage_tunnels",
     "org:admin",
 ];
-/// How much of the readable part of a derived name is kept; the hash behind it tells the rest apart.
+/// The longest readable part of a derived name; the hash after it makes the name unique.
 const READABLE_MAX_BYTES: usize = 80;
 
-/// The member `match` of a rule: which tokens it takes. All members that are set must hold.
+/// The member `match` of a rule: which tokens it accepts. All members that are set must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleMatch {
-    /// What `sub` must equal, or start with when this ends in `*`.
+    /// What `sub` must equal, or start with if this ends in `*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_prefix: Option<String>,
-    /// What one element of `aud` must equal; without it, Claude's own audience.
+    /// What one element of `aud` must equal; `None`: Claude's own audience.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
     /// Top-level claims that must be exactly these strings.
@@ -45,7 +44,7 @@ pub struct RuleMatch {
 impl RuleMatch {
     /// Whether `subject` matches `subject_prefix`; true when there is none.
     #[must_use]
-    pub fn takes_subject(&self, subject: &str) -> bool {
+    pub fn accepts_subject(&self, subject: &str) -> bool {
         match &self.subject_prefix {
             None => true,
             Some(prefix) => match prefix.strip_suffix('*') {
@@ -56,7 +55,7 @@ impl RuleMatch {
     }
 }
 
-/// Checks what Claude's Admin API checks of a `match`.
+/// Checks a `match` as Claude's Admin API does.
 ///
 /// # Errors
 /// When it would be refused.
@@ -68,14 +67,14 @@ pub fn check_rule(rule: &RuleMatch) -> Result<(), Invalid> {
         if prefix == "*" {
             return Err(Invalid::new(
                 "match.subject_prefix",
-                "must not be '*' alone: it would take every subject; name the subject, or a prefix of it",
+                "must not be `*` alone, which accepts every subject",
             ));
         }
     }
     if rule.subject_prefix.is_none() && rule.claims.is_empty() && rule.condition.is_none() {
         return Err(Invalid::new(
             "match",
-            "must have at least one of subject_prefix, claims and condition; audience alone is not enough",
+            "must have at least one of subject_prefix, claims and condition",
         ));
     }
     if rule.audience.as_deref() == Some("") {
@@ -101,12 +100,12 @@ pub fn check_name(name: &str) -> Result<(), Invalid> {
     } else {
         Err(Invalid::new(
             "name",
-            "must be 1 to 255 characters of a-z, 0-9 and '-'",
+            "must be 1 to 255 characters of a-z, 0-9 and `-`",
         ))
     }
 }
 
-/// Checks the life of a rule's access tokens.
+/// Checks the lifetime of a rule's access tokens.
 ///
 /// # Errors
 /// When it is outside 60 to 86400 seconds.
@@ -121,8 +120,17 @@ pub fn check_token_lifetime(seconds: i64) -> Result<(), Invalid> {
     }
 }
 
-/// Checks what Claude's Admin API checks of an issuer: the URLs it dials, private authorities, the inline keys, the lifetime cap.
-/// `loopback_http` is for a simulation; see [`check_dialled_url`].
+/// The life of an access token, in seconds: at least 60, at most the rule's, at most twice what the
+/// identity token had left.
+#[must_use]
+pub fn access_token_lifetime(rule_lifetime: i64, remaining: i64) -> i64 {
+    rule_lifetime
+        .min(remaining.saturating_mul(2))
+        .max(MIN_TOKEN_LIFETIME_SECONDS)
+}
+
+/// Checks an issuer as Claude's Admin API does: the URLs it dials, private authorities, inline keys, the maximum
+/// lifetime. `loopback_http` is for a simulation; see [`check_dialled_url`].
 ///
 /// # Errors
 /// When it would be refused.
@@ -151,8 +159,8 @@ pub fn check_issuer(
     Ok(())
 }
 
-/// A name for the rule of `subject` that Claude's pattern allows: its readable part, then a short hash, so
-/// that `agent:a.b` and `agent:a-b` do not meet.
+/// A name for the rule of `subject` that Claude's pattern permits: its readable part, then a short hash, so that
+/// `agent:a.b` and `agent:a-b` get different names.
 #[must_use]
 pub fn rule_name(subject: &str) -> String {
     derived_name(subject, subject)
@@ -161,7 +169,7 @@ pub fn rule_name(subject: &str) -> String {
 /// A name for the rule of `actor` acting for `subject`.
 #[must_use]
 pub fn pair_name(actor: &str, subject: &str) -> String {
-    // U+0000 stands in neither, so that no other pair has the same text.
+    // U+0000 occurs in neither, so no other pair has the same text.
     derived_name(
         &format!("{actor} for {subject}"),
         &format!("{actor}\0{subject}"),
@@ -217,7 +225,7 @@ mod tests {
                 },
                 "match: must have at least one",
             ),
-            (subject("*"), "match.subject_prefix: must not be '*' alone"),
+            (subject("*"), "match.subject_prefix: must not be `*` alone"),
             (subject(""), "match.subject_prefix: must not be empty"),
             (condition("true"), "match.condition: is always true"),
             (condition("1 == 1"), "match.condition: is always true"),
@@ -263,7 +271,7 @@ mod tests {
             ("agent:a**", "agent:a*", true),
         ] {
             assert_eq!(
-                self::subject(pattern).takes_subject(subject),
+                self::subject(pattern).accepts_subject(subject),
                 takes,
                 "{pattern} {subject}"
             );

@@ -1,28 +1,27 @@
-//! Everything a person or a program needs to let one agent into Claude: the Console's fields, the Admin API's
-//! objects, the variables and the profile file of the SDKs.
+//! The setup that lets one agent, or a team, into Claude: the Console's fields and the Admin API's objects.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::rule::{RuleMatch, pair_name, rule_name};
-use super::{BASE_URL, DEFAULT_MAX_JWT_LIFETIME_SECONDS, EXPECTED_AUDIENCE, JwksSource};
+use super::{DEFAULT_MAX_JWT_LIFETIME_SECONDS, EXPECTED_AUDIENCE, JwksSource};
 use crate::domain::claude_link::{
     IssuerObjectId, OrganizationId, RuleId, ServiceAccountId, WorkspaceId,
 };
 
-/// The life that the Console's wizard proposes for access tokens.
+/// The access token lifetime that the Console's wizard proposes.
 const PROPOSED_TOKEN_LIFETIME_SECONDS: i64 = 600;
 /// The scope that the Console's wizard proposes.
 const PROPOSED_SCOPE: &str = "workspace:developer";
 /// The scope of administrators.
 const ADMIN_SCOPE: &str = "org:admin";
-/// What keeps a rule for a team from taking tokens in which another agent acts for one of the team.
+/// Keeps a team's rule from accepting tokens in which another agent acts for one of the team.
 const TEAM_CONDITION: &str = "claims.acting_agent == claims.sub && !has(claims.act)";
-/// Where a workload finds its token unless told otherwise.
+/// The default token file of a workload.
 const TOKEN_FILE: &str = "/run/firman/claude-token";
 
-/// Ids that Claude gave to the objects, once they exist.
+/// The ids of the objects at Claude.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedIds {
     /// The organization.
@@ -44,7 +43,7 @@ pub struct Setup {
     pub agent: String,
     /// The agent's subject, which is its `acting_agent` claim; of a team the prefix of theirs and `*`.
     pub subject: String,
-    /// Whom the agent acts for; `None`: for itself.
+    /// The subject that the agent acts for; `None`: itself.
     pub act_for: Option<String>,
     /// The issuer's URL, byte for byte.
     pub issuer_url: String,
@@ -60,20 +59,20 @@ pub struct Setup {
     pub oauth_scope: String,
     /// The workspace of the rule; `None`: the default one.
     pub workspace_id: Option<WorkspaceId>,
-    /// Where Claude takes the keys from.
+    /// Where Claude gets the keys.
     pub jwks: JwksSource,
-    /// Under which name the issuer keeps account of inline keys; `None`: it keeps none.
+    /// The key consumer that stands for inline keys; `None`: without one.
     pub key_consumer: Option<String>,
     /// The ids at Claude, once they are known.
     pub ids: Option<LinkedIds>,
-    /// Where the SDKs are sent; `None`: to Claude.
+    /// The SDKs' base URL; `None`: Claude's own.
     pub base_url: Option<String>,
-    /// The file that the agent's identity token is kept in.
+    /// The agent's identity token file.
     pub token_file: String,
 }
 
 impl Setup {
-    /// A set-up with what the Console's wizard proposes and keys by discovery.
+    /// A setup with the values that the Console's wizard proposes, and keys by discovery.
     #[must_use]
     pub fn new(agent: &str, subject: &str, issuer_url: &str) -> Self {
         Self {
@@ -95,14 +94,14 @@ impl Setup {
         }
     }
 
-    /// Whether it is for all agents whose subject has a prefix.
+    /// Whether it is for all agents whose subject has the prefix.
     #[must_use]
     pub fn is_team(&self) -> bool {
         self.subject.ends_with('*')
     }
 
-    /// The name of the issuer at Claude. A rule with the scope `org:admin` has an issuer of its own: Claude
-    /// lets no OAuth token change an issuer that such a rule rests on.
+    /// The name of the issuer at Claude. A rule with the scope `org:admin` has a separate issuer, because Claude lets
+    /// no OAuth token change an issuer that backs such a rule.
     #[must_use]
     pub fn issuer_name(&self) -> String {
         let place = self
@@ -125,14 +124,14 @@ impl Setup {
         }
     }
 
-    /// Whose subject the tokens carry.
+    /// The `sub` of the tokens.
     #[must_use]
     pub fn token_subject(&self) -> &str {
         self.act_for.as_deref().unwrap_or(&self.subject)
     }
 
-    /// The rule by the static matcher: `sub` and `acting_agent` are pinned, since the static matcher cannot see
-    /// `act`, and a rule on `sub` alone would also take a token of another agent acting for this subject.
+    /// The rule by the static matcher. It pins `sub` and `acting_agent`: the static matcher cannot see `act`, and a
+    /// rule on `sub` alone would also accept a token of another agent that acts for this subject.
     #[must_use]
     pub fn rule_match(&self) -> RuleMatch {
         if self.is_team() {
@@ -182,8 +181,8 @@ impl Setup {
         }
     }
 
-    /// What to enter in the Console (Settings, Workload identity, Connect workload, Custom OIDC), field by field
-    /// in its order. Its labels may change; the values are what counts.
+    /// The fields of the Console (Settings, Workload identity, Connect workload, Custom OIDC) in its order. Its labels
+    /// may change; the values matter.
     #[must_use]
     pub fn console_fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![
@@ -227,6 +226,7 @@ impl Setup {
         if self.is_team() {
             return vec![
                 ("Match type", "CEL".to_owned()),
+                ("Subject prefix", self.subject.clone()),
                 ("Condition", self.condition()),
             ];
         }
@@ -247,7 +247,7 @@ impl Setup {
         .to_owned()
     }
 
-    fn workspace(&self) -> WorkspaceId {
+    pub(super) fn workspace(&self) -> WorkspaceId {
         self.workspace_id
             .clone()
             .unwrap_or_else(WorkspaceId::default_workspace)
@@ -295,93 +295,6 @@ impl Setup {
             "workspace_id": self.workspace(),
         })
     }
-
-    /// The variables that the SDKs read, in the order of their documentation.
-    #[must_use]
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let ids = self.id_texts();
-        let mut variables = vec![
-            ("ANTHROPIC_FEDERATION_RULE_ID", ids.rule),
-            ("ANTHROPIC_ORGANIZATION_ID", ids.organization),
-            ("ANTHROPIC_SERVICE_ACCOUNT_ID", ids.service_account),
-            ("ANTHROPIC_IDENTITY_TOKEN_FILE", self.token_file.clone()),
-        ];
-        variables.extend(ids.workspace.map(|id| ("ANTHROPIC_WORKSPACE_ID", id)));
-        let base_url = self.base_url.clone();
-        variables.extend(base_url.map(|url| ("ANTHROPIC_BASE_URL", url)));
-        variables
-    }
-
-    /// The content of `<config_dir>/configs/<profile>.json`.
-    #[must_use]
-    pub fn profile_json(&self) -> Value {
-        let ids = self.id_texts();
-        let mut profile = json!({
-            "version": "1.0",
-            "authentication": {
-                "type": "oidc_federation",
-                "federation_rule_id": ids.rule,
-                "service_account_id": ids.service_account,
-                "identity_token": { "source": "file", "path": self.token_file },
-            },
-            "organization_id": ids.organization,
-            "base_url": self.base_url.as_deref().unwrap_or(BASE_URL),
-        });
-        if let Some(workspace) = ids.workspace {
-            profile["workspace_id"] = json!(workspace);
-        }
-        profile
-    }
-
-    /// The values as a `.tfvars` file.
-    #[must_use]
-    pub fn terraform_vars(&self) -> String {
-        let jwks = json!(self.jwks).to_string();
-        let texts = [
-            ("claude_issuer_name", self.issuer_name()),
-            ("claude_issuer_url", self.issuer_url.clone()),
-            ("claude_jwks_json", jwks),
-            ("claude_rule_name", self.name()),
-            ("claude_subject", self.token_subject().to_owned()),
-            ("claude_acting_agent", self.subject.clone()),
-            ("claude_audience", self.audience.clone()),
-            ("claude_oauth_scope", self.oauth_scope.clone()),
-            ("claude_workspace_id", self.workspace().to_string()),
-        ];
-        let numbers = [
-            (
-                "claude_max_jwt_lifetime_seconds",
-                self.max_jwt_lifetime_seconds,
-            ),
-            ("claude_token_lifetime_seconds", self.token_lifetime_seconds),
-        ];
-        let mut file = String::new();
-        for (name, text) in texts {
-            file.push_str(&format!("{name} = {}\n", terraform_quoted(&text)));
-        }
-        for (name, number) in numbers {
-            file.push_str(&format!("{name} = {number}\n"));
-        }
-        file
-    }
-
-    /// The ids as texts, with a visible gap where one is not known yet.
-    fn id_texts(&self) -> IdTexts {
-        match &self.ids {
-            Some(ids) => IdTexts {
-                rule: ids.rule_id.to_string(),
-                organization: ids.organization_id.to_string(),
-                service_account: ids.service_account_id.to_string(),
-                workspace: ids.workspace_id.as_ref().map(ToString::to_string),
-            },
-            None => IdTexts {
-                rule: "fdrl_…".to_owned(),
-                organization: "<organization UUID>".to_owned(),
-                service_account: "svac_…".to_owned(),
-                workspace: self.workspace_id.as_ref().map(ToString::to_string),
-            },
-        }
-    }
 }
 
 /// Whether a rule is one that [`Setup::rule_match`] makes for a team.
@@ -390,21 +303,9 @@ pub fn is_team_rule(rule: &RuleMatch) -> bool {
     rule.condition.as_deref() == Some(TEAM_CONDITION)
 }
 
-struct IdTexts {
-    rule: String,
-    organization: String,
-    service_account: String,
-    workspace: Option<String>,
-}
-
 /// A CEL string literal: JSON's escapes are among CEL's.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
-}
-
-/// A string literal of Terraform's, where `${` and `%{` begin templates.
-fn terraform_quoted(text: &str) -> String {
-    quoted(text).replace("${", "$${").replace("%{", "%%{")
 }
 
 #[cfg(test)]
@@ -492,7 +393,7 @@ mod tests {
                 let condition = rule.condition.as_deref().unwrap();
                 let claims = claims.as_object().unwrap();
                 let is_true = crate::relying_party::claude::evaluate_condition(condition, claims);
-                let takes = rule.takes_subject(claims["sub"].as_str().unwrap());
+                let takes = rule.accepts_subject(claims["sub"].as_str().unwrap());
                 assert_eq!(takes && is_true == Ok(true), is_taken, "{claims:?}");
             }
         }

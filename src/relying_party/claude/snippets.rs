@@ -1,5 +1,5 @@
-//! Text to paste where an agent runs: Kubernetes, systemd, GitHub Actions. All keep one unused token in a
-//! file that the SDKs read anew at each exchange.
+//! Text to paste where an agent runs: Kubernetes, systemd, GitHub Actions. Each keeps one unused token in a file,
+//! which the SDKs read at every exchange.
 
 use super::setup::Setup;
 
@@ -15,7 +15,7 @@ pub struct Snippet {
 }
 
 impl Setup {
-    /// The text for each platform; none for a team, since each runs one agent.
+    /// The text for each platform; none for a team, because each runs one agent.
     #[must_use]
     pub fn snippets(&self) -> Vec<Snippet> {
         if self.is_team() {
@@ -24,7 +24,7 @@ impl Setup {
         vec![self.systemd(), self.kubernetes(), self.github()]
     }
 
-    /// The command that keeps a file supplied with unused tokens.
+    /// The command that keeps an unused token in a file.
     fn watch_command(&self, key: &str, file: &str) -> Vec<String> {
         [
             "firman",
@@ -81,7 +81,7 @@ impl Setup {
         );
         Snippet {
             title: "systemd",
-            note: "one unit keeps the token file, the agent's unit reads it; both run as the same user",
+            note: "one unit keeps the token file fresh, the agent's unit reads it; both run as the same user",
             text,
         }
     }
@@ -113,7 +113,7 @@ impl Setup {
         );
         Snippet {
             title: "Kubernetes",
-            note: "part of a pod's spec: a sidecar keeps the token file, the agent reads it; both containers run as the same user",
+            note: "part of a pod's spec: a sidecar keeps the token file fresh, the agent reads it; both containers run as the same user",
             text,
         }
     }
@@ -139,7 +139,7 @@ impl Setup {
         );
         Snippet {
             title: "GitHub Actions",
-            note: "one exchange per token: a job of several processes, or longer than the access token lives, runs `firman exec` instead",
+            note: "for one process and one access token; otherwise run the job with `firman exec`",
             text,
         }
     }
@@ -153,7 +153,7 @@ fn json_quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A word of a unit file: `%` and `$` are its own signs.
+/// A word of a unit file, in which `%` and `$` are special.
 fn systemd_quoted(text: &str) -> String {
     json_quoted(&text.replace('%', "%%").replace('$', "$$"))
 }

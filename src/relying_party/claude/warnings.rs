@@ -1,5 +1,5 @@
-//! What is allowed at Claude and still unwise: rules that take more than was meant, keys that go stale,
-//! lifetimes that make trouble later.
+//! What Claude permits but an operator should know: rules that match more than intended, keys that go stale,
+//! lifetimes that cause trouble later.
 
 use serde_json::{Map, Value};
 
@@ -7,32 +7,46 @@ use super::jwks_source::{JwksSource, check_dialled_url};
 use super::rule::RuleMatch;
 use super::setup::Setup;
 use super::{LONGEST_MAX_JWT_LIFETIME_SECONDS, check_issuer};
+use crate::domain::remedy::Remedy;
 
-/// The SDKs ask for a new access token this many seconds before the old one ends.
+/// The SDKs request a new access token this many seconds before the old one expires.
 const ADVISORY_REFRESH_SECONDS: i64 = 120;
-/// An identity token that lives longer than this leaves access for hours after its agent was suspended.
+/// An identity token that lives longer than this keeps access open for hours after its agent was suspended.
 const LONG_IDENTITY_TOKEN_SECONDS: i64 = 3600;
-/// Claims of ours that are arrays or objects, which only CEL can see into.
+/// Claims of ours that are arrays or objects, which only CEL can match.
 const NO_STRINGS: [&str; 3] = ["act", "groups", "roles"];
 
-/// Something to think about before it is used.
+/// A fact to consider before the setup is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// A stable word for programs.
     pub code: &'static str,
-    /// The sentence for people: what it is and what to do.
+    /// The sentence for people.
     pub text: String,
+    /// What to do about it, when that is one command or action.
+    pub hint: Option<Remedy>,
 }
 
+impl Warning {
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: Remedy) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+}
+
+/// A warning without a hint.
 fn warning(code: &'static str, text: impl Into<String>) -> Warning {
     Warning {
         code,
         text: text.into(),
+        hint: None,
     }
 }
 
 impl Setup {
-    /// What is unwise about this set-up.
+    /// What to consider about this setup.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut found = self.issuer_warnings();
@@ -41,8 +55,8 @@ impl Setup {
         if self.oauth_scope == "org:admin" {
             found.push(warning(
                 "admin_scope",
-                "the scope org:admin lets the agent manage the whole organization; workspace:developer is enough for messages. Its rule gets an issuer of its own: Claude lets no OAuth token change an issuer that backs such a rule, so that the keys of all your agents could no longer be updated",
-            ));
+                "the scope `org:admin` lets the agent manage the whole organization. Its rule gets a separate issuer, because Claude lets no OAuth token change an issuer that backs such a rule",
+            ).with_hint(Remedy::action("use `--scope workspace:developer` for messages")));
         }
         found
     }
@@ -52,30 +66,34 @@ impl Setup {
         if self.issuer_url.ends_with('/') {
             found.push(warning(
                 "issuer_slash",
-                "the issuer URL ends in a slash; Claude compares it byte for byte, and whether it takes the slash off before it looks for the discovery document is not documented",
+                // Not documented: whether Claude strips it before it looks for the discovery document.
+                "the issuer URL ends in a slash, which Claude compares byte for byte",
             ));
         }
         match &self.jwks {
             JwksSource::Inline { .. } => {
-                let told = self.key_consumer.as_ref().map_or(String::new(), |consumer| {
-                    format!("; then say so, for no new key signs before (firman key consumer ack {consumer})")
-                });
-                found.push(warning(
+                let inline = warning(
                     "inline_keys",
-                    format!("inline keys are never fetched again: after each rotation register the new key there and take retired ones out{told}"),
-                ));
+                    "Claude does not refresh inline keys. After each rotation update the keys at Claude, then acknowledge them: only then does the new key sign",
+                );
+                found.push(match &self.key_consumer {
+                    Some(consumer) => {
+                        inline.with_hint(Remedy::command(format!("key consumer ack {consumer}")))
+                    }
+                    None => inline,
+                });
             }
             JwksSource::Discovery { .. } | JwksSource::ExplicitUrl { .. } => {
                 if let Some((field, url)) = self.jwks.dialled_url(&self.issuer_url)
                     && let Err(error) = check_dialled_url(field, &url, false)
                 {
-                    found.push(warning(
-                        "not_reachable",
-                        format!(
-                            "Claude cannot fetch keys from {url} ({}); register them inline, or publish a copy (firman publish-static) and give it as discovery base",
-                            error.problem
-                        ),
-                    ));
+                    found.push(
+                        warning(
+                            "not_reachable",
+                            format!("Claude cannot fetch keys from {url}: {}", error.problem),
+                        )
+                        .with_hint(Remedy::action("use `--inline-keys`, or publish a copy and name it with `--discovery-base`")),
+                    );
                     return found;
                 }
             }
@@ -83,7 +101,7 @@ impl Setup {
         if let Err(error) = check_issuer(&self.issuer_url, &self.jwks, 1, false) {
             found.push(warning(
                 "refused",
-                format!("Claude would refuse the issuer: {error}"),
+                format!("Claude rejects the issuer: {error}"),
             ));
         }
         found
@@ -92,27 +110,36 @@ impl Setup {
     fn lifetime_warnings(&self) -> Vec<Warning> {
         let mut found = Vec::new();
         if self.identity_token_seconds > self.max_jwt_lifetime_seconds {
-            found.push(warning(
-                "lifetime",
-                format!(
-                    "identity tokens live {} s, but Claude is told to take at most {} s: every exchange would fail; shorten the resource's lifetime or raise the maximum",
-                    self.identity_token_seconds, self.max_jwt_lifetime_seconds
-                ),
-            ));
+            found.push(
+                warning(
+                    "lifetime",
+                    format!(
+                        "identity tokens live {} s, but the issuer at Claude accepts at most {} s: every exchange fails",
+                        self.identity_token_seconds, self.max_jwt_lifetime_seconds
+                    ),
+                )
+                .with_hint(Remedy::command("resource edit RESOURCE --lifetime 10m")),
+            );
         }
         if self.max_jwt_lifetime_seconds > LONGEST_MAX_JWT_LIFETIME_SECONDS {
             found.push(warning(
                 "max_lifetime",
                 format!(
-                    "Claude takes no maximum above {LONGEST_MAX_JWT_LIFETIME_SECONDS} s (49 h)"
+                    "the longest lifetime that Claude accepts for an issuer is {LONGEST_MAX_JWT_LIFETIME_SECONDS} s (49 h)"
                 ),
             ));
         }
         if self.identity_token_seconds > LONG_IDENTITY_TOKEN_SECONDS {
-            found.push(warning(
-                "long_identity_token",
-                "an identity token of more than an hour keeps a suspended agent's way open for as long; ten minutes are enough, since the file is kept fresh",
-            ));
+            found.push(
+                warning(
+                    "long_identity_token",
+                    format!(
+                        "identity tokens live {} s, and a suspended agent can still exchange one until it expires",
+                        self.identity_token_seconds
+                    ),
+                )
+                .with_hint(Remedy::command("resource edit RESOURCE --lifetime 10m")),
+            );
         }
         let access =
             super::access_token_lifetime(self.token_lifetime_seconds, self.identity_token_seconds);
@@ -120,7 +147,7 @@ impl Setup {
             found.push(warning(
                 "short_access_token",
                 format!(
-                    "access tokens would live {access} s; the SDKs renew {ADVISORY_REFRESH_SECONDS} s before the end, so that every call would try an exchange, each with a token of its own"
+                    "access tokens live {access} s, and the SDKs renew {ADVISORY_REFRESH_SECONDS} s before the end: every call makes an exchange"
                 ),
             ));
         }
@@ -128,7 +155,7 @@ impl Setup {
     }
 }
 
-/// What is unwise about a rule; `claims` is a token it is meant for, when there is one.
+/// What to consider about a rule; `claims` is a token it is meant for, when there is one.
 #[must_use]
 pub fn rule_warnings(rule: &RuleMatch, claims: Option<&Map<String, Value>>) -> Vec<Warning> {
     let mut found = Vec::new();
@@ -138,39 +165,56 @@ pub fn rule_warnings(rule: &RuleMatch, claims: Option<&Map<String, Value>>) -> V
         found.push(if start.ends_with([':', '.', '/', '|']) {
             warning(
                 "prefix",
-                format!("the rule takes every subject that starts with {start:?}: one account for all of them"),
+                format!(
+                    "the rule accepts every subject that starts with {start:?}: one account for all of them"
+                ),
             )
         } else {
             warning(
                 "prefix_boundary",
-                format!("the prefix {start:?} does not end at a boundary: it also takes {:?}; end it with ':' or '.'", format!("{start}x")),
+                format!(
+                    "the prefix {start:?} does not end at a separator: it also accepts {:?}",
+                    format!("{start}x")
+                ),
             )
+            .with_hint(Remedy::action("end the prefix with `:` or `.`"))
         });
     }
     if rule.audience.is_none() {
-        found.push(warning(
-            "no_audience",
-            "the rule names no audience; set it, so that a token for another resource is never taken",
-        ));
+        found.push(
+            warning(
+                "no_audience",
+                "the rule has no audience, so Claude's default for the issuer applies",
+            )
+            .with_hint(Remedy::action("set the rule's audience in the Console")),
+        );
     }
     let names_actor = rule.claims.contains_key("acting_agent")
         || rule.condition.as_deref().is_some_and(|condition| {
             condition.contains("acting_agent") || condition.contains("act")
         });
     if !names_actor {
-        found.push(warning(
-            "no_acting_agent",
-            "the rule does not pin acting_agent: a token of another agent that acts for this subject would pass as well",
-        ));
+        found.push(
+            warning(
+                "no_acting_agent",
+                "the rule does not pin `acting_agent`, so it also accepts another agent that acts for this subject",
+            )
+            .with_hint(Remedy::action("pin the claim `acting_agent` in the rule")),
+        );
     }
     for name in rule.claims.keys() {
         let seen = claims.and_then(|claims| claims.get(name));
-        let is_no_string = seen.map_or(NO_STRINGS.contains(&name.as_str()), |v| !v.is_string());
-        if is_no_string {
-            found.push(warning(
-                "claim_needs_condition",
-                format!("the claim {name:?} is no text; the claims map takes only top-level texts: use a condition such as \"x\" in claims.{name}"),
-            ));
+        let needs_condition = seen.map_or(NO_STRINGS.contains(&name.as_str()), |v| !v.is_string());
+        if needs_condition {
+            found.push(
+                warning(
+                    "claim_needs_condition",
+                    format!("the claim `{name}` is not a string, and a rule's `claims` match only top-level strings"),
+                )
+                .with_hint(Remedy::action(format!(
+                    "use a condition such as `\"x\" in claims.{name}`"
+                ))),
+            );
         }
     }
     found

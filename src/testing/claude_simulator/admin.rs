@@ -11,13 +11,13 @@ use super::Shared;
 use super::answer::{ApiError, ok, respond};
 use super::caller::{administrator, check_version};
 use super::exchange::json_object;
-use super::registry::{Family, Selection};
+use super::registry::{Family, ObjectPath, Selection};
 use crate::ports::request::RequestId;
 
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 100;
 
-/// Answers with what `act` gives once the caller is let in.
+/// Answers with the result of `act` for an authenticated caller.
 macro_rules! answer {
     ($shared:expr, $id:expr, $headers:expr, $act:expr) => {{
         let outcome = administrator(&$shared, &$headers).and_then(|caller| {
@@ -79,9 +79,15 @@ pub(super) async fn update(
         let family = Family::parse(&family)?;
         let now = shared.stamp().now_text();
         let body = json_object(&body)?;
-        shared
-            .registry()
-            .update((family, &object), body, caller, &now)
+        shared.registry().update(
+            &ObjectPath {
+                family,
+                id: &object,
+            },
+            body,
+            caller,
+            &now,
+        )
     })
 }
 
@@ -120,7 +126,13 @@ pub(super) async fn add_workspace(
     answer!(shared, id, headers, |_| {
         let family = Family::parse(&family)?;
         let body = json_object(&body)?;
-        shared.registry().add_workspace((family, &object), body)
+        shared.registry().add_workspace(
+            &ObjectPath {
+                family,
+                id: &object,
+            },
+            body,
+        )
     })
 }
 
@@ -132,9 +144,13 @@ pub(super) async fn remove_workspace(
 ) -> Response {
     answer!(shared, id, headers, |_| {
         let family = Family::parse(&family)?;
-        shared
-            .registry()
-            .remove_workspace((family, &object), &workspace)
+        shared.registry().remove_workspace(
+            &ObjectPath {
+                family,
+                id: &object,
+            },
+            &workspace,
+        )
     })
 }
 

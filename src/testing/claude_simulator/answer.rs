@@ -22,7 +22,7 @@ const ANTHROPIC_WORKSPACE_ID: HeaderName = HeaderName::from_static("anthropic-wo
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_SIMULATION: HeaderName = HeaderName::from_static("x-simulation");
 
-/// The id of a request as Claude's look, made from the server's own.
+/// A request id that looks like Claude's, made from the server's own.
 pub(super) fn request_id(id: &RequestId) -> String {
     let letters: String = id.0.chars().filter(char::is_ascii_alphanumeric).collect();
     format!("req_{letters}")
@@ -47,7 +47,7 @@ pub(super) struct ApiError {
     status: StatusCode,
     kind: &'static str,
     message: String,
-    /// What a real answer does not have: the reason of a denial, with `--explain`.
+    /// The reason of a denial, with `--explain`; Claude never sends it.
     explanation: Option<Denied>,
 }
 
@@ -90,7 +90,7 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "invalid_request_error", message)
     }
 
-    /// The one opaque answer to every denial, with its reason only where that was asked for.
+    /// The opaque answer to every denial, with its reason only on request.
     pub(super) fn denied(denied: &Denied, explain: bool) -> Self {
         let mut error = Self::authentication("Authentication failed");
         error.explanation = explain.then(|| denied.clone());
@@ -110,14 +110,14 @@ impl ApiError {
             body["simulation"] = json!({
                 "reason": denied.denial.as_str(),
                 "detail": denied.detail,
-                "what_to_do": denied.denial.remedy(),
+                "hint": denied.denial.remedy(),
             });
         }
         json_response(self.status, &body)
     }
 }
 
-/// A denial in one sentence, with what to do after it.
+/// A denial and its hint as one text.
 fn explained(denied: &Denied) -> String {
     let Denied { denial, detail } = denied;
     let mut detail = detail.clone();
@@ -128,7 +128,7 @@ fn explained(denied: &Denied) -> String {
     format!("{denial}: {detail}. hint: {}", denial.remedy())
 }
 
-/// Puts on an answer of the API whose it is, as Claude does on every one but a 401.
+/// Adds the headers for organization and workspace, as Claude does on every answer but a 401.
 pub(super) fn belonging_to(
     mut response: Response,
     organization: &OrganizationId,
@@ -148,8 +148,8 @@ pub(super) fn belonging_to(
 }
 
 impl From<Invalid> for ApiError {
-    /// Malformed ids are told as Claude tells them: `federation_rule_id is not a well-formed …`; the other
-    /// faults with the field as prefix.
+    /// Malformed ids in Claude's words: `federation_rule_id is not a well-formed …`; other faults with the field as
+    /// prefix.
     fn from(invalid: Invalid) -> Self {
         let Invalid { field, problem, .. } = &invalid;
         if problem.starts_with("is ") {
@@ -171,7 +171,7 @@ pub(super) fn respond(outcome: Result<Response, ApiError>, id: &RequestId) -> Re
     outcome.unwrap_or_else(|error| error.response(id))
 }
 
-/// Puts on every answer which request it belongs to and that nothing here is real.
+/// Adds the request id and the mark of a simulation to every answer.
 pub(super) async fn mark(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(request_id);
     let mut response = next.run(request).await;

@@ -1,4 +1,4 @@
-//! Who calls: the bearer of a token of ours, or of the administrator's.
+//! Who calls: the bearer of an access token issued here, or of the admin token.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -29,8 +29,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then(|| token.trim_start())
 }
 
-/// The version header, which every endpoint but the exchange needs. Not documented: which versions there
-/// are. The SDKs send newer ones than the Admin API's pages name, so any date is taken.
+/// The version header, which every endpoint but the exchange requires. Not documented: which versions exist. The
+/// SDKs send newer ones than the Admin API's pages name, so any date is accepted.
 pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
     match header(headers, "anthropic-version") {
         None => Err(ApiError::invalid("anthropic-version: header is required")),
@@ -46,7 +46,7 @@ fn is_date(text: &str) -> bool {
     text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok()
 }
 
-/// Lets an administrator in.
+/// Authenticates an administrator.
 pub(super) fn administrator(
     shared: &Shared,
     headers: &HeaderMap,
@@ -65,7 +65,7 @@ pub(super) fn administrator(
             "an OAuth bearer token with scope org:admin is required",
         ));
     };
-    // Digests, so that the time tells nothing of how much was guessed.
+    // Digests, so that timing reveals nothing about a guess.
     if sha256(token.as_bytes()) == sha256(shared.0.admin_token.as_bytes()) {
         return Ok(Administrator::Person);
     }
@@ -78,12 +78,12 @@ pub(super) fn administrator(
     }
 }
 
-/// Lets in who holds a token that was issued here and covers messages.
+/// Authenticates the bearer of a token that was issued here and covers messages.
 pub(super) fn messenger(shared: &Shared, headers: &HeaderMap) -> Result<Grant, ApiError> {
     let Some(token) = bearer(headers) else {
         return Err(ApiError::authentication(
             if header(headers, "x-api-key").is_some() {
-                "invalid x-api-key: this simulation takes only tokens it issued; an ANTHROPIC_API_KEY in the environment goes before federation"
+                "invalid x-api-key: this simulation accepts only tokens it issued; an ANTHROPIC_API_KEY in the environment takes precedence over federation"
             } else {
                 "a bearer token is required"
             },

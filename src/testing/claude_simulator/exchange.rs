@@ -24,9 +24,16 @@ pub(super) async fn exchange(
     let now = shared.0.clock.now();
     let parsed = json_object(&body).and_then(|body| Ok(ExchangeRequest::parse(&body)?));
     let outcome = match parsed {
-        Ok((assertion, request)) => run(&shared, &id, (&assertion, &request), now).await,
+        Ok((assertion, request)) => {
+            let asked = Asked {
+                assertion: &assertion,
+                request: &request,
+                now,
+            };
+            run(&shared, &id, &asked).await
+        }
         Err(refused) => {
-            // The real history has no entry of these either.
+            // Claude's history has no entry for these either.
             shared.tell(SimulatedExchange {
                 at: now,
                 request_id: request_id(&id),
@@ -41,22 +48,29 @@ pub(super) async fn exchange(
     respond(outcome, &id)
 }
 
-/// A rule with what it leads from and to.
+/// One request to exchange a token.
+struct Asked<'a> {
+    assertion: &'a str,
+    request: &'a ExchangeRequest,
+    now: UnixTime,
+}
+
+/// A rule with its issuer and its target.
 struct Found {
     rule: FederationRule,
     issuer: FederationIssuer,
     account: ServiceAccount,
 }
 
-async fn run(
-    shared: &Shared,
-    id: &RequestId,
-    (assertion, request): (&str, &ExchangeRequest),
-    now: UnixTime,
-) -> Result<Response, ApiError> {
+async fn run(shared: &Shared, id: &RequestId, asked: &Asked<'_>) -> Result<Response, ApiError> {
+    let Asked {
+        assertion,
+        request,
+        now,
+    } = *asked;
     let found = find(shared, request);
     let outcome = match &found {
-        Ok(found) => judge(shared, found, (assertion, request), now).await,
+        Ok(found) => judge(shared, found, asked).await,
         Err(denied) => Err(denied.clone()),
     };
     let attempt = Attempt {
@@ -99,16 +113,16 @@ fn find(shared: &Shared, request: &ExchangeRequest) -> Result<Found, Denied> {
             account: registry.account(rule.service_account_id())?.clone(),
         })
     });
-    found.ok_or_else(|| Denial::RuleUnknown.because(format!("there is no rule {rule_id}")))
+    found.ok_or_else(|| Denial::RuleUnknown.because(format!("the rule {rule_id} does not exist")))
 }
 
-async fn judge(
-    shared: &Shared,
-    found: &Found,
-    (assertion, request): (&str, &ExchangeRequest),
-    now: UnixTime,
-) -> Result<Accepted, Denied> {
-    // Neither a rule that no longer holds nor a text that is far too long is worth a fetch.
+async fn judge(shared: &Shared, found: &Found, asked: &Asked<'_>) -> Result<Accepted, Denied> {
+    let Asked {
+        assertion,
+        request,
+        now,
+    } = *asked;
+    // Before the keys are fetched, which neither an archived rule nor an oversized token is worth.
     if found.rule.archived_at.is_some() {
         return Err(Denial::RuleArchived.because(format!("{} is archived", found.rule.id)));
     }
@@ -130,16 +144,16 @@ async fn judge(
         now,
         request,
     })?;
-    // Not documented: whether a denied attempt uses its jti up, and for how long a jti is remembered. Here it
-    // is used up by success alone, and remembered for as long as the token could be taken.
+    // Not documented: whether a denied attempt consumes its jti, and for how long a jti is remembered. Here only
+    // success consumes it, and it is remembered for as long as the token could be accepted.
     let until = accepted.expires_at.plus(SKEW_SECONDS);
     if let Some(jti) = &accepted.jti
         && found.issuer.check_jti
         && !shared
             .memory()
-            .take_jti(&found.issuer.id, jti, (until, now))
+            .consume_jti(&found.issuer.id, jti, until, now)
     {
-        return Err(Denial::JtiReused.because(format!("jti {jti:?} was exchanged before")));
+        return Err(Denial::JtiReused.because(format!("`jti` {jti:?} was exchanged before")));
     }
     Ok(accepted)
 }
@@ -162,7 +176,7 @@ fn issue(shared: &Shared, found: &Found, accepted: Accepted, now: UnixTime) -> V
     answer
 }
 
-/// The claims for the history, whether they are true or not.
+/// The claims for the history, unverified.
 fn unverified_claims(assertion: &str) -> Value {
     UnverifiedJws::parse_foreign(assertion, ASSERTION_MAX_BYTES)
         .and_then(|jws| jws.unverified_claims())

@@ -1,5 +1,5 @@
-//! The keys of issuers, fetched as Claude would: no redirect, a bounded answer, https on port 443, with plain
-//! HTTP on loopback let through, since this is a simulation. Kept for a minute.
+//! The keys of issuers, fetched as Claude does: no redirect, a bounded answer, https on port 443. Plain HTTP is
+//! accepted on loopback, since this is a simulation. Cached for a minute.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,11 +35,11 @@ struct Kept {
 }
 
 impl KeyCache {
-    /// The keys of an issuer. Within a minute the same ones, so that a key that has just been published may be
-    /// unknown. Not documented: what a failed fetch does to older keys; here they are no longer used.
+    /// The keys of an issuer. Cached for a minute, so a newly published key may be unknown. Not documented: what a
+    /// failed fetch does to older keys; here they are dropped.
     ///
-    /// What was fetched, or was not, is told to `note`. An issuer whose polling is paused has no keys: not
-    /// documented is whether those last fetched go on.
+    /// `note` gets whether a fetch succeeded. An issuer whose polling is paused has no keys; not documented is
+    /// whether Claude still uses those it fetched before.
     pub(super) async fn keys(
         &self,
         issuer: &FederationIssuer,
@@ -54,7 +54,7 @@ impl KeyCache {
         }
         if let Some(at) = &issuer.jwks_polling_disabled_at {
             return Err(unavailable(format!(
-                "fetching the keys is paused since {at}, after repeated failures; update the issuer with jwks_polling_disabled false"
+                "fetching of the keys is paused since {at} after repeated failures; update the issuer with `jwks_polling_disabled` false"
             )));
         }
         if let Some(keys) = self.kept(issuer, now) {
@@ -97,13 +97,13 @@ async fn fetch(issuer: &FederationIssuer) -> Result<ForeignKeySet, String> {
             // Not documented: whether this is compared. OpenID Connect Discovery §4.3 demands it.
             if metadata["issuer"] != issuer.issuer_url.as_str() {
                 return Err(format!(
-                    "the discovery document at {url} names the issuer {}, registered is {:?}",
+                    "the discovery document at {url} has the `issuer` {}, registered is {:?}",
                     metadata["issuer"], issuer.issuer_url
                 ));
             }
             metadata["jwks_uri"]
                 .as_str()
-                .ok_or_else(|| format!("the discovery document at {url} has no jwks_uri"))?
+                .ok_or_else(|| format!("the discovery document at {url} has no `jwks_uri`"))?
                 .to_owned()
         }
         JwksSource::ExplicitUrl { .. } | JwksSource::Inline { .. } => url,

@@ -1,5 +1,5 @@
-//! `POST /v1/messages` and `GET /v1/models`, for tokens that were issued here. The answer is fixed text that
-//! names the service account: what is proved is who was let in, not what a model says.
+//! `POST /v1/messages` and `GET /v1/models`, for tokens that were issued here. The answer is fixed text that names
+//! the service account: it shows who was authenticated, not what a model says.
 
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
@@ -15,7 +15,7 @@ use super::exchange::json_object;
 use super::state::Grant;
 use crate::ports::request::RequestId;
 
-/// The one model that is listed. Requests may name any.
+/// The only listed model. Requests may name any.
 const MODEL: &str = "claude-simulated";
 
 pub(super) async fn messages(
@@ -29,7 +29,7 @@ pub(super) async fn messages(
     })
 }
 
-/// Answers with what `act` gives once the bearer is let in.
+/// Answers with the result of `act` for an authenticated bearer.
 fn for_messenger(
     shared: &Shared,
     headers: &HeaderMap,
@@ -67,7 +67,7 @@ fn answer(shared: &Shared, grant: &Grant, body: &[u8]) -> Result<Response, ApiEr
     }
 }
 
-/// The members that a request must have; returns the model.
+/// Checks the required members; returns the model.
 fn check_request(body: &Map<String, Value>) -> Result<&str, ApiError> {
     let required = |field: &str| ApiError::invalid(format!("{field}: Field required"));
     let model = body

@@ -1,7 +1,7 @@
-//! A local stand-in for Claude's side of workload identity federation: the exchange, the Admin API's three
-//! families, messages and models for the tokens it issued, and an authentication history that names what
-//! Claude keeps to itself. The rules are those of `relying_party::claude`; this room speaks HTTP and remembers.
-//! Everything is in memory and bounded. It is a simulation and says so in each answer.
+//! A local simulation of Claude's side of workload identity federation: the exchange, the Admin API's three
+//! families, messages and models for the tokens it issued, and an authentication history with the reasons that
+//! Claude hides. The rules are those of `relying_party::claude`; this module speaks HTTP and keeps state.
+//! Everything is in memory and bounded. Every answer is marked as a simulation.
 
 mod admin;
 mod answer;
@@ -39,26 +39,26 @@ use state::Memory;
 
 pub use state::SimulatedExchange;
 
-/// The organization that everything belongs to unless another is chosen.
+/// The default organization.
 pub const SIMULATED_ORGANIZATION: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Exchanges that a slow watcher may be behind.
-const UNTOLD_MAX: usize = 256;
+/// Exchanges that a slow subscriber may lag behind.
+const BACKLOG_MAX: usize = 256;
 
 /// How a [`ClaudeSimulator`] is started.
 #[derive(Clone, Debug)]
 pub struct ClaudeSimulatorOptions {
-    /// Where it listens; port 0 takes any free one.
+    /// Where it listens; port 0 is any free port.
     pub listen: SocketAddr,
-    /// Puts the reason of a denial into the answer, which the real one never does.
+    /// Sends the reason of a denial in the answer, which Claude never does.
     pub explain: bool,
-    /// The OAuth token with scope `org:admin` that the Admin API takes; `None`: one is drawn.
+    /// The OAuth token with scope `org:admin` that the Admin API accepts; `None`: a new one.
     pub admin_token: Option<String>,
     /// The organization that requests must name.
     pub organization_id: OrganizationId,
-    /// The time it lives by.
+    /// Its clock.
     pub clock: Arc<dyn Clock>,
-    /// What ids and tokens are drawn from.
+    /// The source of ids and tokens.
     pub random: Arc<dyn Random>,
 }
 
@@ -76,7 +76,7 @@ impl Default for ClaudeSimulatorOptions {
     }
 }
 
-/// A running stand-in.
+/// A running simulator.
 #[derive(Debug)]
 pub struct ClaudeSimulator {
     /// Its base URL, for `ANTHROPIC_BASE_URL`.
@@ -110,7 +110,7 @@ impl ClaudeSimulator {
             registry: Mutex::default(),
             memory: Mutex::default(),
             keys: KeyCache::default(),
-            exchanges: broadcast::Sender::new(UNTOLD_MAX),
+            exchanges: broadcast::Sender::new(BACKLOG_MAX),
         }));
         let service = Service {
             router: router(shared.clone()),
@@ -136,42 +136,42 @@ impl ClaudeSimulator {
         self.shared.memory().history()
     }
 
-    /// The exchanges from now on, refused ones included, as they come.
+    /// All exchanges from now on, including denied ones.
     #[must_use]
     pub fn exchanges(&self) -> broadcast::Receiver<SimulatedExchange> {
         self.shared.0.exchanges.subscribe()
     }
 
-    /// Makes the service account, issuer and rule of a set-up, as a person would in the Console; what exists
-    /// under that name is taken as it is.
+    /// Creates the service account, issuer and rule of a setup, as a person does in the Console; existing objects
+    /// with the names are used.
     ///
     /// # Panics
-    /// When Claude would refuse one of them.
+    /// When Claude would reject one of them.
     #[must_use]
     pub fn register(&self, setup: &Setup) -> LinkedIds {
         self.shared
             .registry()
             .register(setup, &self.organization_id, &self.shared.stamp())
-            .unwrap_or_else(|error| panic!("the set-up is refused: {error:?}"))
+            .unwrap_or_else(|error| panic!("the setup is rejected: {error:?}"))
     }
 
-    /// Archives a rule, as a person would to cut an agent off.
+    /// Archives a rule, as a person does to cut off an agent.
     ///
     /// # Panics
-    /// When there is no such rule.
+    /// When the rule does not exist.
     pub fn archive_rule(&self, ids: &LinkedIds) {
         let now = self.shared.stamp().now_text();
         self.shared
             .registry()
             .archive(registry::Family::Rules, ids.rule_id.as_str(), &now)
-            .unwrap_or_else(|error| panic!("no such rule: {error:?}"));
+            .unwrap_or_else(|error| panic!("the rule is not archived: {error:?}"));
     }
 
-    /// Takes no more requests and waits for the accepted ones.
+    /// Stops accepting requests and waits for the accepted ones.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         if let Some(serving) = self.serving.take() {
-            // Whoever panicked there has said so.
+            // A panic there was already printed.
             let _ = serving.await;
         }
     }
@@ -195,7 +195,7 @@ struct Simulation {
 }
 
 impl Shared {
-    /// Tells those who watch, if there are any.
+    /// Notifies the subscribers, if any.
     fn tell(&self, exchange: SimulatedExchange) {
         let _ = self.0.exchanges.send(exchange);
     }
@@ -226,7 +226,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    /// The present, RFC 3339.
+    /// The time, RFC 3339.
     fn now_text(&self) -> String {
         self.now.to_string()
     }
@@ -265,8 +265,8 @@ fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// The authentication history: in the Console there, open to anybody here, since it is a simulation on
-/// loopback and holds no token.
+/// The authentication history. Claude shows it in the Console; here it needs no authentication, because this is a
+/// simulation on loopback and the history contains no token.
 async fn history(State(shared): State<Shared>) -> Response {
     answer::ok(&json!({ "data": shared.memory().history() }))
 }

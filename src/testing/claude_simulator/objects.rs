@@ -1,5 +1,5 @@
-//! The bodies of the Admin API's requests and the objects of its answers. Unknown members are refused, as a
-//! strict API does: a slip of the pen must not pass here and fail there.
+//! The bodies of the Admin API's requests and the objects of its answers. Unknown members are rejected: a typo must
+//! not pass here and fail at Claude.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,16 +15,15 @@ use crate::relying_party::claude::{
 /// The longest description. Not documented.
 const DESCRIPTION_MAX_BYTES: usize = 1024;
 
-/// The ids that a body may hold, by the fields of their refusals.
+/// The ids that a body may contain, by the fields of their errors.
 const IDS: [&str; 3] = ["issuer_id", "service_account_id", "workspace_id"];
 
-/// Reads a body; what is wrong is told with the member's name where serde knows it, a malformed id in
-/// Claude's words.
+/// Parses a body. Errors have the member's name where serde knows it; a malformed id is reported in Claude's words.
 pub(super) fn read<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, ApiError> {
     let value = Value::Object(body);
     serde_path_to_error::deserialize(value).map_err(|error| {
         let (path, problem) = (error.path().to_string(), error.inner().to_string());
-        // Serde keeps of a refusal only its text, which begins with its field.
+        // Serde keeps only the text of an error, which begins with its field.
         let id = IDS.into_iter().find(|id| {
             let rest = problem.strip_prefix(id);
             rest.is_some_and(|rest| rest.starts_with(": must be "))
@@ -40,7 +39,7 @@ pub(super) fn read<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, A
     })
 }
 
-/// A description that is not too long.
+/// Refuses a description that is too long.
 pub(super) fn check_description(text: Option<&str>) -> Result<(), ApiError> {
     if text.is_some_and(|text| text.len() > DESCRIPTION_MAX_BYTES) {
         return Err(ApiError::invalid(format!(

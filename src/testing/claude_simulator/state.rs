@@ -1,5 +1,5 @@
-//! What the simulation remembers besides its objects: access tokens, used `jti`s, the history. All bounded:
-//! what ends first goes first.
+//! What the simulation remembers besides its objects: access tokens, consumed `jti`s, the history. All bounded;
+//! what expires first is dropped first.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -18,13 +18,13 @@ const TOKENS_MAX: usize = 10_000;
 /// Used `jti`s that are remembered at once.
 const JTIS_MAX: usize = 100_000;
 
-/// A new access token, of the real ones' look.
+/// A new access token that looks like Claude's.
 pub(super) fn new_token(random: &dyn Random) -> String {
     let bytes: [u8; 48] = random_bytes(random);
     format!("sk-ant-oat01-{}", base64url(&bytes))
 }
 
-/// What an access token stands for.
+/// What an access token grants.
 #[derive(Clone, Debug)]
 pub(super) struct Grant {
     pub(super) service_account_id: ServiceAccountId,
@@ -46,8 +46,8 @@ pub(super) struct Attempt {
     pub(super) denied: Option<Denied>,
 }
 
-/// One request to exchange a token, for the person who watches. The texts are the caller's own: make them
-/// harmless before a terminal shows them.
+/// One request to exchange a token, for a person at the terminal. Its texts are the caller's: escape them before
+/// printing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedExchange {
     /// When it came.
@@ -58,9 +58,9 @@ pub struct SimulatedExchange {
     pub rule_id: Option<RuleId>,
     /// `sub`, verified or not, when it could be read.
     pub subject: Option<String>,
-    /// `acting_agent`, where that is another than `sub`.
+    /// `acting_agent`, if it differs from `sub`.
     pub acting_agent: Option<String>,
-    /// The seconds that the access token lives, or the reason of the refusal.
+    /// The lifetime of the access token in seconds, or the reason of the denial.
     pub outcome: Result<i64, String>,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for SimulatedExchange {
         let word = if self.outcome.is_ok() {
             "issued "
         } else {
-            "refused"
+            "denied "
         };
         write!(f, "{}  {word}  {subject}", self.at)?;
         if let Some(agent) = &self.acting_agent {
@@ -86,7 +86,7 @@ impl fmt::Display for SimulatedExchange {
 }
 
 impl Attempt {
-    /// The same for the person who watches; `lifetime` is that of the access token, if there is one.
+    /// The same for a person at the terminal; `lifetime` is that of the access token, if one was issued.
     pub(super) fn told(&self, lifetime: i64) -> SimulatedExchange {
         let text = |name: &str| self.claims[name].as_str().map(str::to_owned);
         let subject = text("sub");
@@ -124,7 +124,7 @@ impl Attempt {
                 "requested_service_account_id": self.service_account_id,
             },
             "status": status,
-            // The real history usually has no entry where the rule was not recognised.
+            // Claude's history usually has no entry when the rule was not recognized.
             "in_console": self.issuer_id.is_some(),
         })
     }
@@ -144,12 +144,13 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Takes `jti` for an issuer; false when it was taken before.
-    pub(super) fn take_jti(
+    /// Consumes `jti` for an issuer, to be remembered until `until`; false when it was consumed before.
+    pub(super) fn consume_jti(
         &mut self,
         issuer: &IssuerObjectId,
         jti: &str,
-        (until, now): (UnixTime, UnixTime),
+        until: UnixTime,
+        now: UnixTime,
     ) -> bool {
         while let Some((&(end, number), _)) = self.ends.first_key_value() {
             if end > now && self.jtis.len() < JTIS_MAX {
@@ -210,17 +211,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_jti_is_taken_once_per_issuer_until_its_end() {
+    fn a_jti_is_consumed_once_per_issuer_until_its_end() {
         let mut memory = Memory::default();
         let (one, two) = (
             IssuerObjectId::parse("fdis_1").unwrap(),
             IssuerObjectId::parse("fdis_2").unwrap(),
         );
         let (now, until) = (UnixTime(100), UnixTime(200));
-        assert!(memory.take_jti(&one, "a", (until, now)));
-        assert!(!memory.take_jti(&one, "a", (until, UnixTime(199))));
-        assert!(memory.take_jti(&two, "a", (until, now)));
-        assert!(memory.take_jti(&one, "b", (until, now)));
-        assert!(memory.take_jti(&one, "a", (UnixTime(300), UnixTime(200))));
+        assert!(memory.consume_jti(&one, "a", until, now));
+        assert!(!memory.consume_jti(&one, "a", until, UnixTime(199)));
+        assert!(memory.consume_jti(&two, "a", until, now));
+        assert!(memory.consume_jti(&one, "b", until, now));
+        assert!(memory.consume_jti(&one, "a", UnixTime(300), UnixTime(200)));
     }
 }

@@ -146,13 +146,16 @@ async fn eddsa_hmac_and_none_are_denied_with_the_reason() {
     for (token, told) in [
         (
             scene.token("EdDSA", "Ed25519"),
-            "algorithm: alg is \"EdDSA\"",
+            "algorithm: `alg` is \"EdDSA\"",
         ),
-        (scene.token("HS256", "P-256"), "algorithm: alg is \"HS256\""),
-        (format!("{none}.{rest}"), "algorithm: alg is \"none\""),
+        (
+            scene.token("HS256", "P-256"),
+            "algorithm: `alg` is \"HS256\"",
+        ),
+        (format!("{none}.{rest}"), "algorithm: `alg` is \"none\""),
         (
             scene.token("ES256", "Ed25519"),
-            "algorithm: alg is ES256, the key of that kid is for none that Claude takes",
+            "algorithm: `alg` is ES256; the key of that `kid` is for none that Claude accepts",
         ),
     ] {
         assert_eq!(scene.exchange(&token).await, (401, told.to_owned()));
@@ -182,7 +185,7 @@ async fn each_algorithm_of_claudes_is_taken_and_its_forgeries_are_not() {
         };
         let (status, told) = scene.exchange(&scene.token(algorithm, wrong)).await;
         assert_eq!(status, 401, "{algorithm}");
-        let start = format!("algorithm: alg is {algorithm}, the key of that kid is for ES");
+        let start = format!("algorithm: `alg` is {algorithm}; the key of that `kid` is for ES");
         assert!(told.starts_with(&start), "{algorithm} {told}");
 
         assert_eq!(

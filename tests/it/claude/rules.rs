@@ -143,17 +143,17 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
     (
         Denial::Algorithm,
         |c| c.header["alg"] = json!("HS256"),
-        "alg is \"HS256\"",
+        "`alg` is \"HS256\"",
     ),
     (
         Denial::Algorithm,
         |c| c.header["alg"] = json!("none"),
-        "alg is \"none\"",
+        "`alg` is \"none\"",
     ),
     (
         Denial::Algorithm,
         |c| c.header["alg"] = json!("ES512"),
-        "alg is ES512, the key of that kid is for ES256",
+        "`alg` is ES512; the key of that `kid` is for ES256",
     ),
     (
         Denial::Algorithm,
@@ -161,44 +161,44 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
             c.signer = TestKey::EdDsa;
             c.header = json!({"alg": "EdDSA", "kid": TestKey::EdDsa.signing_key().kid()});
         },
-        "alg is \"EdDSA\"",
+        "`alg` is \"EdDSA\"",
     ),
     (
         Denial::Algorithm,
         |c| c.header["alg"] = json!("RS256"),
-        "alg is RS256, the key of that kid is for ES256",
+        "`alg` is RS256; the key of that `kid` is for ES256",
     ),
     (
         Denial::KidMissing,
         |c| {
             c.header.as_object_mut().unwrap().remove("kid");
         },
-        "the header has no kid",
+        "the header has no `kid`",
     ),
     (
         Denial::IssuerMismatch,
         |c| c.claims["iss"] = json!("https://id.example.com/"),
-        "iss is \"https://id.example.com/\", registered is",
+        "`iss` is \"https://id.example.com/\", registered is",
     ),
     (
         Denial::IssuerMismatch,
         |c| c.claims["iss"] = json!("http://id.example.com"),
-        "iss is",
+        "`iss` is",
     ),
     (
         Denial::IssuerMismatch,
         |c| c.claims["iss"] = json!("https://ID.example.com"),
-        "iss is",
+        "`iss` is",
     ),
     (
         Denial::IssuerMismatch,
         |c| c.claims["iss"] = Value::Null,
-        "the token has no iss",
+        "the token has no `iss`",
     ),
     (
         Denial::UnknownKid,
         |c| c.header["kid"] = json!("rotated"),
-        "kid is \"rotated\", known are",
+        "`kid` is \"rotated\"; known keys: ",
     ),
     (
         Denial::Signature,
@@ -210,26 +210,26 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
         |c| {
             c.claims.as_object_mut().unwrap().remove("sub");
         },
-        "the token has no sub",
+        "the token has no `sub`",
     ),
     (
         Denial::SubMissing,
         |c| c.claims["sub"] = json!(""),
-        "the token has no sub",
+        "the token has no `sub`",
     ),
     (
         Denial::ExpMissing,
         |c| {
             c.claims.as_object_mut().unwrap().remove("exp");
         },
-        "the token has no exp",
+        "the token has no `exp`",
     ),
     (
         Denial::IatMissing,
         |c| {
             c.claims.as_object_mut().unwrap().remove("iat");
         },
-        "the token has no iat",
+        "the token has no `iat`",
     ),
     (
         Denial::Expired,
@@ -237,49 +237,49 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
             c.claims["exp"] = json!(NOW - 30);
             c.claims["iat"] = json!(NOW - 600);
         },
-        "exp is 2027-01-15T07:59:30Z, now is 2027-01-15T08:00:00Z",
+        "the token expired at 2027-01-15T07:59:30Z, 30 s before 2027-01-15T08:00:00Z",
     ),
     (
         Denial::NotYetValid,
         |c| c.claims["nbf"] = json!(NOW + 31),
-        "nbf is 2027-01-15T08:00:31Z",
+        "`nbf` is 2027-01-15T08:00:31Z",
     ),
     (
         Denial::IssuedInFuture,
         |c| c.claims["iat"] = json!(NOW + 31),
-        "iat is 2027-01-15T08:00:31Z",
+        "`iat` is 2027-01-15T08:00:31Z",
     ),
     (
         Denial::Lifetime,
         |c| c.claims["exp"] = json!(NOW + 3601),
-        "exp - iat is 3601 s, the issuer's maximum is 3600 s",
+        "the token lives 3601 s; the issuer's maximum is 3600 s",
     ),
     (
         Denial::Lifetime,
         |c| c.issuer["max_jwt_lifetime_seconds"] = json!(599),
-        "exp - iat is 600 s",
+        "the token lives 600 s",
     ),
     (
         Denial::Lifetime,
         |c| c.claims["exp"] = json!(NOW),
-        "exp - iat is 0 s",
+        "the token lives 0 s",
     ),
     (
         Denial::Audience,
         |c| c.claims["aud"] = json!("https://api.anthropic.com/"),
-        "aud is",
+        "`aud` is",
     ),
     (
         Denial::Audience,
         |c| c.claims["aud"] = json!(["https://a", "https://b"]),
-        "aud is \"https://a, https://b\"",
+        "`aud` is \"https://a, https://b\"",
     ),
     (
         Denial::Audience,
         |c| {
             c.claims.as_object_mut().unwrap().remove("aud");
         },
-        "aud is missing",
+        "`aud` is missing",
     ),
     (
         Denial::Audience,
@@ -287,22 +287,22 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
             c.rule["match"]["audience"] = Value::Null;
             c.claims["aud"] = json!("https://other.example");
         },
-        "aud is \"https://other.example\", expected is \"https://api.anthropic.com\"",
+        "`aud` is \"https://other.example\"; the rule requires \"https://api.anthropic.com\"",
     ),
     (
         Denial::MatchSubjectPrefix,
         |c| c.claims["sub"] = json!("agent:mailer2"),
-        "sub is \"agent:mailer2\"",
+        "`sub` is \"agent:mailer2\"",
     ),
     (
         Denial::MatchSubjectPrefix,
         |c| c.claims["sub"] = json!("agent:Mailer"),
-        "sub is",
+        "`sub` is",
     ),
     (
         Denial::MatchSubjectPrefix,
         |c| c.rule["match"]["subject_prefix"] = json!("agent:team-a.*"),
-        "sub is",
+        "`sub` is",
     ),
     (
         Denial::MatchClaims,
@@ -324,27 +324,27 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
     (
         Denial::MatchClaims,
         |c| c.rule["match"]["claims"] = json!({"level": "3"}),
-        "\"level\" is \"3\", the rule wants the text",
+        "\"level\" is \"3\"; the rule requires the string",
     ),
     (
         Denial::MatchCondition,
         |c| c.rule["match"]["condition"] = json!("claims.sub == 'agent:x'"),
-        "\"claims.sub == 'agent:x'\" is false",
+        "the condition \"claims.sub == 'agent:x'\" is false",
     ),
     (
         Denial::MatchCondition,
         |c| c.rule["match"]["condition"] = json!("claims.act.sub == 'agent:x'"),
-        "\"claims.act.sub",
+        "the condition \"claims.act.sub",
     ),
     (
         Denial::MatchCondition,
         |c| c.rule["match"]["condition"] = json!("claims.sub"),
-        "\"claims.sub\"",
+        "the condition \"claims.sub\"",
     ),
     (
         Denial::ServiceAccountMismatch,
         |c| c.request["service_account_id"] = json!("svac_02"),
-        "asked for is svac_02",
+        "the request names svac_02",
     ),
     (
         Denial::WorkspaceIdRequired,
@@ -364,7 +364,7 @@ const FAULTS: &[(Denial, Spoil, &str)] = &[
     (
         Denial::WorkspaceNotAllowed,
         |c| c.rule["workspace_id"] = json!("wrkspc_other"),
-        "the service account svac_01 is no member",
+        "the service account svac_01 is not a member",
     ),
 ];
 

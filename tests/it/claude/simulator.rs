@@ -314,7 +314,7 @@ async fn with_explain_the_reason_is_in_the_answer() {
     let body = answer.json();
     assert_eq!(body["simulation"]["reason"], "service_account_mismatch");
     let remedy = Denial::ServiceAccountMismatch.remedy();
-    assert_eq!(body["simulation"]["what_to_do"], remedy);
+    assert_eq!(body["simulation"]["hint"], remedy.to_string());
     // The SDKs keep this member and drop the one above.
     let detail = body["simulation"]["detail"].as_str().unwrap();
     assert_eq!(
@@ -357,8 +357,8 @@ async fn each_exchange_is_told_to_who_watches() {
     }
     insta::assert_snapshot!(told.join("\n"), @r"
     2027-01-15T08:00:00Z  issued   agent:mailer  [RULE]  for 600 s  [ID]
-    2027-01-15T08:00:00Z  refused  -  [RULE]  malformed: the header of the token is not canonical base64url: unused bits of the last character are set  [ID]
-    2027-01-15T08:00:00Z  refused  -  -  invalid_request_error: grant_type is required  [ID]
+    2027-01-15T08:00:00Z  denied   -  [RULE]  malformed: the header of the token is not canonical base64url: unused bits of the last character are set  [ID]
+    2027-01-15T08:00:00Z  denied   -  -  invalid_request_error: grant_type is required  [ID]
     ");
 }
 
@@ -394,14 +394,14 @@ async fn an_issuer_that_fails_again_and_again_is_paused_until_somebody_resumes_i
         assert_eq!(issuer["jwks_polling_disabled_at"].is_null(), failures < 5);
         scene.advance(60);
     }
-    assert!(detail().starts_with("fetching the keys is paused since "));
+    assert!(detail().starts_with("fetching of the keys is paused since "));
 
     // That the issuer is well again is not noticed.
     let jwks = json!({ "jwks": { "type": "discovery" } });
     let changed = scene.admin(Method::POST, &path, Some(&jwks)).await;
     assert_eq!(changed.status, 200, "{changed}");
     assert_eq!(scene.exchange_fresh().await.status, 401);
-    assert!(detail().starts_with("fetching the keys is paused since "));
+    assert!(detail().starts_with("fetching of the keys is paused since "));
     let pause = json!({ "jwks_polling_disabled": true });
     let refused = scene.admin(Method::POST, &path, Some(&pause)).await;
     assert_eq!(
@@ -431,7 +431,7 @@ async fn a_private_authority_is_kept_and_one_that_is_none_refused() {
     let key = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
     assert_eq!(
         told(&set(key).await),
-        "400 invalid_request_error: ca_cert_pem: must hold certificates alone, and holds a private key: never give that away"
+        "400 invalid_request_error: ca_cert_pem: must contain only certificates, not a private key"
     );
     let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
     let kept = set(pem).await.json();
@@ -614,7 +614,7 @@ async fn a_workload_that_administers_may_do_less_than_a_person() {
         (
             "service_accounts",
             json!({"name": "a", "role": "admin"}),
-            "403 permission_error: a workload may make developer",
+            "403 permission_error: a workload may create developer",
         ),
         (
             issuer.as_str(),
@@ -660,7 +660,7 @@ async fn the_admin_api_refuses_what_claude_refuses() {
     };
     let name = Setup::new("mailer", "agent:mailer", &scene.issuer.url).name();
     for (family, body, expected) in [
-        ("service_accounts", json!({"name": "Mailer"}), "400 invalid_request_error: name: must be 1 to 255 characters of a-z, 0-9 and '-'".to_owned()),
+        ("service_accounts", json!({"name": "Mailer"}), "400 invalid_request_error: name: must be 1 to 255 characters of a-z, 0-9 and `-`".to_owned()),
         ("service_accounts", json!({"name": name}), format!("409 invalid_request_error: name: {name} is already in use in this organization")),
         ("service_accounts", json!({"name": "a", "owner": "me"}), "400 invalid_request_error: owner: unknown field".to_owned()),
         ("service_accounts", json!({}), "400 invalid_request_error: missing field `name`".to_owned()),
@@ -668,11 +668,11 @@ async fn the_admin_api_refuses_what_claude_refuses() {
         ("federation_issuers", json!({"name": "a", "issuer_url": "https://id.example.com", "max_jwt_lifetime_seconds": 176_401}), "400 invalid_request_error: max_jwt_lifetime_seconds: must be 1 to 176400".to_owned()),
         ("federation_issuers", json!({"name": "a", "issuer_url": "https://x", "jwks": {"type": "inline", "keys": {"keys": []}}}), "400 invalid_request_error: jwks".to_owned()),
         ("federation_rules", rule(|r| r["match"] = json!({"audience": "x"})), "400 invalid_request_error: match: must have at least one".to_owned()),
-        ("federation_rules", rule(|r| r["match"] = json!({"subject_prefix": "*"})), "400 invalid_request_error: match.subject_prefix: must not be '*' alone".to_owned()),
+        ("federation_rules", rule(|r| r["match"] = json!({"subject_prefix": "*"})), "400 invalid_request_error: match.subject_prefix: must not be `*` alone".to_owned()),
         ("federation_rules", rule(|r| r["match"] = json!({"condition": "true"})), "400 invalid_request_error: match.condition is always true".to_owned()),
         ("federation_rules", rule(|r| r["token_lifetime_seconds"] = json!(59)), "400 invalid_request_error: token_lifetime_seconds: must be 60 to 86400".to_owned()),
         ("federation_rules", rule(|r| r["workspace_id"] = Value::Null), "400 invalid_request_error: one of workspace_id and applies_to_all_workspaces is required".to_owned()),
-        ("federation_rules", rule(|r| r["oauth_scope"] = json!("org:admin")), "403 permission_error: oauth_scope: org:admin cannot be given out".to_owned()),
+        ("federation_rules", rule(|r| r["oauth_scope"] = json!("org:admin")), "403 permission_error: oauth_scope: org:admin cannot be granted".to_owned()),
         ("federation_rules", rule(|r| r["issuer_id"] = json!("fdis_none")), "404 not_found_error: federation issuer not found".to_owned()),
         ("federation_rules", rule(|r| r["attributes"] = json!({"a": 1})), "400 invalid_request_error: attributes: must be empty".to_owned()),
     ] {
@@ -938,7 +938,7 @@ async fn the_command_serves_says_that_it_is_a_simulation_and_stays_on_loopback()
     let (_, told) = line.split_once("  ").unwrap();
     assert_eq!(
         told.replace(denied.header("request-id"), "[ID]"),
-        r"refused  agent:a\u{a}issued \u{202e}\u{1b}[2J  fdrl_01  rule_unknown: there is no rule fdrl_01  [ID]"
+        r"denied   agent:a\u{a}issued \u{202e}\u{1b}[2J  fdrl_01  rule_unknown: the rule fdrl_01 does not exist  [ID]"
     );
     child.kill().await.unwrap();
 }

@@ -45,7 +45,7 @@ fn an_api_key_is_refused_and_never_sent_nor_shown() {
         let outcome = applied(&live, &claude, "");
         assert!(outcome.starts_with("exit code 2"), "{outcome}");
         assert!(
-            outcome.contains("OAuth token with the scope org:admin"),
+            outcome.contains("OAuth token with the scope `org:admin`"),
             "{outcome}"
         );
         assert!(!outcome.contains("secret"), "{outcome}");
@@ -61,7 +61,8 @@ fn without_a_token_an_organization_or_a_terminal_nothing_is_sent() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --apply needs ANTHROPIC_ADMIN_TOKEN or ANTHROPIC_ADMIN_TOKEN_FILE: an OAuth token with the scope org:admin, not an API key; get one with: ant auth login --scope org:admin
+    error: `--apply` requires `ANTHROPIC_ADMIN_TOKEN` or `ANTHROPIC_ADMIN_TOKEN_FILE`
+    hint: get a token with `ant auth login --scope org:admin`
     ");
     drop(live);
 
@@ -84,19 +85,22 @@ fn without_a_token_an_organization_or_a_terminal_nothing_is_sent() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --apply needs --organization: the bare UUID in the Console under Settings, Organization, which must be the token's own
+    error: `--apply` requires `--organization`
+    hint: copy the admin token's organization from the Console: Settings, Organization
     ");
     assert_snapshot!(applied(&live, &claude, " --scope workspace:manage_tunnels"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: Claude lets no OAuth token make a rule of the scope workspace:manage_tunnels; make it in the Console: leave out --apply to see what to enter
+    error: Claude does not let an OAuth token make a rule with the scope `workspace:manage_tunnels`
+    hint: make it in the Console; `--format console` prints the fields
     ");
     assert_snapshot!(live.run("claude connect --agent mailer --apply --base-url http://10.0.0.5"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: --base-url http://10.0.0.5 is plain HTTP to another machine, where others on the network can read the token; use https
+    error: `--base-url` http://10.0.0.5 is plain HTTP to another machine, so others on the network can read the token
+    hint: use https
     ");
     assert_eq!(claude.asked(), Vec::<String>::new());
 
@@ -127,7 +131,8 @@ fn a_token_that_claude_does_not_take_is_said_so() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot list the service accounts: Claude answered 401 authentication_error: Authentication failed. Is the token still good, and an OAuth token with the scope org:admin? get one with: ant auth login --scope org:admin (request req_01)
+    error: cannot list the service accounts: Claude answered 401 authentication_error: Authentication failed (request req_01)
+    hint: get a token with `ant auth login --scope org:admin`
     ");
 }
 
@@ -190,7 +195,7 @@ fn applying_makes_three_objects_and_stores_their_ids_and_again_does_nothing() {
       keep    service account agent-mailer-6894ea70 (svac_01)
       keep    issuer firman-id-example-com-de96f5b6 (fdis_01)
       keep    rule agent-mailer-6894ea70 (fdrl_01)
-    Nothing to change there.
+    Nothing to change.
     Next: firman claude verify --agent mailer --base-url [CLAUDE]
     ");
     assert_eq!(claude.changes(), Vec::<String>::new());
@@ -226,7 +231,7 @@ fn whichever_step_fails_the_same_command_again_completes_it() {
                 "{number} {fault:?}: {failed}"
             );
             assert_eq!(
-                failed.contains("Run the same command again"),
+                failed.contains("repeat the command; it continues from there"),
                 number > 1,
                 "{failed}"
             );
@@ -270,7 +275,8 @@ fn a_failure_half_way_says_what_was_done() {
       create  rule agent-mailer-6894ea70
     created the service account agent-mailer-6894ea70 (svac_01)
     created the issuer firman-id-example-com-de96f5b6 (fdis_01)
-    error: cannot create the rule agent-mailer-6894ea70: Claude answered 529 overloaded_error: Overloaded (request req_01). Done before that: created the service account agent-mailer-6894ea70 (svac_01), created the issuer firman-id-example-com-de96f5b6 (fdis_01). Run the same command again; it goes on from there
+    error: cannot create the rule agent-mailer-6894ea70: Claude answered 529 overloaded_error: Overloaded (request req_01). Done before: created the service account agent-mailer-6894ea70 (svac_01), created the issuer firman-id-example-com-de96f5b6 (fdis_01)
+    hint: repeat the command; it continues from there
     ");
 }
 
@@ -282,7 +288,11 @@ fn ids_that_could_not_be_stored_are_stored_the_next_time() {
     let line = line(&claude);
     let outcome = live.outcome(&format!("{line} --url {front}"));
     assert_eq!(outcome.code, Some(1), "{outcome}");
-    assert_snapshot!(outcome.stderr.lines().last().expect("an error"), @"error: the server answered with status 503 without an explanation. Done before that: created the service account agent-mailer-6894ea70 (svac_01), created the issuer firman-id-example-com-de96f5b6 (fdis_01), created the rule agent-mailer-6894ea70 (fdrl_01). Run the same command again; it goes on from there");
+    let last: Vec<&str> = outcome.stderr.lines().rev().take(2).collect();
+    assert_snapshot!(last.join("\n"), @r"
+    hint: repeat the command; it continues from there
+    error: the server answered with status 503 without an explanation. Done before: created the service account agent-mailer-6894ea70 (svac_01), created the issuer firman-id-example-com-de96f5b6 (fdis_01), created the rule agent-mailer-6894ea70 (fdrl_01)
+    ");
     assert_eq!(claude.changes().len(), 3);
     assert_eq!(link(&live), Value::Null);
 
@@ -319,7 +329,7 @@ fn front_without_put(server: SocketAddr) -> String {
 }
 
 #[test]
-fn objects_of_somebody_else_are_left_alone() {
+fn objects_of_another_owner_are_left_alone() {
     let live = Live::with_mailer_and(PUBLIC_ISSUER, &[TOKEN]);
     let rule = |edit: fn(&mut Value)| {
         let claude = Claude::start();
@@ -336,13 +346,15 @@ fn objects_of_somebody_else_are_left_alone() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is a rule agent-mailer-6894ea70 at Claude already (fdrl_01), but its subject is "agent:other", not "agent:mailer". It stays as it is; archive it or give it another name in the Console
+    error: the subject of the rule `agent-mailer-6894ea70` at Claude (fdrl_01) is "agent:other", not "agent:mailer"
+    hint: rename `agent-mailer-6894ea70` in the Console
     "#);
     assert_snapshot!(rule(|rule| rule["issuer_id"] = json!("fdis_99")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is a rule agent-mailer-6894ea70 at Claude already (fdrl_01), but its issuer is fdis_99, not fdis_01. It stays as it is; archive it or give it another name in the Console
+    error: the issuer of the rule `agent-mailer-6894ea70` at Claude (fdrl_01) is fdis_99, not fdis_01
+    hint: rename `agent-mailer-6894ea70` in the Console
     ");
 
     let claude = Claude::start();
@@ -355,13 +367,14 @@ fn objects_of_somebody_else_are_left_alone() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is an issuer firman-id-example-com-de96f5b6 at Claude already (fdis_01), but for https://other.example.com, not for https://id.example.com. It is somebody else's and stays as it is; give it another name in the Console
+    error: the issuer `firman-id-example-com-de96f5b6` at Claude (fdis_01) is for https://other.example.com, not for https://id.example.com
+    hint: rename `firman-id-example-com-de96f5b6` in the Console
     ");
     assert_eq!(claude.changes(), Vec::<String>::new());
 }
 
 #[test]
-fn a_rule_that_somebody_widened_is_narrowed_again() {
+fn a_rule_that_was_widened_is_narrowed_again() {
     let claude = Claude::start();
     let live = Live::with_mailer_and(PUBLIC_ISSUER, &[TOKEN]);
     applied(&live, &claude, "");
@@ -386,7 +399,7 @@ fn a_rule_that_somebody_widened_is_narrowed_again() {
     At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
       keep    service account agent-mailer-6894ea70 (svac_01)
       keep    issuer firman-id-example-com-de96f5b6 (fdis_01)
-      change  rule agent-mailer-6894ea70 (fdrl_01): match {"subject_prefix":"agent:mailer"}, now {"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"}
+      change  rule agent-mailer-6894ea70 (fdrl_01): `match` {"subject_prefix":"agent:mailer"} becomes {"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"}
     changed the rule agent-mailer-6894ea70 (fdrl_01)
     Next: firman claude verify --agent mailer --base-url [CLAUDE]
     "#);
@@ -394,7 +407,7 @@ fn a_rule_that_somebody_widened_is_narrowed_again() {
 }
 
 #[test]
-fn what_somebody_made_by_hand_is_used() {
+fn objects_made_by_hand_are_used() {
     let claude = Claude::start();
     let live = Live::with_mailer_and(PUBLIC_ISSUER, &[TOKEN]);
     for number in 1..=3 {
@@ -421,7 +434,7 @@ fn what_somebody_made_by_hand_is_used() {
     ----- stderr
     At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
       keep    service account account-3 (svac_93)
-      change  issuer by-hand (fdis_91): longest identity token 300 s, now 3600 s
+      change  issuer by-hand (fdis_91): `max_jwt_lifetime_seconds` 300 becomes 3600
       create  rule agent-mailer-6894ea70
     changed the issuer by-hand (fdis_91)
     created the rule agent-mailer-6894ea70 (fdrl_01)
@@ -432,7 +445,8 @@ fn what_somebody_made_by_hand_is_used() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the rule agent-mailer-6894ea70 at Claude gives tokens of the service account svac_93, not of svac_91 (account-1). Archive that rule in the Console if it is no longer wanted, or name its account with --service-account
+    error: the rule `agent-mailer-6894ea70` at Claude grants the service account svac_93, not svac_91 (account-1)
+    hint: archive that rule in the Console, or name its account with `--service-account`
     ");
     let names = claude.objects("service_accounts").len();
     assert_eq!(names, 3);
@@ -463,7 +477,8 @@ fn inline_keys_are_registered_again_after_a_rotation_and_acknowledged() {
     export ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
     export ANTHROPIC_BASE_URL=[CLAUDE]
     ----- stderr
-    warning: inline keys are never fetched again: after each rotation register the new key there and take retired ones out; then say so, for no new key signs before (firman key consumer ack claude-default)
+    warning: Claude does not refresh inline keys. After each rotation update the keys at Claude, then acknowledge them: only then does the new key sign
+    hint: firman key consumer ack claude-default
     At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
       keep    service account agent-mailer-6894ea70 (svac_01)
       change  issuer firman-id-corp-internal-1250e5fc (fdis_01): inline keys: adds [KEY], [KEY], removes none
@@ -504,7 +519,8 @@ fn an_admin_token_goes_to_a_host_that_the_command_line_names_and_to_no_other() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: the admin token is not sent to https://gateway.invalid, which only ANTHROPIC_BASE_URL names. To send it there, name the host: --base-url https://gateway.invalid
+    error: the admin token is not sent to https://gateway.invalid, which only `ANTHROPIC_BASE_URL` names
+    hint: to send it there, add `--base-url https://gateway.invalid`
     ");
     let printed = live.json("claude connect --agent mailer");
     assert_eq!(
@@ -547,7 +563,7 @@ fn an_issuer_that_backs_an_admin_rule_is_left_alone_and_the_agents_get_another()
       create  service account agent-mailer-6894ea70
       create  issuer firman-id-example-com-de96f5b6-agents
       create  rule agent-mailer-6894ea70
-      note: the issuer firman-id-example-com-de96f5b6 backs a rule with the scope org:admin, so that Claude lets no OAuth token change it; the agents get another
+      note: the issuer firman-id-example-com-de96f5b6 backs a rule with the scope org:admin, so Claude lets no OAuth token change it; the agents get another issuer
     created the service account agent-mailer-6894ea70 (svac_01)
     created the issuer firman-id-example-com-de96f5b6-agents (fdis_02)
     created the rule agent-mailer-6894ea70 (fdrl_02)
@@ -574,15 +590,17 @@ fn the_rule_of_a_pair_leaves_the_agents_own_ids_alone() {
     ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token
     ANTHROPIC_BASE_URL=[CLAUDE]
     ----- stderr
-    warning: the resource claude does not allow delegation, so that no token for it carries act and this rule takes none yet
+    warning: the resource `claude` does not accept delegated tokens, which this rule requires
+    hint: firman resource edit claude --allow-delegation
     At [CLAUDE], organization 00000000-0000-4000-8000-000000000001:
       create  service account agent-mailer-for-user-ada-43b7c870
       keep    issuer firman-id-example-com-de96f5b6 (fdis_01)
       create  rule agent-mailer-for-user-ada-43b7c870
     created the service account agent-mailer-for-user-ada-43b7c870 (svac_02)
     created the rule agent-mailer-for-user-ada-43b7c870 (fdrl_02)
-    warning: the resource claude does not allow delegation, so that no token for it carries act and this rule takes none yet
-    The ids are not stored with the agent mailer: its own rule is for tokens without act.
+    warning: the resource `claude` does not accept delegated tokens, which this rule requires
+    hint: firman resource edit claude --allow-delegation
+    Did not store the ids with `mailer`, whose own rule is for tokens without `act`.
     ");
     assert_eq!(link(&live), own);
     assert_eq!(claude.objects("federation_rules").len(), 2);

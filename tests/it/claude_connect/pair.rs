@@ -164,10 +164,10 @@ impl Pair {
 async fn the_static_rule_of_a_pair_takes_the_pair_and_nobody_else() {
     let pair = Pair::new().await;
     let rule = pair.rule("static", pair.printed["rule"].clone()).await;
-    assert_snapshot!(pair.tried(&rule, &pair.acting("beta", "alpha")).await, @r#"match_subject_prefix: sub is "agent:alpha", subject_prefix is "agent:beta""#);
-    assert_snapshot!(pair.tried(&rule, &pair.own("alpha")).await, @r#"match_subject_prefix: sub is "agent:alpha", subject_prefix is "agent:beta""#);
-    assert_snapshot!(pair.tried(&rule, &pair.own("beta")).await, @r#"match_claims: "acting_agent" is "agent:beta", the rule wants the text "agent:alpha""#);
-    assert_snapshot!(pair.tried(&rule, &pair.acting("gamma", "beta")).await, @r#"match_claims: "acting_agent" is "agent:gamma", the rule wants the text "agent:alpha""#);
+    assert_snapshot!(pair.tried(&rule, &pair.acting("beta", "alpha")).await, @r#"match_subject_prefix: `sub` is "agent:alpha"; the rule requires "agent:beta""#);
+    assert_snapshot!(pair.tried(&rule, &pair.own("alpha")).await, @r#"match_subject_prefix: `sub` is "agent:alpha"; the rule requires "agent:beta""#);
+    assert_snapshot!(pair.tried(&rule, &pair.own("beta")).await, @r#"match_claims: "acting_agent" is "agent:beta"; the rule requires the string "agent:alpha""#);
+    assert_snapshot!(pair.tried(&rule, &pair.acting("gamma", "beta")).await, @r#"match_claims: "acting_agent" is "agent:gamma"; the rule requires the string "agent:alpha""#);
     let other = pair
         .register("service_accounts", json!({ "name": "other" }))
         .await;
@@ -187,10 +187,10 @@ async fn the_condition_of_a_pair_takes_the_pair_and_nobody_else() {
     let rule = pair
         .rule("condition", pair.printed["rule_by_condition"].clone())
         .await;
-    assert_snapshot!(pair.tried(&rule, &pair.acting("beta", "alpha")).await, @r#"match_condition: "claims.sub == \"agent:beta\" && has(claims.act) && claims.act.sub == \"agent:alpha\" && !has(claims.act.act)" is false"#);
-    assert_snapshot!(pair.tried(&rule, &pair.own("alpha")).await, @r#"match_condition: "claims.sub == \"agent:beta\" && has(claims.act) && claims.act.sub == \"agent:alpha\" && !has(claims.act.act)" is false"#);
-    assert_snapshot!(pair.tried(&rule, &pair.own("beta")).await, @r#"match_condition: "claims.sub == \"agent:beta\" && has(claims.act) && claims.act.sub == \"agent:alpha\" && !has(claims.act.act)" is false"#);
-    assert_snapshot!(pair.tried(&rule, &pair.acting("gamma", "beta")).await, @r#"match_condition: "claims.sub == \"agent:beta\" && has(claims.act) && claims.act.sub == \"agent:alpha\" && !has(claims.act.act)" is false"#);
+    assert_snapshot!(pair.tried(&rule, &pair.acting("beta", "alpha")).await, @r#"match_condition: the condition "claims.sub == \"agent:beta\" && has(claims.act) && claims.act.sub == \"agent:alpha\" && !has(claims.act.act)" is false"#);
+    assert_snapshot!(pair.tried(&rule, &pair.own("alpha")).await, @r#"match_condition: the condition "claims.sub == \"agent:beta\" && has(claims.act) && claims.act.sub == \"agent:alpha\" && !has(claims.act.act)" is false"#);
+    assert_snapshot!(pair.tried(&rule, &pair.own("beta")).await, @r#"match_condition: the condition "claims.sub == \"agent:beta\" && has(claims.act) && claims.act.sub == \"agent:alpha\" && !has(claims.act.act)" is false"#);
+    assert_snapshot!(pair.tried(&rule, &pair.acting("gamma", "beta")).await, @r#"match_condition: the condition "claims.sub == \"agent:beta\" && has(claims.act) && claims.act.sub == \"agent:alpha\" && !has(claims.act.act)" is false"#);
     assert_snapshot!(pair.tried(&rule, &pair.acting("alpha", "beta")).await, @"success, 200 message");
 }
 
@@ -207,7 +207,7 @@ async fn a_rule_on_the_subject_alone_takes_whoever_acts_for_it() {
     ] {
         assert_eq!(pair.tried(&rule, &token).await, "success, 200 message");
     }
-    assert_snapshot!(pair.tried(&rule, &pair.acting("beta", "alpha")).await, @r#"match_subject_prefix: sub is "agent:alpha", subject_prefix is "agent:beta""#);
+    assert_snapshot!(pair.tried(&rule, &pair.acting("beta", "alpha")).await, @r#"match_subject_prefix: `sub` is "agent:alpha"; the rule requires "agent:beta""#);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -57,13 +57,15 @@ fn a_resource_that_is_not_for_claude_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no resource 'claude'. Register it: firman resource add claude --profile claude
+    error: there is no resource 'claude'
+    hint: firman resource add claude --profile claude
     ");
     assert_snapshot!(live.run("claude connect --agent mailer --resource mail"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the resource mail has the profile generic, whose tokens are not made for Claude; name one of the profile claude with --resource, or make it: firman resource add claude --profile claude
+    error: the resource `mail` has the profile `generic`, not `claude`
+    hint: firman resource add claude --profile claude
     ");
 }
 
@@ -71,7 +73,7 @@ fn a_resource_that_is_not_for_claude_is_refused() {
 fn a_private_issuer_whose_keys_cannot_be_had_is_told_how() {
     let live = Live::with_mailer(PRIVATE_ISSUER);
     let outcome = live.run("claude connect --agent mailer");
-    let told = outcome.contains("name the address where it answers with --from");
+    let told = outcome.contains("name the address where the issuer answers with `--from`");
     assert!(outcome.starts_with("exit code 1") && told, "{outcome}");
 }
 
@@ -93,12 +95,12 @@ fn without_a_format_an_overview_is_printed_and_the_formats_are_listed() {
     workspace        default
     token lifetime   600 s
     ----- stderr
-    Next: the same command with one of
-      --organization UUID --apply  set it up at Claude
-      --format console             what to enter in Claude's Console
-      --format api                 the requests of its Admin API
-      --format terraform-vars      the values as a .tfvars file
-    and for the place where the agent runs: --format env, profile, systemd, kubernetes or github
+    Next: repeat the command with one of
+      --organization UUID --apply  make the setup at Claude
+      --format console             print the fields of Claude's Console
+      --format api                 print the requests of its Admin API
+      --format terraform-vars      print the values as a .tfvars file
+    For the place where the agent runs: --format env, profile, systemd, kubernetes or github
     ");
 }
 
@@ -199,8 +201,9 @@ fn each_format_is_printed_alone() {
       "version": "1.0"
     }
     ----- stderr
-    For ~/.config/anthropic/configs/mailer.json, writable by its owner alone, and ANTHROPIC_PROFILE=mailer.
-    warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console
+    Save it as ~/.config/anthropic/configs/mailer.json, writable only by its owner, and set ANTHROPIC_PROFILE=mailer.
+    warning: the ids at Claude are not known yet
+    hint: firman claude connect --agent mailer --organization UUID --apply
     "#);
     assert_snapshot!(live.run("claude connect --agent mailer --format systemd"), @r#"
     exit code 0
@@ -225,8 +228,9 @@ fn each_format_is_printed_alone() {
     Environment="ANTHROPIC_SERVICE_ACCOUNT_ID=svac_…"
     Environment="ANTHROPIC_IDENTITY_TOKEN_FILE=/run/firman/claude-token"
     ----- stderr
-    systemd: one unit keeps the token file, the agent's unit reads it; both run as the same user.
-    warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console
+    systemd: one unit keeps the token file fresh, the agent's unit reads it; both run as the same user.
+    warning: the ids at Claude are not known yet
+    hint: firman claude connect --agent mailer --organization UUID --apply
     "#);
     assert_snapshot!(live.run("claude connect --agent mailer --format kubernetes"), @r#"
     exit code 0
@@ -257,8 +261,9 @@ fn each_format_is_printed_alone() {
         - name: agent-key
           secret: { secretName: "mailer-key", defaultMode: 0400 }
     ----- stderr
-    Kubernetes: part of a pod's spec: a sidecar keeps the token file, the agent reads it; both containers run as the same user.
-    warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console
+    Kubernetes: part of a pod's spec: a sidecar keeps the token file fresh, the agent reads it; both containers run as the same user.
+    warning: the ids at Claude are not known yet
+    hint: firman claude connect --agent mailer --organization UUID --apply
     "#);
     assert_snapshot!(live.run("claude connect --agent mailer --format github"), @r#"
     exit code 0
@@ -280,8 +285,9 @@ fn each_format_is_printed_alone() {
           ANTHROPIC_IDENTITY_TOKEN_FILE: "${{ runner.temp }}/claude-token"
         run: ./agent
     ----- stderr
-    GitHub Actions: one exchange per token: a job of several processes, or longer than the access token lives, runs `firman exec` instead.
-    warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console
+    GitHub Actions: for one process and one access token; otherwise run the job with `firman exec`.
+    warning: the ids at Claude are not known yet
+    hint: firman claude connect --agent mailer --organization UUID --apply
     "#);
 }
 
@@ -308,10 +314,12 @@ fn a_private_issuers_keys_are_given_inline_and_kept_account_of() {
     Workspace                        default
     Token lifetime                   600 s
     ----- stderr
-    warning: inline keys are never fetched again: after each rotation register the new key there and take retired ones out; then say so, for no new key signs before (firman key consumer ack claude-default)
+    warning: Claude does not refresh inline keys. After each rotation update the keys at Claude, then acknowledge them: only then does the new key sign
+    hint: firman key consumer ack claude-default
     In Claude's Console: Settings, Workload identity, Connect workload, Custom OIDC.
-    Claude never fetches inline keys again. The issuer keeps account of that copy as the key consumer claude-default: a new key
-    signs only after you have registered the keys there again and said so: firman key consumer ack claude-default
+    Recorded this copy of the keys as the key consumer `claude-default`. A new key signs only after you have updated
+    the keys at Claude and acknowledged them.
+    hint: firman key consumer ack claude-default
     "#);
 
     let printed = live.json(&line);
@@ -416,7 +424,8 @@ fn values_for_other_tools_are_printed_alone() {
     ANTHROPIC_SERVICE_ACCOUNT_ID=svac_01
     ANTHROPIC_IDENTITY_TOKEN_FILE=/run/mailer/jwt
     ----- stderr
-    warning: the ids at Claude are not known yet: --apply makes them, `firman claude link` stores those that you made in the Console
+    warning: the ids at Claude are not known yet
+    hint: firman claude connect --agent mailer --organization UUID --apply
     ");
 }
 
@@ -499,7 +508,7 @@ fn linked_ids_stand_where_they_belong_unless_others_are_named() {
       "workspace_id": "wrkspc_01"
     }
     ----- stderr
-    For ~/.config/anthropic/configs/mailer.json, writable by its owner alone, and ANTHROPIC_PROFILE=mailer.
+    Save it as ~/.config/anthropic/configs/mailer.json, writable only by its owner, and set ANTHROPIC_PROFILE=mailer.
     "#);
     let other = "00000000-0000-4000-8000-000000000002";
     let printed = live.json(&format!(
@@ -554,7 +563,7 @@ fn a_private_authority_that_is_none_or_has_no_use_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: both.pem must hold certificates alone, and holds a private key: never give that away
+    error: both.pem must contain only certificates, not a private key
     ");
     assert_snapshot!(live.run("claude connect --agent mailer --ca-cert text.pem"), @r"
     exit code 1
@@ -571,7 +580,8 @@ fn a_private_authority_that_is_none_or_has_no_use_is_refused() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --ca-cert is for keys that Claude fetches, and https://id.corp.internal is none that it can reach; name the address of a copy with --discovery-base, or leave --ca-cert out
+    error: `--ca-cert` applies to keys that Claude fetches, and it cannot reach https://id.corp.internal
+    hint: name the URL of a copy with `--discovery-base`, or drop `--ca-cert`
     ");
 }
 

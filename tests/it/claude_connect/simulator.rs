@@ -128,7 +128,7 @@ async fn the_next_step_goes_to_the_same_host_and_reads_the_rule_back() {
     assert!(
         verified
             .stdout
-            .contains(" fits the rule at Claude: sub agent:mailer"),
+            .contains(" satisfies the rule at Claude: `sub` agent:mailer"),
         "{verified}"
     );
     assert!(
@@ -193,19 +193,19 @@ async fn one_rule_is_for_a_team_and_for_no_agent_beside_it() {
     assert_eq!(statuses, [200, 200, 401, 401]);
 
     let again = live.outcome(&line);
-    assert!(again.stderr.contains("Nothing to change there."), "{again}");
+    assert!(again.stderr.contains("Nothing to change."), "{again}");
     let verified = live.outcome(&next(&again.stderr));
     assert_eq!(verified.code, Some(0), "{verified}");
     assert!(
         verified.stdout.contains(
-            "ok    rule       the rule takes every subject that starts with \"agent:ops.\""
+            "ok    rule       the rule accepts every subject that starts with \"agent:ops.\""
         ),
         "{verified}"
     );
     assert!(
         verified
             .stdout
-            .contains(" fits the rule at Claude: sub agent:ops.a"),
+            .contains(" satisfies the rule at Claude: `sub` agent:ops.a"),
         "{verified}"
     );
     let refused = live.outcome("claude verify --agent ops.*");
@@ -223,8 +223,9 @@ async fn an_agent_with_a_rule_of_its_own_keeps_it_when_its_team_gets_one() {
     let done = live.outcome(&scene.line.replace("--agent mailer", "--agent ops.*"));
     let rule = own["rule_id"].as_str().expect("a rule");
     assert!(
-        done.stderr
-            .contains(&format!("the agent ops.a keeps its own rule {rule}\n")),
+        done.stderr.contains(&format!(
+            "kept the link of `ops.a` with its own rule {rule}\n"
+        )),
         "{done}"
     );
     assert_eq!(link(), own);

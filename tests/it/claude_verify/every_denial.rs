@@ -268,7 +268,10 @@ fn what_this_environment_asks_for_is_held_against_the_rule_that_was_read_back() 
         let causes = live.diagnose(&format!("{} --base-url {base}", live.token()));
         assert_eq!(causes[0]["cause"], cause, "{causes:#?}");
         let seen = causes[0]["evidence"].as_str().expect("evidence");
-        assert!(seen.starts_with("by this environment, "), "{seen}");
+        assert!(
+            seen.starts_with("according to this environment, "),
+            "{seen}"
+        );
     }
 }
 

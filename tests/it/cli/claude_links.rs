@@ -16,10 +16,12 @@ fn agents_are_linked_to_what_is_theirs_at_claude() {
     ");
     let ids = "--organization 00000000-0000-4000-8000-000000000000 --service-account svac_01";
     assert_snapshot!(live.run(&format!("claude link mailer --rule fdrl/1 {ids}")), @r"
-    exit code 1
+    exit code 2
     ----- stdout
     ----- stderr
-    error: rule_id: must be an id of letters and digits that starts with 'fdrl_'
+    error: invalid value 'fdrl/1' for '--rule <ID>': must be an id of letters and digits that starts with 'fdrl_'
+
+    For more information, try '--help'.
     ");
     assert_snapshot!(live.run(&format!("claude link mailer --rule fdrl_01 {ids} --token-lifetime 10m")), @r"
     exit code 0

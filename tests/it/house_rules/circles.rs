@@ -20,10 +20,6 @@ const STANDING: &[&[&str]] = &[
         "issuer/named",
     ],
     &["issuer/ledger", "issuer/mint"],
-    &[
-        "relying_party/claude/exchange",
-        "relying_party/claude/objects",
-    ],
 ];
 
 type Module = Vec<String>;

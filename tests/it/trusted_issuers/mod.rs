@@ -368,7 +368,7 @@ async fn a_federated_credential_that_cannot_be_meant_is_refused() {
     an empty prefix: 400 "match: holds a subject that is empty or longer than 512 bytes"
     a subject and a prefix: 400 "match: names a subject and a prefix of it; give one of them"
     a condition that is none: 400 "match.condition: is not valid CEL: Syntax error: no viable alternative at input '.'"
-    a condition that is always true: 400 "match.condition: is always true: it would take every token of the issuer; compare a claim"
+    a condition that is always true: 400 "match.condition: is always true, so it accepts every token of the issuer"
     a stranger: 404 "there is no trusted issuer 'gitlab'"
     one that is not trusted to prove agents: 409 "the trusted issuer 'okta' is not trusted to prove agents; if it is to be, first: firman trusted-issuer edit okta --trust client_auth"
     a key beside it: 400 "kind: is federated, which needs trusted_issuer and match and takes no jwk or pem"

@@ -7,35 +7,38 @@ use url::Url;
 
 use super::super::ALGORITHMS;
 use super::{Check, DOCUMENT_MAX_BYTES, Fetched, Status, difference, short};
+use crate::domain::remedy::Remedy;
 use crate::jose::json::parse_object;
 
-/// More keys than that are no rotation but an accident.
+/// More keys than a rotation ever publishes.
 const MANY_KEYS: usize = 16;
 /// Members that hold a private or symmetric key (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// A document that is fetched must be there itself.
+/// The check that fails unless the document itself was returned.
 fn answered(check: &'static str, url: &Url, answer: &Fetched) -> Option<Check> {
     if (300..400).contains(&answer.status) {
-        let to = answer.location.as_deref().unwrap_or("nowhere");
+        let to = answer.location.as_deref().unwrap_or("an unknown URL");
         return Some(Check::fail(
             check,
             format!("{url} answers {} and redirects to {to}", answer.status),
-            "Serve it at this URL itself; whether Claude follows a redirect is not documented.",
+            Remedy::action("serve the document at this URL itself, without a redirect"),
         ));
     }
     if answer.status != 200 {
         return Some(Check::fail(
             check,
             format!("{url} answers {}", answer.status),
-            "It must be 200 without a login, for any client: look at the proxy and its bot filter.",
+            Remedy::action(
+                "answer 200 to every client without a login; check the proxy and its bot filter",
+            ),
         ));
     }
     if answer.is_cut {
         return Some(Check::fail(
             check,
             format!("{url} is larger than {DOCUMENT_MAX_BYTES} bytes"),
-            "An issuer's documents have a few KiB; something else is served there.",
+            Remedy::action("serve the issuer's own document there, which has a few KiB"),
         ));
     }
     None
@@ -54,7 +57,7 @@ pub fn discovery(issuer: &str, url: &Url, answer: &Fetched) -> Result<(Check, Ur
         Check::fail(
             NAME,
             format!("{url} {problem}"),
-            "Serve the issuer's own discovery document there, and nothing else.",
+            Remedy::action("serve the issuer's own discovery document there"),
         )
     })?;
     let stated = document
@@ -64,8 +67,11 @@ pub fn discovery(issuer: &str, url: &Url, answer: &Fetched) -> Result<(Check, Ur
     if let Some(difference) = difference(stated, issuer) {
         return Err(Check::fail(
             NAME,
-            format!("it calls its issuer {stated:?}, not {issuer:?}: {difference}"),
-            "Both must be the same, byte for byte (OpenID Connect Discovery §4.3): serve the document of this issuer, or start firman with the --issuer-url that is meant.",
+            format!("its `issuer` is {stated:?}, not {issuer:?}: {difference}"),
+            // OpenID Connect Discovery §4.3.
+            Remedy::action(
+                "serve this issuer's own discovery document, or restart with the right `--issuer-url`",
+            ),
         ));
     }
     let jwks_uri = document
@@ -75,15 +81,15 @@ pub fn discovery(issuer: &str, url: &Url, answer: &Fetched) -> Result<(Check, Ur
     let jwks_uri = Url::parse(jwks_uri).map_err(|_| {
         Check::fail(
             NAME,
-            format!("its jwks_uri is {jwks_uri:?}, which is not a URL"),
-            "Serve the issuer's own discovery document.",
+            format!("its `jwks_uri` {jwks_uri:?} is not a URL"),
+            Remedy::action("serve the issuer's own discovery document there"),
         )
     })?;
-    let seen = format!("200, issuer equal byte for byte, keys at {jwks_uri}");
+    let seen = format!("200, `issuer` matches byte for byte, keys at {jwks_uri}");
     Ok((content_type(Check::ok(NAME, seen), answer), jwks_uri))
 }
 
-/// `check` as a warning when the answer does not say that it is JSON.
+/// `check` as a warning when the content type is not JSON.
 fn content_type(check: Check, answer: &Fetched) -> Check {
     let stated = answer.content_type.as_deref().unwrap_or("none");
     let essence = stated
@@ -100,15 +106,13 @@ fn content_type(check: Check, answer: &Fetched) -> Check {
     Check {
         status: Status::Warn,
         seen: format!("{}; its content type is {stated}", check.seen),
-        advice: Some(
-            "Serve it as application/json; whether Claude takes another type is not documented."
-                .to_owned(),
-        ),
+        // Not documented: whether Claude accepts another type.
+        hint: Some(Remedy::action("serve it as `application/json`")),
         ..check
     }
 }
 
-/// A published key, as far as anything can be said of it.
+/// A published key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedKey {
     /// `kid`.
@@ -126,8 +130,8 @@ pub fn key_set(url: &Url, answer: &Fetched) -> Result<(Check, Vec<PublishedKey>)
     if let Some(problem) = answered(NAME, url, answer) {
         return Err(problem);
     }
-    let fail = |seen: String, advice: &str| Check::fail(NAME, seen, advice);
-    let own = "Serve the issuer's own key set there.";
+    let fail = |seen: String, action: &str| Check::fail(NAME, seen, Remedy::action(action));
+    let own = "serve the issuer's own key set there";
     let document =
         parse_object(&answer.body).map_err(|problem| fail(format!("{url} {problem}"), own))?;
     let entries: Option<Vec<&Map<String, Value>>> = document
@@ -146,18 +150,21 @@ pub fn key_set(url: &Url, answer: &Fetched) -> Result<(Check, Vec<PublishedKey>)
         })
         .next()
     {
-        return Err(fail(
-            format!("{url} publishes private key material (the member {member:?})"),
-            "Whoever has read it can sign as this issuer. Take it down and revoke that key now: firman key revoke KID --reason …",
+        return Err(Check::fail(
+            NAME,
+            format!(
+                "{url} publishes private key material (member `{member}`): anyone who has read it can sign as this issuer"
+            ),
+            Remedy::command("key revoke KID --reason compromised"),
         ));
     }
     if entries.is_empty() {
-        return Err(fail(format!("{url} holds no key"), own));
+        return Err(fail(format!("{url} contains no key"), own));
     }
     let keys = published(&entries).map_err(|problem| {
         fail(
             format!("{url}: {problem}"),
-            "Claude finds keys by kid alone: each needs its own.",
+            "give each key its own `kid`; Claude finds keys by it",
         )
     })?;
     let listed: Vec<String> = keys
@@ -174,15 +181,16 @@ pub fn key_set(url: &Url, answer: &Fetched) -> Result<(Check, Vec<PublishedKey>)
         Check::warn(
             NAME,
             format!("{} keys, {} bytes", keys.len(), answer.body.len()),
-            "So many keys are no rotation; how many Claude reads is not documented.",
+            // Not documented: how many Claude reads.
+            Remedy::action("remove keys that no longer sign"),
         )
     } else if keys
         .iter()
         .all(|key| !ALGORITHMS.contains(&key.algorithm.as_str()))
     {
         return Err(fail(
-            seen,
-            "Claude takes none of these algorithms; sign with ES256 or RS256.",
+            format!("{seen}; Claude accepts none of these algorithms"),
+            "sign with ES256 or RS256",
         ));
     } else {
         Check::ok(NAME, seen)
@@ -197,9 +205,9 @@ fn published(entries: &[&Map<String, Value>]) -> Result<Vec<PublishedKey>, Strin
         let text = |name: &str| entry.get(name).and_then(Value::as_str);
         let kid = text("kid")
             .filter(|kid| !kid.is_empty())
-            .ok_or("a key has no kid")?;
+            .ok_or("a key has no `kid`")?;
         if !kids.insert(kid) {
-            return Err(format!("two keys have the kid {}", short(kid)));
+            return Err(format!("two keys have the `kid` {}", short(kid)));
         }
         let algorithm = match (text("alg"), text("kty"), text("crv")) {
             (Some(alg), _, _) => alg,
@@ -336,20 +344,20 @@ mod tests {
         for (set, seen) in [
             (json!({}), "has no list of keys"),
             (json!({"keys": [1]}), "has no list of keys"),
-            (json!({"keys": []}), "holds no key"),
+            (json!({"keys": []}), "contains no key"),
             (
                 with("d", json!("AA")),
-                "publishes private key material (the member \"d\")",
+                "publishes private key material (member `d`)",
             ),
             (
                 with("k", json!("AA")),
-                "publishes private key material (the member \"k\")",
+                "publishes private key material (member `k`)",
             ),
-            (with("kid", json!("")), "a key has no kid"),
-            (with("kid", json!("a")), "two keys have the kid a"),
+            (with("kid", json!("")), "a key has no `kid`"),
+            (with("kid", json!("a")), "two keys have the `kid` a"),
             (
                 json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "a", "x": "AA"}]}),
-                "EdDSA a",
+                "EdDSA a; Claude accepts none",
             ),
         ] {
             let check = key_set(&url(), &answer(&set)).unwrap_err();

@@ -1,6 +1,6 @@
-//! What `firman claude verify` makes of what it saw: each function takes what was fetched or looked up
-//! and says in one line whether Claude can work with it, and what to do when not. No I/O: whoever asks
-//! has resolved, connected and fetched. What Claude's reference leaves open is warned about, never failed.
+//! The checks of `firman claude verify`: each function gets what was fetched or looked up and returns one
+//! line: whether Claude can work with it and what to do if not. No I/O here; the caller resolves, connects and
+//! fetches. What Claude's reference leaves open is a warning, never a failure.
 
 mod documents;
 mod reach;
@@ -15,8 +15,9 @@ pub use standing::{KeyConsumer, KeyState, clock, key_state};
 pub use token::{Expected, Link, acts_in, exchange, judge, request, sample};
 
 use serde::Serialize;
-use url::Url;
 
+use super::demands::difference;
+use crate::domain::remedy::Remedy;
 use crate::ports::time::UnixTime;
 
 /// The largest discovery document or key set that is read. Claude's own limit is not published; ours are
@@ -27,11 +28,11 @@ pub const DOCUMENT_MAX_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// As it must be.
+    /// As Claude requires.
     Ok,
-    /// It may work, or works for now.
+    /// It may work, or works only for now.
     Warn,
-    /// Claude refuses this.
+    /// Claude rejects this.
     Fail,
 }
 
@@ -47,7 +48,7 @@ impl Status {
     }
 }
 
-/// One line of the round.
+/// One check and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What was checked: a word for programs.
@@ -58,48 +59,48 @@ pub struct Check {
     pub seen: String,
     /// What to do; absent when there is nothing to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
+    pub hint: Option<Remedy>,
 }
 
 impl Check {
-    /// One that is as it must be.
+    /// A check that passed.
     #[must_use]
     pub fn ok(check: &'static str, seen: impl Into<String>) -> Self {
         Self {
             check,
             status: Status::Ok,
             seen: seen.into(),
-            advice: None,
+            hint: None,
         }
     }
 
-    /// One that somebody should look at.
+    /// A check that a person should look at.
     #[must_use]
-    pub fn warn(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub fn warn(check: &'static str, seen: impl Into<String>, hint: Remedy) -> Self {
         Self {
             status: Status::Warn,
-            advice: Some(advice.into()),
+            hint: Some(hint),
             ..Self::ok(check, seen)
         }
     }
 
-    /// One that Claude refuses.
+    /// A check of something that Claude rejects.
     #[must_use]
-    pub fn fail(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub fn fail(check: &'static str, seen: impl Into<String>, hint: Remedy) -> Self {
         Self {
             status: Status::Fail,
-            ..Self::warn(check, seen, advice)
+            ..Self::warn(check, seen, hint)
         }
     }
 
-    /// The same as a warning where its failing does not matter for this set-up, with the reason.
+    /// A failure that does not matter for this setup as a warning, with the reason.
     #[must_use]
     pub fn eased(self, reason: &str) -> Self {
         match self.status {
             Status::Ok | Status::Warn => self,
             Status::Fail => Self {
                 status: Status::Warn,
-                advice: Some(reason.to_owned()),
+                seen: format!("{} ({reason})", self.seen),
                 ..self
             },
         }
@@ -113,8 +114,8 @@ pub enum Dialled {
     ByClaude,
     /// A stand-in on this machine.
     ByStandIn,
-    /// Nobody: Claude holds the keys inline.
-    ByNobody,
+    /// No one: the keys are registered inline at Claude.
+    Inline,
 }
 
 impl Dialled {
@@ -123,9 +124,8 @@ impl Dialled {
     pub fn reach(self, check: Check) -> Check {
         match self {
             Self::ByClaude => check,
-            Self::ByStandIn => check
-                .eased("Good enough for the stand-in on this machine; Claude itself refuses this."),
-            Self::ByNobody => self.document(check),
+            Self::ByStandIn => check.eased("the simulator accepts this, Claude does not"),
+            Self::Inline => self.document(check),
         }
     }
 
@@ -134,8 +134,7 @@ impl Dialled {
     pub fn document(self, check: Check) -> Check {
         match self {
             Self::ByClaude | Self::ByStandIn => check,
-            Self::ByNobody => check
-                .eased("No matter while the keys are registered inline: Claude does not fetch it."),
+            Self::Inline => check.eased("not used: the keys are registered inline"),
         }
     }
 }
@@ -157,41 +156,12 @@ pub struct Fetched {
     pub organization: Option<String>,
     /// `anthropic-workspace-id`, the same.
     pub workspace: Option<String>,
-    /// Whether a stand-in says that it is one.
+    /// Whether the answer is from a simulator.
     pub is_simulation: bool,
     /// The body up to [`DOCUMENT_MAX_BYTES`].
     pub body: Vec<u8>,
     /// Whether there was more.
     pub is_cut: bool,
-}
-
-/// How two spellings of an issuer that must be equal differ; `None` when they are equal.
-#[must_use]
-pub fn difference(one: &str, other: &str) -> Option<&'static str> {
-    if one == other {
-        return None;
-    }
-    let bare = |text: &str| text.trim_end_matches('/').to_owned();
-    let parts = |text: &str| Url::parse(text).ok();
-    Some(if bare(one) == bare(other) {
-        "they differ by a trailing slash"
-    } else if bare(one).eq_ignore_ascii_case(&bare(other)) {
-        "they differ in upper and lower case"
-    } else {
-        match (parts(one), parts(other)) {
-            (Some(one), Some(other))
-                if one.host() == other.host() && one.path() == other.path() =>
-            {
-                if one.scheme() == other.scheme() {
-                    "they differ in the port"
-                } else {
-                    "they differ in the scheme"
-                }
-            }
-            (Some(one), Some(other)) if one.host() == other.host() => "they differ in the path",
-            (Some(_) | None, Some(_) | None) => "they are different issuers",
-        }
-    })
 }
 
 /// The beginning of an id, enough to tell it from its siblings.

@@ -1,42 +1,48 @@
-//! The way to the issuer: its URL, its name, its addresses, its port and its certificate.
+//! Whether Claude can reach the issuer: URL, name, addresses, port and certificate.
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
 use super::Check;
+use crate::domain::remedy::Remedy;
 use crate::ports::address::{is_localhost_name, is_public};
 
-/// A URL that Claude is to dial: https, port 443, a public host name, no IP literal.
+/// A URL that Claude dials: https, port 443, a public host name, not an IP address.
 #[must_use]
 pub fn address(check: &'static str, url: &Url) -> Check {
-    let fail = |problem: &str, advice: &str| Check::fail(check, format!("{url} {problem}"), advice);
+    let fail = |problem: &str, action: &str| {
+        Check::fail(check, format!("{url} {problem}"), Remedy::action(action))
+    };
     if url.scheme() != "https" {
         return fail(
-            "is not https",
-            "Claude dials https only. Put a TLS proxy in front and start firman with --issuer-url https://…, or register the keys inline.",
+            "is not https, which Claude requires",
+            "serve it behind a TLS proxy with an `https` issuer URL, or register the keys inline",
         );
     }
     if url.port_or_known_default() != Some(443) {
         return fail(
-            &format!("is on port {}", url.port_or_known_default().unwrap_or(0)),
-            "Claude dials port 443 only; serve it there, or register the keys inline.",
+            &format!(
+                "is on port {}; Claude requires 443",
+                url.port_or_known_default().unwrap_or(0)
+            ),
+            "serve it on port 443, or register the keys inline",
         );
     }
     match url.host() {
         Some(Host::Domain(name)) if is_localhost_name(name) || !name.contains('.') => fail(
             "has a host name that is not public",
-            "Use a name in the public DNS, or register the keys inline.",
+            "use a name in the public DNS, or register the keys inline",
         ),
-        Some(Host::Domain(_)) => Check::ok(check, format!("{url}: https, port 443, a host name")),
+        Some(Host::Domain(_)) => Check::ok(check, format!("{url}: https, port 443, host name")),
         Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => fail(
-            "has an IP address for a host",
-            "Claude dials host names only; give the issuer a name in the public DNS.",
+            "has an IP address as its host; Claude requires a name",
+            "use a name in the public DNS, or register the keys inline",
         ),
     }
 }
 
-/// The issuer's spelling, which Claude compares byte for byte with `iss`.
+/// The spelling of the issuer URL, which Claude compares with `iss` byte for byte.
 #[must_use]
 pub fn spelling(issuer: &str) -> Check {
     let parsed = Url::parse(issuer);
@@ -49,7 +55,9 @@ pub fn spelling(issuer: &str) -> Check {
         return Check::warn(
             "issuer",
             format!("{issuer} ends with a slash"),
-            "The most frequent slip: register exactly this, slash included. An issuer without one is safer.",
+            Remedy::action(
+                "register the URL exactly so, slash included; a URL without one is safer",
+            ),
         );
     }
     match normal {
@@ -62,13 +70,13 @@ pub fn spelling(issuer: &str) -> Check {
         ),
         Ok(normal) => Check::warn(
             "issuer",
-            format!("{issuer} is not in its usual spelling, {normal}"),
-            "Register it exactly as it is here: Claude compares byte for byte.",
+            format!("{issuer} is not in its normal form, {normal}"),
+            Remedy::action("register the URL exactly as it is here; Claude compares byte for byte"),
         ),
         Err(error) => Check::fail(
             "issuer",
             format!("{issuer:?} is not a URL ({error})"),
-            "Start firman with --issuer-url https://….",
+            Remedy::action("restart with `--issuer-url https://HOST`"),
         ),
     }
 }
@@ -90,25 +98,32 @@ pub fn addresses(host: &str, addresses: &[IpAddr]) -> Check {
         Check::fail(
             "dns",
             format!("{host} does not resolve"),
-            "Put it into the public DNS, or register the keys inline.",
+            Remedy::action("add the name to the public DNS, or register the keys inline"),
         )
     } else if public.is_empty() {
         Check::fail(
             "dns",
-            format!("{host} is {} here, which is not public", list(&private)),
-            "Claude needs a public address. If the name resolves otherwise outside, run this from outside; else register the keys inline.",
+            format!(
+                "{host} resolves to {} here, which is not public",
+                list(&private)
+            ),
+            Remedy::action(
+                "repeat this from outside the network if the name resolves differently there; else register the keys inline",
+            ),
         )
     } else if private.is_empty() {
-        Check::ok("dns", format!("{host} is {}", list(&public)))
+        Check::ok("dns", format!("{host} resolves to {}", list(&public)))
     } else {
         Check::warn(
             "dns",
             format!(
-                "{host} is {}, of which not public: {}",
+                "{host} resolves to {}; not public: {}",
                 list(addresses),
                 list(&private)
             ),
-            "Take the private addresses out of the public DNS: Claude may dial any of them.",
+            Remedy::action(
+                "remove the private addresses from the public DNS; Claude may dial any of them",
+            ),
         )
     }
 }
@@ -121,12 +136,14 @@ pub fn port(host: &str, port: u16, outcome: Result<(), &str>) -> Check {
         Err(reason) => Check::fail(
             "port",
             format!("{host} does not answer on port {port} ({reason})"),
-            "Is the issuer or the proxy in front of it running, and does a firewall let Claude in?",
+            Remedy::action(
+                "check that the issuer and its proxy are running and that the firewall admits Claude",
+            ),
         ),
     }
 }
 
-/// What the TLS client's own verification said of the certificate and its name.
+/// The TLS client's own verification of the certificate and its name.
 #[must_use]
 pub fn certificate(host: &str, outcome: Result<(), &str>) -> Check {
     match outcome {
@@ -137,7 +154,9 @@ pub fn certificate(host: &str, outcome: Result<(), &str>) -> Check {
         Err(reason) => Check::fail(
             "tls",
             format!("no trusted connection to {host}: {reason}"),
-            "Serve the whole chain of a public CA for this name, or register the private CA with the issuer at Claude (firman claude connect --ca-cert FILE), and name it here with --ca-cert.",
+            Remedy::action(
+                "serve the full chain of a public CA for this name, or register a private CA at Claude and name it here with `--ca-cert FILE`",
+            ),
         ),
     }
 }

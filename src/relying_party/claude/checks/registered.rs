@@ -1,11 +1,12 @@
-//! The rule, its issuer and its service account as Claude's Admin API gave them: whether they can be used
-//! at all, whether they belong to this issuer, and what a token makes of them.
+//! The rule, its issuer and its service account as Claude's Admin API returned them: whether they are usable,
+//! whether they belong to this issuer, and whether a token satisfies them.
 
 use super::super::{
     Accepted, Denied, Evaluation, ExchangeRequest, FederationIssuer, FederationRule, JwksSource,
     ServiceAccount, evaluate,
 };
 use super::{Check, Expected, KeyState, Link, difference, short, shorts};
+use crate::domain::remedy::Remedy;
 use crate::jose::ForeignKeySet;
 use crate::ports::time::UnixTime;
 
@@ -23,7 +24,7 @@ pub struct Registered {
     pub account: ServiceAccount,
 }
 
-/// What stands here, which theirs must agree with.
+/// What this side knows, which must agree with what is registered.
 #[derive(Clone, Copy, Debug)]
 pub struct Ours<'a> {
     /// The agent's name.
@@ -36,8 +37,15 @@ pub struct Ours<'a> {
     pub link: &'a Link,
 }
 
+impl Ours<'_> {
+    /// The command that puts right what is registered.
+    fn apply(&self) -> Remedy {
+        Remedy::command(format!("claude connect --agent {} --apply", self.agent))
+    }
+}
+
 impl Registered {
-    /// What they demand of a token.
+    /// What they require of a token.
     #[must_use]
     pub fn expected(&self) -> Expected {
         Expected {
@@ -49,8 +57,7 @@ impl Registered {
         }
     }
 
-    /// Judges a token by them, as Claude would but for the single use. Without a request's ids all that
-    /// is asked for is what the rule gives.
+    /// Judges a token by them as Claude would, except for single use.
     ///
     /// # Errors
     /// With the denial.
@@ -72,8 +79,8 @@ impl Registered {
         })
     }
 
-    /// Whether they can be used and belong to this issuer: the problems, or one line that says what they
-    /// are. What a token makes of them is for [`Registered::judge`].
+    /// Whether they are usable and belong to this issuer: the problems, or one line that says what they
+    /// are. Tokens are judged by [`Registered::judge`].
     #[must_use]
     pub fn checks(&self, ours: &Ours<'_>) -> Vec<Check> {
         let mut found: Vec<Check> = [
@@ -90,10 +97,12 @@ impl Registered {
             found.push(Check::warn(
                 REGISTERED,
                 format!(
-                    "the issuer {} takes a token more than once (check_jti is off)",
+                    "the issuer {} accepts the same token repeatedly (`check_jti` is off)",
                     self.issuer.id
                 ),
-                "Switch it on in the Console: firman's tokens need no such leave.",
+                Remedy::action(
+                    "turn on `check_jti` in the Console; every firman token has its own `jti`",
+                ),
             ));
         }
         if !found.is_empty() {
@@ -114,7 +123,7 @@ impl Registered {
         vec![Check::ok(
             REGISTERED,
             format!(
-                "rule {} leads from issuer {} ({keys}) to {}, scope {}, tokens of {} s",
+                "rule {} of issuer {} ({keys}) grants {} scope {} for {} s",
                 self.rule.id,
                 self.issuer.id,
                 self.rule.service_account_id(),
@@ -125,10 +134,6 @@ impl Registered {
     }
 
     fn archived(&self, ours: &Ours<'_>) -> Option<Check> {
-        let again = format!(
-            "What is archived does not come back. Make it anew: firman claude connect --agent {} --apply",
-            ours.agent
-        );
         let objects = [
             ("rule", self.rule.id.as_str(), &self.rule.archived_at),
             ("issuer", self.issuer.id.as_str(), &self.issuer.archived_at),
@@ -141,7 +146,8 @@ impl Registered {
         objects.into_iter().find_map(|(what, id, at)| {
             let at = at.as_deref()?;
             let seen = format!("the {what} {id} was archived at {at}");
-            Some(Check::fail(REGISTERED, seen, again.clone()))
+            // Archived objects cannot be restored.
+            Some(Check::fail(REGISTERED, seen, ours.apply()))
         })
     }
 
@@ -154,11 +160,13 @@ impl Registered {
                 "the issuer {} is for {theirs}, not for {}: {difference}",
                 self.issuer.id, ours.issuer_url
             ),
-            "Claude compares byte for byte: correct the issuer URL in the Console, or start firman with the --issuer-url that is meant.",
+            Remedy::action(
+                "correct the issuer URL in the Console, or restart with the right `--issuer-url`",
+            ),
         ))
     }
 
-    /// After repeated failures Claude stops fetching keys until somebody says otherwise.
+    /// After repeated failures Claude stops fetching keys until an administrator resumes it.
     fn paused(&self, ours: &Ours<'_>) -> Option<Check> {
         let failures = self
             .issuer
@@ -172,10 +180,8 @@ impl Registered {
                     "Claude stopped fetching the keys of the issuer {} at {at}, after {failures} failures",
                     self.issuer.id
                 ),
-                format!(
-                    "It does not begin again by itself. Repair what failed, then: firman claude connect --agent {} --apply",
-                    ours.agent
-                ),
+                // Claude does not resume it on its own.
+                ours.apply(),
             ));
         }
         (failures > 0).then(|| {
@@ -185,7 +191,7 @@ impl Registered {
                     "Claude failed to fetch the keys of the issuer {} {failures} times in a row",
                     self.issuer.id
                 ),
-                "Repair it before Claude stops trying: look at the lines about the issuer's documents.",
+                Remedy::action("fix what fails in the other checks before Claude stops trying"),
             )
         })
     }
@@ -202,10 +208,10 @@ impl Registered {
                 .filter(|key| key.state == state && !has(key));
             of.map(|key| key.kid.as_str()).collect()
         };
-        let again = format!(
-            "Register the present keys there: firman claude connect --agent {} --inline-keys --apply",
+        let again = Remedy::command(format!(
+            "claude connect --agent {} --inline-keys --apply",
             ours.agent
-        );
+        ));
         let told = |what: &str, kids: &[&str]| {
             let id = &self.issuer.id;
             format!(
@@ -235,15 +241,18 @@ impl Registered {
         ))
     }
 
-    /// What is told at a suspension rests on the lifetime that is linked.
+    /// After a suspension the agent's access at Claude ends by the linked lifetime.
     fn lifetime(&self, ours: &Ours<'_>) -> Option<Check> {
         let theirs = self.rule.token_lifetime_seconds;
         let linked = ours.link.token_lifetime?;
         (linked != theirs).then(|| {
             Check::warn(
                 REGISTERED,
-                format!("the rule {} gives tokens of {theirs} s, linked are {linked} s", self.rule.id),
-                "What firman tells at a suspension rests on it. Correct it with: firman claude link … --token-lifetime",
+                format!(
+                    "the rule {} grants tokens of {theirs} s, but the link says {linked} s",
+                    self.rule.id
+                ),
+                ours.apply(),
             )
         })
     }
@@ -352,18 +361,18 @@ mod tests {
             (
                 |v| v["rule"]["token_lifetime_seconds"] = json!(3600),
                 Status::Warn,
-                "the rule fdrl_1 gives tokens of 3600 s, linked are 600 s",
+                "the rule fdrl_1 grants tokens of 3600 s, but the link says 600 s",
             ),
             (
                 |v| v["issuer"]["check_jti"] = json!(false),
                 Status::Warn,
-                "the issuer fdis_1 takes a token more than once (check_jti is off)",
+                "the issuer fdis_1 accepts the same token repeatedly (`check_jti` is off)",
             ),
         ] {
             let checks = checks(edit);
             assert_eq!(checks.len(), 1, "{seen}: {checks:#?}");
             assert_eq!((checks[0].status, checks[0].seen.as_str()), (status, seen));
-            assert!(checks[0].advice.is_some(), "{seen}");
+            assert!(checks[0].hint.is_some(), "{seen}");
         }
     }
 
@@ -374,7 +383,7 @@ mod tests {
             checks,
             [Check::ok(
                 REGISTERED,
-                "rule fdrl_1 leads from issuer fdis_1 (keys by discovery) to svac_1, scope workspace:developer, tokens of 600 s"
+                "rule fdrl_1 of issuer fdis_1 (keys by discovery) grants svac_1 scope workspace:developer for 600 s"
             )]
         );
     }

@@ -1,35 +1,38 @@
-//! What holds over time: the signing keys and those who hold copies of them, and the clocks.
+//! What changes over time: the signing keys, inline copies of them, and the clocks.
 
 use super::super::SKEW_SECONDS;
 use super::{Check, Dialled, shorts};
+use crate::domain::remedy::Remedy;
 use crate::ports::time::UnixTime;
 
 /// The name of the check of keys.
 const KEYS: &str = "keys";
-/// Clocks that far apart still work, and say that nobody keeps them.
+/// The order matters: an acknowledgement lets the new key sign.
+const THEN: &str = "update the keys there, then acknowledge them";
+/// Clocks this far apart still work, but are not synchronized.
 const NOTABLE_SKEW_SECONDS: i64 = 5;
 
-/// A signing key of ours and what is to happen to it.
+/// A signing key of this issuer and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyState {
     /// `kid`.
     pub kid: String,
     /// `prepared`, `active`, `retiring`, `retired` or `revoked`.
     pub state: String,
-    /// When it was made, and with that published.
+    /// When it was created and published.
     pub created_at: Option<UnixTime>,
-    /// Since when it is as it is, if that is known.
+    /// Since when it has this state, if known.
     pub since: Option<UnixTime>,
 }
 
-/// Somebody who holds a copy of our keys, and which of them.
+/// A holder of a copy of our keys, and which keys it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyConsumer {
     /// Its name.
     pub name: String,
-    /// The kids it says it has.
+    /// The kids it has acknowledged.
     pub acknowledged: Vec<String>,
-    /// Revoked ones among those it said it had.
+    /// Revoked kids that it once acknowledged.
     pub revoked: Vec<String>,
 }
 
@@ -42,7 +45,7 @@ impl KeyConsumer {
 }
 
 /// Whether each holder of an inline copy has the keys that sign now and those that sign next. `usual` is
-/// the name under which Claude's copy is recorded, when it is.
+/// the key consumer that stands for Claude's copy by default.
 #[must_use]
 pub fn key_state(
     keys: &[KeyState],
@@ -52,7 +55,7 @@ pub fn key_state(
 ) -> Check {
     let of = |state: &'static str| keys.iter().filter(move |key| key.state == state);
     if of("active").next().is_none() {
-        return Check::fail(KEYS, "no key signs", "Look at: firman key list");
+        return Check::fail(KEYS, "no key is active", Remedy::command("key list"));
     }
     if let Some(problem) = stale_copy(keys, consumers) {
         return problem;
@@ -71,35 +74,31 @@ pub fn key_state(
         told("prepared")
     );
     match (consumers.len(), dialled) {
-        (0, Dialled::ByNobody) => Check::warn(
+        (0, Dialled::Inline) => Check::warn(
             KEYS,
-            format!("{summary}; nobody is recorded as holding them inline"),
             format!(
-                "The next rotation breaks the inline copy unnoticed. Record it: firman key consumer add {usual}, then firman key consumer ack {usual}"
+                "{summary}; no key consumer stands for the inline copy, so the next rotation breaks it"
             ),
+            Remedy::command(format!("key consumer add {usual}")),
         ),
         (0, Dialled::ByClaude | Dialled::ByStandIn) => Check::ok(KEYS, summary),
         (count, _) => Check::ok(
             KEYS,
-            format!("{summary}; acknowledged by {count} of {count} holders of a copy"),
+            format!("{summary}; acknowledged by {count} of {count} key consumers"),
         ),
     }
 }
 
-/// The first thing wrong with somebody's copy.
+/// The first problem with a copy.
 fn stale_copy(keys: &[KeyState], consumers: &[KeyConsumer]) -> Option<Check> {
     let of = |state: &'static str| keys.iter().filter(move |key| key.state == state);
-    let again = |consumer: &KeyConsumer| {
-        format!(
-            "Register the present key set there again, then: firman key consumer ack {}",
-            consumer.name
-        )
-    };
+    let again =
+        |consumer: &KeyConsumer| Remedy::command(format!("key consumer ack {}", consumer.name));
     for consumer in consumers {
         let missing = consumer.misses(of("active"));
         if !missing.is_empty() {
             let seen = format!(
-                "{} has not acknowledged the signing key {}",
+                "`{}` has not acknowledged the signing key {}: {THEN}",
                 consumer.name,
                 shorts(&missing)
             );
@@ -110,7 +109,7 @@ fn stale_copy(keys: &[KeyState], consumers: &[KeyConsumer]) -> Option<Check> {
         let missing = consumer.misses(of("prepared"));
         if !missing.is_empty() {
             let seen = format!(
-                "{} has not acknowledged the prepared key {}: it is held back, and activating it by hand would break that copy",
+                "`{}` has not acknowledged the prepared key {}, which does not sign before: {THEN}",
                 consumer.name,
                 shorts(&missing)
             );
@@ -124,11 +123,11 @@ fn stale_copy(keys: &[KeyState], consumers: &[KeyConsumer]) -> Option<Check> {
     Some(Check::warn(
         KEYS,
         format!(
-            "{} once took the revoked key {} and may still trust it",
+            "`{}` acknowledged the revoked key {} and may still trust it",
             consumer.name,
             shorts(&revoked)
         ),
-        "Make sure that it is no longer in the copy there: whoever has that key can still sign.",
+        Remedy::action("remove the revoked key from the copy there"),
     ))
 }
 
@@ -139,27 +138,27 @@ pub fn clock(whose: &str, theirs: Option<UnixTime>, ours: UnixTime) -> Check {
     let Some(theirs) = theirs else {
         return Check::warn(
             NAME,
-            format!("{whose} sends no Date"),
-            "Compare its clock by hand; Claude tolerates 30 s.",
+            format!("{whose} sends no `Date`"),
+            Remedy::action("compare its clock yourself; Claude tolerates 30 s"),
         );
     };
     let offset = theirs.since(ours);
     let seen = match offset {
-        0 => format!("{whose} has our time"),
-        1.. => format!("{whose} is {offset} s ahead of here"),
-        _ => format!("{whose} is {} s behind here", -offset),
+        0 => format!("{whose} agrees with this machine"),
+        1.. => format!("{whose} is {offset} s ahead of this machine"),
+        _ => format!("{whose} is {} s behind this machine", -offset),
     };
     if offset.abs() > SKEW_SECONDS {
         Check::fail(
             NAME,
             seen,
-            "Claude tolerates 30 s on exp, nbf and iat: synchronise the clocks (NTP).",
+            Remedy::action("synchronize the clocks (NTP); Claude tolerates 30 s"),
         )
     } else if offset.abs() > NOTABLE_SKEW_SECONDS {
         Check::warn(
             NAME,
             seen,
-            "Synchronise the clocks (NTP) before it grows beyond 30 s.",
+            Remedy::action("synchronize the clocks (NTP); Claude tolerates 30 s"),
         )
     } else {
         Check::ok(NAME, seen)
@@ -217,12 +216,12 @@ mod tests {
                 by_claude,
                 Status::Warn,
             ),
-            (&keys[..], vec![], Dialled::ByNobody, Status::Warn),
+            (&keys[..], vec![], Dialled::Inline, Status::Warn),
             (&keys[..], vec![], by_claude, Status::Ok),
             (
                 &keys[..],
                 vec![consumer(&["now", "next"], &[])],
-                Dialled::ByNobody,
+                Dialled::Inline,
                 Status::Ok,
             ),
         ] {

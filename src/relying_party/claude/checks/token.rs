@@ -9,10 +9,11 @@ use super::super::{
 };
 use super::{Check, Fetched};
 use crate::domain::Invalid;
+use crate::domain::remedy::Remedy;
 use crate::jose::ForeignKeySet;
 use crate::ports::time::UnixTime;
 
-/// What is recorded of the agent's rule at Claude.
+/// The ids at Claude that are stored with the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// `fdrl_…`.
@@ -23,16 +24,16 @@ pub struct Link {
     pub service_account: String,
     /// `wrkspc_…`, when one is set.
     pub workspace: Option<String>,
-    /// The rule's token lifetime in seconds, when it is recorded.
+    /// The rule's token lifetime in seconds, when it is stored.
     pub token_lifetime: Option<i64>,
 }
 
-/// The rule as it is at Claude, or as `firman claude connect` would have made it.
+/// The rule as it is registered at Claude, or as `connect` makes it.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    /// What it demands.
+    /// What it requires.
     pub rule: RuleMatch,
-    /// Whether somebody said so, rather than it being the usual one.
+    /// Whether it was named or read back, rather than assumed.
     pub is_given: bool,
     /// The issuer's registered `max_jwt_lifetime_seconds`.
     pub max_lifetime: i64,
@@ -49,15 +50,15 @@ impl Expected {
         if self.is_given {
             "the given rule"
         } else {
-            "the rule of firman claude connect"
+            "the rule that `firman claude connect` makes"
         }
     }
 }
 
-/// What an exchange asks for, with the ids that are linked.
+/// The exchange request with the ids that are stored with the agent.
 ///
 /// # Errors
-/// When one is not of its form.
+/// When an id is malformed.
 pub fn request(link: &Link) -> Result<ExchangeRequest, Invalid> {
     Ok(ExchangeRequest {
         federation_rule_id: RuleId::parse(&link.rule)?,
@@ -71,8 +72,8 @@ pub fn request(link: &Link) -> Result<ExchangeRequest, Invalid> {
     })
 }
 
-/// Judges a token by what Claude is thought to demand, as Claude would: everything but the ids and the
-/// single use, which only Claude knows.
+/// Judges a token by what Claude is expected to require: everything but the ids and single use, which only
+/// Claude knows.
 ///
 /// # Errors
 /// With the denial.
@@ -82,7 +83,7 @@ pub fn judge(
     keys: &ForeignKeySet,
     now: UnixTime,
 ) -> Result<Accepted, Denied> {
-    // Ids that stand for those at Claude: here they only have to agree with each other.
+    // Placeholders for the ids at Claude: here they only have to agree with each other.
     let invariant = "a well-formed id";
     let (rule_id, account) = (
         RuleId::parse("fdrl_0").expect(invariant),
@@ -137,7 +138,7 @@ pub fn judge(
     })
 }
 
-/// How a sample token fared; `by` says which rule it was judged by.
+/// The verdict on a sample token; `by` names the rule.
 #[must_use]
 pub fn sample(what: &str, by: &str, judged: &Result<Accepted, Denied>) -> Check {
     const NAME: &str = "token";
@@ -145,7 +146,7 @@ pub fn sample(what: &str, by: &str, judged: &Result<Accepted, Denied>) -> Check 
         Err(denied) => Check::fail(
             NAME,
             format!(
-                "by {by}, {what} would be denied ({}): {}",
+                "{what} does not satisfy {by} ({}): {}",
                 denied.denial, denied.detail
             ),
             denied.denial.remedy(),
@@ -159,7 +160,7 @@ pub fn sample(what: &str, by: &str, judged: &Result<Accepted, Denied>) -> Check 
                     .unwrap_or("none")
             };
             let seen = format!(
-                "{what} fits {by}: sub {}, Claude's token would live at most {} s",
+                "{what} satisfies {by}: `sub` {}, Claude's token lives at most {} s",
                 text("sub"),
                 accepted.access_lifetime
             );
@@ -168,8 +169,8 @@ pub fn sample(what: &str, by: &str, judged: &Result<Accepted, Denied>) -> Check 
             } else {
                 Check::warn(
                     NAME,
-                    seen,
-                    "It has no jti, so that Claude would take it any number of times.",
+                    format!("{seen}; it has no `jti`, so Claude accepts it repeatedly"),
+                    Remedy::action("use the audience of a resource with the profile `claude`"),
                 )
             }
         }
@@ -181,7 +182,7 @@ pub fn sample(what: &str, by: &str, judged: &Result<Accepted, Denied>) -> Check 
 pub fn exchange(base: &str, jti: Option<&str>, answer: &Fetched) -> Check {
     const NAME: &str = "exchange";
     let by = if answer.is_simulation {
-        format!("the stand-in at {base}")
+        format!("the simulator at {base}")
     } else {
         base.to_owned()
     };
@@ -199,31 +200,28 @@ pub fn exchange(base: &str, jti: Option<&str>, answer: &Fetched) -> Check {
         return match lifetime {
             Some(lifetime) if has_token => Check::ok(
                 NAME,
-                format!("{by} gave an access token for {lifetime} s, scope {scope}{id}"),
+                format!("{by} issued an access token for {lifetime} s, scope {scope}{id}"),
             ),
             Some(_) | None => Check::fail(
                 NAME,
                 format!("{by} answered 200 without a token{id}"),
-                "Is --base-url the API itself?",
+                Remedy::action("check that `--base-url` is the API itself"),
             ),
         };
     }
     let message = body["error"]["message"].as_str().unwrap_or("no message");
     let seen = format!("{by} answered {}: {message}{id}", answer.status);
-    let advice = match answer.status {
-        401 => match jti {
-            Some(jti) => format!(
-                "The reason stands only in the Console: Workload identity, authentication history; no entry there means that the rule id is unknown. Ours: firman claude diagnose --jti {jti}"
-            ),
-            None => {
-                "The reason stands only in the Console: Workload identity, authentication history."
-                    .to_owned()
-            }
-        },
-        400 => "An id is malformed or missing; correct it with: firman claude link".to_owned(),
-        _ => "This is not about the token; try again later, or check --base-url.".to_owned(),
+    // Outwards every denial is the same 401. Its reason is in the Console under Workload identity,
+    // authentication history; without an entry there the rule id is unknown.
+    let hint = match (answer.status, jti) {
+        (401, Some(jti)) => Remedy::command(format!("claude diagnose --jti {jti}")),
+        (401, None) => Remedy::action(
+            "read the reason in the Console: Workload identity, authentication history",
+        ),
+        (400, _) => Remedy::command("claude links"),
+        _ => Remedy::action("try again later, or check `--base-url`; the token is not the problem"),
     };
-    Check::fail(NAME, seen, advice)
+    Check::fail(NAME, seen, hint)
 }
 
 /// A first call with the access token: in which organization and workspace it acts, by the headers that the
@@ -240,7 +238,9 @@ pub fn acts_in(base: &str, organization: &str, workspace: Option<&str>, answer: 
         return Check::fail(
             NAME,
             format!("{base} rejects the access token that it issued: 401{id}"),
-            "Repeat the check; if it fails again, look at the service account in the Console.",
+            Remedy::action(
+                "repeat the check; if it fails again, check the service account in the Console",
+            ),
         );
     }
     let (Some(organization_there), Some(workspace_there)) =
@@ -249,18 +249,18 @@ pub fn acts_in(base: &str, organization: &str, workspace: Option<&str>, answer: 
         return Check::warn(
             NAME,
             format!(
-                "{base} answered {} without anthropic-organization-id and anthropic-workspace-id{id}",
+                "{base} answered {} without `anthropic-organization-id` and `anthropic-workspace-id`{id}",
                 answer.status
             ),
-            "Look whether a proxy on the way removes headers.",
+            Remedy::action("check whether a proxy removes response headers"),
         );
     };
     let expected = workspace.filter(|workspace| *workspace != "default");
     let differs = |what: &str, there: &str, expected: &str| {
         Check::fail(
             NAME,
-            format!("the access token acts in the {what} {there}, expected is {expected}"),
-            "Correct what is linked: firman claude link",
+            format!("the access token acts in {what} {there}, not in {expected}"),
+            Remedy::command("claude link --help"),
         )
     };
     if organization_there != organization {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_is_told_without_its_token() {
+    fn an_exchange_is_shown_without_its_token() {
         let denied = json!({"type": "error", "error": {"type": "authentication_error", "message": "Authentication failed"}});
         let check = answered(401, &denied);
         assert_eq!(check.status, Status::Fail);
@@ -305,11 +305,9 @@ mod tests {
             check.seen,
             "https://api.anthropic.com answered 401: Authentication failed, request id req_01"
         );
-        assert!(
-            check
-                .advice
-                .unwrap()
-                .ends_with("firman claude diagnose --jti jti-1")
+        assert_eq!(
+            check.hint,
+            Some(Remedy::command("claude diagnose --jti jti-1"))
         );
         assert_eq!(answered(200, &json!({})).status, Status::Fail);
         let granted = json!({"access_token": "sk-ant-oat01-x", "expires_in": 600, "scope": "workspace:developer"});
@@ -318,7 +316,7 @@ mod tests {
             (check.status, check.seen.as_str()),
             (
                 Status::Ok,
-                "https://api.anthropic.com gave an access token for 600 s, scope workspace:developer, request id req_01"
+                "https://api.anthropic.com issued an access token for 600 s, scope workspace:developer, request id req_01"
             )
         );
     }
@@ -348,13 +346,13 @@ mod tests {
                 None,
                 answer(200, Some("org-2"), Some("wrkspc_1")),
                 Status::Fail,
-                "organization org-2, expected is org-1",
+                "organization org-2, not in org-1",
             ),
             (
                 Some("wrkspc_2"),
                 answer(200, Some("org-1"), Some("wrkspc_1")),
                 Status::Fail,
-                "workspace wrkspc_1, expected is wrkspc_2",
+                "workspace wrkspc_1, not in wrkspc_2",
             ),
             (
                 Some("wrkspc_2"),

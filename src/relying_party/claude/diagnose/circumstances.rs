@@ -1,5 +1,5 @@
-//! What is around the token: what is registered at Claude and linked here, the environment, and what else
-//! its agent fetched.
+//! What surrounds the token: what is registered at Claude and linked here, the environment, and the agent's
+//! other tokens.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,14 @@ use super::super::checks::{Link, Registered, request, short};
 use super::super::exchange::check_target;
 use super::super::{CustomHeaders, Denial, WorkspaceId};
 use super::{BURST_SECONDS, Cause, Evidence, Fetch, Issuance, Likelihood, certain, of};
+use crate::domain::remedy::Remedy;
 
-/// Exchanges that come one after the other are farther apart: the shortest access token lives that long.
+/// Consecutive exchanges are farther apart: the shortest access token lives this long.
 const FRESH_SECONDS: i64 = 60;
 
-/// Whether what is registered at Claude can still be used.
+/// Whether what is registered at Claude is still usable.
 pub(super) fn standing(evidence: &Evidence) -> Vec<Cause> {
-    // Another organization's admin token would be told the same, so that it is not certain.
+    // Another organization's admin token gets the same answer, so this is not certain.
     if let Some(answer) = &evidence.missing {
         let seen = format!("with the admin token of this environment: {answer}");
         return vec![of(Denial::RuleUnknown, Likelihood::Likely, seen)];
@@ -31,9 +32,9 @@ pub(super) fn standing(evidence: &Evidence) -> Vec<Cause> {
         causes.push(certain(Denial::RuleArchived, seen));
     }
     if let Some(at) = &issuer.jwks_polling_disabled_at {
-        // Not documented: whether the keys fetched before go on.
+        // Not documented: whether Claude still uses the keys it fetched before.
         causes.push(Cause {
-            advice: "start the fetching again: `firman claude connect --agent AGENT --apply`".to_owned(),
+            hint: Remedy::command("claude connect --agent AGENT --apply"),
             ..of(
                 Denial::JwksUnavailable,
                 Likelihood::Likely,
@@ -56,8 +57,8 @@ pub(super) fn standing(evidence: &Evidence) -> Vec<Cause> {
     causes
 }
 
-/// Whether the rule as it is registered leads to where the request wanted: to what this environment names,
-/// else to what is linked. The request itself is not seen from here.
+/// Whether the registered rule has the target and workspace that the request names: those of this environment,
+/// else those of the link. The request itself is not known here.
 pub(super) fn target(evidence: &Evidence) -> Option<Cause> {
     let (registered, link) = (evidence.registered.as_ref()?, evidence.link.as_ref()?);
     let Registered { rule, account, .. } = registered;
@@ -65,7 +66,7 @@ pub(super) fn target(evidence: &Evidence) -> Option<Cause> {
     let is_member = |workspace: &&WorkspaceId| account.is_member_of(workspace);
     if !rule.applies_to_all_workspaces && !enabled.is_empty() && !enabled.iter().any(is_member) {
         let seen = format!(
-            "the service account {} is member of no workspace in which the rule {} is enabled",
+            "the service account {} is not a member of any workspace in which the rule {} is enabled",
             account.id, rule.id
         );
         return Some(certain(Denial::WorkspaceNotAllowed, seen));
@@ -79,16 +80,16 @@ pub(super) fn target(evidence: &Evidence) -> Option<Cause> {
         set("ANTHROPIC_WORKSPACE_ID"),
     );
     let by = if by_account.is_some() || by_workspace.is_some() {
-        "by this environment"
+        "according to this environment"
     } else {
-        "by what is linked"
+        "according to the link"
     };
     let asked = Link {
         service_account: by_account.unwrap_or_else(|| link.service_account.clone()),
         workspace: by_workspace.or_else(|| link.workspace.clone()),
         ..link.clone()
     };
-    // An id that is not of its form is answered with 400, and not with the denial that is looked into.
+    // Claude answers a malformed id with 400, not with the denial in question.
     let request = request(&asked).ok()?;
     let denied = check_target(rule, Some(account), &request).err()?;
     let seen = format!("{by}, {}", denied.detail);
@@ -104,29 +105,27 @@ fn custom_headers(evidence: &Evidence) -> Option<Cause> {
         cause: "api_key_shadows_federation",
         likelihood: Likelihood::Likely,
         evidence: format!(
-            "ANTHROPIC_CUSTOM_HEADERS sets {names} in this environment; the SDKs send it instead of federating"
+            "`ANTHROPIC_CUSTOM_HEADERS` sets {names} in this environment; the SDKs send it instead of federating"
         ),
-        advice: format!(
-            "remove {names} from ANTHROPIC_CUSTOM_HEADERS, or run the workload with firman exec, which removes it"
-        ),
+        hint: Remedy::action(format!("remove {names} from `ANTHROPIC_CUSTOM_HEADERS`")),
     })
 }
 
-/// What the SDK on this machine would do instead.
+/// Settings of this machine that make the SDKs do something else.
 pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
     let mut causes = Vec::new();
     for name in ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"] {
         if let Some(value) = evidence.environment.get(name) {
             let how = if value.is_empty() {
-                "set, though empty"
+                "set, although empty,"
             } else {
                 "set"
             };
             causes.push(Cause {
                 cause: "api_key_shadows_federation",
                 likelihood: Likelihood::Likely,
-                evidence: format!("{name} is {how} in this environment; the SDKs prefer it to federation without a word"),
-                advice: format!("`unset {name}`"),
+                evidence: format!("`{name}` is {how} in this environment; the SDKs silently prefer it to federation"),
+                hint: Remedy::action(format!("unset `{name}`")),
             });
         }
     }
@@ -134,7 +133,7 @@ pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
     let Some(link) = &evidence.link else {
         return causes;
     };
-    // What was read back says better than the link whether an account and a workspace do.
+    // What was read back decides account and workspace better than the link.
     let unread = evidence.registered.is_none();
     for (name, linked, denial) in [
         (
@@ -163,11 +162,11 @@ pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
         };
         if set != linked {
             causes.push(Cause {
-                advice: format!("`export {name}={linked}`"),
+                hint: Remedy::action(format!("set `{name}={linked}`")),
                 ..of(
                     denial,
                     Likelihood::Likely,
-                    format!("{name} is {set} in this environment; linked is {linked}"),
+                    format!("`{name}` is {set} in this environment; the link says {linked}"),
                 )
             });
         }
@@ -175,7 +174,7 @@ pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
     causes
 }
 
-/// Whether it was used before: what users of this federation report most.
+/// Whether it was used before: the failure that users of this federation report most.
 pub(super) fn replay(evidence: &Evidence) -> Option<Cause> {
     let jti = evidence.token.text("jti")?;
     let registered = evidence.registered.as_ref();
@@ -188,7 +187,7 @@ pub(super) fn replay(evidence: &Evidence) -> Option<Cause> {
         return cause(
             Likelihood::Possible,
             format!(
-                "Claude takes the jti {} once, however often it is sent",
+                "Claude accepts each token once, by its `jti` {}",
                 short(jti)
             ),
         );
@@ -209,7 +208,7 @@ pub(super) fn replay(evidence: &Evidence) -> Option<Cause> {
         return cause(
             Likelihood::Likely,
             format!(
-                "{told}; {} tokens went to {} addresses ({}) within {} minutes: several processes work as this agent, and a token that two of them hold is a replay",
+                "{told}; {} tokens were issued to {} addresses ({}) within {} minutes: several processes run as this agent and may share a token",
                 burst.len(),
                 addresses.len(),
                 list(&addresses),
@@ -227,29 +226,31 @@ pub(super) fn replay(evidence: &Evidence) -> Option<Cause> {
         return cause(
             Likelihood::Likely,
             format!(
-                "{told}; {age} s later no other had been fetched, so whatever exchanged in between sent this one again"
+                "{told}; no other token was issued in the next {age} s, so every exchange in that time used this one"
             ),
         );
     }
     cause(
         Likelihood::Possible,
         format!(
-            "{told}; {} fetched within {} minutes of it, {later} of them later",
+            "{told}; {} tokens issued within {} minutes of it, {later} of them later",
             burst.len(),
             BURST_SECONDS / 60
         ),
     )
 }
 
-/// What cannot be seen from here.
+/// What is not known here.
 pub(super) fn setup(evidence: &Evidence) -> Vec<Cause> {
     let Some(link) = &evidence.link else {
         return vec![Cause {
-            advice: "`firman claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…`".to_owned(),
+            hint: Remedy::command(
+                "claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…",
+            ),
             ..of(
                 Denial::RuleUnknown,
                 Likelihood::Possible,
-                "no rule is linked with this agent, so that it cannot be compared".to_owned(),
+                "the agent has no link, so its rule is unknown".to_owned(),
             )
         }];
     };
@@ -258,7 +259,7 @@ pub(super) fn setup(evidence: &Evidence) -> Vec<Cause> {
             Denial::RuleUnknown,
             Likelihood::Possible,
             format!(
-                "{} is registered; whether the request named it, and the organization {}, is not seen from here",
+                "{} is registered; whether the request named it and the organization {} is not known here",
                 link.rule, link.organization
             ),
         )];
@@ -276,21 +277,24 @@ pub(super) fn setup(evidence: &Evidence) -> Vec<Cause> {
             Denial::WorkspaceIdRequired,
             Likelihood::Possible,
             format!(
-                "no workspace is linked: that fails when {} is enabled in more than one",
+                "the link has no workspace, which fails when {} is enabled in more than one",
                 link.rule
             ),
         ));
     }
     causes.push(Cause {
-        advice: if has_token {
-            "read the rule back: repeat this when Claude's Admin API answers".to_owned()
+        hint: Remedy::action(if has_token {
+            "repeat this when Claude's Admin API answers, to read the rule back"
         } else {
-            "read the rule back: repeat this with ANTHROPIC_ADMIN_TOKEN set".to_owned()
-        },
+            "repeat this with `ANTHROPIC_ADMIN_TOKEN` set, to read the rule back"
+        }),
         ..of(
             Denial::RuleArchived,
             Likelihood::Possible,
-            format!("{} may be archived, or be another organization's; an archived rule stops exchanges at once", link.rule),
+            format!(
+                "{} may be archived or belong to another organization",
+                link.rule
+            ),
         )
     });
     causes

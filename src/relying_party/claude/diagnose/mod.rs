@@ -1,6 +1,6 @@
-//! Why Claude refused a token: every denial there is one opaque 401, so the likely causes are ranked from
-//! what this side knows — the token, the audit, the keys, what is linked, the environment. Pure: whoever
-//! asks has read all that. A cause is *certain* only when the reference names it and the evidence shows it.
+//! Why Claude denied a token. Every denial is the same opaque 401, so the likely causes are ranked by what this
+//! side knows: the token, the audit, the keys, the link, the environment. Pure: the caller gathers the evidence.
+//! A cause is *certain* only when the reference names it and the evidence shows it.
 
 mod circumstances;
 mod token;
@@ -12,6 +12,8 @@ use serde_json::{Map, Value};
 
 use super::Denial;
 use super::checks::{Expected, KeyConsumer, KeyState, Link, Registered};
+use crate::domain::remedy::Remedy;
+use crate::jose::{Audience, Claims};
 use crate::ports::time::UnixTime;
 use circumstances::{environment, replay, setup, standing, target};
 use token::{demands, key, origin, shape, size, times};
@@ -23,11 +25,11 @@ pub const BURST_SECONDS: i64 = 600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Likelihood {
-    /// Claude refuses such a token.
+    /// Claude denies such a token.
     Certain,
     /// The evidence points to it.
     Likely,
-    /// Nothing speaks against it.
+    /// The evidence does not exclude it.
     Possible,
 }
 
@@ -43,41 +45,41 @@ impl Likelihood {
     }
 }
 
-/// A cause, why it is thought of, and what to do.
+/// A cause, the evidence for it, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cause {
     /// A reason code: Claude's own where it has published one.
     pub cause: &'static str,
     /// How sure it is.
     pub likelihood: Likelihood,
-    /// What speaks for it.
+    /// What points to it.
     pub evidence: String,
-    /// What to do: one action or command. `AGENT` and `RESOURCE` stand for the names in question.
-    pub advice: String,
+    /// What to do. `AGENT` and `RESOURCE` stand for the names in question.
+    pub hint: Remedy,
 }
 
-/// A token as it says it is, or as far as the audit remembers it.
+/// A token as presented, or as far as the audit recorded it.
 #[derive(Clone, Debug, Default)]
 pub struct Token {
     /// The protected header.
     pub header: Map<String, Value>,
     /// The claims.
     pub claims: Map<String, Value>,
-    /// Its size in bytes; unknown when only the audit tells of it.
+    /// Its size in bytes; unknown when only the audit knows it.
     pub bytes: Option<usize>,
-    /// Why it cannot be read, if it cannot.
+    /// Why it cannot be parsed, if so.
     pub fault: Option<String>,
 }
 
-/// What came of looking for the published key.
+/// The result of verifying it with the published key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Signature {
-    /// It was not looked at: there is no token, or nobody fetches the keys.
+    /// Not verified: the token itself is not known, or the keys are inline.
     #[default]
     Unchecked,
     /// The key set could not be fetched, and why.
     NoKeySet(String),
-    /// It holds, or there is no key with its `kid` to say otherwise.
+    /// It verifies, or no published key has its `kid`.
     Sound,
     /// The key with its `kid` did not sign it.
     Broken,
@@ -92,17 +94,33 @@ impl Token {
         self.claims.get(claim).and_then(Value::as_i64).map(UnixTime)
     }
 
-    fn audiences(&self) -> Vec<&str> {
-        match self.claims.get("aud") {
-            Some(Value::String(one)) => vec![one],
-            Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
-            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => {
-                Vec::new()
+    fn audience(&self) -> Option<Audience> {
+        match self.claims.get("aud")? {
+            Value::String(one) => Some(Audience::One(one.clone())),
+            Value::Array(many) => {
+                let texts = many.iter().filter_map(Value::as_str);
+                Some(Audience::Many(texts.map(str::to_owned).collect()))
             }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
         }
     }
 
-    /// Whether the claims are all there, not only those that the audit keeps.
+    /// The registered claims as far as they are there and of their type.
+    fn registered_claims(&self) -> Claims {
+        let text = |name: &str| self.text(name).map(str::to_owned);
+        Claims {
+            issuer: text("iss"),
+            subject: text("sub"),
+            audience: self.audience(),
+            jwt_id: text("jti"),
+            expires_at: self.time("exp"),
+            not_before: self.time("nbf"),
+            issued_at: self.time("iat"),
+            ..Claims::default()
+        }
+    }
+
+    /// Whether all claims are known, not only those that the audit records.
     fn is_whole(&self) -> bool {
         self.bytes.is_some()
     }
@@ -121,10 +139,10 @@ pub struct Fetch {
     pub address: String,
 }
 
-/// What the audit says of the token.
+/// The token in the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Issuance {
-    /// It was not asked: there is no `jti` to ask for.
+    /// Not looked up: the token has no `jti`.
     Unasked,
     /// No token with this `jti` was ever issued.
     Unknown,
@@ -132,20 +150,20 @@ pub enum Issuance {
     Issued(Fetch),
 }
 
-/// Everything there is to judge by.
+/// Everything that the ranking uses.
 #[derive(Clone, Debug)]
 pub struct Evidence {
-    /// The present.
+    /// The current time.
     pub now: UnixTime,
-    /// When Claude refused it, if that was said.
+    /// When Claude denied it, if known.
     pub refused_at: Option<UnixTime>,
     /// The token.
     pub token: Token,
     /// Whether it is signed by the key it names.
     pub signature: Signature,
-    /// What the audit says of it.
+    /// The audit's record of it.
     pub issuance: Issuance,
-    /// What its agent fetched around that time, oldest first, the token itself included.
+    /// Tokens issued to its agent around that time, oldest first, including this one.
     pub fetches: Vec<Fetch>,
     /// Our issuer URL.
     pub issuer: String,
@@ -153,13 +171,13 @@ pub struct Evidence {
     pub keys: Vec<KeyState>,
     /// Who holds copies of them.
     pub consumers: Vec<KeyConsumer>,
-    /// What is recorded of the agent's rule.
+    /// The ids at Claude that are stored with the agent.
     pub link: Option<Link>,
     /// What is registered at Claude, when it was read back.
     pub registered: Option<Registered>,
-    /// What was answered instead, when what is linked is not found there.
+    /// Claude's answer when the linked rule was not found there.
     pub missing: Option<String>,
-    /// What Claude is thought to demand, or is known to.
+    /// What Claude requires, known or assumed.
     pub expected: Expected,
     /// The `ANTHROPIC_…` variables of this environment.
     pub environment: BTreeMap<String, String>,
@@ -177,7 +195,7 @@ pub fn rank(evidence: &Evidence) -> Vec<Cause> {
     let mut causes = Vec::new();
     causes.extend(origin(evidence));
     causes.extend(shape(evidence));
-    // Of another issuer's token, our keys say nothing.
+    // For another issuer's token our keys do not matter.
     if evidence.issuance != Issuance::Unknown
         || evidence.token.text("iss") == Some(&evidence.issuer)
     {
@@ -192,7 +210,7 @@ pub fn rank(evidence: &Evidence) -> Vec<Cause> {
     causes.extend(setup(evidence));
     // Stable: among equals the order above holds, the usual ones first.
     causes.sort_by_key(|cause| cause.likelihood);
-    // What is thought likelier above is not said again as merely possible.
+    // A cause that is already named as likelier is not repeated as possible.
     let mut named = BTreeSet::new();
     causes.retain(|cause| named.insert(cause.cause) || cause.likelihood != Likelihood::Possible);
     causes
@@ -207,7 +225,7 @@ fn of(denial: Denial, likelihood: Likelihood, evidence: String) -> Cause {
         cause: denial.as_str(),
         likelihood,
         evidence,
-        advice: denial.remedy().to_owned(),
+        hint: denial.remedy(),
     }
 }
 
@@ -388,6 +406,7 @@ mod tests {
         ("expired", Likely, |e| claim(e, "exp", json!(NOW + 29))),
         ("expired", Possible, |e| {
             e.refused_at = None;
+            claim(e, "iat", json!(NOW - 900));
             claim(e, "exp", json!(NOW - 300));
         }),
         ("not_yet_valid", Certain, |e| {
@@ -540,7 +559,7 @@ mod tests {
                 (*cause, *likelihood),
                 "case {index}: {causes:#?}"
             );
-            assert!(!first.evidence.is_empty() && !first.advice.is_empty());
+            assert!(!first.evidence.is_empty() && !first.hint.to_string().is_empty());
             assert!(causes.is_sorted_by_key(|cause| cause.likelihood));
         }
     }

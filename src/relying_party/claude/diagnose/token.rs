@@ -1,68 +1,65 @@
-//! What the token itself shows: whose it is, its form, its key, its times, and what the rule asks of it.
+//! What the token itself shows: issuer, form, key, times, and whether it satisfies the rule.
 
 use serde_json::Value;
 
-use super::super::checks::{difference, short};
+use super::super::checks::short;
+use super::super::demands::{claim_faults, issuer_fault, match_faults};
 use super::super::{
-    ALGORITHMS, ASSERTION_MAX_BYTES, Denial, EXPECTED_AUDIENCE, JWKS_CACHE_SECONDS, JwksSource,
-    SKEW_SECONDS, evaluate_condition,
+    ALGORITHMS, ASSERTION_MAX_BYTES, Denial, JWKS_CACHE_SECONDS, JwksSource, SKEW_SECONDS,
 };
 use super::{Cause, Evidence, Issuance, Likelihood, Signature, Token, certain, of};
+use crate::domain::remedy::Remedy;
 use crate::ports::time::UnixTime;
 
-/// What to do with a token that no key of Claude's copy will ever verify.
-const ANOTHER_TOKEN: &str = "exchange a new token: `firman token get`";
-/// A token with less life left than this may have expired on its way.
+/// A token with less time left may have expired on its way.
 const NEARLY_SECONDS: i64 = 30;
+
+/// What to do with a token that Claude's keys will never verify.
+fn another_token() -> Remedy {
+    Remedy::action("exchange a new token")
+}
 
 /// Whether it is a token of this issuer at all.
 pub(super) fn origin(evidence: &Evidence) -> Vec<Cause> {
     let token = &evidence.token;
     let mut causes = Vec::new();
-    let Some(iss) = token.text("iss") else {
-        return vec![certain(
-            Denial::IssuerMismatch,
-            "the token has no iss".to_owned(),
-        )];
+    let iss = token.text("iss");
+    let fault = issuer_fault(iss, &evidence.expected.issuer);
+    causes.extend(fault.map(|denied| certain(denied.denial, denied.detail)));
+    let Some(iss) = iss else {
+        return causes;
     };
-    if let Some(how) = difference(iss, &evidence.expected.issuer) {
-        causes.push(certain(
-            Denial::IssuerMismatch,
-            format!(
-                "iss is {iss:?}, registered at Claude is {:?}: {how}",
-                evidence.expected.issuer
-            ),
-        ));
-    }
     if evidence.issuance == Issuance::Unknown {
         let whose = if iss == evidence.issuer {
-            "it names this issuer, whose audit has no token with this jti".to_owned()
+            "this issuer has no record of a token with this `jti`".to_owned()
         } else {
-            format!("its iss is {iss:?}; this issuer is {:?}", evidence.issuer)
+            format!("its `iss` is {iss:?}; this issuer is {:?}", evidence.issuer)
         };
         causes.push(Cause {
             cause: "not_issued_here",
             likelihood: Likelihood::Certain,
             evidence: whose,
-            advice: "run this where the issuer is that made the token; --data-dir or FIRMAN_URL chooses it".to_owned(),
+            hint: Remedy::action(
+                "run this against the issuer that minted the token; `--data-dir` or `FIRMAN_URL` selects it",
+            ),
         });
     }
     match &evidence.signature {
         Signature::Broken => causes.push(certain(
             Denial::Signature,
-            "the key it names is published here, and the signature is not that key's".to_owned(),
+            "the key that it names did not sign it".to_owned(),
         )),
         Signature::NoKeySet(why) => causes.push(of(
             Denial::JwksUnavailable,
             Likelihood::Likely,
-            format!("from here the issuer's key set cannot be fetched either: {why}"),
+            format!("the issuer's key set cannot be fetched from here either: {why}"),
         )),
         Signature::Sound | Signature::Unchecked => {}
     }
     causes
 }
 
-/// What Claude demands of every token.
+/// Size and algorithm.
 pub(super) fn shape(evidence: &Evidence) -> Vec<Cause> {
     let token = &evidence.token;
     let mut causes = Vec::new();
@@ -71,7 +68,7 @@ pub(super) fn shape(evidence: &Evidence) -> Vec<Cause> {
         Some(alg) if !ALGORITHMS.contains(&alg) => causes.push(certain(
             Denial::Algorithm,
             format!(
-                "it is signed with {}; Claude takes {}",
+                "`alg` is {}; Claude accepts {}",
                 short(alg),
                 ALGORITHMS.join(", ")
             ),
@@ -79,22 +76,10 @@ pub(super) fn shape(evidence: &Evidence) -> Vec<Cause> {
         None if token.is_whole() => {
             causes.push(certain(
                 Denial::Algorithm,
-                "its header has no alg".to_owned(),
+                "the header has no `alg`".to_owned(),
             ));
         }
         Some(_) | None => {}
-    }
-    if token.text("sub").is_none_or(str::is_empty) {
-        causes.push(certain(
-            Denial::SubMissing,
-            "it has no sub, which Claude demands".to_owned(),
-        ));
-    }
-    if token.time("iat").is_none() {
-        causes.push(certain(
-            Denial::IatMissing,
-            "it has no iat, which Claude demands".to_owned(),
-        ));
     }
     causes
 }
@@ -103,7 +88,7 @@ pub(super) fn size(token: &Token) -> Option<Cause> {
     let bytes = token.bytes.filter(|bytes| *bytes > ASSERTION_MAX_BYTES)?;
     Some(certain(
         Denial::TooLarge,
-        format!("it has {bytes} bytes; Claude takes {ASSERTION_MAX_BYTES}"),
+        format!("the token has {bytes} bytes; Claude accepts {ASSERTION_MAX_BYTES}"),
     ))
 }
 
@@ -112,29 +97,27 @@ pub(super) fn key(evidence: &Evidence) -> Vec<Cause> {
     let Some(kid) = evidence.token.header.get("kid").and_then(Value::as_str) else {
         return vec![certain(
             Denial::KidMissing,
-            "its header has no kid".to_owned(),
+            "the header has no `kid`".to_owned(),
         )];
     };
     let shown = short(kid);
     let registered = evidence.registered.as_ref();
     if let Some(JwksSource::Inline { keys }) = registered.map(|found| &found.issuer.jwks) {
-        // Nothing is fetched, so that what is published here does not matter.
+        // Claude fetches nothing, so the published keys do not matter.
         let is_known = keys.iter().any(|key| key["kid"] == kid);
-        let seen = format!("the keys that are registered inline at Claude lack its key {shown}");
-        let cause = || {
-            Cause {
-            advice: "register the current keys: `firman claude connect --agent AGENT --inline-keys --apply`".to_owned(),
+        let seen = format!("the inline keys at Claude lack its key {shown}");
+        let cause = || Cause {
+            hint: Remedy::command("claude connect --agent AGENT --inline-keys --apply"),
             ..certain(Denial::UnknownKid, seen)
-        }
         };
         return Vec::from_iter((!is_known).then(cause));
     }
     let Some(key) = evidence.keys.iter().find(|key| key.kid == kid) else {
         return vec![Cause {
-            advice: ANOTHER_TOKEN.to_owned(),
+            hint: another_token(),
             ..certain(
                 Denial::UnknownKid,
-                format!("this issuer never had a key {shown}"),
+                format!("this issuer never had the key {shown}"),
             )
         }];
     };
@@ -143,7 +126,7 @@ pub(super) fn key(evidence: &Evidence) -> Vec<Cause> {
         .map_or(String::new(), |since| format!(" since {since}"));
     if matches!(key.state.as_str(), "retired" | "revoked") {
         return vec![Cause {
-            advice: ANOTHER_TOKEN.to_owned(),
+            hint: another_token(),
             ..certain(
                 Denial::UnknownKid,
                 format!(
@@ -153,23 +136,23 @@ pub(super) fn key(evidence: &Evidence) -> Vec<Cause> {
             )
         }];
     }
-    // Who fetches the keys is none of the holders of a copy.
+    // An issuer that is not inline fetches the keys and needs no acknowledgement.
     if registered.is_none()
         && let Some(cause) = unacknowledged(evidence, kid)
     {
         return vec![cause];
     }
     let at = evidence.refused_at.unwrap_or(evidence.now);
-    // A rotation publishes long before; a first key and one that replaces a revoked one sign at once.
+    // A rotation publishes a key long before it signs; a first key and a replacement of a revoked one sign at once.
     let is_new = |created: &UnixTime| at.since(*created) < JWKS_CACHE_SECONDS;
     if let Some(created) = key.created_at.filter(is_new) {
         return vec![Cause {
-            advice: "repeat the exchange with a new token in a minute".to_owned(),
+            hint: Remedy::action("repeat the exchange with a new token in a minute"),
             ..of(
                 Denial::UnknownKid,
                 Likelihood::Possible,
                 format!(
-                    "its key {shown} is published only since {created}; Claude may take up to {JWKS_CACHE_SECONDS} s to see a new key"
+                    "its key {shown} was published at {created}; Claude may need up to {JWKS_CACHE_SECONDS} s to see a new key"
                 ),
             )
         }];
@@ -178,13 +161,13 @@ pub(super) fn key(evidence: &Evidence) -> Vec<Cause> {
         return vec![of(
             Denial::UnknownKid,
             Likelihood::Possible,
-            format!("the keys are inline at Claude and nobody is recorded as holding {shown}"),
+            "the keys are inline at Claude, and no key consumer stands for that copy".to_owned(),
         )];
     }
     Vec::new()
 }
 
-/// Whether a copy that somebody holds lacks the key.
+/// Whether an inline copy lacks the key.
 fn unacknowledged(evidence: &Evidence, kid: &str) -> Option<Cause> {
     let without: Vec<&str> = evidence
         .consumers
@@ -195,157 +178,74 @@ fn unacknowledged(evidence: &Evidence, kid: &str) -> Option<Cause> {
     let first = without.first()?;
     let (shown, names) = (short(kid), without.join(", "));
     Some(Cause {
-        advice: format!(
-            "register the current keys there, then say so: `firman key consumer ack {first}`"
-        ),
+        hint: Remedy::command(format!("key consumer ack {first}")),
         ..of(
             Denial::UnknownKid,
             Likelihood::Likely,
             format!(
-                "its key {shown} is in the JWKS, but {names} holds an inline copy and has not acknowledged it"
+                "its key {shown} is in the JWKS, but the key consumer {names} has not acknowledged it: update the keys there first"
             ),
         )
     })
 }
 
-/// Whether it was within its times and lives no longer than allowed.
+/// Whether it lacks a claim, is outside its times or lives too long.
 pub(super) fn times(evidence: &Evidence) -> Vec<Cause> {
-    let token = &evidence.token;
-    let mut causes = Vec::new();
+    let claims = evidence.token.registered_claims();
     let at = evidence.refused_at.unwrap_or(evidence.now);
-    // Without the time of the refusal an expired token says little: everybody looks later.
-    let sure = if evidence.refused_at.is_some() {
-        Likelihood::Certain
-    } else {
-        Likelihood::Possible
-    };
-    match token.time("exp") {
-        None => causes.push(certain(
-            Denial::ExpMissing,
-            "it has no exp, which Claude demands".to_owned(),
-        )),
-        Some(exp) if at.since(exp) >= SKEW_SECONDS => causes.push(of(
-            Denial::Expired,
-            sure,
-            match evidence.refused_at {
-                Some(at) => format!(
-                    "it expired at {exp}, {} s before it was refused",
-                    at.since(exp)
-                ),
-                None => format!(
-                    "it expired at {exp}, {} s ago; say when it was refused with --at",
-                    at.since(exp)
-                ),
-            },
-        )),
-        Some(exp) if exp.since(at) < NEARLY_SECONDS => causes.push(of(
-            Denial::Expired,
-            if evidence.refused_at.is_some() {
-                Likelihood::Likely
+    // Without the time of the refusal an expired token proves little: this command runs later.
+    let unsure = evidence.refused_at.is_none();
+    let mut causes: Vec<Cause> = claim_faults(&claims, at, evidence.expected.max_lifetime)
+        .into_iter()
+        .map(|denied| {
+            if denied.denial == Denial::Expired && unsure {
+                of(
+                    Denial::Expired,
+                    Likelihood::Possible,
+                    format!(
+                        "{}; name the time of the refusal with `--at`",
+                        denied.detail
+                    ),
+                )
             } else {
+                certain(denied.denial, denied.detail)
+            }
+        })
+        .collect();
+    let is_late = |exp: &UnixTime| (-SKEW_SECONDS + 1..NEARLY_SECONDS).contains(&exp.since(at));
+    if let Some(exp) = claims.expires_at.filter(is_late) {
+        causes.push(of(
+            Denial::Expired,
+            if unsure {
                 Likelihood::Possible
+            } else {
+                Likelihood::Likely
             },
             format!(
-                "it had {} s left ({exp}); the clocks need not agree better than that",
+                "it had {} s left ({exp}), which is within the clocks' tolerance",
                 exp.since(at)
             ),
-        )),
-        Some(_) => {}
-    }
-    for (claim, denial) in [
-        ("nbf", Denial::NotYetValid),
-        ("iat", Denial::IssuedInFuture),
-    ] {
-        if let Some(time) = token
-            .time(claim)
-            .filter(|time| time.since(at) > SKEW_SECONDS)
-        {
-            causes.push(certain(
-                denial,
-                format!(
-                    "its {claim} is {time}, {} s ahead; a clock is wrong",
-                    time.since(at)
-                ),
-            ));
-        }
-    }
-    if let (Some(iat), Some(exp)) = (token.time("iat"), token.time("exp")) {
-        let (lifetime, maximum) = (exp.since(iat), evidence.expected.max_lifetime);
-        if lifetime > maximum {
-            causes.push(certain(
-                Denial::Lifetime,
-                format!("it lives {lifetime} s; the issuer's maximum at Claude is {maximum} s"),
-            ));
-        }
+        ));
     }
     causes
 }
 
-/// Whether it is what the rule demands.
+/// Whether it satisfies the rule.
 pub(super) fn demands(evidence: &Evidence) -> Vec<Cause> {
     let (token, expected) = (&evidence.token, &evidence.expected);
-    let likelihood = if expected.is_given {
-        Likelihood::Certain
-    } else {
-        Likelihood::Likely
-    };
-    let by = if expected.is_given {
-        "the rule demands"
-    } else {
-        "a rule as firman claude connect prints it demands"
-    };
-    let mut causes = Vec::new();
-    if let (Some(wanted), Some(sub)) = (&expected.rule.subject_prefix, token.text("sub"))
-        && !expected.rule.takes_subject(sub)
-    {
-        causes.push(of(
-            Denial::MatchSubjectPrefix,
-            likelihood,
-            format!("sub is {sub:?}, {by} {wanted:?}"),
-        ));
-    }
-    let audiences = token.audiences();
-    let wanted = expected
-        .rule
-        .audience
-        .as_deref()
-        .unwrap_or(EXPECTED_AUDIENCE);
-    if !audiences.contains(&wanted) {
-        causes.push(of(
-            Denial::Audience,
-            likelihood,
-            format!("aud is {audiences:?}, {by} {wanted:?}"),
-        ));
-    }
-    if !token.is_whole() {
-        return causes;
-    }
-    for (name, wanted) in &expected.rule.claims {
-        let found = match token.claims.get(name) {
-            Some(Value::String(found)) if found == wanted => continue,
-            Some(Value::String(found)) => format!("{name} is {found:?}"),
-            Some(_) => format!("{name} is no string, and only strings can be matched by claims"),
-            None => format!("{name} is missing"),
-        };
-        causes.push(of(
-            Denial::MatchClaims,
-            likelihood,
-            format!("{found}, {by} {wanted:?}"),
-        ));
-    }
-    if let Some(condition) = &expected.rule.condition {
-        let fault = match evaluate_condition(condition, &token.claims) {
-            Ok(true) => None,
-            Ok(false) => Some("is false for it".to_owned()),
-            Err(invalid) => Some(invalid.problem),
-        };
-        causes.extend(fault.map(|fault| {
-            of(
-                Denial::MatchCondition,
-                likelihood,
-                format!("the condition {condition} {fault}"),
-            )
-        }));
-    }
-    causes
+    let all = token.is_whole().then_some(&token.claims);
+    match_faults(&expected.rule, &token.registered_claims(), all)
+        .into_iter()
+        .map(|denied| {
+            if expected.is_given {
+                certain(denied.denial, denied.detail)
+            } else {
+                of(
+                    denied.denial,
+                    Likelihood::Likely,
+                    format!("{} (assuming {})", denied.detail, expected.origin()),
+                )
+            }
+        })
+        .collect()
 }

@@ -1,65 +1,38 @@
-//! The conditions of rules: CEL over the one variable `claims`. An expression is somebody's text, and the
-//! parser and evaluator are somebody else's code, so each run has a bounded length, nesting and number of
-//! steps. It runs in one of a few threads of its own, whose stacks are large enough for what the bounds let
-//! through and which outlive a panic. A text is parsed once and kept.
+//! The conditions of rules: CEL over the one variable `claims`. Expressions are untrusted text and the parser and
+//! evaluator third-party code, so each run has a bounded length, nesting and number of steps. It runs on one of
+//! a few dedicated threads, whose stacks suffice for what the bounds admit and which outlive a panic. Each text
+//! is parsed once and cached.
+
+mod census;
+mod workers;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::cel::common::ast::{EntryExpr, Expr, IdedExpr};
 use ::cel::objects::Map as CelMap;
 use ::cel::{Context, Program, Value as CelValue};
 use serde_json::{Map, Value};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::domain::Invalid;
+use census::Census;
+use workers::{TURNS, on_a_worker, submit};
 
-/// The longest condition that is looked at. Not documented: Claude's own limit.
+/// The longest condition. Not documented: Claude's own limit.
 pub const CONDITION_MAX_BYTES: usize = 4 * 1024;
 /// How deep brackets may nest, and how many conditionals there may be: the parser recurses over both.
 const NESTING_MAX: usize = 32;
 /// How many signs that make a chain (`.`, `[`, `-`, …) there may be: the evaluator recurses along chains.
 const CHAIN_MAX: usize = 256;
-/// How often `+` may stand: each can double the length of a text or list.
-const ADDITIONS_MAX: usize = 8;
-/// How many steps loops (`all`, `exists`, `map`, …) may take, counted as if each went over all claims.
-const STEPS_MAX: usize = 1_000_000;
-/// What a regular expression costs, in such steps.
-const MATCH_STEPS: usize = 100;
-/// Room for the frames of parser and evaluator at the deepest nesting and the longest chain; measured: a
-/// quarter of it is enough for an unoptimised build.
-const STACK_BYTES: usize = 32 * 1024 * 1024;
-/// Threads that evaluate, in the whole process. A client with a token of a public platform can cause
-/// evaluations; the rest of the machine serves the other clients.
-const WORKERS: usize = 4;
-/// Evaluations that wait for a thread; a further one waits until there is room.
-const QUEUE_MAX: usize = 64;
 /// How much text of parsed conditions is kept, in bytes, twice over: see [`Kept`]. What is parsed of a text is
 /// up to a hundred times as large.
 const KEPT_TEXT_BYTES: usize = 128 * 1024;
-/// Names of types, which are values in CEL.
-const TYPES: [&str; 12] = [
-    "bool",
-    "bytes",
-    "double",
-    "dyn",
-    "int",
-    "list",
-    "map",
-    "null_type",
-    "optional_type",
-    "string",
-    "type",
-    "uint",
-];
-
 /// Checks a condition as the Admin API does when a rule is made.
 ///
 /// # Errors
-/// When it is too long, is no CEL, uses another variable than `claims`, or is always the same: true, which
-/// would take every token, or no boolean.
+/// When it is too long, is not CEL, uses a variable other than `claims`, or is constant: true, which would
+/// accept every token, or not a boolean.
 pub fn check_condition(condition: &str) -> Result<(), Invalid> {
     check_text(condition)?;
     let text = condition.to_owned();
@@ -73,11 +46,11 @@ pub fn check_condition(condition: &str) -> Result<(), Invalid> {
     match constant {
         // Not documented: how the constant is found. What mentions no claim is one.
         Some(CelValue::Bool(true)) => Err(refused(
-            "is always true: it would take every token of the issuer; compare a claim",
+            "is always true, so it accepts every token of the issuer",
         )),
         Some(CelValue::Bool(false)) | None => Ok(()),
         Some(_) => Err(refused(
-            "must yield a boolean; compare something, as in claims.sub == 'agent:mailer'",
+            "must yield a boolean, as `claims.sub == 'agent:mailer'` does",
         )),
     }
 }
@@ -85,35 +58,32 @@ pub fn check_condition(condition: &str) -> Result<(), Invalid> {
 /// Evaluates a condition over the claims of a token, and blocks until it is done.
 ///
 /// # Errors
-/// When it cannot be evaluated (a claim that is missing and not asked for with `has()`, say) or yields no
-/// boolean. That such an error denies is inferred, not documented.
+/// When it cannot be evaluated (for example, a missing claim without `has()`) or yields no boolean. That such an
+/// error denies is inferred, not documented.
 pub fn evaluate_condition(condition: &str, claims: &Map<String, Value>) -> Result<bool, Invalid> {
     check_text(condition)?;
     let (condition, claims) = (condition.to_owned(), TokenClaims::of(claims));
     on_a_worker(move || holds(&condition, &claims))
 }
 
-/// As [`evaluate_condition`], without blocking the thread that asks. At most four are under way at
-/// once; the next waits for its turn.
+/// As [`evaluate_condition`], without blocking the calling thread. At most four run at once; the next waits.
 ///
 /// # Errors
 /// As there.
 pub async fn condition_holds(condition: &str, claims: &Arc<TokenClaims>) -> Result<bool, Invalid> {
     check_text(condition)?;
-    // Kept until the evaluation ends: whoever asked may go away before.
+    // Kept until the evaluation ends: the caller may be gone before.
     let turn = TURNS.acquire().await;
     let (condition, claims) = (condition.to_owned(), Arc::clone(claims));
     let (answer, answered) = oneshot::channel();
     submit(Box::new(move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| holds(&condition, &claims)));
         drop(turn);
-        // Whoever asked may have gone away.
+        // The caller may be gone.
         let _ = answer.send(outcome.unwrap_or_else(|_| Err(failed())));
     }))?;
     answered.await.unwrap_or_else(|_| Err(failed()))
 }
-
-static TURNS: Semaphore = Semaphore::const_new(WORKERS);
 
 /// The claims of a token as conditions see them, made once for all of them.
 #[derive(Debug)]
@@ -146,62 +116,6 @@ fn refused(problem: impl Into<String>) -> Invalid {
 
 fn failed() -> Invalid {
     refused("makes the CEL evaluator fail")
-}
-
-/// What a worker is given to do.
-type Job = Box<dyn FnOnce() + Send>;
-
-/// Does `work` on a worker and waits for it.
-fn on_a_worker<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Invalid> + Send + 'static,
-) -> Result<T, Invalid> {
-    let (answer, answered) = sync_channel(1);
-    submit(Box::new(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(work));
-        let _ = answer.send(outcome.unwrap_or_else(|_| Err(failed())));
-    }))?;
-    answered.recv().unwrap_or_else(|_| Err(failed()))
-}
-
-/// Queues a job; the workers are started with the first, and tried again when none could be.
-fn submit(job: Job) -> Result<(), Invalid> {
-    static JOBS: Mutex<Option<SyncSender<Job>>> = Mutex::new(None);
-    let none = || refused("cannot be evaluated: no thread is left for it");
-    let jobs = {
-        let mut jobs = JOBS.lock().unwrap_or_else(PoisonError::into_inner);
-        if jobs.is_none() {
-            *jobs = start_workers();
-        }
-        jobs.clone().ok_or_else(none)?
-    };
-    jobs.send(job).map_err(|_| none())
-}
-
-/// Starts the workers; `None` when there is no thread for any of them.
-fn start_workers() -> Option<SyncSender<Job>> {
-    let (sender, receiver) = sync_channel(QUEUE_MAX);
-    let receiver = Arc::new(Mutex::new(receiver));
-    let started = (0..WORKERS)
-        .filter(|_| {
-            let receiver = Arc::clone(&receiver);
-            let worker = std::thread::Builder::new()
-                .name("cel".to_owned())
-                .stack_size(STACK_BYTES);
-            worker.spawn(move || work(&receiver)).is_ok()
-        })
-        .count();
-    (started > 0).then_some(sender)
-}
-
-/// Jobs catch their own panics, so that a worker ends with the process alone.
-fn work(jobs: &Mutex<Receiver<Job>>) {
-    loop {
-        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match next {
-            Ok(job) => job(),
-            Err(_) => return,
-        }
-    }
 }
 
 /// A condition that was parsed and counted. Made, evaluated and dropped on a worker alone: each of these
@@ -264,14 +178,14 @@ fn holds(condition: &str, claims: &TokenClaims) -> Result<bool, Invalid> {
     let value = Compiled::kept(condition)?.value(claims)?;
     let CelValue::Bool(holds) = value else {
         return Err(refused(
-            "does not yield a boolean for this token; compare something, as in claims.sub == 'agent:mailer'",
+            "does not yield a boolean for this token, as `claims.sub == 'agent:mailer'` does",
         ));
     };
     Ok(holds)
 }
 
 /// Parsed conditions by their text, in two generations: when the younger is full it becomes the elder, and
-/// what was not asked for since goes.
+/// conditions not used since are dropped.
 #[derive(Debug, Default)]
 struct Kept {
     younger: HashMap<String, Arc<Compiled>>,
@@ -301,14 +215,14 @@ impl Kept {
     }
 }
 
-/// Refuses by the text alone what the parser could choke on.
+/// Refuses, by the text alone, what could exhaust the parser.
 fn check_text(condition: &str) -> Result<(), Invalid> {
     if condition.len() > CONDITION_MAX_BYTES {
         return Err(refused(format!(
             "is longer than {CONDITION_MAX_BYTES} bytes"
         )));
     }
-    // Strings are not told apart: one with that many signs is no loss.
+    // String literals are not distinguished: a legitimate one does not have that many signs.
     let (mut depth, mut deepest, mut conditionals, mut chain) = (0_usize, 0, 0, 0);
     for byte in condition.bytes() {
         match byte {
@@ -357,109 +271,6 @@ fn map_value(members: &Map<String, Value>) -> CelValue {
     CelValue::Map(CelMap::from(entries))
 }
 
-/// What an expression is made of.
-#[derive(Debug, Default)]
-struct Census {
-    reads_claims: bool,
-    loops: u32,
-    additions: usize,
-    matches: bool,
-    nodes: usize,
-}
-
-impl Census {
-    /// Walks an expression; `scope` holds the variables of the loops around it.
-    fn visit<'e>(&mut self, node: &'e IdedExpr, scope: &mut Vec<&'e str>) -> Result<(), Invalid> {
-        self.nodes += 1;
-        match &node.expr {
-            Expr::Unspecified | Expr::Literal(_) => Ok(()),
-            Expr::Ident(name) => self.visit_name(name, scope),
-            Expr::Select(select) => self.visit(&select.operand, scope),
-            Expr::Call(call) => {
-                self.additions += usize::from(call.func_name == "_+_");
-                self.matches |= call.func_name == "matches";
-                if self.additions > ADDITIONS_MAX {
-                    return Err(refused(format!("adds more than {ADDITIONS_MAX} times")));
-                }
-                let mut parts = call.target.as_deref().into_iter().chain(&call.args);
-                parts.try_for_each(|part| self.visit(part, scope))
-            }
-            Expr::List(list) => {
-                let mut elements = list.elements.iter();
-                elements.try_for_each(|element| self.visit(element, scope))
-            }
-            Expr::Map(map) => self.visit_entries(map.entries.iter().map(|e| &e.expr), scope),
-            Expr::Struct(object) => {
-                self.visit_entries(object.entries.iter().map(|e| &e.expr), scope)
-            }
-            Expr::Comprehension(over) => {
-                self.loops += 1;
-                self.visit(&over.iter_range, scope)?;
-                let outer = scope.len();
-                scope.extend([over.iter_var.as_str(), over.accu_var.as_str()]);
-                scope.extend(over.iter_var2.as_deref());
-                for part in [
-                    &over.accu_init,
-                    &over.loop_cond,
-                    &over.loop_step,
-                    &over.result,
-                ] {
-                    self.visit(part, scope)?;
-                }
-                scope.truncate(outer);
-                Ok(())
-            }
-        }
-    }
-
-    fn visit_entries<'e>(
-        &mut self,
-        entries: impl Iterator<Item = &'e EntryExpr>,
-        scope: &mut Vec<&'e str>,
-    ) -> Result<(), Invalid> {
-        for entry in entries {
-            match entry {
-                EntryExpr::StructField(field) => self.visit(&field.value, scope)?,
-                EntryExpr::MapEntry(pair) => {
-                    self.visit(&pair.key, scope)?;
-                    self.visit(&pair.value, scope)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_name(&mut self, name: &str, scope: &[&str]) -> Result<(), Invalid> {
-        let plain = name.trim_start_matches('.');
-        if scope.contains(&name) || TYPES.contains(&plain) {
-            return Ok(());
-        }
-        if plain == "claims" {
-            self.reads_claims = true;
-            return Ok(());
-        }
-        Err(refused(format!(
-            "uses the variable `{}`, but there is only `claims`; write claims.{} for a claim of that name",
-            plain.escape_debug(),
-            plain.escape_debug()
-        )))
-    }
-
-    /// Bounds what loops may cost, as if each of them went over everything there is.
-    fn check_cost(&self, claims_size: usize) -> Result<(), Invalid> {
-        let elements = claims_size + self.nodes;
-        let cost = elements
-            .checked_pow(self.loops)
-            .and_then(|steps| steps.checked_mul(if self.matches { MATCH_STEPS } else { 1 }));
-        match cost {
-            Some(cost) if cost <= STEPS_MAX => Ok(()),
-            Some(_) | None => Err(refused(
-                "takes too many steps for a token of this size; use fewer loops",
-            )),
-        }
-    }
-}
-
 /// How many values there are in `value`, itself included.
 fn size(value: &Value) -> usize {
     1 + match value {
@@ -474,6 +285,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::workers::WORKERS;
     use super::*;
 
     fn claims() -> Map<String, Value> {
