@@ -23,7 +23,7 @@ const SHOWN_KID_CHARS: usize = 64;
 /// The most entries that a set without a usable key names one by one.
 const NAMED_MAX: usize = 8;
 
-/// Why a key is refused. The texts may be shown to whoever sent the key: they say what is wrong and
+/// Why a key is refused. The texts may be shown to the sender of the key: they say what is wrong and
 /// what to do, and hold nothing of the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwkError {
@@ -117,8 +117,8 @@ pub enum JwkError {
     /// The point is not on its curve (invalid-curve attack, RFC 8725 §3.4).
     #[error("the point is not on the curve that `crv` names; export the key again")]
     NotOnCurve,
-    /// An Ed25519 point of small order, under which anybody can make signatures.
-    #[error("the Ed25519 point is of small order, so anybody could sign for it; make a new key")]
+    /// An Ed25519 point of small order: anyone can make signatures that verify with it.
+    #[error("the Ed25519 point is of small order: anyone could sign for it; make a new key")]
     SmallOrder,
     /// `n` starts with a zero byte, a second spelling of the same key (RFC 7518 §6.3.1.1).
     #[error("`n` must not start with a zero byte; export the key again")]
@@ -133,9 +133,9 @@ pub enum JwkError {
         "the RSA modulus is longer than {MAX_RSA_BITS} bits; make a key of at most {MAX_RSA_BITS} bits"
     )]
     ModulusTooLong,
-    /// An even modulus is no product of two odd primes.
+    /// An even modulus is not a product of two odd primes.
     #[error(
-        "the RSA modulus is even, so it is no RSA modulus; export the key again or make a new one"
+        "the RSA modulus is even, which no RSA modulus is; export the key again or make a new one"
     )]
     EvenModulus,
     /// Another exponent than 65537.
@@ -202,7 +202,7 @@ impl SkippedKey {
         }
     }
 
-    /// Whether it is a good key for another purpose or another verifier, which is no fault of the set.
+    /// Whether it is a good key for another purpose or another verifier: not a fault of the set.
     #[must_use]
     pub fn is_for_others(&self) -> bool {
         matches!(

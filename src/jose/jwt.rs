@@ -30,7 +30,7 @@ pub enum ClaimError {
     /// `exp`, `nbf` or `iat` is negative or past the year 9999.
     #[error("`{0}` must be between 1970 and the year 9999, in seconds and not in milliseconds")]
     OutOfRange(&'static str),
-    /// There is no `exp`.
+    /// `exp` is missing.
     #[error("`exp` is missing; state when the token expires")]
     NoExpiry,
     /// `exp` is past.
@@ -132,7 +132,7 @@ impl Claims {
     /// [`CLOCK_SKEW_SECONDS`]). Returns `exp`, which is required (RFC 7523 §3).
     ///
     /// # Errors
-    /// When there is no `exp`, or a time is on the wrong side of `now`.
+    /// When `exp` is missing, or a time is on the wrong side of `now`.
     pub fn check_times(&self, now: UnixTime, skew_seconds: i64) -> Result<UnixTime, ClaimError> {
         let expires_at = self.expires_at.ok_or(ClaimError::NoExpiry)?;
         if now >= expires_at.plus(skew_seconds) {

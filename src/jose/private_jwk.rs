@@ -13,16 +13,18 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::algorithm::{KeyType, SigningAlgorithm};
 use super::digest::base64url;
 use super::json;
-use super::jwk::{self, PRIVATE_MEMBERS, PublicJwk};
+use super::jwk::PublicJwk;
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
-use super::key::{KeyError, KeyPair, SigningKey};
+use super::jwk_members::{PRIVATE_MEMBERS, number};
+use super::key::{KeyPair, SigningKey};
+use super::key_error::KeyError;
 
 impl SigningKey {
     /// Reads a private JWK (RFC 7518 §6, RFC 8037 §2); an RSA one needs its primes and CRT members.
     /// Without `algorithm`, its `alg`, else the usual one of its kind. A `kid` it states is kept.
     ///
     /// # Errors
-    /// When it is no private JWK, its parts do not belong together, or its public half is refused.
+    /// When it is not a private JWK, its parts do not belong together, or its public half is refused.
     pub fn from_jwk(algorithm: Option<SigningAlgorithm>, json: &[u8]) -> Result<Self, KeyError> {
         if json.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLarge);
@@ -82,7 +84,7 @@ struct SecretMembers(Map<String, Value>);
 
 impl SecretMembers {
     fn number(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        Ok(Zeroizing::new(jwk::number(&self.0, name)?))
+        Ok(Zeroizing::new(number(&self.0, name)?))
     }
 
     /// The key pair, of a kind and with public numbers that were checked before.

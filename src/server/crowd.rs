@@ -46,7 +46,7 @@ impl Crowd {
     pub(super) fn evict_oldest(&self) {
         let oldest = self.members().waiting.pop_first();
         if let Some((_, sender)) = oldest {
-            // One that is just leaving needs not be told.
+            // One that is just leaving does not need the signal.
             let _ = sender.send(());
         }
     }

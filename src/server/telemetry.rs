@@ -51,7 +51,7 @@ fn filter(level: LogLevel) -> EnvFilter {
 }
 
 /// Where it happened and the literal part of why. A formatted message may quote a secret, so only messages
-/// that are constants of the program are told.
+/// that are constants of the program are logged.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let reason = panic
         .payload()

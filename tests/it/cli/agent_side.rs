@@ -220,7 +220,8 @@ fn a_secret_goes_into_a_new_file_instead_of_the_output() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is an agent 'mailer' already; choose another name, or change that one with: firman agent edit mailer
+    error: an agent named `mailer` exists
+    hint: firman agent edit mailer
     ");
     assert!(!live.site.path("other").exists());
     assert_snapshot!(live.run("agent add clerk --owner ops --secret-out other"), @r"

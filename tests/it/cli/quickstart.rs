@@ -165,7 +165,7 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
         .lines()
         .partition(|line| line.starts_with("{\"timestamp\""));
     assert!(
-        matches!(warnings[..], [moved] if moved.contains("has another address now")),
+        matches!(warnings[..], [moved] if moved.contains("loopback issuer's URL changed")),
         "{again}"
     );
     let made = "First start: created data/firman.db, keys/kek, data/admin-token.\n\n";
