@@ -91,7 +91,7 @@ fn detailed(detail: AgentDetail, issuer: &Issuer) -> AgentBody {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
-    /// Items of a page, 1 to 200; 50 unless said.
+    /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
@@ -228,7 +228,7 @@ pub(super) async fn resume(
     ))
 }
 
-/// Removes an agent for good. Its name and subject are never given out again.
+/// Removes an agent for good. Its name and subject are never reused.
 #[utoipa::path(delete, path = "/agents/{name}", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(

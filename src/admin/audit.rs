@@ -46,7 +46,7 @@ impl From<AuditEntry> for EntryBody {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
-    /// Items of a page, 1 to 200; 50 unless said.
+    /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
@@ -57,7 +57,7 @@ pub(super) struct ListParams {
     agent: Option<String>,
     /// The `jti` of the token concerned.
     token_id: Option<String>,
-    /// Who did it, such as `administrator:bootstrap`, or the bare name of an administrator or agent.
+    /// The actor, such as `administrator:bootstrap`, or the bare name of an administrator or agent.
     actor: Option<String>,
     /// What it was done to, such as `role:reader`.
     target: Option<String>,
@@ -100,7 +100,7 @@ pub(super) async fn list(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TailParams {
-    /// Most entries of an answer, 1 to 200; 50 unless said.
+    /// Most entries of an answer, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// Those numbered above this; left out: those that come from now on.
@@ -112,7 +112,7 @@ pub(super) struct TailParams {
     agent: Option<String>,
     /// The `jti` of the token concerned.
     token_id: Option<String>,
-    /// Who did it, such as `administrator:bootstrap`, or the bare name of an administrator or agent.
+    /// The actor, such as `administrator:bootstrap`, or the bare name of an administrator or agent.
     actor: Option<String>,
     /// What it was done to, such as `role:reader`.
     target: Option<String>,

@@ -1,4 +1,4 @@
-//! Who calls: the bearer token (RFC 6750 §2.1) is looked up in the database on every call, so that a
+//! The caller: the bearer token (RFC 6750 §2.1) is looked up in the database on every call, so that a
 //! revoked one opens nothing from then on. What a handler demands is its first argument: [`Viewer`]
 //! reads, [`Operator`] changes the registry, [`Owner`] changes keys, administrators and settings.
 //! Refused calls are audited: those of administrators as they come, equal ones folded; those of others counted.

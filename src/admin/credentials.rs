@@ -130,7 +130,7 @@ pub(super) struct AllParams {
     /// Only those that expire within so many seconds.
     #[param(minimum = 0, maximum = 315_360_000)]
     expires_within: Option<i64>,
-    /// Items of a page, 1 to 200; 50 unless said.
+    /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.

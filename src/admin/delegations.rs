@@ -105,14 +105,14 @@ fn end(expires_at: Option<i64>, expires_in: Option<i64>) -> Result<DelegationEnd
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
-    /// Items of a page, 1 to 200; 50 unless said.
+    /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// Name of the agent that may act.
     actor: Option<String>,
-    /// A subject that they take, by itself or by its beginning; with `*` at its end, those that take any
+    /// A subject that they accept, exactly or by a prefix; with `*` at its end, those that take any
     /// of the subjects that begin so.
     subject: Option<String>,
 }

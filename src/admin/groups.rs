@@ -31,7 +31,7 @@ fn tagged(group: Group) -> Tagged<Group> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RemovalParams {
-    /// Remove it although it is in use; each use is taken away and audited.
+    /// Remove it although it is in use; each use is removed and audited.
     force: Option<bool>,
 }
 
@@ -49,7 +49,7 @@ impl RemovalParams {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct GroupListParams {
-    /// Items of a page, 1 to 200; 50 unless said.
+    /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
@@ -121,7 +121,7 @@ pub(super) async fn edit(
     ))
 }
 
-/// Removes a group. Its name is never given out again.
+/// Removes a group. Its name is never reused.
 #[utoipa::path(delete, path = "/groups/{name}", tag = "groups", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(

@@ -116,7 +116,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// What serde says, without the value it was said of.
+/// Serde's message without the value.
 fn in_words(serde_words: &str) -> String {
     if serde_words.starts_with("invalid type")
         || serde_words.starts_with("invalid value")

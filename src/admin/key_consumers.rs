@@ -79,7 +79,7 @@ pub(super) async fn acknowledge(
     Ok(axum::Json(view.into()))
 }
 
-/// Removes a key consumer: new keys do not wait for it any more.
+/// Removes a key consumer: new keys no longer wait for it.
 #[utoipa::path(delete, path = "/key-consumers/{name}", tag = "key-consumers", params(("name" = String, Path)),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(

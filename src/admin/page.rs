@@ -18,7 +18,7 @@ use crate::jose::digest::{base64url, decode_base64url};
 use super::json::shown;
 use super::problem::{Kind, Problem};
 
-/// Items of a page when nobody says otherwise.
+/// Default number of items in a page.
 const LIMIT_DEFAULT: i64 = 50;
 /// Most items of a page: some 200 KiB of agents.
 const LIMIT_MAX: i64 = 200;
@@ -51,7 +51,7 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Issuer>> for Params<T> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageParams {
-    /// Items of a page, 1 to 200; 50 unless said.
+    /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<i64>,
     /// `next_cursor` of the page before.

@@ -31,7 +31,7 @@ fn tagged(role: Role) -> Tagged<Role> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RoleListParams {
-    /// Items of a page, 1 to 200; 50 unless said.
+    /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
@@ -103,7 +103,7 @@ pub(super) async fn edit(
     ))
 }
 
-/// Removes a role. Its name is never given out again.
+/// Removes a role. Its name is never reused.
 #[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(

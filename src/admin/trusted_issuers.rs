@@ -171,7 +171,7 @@ pub(super) async fn show(
     Ok(tagged(issuer.trusted_issuer(&name).await?))
 }
 
-/// Changes what is believed of a trusted issuer; its name and URL stay.
+/// Changes the settings of a trusted issuer, except its name and URL.
 #[utoipa::path(patch, path = "/trusted-issuers/{name}", tag = "trusted-issuers", params(("name" = String, Path), IfMatchHeader), request_body = TrustedIssuerEdit,
     security(("administrator_token" = [])), responses((status = 200, body = TrustedIssuerBody), Problems))]
 pub(super) async fn edit(

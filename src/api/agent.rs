@@ -25,7 +25,7 @@ pub struct Agent {
     pub status: String,
     /// Since when it is suspended or removed.
     pub status_since: Option<i64>,
-    /// When it stops getting tokens by itself.
+    /// When it stops getting tokens.
     pub expires_at: Option<i64>,
     /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
     pub dpop_required: bool,
@@ -71,7 +71,7 @@ pub struct SuspendedAgent {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAgent {
-    /// Labels of a-z, 0-9 and '-' joined by '.'; becomes the `client_id` and is never given out again.
+    /// Labels of a-z, 0-9 and '-' joined by '.'; becomes the `client_id` and is never reused.
     #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     pub name: String,
     /// The accountable person or team.

@@ -166,7 +166,7 @@ impl NewCredential {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialRotation {
-    /// Seconds for which the old one stays good, 86400 unless said; 0: not at all.
+    /// Seconds for which the old one stays valid, 86400 by default; 0: not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 315_360_000)]
     pub overlap: Option<i64>,

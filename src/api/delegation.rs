@@ -31,7 +31,7 @@ pub struct Delegation {
     pub status: String,
     /// Since when it is suspended, revoked or expired.
     pub status_since: Option<i64>,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -59,8 +59,8 @@ pub struct NewDelegation {
     /// Left out: all scopes, now and later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<GrantedScopes>,
-    /// Most actors in the chain of a token; 1 unless said: the agent acts directly, and for nobody who
-    /// acts for somebody else.
+    /// Most actors in the chain of a token; 1 by default: the agent acts directly, not for an agent that
+    /// acts for another subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 4)]
     pub max_depth: Option<i64>,

@@ -13,7 +13,7 @@ pub struct Issuer {
     /// The issuer identifier: `iss` of every token.
     pub url: String,
     pub subject_template: String,
-    /// Life of a token in seconds when nobody says otherwise.
+    /// Default lifetime of a token in seconds.
     pub default_lifetime: i64,
     /// Longest life of a token in seconds.
     pub max_lifetime: i64,

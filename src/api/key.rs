@@ -19,7 +19,7 @@ pub struct Key {
     #[schema(nullable = false)]
     pub until: Option<i64>,
     pub created_at: i64,
-    /// When a prepared key begins to sign, if it waits for nobody.
+    /// When a prepared key begins to sign, unless it waits for a key consumer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub activates_at: Option<i64>,

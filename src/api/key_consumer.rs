@@ -23,7 +23,7 @@ pub struct KeyConsumer {
 pub struct NewKeyConsumer {
     #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     pub name: String,
-    /// Who it is, and where its copy lies.
+    /// The relying party, and where its copy is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1024)]
     pub description: Option<String>,

@@ -53,7 +53,7 @@ pub struct NewResource {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1024)]
     pub description: Option<String>,
-    /// `generic` (unless said) or `claude`.
+    /// `generic` (the default) or `claude`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(generic|claude)$")]
     pub profile: Option<String>,

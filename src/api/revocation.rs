@@ -12,7 +12,7 @@ pub struct NewRevocation {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 256)]
     pub token_id: Option<String>,
-    /// A whole token, whose `jti` is taken. It is neither kept nor logged.
+    /// A whole token, to revoke by its `jti`. It is neither stored nor logged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// A subject: all tokens so far end that are about it, or in which it acts.

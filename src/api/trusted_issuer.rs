@@ -9,7 +9,7 @@ use crate::domain::trusted_issuer::KeySource;
 
 use super::edit::present;
 
-/// Another issuer whose tokens are believed.
+/// Another issuer whose tokens are accepted.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct TrustedIssuer {
     pub id: String,
@@ -37,7 +37,7 @@ pub struct TrustedIssuer {
     pub required_claims: BTreeMap<String, String>,
     /// The claim that names the subject.
     pub subject_claim: String,
-    /// Attributes of tokens minted for its subjects, with the claim that each is taken from.
+    /// Attributes of tokens minted for its subjects, with the claim that provides each.
     pub claims: BTreeMap<String, String>,
     /// What an administrator should know of it.
     pub warnings: Vec<String>,
@@ -50,7 +50,7 @@ pub struct TrustedIssuer {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTrustedIssuer {
-    /// A short name; part of the subjects of its users, so never given out twice.
+    /// A short name; part of the subjects of its users, so never reused.
     #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     pub name: String,
     /// What `iss` of its tokens is, byte for byte; or `spiffe://` and a trust domain.
@@ -59,11 +59,11 @@ pub struct NewTrustedIssuer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1024)]
     pub description: Option<String>,
-    /// What `aud` of its tokens must be, alone; this issuer's URL unless said.
+    /// What `aud` of its tokens must be, alone; this issuer's URL by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 512)]
     pub audience: Option<String>,
-    /// `{"type": "discovery"}` (unless said), `{"type": "jwks_uri", "url": …}` or
+    /// `{"type": "discovery"}` (the default), `{"type": "jwks_uri", "url": …}` or
     /// `{"type": "inline", "jwks": …}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -71,23 +71,23 @@ pub struct NewTrustedIssuer {
     /// Any of `client_auth`, `subject`, `actor`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<Vec<String>>,
-    /// Accept subject tokens that hold an `act`; `false` unless said.
+    /// Accept subject tokens that hold an `act`; `false` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept_act: Option<bool>,
-    /// Longest life of its tokens in seconds; 3600 unless said.
+    /// Longest life of its tokens in seconds; 3600 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 90_000)]
     pub max_lifetime: Option<i64>,
-    /// Accepted `typ` headers, the empty text for none; `JWT` unless said.
+    /// Accepted `typ` headers, the empty text for none; `JWT` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub types: Option<Vec<String>>,
-    /// `single-use` (unless said) or `reusable`.
+    /// `single-use` (the default) or `reusable`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(single-use|reusable)$")]
     pub jti: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub required_claims: Option<BTreeMap<String, String>>,
-    /// `sub` unless said.
+    /// `sub` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject_claim: Option<String>,
     /// Attribute name to claim name.

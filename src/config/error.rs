@@ -13,7 +13,7 @@ pub enum ConfigError {
     /// The file, or one that it or a variable names, cannot be read.
     #[error("{by}cannot read {}: {source}. Create the file or correct the path.", .path.display())]
     Unreadable {
-        /// Who named the file, ending in a colon; empty for the configuration file itself.
+        /// The origin of the file name, ending in a colon; empty for the configuration file itself.
         by: String,
         /// The file.
         path: PathBuf,
@@ -23,7 +23,7 @@ pub enum ConfigError {
     /// The file with a secret is of no use, or others may read it.
     #[error("{by}{source}")]
     SecretFile {
-        /// Who named the file, ending in a colon.
+        /// The origin of the file name, ending in a colon.
         by: String,
         /// What is wrong with it.
         source: SecretFileError,

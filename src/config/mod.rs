@@ -238,8 +238,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::LoopbackFetch`] when they may, and `issuer_url` is not on this machine: then it is no
-    /// laboratory, and whoever can reach a port here could speak for a trusted issuer.
+    /// [`ConfigError::LoopbackFetch`] when they may, and `issuer_url` is not on this machine: then it is not an
+    /// experiment, and anyone who reaches a port here could speak for a trusted issuer.
     pub fn insecure_loopback_fetch(&self, issuer_url: &str) -> Result<bool, ConfigError> {
         if self.insecure_loopback_fetch == 0 {
             return Ok(false);

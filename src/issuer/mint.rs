@@ -12,11 +12,9 @@ use crate::jose::digest::base64url;
 use crate::jose::key::SigningKey;
 use crate::ports::random::{Random, random_bytes};
 use crate::ports::time::{UnixMillis, UnixTime};
-use crate::store::{Exchanged, LineageRow};
 
 use super::authorize::token_exchange::TokenType;
 use super::authorize::{Authorization, Target};
-use super::ledger::Record;
 use super::token_claims::access_token_claims;
 use super::{Caller, Issuer};
 
@@ -50,50 +48,6 @@ pub struct Minted {
     pub(super) issued_at: UnixTime,
     pub(super) drafts: Vec<AuditDraft>,
     pub(super) issued: IssuedToken,
-}
-
-impl Minted {
-    /// What the ledger records of it, and the tokens, which leave only when that is durable.
-    pub(super) fn into_record(self) -> (Record, IssuedToken) {
-        let lineage = self.lineage();
-        let (basis, spends, delegated) = self.authorization.into_parts();
-        let record = Record {
-            basis,
-            id: self.token_id,
-            spends,
-            made_from: delegated.map(|delegated| delegated.parent.line),
-            lineage,
-            issued_at: Some(self.issued_at),
-            ends: None,
-            drafts: self.drafts,
-        };
-        (record, self.issued)
-    }
-
-    /// The row of a delegated token, and that of the root it was made from, which may be the first.
-    fn lineage(&self) -> Vec<LineageRow> {
-        let Some(delegated) = self.authorization.delegated() else {
-            return Vec::new();
-        };
-        let parent = &delegated.parent;
-        let own = LineageRow {
-            token_id: self.token_id.clone(),
-            made: Some(Exchanged {
-                parent_id: parent.line.token_id().to_owned(),
-                delegation: delegated.delegation.clone(),
-                actor: self.authorization.agent().id.clone(),
-            }),
-            root_id: parent.line.root_id().to_owned(),
-            depth: parent.depth + 1,
-            subject: delegated.subject.clone(),
-            audience: self.authorization.target().audience.clone(),
-            scopes: self.issued.scope.clone(),
-            proven: None,
-            issued_at: self.issued_at,
-            expires_at: self.issued_at.plus(self.authorization.lifetime()),
-        };
-        parent.root.iter().cloned().chain([own]).collect()
-    }
 }
 
 impl fmt::Debug for Minted {

@@ -1,5 +1,5 @@
-//! Verification as others do it: the nine algorithms of RFC 7518 §3.1 that rest on a public key, for
-//! whoever has to judge a token as a relying party would that takes more of them than this house. A list
+//! Verification as others do it: the nine algorithms of RFC 7518 §3.1 that rest on a public key, to
+//! judge a token as a relying party would that accepts more of them than firman. A list
 //! of its own, with keys of its own: nothing that firman accepts for itself (client assertions, what
 //! discovery names) comes through here, and [`super::SigningAlgorithm`] stays the closed list it is.
 

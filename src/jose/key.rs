@@ -296,8 +296,8 @@ impl SigningKey {
         self.sign_parts(&header, claims_json)
     }
 
-    /// The compact JWS over `claims_json` under a header of the caller's making, which is taken as it
-    /// is, however wrong: for tokens that try a verifier out.
+    /// The compact JWS over `claims_json` under a header of the caller's making, which is used
+    /// unchanged, however wrong: for tokens that test a verifier.
     ///
     /// # Errors
     /// When the crypto library fails.

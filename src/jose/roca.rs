@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_power_of_the_generator_does_and_twice_that_does_not() {
-        // 65537 itself, then 131074: 2 is no power of 65537 modulo some of the primes.
+        // 65537 itself, then 131074: 2 is not a power of 65537 modulo some of the primes.
         assert!(has_fingerprint(&[1, 0, 1]));
         assert!(!has_fingerprint(&[2, 0, 2]));
     }

@@ -34,7 +34,7 @@ pub struct Fetched {
     pub body: Vec<u8>,
 }
 
-/// Why there is no document. The texts are for administrators and the log.
+/// Why the document is missing. The texts are for administrators and the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
     /// It must not be fetched from there.

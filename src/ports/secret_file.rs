@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 /// Larger than any key, secret or token that is read here.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
 
-/// Who may read a file besides its owner.
+/// The other users that may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
     /// No one: it holds a long-lived secret.

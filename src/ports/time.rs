@@ -16,7 +16,7 @@ impl UnixTime {
     }
 
     /// Seconds from `earlier` to this time; negative when `earlier` is later. Never `i64::MIN`, whose
-    /// magnitude is no `i64`.
+    /// magnitude is not an `i64`.
     #[must_use]
     pub fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0).max(-i64::MAX)

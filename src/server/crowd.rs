@@ -1,4 +1,4 @@
-//! Who is connected, oldest first, so that the oldest can be asked to go when the house is full.
+//! The open connections, oldest first, so that the oldest can be asked to go when the house is full.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

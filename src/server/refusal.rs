@@ -22,7 +22,7 @@ pub(super) enum ErrorForm {
 pub(super) enum Refusal {
     /// No `Host` line, or several (RFC 9112 §3.2).
     NotOneHost,
-    /// A `Host` that is no `uri-host [ ":" port ]` (RFC 9112 §3.2).
+    /// A `Host` that is not `uri-host [ ":" port ]` (RFC 9112 §3.2).
     MalformedHost,
     /// A `Host` that is not on this listener's list.
     UnknownHost,

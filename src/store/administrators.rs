@@ -58,7 +58,7 @@ const ALL: &str = select_administrators!("WHERE issuer_id = $1 ORDER BY name");
 const REVOKE: &str = "UPDATE administrators SET revoked_at = $3 WHERE issuer_id = $1 AND id = $2 AND revoked_at IS NULL";
 
 impl Tx {
-    /// Adds an administrator. False when the name or the token was ever given out.
+    /// Adds an administrator. False when the name or the token was ever used.
     pub async fn insert_administrator(
         &mut self,
         issuer: &IssuerId,

@@ -226,7 +226,7 @@ static NAMES_OF: LazyLock<RowLists> =
     LazyLock::new(|| RowLists::of_issuer("SELECT id, name FROM agents", "id"));
 
 impl Tx {
-    /// Registers an agent with its groups and roles. False when its name or subject was ever given out.
+    /// Registers an agent with its groups and roles. False when its name or subject was ever used.
     pub async fn insert_agent(
         &mut self,
         issuer: &IssuerId,

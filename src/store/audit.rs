@@ -183,7 +183,7 @@ impl Tx {
     /// Adds entries to the audit. Their numbers follow the head's, which [`Tx::set_head`] then moves.
     ///
     /// # Errors
-    /// [`StoreError::Rejected`] when a number is taken, or when a text holds a NUL, which one of the two
+    /// [`StoreError::Rejected`] when a number is in use, or when a text holds a NUL, which one of the two
     /// databases could not give back; any other. The transaction is over then.
     pub async fn append_audit(
         &mut self,
@@ -218,7 +218,7 @@ impl Tx {
                 query
             })?;
         }
-        // The insert passes over a number that is taken, so that rows may be repeated in it.
+        // The insert skips a number that is in use, so that rows may be repeated in it.
         if added == entries.len() as u64 {
             Ok(())
         } else {

@@ -184,7 +184,7 @@ const OF_TRUSTED_ISSUER: &str = select_delegations!(
 );
 
 impl Tx {
-    /// Makes a delegation. False when its id is taken.
+    /// Makes a delegation. False when its id is in use.
     ///
     /// # Errors
     /// [`StoreError::Rejected`] when its actor, resource or trusted issuer is not there; any other. The

@@ -1,4 +1,4 @@
-//! Groups with their roles. Removed groups stay as rows, so that a name is never given out twice.
+//! Groups with their roles. Removed groups stay as rows, so that a name is never reused.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -69,7 +69,7 @@ static ROLES_OF: LazyLock<RowLists> =
     LazyLock::new(|| RowLists::of_issuer("SELECT group_id, role_id FROM group_roles", "group_id"));
 
 impl Tx {
-    /// Makes a group with its roles. False when its name was ever given out.
+    /// Makes a group with its roles. False when its name was ever used.
     pub async fn insert_group(
         &mut self,
         issuer: &IssuerId,

@@ -30,7 +30,7 @@ impl ConsumerRow {
     }
 }
 
-// A removed one gives its name back; whoever takes it begins anew.
+// A removed one frees its name; a new consumer of that name begins anew.
 const INSERT: &str = "INSERT INTO key_consumers (issuer_id, name, description, created_at, removed_at) \
      VALUES ($1, $2, $3, $4, NULL) ON CONFLICT (issuer_id, name) DO UPDATE \
      SET description = excluded.description, created_at = excluded.created_at, removed_at = NULL \
@@ -88,11 +88,11 @@ impl Tx {
         Ok(true)
     }
 
-    /// Notes that a consumer holds a key. False when that was noted before, or there is no such
-    /// consumer.
+    /// Notes that a consumer holds a key. False when that was noted before, or the consumer does
+    /// not exist.
     ///
     /// # Errors
-    /// [`StoreError::Rejected`] when there is no such key; any other. The transaction is over then.
+    /// [`StoreError::Rejected`] when the key does not exist; any other. The transaction is over then.
     pub async fn acknowledge_key(
         &mut self,
         issuer: &IssuerId,
@@ -111,7 +111,7 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// Notes that a consumer does not hold a key any more. False when it was not noted that it does.
+    /// Notes that a consumer no longer holds a key. False when it was not noted that it does.
     pub async fn forget_acknowledgement(
         &mut self,
         issuer: &IssuerId,

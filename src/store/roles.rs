@@ -1,4 +1,4 @@
-//! Roles with their grants. Removed roles stay as rows, so that a name is never given out twice.
+//! Roles with their grants. Removed roles stay as rows, so that a name is never reused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
@@ -109,7 +109,7 @@ static GRANTS_OF: LazyLock<RowLists> = LazyLock::new(|| {
 });
 
 impl Tx {
-    /// Makes a role with its grants. False when its name was ever given out.
+    /// Makes a role with its grants. False when its name was ever used.
     pub async fn insert_role(
         &mut self,
         issuer: &IssuerId,

@@ -1,5 +1,5 @@
 //! The key sets fetched of trusted issuers, one for each. They save a fetch, and decide nothing by
-//! themselves: whoever reads one judges its age and where it came from.
+//! themselves: the reader judges its age and source.
 
 use super::error::StoreError;
 use super::transaction::{Tx, execute, on_engine};

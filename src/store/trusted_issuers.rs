@@ -60,7 +60,7 @@ const BY_NAME: &str =
     select_trusted_issuers!("WHERE issuer_id = $1 AND name = $2 AND removed_at IS NULL");
 
 impl Tx {
-    /// Makes an issuer trusted. False when its name was ever given out, or one that is not removed has
+    /// Makes an issuer trusted. False when its name was ever used, or one that is not removed has
     /// its URL.
     pub async fn insert_trusted_issuer(
         &mut self,

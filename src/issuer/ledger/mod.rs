@@ -9,6 +9,7 @@
 //! Refusals are written here too, as `refusals/` has counted and folded them; no request waits for them.
 
 mod batch;
+mod record;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,17 +17,14 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::audit::AuditDraft;
 use crate::domain::id::IssuerId;
-use crate::ports::time::UnixTime;
-use crate::store::{LineageRow, RevokedToken};
 
 use super::Issuer;
-use super::authorize::Basis;
-use super::line::Line;
 use super::mint::{IssuedToken, Minted};
 use super::refusals::{Refusal, Refusals};
-use super::single_use::{Spent, SpentAssertion};
+use super::single_use::Spent;
+
+pub(super) use record::Record;
 
 /// Issuances that may wait: at 64 a commit, 64 commits' worth; more means the disk is not keeping up.
 const QUEUE: usize = 4096;
@@ -48,27 +46,6 @@ pub enum Outcome {
     Revoked,
     /// It could not be recorded: nothing leaves.
     Unavailable,
-}
-
-/// What one request commits: all of it, or nothing.
-#[derive(Debug, Default)]
-pub(super) struct Record {
-    /// What was decided on.
-    pub(super) basis: Basis,
-    /// A number that no other record has: the `jti` of the token, if there is one.
-    pub(super) id: String,
-    /// Marked as used.
-    pub(super) spends: Vec<SpentAssertion>,
-    /// The token that a new one is made from: nothing on its line may be ended.
-    pub(super) made_from: Option<Line>,
-    /// What is noted of where a new token comes from.
-    pub(super) lineage: Vec<LineageRow>,
-    /// The `iat` of a new token.
-    pub(super) issued_at: Option<UnixTime>,
-    /// A token to end.
-    pub(super) ends: Option<RevokedToken>,
-    /// The audit entries.
-    pub(super) drafts: Vec<AuditDraft>,
 }
 
 /// What became of a [`Record`].
