@@ -12,7 +12,7 @@ use crate::api::key::{
 use crate::domain::name::Name;
 use crate::domain::signing_key::KeyState;
 use crate::issuer::Issuer;
-use crate::issuer::rotation::KeyView;
+use crate::issuer::keys::KeyView;
 use crate::jose::algorithm::SigningAlgorithm;
 
 use super::caller::{Owner, Viewer};

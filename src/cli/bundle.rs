@@ -1,6 +1,5 @@
-//! The agent bundle: one JSON file with all that an agent needs to get a token, which `--bundle` of
-//! `firman agent add` and `firman credential` writes and `firman token get`, `exchange` and `firman exec`
-//! read. Holds `issuer`, `client_id`, and either `jwk` (a private JWK) or `client_secret`.
+//! The agent bundle: one JSON file with everything an agent needs to get a token. `firman agent add --bundle` and
+//! `firman credential` write it; `firman token get`, `token exchange` and `firman exec` read it. It holds `issuer`, `client_id`, and either `jwk` (a private JWK) or `client_secret`.
 
 use std::path::Path;
 
@@ -14,7 +13,7 @@ use super::keyfile;
 use crate::jose::SigningKey;
 use crate::ports::secret_file::Readers;
 
-/// Who an agent is and how it proves that.
+/// An agent's identity and credential.
 pub(super) struct Bundle {
     /// The issuer's URL, exactly as it calls itself.
     pub(super) issuer: String,
@@ -28,7 +27,7 @@ pub(super) enum BundledCredential {
     Key(Box<SigningKey>),
 }
 
-/// The file. Members that are not known are passed over: a later firman may write more.
+/// The file. Unknown members are ignored: a later version may write more.
 #[derive(Deserialize)]
 struct Document {
     issuer: String,
@@ -87,19 +86,20 @@ pub(super) fn with_key(
 ) -> Result<Zeroizing<String>, CliError> {
     let jwk = key.to_private_jwk();
     let jwk = jwk.map_err(|problem| CliError::failed("key", problem.to_string()))?;
-    Ok(text(issuer, client_id, ("jwk", &jwk)))
+    Ok(document(issuer, client_id, "jwk", &jwk))
 }
 
 /// The content of a bundle with a client secret.
 pub(super) fn with_secret(issuer: &str, client_id: &str, secret: &str) -> Zeroizing<String> {
     let quoted = Zeroizing::new(json!(secret).to_string());
-    text(issuer, client_id, ("client_secret", &quoted))
+    document(issuer, client_id, "client_secret", &quoted)
 }
 
-fn text(issuer: &str, client_id: &str, (name, credential): (&str, &str)) -> Zeroizing<String> {
+/// `credential` is JSON already: it is copied once, into memory that is wiped.
+fn document(issuer: &str, client_id: &str, kind: &str, credential: &str) -> Zeroizing<String> {
     let (issuer, client_id) = (json!(issuer), json!(client_id));
     Zeroizing::new(format!(
-        "{{\n  \"issuer\": {issuer},\n  \"client_id\": {client_id},\n  \"{name}\": {credential}\n}}\n"
+        "{{\n  \"issuer\": {issuer},\n  \"client_id\": {client_id},\n  \"{kind}\": {credential}\n}}\n"
     ))
 }
 

@@ -1,4 +1,4 @@
-//! `firman completions` and `firman man`: what a package ships beside the program.
+//! `firman completions` and `firman man`: files that a package installs beside the program.
 
 use std::path::PathBuf;
 
@@ -8,14 +8,18 @@ use super::error::CliError;
 use super::session::Session;
 use super::typed;
 
+/// Print a completion script for a shell
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  firman completions bash\n  firman completions zsh")]
 pub(super) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     shell: clap_complete::Shell,
 }
 
+/// Print the manual page, or write all pages into a directory
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  firman man\n  firman man --dir /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
     /// Write one page per command into this directory
     #[arg(long, value_name = "DIR")]

@@ -1,5 +1,4 @@
-//! `firman config`: what the configuration says, where each value comes from, and whether `firman serve` would
-//! start with it.
+//! `firman config`: the settings, where each value comes from, and whether `firman serve` would start with them.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -18,11 +17,13 @@ use crate::host::check_start;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show every setting with its value and where that came from
-    #[command(after_help = "Examples:\n  firman config show")]
+    /// Show every setting, its value and where the value came from
+    #[command(after_help = "Examples:\n  firman config show\n  firman config show -o json")]
     Show,
-    /// Check what `firman serve` would use, without starting or changing anything: exit code 0 or 1
-    #[command(after_help = "Examples:\n  firman config check")]
+    /// Check the configuration before a start; changes nothing, exit code 0 or 1
+    #[command(
+        after_help = "Examples:\n  firman config check\n  firman config check --config /etc/firman/firman.toml"
+    )]
     Check {
         #[command(flatten)]
         settings: Box<Overrides>,
@@ -85,7 +86,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 
 async fn check(settings: Overrides, session: &mut Session<'_>) -> Result<(), CliError> {
     let config = serve::config(settings, session)?;
-    // What only a start can find out besides: whether the issuer's URL follows from the listener.
+    // Only a start would find this out otherwise: whether the issuer's URL follows from the listener.
     let failed = |error: crate::config::ConfigError| CliError::failed("config", error.to_string());
     let issuer_url = config.issuer_url(config.listen).map_err(failed)?;
     config
@@ -93,7 +94,7 @@ async fn check(settings: Overrides, session: &mut Session<'_>) -> Result<(), Cli
         .map_err(failed)?;
     let [public, private] = listeners(&config)?;
     let mut lines = vec![
-        Line::of("configuration", Ok("every setting can be used".to_owned())),
+        Line::of("configuration", Ok("every setting is valid".to_owned())),
         public,
         private,
         Line::of("data directory", directory(&config.data_dir)),
@@ -129,7 +130,7 @@ fn report(lines: &[Line], session: &mut Session<'_>) -> Result<(), CliError> {
         }
         session.printer.table(&table, "")?;
         if is_good {
-            session.printer.hint("The configuration is good.");
+            session.printer.hint("The configuration is valid.");
         }
     }
     if is_good {
@@ -149,7 +150,7 @@ fn listeners(config: &Config) -> Result<[Line; 2], CliError> {
         Line::of(
             "private listener",
             Err(format!(
-                "{second} is the address of the public listener too; choose another with --admin-listen or FIRMAN_ADMIN_LISTEN"
+                "{second} is also the address of the public listener; set another with --admin-listen or FIRMAN_ADMIN_LISTEN"
             )),
         )
     } else {
@@ -158,7 +159,7 @@ fn listeners(config: &Config) -> Result<[Line; 2], CliError> {
     Ok([public, private])
 }
 
-/// Whether two listeners would be in each other's way; with port 0 each gets a port of its own.
+/// Whether two listeners would conflict; with port 0 each gets its own port.
 fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
     let is_every = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0
@@ -179,7 +180,7 @@ fn listener(
         (Err(error), Some(running)) if error.kind() == ErrorKind::AddrInUse => (
             State::Warning,
             format!(
-                "{address} is in use by process {}, which serves this data directory; a start fails until it stops",
+                "{address} is in use by process {}, which serves this data directory; a start fails until that process stops",
                 running.pid
             ),
             None,
@@ -192,7 +193,7 @@ fn listener(
         (Err(error), _) => (
             State::Failed,
             format!(
-                "{address} cannot be listened on: {}; name an address of this machine",
+                "cannot listen on {address}: {}; name an address of this machine",
                 reason(&error)
             ),
             None,
@@ -227,14 +228,14 @@ fn directory(path: &Path) -> Result<String, String> {
     if let Err(error) = rustix::fs::access(existing, access) {
         let error = std::io::Error::from(error);
         return Err(format!(
-            "{} cannot be written to: {}; firman must own it",
+            "cannot write to {}: {}; firman must own it",
             existing.display(),
             reason(&error)
         ));
     }
     Ok(if existing == path {
-        format!("{shown} can be written to")
+        format!("{shown} is writable")
     } else {
-        format!("{shown} does not exist; the first start makes it")
+        format!("{shown} does not exist; the first start creates it")
     })
 }

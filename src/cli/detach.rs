@@ -1,5 +1,5 @@
-//! `--detach`: starts this program again in the background, waits until it says that it is ready, and
-//! leaves it running. The one in the background reports as to a service manager (sd_notify(3)).
+//! `--detach`: starts this program again in the background, waits until it reports that it is ready, and
+//! leaves it running. It reports as to a service manager (sd_notify(3)).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,10 +15,11 @@ use tokio::process::{Child, Command};
 
 use super::error::CliError;
 use super::notify::DETAILS;
+use crate::domain::remedy::Remedy;
 
 /// A datagram of a service that is ready is far smaller.
 const DATAGRAM_MAX_BYTES: usize = 16 * 1024;
-/// What is read of the log of a start that failed.
+/// How much of the log of a failed start is read.
 const LOG_MAX_BYTES: u64 = 64 * 1024;
 
 /// A program that runs in the background and is ready.
@@ -26,7 +27,7 @@ const LOG_MAX_BYTES: u64 = 64 * 1024;
 pub(super) struct Detached {
     /// Its process id.
     pub(super) pid: u32,
-    /// What it says of itself: the `DETAILS` of its notification.
+    /// The `DETAILS` of its notification.
     pub(super) details: Value,
 }
 
@@ -47,7 +48,7 @@ pub(super) async fn detach(arguments: &[OsString], log: &Path) -> Result<Detache
         .stdin(Stdio::null())
         .stdout(output.try_clone().map_err(failed)?)
         .stderr(output)
-        // A Ctrl-C on this terminal is not for the one in the background.
+        // A Ctrl-C on this terminal must not reach the background process.
         .process_group(0)
         .spawn()
         .map_err(failed)?;
@@ -79,34 +80,44 @@ async fn readiness(socket: &UnixDatagram) -> io::Result<Value> {
 }
 
 async fn abandon(mut child: Child) -> CliError {
-    let cancelled = CliError::failed("cancelled", "interrupted before it was ready; stopped it");
+    let cancelled = CliError::failed(
+        "cancelled",
+        "interrupted; stopped the issuer before it was ready",
+    );
     match child.kill().await {
         Ok(()) => cancelled,
-        Err(error) => CliError::failed("cancelled", format!("cannot stop it: {error}")),
+        Err(error) => CliError::failed("cancelled", format!("cannot stop the issuer: {error}")),
     }
 }
 
-/// The error that a start wrote into its log, which is larger than `written_before` by its output.
+/// The error that a failed start wrote into its log, beyond the first `written_before` bytes.
 fn reason(log: &Path, written_before: u64) -> CliError {
     let mut text = String::new();
     let read = File::open(log).and_then(|mut file| {
         file.seek(SeekFrom::Start(written_before))?;
         file.take(LOG_MAX_BYTES).read_to_string(&mut text)
     });
-    let error = text
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix("error: "));
-    match (read, error) {
-        (Ok(_), Some(error)) => CliError::failed("start", error),
-        (Ok(_) | Err(_), _) => CliError::failed(
-            "start",
-            format!("it ended before it was ready; see {}", log.display()),
-        ),
+    let last = |prefix: &str| {
+        text.lines()
+            .rev()
+            .find_map(|line| line.strip_prefix(prefix))
+    };
+    match (read, last("error: ")) {
+        (Ok(_), Some(error)) => {
+            let error = CliError::failed("start", error);
+            match last("hint: ") {
+                Some(hint) => error.with_remedy(&Remedy::action(hint)),
+                None => error,
+            }
+        }
+        (Ok(_) | Err(_), _) => {
+            let remedy = Remedy::action(format!("read the log in `{}`", log.display()));
+            CliError::failed("start", "the issuer ended before it was ready").with_remedy(&remedy)
+        }
     }
 }
 
-/// Opens a log for its owner alone.
+/// Opens a log that only its owner may read.
 fn append_to(path: &Path) -> Result<File, CliError> {
     fs::OpenOptions::new()
         .create(true)

@@ -25,7 +25,7 @@ pub(super) fn parse_duration(text: &str) -> Result<u64, String> {
         .and_then(|(number, seconds)| number.checked_mul(seconds))
         .filter(|seconds| i64::try_from(*seconds).is_ok())
         .ok_or_else(|| {
-            "a duration is a whole number and a unit: 90s, 15m, 24h or 7d; without a unit, seconds"
+            "expected a whole number and a unit: 90s, 15m, 24h or 7d; without a unit, seconds"
                 .to_owned()
         })
 }
@@ -33,7 +33,7 @@ pub(super) fn parse_duration(text: &str) -> Result<u64, String> {
 /// A duration, or a word that clears the setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DurationOr {
-    /// So many seconds.
+    /// This many seconds.
     Seconds(u64),
     /// The word was given.
     Cleared,
@@ -69,14 +69,14 @@ fn parse_duration_or(word: &str, text: &str) -> Result<DurationOr, String> {
     if text == word {
         return Ok(DurationOr::Cleared);
     }
-    let seconds = parse_duration(text).map_err(|problem| format!("{problem}; or '{word}'"))?;
+    let seconds = parse_duration(text).map_err(|problem| format!("{problem}; or `{word}`"))?;
     Ok(DurationOr::Seconds(seconds))
 }
 
-/// A point in time on the command line, before the present is known.
+/// A point in time as typed, possibly relative to now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Instant {
-    /// So many seconds before now.
+    /// This many seconds before now.
     Ago(u64),
     /// That second.
     At(UnixTime),
@@ -104,7 +104,7 @@ pub(super) fn parse_instant(text: &str) -> Result<Instant, String> {
         return Ok(Instant::Ago(seconds));
     }
     calendar_time(text).map(Instant::At).ok_or_else(|| {
-        "a time is 2026-11-21, 2026-11-21T09:30:00Z, a duration before now such as 24h, or Unix seconds".to_owned()
+        "expected 2026-11-21, 2026-11-21T09:30:00Z, a duration before now such as 24h, or Unix seconds".to_owned()
     })
 }
 
@@ -116,7 +116,7 @@ pub(super) fn parse_end(text: &str) -> Result<UnixTime, String> {
     let seconds = text.parse::<i64>().ok().map(UnixTime);
     seconds
         .or_else(|| calendar_time(text))
-        .ok_or_else(|| "a time is 2026-11-21, 2026-11-21T09:30:00Z or Unix seconds".to_owned())
+        .ok_or_else(|| "expected 2026-11-21, 2026-11-21T09:30:00Z or Unix seconds".to_owned())
 }
 
 fn calendar_time(text: &str) -> Option<UnixTime> {
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn text_that_is_not_a_duration_is_refused() {
         for text in [
             "",
             "s",

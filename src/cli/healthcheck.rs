@@ -1,5 +1,5 @@
-//! `firman healthcheck`: whether this data directory's issuer answers, for scripts and a container's health
-//! check. Another program that happens to listen at the same address does not count.
+//! `firman healthcheck`: whether this data directory's issuer answers, for scripts and for a container's health
+//! check. Another program on the same address does not count.
 
 use serde_json::json;
 
@@ -7,6 +7,7 @@ use super::access::load_config;
 use super::error::CliError;
 use super::session::Session;
 use super::{http, serving};
+use crate::domain::remedy::Remedy;
 
 pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CliError> {
     let mut url = match &session.globals.url {
@@ -21,11 +22,9 @@ pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CliError> {
         .pop_if_empty()
         .push("healthz");
     let request = session.reach()?.client(&url)?.get(url.clone());
-    let answer = http::send(
-        request,
-        &format!("cannot reach firman at {url}: is `firman serve` running?"),
-    )
-    .await?;
+    let answer = http::send(request, &format!("cannot reach firman at {url}"))
+        .await
+        .map_err(|error| error.with_remedy(&Remedy::command("serve --detach")))?;
     if !answer.is_success() {
         return Err(CliError::failed(
             "unhealthy",

@@ -7,10 +7,11 @@ use reqwest::{Certificate, Client, RequestBuilder, redirect};
 use url::Url;
 
 use super::error::CliError;
+use crate::domain::remedy::Remedy;
 use crate::ports::address::is_loopback;
 use crate::ports::cause;
 
-/// A server that accepts no connection for that long is not there.
+/// A server that accepts no connection in this time is unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than anything the server does on purpose, shorter than a person's patience.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,7 +49,7 @@ impl Reach {
         client_trusting(url, self.ca_cert_pem.as_deref())
     }
 
-    /// Refuses to send a credential in clear text to another machine, unless it was asked for.
+    /// Refuses to send a credential in clear text to another machine without `--insecure-http`.
     pub(super) fn check_transport(&self, url: &Url) -> Result<(), CliError> {
         check_transport(url, self.insecure_http)
     }
@@ -60,7 +61,7 @@ pub(super) fn client(url: &Url) -> Result<Client, CliError> {
     client_trusting(url, None)
 }
 
-/// The same; with `ca_cert_pem` it trusts the certificate authorities in there and no others.
+/// The same; with `ca_cert_pem` it trusts only the certificate authorities in it.
 pub(super) fn client_trusting(url: &Url, ca_cert_pem: Option<&str>) -> Result<Client, CliError> {
     let failed = |error: reqwest::Error| {
         CliError::failed(
@@ -91,36 +92,36 @@ pub(super) fn parse_url(text: &str, what: &str) -> Result<Url, CliError> {
     let problem = match Url::parse(text) {
         Err(error) => format!("is not a URL ({error})"),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-            "is neither http nor https".to_owned()
+            "is not an http or https URL".to_owned()
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            "holds a user name or password".to_owned()
+            "contains a user name or password".to_owned()
         }
         Ok(url) if url.query().is_some() || url.fragment().is_some() => {
-            "holds a query or a fragment".to_owned()
+            "contains a query or a fragment".to_owned()
         }
         Ok(url) => return Ok(url),
     };
-    Err(CliError::usage(format!(
-        "{what} {problem}: {text:?}; give one like https://id.example.com"
-    )))
+    Err(CliError::usage(format!("{what} {problem}: {text:?}"))
+        .with_remedy(&Remedy::action("use a URL such as https://id.example.com")))
 }
 
-/// Refuses to send a credential in clear text to another machine, unless it was asked for.
+/// Refuses to send a credential in clear text to another machine without `--insecure-http`.
 pub(super) fn check_transport(url: &Url, insecure_http: bool) -> Result<(), CliError> {
     if url.scheme() == "https" || insecure_http || is_loopback(url) {
         return Ok(());
     }
-    Err(CliError::failed(
-        "insecure_http",
-        format!(
-            "{url} is plain HTTP to another machine, where anybody on the way reads the credential; use https, or --insecure-http in a network you trust"
-        ),
-    ))
+    let fault = format!(
+        "{url} is plain HTTP to another machine, where others on the network can read the credential"
+    );
+    Err(
+        CliError::failed("insecure_http", fault).with_remedy(&Remedy::action(
+            "use https, or add --insecure-http in a network that you trust",
+        )),
+    )
 }
 
-/// Sends a request and reads the answer. `unreachable` is the sentence for a server that is not
-/// there.
+/// Sends a request and reads the answer. `unreachable` is the fault when the connection fails.
 pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<Answer, CliError> {
     let mut response = request.send().await.map_err(|error| {
         let reason = innermost(&error);
@@ -147,16 +148,17 @@ pub(super) async fn send(request: RequestBuilder, unreachable: &str) -> Result<A
         let chunk = response.chunk().await.map_err(|error| {
             CliError::failed(
                 "http",
-                format!("the answer broke off: {}", innermost(&error)),
+                format!(
+                    "the connection closed before the answer was complete: {}",
+                    innermost(&error)
+                ),
             )
         })?;
         let Some(chunk) = chunk else { break };
         body.extend_from_slice(&chunk);
         if body.len() > ANSWER_MAX_BYTES {
-            return Err(CliError::failed(
-                "http",
-                "the answer is larger than 16 MiB; is this the right URL?",
-            ));
+            return Err(CliError::failed("http", "the answer is larger than 16 MiB")
+                .with_remedy(&Remedy::action("check the URL")));
         }
     }
     Ok(Answer {

@@ -1,5 +1,5 @@
-//! Files with keys, secrets and tokens: read with a bound, written for their owner's eyes only, and
-//! never over an existing key.
+//! Files with keys, secrets and tokens: read with a size limit, written so that only their owner can read them,
+//! and never written over an existing key.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::error::CliError;
+use crate::domain::remedy::Remedy;
 use crate::issuer::secrets::check_shape;
 use crate::jose::{JwkError, PublicJwk, SigningAlgorithm, SigningKey};
 use crate::ports::secret_file::{self, Readers, SecretFileError, shell_word};
@@ -45,14 +46,14 @@ pub(super) fn read_line(path: &Path, what: &str) -> Result<SecretString, CliErro
     one_line(path, what, Readers::Anyone)
 }
 
-/// A client secret of ours. One that cannot be is refused here: sent, it would count as a failed attempt.
+/// A client secret. A malformed one is rejected here, because sending it would count as a failed attempt.
 pub(super) fn read_secret(path: &Path) -> Result<SecretString, CliError> {
     let secret = one_line(path, "client secret", Readers::OwnerOnly)?;
     check_secret(path, &secret)?;
     Ok(secret)
 }
 
-/// Refuses what cannot be a client secret, naming the file that it came from.
+/// Rejects a malformed client secret and names its file.
 pub(super) fn check_secret(path: &Path, secret: &SecretString) -> Result<(), CliError> {
     check_shape(secret.expose_secret()).map_err(|problem| {
         CliError::failed(
@@ -69,7 +70,7 @@ fn one_line(path: &Path, what: &str, readers: Readers) -> Result<SecretString, C
         return Err(CliError::failed(
             "file",
             format!(
-                "{} holds no {what}: expected one line of text without spaces",
+                "{} does not contain a {what}: expected one line of text without spaces",
                 path.display()
             ),
         ));
@@ -137,7 +138,7 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
-    /// Makes the file, empty. An existing one, whatever it is, stays as it is.
+    /// Creates an empty file. An existing one, of any kind, is left unchanged.
     pub(super) fn create(path: &Path) -> Result<Self, CliError> {
         let file = OpenOptions::new()
             .write(true)
@@ -146,13 +147,8 @@ impl NewFile {
             .open(path)
             .map_err(|error| {
                 if error.kind() == io::ErrorKind::AlreadyExists {
-                    return CliError::failed(
-                        "file",
-                        format!(
-                            "{} exists and is not overwritten; name another file, or move that one away",
-                            path.display()
-                        ),
-                    );
+                    return CliError::failed("file", format!("{} already exists", path.display()))
+                        .with_remedy(&Remedy::action("name another file, or move that one away"));
                 }
                 CliError::file(path, "create", &error)
             })?;
@@ -176,7 +172,7 @@ impl NewFile {
         &self.path
     }
 
-    /// What is in it is registered: the file stays.
+    /// Its content is registered: the file stays.
     pub(super) fn keep(&mut self) {
         self.is_kept = true;
     }
@@ -185,7 +181,7 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.is_kept {
-            // Nothing can be done about a failure here, and the error that led here matters more.
+            // A failure cannot be handled here, and the error that led here matters more.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -242,7 +238,7 @@ pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), CliErr
     replace(path, content, 0o600)
 }
 
-/// The same for what everybody may read.
+/// The same for content that is public.
 pub(super) fn write_public(path: &Path, content: &[u8]) -> Result<(), CliError> {
     replace(path, content, 0o644)
 }
@@ -280,7 +276,7 @@ mod tests {
         fs::write(&path, "precious").unwrap();
         let error = KeyFile::generate(&path).err().unwrap().text().unwrap();
         assert!(error.ends_with(
-            "mailer.pem exists and is not overwritten; name another file, or move that one away"
+            "mailer.pem already exists\nhint: name another file, or move that one away"
         ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
@@ -315,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_key_is_not_taken_for_a_public_one() {
+    fn a_private_key_is_not_accepted_as_a_public_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mailer.pem");
         KeyFile::generate(&path).unwrap().keep();

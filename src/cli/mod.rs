@@ -42,6 +42,7 @@ mod role;
 mod serve;
 mod serving;
 mod session;
+mod snippet;
 mod stop;
 mod token;
 mod trusted_issuer;
@@ -79,8 +80,6 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Try firman: start an issuer, register an agent, get a token and verify it; then keep serving
-    #[command(after_help = "Examples:\n  firman quickstart")]
     Quickstart(quickstart::QuickstartArgs),
     Serve(serve::ServeArgs),
     Stop(stop::StopArgs),
@@ -132,7 +131,7 @@ enum Command {
         after_help = "Examples:\n  firman role add reader --grant reports=read\n  firman role list"
     )]
     Role(role::Command),
-    /// Get, inspect, verify and revoke tokens
+    /// Get, exchange, inspect, verify and revoke tokens
     #[command(
         subcommand,
         after_help = "Examples:\n  firman token get --issuer https://id.example.com --client-id mailer --key mailer.pem\n  firman token inspect mailer.token"
@@ -141,10 +140,6 @@ enum Command {
     /// Connect agents to Claude: set up, check and try the federation
     #[command(subcommand)]
     Claude(claude::Command),
-    /// Run a command with a fresh token where Claude's SDKs look for one
-    #[command(
-        after_help = "Examples:\n  firman exec --agent mailer --key mailer.pem -- python agent.py"
-    )]
     Exec(exec::ExecArgs),
     /// Manage the issuer's signing keys
     #[command(
@@ -167,23 +162,15 @@ enum Command {
     /// Manage administrators: who may use the admin API
     #[command(subcommand, after_help = "Examples:\n  firman administrator list")]
     Administrator(administrator::Command),
-    /// Publish discovery and key set as static files, or check whether such a copy is outdated
-    #[command(
-        after_help = "Examples:\n  firman publish-static ./public --issuer https://id.example.com\n  firman publish-static ./public --base https://keys.example.com"
-    )]
     PublishStatic(publish_static::PublishArgs),
-    /// Check whether this data directory's issuer answers; the exit code is 0 or 1
+    /// Check that this data directory's issuer answers: exit code 0 or 1
     ///
-    /// Finds the process that serves this data directory and asks its public listener. With --url it asks that listener instead.
+    /// Asks the public listener of the process that serves this data directory, or the listener at --url.
     #[command(
         after_help = "Examples:\n  firman healthcheck\n  firman healthcheck --url https://id.example.com"
     )]
     Healthcheck,
-    /// Print a completion script for a shell
-    #[command(after_help = "Examples:\n  firman completions bash")]
     Completions(completions::CompletionsArgs),
-    /// Print the manual page, or write all of them into a directory
-    #[command(after_help = "Examples:\n  firman man\n  firman man --dir man1")]
     Man(completions::ManArgs),
 }
 

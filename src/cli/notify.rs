@@ -1,5 +1,5 @@
-//! Tells the service manager how it goes, as sd_notify(3) has it: datagrams to the socket that the
-//! variable `NOTIFY_SOCKET` names. Without that variable nothing is told.
+//! Notifies the service manager (sd_notify(3)): sends datagrams to the socket that the variable `NOTIFY_SOCKET`
+//! names. Without that variable it does nothing.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// A service manager that does not read must not hold up the work.
+/// A service manager that does not read must not block this process.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The field of a readiness notification with facts as one JSON object. Not systemd's, which ignores
 /// fields that it does not know; `--detach` reads it.
 pub(super) const DETAILS: &str = "X_FIRMAN_DETAILS";
 
-/// The program that started this process and wants to know.
+/// The program that started this process and receives notifications.
 pub(super) struct Supervisor {
     address: Option<String>,
 }
@@ -29,28 +29,28 @@ impl Supervisor {
         }
     }
 
-    /// One that is told nothing.
-    pub(super) fn nobody() -> Self {
+    /// One that receives nothing.
+    pub(super) fn none() -> Self {
         Self { address: None }
     }
 
-    /// The work has begun.
+    /// Ready.
     pub(super) fn ready(&self, status: &str) -> io::Result<()> {
         self.send(&format!("READY=1\nSTATUS={}", one_line(status)))
     }
 
-    /// The work has begun; `details` is for [`super::detach`].
+    /// Ready; `details` is for [`super::detach`].
     pub(super) fn ready_with(&self, status: &str, details: &Value) -> io::Result<()> {
         let status = one_line(status);
         self.send(&format!("READY=1\nSTATUS={status}\n{DETAILS}={details}"))
     }
 
-    /// How it goes, for `systemctl status`.
+    /// The state, for `systemctl status`.
     pub(super) fn status(&self, status: &str) -> io::Result<()> {
         self.send(&format!("STATUS={}", one_line(status)))
     }
 
-    /// The end is near.
+    /// Stopping.
     pub(super) fn stopping(&self) -> io::Result<()> {
         self.send("STOPPING=1")
     }
@@ -109,7 +109,7 @@ mod tests {
             assert!(supervisor(address).ready("x").is_err(), "{address}");
         }
         assert!(supervisor("").ready("x").is_ok());
-        assert!(Supervisor::nobody().ready("x").is_ok());
+        assert!(Supervisor::none().ready("x").is_ok());
     }
 
     #[test]

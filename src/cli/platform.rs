@@ -1,6 +1,6 @@
-//! The platforms whose workloads already have a token: what is documented of their tokens, how one
-//! workload is told from another, and what has to stand in its manifest. Facts of others, in one place;
-//! the issuer knows none of them.
+//! The platforms whose workloads already have a token: what their documentation states about these tokens, and how
+//! one workload is distinguished from another. Facts about other systems, in one place; the issuer knows none of
+//! them.
 
 use crate::api::credential::TokenMatch;
 
@@ -17,11 +17,11 @@ pub(super) enum Platform {
     Firman,
 }
 
-/// What is documented of a platform's tokens.
+/// What a platform documents about its tokens.
 pub(super) struct Documented {
-    /// The issuer's URL, where there is one for everybody.
+    /// The issuer's URL, when all customers share one.
     pub(super) url: Option<&'static str>,
-    /// Where to find the URL, or what to look out for.
+    /// Where to find the URL, or a caution.
     pub(super) note: &'static str,
     /// `typ` headers; the empty text for none.
     pub(super) types: &'static [&'static str],
@@ -37,7 +37,7 @@ impl Platform {
             // reads one projected token again until the kubelet replaces it at 80 % of its life.
             Self::Kubernetes => Documented {
                 url: None,
-                note: "The URL is the `issuer` of: kubectl get --raw /.well-known/openid-configuration. Where it cannot be reached from here, give the keys: kubectl get --raw /openid/v1/jwks >jwks.json",
+                note: "The URL is the `issuer` of: kubectl get --raw /.well-known/openid-configuration. If the URL cannot be reached from here, pass the keys: kubectl get --raw /openid/v1/jwks >jwks.json",
                 types: &["", "JWT"],
                 is_single_use: false,
                 max_lifetime: 3600,
@@ -45,7 +45,7 @@ impl Platform {
             // docs.github.com/actions/reference/security/oidc: typ JWT, jti in each token.
             Self::Github => Documented {
                 url: Some("https://token.actions.githubusercontent.com"),
-                note: "Everybody's workflows get tokens of this issuer; a credential names the repository.",
+                note: "All GitHub workflows get tokens from this issuer; the credential names the repository.",
                 types: &["JWT"],
                 is_single_use: true,
                 max_lifetime: 3600,
@@ -53,7 +53,7 @@ impl Platform {
             // docs.gitlab.com/ci/secrets/id_token_authentication: one token for a job, as long as its timeout.
             Self::Gitlab => Documented {
                 url: Some("https://gitlab.com"),
-                note: "A token lives as long as its job may run; for jobs with a timeout above an hour raise --max-lifetime. Your own GitLab: --iss.",
+                note: "A token lives as long as its job may run: for jobs with a timeout above an hour, raise --max-lifetime. For your own GitLab, set --iss.",
                 types: &["JWT"],
                 is_single_use: false,
                 max_lifetime: 3600,
@@ -61,7 +61,7 @@ impl Platform {
             // cloud.google.com/docs/authentication/get-id-token: no jti; the metadata server hands a token out again.
             Self::Google => Documented {
                 url: Some("https://accounts.google.com"),
-                note: "Every Google account gets tokens of this issuer; a credential names the service account's unique id.",
+                note: "All Google accounts get tokens from this issuer; the credential names the service account's unique id.",
                 types: &["JWT"],
                 is_single_use: false,
                 max_lifetime: 3600,
@@ -79,7 +79,7 @@ impl Platform {
             // identities get one token for 24 hours, dated five minutes back.
             Self::Azure => Documented {
                 url: None,
-                note: "The URL is https://login.microsoftonline.com/TENANT/v2.0 or https://sts.windows.net/TENANT/, as in `iss`; --audience is the application that the token is asked for.",
+                note: "The URL is https://login.microsoftonline.com/TENANT/v2.0 or https://sts.windows.net/TENANT/, as in `iss`; --audience is the application that the token is requested for.",
                 types: &["JWT"],
                 is_single_use: false,
                 max_lifetime: 86_700,
@@ -87,7 +87,7 @@ impl Platform {
             // github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md §3: typ absent, JWT or JOSE; jti optional.
             Self::Spiffe => Documented {
                 url: None,
-                note: "The URL is spiffe:// and the trust domain; --jwks its bundle, or --jwks-uri its bundle endpoint. Tokens come as client_assertion_type urn:ietf:params:oauth:client-assertion-type:jwt-spiffe.",
+                note: "The URL is spiffe:// and the trust domain; --jwks its bundle, or --jwks-uri its bundle endpoint. Send tokens with client_assertion_type urn:ietf:params:oauth:client-assertion-type:jwt-spiffe.",
                 types: &["", "JWT", "JOSE"],
                 is_single_use: false,
                 max_lifetime: 3600,
@@ -95,7 +95,7 @@ impl Platform {
             // RFC 9068.
             Self::Firman => Documented {
                 url: None,
-                note: "The URL is the other issuer's. There, this issuer is a resource, and the agent asks for a token for it.",
+                note: "The URL is the other issuer's. At the other issuer, register this issuer as a resource; the agent requests a token for it.",
                 types: &["at+jwt"],
                 is_single_use: true,
                 max_lifetime: 3600,
@@ -104,7 +104,7 @@ impl Platform {
     }
 }
 
-/// Which workload of a platform is meant.
+/// Selects a workload of a platform.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct WorkloadArgs {
     /// GitHub: the repository, as OWNER/NAME
@@ -118,7 +118,7 @@ pub(super) struct WorkloadArgs {
         conflicts_with = "git_ref"
     )]
     environment: Option<String>,
-    /// GitHub: the owner's number, which stays when names are given to others
+    /// GitHub: the owner's numeric id, which never changes
     #[arg(long, value_name = "ID", requires = "repo")]
     owner_id: Option<String>,
     /// GitLab: the project, as GROUP/NAME
@@ -150,20 +150,20 @@ pub(super) struct WorkloadArgs {
     remote_agent: Option<String>,
 }
 
-/// A workload, told from the others of its platform.
+/// A workload, distinguished from others of its platform.
 #[derive(Debug, PartialEq)]
 pub(super) struct Workload {
     pub(super) platform: Platform,
-    /// What its subject is, where that alone tells.
+    /// Its subject, when that alone identifies it.
     pub(super) subject: Option<String>,
-    /// Which claims tell, else.
+    /// The claims that identify it otherwise.
     pub(super) claims: Vec<(&'static str, String)>,
-    /// What should be known before this is relied on.
+    /// A caution for the user.
     pub(super) caution: Option<&'static str>,
 }
 
 impl WorkloadArgs {
-    /// The workload that the options name; `None`: they name none.
+    /// The workload that the options name, if any.
     pub(super) fn workload(&self) -> Result<Option<Workload>, String> {
         let candidates = [
             self.repo.as_deref().map(|repo| self.github(repo)),
@@ -192,22 +192,21 @@ impl WorkloadArgs {
         };
         if named.next().is_some() {
             return Err(
-                "the options name workloads of several platforms; a credential is for one"
-                    .to_owned(),
+                "the options name workloads of several platforms; a credential has one".to_owned(),
             );
         }
         first.map(Some)
     }
 
     /// By claims and not by `sub`: repositories made since June 2026 have numbers in their `sub`
-    /// (docs.github.com, "Immutable subject claims"), others not, and owners may have made up a `sub` of
-    /// their own. The claims are the same in all of them.
+    /// (docs.github.com, "Immutable subject claims"), older ones do not, and owners can customise `sub`. The claims are
+    /// the same in all of them.
     fn github(&self, repo: &str) -> Result<Workload, String> {
         let is_repo = repo.split_once('/').is_some_and(|(owner, name)| {
             !owner.is_empty() && !name.is_empty() && !name.contains('/')
         });
         if !is_repo {
-            return Err("--repo is OWNER/NAME".to_owned());
+            return Err("--repo must be OWNER/NAME".to_owned());
         }
         let mut claims = vec![("repository", repo.to_owned())];
         match (&self.environment, &self.git_ref) {
@@ -215,7 +214,7 @@ impl WorkloadArgs {
             (None, Some(git_ref)) => claims.push(("ref", full_ref(git_ref))),
             (None, None) => {
                 return Err(
-                    "--repo alone would take every workflow of the repository, those of pull requests too; add --environment or --ref".to_owned(),
+                    "--repo alone would accept every workflow of the repository, including pull requests; add --environment or --ref".to_owned(),
                 );
             }
         }
@@ -225,7 +224,7 @@ impl WorkloadArgs {
                 None
             }
             None => Some(
-                "Names of owners that are given up can be taken by others: pin the owner's number too, --owner-id $(gh api users/OWNER --jq .id)",
+                "Another account can register an abandoned owner name: also pin the owner's id, --owner-id $(gh api users/OWNER --jq .id)",
             ),
         };
         Ok(Workload {
@@ -238,7 +237,7 @@ impl WorkloadArgs {
 
     fn gitlab(&self, project: &str) -> Result<Workload, String> {
         if !project.contains('/') {
-            return Err("--project is GROUP/NAME".to_owned());
+            return Err("--project must be GROUP/NAME".to_owned());
         }
         let git_ref = self.git_ref.as_deref().unwrap_or_default();
         let (ref_type, name) = match git_ref.strip_prefix("refs/tags/") {
@@ -250,7 +249,7 @@ impl WorkloadArgs {
         };
         Ok(Workload {
             caution: Some(
-                "This is the documented `sub`. A project that made up its own is matched with --claim instead.",
+                "This is the documented `sub`. For a project with a custom `sub`, use --claim instead.",
             ),
             ..exact(
                 Platform::Gitlab,
@@ -299,89 +298,6 @@ fn agent_subject(name: &str) -> String {
     } else {
         format!("agent:{name}")
     }
-}
-
-/// What a workload needs to know of this issuer.
-pub(super) struct Here<'h> {
-    pub(super) issuer: &'h str,
-    pub(super) audience: &'h str,
-    pub(super) client_id: &'h str,
-}
-
-/// What stands in the workload's manifest, and how it asks for a token.
-pub(super) fn snippet(platform: Option<Platform>, here: &Here<'_>) -> String {
-    let ask = |token: &str| request(here, "jwt-bearer", token);
-    let Here { audience, .. } = here;
-    match platform {
-        Some(Platform::Github) => format!(
-            "In the workflow:\n\n\
-             permissions:\n  id-token: write\n\
-             steps:\n  - run: |\n      JWT=$(curl -sS -H \"Authorization: bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN\" \\\n        \"$ACTIONS_ID_TOKEN_REQUEST_URL&audience={}\" | jq -r .value)\n{}",
-            encoded(audience),
-            indented(&ask("$JWT"), 6)
-        ),
-        Some(Platform::Gitlab) => format!(
-            "In .gitlab-ci.yml:\n\n\
-             job:\n  id_tokens:\n    FIRMAN_JWT:\n      aud: {audience}\n  script:\n    - |\n{}",
-            indented(&ask("$FIRMAN_JWT"), 6)
-        ),
-        Some(Platform::Kubernetes) => format!(
-            "In the pod:\n\n\
-             spec:\n  volumes:\n    - name: firman\n      projected:\n        sources:\n          - serviceAccountToken:\n              path: token\n              audience: {audience}\n              expirationSeconds: 3600\n  containers:\n    - volumeMounts:\n        - name: firman\n          mountPath: /var/run/secrets/firman\n          readOnly: true\n\n\
-             In the container:\n\n{}",
-            ask("$(cat /var/run/secrets/firman/token)")
-        ),
-        Some(Platform::Google) => format!(
-            "On the machine:\n\n\
-             JWT=$(curl -sS -H 'Metadata-Flavor: Google' \\\n  'http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/identity?audience={}')\n{}",
-            encoded(audience),
-            ask("$JWT")
-        ),
-        Some(Platform::Aws) => format!(
-            "With the role's credentials:\n\n\
-             JWT=$(aws sts get-web-identity-token --audience {audience} --signing-algorithm RS256 \\\n  --duration-seconds 300 --query WebIdentityToken --output text)\n{}",
-            ask("$JWT")
-        ),
-        Some(Platform::Azure) => format!(
-            "On the machine:\n\n\
-             JWT=$(curl -sS -H 'Metadata: true' \\\n  'http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource={}' | jq -r .access_token)\n{}",
-            encoded(audience),
-            ask("$JWT")
-        ),
-        Some(Platform::Spiffe) => format!(
-            "Beside the workload API:\n\n\
-             JWT=$(spire-agent api fetch jwt -audience {audience} -output json | jq -r '.[0].svids[0].svid')\n{}",
-            request(here, "jwt-spiffe", "$JWT")
-        ),
-        Some(Platform::Firman) => format!(
-            "As the agent of the other issuer:\n\n\
-             JWT=$(firman token get --issuer OTHER_ISSUER --client-id NAME --key FILE --resource {audience})\n{}",
-            ask("$JWT")
-        ),
-        None => format!(
-            "With a token whose audience is {audience}:\n\n{}",
-            ask("$JWT")
-        ),
-    }
-}
-
-fn request(here: &Here<'_>, assertion_type: &str, token: &str) -> String {
-    format!(
-        "curl -sS {}/oauth2/token -d grant_type=client_credentials -d client_id={} \\\n  -d client_assertion_type=urn:ietf:params:oauth:client-assertion-type:{assertion_type} \\\n  --data-urlencode \"client_assertion={token}\"",
-        here.issuer, here.client_id
-    )
-}
-
-fn indented(text: &str, by: usize) -> String {
-    let indent = " ".repeat(by);
-    text.lines()
-        .map(|line| format!("{indent}{line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 impl Workload {
@@ -489,42 +405,5 @@ mod tests {
             matching(args(|args| args.remote_agent = some("mailer"))),
             json!({"subject": "agent:mailer"})
         );
-    }
-
-    #[test]
-    fn a_snippet_asks_for_our_audience_and_names_the_agent() {
-        let here = Here {
-            issuer: "https://id.example.com",
-            audience: "https://id.example.com",
-            client_id: "mailer",
-        };
-        for platform in [
-            None,
-            Some(Platform::Kubernetes),
-            Some(Platform::Github),
-            Some(Platform::Gitlab),
-            Some(Platform::Google),
-            Some(Platform::Aws),
-            Some(Platform::Azure),
-            Some(Platform::Spiffe),
-            Some(Platform::Firman),
-        ] {
-            let text = snippet(platform, &here);
-            assert!(text.contains("id.example.com"), "{text}");
-            assert!(text.contains("client_id=mailer"), "{text}");
-        }
-        insta::assert_snapshot!(snippet(Some(Platform::Github), &here), @r#"
-        In the workflow:
-
-        permissions:
-          id-token: write
-        steps:
-          - run: |
-              JWT=$(curl -sS -H "Authorization: bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" \
-                "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=https%3A%2F%2Fid.example.com" | jq -r .value)
-              curl -sS https://id.example.com/oauth2/token -d grant_type=client_credentials -d client_id=mailer \
-                -d client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer \
-                --data-urlencode "client_assertion=$JWT"
-        "#);
     }
 }

@@ -1,8 +1,8 @@
 //! `firman publish-static`: discovery and key set as plain files, for a web host that relying parties
 //! can reach where they cannot reach the issuer; and whether such a copy is stale.
 //!
-//! The copy is only as good as its last publication: a key that signs before the copy has it is refused
-//! by whoever trusts the copy, and a revoked key stays trusted until the copy loses it.
+//! A copy is only as current as its last publication: relying parties that use it reject tokens of a key that it
+//! does not have yet, and accept tokens of a revoked key until the copy drops it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,14 +17,21 @@ use super::keyfile;
 use super::print::shell_word;
 use super::published::Published;
 use super::session::Session;
+use crate::domain::remedy::Remedy;
 use crate::relying_party::claude::check_dialled_url;
 
 const DISCOVERY_FILE: &str = ".well-known/openid-configuration";
 const KEY_SET_FILE: &str = "oauth2/jwks";
-/// What both must be served as (OpenID Connect Discovery 1.0 §4.2).
+/// The media type of both files (OpenID Connect Discovery 1.0 §4.2).
 const CONTENT_TYPE: &str = "application/json";
 
+/// Publish discovery and keys as static files on a web host
+///
+/// For relying parties, such as Claude, that cannot reach the issuer. --check tells whether a published copy is stale.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  firman publish-static ./site --base https://static.example.com\n  firman publish-static --check https://static.example.com"
+)]
 pub(super) struct PublishArgs {
     /// The directory that the web host serves
     #[arg(
@@ -36,13 +43,13 @@ pub(super) struct PublishArgs {
     /// The issuer [default: the one behind the admin API]
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// Where the issuer answers, when it cannot be reached at its own URL from here
+    /// Fetch from this address when the issuer's own URL cannot be reached from here
     #[arg(long, value_name = "URL")]
     from: Option<String>,
-    /// Where the directory will be on the web, which is Claude's discovery base [default: the issuer's URL]
+    /// The directory's public URL, Claude's discovery base [default: the issuer's URL]
     #[arg(long, value_name = "URL", conflicts_with = "check")]
     base: Option<String>,
-    /// Compare the copy that is published there with the issuer; exit code 1 when it is stale
+    /// Compare the copy published at this URL with the issuer; exit code 1 when it is stale
     #[arg(long, value_name = "URL")]
     check: Option<String>,
 }
@@ -75,7 +82,7 @@ async fn publish(
     let base = public_base(args.base.as_deref(), issuer)?;
     let published = Published::of(issuer, args.from.as_deref(), &session.reach()?).await?;
     let document = with_jwks_uri(&published.metadata, &base);
-    // The key set first: a discovery document never points to what is not there yet.
+    // The key set first: a discovery document must never point to a missing key set.
     let files = [
         (KEY_SET_FILE, published.key_set.clone()),
         (DISCOVERY_FILE, document),
@@ -84,21 +91,27 @@ async fn publish(
     for (name, content) in &files {
         written.push((*name, write(directory, name, content)?));
     }
-    report(&written, (issuer, &base), &published, session)?;
+    let copy = WrittenCopy {
+        issuer,
+        base: &base,
+        files: written,
+        kids: published.kids(),
+    };
+    copy.report(session)?;
     let again = format!(
         "firman publish-static {} --base {}",
         shell_word(&directory.display().to_string()),
         shell_word(&base)
     );
     session.printer.hint(&format!(
-        "Serve both as {CONTENT_TYPE}, without a redirect: neither name has an ending, so that a web host would guess.\n\
-         A copy does not follow the issuer. Publish again after each `firman key rotate` (within 15 minutes, before the\n\
-         new key signs) and `firman key revoke`: {again}\n\
-         New keys wait for the copy if you register it: firman key consumer add static-copy"
+        "Serve both files as {CONTENT_TYPE}, without a redirect. Set the type: the names have no extension.\n\
+         The copy does not follow the issuer. Publish again after each `firman key revoke`, and within 15 minutes of each\n\
+         `firman key rotate`, before the new key signs: {again}\n\
+         To make new keys wait for the copy, register it: firman key consumer add static-copy"
     ));
     if let Err(invalid) = check_dialled_url("discovery_base", &base, false) {
         session.printer.warn(&format!(
-            "warning: Claude does not fetch it there: {invalid}"
+            "warning: Claude does not fetch from this address: {invalid}"
         ));
     }
     session.printer.next(&format!(
@@ -108,8 +121,8 @@ async fn publish(
     Ok(())
 }
 
-/// Where the copy will be, without a trailing slash. A copy that points back to an issuer which
-/// nobody outside can reach would be of no use.
+/// Where the copy will be, without a trailing slash. A copy that points back to an unreachable issuer would be
+/// useless.
 fn public_base(base: Option<&str>, issuer: &str) -> Result<String, CliError> {
     if let Some(base) = base {
         http::parse_url(base, "--base")?;
@@ -118,7 +131,10 @@ fn public_base(base: Option<&str>, issuer: &str) -> Result<String, CliError> {
     match check_dialled_url("issuer_url", issuer, false) {
         Ok(()) => Ok(issuer.to_owned()),
         Err(invalid) => Err(CliError::usage(format!(
-            "--base is missing: the address where the directory will be on the web. It cannot be the issuer's own, {issuer}: {invalid}"
+            "--base is required: the issuer's own URL {issuer} cannot serve the copy: {invalid}"
+        ))
+        .with_remedy(&Remedy::action(
+            "name the directory's public URL with --base",
         ))),
     }
 }
@@ -146,41 +162,49 @@ fn write(directory: &Path, name: &str, content: &[u8]) -> Result<bool, CliError>
     Ok(true)
 }
 
-fn report(
-    written: &[(&str, bool)],
-    (issuer, base): (&str, &str),
-    published: &Published,
-    session: &mut Session<'_>,
-) -> Result<(), CliError> {
-    let kids = published.kids();
-    if session.printer.is_json() {
-        let files: Vec<Value> = written
-            .iter()
-            .map(|(name, is_new)| {
-                json!({ "path": name, "url": format!("{base}/{name}"), "changed": is_new })
-            })
-            .collect();
-        return session.printer.json(&json!({
-            "issuer": issuer,
-            "discovery_base": base,
-            "content_type": CONTENT_TYPE,
-            "kids": kids,
-            "files": files,
-        }));
-    }
-    let mut facts = vec![
-        ("issuer", issuer.to_owned()),
-        ("discovery base", base.to_owned()),
-        ("keys", kids.join(", ")),
-    ];
-    for (name, is_new) in written {
-        let word = if *is_new { "written" } else { "unchanged" };
-        facts.push((word, (*name).to_owned()));
-    }
-    session.printer.facts(&facts)
+/// A copy that was written.
+struct WrittenCopy<'c> {
+    issuer: &'c str,
+    /// Where the directory will be on the web.
+    base: &'c str,
+    /// Each file, and whether it changed.
+    files: Vec<(&'static str, bool)>,
+    kids: Vec<String>,
 }
 
-/// What a copy has and lacks.
+impl WrittenCopy<'_> {
+    fn report(&self, session: &mut Session<'_>) -> Result<(), CliError> {
+        let Self { issuer, base, .. } = self;
+        if session.printer.is_json() {
+            let files: Vec<Value> = self
+                .files
+                .iter()
+                .map(|(name, is_new)| {
+                    json!({ "path": name, "url": format!("{base}/{name}"), "changed": is_new })
+                })
+                .collect();
+            return session.printer.json(&json!({
+                "issuer": issuer,
+                "discovery_base": base,
+                "content_type": CONTENT_TYPE,
+                "kids": self.kids,
+                "files": files,
+            }));
+        }
+        let mut facts = vec![
+            ("issuer", (*issuer).to_owned()),
+            ("discovery base", (*base).to_owned()),
+            ("keys", self.kids.join(", ")),
+        ];
+        for (name, is_new) in &self.files {
+            let word = if *is_new { "written" } else { "unchanged" };
+            facts.push((word, (*name).to_owned()));
+        }
+        session.printer.facts(&facts)
+    }
+}
+
+/// How a copy differs from the issuer.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Comparison {
     missing: Vec<String>,
@@ -221,14 +245,13 @@ async fn check(
     if is_current {
         return Ok(());
     }
-    Err(CliError::failed(
-        "stale",
-        format!(
-            "the copy at {copy} is stale: {}. Publish again: firman publish-static DIR --base {}",
-            comparison.problems.join("; "),
-            shell_word(copy.trim_end_matches('/'))
-        ),
-    ))
+    let fault = format!(
+        "the copy at {copy} is stale: {}",
+        comparison.problems.join("; ")
+    );
+    let base = shell_word(copy.trim_end_matches('/'));
+    let remedy = Remedy::command(format!("publish-static DIR --base {base}"));
+    Err(CliError::failed("stale", fault).with_remedy(&remedy))
 }
 
 fn compare(live: &Published, copy: &Published) -> Comparison {
@@ -254,25 +277,25 @@ fn compare(live: &Published, copy: &Published) -> Comparison {
         match there.get(kid) {
             None => comparison.missing.push(kid.clone()),
             Some(others) if others != thumbprints => {
-                problems.push(format!("its key {kid} is another key of that name"));
+                problems.push(format!(
+                    "its key {kid} differs from the issuer's key with that id"
+                ));
             }
             Some(_) => {}
         }
     }
     for skipped in copy.skipped() {
-        problems.push(format!("it has an entry that cannot be used: {skipped}"));
+        problems.push(format!("it has an unusable entry: {skipped}"));
     }
     comparison.extra = there
         .into_keys()
         .filter(|kid| !here.contains_key(kid))
         .collect();
     if !comparison.missing.is_empty() {
-        problems.push("it lacks keys whose tokens are refused there".to_owned());
+        problems.push("it lacks keys, so tokens signed with them are rejected".to_owned());
     }
     if !comparison.extra.is_empty() {
-        problems.push(
-            "it has keys that the issuer has withdrawn and that are still trusted there".to_owned(),
-        );
+        problems.push("it has withdrawn keys, which relying parties still trust".to_owned());
     }
     let is_json = |content_type: &Option<String>| {
         let essence = content_type.as_deref().unwrap_or_default();
@@ -284,7 +307,7 @@ fn compare(live: &Published, copy: &Published) -> Comparison {
         .zip(&copy.content_types)
     {
         if !is_json(content_type) {
-            let served = content_type.as_deref().unwrap_or("nothing in particular");
+            let served = content_type.as_deref().unwrap_or("an unknown type");
             problems.push(format!(
                 "{file} is served as {served}, not as {CONTENT_TYPE}"
             ));

@@ -1,12 +1,15 @@
-//! What an issuer publishes, its discovery document and its key set, fetched and checked as a relying
-//! party would (OpenID Connect Discovery 1.0 §4, RFC 7517 §5). Nothing here needs the admin API.
+//! What an issuer publishes: its discovery document, its key set and its endpoints, fetched and checked as a
+//! relying party does (OpenID Connect Discovery 1.0 §4, RFC 7517 §5). Nothing here uses the admin API.
 
+use reqwest::Client;
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::CliError;
 use super::http::{self, Reach};
-use crate::jose::{PublicJwk, PublicJwkSet, SkippedKey};
+use super::print::shell_word;
+use crate::domain::remedy::Remedy;
+use crate::jose::{JwsError, PublicJwk, PublicJwkSet, SkippedKey, UnverifiedJws, VerifiedJws};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
@@ -22,8 +25,8 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// What `issuer` publishes, found at `from` when its own URL cannot be reached from here. The
-    /// document must be its own (§4.3).
+    /// What `issuer` publishes, fetched from `from` when its own URL cannot be reached from here. The document
+    /// must name the issuer (§4.3).
     pub(super) async fn of(
         issuer: &str,
         from: Option<&str>,
@@ -35,7 +38,7 @@ impl Published {
             return Err(CliError::failed(
                 "discovery",
                 format!(
-                    "{url} is of the issuer {stated:?}, not of {issuer:?}: both must be the same, byte for byte"
+                    "{url} belongs to the issuer {stated:?}, not to {issuer:?}: both must match byte for byte"
                 ),
             ));
         }
@@ -47,7 +50,7 @@ impl Published {
         Self::with_keys(metadata, content_type, &jwks_uri, reach).await
     }
 
-    /// What is published at `base`, whoever it is of.
+    /// What is published at `base`, for any issuer.
     pub(super) async fn at(base: &str, reach: &Reach) -> Result<Self, CliError> {
         let (_, metadata, content_type) = document(base, reach).await?;
         let jwks_uri = member(&metadata, "jwks_uri").to_owned();
@@ -72,7 +75,7 @@ impl Published {
         })
     }
 
-    /// Whose document it says it is.
+    /// The issuer that the document names.
     pub(super) fn issuer(&self) -> &str {
         member(&self.metadata, "issuer")
     }
@@ -88,7 +91,7 @@ impl Published {
         self.keys.skipped()
     }
 
-    /// The key ids, as they stand in the set.
+    /// The key ids, in the order of the set.
     pub(super) fn kids(&self) -> Vec<String> {
         self.keys().map(|(kid, _)| kid.to_owned()).collect()
     }
@@ -121,16 +124,117 @@ fn member<'m>(metadata: &'m Map<String, Value>, name: &str) -> &'m str {
 
 async fn get(url: &Url, reach: &Reach) -> Result<http::Answer, CliError> {
     let request = reach.client(url)?.get(url.clone());
-    let unreachable = format!("cannot reach {url} from here");
+    let unreachable = format!("cannot reach {url}");
     let answer = http::send(request, &unreachable).await?;
     if answer.status == 200 {
         return Ok(answer);
     }
-    Err(CliError::failed(
-        "discovery",
-        format!(
-            "{url} answered with status {}: it must be 200, without a redirect",
-            answer.status
-        ),
-    ))
+    let fault = format!(
+        "{url} answered with status {}; expected 200 without a redirect",
+        answer.status
+    );
+    Err(CliError::failed("discovery", fault).with_status(answer.status))
+}
+
+/// An issuer as its discovery document describes it.
+pub(super) struct Discovered {
+    /// The issuer's URL, byte for byte as requested and as stated.
+    pub(super) name: String,
+    metadata: Map<String, Value>,
+    reach: Reach,
+    is_https: bool,
+}
+
+impl Discovered {
+    /// Fetches the document of `issuer` and checks that it names that issuer (§4.3).
+    pub(super) async fn at(issuer: &str, reach: &Reach) -> Result<Self, CliError> {
+        let base = http::parse_url(issuer, "--issuer")?;
+        reach.check_transport(&base)?;
+        let found = document(issuer, reach).await;
+        let (_, metadata, _) = found.map_err(|error| {
+            error.with_remedy(&Remedy::action("check --issuer, and that the issuer runs"))
+        })?;
+        let stated = member(&metadata, "issuer");
+        if stated != issuer {
+            let fault = format!(
+                "the issuer calls itself {stated:?}, not {issuer:?}: both must match byte for byte"
+            );
+            let remedy = Remedy::action(format!("--issuer {}", shell_word(stated)));
+            return Err(CliError::failed("discovery", fault).with_remedy(&remedy));
+        }
+        Ok(Self {
+            name: issuer.to_owned(),
+            metadata,
+            reach: reach.clone(),
+            is_https: base.scheme() == "https",
+        })
+    }
+
+    /// The URL in the metadata member `member`. One in clear text is refused where the issuer itself
+    /// is reached by HTTPS.
+    pub(super) fn endpoint(&self, member: &str) -> Result<Url, CliError> {
+        let failed = |problem: &str| {
+            CliError::failed("discovery", format!("the issuer's {member} {problem}"))
+        };
+        let text = self.metadata.get(member).and_then(Value::as_str);
+        let text = text.ok_or_else(|| failed("is missing"))?;
+        let url = Url::parse(text).map_err(|_| failed("is not a URL"))?;
+        if !matches!(url.scheme(), "http" | "https") || (self.is_https && url.scheme() != "https") {
+            return Err(failed("is not an https URL"));
+        }
+        self.reach.check_transport(&url)?;
+        Ok(url)
+    }
+
+    /// A client for one of its endpoints.
+    pub(super) fn client(&self, url: &Url) -> Result<Client, CliError> {
+        self.reach.client(url)
+    }
+}
+
+/// The issuer's published keys.
+pub(super) async fn fetch_keys(issuer: &Discovered) -> Result<PublicJwkSet, CliError> {
+    let url = issuer.endpoint("jwks_uri")?;
+    let answer = http::send(
+        issuer.client(&url)?.get(url.clone()),
+        &format!("cannot reach the key set {url}"),
+    )
+    .await?;
+    if !answer.is_success() {
+        return Err(CliError::failed(
+            "jwks",
+            format!("{url} answered with status {}", answer.status),
+        ));
+    }
+    PublicJwkSet::parse_published(&answer.body).map_err(|problem| {
+        CliError::failed("jwks", format!("the key set {url} is invalid: {problem}"))
+    })
+}
+
+pub(super) fn check_signature(
+    token: &UnverifiedJws<'_>,
+    keys: &PublicJwkSet,
+) -> Result<VerifiedJws, CliError> {
+    let mut candidates = keys
+        .keys()
+        .iter()
+        .filter(|key| token.may_be_signed_by(key))
+        .peekable();
+    if candidates.peek().is_none() {
+        let kid = token.unverified_kid().unwrap_or("none");
+        return Err(CliError::failed(
+            "token",
+            format!(
+                "not valid: the issuer does not publish a {} key with the token's kid ({kid}); the key was withdrawn, or the token is from another issuer",
+                token.unverified_alg()
+            ),
+        ));
+    }
+    candidates
+        .find_map(|key| token.verify(key).ok())
+        .ok_or_else(|| refused(&JwsError::Signature))
+}
+
+pub(super) fn refused(problem: &dyn std::fmt::Display) -> CliError {
+    CliError::failed("token", format!("not valid: {problem}"))
 }

@@ -1,4 +1,4 @@
-//! `firman quickstart`: from nothing to a token that a stranger verifies, in one command.
+//! `firman quickstart`: from nothing to a verified token in one command.
 //!
 //! Starts the issuer on loopback, registers a resource for Claude, a role and an agent with a fresh
 //! key, gets a token over HTTP as the agent would, and verifies it as a relying party would, from
@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::CliError;
 use super::keyfile::{self, KeyFile};
+use super::published::Discovered;
 use super::serve;
 use super::session::Session;
 use super::token::{self, ClientArgs, GetArgs, Proof};
@@ -24,6 +25,7 @@ use crate::api::role::{NewGrant, NewRole};
 use crate::config::{LogLevel, Overrides};
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::profile::Profile;
+use crate::domain::remedy::Remedy;
 use crate::issuer::{Caller, Issuer, IssuerError};
 use crate::jose::{PublicJwk, SigningKey};
 
@@ -32,9 +34,16 @@ const AGENT: &str = "quickstart";
 /// The resource is called this.
 const RESOURCE: &str = "claude";
 
+/// Try firman: start an issuer, register an agent, get a token and verify it
+///
+/// Runs on this machine alone. Verifies the token as a relying party does, from the issuer's URL, and then keeps serving.
+/// Run it again on the same data at any time.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  firman quickstart\n  firman quickstart --exit --data-dir /tmp/firman"
+)]
 pub(super) struct QuickstartArgs {
-    /// Stop after the proof instead of serving on
+    /// Stop after the token is verified
     #[arg(long)]
     exit: bool,
     #[command(flatten)]
@@ -44,7 +53,7 @@ pub(super) struct QuickstartArgs {
 pub(super) async fn run(args: QuickstartArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let started = Instant::now();
     let config = serve::config(args.settings, session)?;
-    // The story is told by this command; the log only says what is wrong.
+    // This command reports the steps; the log only reports problems.
     let level = match config.log_level {
         LogLevel::Info => LogLevel::Warn,
         chosen @ (LogLevel::Error | LogLevel::Warn | LogLevel::Debug | LogLevel::Trace) => chosen,
@@ -91,7 +100,7 @@ async fn prove(
     let key = register_agent(issuer, key_file).await?;
 
     // As the agent: over HTTP, knowing the issuer's URL, its own name and its key.
-    let discovered = token::Issuer::discover(issuer.url(), reach)
+    let discovered = Discovered::at(issuer.url(), reach)
         .await
         .map_err(|error| not_at_its_url(error, issuer.url()))?;
     let request = GetArgs::for_resource(issuer.url(), ClientArgs::default(), &audience);
@@ -101,12 +110,12 @@ async fn prove(
         kid: None,
     };
     let answer = token::request(&request, &proof, &discovered, now).await?;
-    let token = answer["access_token"]
-        .as_str()
-        .ok_or_else(|| CliError::failed("quickstart", "the token endpoint gave no access token"))?;
+    let token = answer["access_token"].as_str().ok_or_else(|| {
+        CliError::failed("quickstart", "the token endpoint returned no access token")
+    })?;
 
     // As the relying party: over HTTP, knowing the issuer's URL and its own name.
-    let stranger = token::Issuer::discover(issuer.url(), reach).await?;
+    let stranger = Discovered::at(issuer.url(), reach).await?;
     let token = SecretString::from(token);
     let (header, claims) = token::verify(&token, &stranger, &audience, now).await?;
     let proven = ProvenToken {
@@ -118,19 +127,18 @@ async fn prove(
     Ok(proven)
 }
 
-/// With a public URL the way goes out to a proxy and back; on a first try there may be none yet.
+/// With a public URL the request goes out to a proxy and back. On a first try that proxy may not exist yet.
 fn not_at_its_url(error: CliError, issuer_url: &str) -> CliError {
     if issuer_url.starts_with("http://") {
         return error;
     }
-    error.and(
-        "quickstart asks for its token at the issuer's own URL: when nothing leads from there to this process yet, \
-         leave the issuer URL out and try it on loopback, or start it with: firman serve",
-    )
+    error.with_remedy(&Remedy::action(
+        "quickstart requests its token at the issuer's URL: route that URL to this process, or leave it out to try firman on loopback",
+    ))
 }
 
 impl ProvenToken {
-    /// What Claude's federation demands beyond signature, issuer, audience and expiry.
+    /// Checks what Claude's federation requires beyond signature, issuer, audience and expiry.
     fn check_for_claude(&self) -> Result<(), CliError> {
         let subject = self.claims.get("sub");
         let text = |name: &str| self.claims.get(name).and_then(Value::as_str);
@@ -148,7 +156,7 @@ impl ProvenToken {
                     .any(|alg| self.header.get("alg") == Some(&json!(alg))),
             ),
             (
-                "kid must be there",
+                "kid is required",
                 self.header.get("kid").is_some_and(Value::is_string),
             ),
             (
@@ -164,7 +172,7 @@ impl ProvenToken {
                 subject.is_some() && self.claims.get("acting_agent") == subject,
             ),
             (
-                "jti must be there",
+                "jti is required",
                 text("jti").is_some_and(|jti| !jti.is_empty()),
             ),
             (
@@ -176,13 +184,13 @@ impl ProvenToken {
             None => Ok(()),
             Some((demand, _)) => Err(CliError::failed(
                 "quickstart",
-                format!("the token is not what Claude needs: {demand}"),
+                format!("Claude would reject the token: {demand}"),
             )),
         }
     }
 }
 
-/// The Claude resource: the one there is, or a new one. Its audience.
+/// Finds or creates the Claude resource and returns its audience.
 async fn register_resource(issuer: &Arc<Issuer>) -> Result<String, IssuerError> {
     let found = match issuer.resource(RESOURCE).await {
         Err(IssuerError::NotFound { .. }) => {
@@ -217,7 +225,7 @@ async fn register_role(issuer: &Arc<Issuer>) -> Result<(), IssuerError> {
     }
 }
 
-/// The agent with a key in `key_file`: the pair there is, or what is missing of it.
+/// Finds or creates the agent and its key in `key_file`.
 async fn register_agent(issuer: &Arc<Issuer>, key_file: &Path) -> Result<SigningKey, CliError> {
     let refused = |error: IssuerError| CliError::failed("quickstart", error.to_string());
     let (key, mut fresh) = if key_file.exists() {
@@ -263,31 +271,33 @@ async fn register_agent(issuer: &Arc<Issuer>, key_file: &Path) -> Result<Signing
     Ok(key)
 }
 
-/// To the agent itself the token endpoint would not say why it refuses.
+/// The token endpoint would not tell the agent why it refuses.
 fn check_is_active(agent: &Agent, issuer: &Issuer) -> Result<(), CliError> {
     let remedy = match agent.status {
         AgentStatus::Removed { .. } => {
-            "and its name is never given out again; run quickstart with a new --data-dir".to_owned()
+            Remedy::action("names are never reused: run quickstart with another --data-dir")
         }
-        AgentStatus::Suspended { .. } => format!(
-            "so that it gets no token; start 'firman serve', then: firman agent resume {AGENT}"
-        ),
+        AgentStatus::Suspended { .. } => Remedy::action(format!(
+            "run `firman serve`, then `firman agent resume {AGENT}`"
+        )),
         AgentStatus::Active if agent.is_active(issuer.ports().clock.now()) => return Ok(()),
-        AgentStatus::Active => format!(
-            "but expired; start 'firman serve', then: firman agent edit {AGENT} --expires-in never"
-        ),
+        AgentStatus::Active => Remedy::action(format!(
+            "run `firman serve`, then `firman agent edit {AGENT} --expires-in never`"
+        )),
     };
-    Err(CliError::failed(
-        "quickstart",
-        format!("the agent '{AGENT}' is {}, {remedy}", agent.status.as_str()),
-    ))
+    let state = match agent.status {
+        AgentStatus::Active => "expired",
+        AgentStatus::Removed { .. } | AgentStatus::Suspended { .. } => agent.status.as_str(),
+    };
+    let fault = format!("the agent `{AGENT}` is {state}");
+    Err(CliError::failed("quickstart", fault).with_remedy(&remedy))
 }
 
 fn public_key(jwk: &PublicJwk) -> NewCredential {
     NewCredential::public_key(jwk.to_value())
 }
 
-/// What the user is told.
+/// The outcome, for the user.
 struct Report<'r> {
     issuer: &'r str,
     key_file: &'r Path,
@@ -338,7 +348,7 @@ impl Report<'_> {
                 .collect();
             session
                 .printer
-                .hint(&format!("First start: made {}.\n", made.join(", ")));
+                .hint(&format!("First start: created {}.\n", made.join(", ")));
         }
         let at = self.at_data_dir();
         let serving = if keeps_serving {
@@ -360,8 +370,8 @@ impl Report<'_> {
             reachability = if self.issuer.starts_with("https://") {
                 ""
             } else {
-                "   (Claude needs a public https URL, or the keys of the JWKS inline. An issuer keeps its URL: start one \
-                 with FIRMAN_ISSUER_URL=https://… and a --data-dir of its own)"
+                "   (Claude needs a public https URL, or the keys of the JWKS inline. The URL of an issuer never changes: \
+                 start another one with FIRMAN_ISSUER_URL=https://… and its own --data-dir)"
             },
         ));
         if keeps_serving {
@@ -370,7 +380,7 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// The option that lets the next commands find this issuer, when its data are not in `data`.
+    /// The option with which the next commands find this issuer, unless its data are in `data`.
     fn at_data_dir(&self) -> String {
         if self.data_dir == Path::new("data") {
             String::new()

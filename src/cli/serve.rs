@@ -1,4 +1,4 @@
-//! `firman serve`: the issuer, until it is told to stop.
+//! `firman serve`: runs the issuer until a signal stops it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,6 +17,7 @@ use super::notify::Supervisor;
 use super::serving::{self, Claim, Serving};
 use super::session::Session;
 use crate::config::{Config, LogLevel, Origin, Overrides, reachable};
+use crate::domain::remedy::Remedy;
 use crate::host::{FirstSettings, Host, HostOptions, KekSource};
 use crate::issuer::Ports;
 use crate::jose::SigningAlgorithm;
@@ -29,15 +30,15 @@ use crate::server::{Limits, Listener, telemetry};
 
 /// Run the issuer
 ///
-/// Serves until SIGTERM or Ctrl-C, then finishes the requests that it accepted. With --detach it runs in the background.
+/// Stops on SIGTERM or Ctrl-C, after it has finished the requests that it accepted. With --detach it runs in the background.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  firman serve --detach\n  FIRMAN_ISSUER_URL=https://id.example.com firman serve --listen 0.0.0.0:8080"
 )]
 pub(super) struct ServeArgs {
-    /// Return when the issuer answers, and leave it running; `firman stop` ends it
+    /// Run in the background: return once the issuer answers, and end it with `firman stop`
     ///
-    /// Its log goes to serve.log in the data directory.
+    /// The log goes to serve.log in the data directory.
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
@@ -64,18 +65,18 @@ pub(super) async fn run(args: ServeArgs, session: &mut Session<'_>) -> Result<()
         "made": running.made,
     });
     let supervisor = Supervisor::find(session.environment);
-    tell(supervisor.ready_with(issuer.url(), &details));
+    notified(supervisor.ready_with(issuer.url(), &details));
     running.stop.received().await;
-    tracing::info!("stopping: accepted requests are finished first");
-    tell(supervisor.stopping());
+    tracing::info!("stopping: finishing accepted requests first");
+    notified(supervisor.stopping());
     running.process.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// A service manager that cannot be told is no reason not to serve.
-fn tell(told: io::Result<()>) {
-    if let Err(error) = told {
+/// A notification that fails does not stop the server.
+fn notified(sent: io::Result<()>) {
+    if let Err(error) = sent {
         tracing::warn!(%error, "cannot notify the service manager");
     }
 }
@@ -88,10 +89,11 @@ async fn in_background(settings: Overrides, session: &mut Session<'_>) -> Result
         return Err(CliError::failed(
             "already_running",
             format!(
-                "process {} already serves this data directory, at {}; end it with: firman stop",
+                "process {} already serves this data directory at {}",
                 running.pid, running.public
             ),
-        ));
+        )
+        .with_remedy(&Remedy::command("stop")));
     }
     let log = config.data_dir.join("serve.log");
     let mut arguments: Vec<OsString> = vec!["serve".into()];
@@ -125,7 +127,7 @@ async fn in_background(settings: Overrides, session: &mut Session<'_>) -> Result
         ("process", started.pid.to_string()),
         ("log", log.display().to_string()),
     ])?;
-    if let Some(made) = made_sentence(&started.details["made"]) {
+    if let Some(made) = created_sentence(&started.details["made"]) {
         session.printer.hint(&made);
     }
     let at = session.globals.data_dir.as_ref();
@@ -138,13 +140,13 @@ async fn in_background(settings: Overrides, session: &mut Session<'_>) -> Result
     Ok(())
 }
 
-/// What a first start made, in one sentence.
-fn made_sentence(made: &Value) -> Option<String> {
+/// Names the files that a first start created.
+fn created_sentence(made: &Value) -> Option<String> {
     let files: Vec<&str> = made.as_array()?.iter().filter_map(Value::as_str).collect();
     if files.is_empty() {
         return None;
     }
-    Some(format!("First start: made {}.", files.join(", ")))
+    Some(format!("First start: created {}.", files.join(", ")))
 }
 
 /// A process that serves, and what belongs to it.
@@ -171,7 +173,7 @@ pub(super) fn config(settings: Overrides, session: &Session<'_>) -> Result<Confi
     .map_err(|error| CliError::failed("config", error.to_string()))
 }
 
-/// Starts logging, binds, opens the database and serves; each fault is one sentence.
+/// Starts logging, binds, opens the database and serves. Each fault is one sentence.
 pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Running, CliError> {
     let failed = |error: &dyn std::error::Error| CliError::failed("start", with_causes(error));
     telemetry::init(config.log_format, level).map_err(|error| failed(&error))?;
@@ -190,8 +192,8 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Running, C
     let host = Host::start(&options, ports)
         .await
         .map_err(|error| failed(&error))?;
-    // Before the first request is taken, which would otherwise be cut off by a signal that came early;
-    // not before the database was opened, so that a start that hangs can be ended.
+    // Before the first request, which an early signal would cut off; after the database was opened, so that a
+    // signal still ends a start that hangs.
     let stop = StopSignals::catch()?;
     warn_of_settings_without_effect(config, &host);
     let made = absent.made();
@@ -221,7 +223,7 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Running, C
     }
 }
 
-/// Writes down for commands on this machine where the server listens.
+/// Records where the server listens, for commands on this machine.
 async fn announce(config: &Config, serving: &Serving) -> Result<Option<Claim>, CliError> {
     let mut claim = Claim::take(&config.data_dir).await?;
     if let Some(claim) = &mut claim {
@@ -233,7 +235,7 @@ async fn announce(config: &Config, serving: &Serving) -> Result<Option<Claim>, C
     Ok(claim)
 }
 
-/// The files that a first start makes, as far as they are not there yet.
+/// The files that a first start creates and that do not exist yet.
 struct FirstFiles(Vec<PathBuf>);
 
 impl FirstFiles {
@@ -251,25 +253,24 @@ impl FirstFiles {
         Self(absent.map(Path::to_owned).collect())
     }
 
-    /// Those that exist now. Names them in the log, so that an operator knows what to back up.
+    /// Those that exist now. Logs their names, so that an operator knows what to back up.
     fn made(self) -> Vec<PathBuf> {
         let made: Vec<PathBuf> = self.0.into_iter().filter(|path| path.exists()).collect();
         if !made.is_empty() {
             let files: Vec<String> = made.iter().map(|path| path.display().to_string()).collect();
-            tracing::info!(files = files.join(", "), "first start: made these files");
+            tracing::info!(files = files.join(", "), "first start: created these files");
         }
         made
     }
 }
 
-/// The error of a listener tells its cause in the middle of its sentence.
 async fn bind(address: SocketAddr) -> Result<Listener, CliError> {
     let bound = Listener::bind(address).await;
     bound.map_err(|error| CliError::failed("start", error.to_string()))
 }
 
-/// `[tokens]` is read when the database is first made; from then on the issuer's own settings hold. One
-/// who sets it later must not believe that it worked.
+/// `[tokens]` is read when the database is created; afterwards the issuer's own settings apply. An operator who
+/// sets it later must learn that it has no effect.
 fn warn_of_settings_without_effect(config: &Config, host: &Host) {
     let policy = host.issuer().policy();
     let settings = &policy.settings;
@@ -295,7 +296,7 @@ fn warn_of_settings_without_effect(config: &Config, host: &Host) {
                 setting,
                 configured = shown.value,
                 in_force,
-                "this setting is only read when the database is first made; change it with: firman issuer edit"
+                "this setting applies only when the database is created; change it with `firman issuer edit`"
             );
         }
     }
@@ -306,7 +307,7 @@ fn options(config: &Config, public: SocketAddr) -> Result<(HostOptions, HttpFetc
     let unfit = |error: crate::config::ConfigError| CliError::failed("config", error.to_string());
     let issuer_url = config.issuer_url(public).map_err(unfit)?;
     let loopback = if config.insecure_loopback_fetch(&issuer_url).map_err(unfit)? {
-        tracing::warn!("keys of trusted issuers may be fetched from this machine over plain http");
+        tracing::warn!("keys of trusted issuers may be fetched from this machine over plain HTTP");
         Loopback::Insecure
     } else {
         Loopback::Refused
@@ -318,8 +319,13 @@ fn options(config: &Config, public: SocketAddr) -> Result<(HostOptions, HttpFetc
 }
 
 pub(super) fn host_options(config: &Config, issuer_url: String) -> Result<HostOptions, CliError> {
-    let default_algorithm = SigningAlgorithm::parse(&config.default_algorithm)
-        .ok_or_else(|| CliError::failed("config", "tokens.default_algorithm is not known"))?;
+    let default_algorithm =
+        SigningAlgorithm::parse(&config.default_algorithm).ok_or_else(|| {
+            CliError::failed(
+                "config",
+                "`tokens.default_algorithm` is not a known algorithm",
+            )
+        })?;
     let kek = match &config.kek {
         Some(text) => KekSource::Text(text.clone(), "FIRMAN_KEK".to_owned()),
         None => KekSource::File(config.keys_dir.join("kek")),
@@ -338,7 +344,7 @@ pub(super) fn host_options(config: &Config, issuer_url: String) -> Result<HostOp
     })
 }
 
-/// The data directory holds the first administrator's token: its owner's alone.
+/// The data directory holds the first administrator's token: only its owner may read it.
 fn create_private_folder(path: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::DirBuilderExt as _;
     fs::DirBuilder::new()
@@ -348,7 +354,7 @@ fn create_private_folder(path: &Path) -> Result<(), CliError> {
         .map_err(|error| CliError::file(path, "create", &error))
 }
 
-/// SIGTERM, SIGINT and SIGHUP, which no longer end the process by themselves once this exists.
+/// SIGTERM, SIGINT and SIGHUP. While this exists, they no longer end the process directly.
 pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
@@ -356,7 +362,7 @@ pub(super) struct StopSignals {
 }
 
 impl StopSignals {
-    /// From now on they are waited for.
+    /// Starts catching them.
     pub(super) fn catch() -> Result<Self, CliError> {
         let failed = |error: io::Error| CliError::failed("signal", error.to_string());
         Ok(Self {
@@ -366,9 +372,9 @@ impl StopSignals {
         })
     }
 
-    /// Waits for one of them, or returns at once when it has come. SIGHUP ends a process that was started
-    /// on a terminal, which has gone then; elsewhere it commonly asks a daemon to read its settings again,
-    /// which this one cannot, so it goes on.
+    /// Waits for one of them; returns at once when one has arrived already. SIGHUP ends a process that was
+    /// started on a terminal, because the terminal is gone. Elsewhere it asks a daemon to reload its settings;
+    /// this one cannot, and continues.
     pub(super) async fn received(mut self) {
         let has_terminal = io::stdin().is_terminal();
         loop {
@@ -379,7 +385,7 @@ impl StopSignals {
                     if has_terminal {
                         return;
                     }
-                    tracing::warn!("SIGHUP is ignored: settings are read at the start; restart to read them again");
+                    tracing::warn!("ignored SIGHUP: settings are read at start; restart to apply new ones");
                 }
             }
         }

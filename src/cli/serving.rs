@@ -1,6 +1,5 @@
-//! Which process serves a data directory: a file there that the process keeps locked while it runs. So
-//! `firman stop` and `firman healthcheck` never mistake another program for it, whatever became of the
-//! process or its number.
+//! Which process serves a data directory: the process keeps a file there locked while it runs. `firman stop` and
+//! `firman healthcheck` therefore never mistake another program for it, even when its process id was reused.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -10,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::CliError;
+use crate::domain::remedy::Remedy;
 
 /// The file in the data directory.
 const FILE: &str = "serving.json";
@@ -18,7 +18,7 @@ const TRIES: u32 = 10;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A running server, as it says itself.
+/// What a running server records about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Serving {
     /// Its process id.
@@ -38,7 +38,7 @@ pub(super) struct Claim {
 
 impl Claim {
     /// Locks the file of `data_dir`, which must exist. `None` when another process serves with the same
-    /// directory, which replicas on one machine may do: the file then speaks of the first.
+    /// directory, as replicas on one machine may: the file then describes the first.
     ///
     /// # Errors
     /// When the file cannot be made or locked.
@@ -49,7 +49,7 @@ impl Claim {
         for _ in 0..TRIES {
             match file.try_lock() {
                 Ok(()) => {
-                    // What an earlier process said of itself is not true of this one.
+                    // What an earlier process recorded is not true of this one.
                     file.set_len(0).map_err(|error| fault(&error))?;
                     return Ok(Some(Self { file, path }));
                 }
@@ -60,7 +60,7 @@ impl Claim {
         Ok(None)
     }
 
-    /// Writes down where the server listens.
+    /// Records where the server listens.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -75,7 +75,7 @@ impl Claim {
     }
 }
 
-/// The process that serves `data_dir` now; `None` when there is none, or it is still starting.
+/// The process that serves `data_dir`; `None` when no process does, or it is still starting.
 ///
 /// # Errors
 /// When the file is there and cannot be read.
@@ -87,7 +87,7 @@ pub(super) fn find(data_dir: &Path) -> Result<Option<Serving>, CliError> {
         Err(error) => return Err(CliError::file(&path, "read", &error)),
     };
     match file.try_lock_shared() {
-        // Its lock is gone, and so is the process.
+        // The lock is released, so the process has ended.
         Ok(()) => Ok(None),
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
@@ -99,7 +99,7 @@ pub(super) fn find(data_dir: &Path) -> Result<Option<Serving>, CliError> {
     }
 }
 
-/// [`find`], where no server is an error that says how to start one.
+/// [`find`], where a missing server is an error with the command that starts one.
 ///
 /// # Errors
 /// When no process serves `data_dir`, or its file cannot be read.
@@ -108,10 +108,11 @@ pub(super) fn expect(data_dir: &Path) -> Result<Serving, CliError> {
         CliError::failed(
             "not_running",
             format!(
-                "no `firman serve` is running with the data directory {}; start it with: firman serve --detach",
+                "no issuer is running with the data directory `{}`",
                 data_dir.display()
             ),
         )
+        .with_remedy(&Remedy::command("serve --detach"))
     })
 }
 
@@ -150,10 +151,7 @@ mod tests {
         drop(claim);
         assert_eq!(find(dir.path()).unwrap(), None);
         let error = expect(dir.path()).unwrap_err().text().unwrap();
-        assert!(
-            error.ends_with("start it with: firman serve --detach"),
-            "{error}"
-        );
+        assert!(error.ends_with("\nhint: firman serve --detach"), "{error}");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! `firman stop`: ends the server of a data directory, and waits until it has ended.
+//! `firman stop`: ends the server of a data directory and waits until it has ended.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,17 @@ use super::access::load_config;
 use super::error::CliError;
 use super::serving::{self, Serving};
 use super::session::Session;
+use crate::domain::remedy::Remedy;
 
-/// Waited for beyond the drain: the ledger's last write, and the database's end.
+/// How long to wait beyond the drain, for the ledger's last write and for the database to close.
 const GRACE: Duration = Duration::from_secs(20);
 /// Between two looks at the process.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// End the issuer of this data directory: it finishes the requests that it accepted
+/// Stop the issuer of this data directory
 ///
-/// Stops the process that `firman serve` runs with this data directory, as SIGTERM does, and waits for its end.
+/// Sends SIGTERM to the process that `firman serve` runs with this data directory and waits until it has finished its
+/// requests and ended.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  firman stop\n  firman stop --data-dir /srv/firman")]
 pub(super) struct StopArgs {}
@@ -30,13 +32,9 @@ pub(super) async fn run(_: StopArgs, session: &mut Session<'_>) -> Result<(), Cl
     let deadline = Instant::now() + Duration::from_secs(config.drain_seconds.into()) + GRACE;
     while serving::find(&config.data_dir)?.is_some_and(|found| found == serving) {
         if Instant::now() > deadline {
-            return Err(CliError::failed(
-                "timeout",
-                format!(
-                    "process {} is still running; end it with: kill -9 {}",
-                    serving.pid, serving.pid
-                ),
-            ));
+            let fault = format!("process {} is still running", serving.pid);
+            let remedy = Remedy::action(format!("kill -9 {}", serving.pid));
+            return Err(CliError::failed("timeout", fault).with_remedy(&remedy));
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -3,10 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
-
-use super::{ConfigError, sources};
-
 /// The variables of others that the program looks at: systemd's way to be told of a start, what would
 /// win over the federation that `firman exec` sets up, where Claude is, and the OAuth token for its Admin API.
 const OTHERS: [&str; 16] = [
@@ -69,16 +65,6 @@ pub fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Checks the names of the `FIRMAN_` variables, for a command that reads no setting: one that is near a
-/// known name is a slip.
-///
-/// # Errors
-///
-/// [`ConfigError::UnknownVariable`] for the first that is.
-pub fn check_variables(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-    sources::check_names(environment)
-}
-
 /// The file of this program, for starting it again.
 ///
 /// # Errors
@@ -92,18 +78,6 @@ pub fn program() -> std::io::Result<PathBuf> {
 #[must_use]
 pub fn is_ours(variable: &str) -> bool {
     variable.starts_with("FIRMAN_")
-}
-
-/// The OAuth token for Claude's Admin API: `ANTHROPIC_ADMIN_TOKEN`, or the content of the file that
-/// `ANTHROPIC_ADMIN_TOKEN_FILE` names. An empty variable counts as not set.
-///
-/// # Errors
-///
-/// When both are set, or the file cannot be read.
-pub fn claude_admin_token(
-    environment: &BTreeMap<String, String>,
-) -> Result<Option<SecretString>, ConfigError> {
-    sources::secret(environment, "ANTHROPIC_ADMIN_TOKEN")
 }
 
 /// Every variable of the environment that Claude's SDKs read, for telling what they would do here.

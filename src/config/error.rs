@@ -38,7 +38,7 @@ pub enum ConfigError {
         /// What the parser said.
         message: String,
     },
-    /// A key or section that firman does not read.
+    /// An unknown key or section.
     #[error("{origin}: unknown {what}. {hint}")]
     UnknownKey {
         /// File and line.
@@ -48,7 +48,7 @@ pub enum ConfigError {
         /// What may have been meant.
         hint: String,
     },
-    /// A variable that firman does not read.
+    /// An unknown variable.
     #[error("unknown environment variable {variable}. {hint}")]
     UnknownVariable {
         /// Its name.

@@ -20,14 +20,14 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use environment::{
     AGENT_ASSERTION_FILE, AGENT_BUNDLE, AGENT_CLIENT_ID, AGENT_ISSUER, AGENT_KEY_FILE,
-    AGENT_SECRET_FILE, CA_CERT, check_variables, claude_admin_token, claude_environment,
-    environment, is_ours, program,
+    AGENT_SECRET_FILE, CA_CERT, claude_environment, environment, is_ours, program,
 };
 pub use error::ConfigError;
 pub use flags::Overrides;
 pub use parse::{DatabaseUrl, LogFormat, LogLevel};
 pub use setting::Setting;
 use sources::Given;
+pub use sources::{check_variables, claude_admin_token};
 
 use crate::ports::address::is_loopback_url;
 
@@ -45,7 +45,7 @@ pub const DEFAULT_MAX_LIFETIME_SECONDS: u32 = 3600;
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It is not set.
+    /// Not set.
     Default,
     /// The configuration file.
     File {

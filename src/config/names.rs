@@ -1,11 +1,11 @@
-//! The names that exist, and the one that a misspelt name is taken for.
+//! The names that exist, and the one that a misspelt name was most likely meant to be.
 
 use std::collections::BTreeMap;
 
 use super::environment::OF_COMMANDS;
 use super::{ConfigError, Setting};
 
-/// How far a misspelt name may be from the one it is taken for.
+/// How far a misspelt name may be from a suggested one.
 const NEAR: usize = 2;
 
 pub(super) fn known_key(name: &str) -> Option<(Setting, bool)> {
@@ -53,7 +53,7 @@ pub(super) fn known_variables() -> BTreeMap<String, (Setting, bool)> {
     variables
 }
 
-/// A name with `__` can only be ours. Others may be somebody else's (Kubernetes makes `FIRMAN_PORT` for a
+/// A name with `__` can only be ours. Others may belong to another program (Kubernetes makes `FIRMAN_PORT` for a
 /// service of that name), so those are refused only when they look like one of ours.
 pub(super) fn refuse_misspelt(
     variable: &str,

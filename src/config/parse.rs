@@ -16,7 +16,7 @@ const MAX_LIFETIME_CAP_SECONDS: u32 = 43_200;
 /// Below a minute, clock skew alone makes tokens fail.
 const MIN_LIFETIME_SECONDS: u32 = 60;
 
-/// Why a text is not a valid value, and what a valid one is.
+/// Why a text is not a value, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unfit {
     pub(super) problem: String,
@@ -109,7 +109,7 @@ impl DatabaseUrl {
         self.0.strip_prefix("sqlite:").map(Path::new)
     }
 
-    /// The whole URL, password and all: for connecting only.
+    /// The whole URL, password included: only for connecting.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

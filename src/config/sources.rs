@@ -83,8 +83,13 @@ pub(super) fn from_environment(
     Ok(found)
 }
 
-/// Refuses variables that look like one of ours and are not.
-pub(super) fn check_names(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+/// Checks the names of the `FIRMAN_` variables, for a command that reads no setting: one that is near a
+/// known name is a slip.
+///
+/// # Errors
+///
+/// [`ConfigError::UnknownVariable`] for the first that is.
+pub fn check_variables(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     let known = known_variables();
     environment
         .keys()
@@ -94,8 +99,20 @@ pub(super) fn check_names(environment: &BTreeMap<String, String>) -> Result<(), 
         .try_for_each(|name| refuse_misspelt(name, &known))
 }
 
+/// The OAuth token for Claude's Admin API: `ANTHROPIC_ADMIN_TOKEN`, or the content of the file that
+/// `ANTHROPIC_ADMIN_TOKEN_FILE` names. An empty variable counts as not set.
+///
+/// # Errors
+///
+/// When both are set, or the file cannot be read.
+pub fn claude_admin_token(
+    environment: &BTreeMap<String, String>,
+) -> Result<Option<SecretString>, ConfigError> {
+    secret(environment, "ANTHROPIC_ADMIN_TOKEN")
+}
+
 /// A secret that is not a setting: the variable `name`, or the file that `<name>_FILE` names.
-pub(super) fn secret(
+fn secret(
     environment: &BTreeMap<String, String>,
     name: &'static str,
 ) -> Result<Option<SecretString>, ConfigError> {

@@ -21,7 +21,7 @@ pub struct Actor {
     pub profile: String,
 }
 
-/// The actors of a token, newest first. Empty: nobody acts for the subject but itself.
+/// The actors of a token, newest first. Empty: the subject acts itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActorChain(Vec<Actor>);
 
@@ -53,7 +53,7 @@ impl ActorChain {
         &self.0
     }
 
-    /// True when nobody acts.
+    /// True when the subject acts itself.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

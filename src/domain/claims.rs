@@ -10,7 +10,7 @@ use crate::ports::time::UnixTime;
 use super::actor::ActorChain;
 use super::id::DelegationId;
 
-/// Longest token we mint, in bytes: beyond it proxies drop headers; Claude takes twice as much.
+/// Longest token we mint, in bytes: proxies drop longer headers; Claude accepts twice as much.
 pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
 
 /// Claim names that no attribute and no claim source may set: those the issuer writes, and those
@@ -95,7 +95,7 @@ pub struct TokenClaims {
     pub acting_agent: String,
     /// `cnf.jkt`: the thumbprint of the key that the token is bound to; `None`: a bearer token (RFC 9449 §6).
     pub bound_to: Option<String>,
-    /// `act`: who acts for the subject, left out when nobody does (RFC 8693 §4.1).
+    /// `act`: who acts for the subject; left out for a subject that acts itself (RFC 8693 §4.1).
     pub actors: ActorChain,
     /// Where a delegated token comes from; `None` for every other.
     pub origin: Option<Origin>,

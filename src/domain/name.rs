@@ -60,6 +60,16 @@ impl fmt::Display for Name {
     }
 }
 
+/// `a, b, c`.
+#[must_use]
+pub fn listed(names: &[Name]) -> String {
+    names
+        .iter()
+        .map(Name::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,16 +9,16 @@ use super::subject::SubjectTemplate;
 
 /// Shortest life of a token anyone can ask for, in seconds: below it clock skew alone makes tokens fail.
 pub const LIFETIME_FLOOR_SECONDS: i64 = 60;
-/// What no issuer may exceed, in seconds (12 h): tokens cannot be called back.
+/// What no issuer may exceed, in seconds (12 h): services that verify offline do not see a revocation.
 pub const LIFETIME_CEILING_SECONDS: i64 = 43_200;
-/// Life of a token when nobody says otherwise, in seconds.
+/// Default life of a token, in seconds.
 pub const DEFAULT_LIFETIME_SECONDS: i64 = 900;
 /// Longest life an issuer gives unless its maximum is raised, in seconds.
 pub const DEFAULT_MAX_LIFETIME_SECONDS: i64 = 3600;
 /// Longest life an agent or a credential can be given, in seconds: ten years. More is "never", which
 /// is said by leaving it out.
 pub const EXPIRES_IN_MAX_SECONDS: i64 = 315_360_000;
-/// Clock difference to others that is taken in both directions, in seconds: the skew that
+/// Clock difference to others that is tolerated in both directions, in seconds: the skew that
 /// Claude documents, between the 10 s that must pass and the 60 s that must not (FAPI 2.0 §5.3.2.1).
 pub const SKEW_SECONDS: i64 = 30;
 /// The slug of the issuer at the public URL.
@@ -35,7 +35,7 @@ pub struct IssuerSettings {
     pub url: String,
     /// How subjects are made.
     pub subject_template: SubjectTemplate,
-    /// Life of a token in seconds when nobody says otherwise.
+    /// Default life of a token, in seconds.
     pub default_lifetime: i64,
     /// Longest life of a token in seconds.
     pub max_lifetime: i64,

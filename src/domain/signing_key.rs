@@ -1,7 +1,10 @@
-//! The life of a signing key as facts in the database.
+//! The life of a signing key: its states, and what is due next. A prepared key waits for every consumer that
+//! holds a copy of the keys, because its signatures would fail at each that lacks it.
 
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
+
+use super::key_consumer::{KeyConsumer, waiting_for};
 
 /// A signing key without its private half.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,5 +79,154 @@ impl KeyState {
             Self::Prepared | Self::Active { .. } | Self::Retiring { .. } => true,
             Self::Retired { .. } | Self::Revoked { .. } => false,
         }
+    }
+}
+
+/// A step in a key's life that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RotationStep {
+    /// The prepared key has been published for long enough and every consumer holds it: it starts signing and
+    /// the active key retires.
+    Activate {
+        /// The prepared key.
+        kid: String,
+    },
+    /// The retiring key's last token has expired: out of the JWKS.
+    Retire {
+        /// The retiring key.
+        kid: String,
+    },
+}
+
+/// What is due at `now`. Pure: two replicas that ask come to the same answer.
+#[must_use]
+pub fn plan_rotation(
+    now: UnixTime,
+    keys: &[SigningKeyRecord],
+    consumers: &[KeyConsumer],
+    publish_ahead: i64,
+) -> Vec<RotationStep> {
+    let mut steps = Vec::new();
+    for key in keys {
+        match key.state {
+            KeyState::Prepared
+                if activates_at(key, publish_ahead) <= now
+                    && waiting_for(&key.kid, consumers).is_empty() =>
+            {
+                steps.push(RotationStep::Activate {
+                    kid: key.kid.clone(),
+                });
+            }
+            KeyState::Retiring { until } if until <= now => steps.push(RotationStep::Retire {
+                kid: key.kid.clone(),
+            }),
+            KeyState::Prepared
+            | KeyState::Active { .. }
+            | KeyState::Retiring { .. }
+            | KeyState::Retired { .. }
+            | KeyState::Revoked { .. } => {}
+        }
+    }
+    steps
+}
+
+/// When a prepared key starts signing if no consumer holds it up.
+#[must_use]
+pub fn activates_at(key: &SigningKeyRecord, publish_ahead: i64) -> UnixTime {
+    key.created_at.plus(publish_ahead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::name::{Name, listed};
+
+    fn key(kid: &str, state: KeyState, created_at: i64) -> SigningKeyRecord {
+        SigningKeyRecord {
+            kid: kid.to_owned(),
+            algorithm: SigningAlgorithm::Es256,
+            state,
+            created_at: UnixTime(created_at),
+            version: 1,
+        }
+    }
+
+    #[test]
+    fn a_key_signs_only_after_it_was_published_long_enough_and_leaves_only_after_its_last_token() {
+        let keys = [
+            key("new", KeyState::Prepared, 1000),
+            key("now", KeyState::Active { since: UnixTime(0) }, 0),
+            key(
+                "old",
+                KeyState::Retiring {
+                    until: UnixTime(2000),
+                },
+                0,
+            ),
+            key("gone", KeyState::Retired { at: UnixTime(1) }, 0),
+            key("bad", KeyState::Revoked { at: UnixTime(1) }, 0),
+        ];
+        assert_eq!(plan_rotation(UnixTime(1899), &keys, &[], 900), []);
+        let activate = RotationStep::Activate {
+            kid: "new".to_owned(),
+        };
+        assert_eq!(
+            plan_rotation(UnixTime(1900), &keys, &[], 900),
+            std::slice::from_ref(&activate)
+        );
+        assert_eq!(
+            plan_rotation(UnixTime(2000), &keys, &[], 900),
+            [
+                activate,
+                RotationStep::Retire {
+                    kid: "old".to_owned()
+                }
+            ]
+        );
+    }
+
+    #[test]
+    fn a_prepared_key_waits_for_each_consumer_however_long_it_was_published() {
+        let consumer = |name: &str, kids: &[&str]| KeyConsumer {
+            name: Name::parse(name).expect("a good name"),
+            description: String::new(),
+            created_at: UnixTime(0),
+            acknowledged: kids.iter().map(ToString::to_string).collect(),
+        };
+        let keys = [
+            key("new", KeyState::Prepared, 1000),
+            key(
+                "old",
+                KeyState::Retiring {
+                    until: UnixTime(2000),
+                },
+                0,
+            ),
+        ];
+        let retire = RotationStep::Retire {
+            kid: "old".to_owned(),
+        };
+        let consumers = [
+            consumer("a", &["new"]),
+            consumer("b", &["now"]),
+            consumer("c", &[]),
+        ];
+        assert_eq!(
+            plan_rotation(UnixTime(1_000_000), &keys, &consumers, 900),
+            std::slice::from_ref(&retire)
+        );
+        let waiting = waiting_for("new", &consumers);
+        assert_eq!(listed(&waiting), "b, c");
+        let activate = RotationStep::Activate {
+            kid: "new".to_owned(),
+        };
+        assert_eq!(
+            plan_rotation(UnixTime(2000), &keys, &consumers[..1], 900),
+            [activate, retire]
+        );
+        assert_eq!(
+            plan_rotation(UnixTime(1899), &keys, &consumers[..1], 900),
+            []
+        );
     }
 }

@@ -20,8 +20,8 @@ pub const USER_PREFIX: &str = "user:";
 #[serde(transparent)]
 pub struct Subject(String);
 
-/// Prefixes that only the issuer itself gives out: whoever reads `sub` must be able to tell agents from
-/// subjects of trusted issuers.
+/// Prefixes that only the issuer itself uses: a reader of `sub` must be able to distinguish agents from subjects of
+/// trusted issuers.
 const RESERVED_PREFIXES: [&str; 2] = ["agent:", USER_PREFIX];
 
 impl Subject {
@@ -199,7 +199,7 @@ pub fn trust_of_user(subject: &str) -> Option<&str> {
     subject.get(..USER_PREFIX.len() + name.len() + 1)
 }
 
-/// Checks a subject from outside that a person wrote: another spelling of it would be nobody.
+/// Checks a subject from outside that a person wrote: another spelling of it would match no user.
 ///
 /// # Errors
 /// When it is not as [`user_subject`] writes it.

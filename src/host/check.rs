@@ -5,7 +5,8 @@ use std::path::Path;
 
 use secrecy::ExposeSecret;
 
-use super::{HostError, HostOptions, KekSource, open_pepper};
+use super::open::open_pepper;
+use super::{HostError, HostOptions, KekSource};
 use crate::domain::settings::{DEFAULT_SLUG, IssuerSettings};
 use crate::issuer::sealing::{Sealing, SealingError};
 use crate::ports::address::is_loopback_url;

@@ -70,7 +70,7 @@ impl Issuer {
         }
     }
 
-    /// Whether the agent, or the policy that its proof may rest on, has changed since it was believed.
+    /// Whether the agent, or the policy that its proof may rest on, has changed since it was verified.
     async fn is_stale(
         &self,
         tx: &mut Tx,

@@ -171,11 +171,8 @@ impl Issuer {
         let description = description(new.description.as_deref().unwrap_or_default())?;
         let attributes = parse_attributes(&new.attributes.unwrap_or_default())?;
         let expires_in = new.expires_in.map(check_expires_in).transpose()?;
-        let foreign_subject = new
-            .subject
-            .as_deref()
-            .map(Subject::parse_foreign)
-            .transpose()?;
+        let foreign_subject = new.subject.as_deref();
+        let foreign_subject = foreign_subject.map(Subject::parse_foreign).transpose()?;
         let assertion_audience = parse_audience(new.assertion_audience.as_deref())?;
         let credential = new.credential.map(NewCredential::parse).transpose()?;
         let prepared = credential

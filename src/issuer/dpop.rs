@@ -13,7 +13,7 @@ use super::single_use::{Spent, SpentAssertion};
 /// How far `iat` of a proof may be from now, in seconds, in both directions: RFC 9449 §11.1 wants seconds
 /// to minutes. A clock that is a whole minute off is tolerated, and the mark of a used proof is short-lived.
 pub const PROOF_WINDOW_SECONDS: i64 = 60;
-/// How long a nonce is the newest one, in seconds. It is taken for one such period more.
+/// How long a nonce is the newest one, in seconds. It is accepted for one more such period.
 pub const NONCE_SECONDS: i64 = 300;
 
 /// A key that a request proved to hold. Made in this file only.
@@ -37,7 +37,7 @@ impl ProvenKey {
     }
 }
 
-/// Why a proof is not taken.
+/// Why a proof is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofRefused {
     /// It has a fault; the sentence is for the client.
@@ -74,7 +74,7 @@ impl Issuer {
                 "iat must be at most {PROOF_WINDOW_SECONDS} seconds from now; make a new proof for each request, and check the clock"
             )));
         }
-        // After a restore nobody knows which proofs were used.
+        // A restored database does not know which proofs were used.
         let not_before = self.policy().assertions_not_before;
         if proof.issued_at <= not_before {
             return Err(fault(format!(
@@ -117,7 +117,8 @@ fn period(now: UnixTime) -> i64 {
 }
 
 /// RFC 9449 §4.3 item 9: the same but for query and fragment, after the normalisation of RFC 3986 §6.2.2
-/// and §6.2.3. A backslash, a space or a line end, which a browser's parser mends, is no URI.
+/// and §6.2.3. A text with a backslash, a space or a line end, which a browser's parser
+/// corrects, is not a URI.
 fn is_same_uri(unverified: &str, uri: &str) -> bool {
     let plain = |text: &str| {
         let mut url = Url::parse(text).ok()?;

@@ -13,8 +13,9 @@ use super::authorize::client_credentials::{ClientCredentialsRequest, Decision, d
 use super::authorize::{AuthorizationError, HeldRole, held_roles, scopes_given};
 use super::cache::Policy;
 use super::delegations::DelegationView;
-use super::mint::{MintError, agent_claims, check_length};
+use super::mint::{MintError, check_length};
 use super::named::known_name;
+use super::token_claims::agent_claims;
 use super::{Issuer, IssuerError};
 
 /// What the agent is supposed to ask for.

@@ -1,4 +1,4 @@
-//! Verifies tokens of trusted issuers: who signed it, for whom, for how long, and whether it was used.
+//! Verifies tokens of trusted issuers: signature, audience, times, required claims and single use (RFC 7523 §3).
 //! The key is looked up by the trusted issuer that was registered, never at an address that the token
 //! names (RFC 8725 §3.10).
 
@@ -117,21 +117,21 @@ pub struct ExternalToken {
     pub spends: Option<SpentAssertion>,
 }
 
-/// Why a token of a trusted issuer is not believed.
+/// Why a token of a trusted issuer is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ExternalTokenError {
-    /// Nothing vouches for it.
+    /// No trusted issuer's signature verified.
     #[error("{told}")]
     Unproven {
-        /// What a client that proved itself otherwise may be told.
+        /// The sentence for a client that proved itself by other means.
         told: String,
         /// The same with what the token claims, for the log and the audit.
         exact: String,
     },
-    /// Its signature is good, and it has another fault, which may be told.
+    /// Its signature verified, and it has another fault, which the answer may name.
     #[error("{0}")]
     Fault(String),
-    /// The trusted issuer's keys cannot be had at present.
+    /// The trusted issuer's keys are not available.
     #[error("the keys of the trusted issuer '{name}' cannot be had at present")]
     KeysUnavailable {
         /// The trusted issuer's name.
@@ -173,7 +173,7 @@ impl Issuer {
     /// Verifies a token of a trusted issuer.
     ///
     /// # Errors
-    /// [`ExternalTokenError`]; see there for what the client may be told.
+    /// [`ExternalTokenError`], which says what the client may see.
     pub async fn verify_external(
         &self,
         token: &str,
@@ -304,7 +304,7 @@ fn check_bounds(
     let expected = definition.audience.as_str();
     let is_for_us = match &claims.audience {
         Some(Audience::One(audience)) => audience == expected,
-        // Kubernetes always writes an array. One stranger in it, and somebody else may present it too.
+        // Kubernetes always writes an array. Another audience in it could present the token here.
         Some(Audience::Many(audiences)) => audiences.iter().all(|audience| audience == expected),
         None => false,
     };

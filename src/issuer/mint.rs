@@ -1,27 +1,21 @@
 //! Turns an [`Authorization`] into signed tokens that nobody has seen yet. Only the ledger releases
 //! them, after their audit entries are durable.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::json;
 
-use crate::domain::actor::ActorChain;
-use crate::domain::agent::Agent;
 use crate::domain::audit::{AuditDraft, AuditEvent, TokenDetail};
-use crate::domain::claims::{AI_AGENT, TOKEN_MAX_BYTES, TokenClaims, is_reserved_claim};
-use crate::domain::scope::{Scopes, join_scopes};
+use crate::domain::claims::{TOKEN_MAX_BYTES, TokenClaims, is_reserved_claim};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::jose::digest::base64url;
 use crate::jose::key::SigningKey;
 use crate::ports::random::{Random, random_bytes};
 use crate::ports::time::{UnixMillis, UnixTime};
-use crate::store::{Exchanged, LineageRow};
 
-use super::authorize::token_exchange::{Delegated, TokenType};
-use super::authorize::{self, Authorization, Target};
-use super::cache::Policy;
-use super::ledger::Record;
+use super::authorize::token_exchange::TokenType;
+use super::authorize::{Authorization, Target};
+use super::token_claims::access_token_claims;
 use super::{Caller, Issuer};
 
 /// Bytes of a `jti` before base64url.
@@ -54,50 +48,6 @@ pub struct Minted {
     pub(super) issued_at: UnixTime,
     pub(super) drafts: Vec<AuditDraft>,
     pub(super) issued: IssuedToken,
-}
-
-impl Minted {
-    /// What the ledger records of it, and the tokens, which leave only when that is durable.
-    pub(super) fn into_record(self) -> (Record, IssuedToken) {
-        let lineage = self.lineage();
-        let (basis, spends, delegated) = self.authorization.into_parts();
-        let record = Record {
-            basis,
-            id: self.token_id,
-            spends,
-            made_from: delegated.map(|delegated| delegated.parent.line),
-            lineage,
-            issued_at: Some(self.issued_at),
-            ends: None,
-            drafts: self.drafts,
-        };
-        (record, self.issued)
-    }
-
-    /// The row of a delegated token, and that of the root it was made from, which may be the first.
-    fn lineage(&self) -> Vec<LineageRow> {
-        let Some(delegated) = self.authorization.delegated() else {
-            return Vec::new();
-        };
-        let parent = &delegated.parent;
-        let own = LineageRow {
-            token_id: self.token_id.clone(),
-            made: Some(Exchanged {
-                parent_id: parent.line.token_id().to_owned(),
-                delegation: delegated.delegation.clone(),
-                actor: self.authorization.agent().id.clone(),
-            }),
-            root_id: parent.line.root_id().to_owned(),
-            depth: parent.depth + 1,
-            subject: delegated.subject.clone(),
-            audience: self.authorization.target().audience.clone(),
-            scopes: self.issued.scope.clone(),
-            proven: None,
-            issued_at: self.issued_at,
-            expires_at: self.issued_at.plus(self.authorization.lifetime()),
-        };
-        parent.root.iter().cloned().chain([own]).collect()
-    }
 }
 
 impl fmt::Debug for Minted {
@@ -208,53 +158,6 @@ impl Issuer {
     }
 }
 
-/// The claims an agent's access token would have: what `explain` shows.
-#[must_use]
-pub fn agent_claims(
-    issuer: &str,
-    agent: &Agent,
-    policy: &Policy,
-    audience: &str,
-    scopes: &Scopes,
-) -> TokenClaims {
-    let names = |names: Vec<&crate::domain::name::Name>| {
-        names
-            .into_iter()
-            .map(|name| name.as_str().to_owned())
-            .collect()
-    };
-    let mut attributes: BTreeMap<String, String> = agent
-        .attributes
-        .iter()
-        .filter(|(name, _)| !is_reserved_claim(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    attributes.insert("owner".to_owned(), agent.owner.clone());
-    TokenClaims {
-        issuer: issuer.to_owned(),
-        subject: agent.subject.as_str().to_owned(),
-        audience: audience.to_owned(),
-        expires_at: crate::ports::time::UnixTime::default(),
-        issued_at: crate::ports::time::UnixTime::default(),
-        token_id: String::new(),
-        client_id: agent.name.as_str().to_owned(),
-        scope: join_scopes(scopes),
-        groups: names(
-            authorize::groups(agent, policy)
-                .into_iter()
-                .map(|group| &group.name)
-                .collect(),
-        ),
-        roles: names(authorize::role_names(agent, policy).into_iter().collect()),
-        attributes,
-        subject_profile: AI_AGENT.to_owned(),
-        acting_agent: agent.subject.as_str().to_owned(),
-        bound_to: None,
-        actors: ActorChain::default(),
-        origin: None,
-    }
-}
-
 /// Whether a token with these claims would be short enough, without signing it: for `explain`.
 ///
 /// # Errors
@@ -291,68 +194,6 @@ fn signature_bytes(algorithm: SigningAlgorithm) -> usize {
         SigningAlgorithm::Es384 => 96,
         SigningAlgorithm::Rs256 | SigningAlgorithm::Ps256 => 256,
     }
-}
-
-fn access_token_claims(
-    issuer: &str,
-    authorization: &Authorization,
-    policy: &Policy,
-    token_id: String,
-    now: UnixMillis,
-) -> TokenClaims {
-    let issued_at = now.seconds();
-    let own = agent_claims(
-        issuer,
-        authorization.agent(),
-        policy,
-        &authorization.target().audience,
-        authorization.scopes(),
-    );
-    let claims = match authorization.delegated() {
-        Some(delegated) => delegated_claims(own, delegated, policy),
-        None => own,
-    };
-    TokenClaims {
-        issued_at,
-        expires_at: issued_at.plus(authorization.lifetime()),
-        token_id,
-        bound_to: authorization.jkt().map(str::to_owned),
-        ..claims
-    }
-}
-
-/// The claims of a token that an agent gets for somebody else: about the subject, and of its groups and
-/// roles those that the agent has as well, so that nobody who reads roles gives more than both may have.
-fn delegated_claims(own: TokenClaims, delegated: &Delegated, policy: &Policy) -> TokenClaims {
-    let mut claims = TokenClaims {
-        subject: delegated.subject.clone(),
-        subject_profile: delegated.subject_profile.clone(),
-        actors: delegated.actors.clone(),
-        attributes: delegated.attributes.clone(),
-        origin: Some(delegated.origin()),
-        groups: Vec::new(),
-        roles: Vec::new(),
-        ..own.clone()
-    };
-    if let Some(aggregate) = &delegated.subject_agent {
-        let subject = agent_claims(
-            &own.issuer,
-            &aggregate.agent,
-            policy,
-            &own.audience,
-            &Scopes::new(),
-        );
-        let shared = |of_subject: Vec<String>, of_actor: &[String]| {
-            of_subject
-                .into_iter()
-                .filter(|name| of_actor.contains(name))
-                .collect()
-        };
-        claims.groups = shared(subject.groups, &own.groups);
-        claims.roles = shared(subject.roles, &own.roles);
-        claims.attributes = subject.attributes;
-    }
-    claims
 }
 
 /// base64url of 6 bytes of time and 16 random bytes: unique per mint, 128 bits that cannot be

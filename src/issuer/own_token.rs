@@ -43,14 +43,13 @@ pub struct OwnToken {
     pub claims: Claims,
 }
 
-/// Why a token is not taken for ours. The text holds nothing of the token.
+/// Why a token is not accepted as ours. The text holds nothing of the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotOurs(pub String);
 
 impl OwnToken {
-    /// Everybody of this issuer whom the token is about or who acts in it, each once: switching one of
-    /// them off ends the token.
+    /// The subject and the actors of this issuer in the token, each once: suspending one of them ends the token.
     #[must_use]
     pub fn principals(&self, issuer: &str) -> Vec<String> {
         let mut principals = vec![self.subject.clone()];
@@ -63,8 +62,8 @@ impl OwnToken {
         principals
     }
 
-    /// Whether the subject is still somebody whom this issuer knows: one from outside is known by the word
-    /// of a trusted issuer, and its tokens end with that trust.
+    /// Whether this issuer still knows the subject: one from outside depends on a trusted issuer, and its tokens end
+    /// with that trust.
     #[must_use]
     pub fn is_vouched_for(&self, policy: &Policy) -> bool {
         self.subject_profile != USER || policy.vouches_for(&self.subject)
@@ -81,8 +80,7 @@ impl OwnToken {
 }
 
 impl Issuer {
-    /// Whether the token says that it is one of this issuer's. Costs no cryptography; anybody may have
-    /// written it.
+    /// Whether the token claims to be one of this issuer's. Costs no cryptography and proves nothing.
     #[must_use]
     pub fn claims_to_be_ours(&self, unverified_token: &str) -> bool {
         UnverifiedJws::parse(unverified_token, TOKEN_MAX_BYTES)

@@ -1,6 +1,7 @@
-//! Ends tokens before they expire: one with everything made from it, or all of a subject so far (RFC 7009 for
-//! clients; administrators may name a token by its `jti` too). Each end is one row, kept until the tokens would have
-//! expired: introspection, exchange and the ledger read a token's line upward (`line.rs`).
+//! The administrators' revocations: end a token with everything made from it, or all tokens of a subject so far,
+//! and list what was ended. Each end is one row, however many tokens descend from it: introspection, exchange
+//! and the ledger read a token's line upward (`line.rs`). The database keeps it until the tokens would have
+//! expired. Clients revoke by `client_revocation.rs`.
 
 use std::sync::Arc;
 
@@ -8,23 +9,17 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use crate::domain::Invalid;
-use crate::domain::audit::{
-    Answer, AuditDraft, AuditEntry, AuditEvent, EndDetail, RefusalDetail, TokenDetail,
-};
-use crate::domain::id::{AgentId, DelegationId};
+use crate::domain::audit::{AuditEntry, AuditEvent, EndDetail, TokenDetail};
+use crate::domain::id::AgentId;
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::domain::subject::{check_user_subject, is_user};
 use crate::domain::text;
-use crate::domain::trusted_issuer::MAX_LIFETIME_CEILING_SECONDS;
 use crate::ports::time::UnixTime;
 use crate::store::{EndKind, EndMark, RevokedToken, StoreError, Tx};
 
-use super::authenticate::AuthenticatedClient;
-use super::change::{Change, Touches};
-use super::ledger::Verdict;
+use super::change::Touches;
 use super::own_token::OwnToken;
 use super::page::Page;
-use super::single_use::Spent;
 use super::{Caller, Issuer, IssuerError};
 
 /// Longest `jti`, or name of a token from outside, that is looked for.
@@ -56,30 +51,6 @@ pub enum Ended {
     },
     /// Tokens of a subject.
     Subject(EndMark),
-}
-
-/// What came of a client's wish to revoke a token. The client is told none of it (RFC 7009 §2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientRevocation {
-    /// It ended, with everything made from it.
-    Revoked,
-    /// It had ended before.
-    EndedBefore,
-    /// It is not an unexpired token of this issuer.
-    Nothing,
-    /// It is another client's.
-    NotAllowed,
-}
-
-/// Why a client's wish to revoke a token was not heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotHeard {
-    /// What its proof rests on has changed: authenticate it again.
-    Stale,
-    /// What it proved itself with was used before.
-    Replayed(Spent),
-    /// The database cannot be written.
-    Unavailable,
 }
 
 /// An entry of the list of revocations.
@@ -138,7 +109,7 @@ impl Issuer {
                 .map_err(|no| {
                     Invalid::new(
                         "token",
-                        format!("is no token that this issuer could revoke: {no}"),
+                        format!("is not a token that this issuer can revoke: {no}"),
                     )
                 })?,
             ToRevoke::TokenId(token_id) => {
@@ -156,61 +127,6 @@ impl Issuer {
             expires_at: issued.expires_at,
             revoked,
         })
-    }
-
-    /// Ends a token that its own client presents, or the agent that it is about (RFC 7009 §2.1), and uses up
-    /// what the client proved itself with, in one record of the ledger.
-    ///
-    /// # Errors
-    /// [`NotHeard`]; nothing was ended then.
-    pub async fn revoke_presented(
-        self: &Arc<Self>,
-        caller: &Caller,
-        client: &AuthenticatedClient,
-        unverified_token: &str,
-    ) -> Result<ClientRevocation, NotHeard> {
-        let agent = &client.aggregate().agent;
-        let now = self.ports.clock.now_millis();
-        let actor = format!("agent:{}", agent.name);
-        let mut record = self.record_of(client);
-        let token = self.verify_own(unverified_token, now.seconds()).ok();
-        let is_own = token.as_ref().is_some_and(|token| {
-            token.client_id == agent.name.as_str() || token.subject == agent.subject.as_str()
-        });
-        let about = |token: &OwnToken, draft: AuditDraft| AuditDraft {
-            target: token.subject.clone(),
-            agent: Some(agent.id.clone()),
-            token_id: Some(token.token_id.clone()),
-            ..draft
-        };
-        if let Some(token) = token.as_ref().filter(|_| is_own) {
-            record.ends = Some(RevokedToken {
-                token_id: token.token_id.clone(),
-                revoked_at: now.seconds(),
-                expires_at: token.expires_at,
-            });
-            let exp = token.expires_at.0;
-            let draft = caller.draft(now, AuditEvent::TokenRevoked, &*actor, &EndDetail { exp });
-            record.drafts.push(about(token, draft));
-        }
-        match self.commit_record(record).await {
-            Verdict::Recorded => {}
-            Verdict::EndedBefore => return Ok(ClientRevocation::EndedBefore),
-            Verdict::Stale => return Err(NotHeard::Stale),
-            Verdict::Replayed(what) => return Err(NotHeard::Replayed(what)),
-            Verdict::Revoked | Verdict::Unavailable => return Err(NotHeard::Unavailable),
-        }
-        match token {
-            None => Ok(ClientRevocation::Nothing),
-            Some(_) if is_own => Ok(ClientRevocation::Revoked),
-            Some(token) => {
-                let answer = Answer::Error("not_allowed");
-                let detail = RefusalDetail::new(answer, "asked to revoke another client's token");
-                let draft = caller.draft(now, AuditEvent::TokenRefused, actor, &detail);
-                self.note_refusal(about(&token, draft));
-                Ok(ClientRevocation::NotAllowed)
-            }
-        }
     }
 
     /// Revokes a token and everything below it; false when it had expired or was revoked before.
@@ -276,52 +192,6 @@ impl Issuer {
         );
         self.end(change).await?;
         Ok(Ended::Subject(mark))
-    }
-
-    /// Ends, within a change, every token so far that is about a subject or in which it acts; `subject` may be
-    /// `user:NAME:` for all users of a trusted issuer. Switching it on again later does not bring them back.
-    pub(super) async fn end_tokens_of(
-        &self,
-        change: &mut Change,
-        subject: &str,
-    ) -> Result<EndMark, StoreError> {
-        // The longest life there can be, whatever the settings were when a token was made; of one from
-        // outside, what its issuer gave it.
-        let longest = if is_user(subject) {
-            LIFETIME_CEILING_SECONDS.max(MAX_LIFETIME_CEILING_SECONDS)
-        } else {
-            LIFETIME_CEILING_SECONDS
-        };
-        self.mark(change, (EndKind::Subject, subject), longest)
-            .await
-    }
-
-    /// Ends, within a change, every token so far that was made under a delegation, and all that was made from
-    /// those. Switching the delegation on again later does not bring them back.
-    pub(super) async fn end_tokens_under(
-        &self,
-        change: &mut Change,
-        delegation: &DelegationId,
-    ) -> Result<EndMark, StoreError> {
-        let marked = (EndKind::Delegation, delegation.as_str());
-        self.mark(change, marked, LIFETIME_CEILING_SECONDS).await
-    }
-
-    async fn mark(
-        &self,
-        change: &mut Change,
-        (kind, key): (EndKind, &str),
-        longest_life: i64,
-    ) -> Result<EndMark, StoreError> {
-        let not_before = change.ends_until();
-        let mark = EndMark {
-            kind,
-            key: key.to_owned(),
-            not_before,
-            expires_at: not_before.plus(longest_life + SKEW_SECONDS),
-        };
-        change.tx.mark_ended(&self.id, &mark).await?;
-        Ok(mark)
     }
 
     /// What was revoked and would not have expired yet: tokens by `jti`, then subjects, then delegations.

@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 use super::algorithm::SigningAlgorithm;
 use super::digest::{Base64Error, decode_base64url};
 use super::json::{self, JsonError};
-use super::jwk::{PublicJwk, is_valid_key_id};
+use super::jwk::PublicJwk;
 use super::jwk_error::MAX_KEY_ID_BYTES;
+use super::jwk_members::is_valid_key_id;
 
 /// Header members that are refused for being there. `crit` names extensions that must be understood and
 /// we understand none (RFC 7515 §4.1.11); `b64` changes what is signed (RFC 7797 §7); `zip` and `enc`
@@ -123,7 +124,7 @@ impl<A> JwsHeader<A> {
     }
 }
 
-/// A well-formed compact JWS whose signature is not verified yet. Its content may be used to find
+/// A well-formed compact JWS whose signature is not checked yet. Its content may be used to find
 /// the key to check it with, and for nothing else.
 pub struct UnverifiedJws<'t, A = SigningAlgorithm> {
     signing_input: &'t str,
@@ -143,7 +144,7 @@ impl<'t> UnverifiedJws<'t> {
     }
 
     /// Reads a token that brings the key it is signed with, and that header member beside it: proves that
-    /// the sender holds a key, and nothing about its identity. For DPoP proofs (RFC 9449 §4.2) and nothing else.
+    /// the sender holds a key, and nothing about who it is. For DPoP proofs (RFC 9449 §4.2) and nothing else.
     ///
     /// # Errors
     /// As [`UnverifiedJws::parse`], but for the member `jwk`.
@@ -260,7 +261,7 @@ impl<'t, A: Copy> UnverifiedJws<'t, A> {
         &self.header
     }
 
-    /// The claims, which anyone may have written: to look up whose keys to try, and for nothing else.
+    /// The claims as anyone may have written them: to look up whose keys to try, and for nothing else.
     ///
     /// # Errors
     /// When the payload is not a JSON object, or an ambiguous one.

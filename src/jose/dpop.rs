@@ -1,6 +1,6 @@
 //! DPoP proofs (RFC 9449 §4.2): a JWS that brings its own public key and shows that its maker holds the
 //! private one. Says nothing about who that is, nor for which request, when and how often the proof may
-//! count: that is for the receiver.
+//! count: that is up to the receiver.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,8 @@ use super::compact::{JwsError, UnverifiedJws};
 use super::jwk::PublicJwk;
 use super::jwk_error::JwkError;
 use super::jwt::{ClaimError, Claims};
-use super::key::{KeyError, SigningKey};
+use super::key::SigningKey;
+use super::key_error::KeyError;
 use crate::ports::time::UnixTime;
 
 /// Longest proof that is looked at: with an RSA key of 8192 bits, which stands in it as base64url of
@@ -19,7 +20,7 @@ pub const PROOF_JTI_MAX_BYTES: usize = 256;
 /// The `typ` of a proof.
 pub const PROOF_TYPE: &str = "dpop+jwt";
 
-/// Why a text is not a proof. The sentences are for the sender and do not quote the text.
+/// Why a text is not a proof. The texts are for its sender and repeat nothing of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
     /// No compact JWS of ours, or the signature is not that of its key.
@@ -31,7 +32,7 @@ pub enum ProofError {
     /// No key in the header.
     #[error("the header member `jwk` must hold the public key")]
     NoKey,
-    /// The key is not a supported public key.
+    /// The key is not a public key that this room accepts.
     #[error("the header member `jwk`: {0}")]
     Key(#[from] JwkError),
     /// A claim is of a wrong type.
@@ -73,7 +74,7 @@ impl DpopProof {
     /// [`ProofError`], naming the first fault.
     pub fn verify(text: &str) -> Result<Self, ProofError> {
         let (unverified, jwk) = UnverifiedJws::parse_with_jwk(text, PROOF_MAX_BYTES)?;
-        // Exactly: a proof is not another kind of JWT, and no other kind is a proof (RFC 8725 §3.11).
+        // Exactly: no other kind of JWT is a proof, nor the other way round (RFC 8725 §3.11).
         if unverified.unverified_typ() != Some(PROOF_TYPE) {
             return Err(ProofError::Type);
         }

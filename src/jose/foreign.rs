@@ -16,9 +16,9 @@ use serde_json::{Map, Value};
 
 use super::compact::{JwsError, UnverifiedJws, VerifiedJws};
 use super::json::JsonError;
-use super::jwk::{number, optional_string, public_kty, required_string, signature_kid};
 use super::jwk_error::JwkError;
 use super::jwk_error::SkippedKey;
+use super::jwk_members::{number, optional_string, public_kty, required_string, signature_kid};
 use super::jwk_set::{as_registered, published_entries};
 use super::weakness::check_rsa_numbers;
 
@@ -269,7 +269,7 @@ mod tests {
 
     const MAX: usize = 8 * 1024;
 
-    /// A foreign key, which signs with any given algorithm.
+    /// A foreign key that signs with any algorithm.
     enum Stranger {
         Ec(EcdsaKeyPair, &'static str),
         Rsa(RsaKeyPair),
@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(refused, Some(JwsError::OtherKey));
     }
 
-    /// RFC 7515 appendix A.4: made by another implementation.
+    /// RFC 7515 appendix A.4.
     #[test]
     fn the_es512_example_of_the_standard_verifies() {
         let key = json!({
@@ -458,7 +458,7 @@ mod tests {
         assert_eq!(set(&[odd, key.clone(), key]).unwrap().keys().len(), 2);
     }
 
-    /// What is accepted here must not leak into what firman accepts for itself.
+    /// What is accepted here must not leak into what firman itself accepts.
     #[test]
     fn none_of_it_is_accepted_by_firman_itself() {
         for algorithm in ForeignAlgorithm::ALL {

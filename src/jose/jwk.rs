@@ -12,13 +12,12 @@ use aws_lc_rs::signature::{
 use serde_json::{Map, Value};
 
 use super::algorithm::{KeyType, SigningAlgorithm};
-use super::digest::{base64url, decode_base64url, sha256};
+use super::digest::{base64url, sha256};
 use super::json::{self, JsonError};
-use super::jwk_error::{JwkError, MAX_KEY_BYTES, MAX_KEY_ID_BYTES};
+use super::jwk_error::{JwkError, MAX_KEY_BYTES};
+use super::jwk_members::{KeyMeta, is_valid_key_id, number, public_kty, required_string};
 use super::weakness::{check_rsa_numbers, is_small_order};
 
-/// The members that only a private or symmetric key has (RFC 7518 §6.2.2, §6.3.2, §6.4).
-pub(super) const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// Certificates would need a trust of their own, and `x5u` would have to be fetched (RFC 8725 §3.10).
 const CERTIFICATE_MEMBERS: [&str; 2] = ["x5c", "x5u"];
 
@@ -218,7 +217,7 @@ impl PublicJwk {
     /// This key under the name `kid`.
     ///
     /// # Errors
-    /// [`JwkError::KeyId`] when it is not 1 to [`MAX_KEY_ID_BYTES`] bytes without control characters.
+    /// [`JwkError::KeyId`] when it is not 1 to [`MAX_KEY_ID_BYTES`](super::jwk_error::MAX_KEY_ID_BYTES) bytes without control characters.
     pub fn with_kid(self, kid: &str) -> Result<Self, JwkError> {
         if !is_valid_key_id(kid) {
             return Err(JwkError::KeyId);
@@ -329,63 +328,6 @@ impl PartialEq for PublicJwk {
 
 impl Eq for PublicJwk {}
 
-/// The members of a JWK that say how to use it.
-#[derive(Debug, Default)]
-pub(super) struct KeyMeta {
-    pub(super) kid: Option<String>,
-    pub(super) algorithm: Option<SigningAlgorithm>,
-}
-
-impl KeyMeta {
-    fn of(members: &Map<String, Value>) -> Result<Self, JwkError> {
-        Ok(Self {
-            kid: signature_kid(members)?,
-            algorithm: optional_string(members, "alg")?
-                .map(|name| SigningAlgorithm::parse(name).ok_or(JwkError::Algorithm))
-                .transpose()?,
-        })
-    }
-}
-
-/// The `kty` of a key that is public and holds nothing secret.
-pub(super) fn public_kty(members: &Map<String, Value>) -> Result<&str, JwkError> {
-    let kty = required_string(members, "kty")?;
-    if kty == "oct" {
-        return Err(JwkError::Symmetric);
-    }
-    match PRIVATE_MEMBERS
-        .into_iter()
-        .find(|&member| members.contains_key(member))
-    {
-        Some(member) => Err(JwkError::Private(member)),
-        None => Ok(kty),
-    }
-}
-
-/// The `kid` of a key that is for signatures.
-pub(super) fn signature_kid(members: &Map<String, Value>) -> Result<Option<String>, JwkError> {
-    match members.get("use") {
-        None => {}
-        Some(Value::String(usage)) if usage == "sig" => {}
-        Some(_) => return Err(JwkError::Use),
-    }
-    match members.get("key_ops") {
-        None => {}
-        Some(Value::Array(operations)) if operations.as_slice() == ["verify"] => {}
-        Some(_) => return Err(JwkError::KeyOps),
-    }
-    let kid = optional_string(members, "kid")?;
-    if kid.is_some_and(|kid| !is_valid_key_id(kid)) {
-        return Err(JwkError::KeyId);
-    }
-    Ok(kid.map(str::to_owned))
-}
-
-/// Whether `kid` is short and printable enough to look up, index and log.
-pub(super) fn is_valid_key_id(kid: &str) -> bool {
-    !kid.is_empty() && kid.len() <= MAX_KEY_ID_BYTES && !kid.chars().any(char::is_control)
-}
-
 fn allowed_algorithms(
     key_type: KeyType,
     stated: Option<SigningAlgorithm>,
@@ -411,40 +353,15 @@ fn thumbprint(numbers: &Numbers) -> String {
     base64url(&sha256(canonical.as_bytes()))
 }
 
-pub(super) fn required_string<'m>(
-    members: &'m Map<String, Value>,
-    name: &'static str,
-) -> Result<&'m str, JwkError> {
-    optional_string(members, name)?.ok_or(JwkError::Missing(name))
-}
-
-pub(super) fn optional_string<'m>(
-    members: &'m Map<String, Value>,
-    name: &'static str,
-) -> Result<Option<&'m str>, JwkError> {
-    match members.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_),
-        ) => Err(JwkError::WrongType(name, "a string")),
-    }
-}
-
-pub(super) fn number(
-    members: &Map<String, Value>,
-    name: &'static str,
-) -> Result<Vec<u8>, JwkError> {
-    decode_base64url(required_string(members, name)?)
-        .map_err(|error| JwkError::Encoding(name, error))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::jose::digest::Base64Error;
+    use crate::jose::digest::decode_base64url;
+    use crate::jose::jwk_error::MAX_KEY_ID_BYTES;
+    use crate::jose::jwk_members::PRIVATE_MEMBERS;
 
     /// RFC 7515 appendix A.2.
     const RSA_N: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";

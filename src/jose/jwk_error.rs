@@ -117,8 +117,8 @@ pub enum JwkError {
     /// The point is not on its curve (invalid-curve attack, RFC 8725 §3.4).
     #[error("the point is not on the curve that `crv` names; export the key again")]
     NotOnCurve,
-    /// An Ed25519 point of small order, for which anyone can make signatures.
-    #[error("the Ed25519 point is of small order, so anybody could sign for it; make a new key")]
+    /// An Ed25519 point of small order: anyone can make signatures that verify with it.
+    #[error("the Ed25519 point is of small order: anyone could sign for it; make a new key")]
     SmallOrder,
     /// `n` starts with a zero byte, a second spelling of the same key (RFC 7518 §6.3.1.1).
     #[error("`n` must not start with a zero byte; export the key again")]
@@ -135,7 +135,7 @@ pub enum JwkError {
     ModulusTooLong,
     /// An even modulus is not a product of two odd primes.
     #[error(
-        "the RSA modulus is even, so it is no RSA modulus; export the key again or make a new one"
+        "the RSA modulus is even, which no RSA modulus is; export the key again or make a new one"
     )]
     EvenModulus,
     /// Another exponent than 65537.
@@ -202,7 +202,7 @@ impl SkippedKey {
         }
     }
 
-    /// Whether it is a good key for another purpose or another verifier, which is no fault of the set.
+    /// Whether it is a good key for another purpose or another verifier: not a fault of the set.
     #[must_use]
     pub fn is_for_others(&self) -> bool {
         matches!(

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::digest::{base64url, decode_base64url};
 use super::json;
-use super::jwk::{PRIVATE_MEMBERS, PublicJwk};
+use super::jwk::PublicJwk;
 use super::jwk_error::{JwkError, SkippedKey};
+use super::jwk_members::PRIVATE_MEMBERS;
 
 /// The most keys of one registered set: an agent holds one or two while it rotates.
 pub const MAX_KEYS: usize = 16;

@@ -7,7 +7,8 @@ use super::algorithm::SigningAlgorithm;
 use super::json::JsonError;
 use super::jwk::PublicJwk;
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
-use super::key::{KeyError, SigningKey};
+use super::key::SigningKey;
+use super::key_error::KeyError;
 use super::ssh;
 use crate::ports::secret_file;
 

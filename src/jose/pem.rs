@@ -23,7 +23,7 @@ impl std::fmt::Debug for PemBlock {
 /// Why a text is not PEM. Carries nothing of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
-    /// The `-----BEGIN …-----` line is missing.
+    /// It has no `-----BEGIN …-----` line.
     #[error("holds no PEM block (a line starting with -----BEGIN)")]
     NoBlock,
     /// A block is not closed by the `-----END …-----` line of its label.
@@ -42,7 +42,7 @@ const DASHES: &str = "-----";
 /// variable or a JSON string looks like that.
 ///
 /// # Errors
-/// When a block is missing, or one is not closed or not base64. Encrypted legacy blocks with header
+/// When it has no block, or one is not closed or not base64. Encrypted legacy blocks with header
 /// lines are refused as not base64.
 pub fn blocks(text: &str) -> Result<Vec<PemBlock>, PemError> {
     let mut blocks = Vec::new();

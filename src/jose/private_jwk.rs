@@ -13,9 +13,11 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::algorithm::{KeyType, SigningAlgorithm};
 use super::digest::base64url;
 use super::json;
-use super::jwk::{self, PRIVATE_MEMBERS, PublicJwk};
+use super::jwk::PublicJwk;
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
-use super::key::{KeyError, KeyPair, SigningKey};
+use super::jwk_members::{PRIVATE_MEMBERS, number};
+use super::key::{KeyPair, SigningKey};
+use super::key_error::KeyError;
 
 impl SigningKey {
     /// Reads a private JWK (RFC 7518 §6, RFC 8037 §2); an RSA one needs its primes and CRT members.
@@ -82,7 +84,7 @@ struct SecretMembers(Map<String, Value>);
 
 impl SecretMembers {
     fn number(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        Ok(Zeroizing::new(jwk::number(&self.0, name)?))
+        Ok(Zeroizing::new(number(&self.0, name)?))
     }
 
     /// The key pair, of a kind and with public numbers that were checked before.

@@ -1,13 +1,14 @@
 //! Public keys in PEM, as `openssl pkey -pubout` prints it (RFC 7468 §13), around a DER
 //! SubjectPublicKeyInfo: read by comparing what comes before the numbers whole, so that no ASN.1 has to
-//! be understood; RSA numbers, of the older `RSA PUBLIC KEY` too, are extracted by aws-lc-rs. Certificates
-//! are refused: who registers one may believe that its dates and its issuer count.
+//! be understood; RSA numbers, of the older `RSA PUBLIC KEY` too, are taken out by aws-lc-rs. Certificates
+//! are rejected: firman checks neither their dates nor their issuer.
 
 use aws_lc_rs::rsa::PublicKey as RsaPublicKey;
 
 use super::algorithm::KeyType;
-use super::jwk::{KeyMeta, PublicJwk};
+use super::jwk::PublicJwk;
 use super::jwk_error::{JwkError, MAX_KEY_BYTES};
+use super::jwk_members::KeyMeta;
 use super::pem;
 
 impl PublicJwk {
@@ -15,7 +16,7 @@ impl PublicJwk {
     /// `RSA PUBLIC KEY` (RFC 8017 appendix A.1.1). The key has no `kid` and no `alg`.
     ///
     /// # Errors
-    /// When the text is not PEM, holds a private key, or the key is refused.
+    /// When the text is not PEM, holds a private key, or the key is rejected.
     pub fn from_pem(text: &str) -> Result<Self, JwkError> {
         if text.len() > MAX_KEY_BYTES {
             return Err(JwkError::TooLarge);

@@ -12,9 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::algorithm::{KeyType, SigningAlgorithm};
-use super::jwk::{KeyMeta, PublicJwk};
+use super::jwk::PublicJwk;
 use super::jwk_error::JwkError;
-use super::key::{KeyError, KeyPair, SigningKey};
+use super::jwk_members::KeyMeta;
+use super::key::{KeyPair, SigningKey};
+use super::key_error::KeyError;
 
 const ED25519: &str = "ssh-ed25519";
 const P256: &str = "ecdsa-sha2-nistp256";

@@ -3,8 +3,8 @@
 use super::jwk_error::{JwkError, MAX_RSA_BITS, MIN_RSA_BITS};
 use super::roca;
 
-/// 65537 as JWK spells it. Small exponents (1 does not encrypt at all, 3 invites forgeries) have no
-/// use left, and tools do not make keys with others.
+/// 65537 as JWK spells it. Small exponents (1 is no encryption at all, 3 invites forgeries) have no
+/// use left, and no tool makes keys with others.
 const RSA_EXPONENT: &[u8] = &[1, 0, 1];
 
 /// Checks modulus and exponent, both big-endian.

@@ -41,7 +41,7 @@ pub(super) fn metadata(issuer: &str) -> Value {
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": ClientAuthMethod::ALL.map(ClientAuthMethod::as_str),
         "revocation_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
-        // Nobody has registered such a member: the name says whose it is.
+        // No registered member says this, so the name has a prefix of its own.
         "firman_revocation_list_uri": format!("{issuer}/oauth2/revocations"),
         // No `scopes_supported`: MCP clients ask for exactly what it lists, in place of what is granted.
         // Client libraries require the next three; an ID token comes from the token endpoint here.

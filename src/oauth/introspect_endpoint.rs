@@ -99,7 +99,7 @@ fn active(token: &OwnToken) -> Value {
     Value::Object(members)
 }
 
-/// How the token is presented (RFC 6749 §7.1). An ID token, whose `aud` is its client, is no access token
+/// How the token is presented (RFC 6749 §7.1). An ID token, whose `aud` is its client, is not an access token
 /// and opens nothing: RFC 8693 §2.2.1 has a word for that.
 fn token_type(token: &OwnToken) -> &'static str {
     if token.audience == token.client_id {

@@ -12,7 +12,7 @@ use axum::routing::{MethodRouter, post};
 use serde_json::Value;
 
 use crate::issuer::Caller;
-use crate::issuer::revocations::{ClientRevocation, NotHeard};
+use crate::issuer::client_revocation::{ClientRevocation, NotRecorded};
 use crate::ports::request::{PeerAddr, RequestId};
 
 use super::authenticated::{ANSWER_WITHIN, authenticate, post_only};
@@ -75,9 +75,9 @@ async fn answer(
         let client = authenticate(shared, &presented, caller).await?;
         let agent = &client.aggregate().agent.id;
         let _place = shared.in_flight.place(agent).await;
-        // Before anything is used up: a client that is told to wait may send the same assertion again.
+        // Before anything is used up: a client that must wait may send the same assertion again.
         if !is_counted && shared.revocations.is_exceeded(agent) {
-            // It keeps its place meanwhile: one that asks without end asks no faster, and others do not feel it.
+            // It keeps its place meanwhile, so that a client in a loop asks no faster and delays no other.
             tokio::time::sleep(HELD_BACK).await;
             return Err(OAuthError::too_often(
                 "too many revocations by this client; an administrator can end all its tokens at once with: firman token revoke --subject SUBJECT",
@@ -86,12 +86,12 @@ async fn answer(
         is_counted = true;
         match shared.issuer.revoke_presented(caller, &client, token).await {
             Ok(outcome) => return Ok(outcome),
-            Err(NotHeard::Stale) => {}
-            Err(NotHeard::Replayed(what)) => {
+            Err(NotRecorded::Stale) => {}
+            Err(NotRecorded::Replayed(what)) => {
                 let (issuer, agent) = (&shared.issuer, client.aggregate());
                 return Err(replayed(issuer, agent, caller, what, Value::Null));
             }
-            Err(NotHeard::Unavailable) => {
+            Err(NotRecorded::Unavailable) => {
                 return Err(
                     OAuthError::unavailable().because("the ledger did not record the revocation")
                 );

@@ -213,7 +213,7 @@ impl Attempt<'_> {
     }
 }
 
-/// What the audit should know of a delegated token that is refused after all.
+/// What the audit shows of a delegated token that is refused after the decision.
 fn parent(authorization: &Authorization) -> Value {
     match authorization.delegated() {
         None => Value::Null,
@@ -226,8 +226,8 @@ fn parent(authorization: &Authorization) -> Value {
     }
 }
 
-/// What the client is told when its token cannot be made. A token that would be too long is no fault of
-/// ours and no passing one: fewer scopes may help, or an administrator.
+/// The answer when the token cannot be made. A token that would be too long is neither our fault nor temporary:
+/// fewer scopes may help, or an administrator.
 fn not_minted(error: MintError) -> OAuthError {
     match error {
         MintError::TooLong(_) => OAuthError::invalid_request(error.to_string()),
@@ -239,7 +239,7 @@ fn not_minted(error: MintError) -> OAuthError {
 
 /// RFC 6749 §5.1, RFC 8693 §2.2.1, RFC 9449 §5.
 fn issued_response(issued: &IssuedToken) -> Response {
-    // RFC 8693 §2.2.1: what is no access token is used in no such way.
+    // RFC 8693 §2.2.1: a token that is not an access token has no such type.
     let token_type = match issued.issued_token_type {
         Some(TokenType::IdToken) => "N_A",
         Some(TokenType::AccessToken | TokenType::Jwt) | None if issued.is_bound => "DPoP",

@@ -11,7 +11,7 @@ use url::{Host, Url};
 /// (RFC 4380), NAT64 (RFC 6052). Ranges with public exceptions, such as `192.0.0.0/24`, are not public as
 /// a whole.
 #[must_use]
-pub fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => is_public_v6(v6),
@@ -50,7 +50,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// The IPv4 address that a NAT64 address with the well-known prefix leads to (RFC 6052 §2.1). On a network
 /// with DNS64 every IPv4 host has such an address.
 #[must_use]
-pub fn nat64_target(address: IpAddr) -> Option<Ipv4Addr> {
+pub(crate) fn nat64_target(address: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(v6) = address else { return None };
     match v6.octets() {
         [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => {
@@ -64,7 +64,7 @@ pub fn nat64_target(address: IpAddr) -> Option<Ipv4Addr> {
 /// Not proof of loopback: a resolver that does not know the RFC asks the network for `a.localhost`. A caller
 /// that resolves the name itself must check the addresses; any other caller wants [`is_loopback`].
 #[must_use]
-pub fn is_localhost_name(name: &str) -> bool {
+pub(crate) fn is_localhost_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
     let Some(at) = name.len().checked_sub("localhost".len()) else {
         return false;
@@ -77,7 +77,7 @@ pub fn is_localhost_name(name: &str) -> bool {
 /// which the hosts file answers. Names below `localhost` are not (see [`is_localhost_name`]), nor are
 /// IPv4-mapped addresses.
 #[must_use]
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -88,7 +88,7 @@ pub fn is_loopback(url: &Url) -> bool {
 
 /// [`is_loopback`] for a text; `false` when it is not a URL.
 #[must_use]
-pub fn is_loopback_url(text: &str) -> bool {
+pub(crate) fn is_loopback_url(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| is_loopback(&url))
 }
 

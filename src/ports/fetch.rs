@@ -1,4 +1,4 @@
-//! Documents of others, fetched: what a trusted issuer publishes. Addresses come from administrators and
+//! Fetches documents that others publish, such as a trusted issuer's keys. Addresses come from administrators and
 //! from documents of others, so that the real fetcher reaches public addresses only (OWASP SSRF
 //! Prevention; RFC 8725 §3.10): `https`, names resolved here and every address checked before one of them
 //! is connected to, no redirects, no proxy, a bounded body, a bounded time.
@@ -50,7 +50,7 @@ pub type Fetching<'f> = Pin<Box<dyn Future<Output = Result<Fetched, FetchError>>
 
 /// Fetches documents.
 pub trait Fetcher: Send + Sync + fmt::Debug {
-    /// Whether the URL, as far as it can be judged without a look-up, may be fetched.
+    /// Whether the URL may be fetched, as far as its text tells.
     ///
     /// # Errors
     /// [`FetchError::Refused`] with the reason.

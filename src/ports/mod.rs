@@ -2,8 +2,8 @@
 //! facts of a request. Everything above takes them as
 //! arguments, so that a test (or an embedder) decides what time it is and what is drawn.
 
-pub mod address;
-pub mod cause;
+pub(crate) mod address;
+pub(crate) mod cause;
 pub mod fetch;
 pub mod random;
 pub mod request;

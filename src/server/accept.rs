@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::{Listener, stopped};
 
 /// How long `accept` rests after it failed for want of descriptors: long enough not to spin, short enough
-/// that clients in the backlog do not give up.
+/// that no client waiting in the backlog gives up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(25);
 /// How many connections are asked to go each time that happens.
 const EVICTED_PER_PAUSE: usize = 8;
@@ -58,7 +58,7 @@ async fn accept_for_ever(
     let mut warned = None;
     loop {
         let (stream, peer) = accept(listener, crowd, &mut warned).await;
-        // Only now, so that a connection is not evicted before another one waits.
+        // Only now, so that no connection is closed before another one is there.
         let place = free_place(&places, crowd).await;
         let connection = connection::Connection {
             peer,
@@ -76,7 +76,7 @@ async fn accept_for_ever(
 /// A place under the cap. When all are in use, the oldest connections are asked to go, one by one, so that a
 /// crowd of idle ones cannot keep a client with a request waiting.
 async fn free_place(places: &Arc<Semaphore>, crowd: &Crowd) -> OwnedSemaphorePermit {
-    const NEVER_CLOSED: &str = "nobody closes this semaphore";
+    const NEVER_CLOSED: &str = "this semaphore is never closed";
     if let Ok(place) = Arc::clone(places).try_acquire_owned() {
         return place;
     }
@@ -100,7 +100,7 @@ async fn accept(
             Err(error) if concerns_one_client(&error) => {}
             Err(error) => {
                 // Out of descriptors or memory. The backlog stays readable, so without a pause this would
-                // spin; without evictions it might wait indefinitely.
+                // spin; without evictions it might never end.
                 if warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
                     tracing::warn!(%error, address = %listener.address, "cannot accept connections; closing old ones");
                     *warned = Some(Instant::now());

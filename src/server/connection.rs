@@ -1,4 +1,4 @@
-//! One connection from accept to close: HTTP/1.1 only, which a client cannot hold indefinitely.
+//! One connection from accept to close: HTTP/1.1 only, and no way to hold it indefinitely.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};

@@ -93,7 +93,10 @@ impl Exchange {
         async {
             let id_header = HeaderValue::try_from(&id.0).expect("a UUID is a header value");
             let mut response = match self.admit(request).await {
-                Ok((head, body)) => self.route(head, body, (PeerAddr(peer), id)).await,
+                Ok((mut head, body)) => {
+                    head.extensions.insert(PeerAddr(peer));
+                    self.route(head, body, id).await
+                }
                 Err(refusal) => refusal.response(self.hosts.error_form(), &id),
             };
             let headers = response.headers_mut();
@@ -140,14 +143,8 @@ impl Exchange {
         }
     }
 
-    async fn route(
-        &self,
-        head: Parts,
-        body: Bytes,
-        (peer, id): (PeerAddr, RequestId),
-    ) -> Response<Body> {
+    async fn route(&self, head: Parts, body: Bytes, id: RequestId) -> Response<Body> {
         let mut request = Request::from_parts(head, Body::from(body));
-        request.extensions_mut().insert(peer);
         request.extensions_mut().insert(id.clone());
         let on_panic = OnPanic {
             form: self.hosts.error_form(),

@@ -1,6 +1,6 @@
 //! The listening side of the process: sockets, limits, request ids, traces and the graceful stop.
 //!
-//! Not `axum::serve`, which keeps a half-sent header open indefinitely and accepts two `Host` lines: an
+//! Not `axum::serve`, which lets a half-sent header stay open indefinitely and accepts two `Host` lines: an
 //! accept loop over hyper's HTTP/1.1 connection (RFC 9112), one limit on everything. Which answer a
 //! path gets is the router's business; this room only decides whether a request is fit to be routed.
 
@@ -41,13 +41,13 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Room for a request line and its headers; the largest honest ones carry an 8 KiB assertion.
 pub const MAX_BUFFER_BYTES: usize = 16 * 1024;
-/// Proxies add a dozen headers; more are not needed.
+/// Proxies add a dozen headers; this leaves room for several of them.
 pub const MAX_HEADERS: usize = 64;
 /// The largest honest body is an 8 KiB assertion with its form around it; 64 KiB is eight of them.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Connections at once on a listener, unless configured.
 pub const MAX_CONNECTIONS: usize = config::DEFAULT_MAX_CONNECTIONS as usize;
-/// How long accepted requests may take to finish once the process is asked to stop, unless configured.
+/// How long accepted requests may take to finish once the process is stopping, unless configured.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(config::DEFAULT_DRAIN_SECONDS as u64);
 
 /// What a client may cost. Every field has a constant of the same meaning that says why.
@@ -101,7 +101,7 @@ impl Limits {
     }
 }
 
-/// Why a listener could not be had. Printed as it is: it says what to do next.
+/// Why a listener could not be bound. Printed as it is: it says what to do next.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {reason}. {remedy}")]
 pub struct ServerError {
@@ -215,7 +215,7 @@ pub async fn serve(listener: Listener, service: Service, stop: watch::Receiver<b
     accept::accept_loop(listener, Arc::new(exchange), stop).await;
 }
 
-/// Resolves when the process is to stop. A dropped sender means that the caller is gone.
+/// Resolves when the process is to stop. A sender that is gone means that the owner of this process is gone.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     while !*stop.borrow_and_update() {
         if stop.changed().await.is_err() {

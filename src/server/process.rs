@@ -19,15 +19,15 @@ pub struct Listeners {
     pub private: Listener,
 }
 
-/// Maintains `host` indefinitely. Maintenance that panics must not end rotation and the renewal of the JWKS
-/// for good without notice.
+/// Runs the maintenance of `host` indefinitely. Maintenance that panics must not end rotation and the renewal of the JWKS
+/// unnoticed.
 async fn keep(host: Arc<Host>) {
     loop {
         let mut task = JoinSet::new();
         let kept = Arc::clone(&host);
         task.spawn(async move { kept.keep().await });
         if let Some(Err(error)) = task.join_next().await {
-            tracing::error!(%error, "maintenance ended abnormally; it begins again");
+            tracing::error!(%error, "maintenance ended abnormally; restarting it");
         }
         tokio::time::sleep(MAINTENANCE_INTERVAL).await;
     }

@@ -1,4 +1,4 @@
-//! A TCP stream that closes when the client is too slow.
+//! A TCP stream that ends when the client is too slow.
 //!
 //! hyper has one timer for "waiting for a request" and "receiving its headers", and none for a client that
 //! does not read its answer. Here they are three: see [`Limits`].

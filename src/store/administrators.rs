@@ -1,8 +1,8 @@
 //! Administrators with their hashed tokens. Revoked ones stay, and so do their names.
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
+use super::transaction::{Tx, execute, on_engine};
 use crate::domain::administrator::{Administrator, AdministratorRole};
 use crate::domain::id::{AdministratorId, IssuerId};
 use crate::domain::name::Name;

@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::rows::RowLists;
+use super::transaction::{Tx, execute, on_engine};
 use crate::domain::id::IssuerId;
 use crate::ports::time::UnixTime;
 

@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
 use super::rows::RowLists;
+use super::transaction::{Tx, execute, on_engine};
 use crate::domain::audit::{AuditDraft, AuditEntry, AuditEvent};
 use crate::domain::id::{AgentId, IssuerId};
 use crate::ports::time::UnixMillis;

@@ -1,7 +1,7 @@
 //! Links of agents to their objects at Claude, at most one an agent.
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
+use super::transaction::{Tx, execute, on_engine};
 use super::{cursor, key};
 use crate::domain::claude_link::{
     ClaudeLink, ClaudeObjects, IssuerObjectId, OrganizationId, RuleId, ServiceAccountId,

@@ -1,8 +1,8 @@
 //! Credentials: hashes of client secrets, public keys, and which tokens of trusted issuers prove an agent.
 //! No secret and no private key is in here. Federated ones have a table of their own.
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
+use super::transaction::{Tx, execute, on_engine};
 use super::{cursor, key};
 use crate::domain::credential::{Credential, CredentialKind};
 use crate::domain::id::{AgentId, CredentialId, IssuerId, TrustedIssuerId};

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::rows::RowLists;
+use super::transaction::{Tx, execute, on_engine};
 use super::{cursor, key};
 use crate::domain::actor::ACTORS_MAX;
 use crate::domain::delegation::{Delegation, DelegationStatus, SubjectKind, SubjectPattern};

@@ -10,7 +10,7 @@ use sqlx::migrate::MigrateError;
 /// A failure of the database. Any of them ends the transaction in which it happened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection, a time-out, a full or read-only disk, a lock that was not to be had. What was
+    /// No connection, a time-out, a full or read-only disk, a lock that was not released in time. What was
     /// being done counts as not done, and may be tried again.
     #[error("the database cannot be used: {}", plain(&**.0))]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),

@@ -1,8 +1,8 @@
 //! Issuers, and the head row that is each issuer's only lock.
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
+use super::transaction::{Tx, execute, on_engine};
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::{ChainHead, GENESIS};
 use crate::domain::id::IssuerId;
@@ -167,7 +167,7 @@ impl Tx {
         on_engine!(self, connection => sqlx::query_scalar(WRITE_PROOF).bind(issuer.as_str()).fetch_optional(connection))
     }
 
-    /// Makes an issuer with its head row. False when its id, slug or URL is in use.
+    /// Makes an issuer with its head row. False when its id, slug or URL exists already.
     pub async fn insert_issuer(
         &mut self,
         settings: &IssuerSettings,
@@ -263,8 +263,8 @@ impl Tx {
         Ok(updated == 1)
     }
 
-    /// Takes the lock of the issuer until the transaction ends, waiting for its holder, and then sees
-    /// what the holder committed. Every write transaction calls it first; several issuers in id order.
+    /// Locks the issuer until the transaction ends, waiting for the current holder, and then sees
+    /// what that one committed. Every write transaction calls it first; several issuers in id order.
     /// `None`: no such issuer.
     pub async fn lock_head(&mut self, issuer: &IssuerId) -> Result<Option<Head>, StoreError> {
         on_engine!(self, connection => sqlx::query_as::<_, HeadRow>(LOCK_HEAD).bind(issuer.as_str()).fetch_optional(connection))?

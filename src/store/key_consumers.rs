@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
+use super::transaction::{Tx, execute, on_engine};
 use crate::domain::id::IssuerId;
 use crate::domain::key_consumer::KeyConsumer;
 use crate::domain::name::Name;

@@ -1,8 +1,8 @@
 //! Signing keys and other secrets at rest, sealed before they come here.
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
+use super::transaction::{Tx, execute, on_engine};
 use crate::domain::id::IssuerId;
 use crate::domain::signing_key::{KeyState, SigningKeyRecord};
 use crate::jose::algorithm::SigningAlgorithm;

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
 use super::rows::RowLists;
+use super::transaction::{Tx, execute, on_engine};
 use crate::domain::id::{AgentId, DelegationId, IssuerId};
 use crate::ports::time::UnixTime;
 

@@ -29,6 +29,7 @@ mod resources;
 mod roles;
 mod rows;
 pub mod testing;
+mod transaction;
 mod trusted_issuer_keys;
 mod trusted_issuers;
 
@@ -37,16 +38,17 @@ pub use assertions::UsedAssertion;
 pub use audit::{AuditFilter, AuditSpan};
 pub use credentials::LiveCredentials;
 pub use delegations::DelegationNames;
-pub use engine::{Store, Tx};
+pub use engine::Store;
 pub use error::StoreError;
 pub use issuers::Head;
 pub use keys::StoredKey;
 pub use lineage::{EndKind, EndMark, Exchanged, LineageRow, RevokedToken};
 pub use read_only::Found;
+pub use transaction::Tx;
 pub use trusted_issuer_keys::FetchedKeys;
 
 /// A text from a caller as a key to look up: one with a NUL, which PostgreSQL refuses to compare,
-/// becomes the empty text, which is not a key of a row.
+/// becomes the empty text, which no row has as its key.
 fn key(text: &str) -> &str {
     if text.contains('\0') { "" } else { text }
 }

@@ -10,10 +10,11 @@ use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use super::engine::{
-    ACQUIRE_TIMEOUT, BUSY_TIMEOUT, Engine, MIGRATOR, Store, connect_postgres, on_engine,
-    postgres_options, postgres_pool, sqlite_path,
+    ACQUIRE_TIMEOUT, BUSY_TIMEOUT, Engine, MIGRATOR, Store, connect_postgres, postgres_options,
+    postgres_pool, sqlite_path,
 };
 use super::error::StoreError;
+use super::transaction::on_engine;
 
 /// A database as it was found.
 #[derive(Debug)]

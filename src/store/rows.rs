@@ -10,8 +10,8 @@ use sqlx::FromRow;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
-use super::engine::{Dialect, Tx, execute, on_engine};
 use super::error::StoreError;
+use super::transaction::{Dialect, Tx, execute, on_engine};
 use crate::domain::id::IssuerId;
 
 /// Rows per statement, largest first; any number of rows is a sum of these.
@@ -221,7 +221,7 @@ mod tests {
             found.dedup();
             assert_eq!(found, rows[..count], "{count}");
             assert_eq!(statements.len(), sizes.len(), "{count}");
-            // SQLite is local: rows are not repeated to fill a size.
+            // A file has no round trips: nothing is written twice there.
             let exact = lists.repeating(Dialect::Sqlite, &rows[..count]);
             let exact = exact.iter().flat_map(|(_, part)| part.iter().copied());
             assert_eq!(exact.copied().collect::<Vec<_>>(), rows[..count], "{count}");

@@ -61,7 +61,7 @@ pub async fn fresh_postgres_database(admin_url: &str) -> Result<String, StoreErr
     ))
 }
 
-/// The name of the migrated database, made by the first caller. It gets its name when it is whole.
+/// The name of the migrated database, made by the first test that needs it. It gets its name when it is whole.
 async fn make_template(
     admin: &mut PgConnection,
     options: &PgConnectOptions,

@@ -1,8 +1,8 @@
 //! The key sets fetched of trusted issuers, one for each. They save a fetch, and decide nothing by
 //! themselves: the reader judges its age and source.
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
+use super::transaction::{Tx, execute, on_engine};
 use crate::domain::id::{IssuerId, TrustedIssuerId};
 use crate::ports::time::UnixTime;
 

@@ -1,9 +1,9 @@
 //! Trusted issuers. Removed ones stay as rows, so that a name, which is part of subjects, is never given
 //! out twice.
 
-use super::engine::{Tx, execute, on_engine};
 use super::error::StoreError;
 use super::key;
+use super::transaction::{Tx, execute, on_engine};
 use crate::domain::id::{IssuerId, TrustedIssuerId};
 use crate::domain::name::Name;
 use crate::domain::trusted_issuer::TrustedIssuer;

@@ -1,13 +1,18 @@
-//! The issuer inside somebody's tests: the same code as the binary, in this process, on free
+//! The issuer inside a test: the same code as the binary, in this process, on free
 //! loopback ports, with a clock and randomness that the test controls. Also what the project's own
 //! tests are written with.
 
+mod agent;
+mod answer;
 mod assertion;
 mod claude_simulator;
 mod clock;
 mod keys;
+mod launch;
 mod random;
 
+pub use agent::{TestAgent, TestAgentBuilder};
+pub use answer::{Answer, decoded_part};
 pub use assertion::AssertionBuilder;
 pub use claude_simulator::{
     ClaudeSimulator, ClaudeSimulatorOptions, SIMULATED_ORGANIZATION, SimulatedExchange,
@@ -16,26 +21,21 @@ pub use clock::ManualClock;
 pub use keys::TestKey;
 pub use random::SeededRandom;
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use reqwest::Method;
-use secrecy::ExposeSecret as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::api::agent::NewAgent;
-use crate::api::credential::NewCredential;
 use crate::api::resource::NewResource;
 use crate::api::role::{GrantedScopes, NewGrant, NewRole};
-use crate::host::{FirstSettings, Host, HostError, HostOptions, KekSource};
-use crate::issuer::{Caller, Issuer, Ports};
-use crate::ports::fetch::{Fetcher, HttpFetcher, Loopback};
-use crate::server::process::{Listeners, Process};
-use crate::server::{Limits, Listener};
+use crate::host::{FirstSettings, Host, HostError};
+use crate::issuer::{Caller, Issuer};
+use crate::ports::fetch::Fetcher;
+use crate::server::process::Process;
+
+use launch::{Addresses, Launch, admin_token_file, sqlite_url};
 
 /// The second at which every [`TestIssuer`] starts: 2027-01-15T08:00:00Z.
 pub const START: i64 = 1_800_000_000;
@@ -67,7 +67,7 @@ pub struct TestIssuer {
     http: reqwest::Client,
     folder: Arc<TempDir>,
     options: TestOptions,
-    ports: (SocketAddr, SocketAddr),
+    addresses: Addresses,
 }
 
 impl TestIssuer {
@@ -86,8 +86,7 @@ impl TestIssuer {
     pub async fn start_with(options: TestOptions) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         let clock = Arc::new(ManualClock::new(START));
-        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self::launch(folder, options, clock, (anywhere, anywhere))
+        Self::launch(folder, options, clock, Addresses::free())
             .await
             .expect("the issuer starts")
     }
@@ -102,7 +101,7 @@ impl TestIssuer {
             Arc::clone(&self.folder),
             self.options.clone(),
             Arc::clone(&self.clock),
-            self.ports,
+            self.addresses,
         )
         .await
         .expect("the issuer starts again")
@@ -113,7 +112,6 @@ impl TestIssuer {
     /// # Errors
     /// When the database does not take a second process.
     pub async fn replica(&self) -> Result<Self, HostError> {
-        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut options = self.options.clone();
         options
             .database_url
@@ -122,16 +120,16 @@ impl TestIssuer {
             issuer_url: Some(self.url.clone()),
             ..Launch::new(Arc::clone(&self.folder), options, Arc::clone(&self.clock))
         };
-        launched.on((anywhere, anywhere)).await
+        launched.on(Addresses::free()).await
     }
 
     async fn launch(
         folder: Arc<TempDir>,
         options: TestOptions,
         clock: Arc<ManualClock>,
-        ports: (SocketAddr, SocketAddr),
+        addresses: Addresses,
     ) -> Result<Self, HostError> {
-        Launch::new(folder, options, clock).on(ports).await
+        Launch::new(folder, options, clock).on(addresses).await
     }
 
     /// Stops it: accepted requests finish, what is queued is written.
@@ -222,7 +220,7 @@ impl TestIssuer {
     /// Sends a request to the public listener; `path` is joined to the origin, not to the issuer's path.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// When no answer comes.
     pub async fn send(
         &self,
         method: Method,
@@ -230,7 +228,7 @@ impl TestIssuer {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Answer {
-        let origin = format!("http://{}", self.ports.0);
+        let origin = format!("http://{}", self.addresses.public);
         self.call(method, &format!("{origin}{path}"), headers, body.into())
             .await
     }
@@ -278,7 +276,7 @@ impl TestIssuer {
     /// Calls the admin API as the bootstrap administrator; `path` begins after `/admin/v1`.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// When no answer comes.
     pub async fn admin(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let authorization = format!("Bearer {}", self.admin_token());
         let mut headers = vec![("authorization", authorization.as_str())];
@@ -297,7 +295,7 @@ impl TestIssuer {
     /// Calls the admin API with exactly these headers and body.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// When no answer comes.
     pub async fn admin_raw(
         &self,
         method: Method,
@@ -339,284 +337,3 @@ impl TestIssuer {
 }
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-struct Launch {
-    folder: Arc<TempDir>,
-    options: TestOptions,
-    clock: Arc<ManualClock>,
-    issuer_url: Option<String>,
-}
-
-impl Launch {
-    fn new(folder: Arc<TempDir>, options: TestOptions, clock: Arc<ManualClock>) -> Self {
-        Self {
-            folder,
-            options,
-            clock,
-            issuer_url: None,
-        }
-    }
-
-    async fn on(self, ports: (SocketAddr, SocketAddr)) -> Result<TestIssuer, HostError> {
-        let public = Listener::bind(ports.0).await.expect("a free port");
-        let private = Listener::bind(ports.1).await.expect("a free port");
-        let ports = (public.local_addr(), private.local_addr());
-        let url = self
-            .issuer_url
-            .unwrap_or_else(|| format!("http://{}{}", ports.0, self.options.issuer_path));
-        let root = self.folder.path();
-        let host_options = HostOptions {
-            database_url: self
-                .options
-                .database_url
-                .clone()
-                .unwrap_or_else(|| sqlite_url(root)),
-            issuer_url: url.clone(),
-            kek: KekSource::File(root.join("keys/kek")),
-            admin_token_file: admin_token_file(root),
-            first_settings: self.options.first_settings,
-            first_keys: vec![keys::issuer_rsa_key()],
-        };
-        // Another sequence for each start: a restarted process that drew the same numbers again would
-        // give out ids that are in its database already.
-        static STARTS: AtomicU64 = AtomicU64::new(0);
-        let start = STARTS.fetch_add(1, Ordering::Relaxed);
-        let random = Arc::new(SeededRandom::new(u64::from(ports.0.port()) << 32 | start));
-        let outside = Ports {
-            clock: Arc::clone(&self.clock) as _,
-            random: random as _,
-            fetcher: self
-                .options
-                .fetcher
-                .clone()
-                .unwrap_or_else(|| Arc::new(HttpFetcher::new(Loopback::Insecure))),
-        };
-        let host = Host::start(&host_options, outside).await?;
-        let process = Process::start(host, Listeners { public, private }, Limits::default(), &[]);
-        Ok(TestIssuer {
-            url,
-            admin_url: format!("http://{}", ports.1),
-            clock: self.clock,
-            host: Arc::clone(process.host()),
-            process: Some(process),
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .build()
-                .expect("a client"),
-            folder: self.folder,
-            options: self.options,
-            ports,
-        })
-    }
-}
-
-fn sqlite_url(folder: &Path) -> String {
-    format!("sqlite:{}", folder.join("firman.db").display())
-}
-
-fn admin_token_file(folder: &Path) -> PathBuf {
-    folder.join("admin-token")
-}
-
-/// An agent about to be registered.
-#[derive(Debug)]
-pub struct TestAgentBuilder<'i> {
-    issuer: &'i TestIssuer,
-    name: String,
-    roles: Vec<String>,
-    attributes: Vec<(String, String)>,
-}
-
-impl TestAgentBuilder<'_> {
-    /// Gives it a role.
-    #[must_use]
-    pub fn role(mut self, role: &str) -> Self {
-        self.roles.push(role.to_owned());
-        self
-    }
-
-    /// Gives it an attribute.
-    #[must_use]
-    pub fn attribute(mut self, name: &str, value: &str) -> Self {
-        self.attributes.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Registers it with a public key.
-    ///
-    /// # Panics
-    /// When the issuer refuses it.
-    pub async fn with_public_key(self, key: TestKey) -> TestAgent {
-        let jwk = key.signing_key().public_jwk().to_value();
-        let (name, url) = (self.name.clone(), self.issuer.url.clone());
-        self.register(NewCredential::public_key(jwk)).await;
-        TestAgent {
-            name,
-            issuer_url: url,
-            key: Some(key),
-            secret: None,
-        }
-    }
-
-    /// Registers it with a client secret.
-    ///
-    /// # Panics
-    /// When the issuer refuses it.
-    pub async fn with_secret(self) -> TestAgent {
-        let (name, url) = (self.name.clone(), self.issuer.url.clone());
-        let secret = self.register(NewCredential::client_secret()).await;
-        TestAgent {
-            name,
-            issuer_url: url,
-            key: None,
-            secret,
-        }
-    }
-
-    async fn register(self, credential: NewCredential) -> Option<String> {
-        let new = NewAgent {
-            name: self.name,
-            owner: "team-test".to_owned(),
-            roles: Some(self.roles),
-            attributes: Some(self.attributes.into_iter().collect()),
-            credential: Some(credential),
-            ..NewAgent::default()
-        };
-        let created = self
-            .issuer
-            .issuer()
-            .create_agent(&Caller::system(), new)
-            .await
-            .expect("a good agent");
-        created
-            .secret
-            .map(|secret| secret.expose_secret().to_owned())
-    }
-}
-
-/// A registered agent with what it proves itself by.
-#[derive(Clone)]
-pub struct TestAgent {
-    /// Its `client_id`.
-    pub name: String,
-    issuer_url: String,
-    key: Option<TestKey>,
-    secret: Option<String>,
-}
-
-impl fmt::Debug for TestAgent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestAgent")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
-impl TestAgent {
-    /// Its client secret.
-    ///
-    /// # Panics
-    /// When it was registered with a key.
-    #[must_use]
-    pub fn secret(&self) -> &str {
-        self.secret.as_deref().expect("an agent with a secret")
-    }
-
-    /// A good assertion, to be changed as the test wants; each has another jti.
-    ///
-    /// # Panics
-    /// When it was registered with a secret.
-    #[must_use]
-    pub fn assertion(&self) -> AssertionBuilder {
-        self.assertion_at(START)
-    }
-
-    /// A good assertion made at another second than [`START`].
-    ///
-    /// # Panics
-    /// When it was registered with a secret.
-    #[must_use]
-    pub fn assertion_at(&self, now: i64) -> AssertionBuilder {
-        AssertionBuilder::new(
-            self.key.expect("an agent with a key"),
-            &self.name,
-            &self.issuer_url,
-            now,
-        )
-    }
-}
-
-/// An answer of one of the listeners.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status code.
-    pub status: u16,
-    /// The header fields.
-    pub headers: reqwest::header::HeaderMap,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Answer {
-    /// The body as JSON; JSON null when it is none.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
-    }
-
-    /// The body as text.
-    #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// A header field as text; empty when it is missing.
-    #[must_use]
-    pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    }
-
-    /// The access token.
-    ///
-    /// # Panics
-    /// When none was issued.
-    #[must_use]
-    pub fn assert_issued(&self) -> String {
-        assert_eq!(self.status, 200, "{self}");
-        self.json()["access_token"]
-            .as_str()
-            .expect("an access token")
-            .to_owned()
-    }
-
-    /// The claims of the access token, not verified.
-    ///
-    /// # Panics
-    /// When none was issued.
-    #[must_use]
-    pub fn claims(&self) -> Value {
-        decoded_part(&self.assert_issued(), 1)
-    }
-}
-
-impl fmt::Display for Answer {
-    /// Status and body, as tests compare them.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.status, self.text())
-    }
-}
-
-/// A part of a compact JWS (0: header, 1: payload) as JSON, not verified.
-///
-/// # Panics
-/// When it is not a compact JWS with JSON in that part.
-#[must_use]
-pub fn decoded_part(token: &str, part: usize) -> Value {
-    let text = token.split('.').nth(part).expect("a compact JWS");
-    let bytes = crate::jose::digest::decode_base64url(text).expect("base64url");
-    serde_json::from_slice(&bytes).unwrap_or(json!(null))
-}

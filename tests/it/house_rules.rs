@@ -70,12 +70,12 @@ const CONFINED: [Confined; 9] = [
     Confined {
         words: "AuthenticatedClient {",
         places: &["issuer/authenticate"],
-        why: "nobody gets round authentication",
+        why: "authentication cannot be bypassed",
     },
     Confined {
         words: "Authorization {",
         places: &["issuer/authorize"],
-        why: "nobody gets round authorization",
+        why: "authorization cannot be bypassed",
     },
 ];
 const CRYPTO: &[&str] = &["jose", "issuer/secrets.rs", "issuer/sealing.rs"];
@@ -383,7 +383,7 @@ fn every_method_of_the_store_is_named_in_a_conformance_case() {
     let mut methods = 0;
     let mut missing = Vec::new();
     for path in sources(&root().join("src/store")) {
-        // What is wrong with a statement is told, not run; what tests borrow is run by them.
+        // An error runs no statement; what tests borrow is run by them.
         if path.ends_with("error.rs") || path.ends_with("testing.rs") {
             continue;
         }
@@ -477,12 +477,12 @@ const BAD: [(&str, &str, &str); 14] = [
     (
         "issuer/mint.rs",
         "let client = AuthenticatedClient { aggregate };",
-        "src/issuer/mint.rs:1: `AuthenticatedClient` stands only in issuer/authenticate: nobody gets round authentication; see docs/architecture.md",
+        "src/issuer/mint.rs:1: `AuthenticatedClient` stands only in issuer/authenticate: authentication cannot be bypassed; see docs/architecture.md",
     ),
     (
         "oauth/token_endpoint.rs",
         "Ok(Authorization { target })",
-        "src/oauth/token_endpoint.rs:1: `Authorization` stands only in issuer/authorize: nobody gets round authorization; see docs/architecture.md",
+        "src/oauth/token_endpoint.rs:1: `Authorization` stands only in issuer/authorize: authorization cannot be bypassed; see docs/architecture.md",
     ),
 ];
 

@@ -684,8 +684,7 @@ fn the_table_of_the_configuration_is_whole_and_right() {
     let mut options: Vec<String> = help
         .split_whitespace()
         .filter(|word| {
-            word.starts_with("--")
-                && !matches!(*word, "--output" | "--config" | "--ca-cert" | "--url")
+            word.starts_with("--") && !matches!(*word, "--output" | "--config" | "--ca-cert")
         })
         .map(|word| word.trim_end_matches(',').to_owned())
         .filter(|word| help.contains(&format!("{word} <")))

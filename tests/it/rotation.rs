@@ -165,7 +165,7 @@ async fn dj_005_a_second_rotation_while_one_is_prepared_is_refused() {
     let Err(IssuerError::Conflict { what: said, .. }) = again else {
         panic!("{again:?}")
     };
-    assert_snapshot!(said, @"a new ES256 key is prepared already and will sign from 2027-01-15T08:15:00Z on; nothing needs to be done, look at it with: firman key list");
+    assert_snapshot!(said, @"a new ES256 key is already prepared and will sign at 2027-01-15T08:15:00Z or later");
     assert_eq!(published(&issuer).await.len(), 2);
 }
 

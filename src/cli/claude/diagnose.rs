@@ -14,8 +14,9 @@ use crate::cli::duration::{Instant, parse_instant};
 use crate::cli::error::CliError;
 use crate::cli::parse::parse_name;
 use crate::cli::print::{harmless, items, text};
+use crate::cli::published::{Discovered, fetch_keys};
 use crate::cli::session::Session;
-use crate::cli::token::{self, decode, read_token};
+use crate::cli::token::{decode, read_token};
 use crate::config;
 use crate::jose::{PublicJwkSet, UnverifiedJws};
 use crate::ports::time::UnixTime;
@@ -345,8 +346,8 @@ async fn around(
 /// Whether the key that the token names signed it. The key set is fetched as Claude would fetch it.
 async fn signature(jws: &str, facts: &Facts, is_inline: bool, session: &Session<'_>) -> Signature {
     let fetched = async {
-        let issuer = token::Issuer::discover(&facts.issuer, &session.reach()?).await?;
-        token::fetch_keys(&issuer).await
+        let issuer = Discovered::at(&facts.issuer, &session.reach()?).await?;
+        fetch_keys(&issuer).await
     };
     let keys: PublicJwkSet = match fetched.await {
         Ok(keys) => keys,

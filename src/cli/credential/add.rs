@@ -10,9 +10,9 @@ use crate::cli::client::{Answer, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::parse::{parse_name, seconds};
-use crate::cli::platform::{Here, snippet};
 use crate::cli::proof::{Proof, ProofArgs, SinkArgs, check_sink};
 use crate::cli::session::Session;
+use crate::cli::snippet::{Here, snippet};
 use crate::domain::remedy::Remedy;
 
 #[derive(Debug, Args)]

@@ -1,9 +1,9 @@
-//! What the command of `firman exec` finds in its environment: what Claude's SDKs look for, nothing that
-//! would win over it, and nothing of firman's own.
+//! The environment of the command of `firman exec`: what Claude's SDKs look for, without anything that would
+//! override it and without firman's own variables.
 //!
-//! The SDKs find the federation's variables. `ant` and the SDK for PHP take a profile instead: they ignore
-//! `ANTHROPIC_BASE_URL` at the exchange, so that the token would go to another host than it is meant for,
-//! and each process of `ant` would exchange a token anew, without the workspace.
+//! The SDKs read the federation's variables. `ant` and the SDK for PHP get a profile instead: they ignore
+//! `ANTHROPIC_BASE_URL` at the exchange and would send the token to the wrong host, and each process of `ant`
+//! would exchange a token anew, without the workspace.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,9 +20,9 @@ use super::Federation;
 use crate::config;
 use crate::relying_party::claude::CustomHeaders;
 
-/// Claude's SDKs ask these before the federation's own variables, some also when they are empty; or
-/// they belong to another federation. The SDK for PHP asks the profiles in `ANTHROPIC_CONFIG_DIR` first,
-/// and `CLAUDE_CODE_OAUTH_TOKEN` is a person's login.
+/// Claude's SDKs read these before the federation's own variables, some even when they are empty; or they belong
+/// to another federation. The SDK for PHP reads the profiles in `ANTHROPIC_CONFIG_DIR` first, and
+/// `CLAUDE_CODE_OAUTH_TOKEN` is a person's login.
 const IN_THE_WAY: [&str; 7] = [
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
@@ -32,40 +32,36 @@ const IN_THE_WAY: [&str; 7] = [
     "ANTHROPIC_WORKSPACE_ID",
     "CLAUDE_CODE_OAUTH_TOKEN",
 ];
-/// With one of these Claude Code goes somewhere else, with credentials of that place. Set on purpose, so
-/// they stay.
+/// With one of these Claude Code uses another service and that service's credentials. The user set them on
+/// purpose, so they stay.
 const ELSEWHERE: [&str; 4] = [
     "ANTHROPIC_UNIX_SOCKET",
     "CLAUDE_CODE_USE_BEDROCK",
     "CLAUDE_CODE_USE_FOUNDRY",
     "CLAUDE_CODE_USE_VERTEX",
 ];
-/// What only `firman claude connect --apply` reads, and what would let an agent rewrite the rules it is
-/// bound by.
+/// Only `firman claude connect --apply` reads these. They would let an agent rewrite the rules that bind it.
 const ADMIN: [&str; 2] = ["ANTHROPIC_ADMIN_TOKEN", "ANTHROPIC_ADMIN_TOKEN_FILE"];
 const CUSTOM_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
 const BASE_URL: &str = "ANTHROPIC_BASE_URL";
 /// Programs that need a profile.
 const BY_PROFILE: [(&str, &str); 2] = [
-    ("ant", "exchanges a token for each process otherwise"),
-    (
-        "php",
-        "sends the token to https://api.anthropic.com otherwise",
-    ),
+    ("ant", "would exchange a token in each process"),
+    ("php", "would send the token to https://api.anthropic.com"),
 ];
 const PROFILE: &str = "firman";
 
-/// How the command is to find its token.
+/// How the command finds its token.
 pub(super) struct Handover<'a> {
     pub(super) federation: &'a Federation,
     pub(super) token_file: &'a Path,
-    /// A directory that is ours alone, for a profile.
+    /// A private directory for a profile.
     pub(super) directory: &'a Path,
-    /// Whether a profile is asked for; some programs need one anyway.
+    /// Whether a profile was requested; some programs always need one.
     pub(super) by_profile: bool,
 }
 
-/// The command with its environment, and what is to be said of that. `inherited` is our own environment.
+/// The command with its environment, and notes for the user. `inherited` is our own environment.
 ///
 /// # Errors
 /// A profile that cannot be written.
@@ -84,7 +80,7 @@ pub(super) fn prepare(
     let needs_profile = needs_profile(&program);
     if let Some((name, why)) = needs_profile {
         notes.push(format!(
-            "{name} {why}: it finds a profile (ANTHROPIC_PROFILE) instead of the federation's variables"
+            "{name} {why}: it gets a profile (ANTHROPIC_PROFILE) instead of the federation's variables"
         ));
     }
     if handover.by_profile || needs_profile.is_some() {
@@ -101,7 +97,7 @@ pub(super) fn prepare(
     Ok((command, notes))
 }
 
-/// Removes what would win, and firman's own settings, some of which are secrets.
+/// Removes variables that would override the federation, and firman's own settings, some of which are secrets.
 fn clean(command: &mut Command, inherited: &BTreeMap<String, String>) -> Vec<String> {
     for variable in inherited
         .keys()
@@ -117,7 +113,7 @@ fn clean(command: &mut Command, inherited: &BTreeMap<String, String>) -> Vec<Str
         .into_iter()
         .filter(is_set)
         .map(|variable| format!(
-            "removed {variable} from the command's environment: it would win over the federation, or belong to another"
+            "removed {variable} from the command's environment: it would override the federation, or belongs to another"
         ))
         .collect();
     if let Some(value) = inherited.get(CUSTOM_HEADERS) {
@@ -133,16 +129,14 @@ fn clean(command: &mut Command, inherited: &BTreeMap<String, String>) -> Vec<Str
                 "they"
             };
             notes.push(format!(
-                "removed {} from {CUSTOM_HEADERS} in the command's environment: {what} would win over the federation",
+                "removed {} from {CUSTOM_HEADERS} in the command's environment: {what} would override the federation",
                 headers.credentials.join(" and ")
             ));
         }
     }
     let elsewhere = ELSEWHERE.into_iter().filter(is_set);
     notes.extend(elsewhere.map(|variable| {
-        format!(
-            "{variable} is set: Claude Code goes elsewhere and does not use this agent's identity"
-        )
+        format!("{variable} is set: Claude Code uses another service and not this agent's identity")
     }));
     notes
 }

@@ -1,11 +1,11 @@
-//! `firman exec`: runs a command that finds a fresh token where Claude's SDKs look for one, and
-//! nothing that would win over it. Looks on while the command runs; its input and output, its
-//! signals and its exit code are the command's.
+//! `firman exec`: runs a command with a fresh token where Claude's SDKs look for one, and removes everything that
+//! would override it. Input, output, signals and exit code are the command's.
 
 mod environment;
+mod signals;
 
 use std::ffi::OsString;
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -16,7 +16,6 @@ use rustix::process::{Pid, Signal as Number, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Child;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
 use super::client::Query;
@@ -26,13 +25,23 @@ use super::notify::Supervisor;
 use super::print::Printer;
 use super::session::Session;
 use super::token::{ClientArgs, GetArgs, Pipe, Source, Watch, why_not};
+use crate::domain::remedy::Remedy;
 use environment::{Handover, prepare};
+use signals::{Signals, came_from_the_terminal};
 
-/// The audience that Claude expects, unless the rule says otherwise.
+/// The audience that Claude expects by default.
 const CLAUDE: &str = "https://api.anthropic.com";
+
+/// Run a command that gets fresh tokens for Claude's SDKs
+///
+/// Sets the variables (or the profile) of Claude's workload identity federation and removes everything that would
+/// override it. Passes signals on and exits with the command's exit code.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  firman exec --bundle mailer.json -- python agent.py\n  firman exec --issuer https://id.example.com --client-id mailer --key mailer.pem -- claude -p 'Hello'"
+)]
 pub(super) struct ExecArgs {
-    /// The issuer's URL, exactly as it calls itself; when left out, the admin API is asked [env: FIRMAN_AGENT_ISSUER]
+    /// The issuer's URL, exactly as it calls itself [env: FIRMAN_AGENT_ISSUER] [default: ask the admin API]
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
     #[command(flatten)]
@@ -40,16 +49,15 @@ pub(super) struct ExecArgs {
     /// What the tokens are for: a resource's identifier
     #[arg(long, value_name = "RESOURCE", default_value = CLAUDE)]
     resource: String,
-    /// How long each is to live (90s, 15m)
+    /// Lifetime of each token (90s, 15m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<u64>,
     #[command(flatten)]
     federation: FederationArgs,
-    /// Hand the federation over as a profile, not as variables. `ant` and `php` always get one; name it for
-    /// a script that runs them
+    /// Configure the federation with a profile instead of variables; `ant` and `php` always get one
     #[arg(long)]
     profile: bool,
-    /// Keep the token in a plain file, not in a named pipe: for a program that reads nothing else
+    /// Keep the token in a plain file instead of a named pipe, for programs that cannot read a pipe
     #[arg(long)]
     plain_file: bool,
     /// The command and its arguments, after `--`
@@ -57,7 +65,7 @@ pub(super) struct ExecArgs {
     command: Vec<OsString>,
 }
 
-/// Whom the token is exchanged for at Claude. What is left out comes from the agent's link, by the
+/// The identity at Claude that the token is exchanged for. Missing values come from the agent's link, through the
 /// admin API.
 #[derive(Debug, Args)]
 struct FederationArgs {
@@ -70,15 +78,15 @@ struct FederationArgs {
     /// The service account (svac_…)
     #[arg(long, value_name = "ID", value_parser = |id: &str| parse_tagged("svac_", id))]
     service_account: Option<String>,
-    /// The workspace (wrkspc_… or `default`), when the rule is for several
+    /// The workspace (wrkspc_… or `default`), when the rule covers several
     #[arg(long, value_name = "ID", value_parser = parse_workspace)]
     workspace: Option<String>,
-    /// Where Claude is, for the SDKs
+    /// Claude's base URL for the SDKs
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
 }
 
-/// Whom the token is exchanged for.
+/// The identity at Claude that the token is exchanged for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Federation {
     rule: String,
@@ -104,7 +112,7 @@ impl<'a> Outlet<'a> {
                 Err(error) => printer.warn(&why_not(path, &error)),
             }
         }
-        Self::File(Watch::new(source, path, Supervisor::nobody(), printer))
+        Self::File(Watch::new(source, path, Supervisor::none(), printer))
     }
 
     /// Gets the first token.
@@ -115,7 +123,7 @@ impl<'a> Outlet<'a> {
         }
     }
 
-    /// Goes on until it is dropped.
+    /// Runs until it is dropped.
     async fn keep(&mut self, printer: &mut Printer) -> CliError {
         match self {
             Self::Pipe(pipe) => pipe.keep(printer).await,
@@ -170,7 +178,7 @@ pub(super) async fn run(args: ExecArgs, session: &mut Session<'_>) -> Result<(),
     }
 }
 
-/// Finds what the command line left out.
+/// Completes what the command line left out.
 async fn settle(
     args: ExecArgs,
     session: &Session<'_>,
@@ -187,12 +195,11 @@ async fn settle(
                 .admin()?
                 .get::<Value>(&["issuer"], &Query::default())
                 .await;
-            let answer = answer.map_err(|error| error.and("Or name the issuer with --issuer"))?;
+            let by_option = Remedy::action("name the issuer with --issuer");
+            let answer = answer.map_err(|error| error.with_remedy(&by_option))?;
             text(&answer, "url").ok_or_else(|| {
-                CliError::failed(
-                    "http",
-                    "the admin API does not tell the issuer's URL; name it with --issuer",
-                )
+                CliError::failed("http", "the admin API did not return the issuer's URL")
+                    .with_remedy(&by_option)
             })?
         }
     };
@@ -205,15 +212,14 @@ async fn settle(
         dpop_key: None,
     };
     if request.client.is_proof_on_stdin() {
-        return Err(CliError::usage(
-            "stdin belongs to the command; name a file with the credential",
-        ));
+        return Err(CliError::usage("stdin belongs to the command")
+            .with_remedy(&Remedy::action("name a file that holds the credential")));
     }
     Ok((request, federation, args.command))
 }
 
 impl FederationArgs {
-    /// The whole of it, when nothing needs to be looked up.
+    /// All values, when nothing needs to be looked up.
     fn complete(&self) -> Option<Federation> {
         Some(Federation {
             rule: self.rule.clone()?,
@@ -224,7 +230,7 @@ impl FederationArgs {
         })
     }
 
-    /// With the agent's link for what was left out.
+    /// Fills missing values from the agent's link.
     fn with_link(self, link: &Value) -> Option<Federation> {
         Self {
             rule: self.rule.or_else(|| text(link, "rule_id")),
@@ -249,24 +255,30 @@ async fn linked(
     session: &Session<'_>,
 ) -> Result<Federation, CliError> {
     let agent = agent.ok_or_else(|| {
-        CliError::usage(
-            "name --rule, --organization and --service-account, or the agent whose link tells them with --client-id",
-        )
+        CliError::usage("the identity at Claude is missing").with_remedy(&Remedy::action(
+            "name --rule, --organization and --service-account, or the agent with --client-id to use its link",
+        ))
     })?;
-    let hint = format!(
-        "Name --rule, --organization and --service-account, or run this where the admin API is, once the ids are recorded with: firman claude link {agent}"
-    );
-    let admin = session.admin().map_err(|error| error.and(&hint))?;
+    let remedy = Remedy::action(format!(
+        "name --rule, --organization and --service-account, or record them once with `firman claude link {agent}` and run this where the admin API is"
+    ));
+    let admin = session
+        .admin()
+        .map_err(|error| error.with_remedy(&remedy))?;
     let link = admin
         .get(&["agents", agent, "claude-link"], &Query::default())
         .await
-        .map_err(|error| error.and(&hint))?;
-    given
-        .with_link(&link)
-        .ok_or_else(|| CliError::failed("link", "the agent's link is not complete").and(&hint))
+        .map_err(|error| error.with_remedy(&remedy))?;
+    given.with_link(&link).ok_or_else(|| {
+        CliError::failed(
+            "link",
+            format!("the link of the agent `{agent}` is incomplete"),
+        )
+        .with_remedy(&remedy)
+    })
 }
 
-/// A directory for the token, its owner's alone; removed when dropped.
+/// A directory for the token that only its owner can read; removed when dropped.
 fn private_directory() -> Result<TempDir, CliError> {
     tempfile::Builder::new()
         .prefix("firman-")
@@ -283,7 +295,7 @@ fn private_directory() -> Result<TempDir, CliError> {
         })
 }
 
-/// Passes signals on until the command has ended.
+/// Passes signals on until the command ends.
 async fn attend(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus, CliError> {
     let pid = child
         .id()
@@ -291,7 +303,7 @@ async fn attend(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus, 
         .and_then(Pid::from_raw);
     loop {
         tokio::select! {
-            // An id is free for others once its process was waited for.
+            // Once a process was waited for, its id may belong to another one.
             biased;
             status = child.wait() => {
                 return status.map_err(|error| CliError::failed("wait", super::error::reason(&error)));
@@ -306,52 +318,7 @@ async fn attend(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus, 
     }
 }
 
-/// What a person types at a terminal (Ctrl-C) goes to every process in its foreground: the command has
-/// it already, and twice means something else to many.
-fn came_from_the_terminal(number: Number) -> bool {
-    let is_typed = number == Number::INT || number == Number::QUIT;
-    is_typed
-        && File::open("/dev/tty")
-            .ok()
-            .and_then(|terminal| rustix::termios::tcgetpgrp(terminal).ok())
-            .is_some_and(|foreground| foreground == rustix::process::getpgrp())
-}
-
-/// The signals that are the command's, caught from now on.
-struct Signals([(Number, Signal); 6]);
-
-impl Signals {
-    fn catch() -> Result<Self, CliError> {
-        let catch = |kind, number| {
-            let caught =
-                signal(kind).map_err(|error| CliError::failed("signal", error.to_string()));
-            caught.map(|caught| (number, caught))
-        };
-        Ok(Self([
-            catch(SignalKind::terminate(), Number::TERM)?,
-            catch(SignalKind::interrupt(), Number::INT)?,
-            catch(SignalKind::hangup(), Number::HUP)?,
-            catch(SignalKind::quit(), Number::QUIT)?,
-            catch(SignalKind::user_defined1(), Number::USR1)?,
-            catch(SignalKind::user_defined2(), Number::USR2)?,
-        ]))
-    }
-
-    /// Waits for the next one.
-    async fn next(&mut self) -> Number {
-        std::future::poll_fn(|context| {
-            for (number, caught) in &mut self.0 {
-                if caught.poll_recv(context).is_ready() {
-                    return std::task::Poll::Ready(*number);
-                }
-            }
-            std::task::Poll::Pending
-        })
-        .await
-    }
-}
-
-/// The command's own exit code, or what a shell says of one that a signal ended.
+/// The command's exit code, or 128 plus the signal that ended it, as shells report.
 fn exit_code(status: ExitStatus) -> u8 {
     let code = status
         .code()
@@ -363,7 +330,7 @@ fn by_signal(number: Number) -> u8 {
     u8::try_from(128 + number.as_raw()).unwrap_or(1)
 }
 
-/// What shells and env(1) say of a command that is not there (127) or cannot be run (126).
+/// The exit code of shells and env(1) for a command that was not found (127) or cannot be run (126).
 fn unable(error: &std::io::Error) -> u8 {
     if error.kind() == std::io::ErrorKind::NotFound {
         127

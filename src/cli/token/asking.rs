@@ -1,244 +1,24 @@
-//! The token endpoint as an agent asks it: how the agent proves itself (`client_secret_basic` of RFC 6749
-//! §2.3.1, `private_key_jwt` of RFC 7523, or the token of its platform in the place of one) and how a token
-//! is bound to a key (RFC 9449). What is asked for is the business of the one who asks.
+//! One request to the token endpoint, with the agent's proof and, where a token is bound to a key, the proof
+//! of that key (RFC 9449).
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{ArgGroup, Args};
-use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use super::discovery::Issuer;
-use super::{expose, inspect};
-use crate::cli::bundle::{Bundle, BundledCredential};
+use super::expose;
+use super::identity::{JWT_BEARER, Proof};
 use crate::cli::error::CliError;
-use crate::cli::parse::parse_name;
+use crate::cli::published::Discovered;
 use crate::cli::{http, keyfile};
-use crate::config;
 use crate::jose::{DpopProof, SigningAlgorithm, SigningKey};
 use crate::ports::time::UnixTime;
 
-/// How long an assertion is good for: it is sent at once.
+/// Lifetime of an assertion: it is sent immediately.
 const ASSERTION_SECONDS: i64 = 60;
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// For JWT-SVIDs (draft-ietf-oauth-spiffe-client-auth §3.1).
-const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
-
-/// Who asks, and with which proof. What the command line leaves out comes from the environment.
-#[derive(Debug, Default, Args)]
-#[command(group = ArgGroup::new("proof").args(["secret_file", "key", "assertion_file", "bundle"]))]
-pub(in crate::cli) struct ClientArgs {
-    /// The agent's name; with --assertion-file it may be left out, when the token proves one agent only [env: FIRMAN_AGENT_CLIENT_ID]
-    #[arg(long, visible_alias = "agent", value_name = "AGENT", value_parser = parse_name, conflicts_with = "bundle")]
-    pub(in crate::cli) client_id: Option<String>,
-    /// The file with its client secret (`-` is stdin) [env: FIRMAN_AGENT_SECRET_FILE]
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) secret_file: Option<PathBuf>,
-    /// The file with its private key, PEM or JWK (`-` is stdin) [env: FIRMAN_AGENT_KEY_FILE]
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) key: Option<PathBuf>,
-    /// The id under which the key is registered; its thumbprint when left out
-    #[arg(long, value_name = "KID", conflicts_with_all = ["secret_file", "assertion_file", "bundle"], allow_hyphen_values = true)]
-    pub(in crate::cli) kid: Option<String>,
-    /// The file with the token that its platform gives it (`-` is stdin), read again for each request [env: FIRMAN_AGENT_ASSERTION_FILE]
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) assertion_file: Option<PathBuf>,
-    /// The file with issuer, name and credential that `firman agent add --bundle` wrote [env: FIRMAN_AGENT_BUNDLE]
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) bundle: Option<PathBuf>,
-}
-
-/// How the agent proves itself.
-pub(in crate::cli) enum Proof {
-    Secret {
-        client_id: String,
-        secret: SecretString,
-    },
-    Key {
-        client_id: String,
-        key: Box<SigningKey>,
-        /// The id under which it is registered, when it is not the thumbprint.
-        kid: Option<String>,
-    },
-    Platform {
-        client_id: Option<String>,
-        token: SecretString,
-        assertion_type: &'static str,
-    },
-}
-
-impl ClientArgs {
-    /// Completes it from the environment: the issuer that is meant, if anything names one, and who asks. The
-    /// command line wins; a bundle says issuer and name itself.
-    ///
-    /// # Errors
-    /// When nothing or several variables name a credential, a variable is misspelt, or the bundle cannot be
-    /// read.
-    pub(in crate::cli) fn settle(
-        mut self,
-        issuer: Option<String>,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<(Self, Option<String>), CliError> {
-        config::check_variables(environment)
-            .map_err(|error| CliError::failed("config", error.to_string()))?;
-        let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
-        let is_named = |args: &Self| {
-            [
-                &args.secret_file,
-                &args.key,
-                &args.assertion_file,
-                &args.bundle,
-            ]
-            .into_iter()
-            .any(Option::is_some)
-        };
-        if !is_named(&self) {
-            self.name_credential(environment)?;
-        }
-        if let Some(path) = &self.bundle {
-            let bundle = Bundle::read(path)?;
-            self.client_id.get_or_insert(bundle.client_id);
-            return Ok((self, issuer.or(Some(bundle.issuer))));
-        }
-        if !is_named(&self) {
-            return Err(CliError::usage(
-                "how does the agent prove itself? Name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE",
-            ));
-        }
-        if self.client_id.is_none()
-            && let Some(name) = set(config::AGENT_CLIENT_ID)
-        {
-            let name = parse_name(name).map_err(|problem| {
-                CliError::usage(format!("{}: {problem}", config::AGENT_CLIENT_ID))
-            })?;
-            self.client_id = Some(name);
-        }
-        if self.client_id.is_none() && self.assertion_file.is_none() {
-            return Err(CliError::usage(
-                "which agent? Name --client-id AGENT, or set FIRMAN_AGENT_CLIENT_ID",
-            ));
-        }
-        let issuer = issuer.or_else(|| set(config::AGENT_ISSUER).cloned());
-        Ok((self, issuer))
-    }
-
-    /// Takes the credential that a variable names.
-    fn name_credential(&mut self, environment: &BTreeMap<String, String>) -> Result<(), CliError> {
-        let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
-        let places = [
-            (config::AGENT_SECRET_FILE, &mut self.secret_file),
-            (config::AGENT_KEY_FILE, &mut self.key),
-            (config::AGENT_ASSERTION_FILE, &mut self.assertion_file),
-            (config::AGENT_BUNDLE, &mut self.bundle),
-        ];
-        let mut found: Option<&str> = None;
-        for (name, place) in places {
-            let Some(path) = set(name) else { continue };
-            if let Some(other) = found {
-                return Err(CliError::usage(format!(
-                    "{other} and {name} both name a credential; unset one of them"
-                )));
-            }
-            found = Some(name);
-            *place = Some(PathBuf::from(path));
-        }
-        let identity = [
-            (config::AGENT_CLIENT_ID, "an agent"),
-            (config::AGENT_ISSUER, "an issuer"),
-        ];
-        let second = identity.into_iter().find(|(name, _)| set(name).is_some());
-        match (&self.bundle, second) {
-            (Some(_), Some((name, what))) => Err(CliError::usage(format!(
-                "{} and {name} both name {what}; unset one of them",
-                config::AGENT_BUNDLE
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    /// The same with an issuer, which must be named.
-    pub(in crate::cli) fn settle_with_issuer(
-        self,
-        issuer: Option<String>,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<(Self, String), CliError> {
-        let (client, issuer) = self.settle(issuer, environment)?;
-        let issuer = issuer.ok_or_else(|| {
-            CliError::usage(
-                "which issuer? Name --issuer URL or --bundle FILE, or set FIRMAN_AGENT_ISSUER",
-            )
-        })?;
-        Ok((client, issuer))
-    }
-
-    /// The credential in the file that was named.
-    pub(in crate::cli) fn proof(&self) -> Result<Proof, CliError> {
-        if let Some(path) = &self.assertion_file {
-            let token = keyfile::read_line(path, "token of a platform")?;
-            return Ok(Proof::Platform {
-                client_id: self.client_id.clone(),
-                assertion_type: assertion_type(&token, path)?,
-                token,
-            });
-        }
-        if let Some(path) = &self.bundle {
-            return Ok(self.bundled(Bundle::read(path)?));
-        }
-        let client_id = self
-            .client_id
-            .clone()
-            .ok_or_else(|| CliError::usage("name the agent with --client-id AGENT"))?;
-        match (&self.secret_file, &self.key) {
-            (Some(path), _) => Ok(Proof::Secret {
-                client_id,
-                secret: keyfile::read_secret(path)?,
-            }),
-            (None, Some(path)) => Ok(Proof::Key {
-                client_id,
-                key: Box::new(keyfile::read_private(path)?),
-                kid: self.kid.clone(),
-            }),
-            (None, None) => Err(CliError::usage(
-                "name --bundle FILE, --secret-file FILE, --key FILE or --assertion-file FILE",
-            )),
-        }
-    }
-
-    fn bundled(&self, bundle: Bundle) -> Proof {
-        let client_id = self.client_id.clone().unwrap_or(bundle.client_id);
-        match bundle.credential {
-            BundledCredential::Secret(secret) => Proof::Secret { client_id, secret },
-            BundledCredential::Key(key) => Proof::Key {
-                client_id,
-                key,
-                kid: None,
-            },
-        }
-    }
-
-    /// Whether the credential comes from stdin, which can be read but once.
-    pub(in crate::cli) fn is_proof_on_stdin(&self) -> bool {
-        [&self.secret_file, &self.key, &self.assertion_file]
-            .into_iter()
-            .flatten()
-            .any(|path| path == Path::new("-"))
-    }
-}
-
-/// What kind of assertion a platform's token is: those of SPIFFE have a type of their own.
-fn assertion_type(token: &SecretString, path: &Path) -> Result<&'static str, CliError> {
-    let (_, unverified_claims) = inspect::decode(expose(token))
-        .map_err(|error| error.and(&format!("It was read from {}", path.display())))?;
-    let unverified_sub = unverified_claims.get("sub").and_then(Value::as_str);
-    let is_svid = unverified_sub.is_some_and(|sub| sub.starts_with("spiffe://"));
-    Ok(if is_svid { JWT_SPIFFE } else { JWT_BEARER })
-}
-
-/// One request for a token, as often as it must be sent.
+/// One request for a token, sent again when the server asks for a nonce.
 pub(super) struct Asking<'a> {
     pub(super) proof: &'a Proof,
     /// The grant with its parameters.
@@ -249,17 +29,17 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Asks the token endpoint. A server that wants its nonce in the proof of a key says so first, and is
-    /// asked once more (RFC 9449 §8).
+    /// Sends the request to the token endpoint, and once more when the server requires its nonce in the proof of the
+    /// key (RFC 9449 §8).
     ///
     /// # Errors
-    /// The endpoint's refusal, files that cannot be read, an answer that is none.
-    pub(super) async fn send(&self, issuer: &Issuer) -> Result<Value, CliError> {
+    /// A refusal of the endpoint, an unreadable file, an answer that is not JSON.
+    pub(super) async fn send(&self, issuer: &Discovered) -> Result<Value, CliError> {
         let endpoint = issuer.endpoint("token_endpoint")?;
         let holder = match self.dpop_key {
-            // Stdin may hold the credential, and is read but once.
+            // Stdin may hold the credential and can be read only once.
             Some(path) if path == Path::new("-") => {
-                return Err(CliError::usage("--dpop-key must be a file"));
+                return Err(CliError::usage("--dpop-key must name a file"));
             }
             Some(path) => Some(keyfile::read_private(path)?),
             None => None,
@@ -280,11 +60,11 @@ impl Asking<'_> {
             CliError::failed("http", format!("the answer of {endpoint} is not JSON"))
         })?;
         let token_type = body["token_type"].as_str().unwrap_or_default();
-        // RFC 9449 §5: whoever counts on the binding must look whether there is one.
+        // RFC 9449 §5: a client that relies on the binding must check for it.
         if holder.is_some() && !token_type.eq_ignore_ascii_case("DPoP") {
             return Err(CliError::failed(
                 "dpop",
-                "the issuer gave a token that is not bound to the key of --dpop-key",
+                "the issuer returned a token that is not bound to the key of --dpop-key",
             ));
         }
         Ok(body)
@@ -372,11 +152,11 @@ impl Asking<'_> {
 
 /// Where the request goes.
 struct Place<'a> {
-    issuer: &'a Issuer,
+    issuer: &'a Discovered,
     endpoint: &'a Url,
 }
 
-/// Whether the server wants a nonce of its own in the proof.
+/// Whether the server requires its nonce in the proof.
 fn is_challenge(answer: &http::Answer) -> bool {
     let error = serde_json::from_slice::<Value>(&answer.body)
         .is_ok_and(|body| body["error"] == "use_dpop_nonce");
@@ -413,7 +193,7 @@ struct Signer<'a> {
 }
 
 impl Signer<'_> {
-    /// The client assertion (RFC 7523 §3): from and about the agent, for this issuer alone, for once.
+    /// The client assertion (RFC 7523 §3): issued by and about the agent, for this issuer only, for one use.
     fn assertion(&self, issuer: &str, now: UnixTime) -> Result<String, CliError> {
         let failed = |problem: String| CliError::failed("key", problem);
         let claims = Assertion {
@@ -487,19 +267,5 @@ mod tests {
             .unwrap();
         let jws = UnverifiedJws::parse(&assertion, 8192).unwrap();
         assert_eq!(jws.unverified_kid(), Some("mailer-2026"));
-    }
-
-    #[test]
-    fn a_platforms_token_is_sent_as_what_its_subject_says_it_is() {
-        // {"alg":"RS256"} with {"sub":"spiffe://example.org/mailer"}, {"sub":"repo:a/b:ref:x"} and {}
-        let svid = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzcGlmZmU6Ly9leGFtcGxlLm9yZy9tYWlsZXIifQ.AA";
-        let run = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyZXBvOmEvYjpyZWY6eCJ9.AA";
-        let nobody = "eyJhbGciOiJSUzI1NiJ9.e30.AA";
-        for (token, expected) in [(svid, JWT_SPIFFE), (run, JWT_BEARER), (nobody, JWT_BEARER)] {
-            let token = SecretString::from(token);
-            assert_eq!(assertion_type(&token, Path::new("f")).unwrap(), expected);
-        }
-        let error = assertion_type(&SecretString::from("hello"), Path::new("f")).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: this is not a JWT: a JWT has three parts joined by dots. It was read from f");
     }
 }

@@ -1,19 +1,21 @@
-//! `firman token exchange`: a token about somebody, for one that this agent acts in (RFC 8693).
+//! `firman token exchange`: exchanges a subject's token for one in which this agent acts (RFC 8693).
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::asking::{Asking, ClientArgs};
-use super::discovery::Issuer;
+use super::asking::Asking;
 use super::expose;
-use super::get::{given, hand_over};
-use super::watch::Minted;
+use super::get::hand_over;
+use super::identity::ClientArgs;
+use super::minting::{Minted, given};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::keyfile;
+use crate::cli::published::Discovered;
 use crate::cli::session::Session;
 use crate::cli::words::{Words, parse_words, scope_parameter};
+use crate::domain::remedy::Remedy;
 use crate::ports::time::{Clock as _, SystemClock};
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -25,28 +27,28 @@ pub(in crate::cli) struct ExchangeCommand {
     issuer: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
-    /// The file with the token of the one to act for (`-` is stdin)
+    /// A file with the token of the subject to act for (`-` is stdin)
     #[arg(long, value_name = "FILE")]
     subject_token: PathBuf,
-    /// What that token is: of this issuer (access_token, id_token), or of one that it trusts (jwt)
+    /// Its type: access_token or id_token of this issuer, or jwt of a trusted issuer
     #[arg(long, value_name = "TYPE", value_enum, default_value = "access_token")]
     subject_token_type: TokenType,
-    /// What the new token is for: a resource's identifier
+    /// The resource that the new token is for, by its identifier
     #[arg(long, value_name = "RESOURCE")]
     resource: Option<String>,
-    /// Scopes (`a,b`, `"a b"`, or repeat the option); all that everybody concerned allows when left out
+    /// Scopes (`a,b`, `"a b"`, or repeat the option) [default: all that subject, agent and delegation allow]
     #[arg(long, value_name = "SCOPES", value_parser = parse_words)]
     scope: Vec<Words>,
-    /// How long it is to live (90s, 15m), at most as long as the token that it is made from
+    /// Lifetime of the new token (90s, 15m), at most that of the subject token
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<u64>,
-    /// What the new token is to be; access_token when left out
+    /// The type of the new token [default: access_token]
     #[arg(long, value_name = "TYPE", value_enum)]
     requested_token_type: Option<TokenType>,
-    /// Bind the token to this private key, PEM or JWK (RFC 9449): without the key it is worth nothing
+    /// Bind the token to this private key, PEM or JWK (RFC 9449); without the key it is useless
     #[arg(long, value_name = "FILE")]
     dpop_key: Option<PathBuf>,
-    /// Write it into this file (mode 0600, replaced as a whole) instead of printing it
+    /// Write the token to this file (mode 0600, replaced atomically) instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -79,13 +81,13 @@ pub(super) async fn run(
     let (client, issuer_url) = settled?;
     if client.is_proof_on_stdin() && command.subject_token == Path::new("-") {
         return Err(CliError::usage(
-            "stdin is read but once; name a file for the credential or for --subject-token",
-        ));
+            "the credential and --subject-token cannot both come from stdin",
+        )
+        .with_remedy(&Remedy::action("name a file for one of them")));
     }
     if command.requested_token_type == Some(TokenType::IdToken) && command.dpop_key.is_some() {
-        return Err(CliError::usage(
-            "an ID token is bound to no key; leave out --dpop-key",
-        ));
+        return Err(CliError::usage("an ID token cannot be bound to a key")
+            .with_remedy(&Remedy::action("leave out --dpop-key")));
     }
     let proof = client.proof()?;
     let subject_token = keyfile::read_line(&command.subject_token, "token")?;
@@ -97,14 +99,11 @@ pub(super) async fn run(
         ("subject_token_type", command.subject_token_type.as_str()),
     ];
     let requested = command.requested_token_type.map(TokenType::as_str);
-    let optional = [
-        ("resource", command.resource.as_deref()),
-        ("scope", scope.as_deref()),
-        ("expires_in", expires_in.as_deref()),
-        ("requested_token_type", requested),
-    ];
-    form.extend(optional.into_iter().filter_map(given));
-    let issuer = Issuer::discover(&issuer_url, &session.reach()?).await?;
+    form.extend(given("resource", command.resource.as_deref()));
+    form.extend(given("scope", scope.as_deref()));
+    form.extend(given("expires_in", expires_in.as_deref()));
+    form.extend(given("requested_token_type", requested));
+    let issuer = Discovered::at(&issuer_url, &session.reach()?).await?;
     let now = SystemClock.now();
     let asking = Asking {
         proof: &proof,

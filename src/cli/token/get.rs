@@ -1,36 +1,35 @@
-//! `firman token get`: a `client_credentials` grant (RFC 6749 §4.4), once or again and again.
+//! `firman token get`: a `client_credentials` grant (RFC 6749 §4.4), once or repeatedly.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::asking::{Asking, ClientArgs, Proof};
-use super::discovery::Issuer;
 use super::expose;
-use super::watch::{Minted, Source, Watch, facts, mint};
+use super::identity::ClientArgs;
+use super::minting::{GetArgs, Minted, Source, facts, mint};
+use super::watch::Watch;
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::keyfile;
 use crate::cli::notify::Supervisor;
 use crate::cli::serve::StopSignals;
 use crate::cli::session::Session;
-use crate::cli::words::{Words, parse_words, scope_parameter};
-use crate::ports::time::UnixTime;
+use crate::cli::words::{Words, parse_words};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GetCommand {
     #[command(flatten)]
     args: AskArgs,
-    /// Write it into this file (mode 0600, replaced as a whole) instead of printing it
+    /// Write the token to this file (mode 0600, replaced atomically) instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Go on: keep a fresh and unused token in the file, until told to stop
+    /// Keep a fresh, unused token in the file until stopped
     #[arg(long, requires = "out")]
     watch: bool,
 }
 
-/// What is asked for, of whom, and as whom, as the command line has it.
+/// A request for a token, as the command line states it.
 #[derive(Debug, Args)]
 struct AskArgs {
     /// The issuer's URL, exactly as it calls itself [env: FIRMAN_AGENT_ISSUER]
@@ -38,16 +37,16 @@ struct AskArgs {
     issuer: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
-    /// What the token is for: a resource's identifier
+    /// The resource that the token is for, by its identifier
     #[arg(long, value_name = "RESOURCE")]
     resource: Option<String>,
-    /// Scopes (`a,b`, `"a b"`, or repeat the option); all that are granted when left out
+    /// Scopes (`a,b`, `"a b"`, or repeat the option) [default: all that are granted]
     #[arg(long, value_name = "SCOPES", value_parser = parse_words)]
     scope: Vec<Words>,
-    /// How long it is to live (90s, 15m)
+    /// Lifetime of the token (90s, 15m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<u64>,
-    /// Bind the token to this private key, PEM or JWK (RFC 9449): without the key it is worth nothing
+    /// Bind the token to this private key, PEM or JWK (RFC 9449); without the key it is useless
     #[arg(long, value_name = "FILE")]
     dpop_key: Option<PathBuf>,
 }
@@ -66,36 +65,6 @@ impl AskArgs {
             expires_in: self.expires_in,
             dpop_key: self.dpop_key,
         })
-    }
-}
-
-/// What is asked for, of whom, and as whom.
-#[derive(Debug)]
-pub(in crate::cli) struct GetArgs {
-    /// The issuer's URL, exactly as it calls itself.
-    pub(in crate::cli) issuer: String,
-    pub(in crate::cli) client: ClientArgs,
-    /// What the token is for: a resource's identifier.
-    pub(in crate::cli) resource: Option<String>,
-    /// Scopes; all that are granted when left out.
-    pub(in crate::cli) scope: Vec<Words>,
-    /// How many seconds it is to live.
-    pub(in crate::cli) expires_in: Option<u64>,
-    /// The file with the private key to bind the token to.
-    pub(in crate::cli) dpop_key: Option<PathBuf>,
-}
-
-impl GetArgs {
-    /// Everything that is granted at a resource.
-    pub(in crate::cli) fn for_resource(issuer: &str, client: ClientArgs, resource: &str) -> Self {
-        Self {
-            issuer: issuer.to_owned(),
-            client,
-            resource: Some(resource.to_owned()),
-            scope: Vec::new(),
-            expires_in: None,
-            dpop_key: None,
-        }
     }
 }
 
@@ -158,10 +127,10 @@ fn write(minted: &Minted, path: &Path, session: &mut Session<'_>) -> Result<(), 
     }
     let until = minted
         .expires_at()
-        .map_or(String::new(), |time| format!(", good until {time}"));
+        .map_or(String::new(), |time| format!(", valid until {time}"));
     session
         .printer
-        .hint(&format!("Wrote the token into {}{until}", path.display()));
+        .hint(&format!("Wrote the token to {}{until}", path.display()));
     Ok(())
 }
 
@@ -177,36 +146,4 @@ fn print(minted: &Minted, session: &mut Session<'_>) -> Result<(), CliError> {
         shown["id_token"] = json!(id_token);
     }
     session.printer.json(&shown)
-}
-
-/// Asks the token endpoint.
-pub(in crate::cli) async fn request(
-    args: &GetArgs,
-    proof: &Proof,
-    issuer: &Issuer,
-    now: UnixTime,
-) -> Result<Value, CliError> {
-    let expires_in = args.expires_in.map(|seconds| seconds.to_string());
-    let scope = scope_parameter(&args.scope);
-    let mut form = vec![("grant_type", "client_credentials")];
-    let optional = [
-        ("resource", args.resource.as_deref()),
-        ("scope", scope.as_deref()),
-        ("expires_in", expires_in.as_deref()),
-    ];
-    form.extend(optional.into_iter().filter_map(given));
-    let asking = Asking {
-        proof,
-        form,
-        dpop_key: args.dpop_key.as_deref(),
-        now,
-    };
-    asking.send(issuer).await
-}
-
-/// A parameter with its value, unless it was left out.
-pub(super) fn given<'a>(
-    (name, value): (&'static str, Option<&'a str>),
-) -> Option<(&'static str, &'a str)> {
-    value.map(|value| (name, value))
 }

@@ -1,5 +1,5 @@
-//! `firman token inspect`: what a token says. Anybody can write a token that says anything, so the
-//! answer opens with a warning on stderr.
+//! `firman token inspect`: the content of a token. Anyone can write a token with any content, so the answer begins
+//! with a warning on stderr.
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use crate::jose::json::parse_object;
 pub(super) fn run(token: &SecretString, session: &mut Session<'_>) -> Result<(), CliError> {
     let (header, claims) = decode(expose(token))?;
     session.printer.warn(
-        "NOT VERIFIED: anybody can write a token that says this. `firman token verify` checks one.",
+        "NOT VERIFIED: anyone can write a token with this content. To check it, use `firman token verify`.",
     );
     super::print(&header, &claims, false, session)
 }
@@ -21,8 +21,7 @@ pub(super) fn run(token: &SecretString, session: &mut Session<'_>) -> Result<(),
 /// The members of a JSON object.
 pub(in crate::cli) type Members = Map<String, Value>;
 
-/// Header and payload, with no regard to what the header asks for: a token that is refused elsewhere
-/// is what people look at here.
+/// Header and payload, whatever the header requires: people look at tokens here that were rejected elsewhere.
 pub(in crate::cli) fn decode(token: &str) -> Result<(Members, Members), CliError> {
     let parts: Vec<&str> = token.split('.').collect();
     let [header, payload, _signature] = parts.as_slice() else {
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_token_is_told_why() {
+    fn text_that_is_not_a_token_is_refused_with_the_reason() {
         let cases = [
             (
                 "",

@@ -1,29 +1,30 @@
-//! `firman token`: the agent's side. Gets a token the way any OAuth client does, from discovery on,
-//! and looks into tokens as a relying party would; neither knows of the admin API. `revoke`,
-//! `revocations` and `trace` are the administrator's and know nothing else.
+//! `firman token`: the agent's side. Gets a token as any OAuth client does, from discovery on, and reads tokens as
+//! a relying party does; neither uses the admin API. `revoke`, `revocations` and `trace` are for administrators
+//! and use only the admin API.
 
 mod asking;
-mod discovery;
 mod exchange;
 mod get;
+mod identity;
 mod inspect;
+mod minting;
 mod pace;
 mod pipe;
 mod reads;
 mod revocation_list;
 mod revoke;
+mod stopwatch;
 mod supply;
 mod trace;
 mod verify;
 mod watch;
 
-pub(super) use asking::{ClientArgs, Proof};
-pub(super) use discovery::Issuer;
-pub(super) use get::{GetArgs, request};
+pub(super) use identity::{ClientArgs, Proof};
 pub(super) use inspect::decode;
+pub(super) use minting::{GetArgs, Source, request};
 pub(super) use pipe::{Pipe, why_not};
-pub(super) use verify::{fetch_keys, verify};
-pub(super) use watch::{Source, Watch};
+pub(super) use verify::verify;
+pub(super) use watch::Watch;
 
 use std::path::Path;
 
@@ -42,36 +43,40 @@ use crate::ports::time::UnixTime;
 pub(super) enum Command {
     /// Get a token and print it, or keep a fresh one in a file
     #[command(
-        after_help = "Examples:\n  firman token get --issuer https://id.example.com --client-id mailer --key mailer.pem\n  firman token get --bundle mailer.json --watch --out /run/mailer/token"
+        after_help = "Examples:\n  firman token get --bundle mailer.json --resource https://api.example.com\n  firman token get --issuer https://id.example.com --client-id mailer --key mailer.pem --out token.jwt --watch"
     )]
     Get(get::GetCommand),
-    /// Exchange a token for one of your own, to act for whom it is about
+    /// Exchange a token to act for its subject (RFC 8693)
     #[command(
-        after_help = "Examples:\n  firman token exchange --issuer https://id.example.com --client-id desk --key desk.pem --subject-token user.jwt --resource https://mail.example.com"
+        after_help = "Examples:\n  firman token exchange --bundle mailer.json --subject-token user.jwt --subject-token-type jwt --resource https://api.example.com"
     )]
     Exchange(exchange::ExchangeCommand),
-    /// Show what a token says, without checking anything
-    #[command(after_help = "Examples:\n  firman token inspect mailer.token")]
+    /// Show a token's header and claims without verifying them
+    #[command(after_help = "Examples:\n  firman token inspect token.jwt")]
     Inspect {
         /// The file with the token (`-` is stdin), or the token itself
         #[arg(value_name = "FILE")]
         token: String,
     },
-    /// Check a token as a relying party does, and show what it says
+    /// Verify a token as a relying party does, and show its claims
     #[command(
-        after_help = "Examples:\n  firman token verify mailer.token --issuer https://id.example.com --audience https://reports.example.com"
+        after_help = "Examples:\n  firman token verify token.jwt --issuer https://id.example.com --audience https://api.example.com"
     )]
     Verify(verify::VerifyArgs),
-    /// End a token and everything made from it, or all tokens of a subject so far
-    #[command(after_help = "Examples:\n  firman token revoke 0195e3a2-7c41-7b12-9f80-3d2b1c0a9e8f")]
+    /// Revoke a token and everything derived from it, or all tokens of a subject
+    #[command(
+        after_help = "Examples:\n  firman token revoke 0197f3c2-6b1e-7c6a-9d2e-5d1f0c9a7b42\n  firman token revoke --token-file token.jwt\n  firman token revoke --subject agent:mailer"
+    )]
     Revoke(revoke::RevokeArgs),
-    /// List what was revoked and would still live
-    #[command(after_help = "Examples:\n  firman token revocations")]
+    /// List revoked tokens and subjects that have not expired yet
+    #[command(
+        after_help = "Examples:\n  firman token revocations\n  firman token revocations --all"
+    )]
     Revocations(Page),
-    /// Show where a token comes from and what was made from it
-    #[command(after_help = "Examples:\n  firman token trace 0195e3a2-7c41-7b12-9f80-3d2b1c0a9e8f")]
+    /// Show what a token was derived from and what was derived from it
+    #[command(after_help = "Examples:\n  firman token trace 0197f3c2-6b1e-7c6a-9d2e-5d1f0c9a7b42")]
     Trace {
-        /// The token's jti, as audit and inspect show it
+        /// The token's jti, as shown by `audit list` and `token inspect`
         #[arg(value_name = "JTI", value_parser = parse_token_id)]
         token_id: String,
     },
@@ -89,30 +94,33 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     }
 }
 
-/// A jti, or the name of a token from outside: it becomes a path segment.
+/// A jti, or the name of a token from another issuer: it becomes a path segment.
 fn parse_token_id(text: &str) -> Result<String, String> {
     let is_id = text.bytes().any(|b| b.is_ascii_alphanumeric())
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
     if text.starts_with("eyJ") && text.matches('.').count() == 2 {
-        return Err("this is a whole token, which does not belong on a command line; give its jti, or put it into a file: --token-file".to_owned());
+        return Err("this is a whole token, which other users can read on a command line; use its jti, or --token-file FILE".to_owned());
     }
     if is_id {
         Ok(text.to_owned())
     } else {
-        Err("a jti is made of letters, digits, '-' and '_'; copy it from the audit".to_owned())
+        Err(
+            "expected a jti: letters, digits, `-` and `_`, as shown by `firman audit list`"
+                .to_owned(),
+        )
     }
 }
 
-/// The token in a file, or on stdin for `-`, where other users do not see it in the list of processes; or
-/// the one on the command line.
+/// The token in a file or, for `-`, on stdin, where other users cannot see it in the list of processes; or the
+/// token on the command line.
 pub(super) fn read_token(argument: &str) -> Result<SecretString, CliError> {
     let path = Path::new(argument);
     if argument == "-" || !may_be_token(argument) && !argument.is_empty() {
         return keyfile::read_line(path, "token");
     }
-    // What begins like a token is not looked for as a file: its name would be shown.
+    // Text that begins like a token is not opened as a file: an error would show it.
     if !begins_like_a_token(argument) && path.exists() {
         return keyfile::read_line(path, "token");
     }
@@ -124,7 +132,7 @@ fn begins_like_a_token(argument: &str) -> bool {
     argument.trim_start().starts_with("eyJ") && argument.contains('.')
 }
 
-/// Three parts of base64url joined by dots, or what was meant as such.
+/// Three parts of base64url joined by dots, or text that was meant as such.
 fn may_be_token(argument: &str) -> bool {
     let is_base64url = |part: &str| {
         part.bytes()

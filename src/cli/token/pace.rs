@@ -1,12 +1,12 @@
-//! When to ask for a token and when to hand which one out: pure functions of what is held and how
-//! much time has passed. No clock, no file, no network.
+//! When to request a token and which one to hand out: pure functions of the tokens held and the time passed. No
+//! clock, no file, no network.
 //!
 //! A consumer reads a token at each exchange, and what it gets in exchange lives at most twice as
 //! long as the token has left (Claude's rule, and its SDKs come back 120 s before that end). So a
 //! token that is handed out has at least half of its life left, and no other consumer has read it.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -37,45 +37,6 @@ const SPARES_MAX: usize = 8;
 const REQUESTS_MAX: usize = 4;
 /// A reader waits for a token at most this long, and then finds nothing.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Time passed since the start, as the faster of two clocks has it: the steady one stands still while
-/// a machine sleeps, the wall clock may be set back.
-#[derive(Debug)]
-pub(super) struct Stopwatch {
-    start: Instant,
-    wall_start: UnixTime,
-    /// How far the wall clock was ahead of the steady one when it was last looked at, in seconds.
-    ahead_seconds: i64,
-    skipped: Duration,
-}
-
-impl Stopwatch {
-    /// The wall clock counts whole seconds, so a difference up to this means nothing.
-    const SLACK_SECONDS: i64 = 2;
-
-    pub(super) fn start(instant: Instant, wall: UnixTime) -> Self {
-        Self {
-            start: instant,
-            wall_start: wall,
-            ahead_seconds: 0,
-            skipped: Duration::ZERO,
-        }
-    }
-
-    /// The time passed; never less than what was told before.
-    pub(super) fn read(&mut self, instant: Instant, wall: UnixTime) -> Duration {
-        let steady = instant.saturating_duration_since(self.start);
-        let steady_seconds = i64::try_from(steady.as_secs()).unwrap_or(i64::MAX);
-        let ahead = wall.since(self.wall_start).saturating_sub(steady_seconds);
-        let jump = ahead.saturating_sub(self.ahead_seconds);
-        if jump.saturating_abs() > Self::SLACK_SECONDS {
-            self.ahead_seconds = ahead;
-            // A clock that was set back took no time away.
-            self.skipped += Duration::from_secs(u64::try_from(jump).unwrap_or(0));
-        }
-        steady + self.skipped
-    }
-}
 
 /// The age at which a token of that life is replaced. `jitter` is between 0 and 1.
 fn renew_after(life: Duration, jitter: f64) -> Duration {
@@ -144,7 +105,7 @@ impl Bucket {
     }
 }
 
-/// A minted token that nobody has seen yet.
+/// A minted token that has not been read yet.
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) text: SecretString,
@@ -298,7 +259,7 @@ struct Placed {
 enum State {
     Unused,
     Used,
-    /// The file was taken away, since its token was used.
+    /// The file was removed, because its token was used.
     Away,
 }
 
@@ -333,7 +294,7 @@ impl Shelf {
         self.placed.as_ref().map(|placed| placed.expires_at)
     }
 
-    /// Whether the file was taken away.
+    /// Whether the file was removed.
     pub(super) fn is_away(&self) -> bool {
         let state = self.placed.as_ref().map(|placed| placed.state);
         state == Some(State::Away)
@@ -505,29 +466,6 @@ mod tests {
         assert!(retry.succeeded());
         assert_eq!(retry.wait(seconds(7)), Duration::ZERO);
         assert!(!retry.succeeded());
-    }
-
-    #[test]
-    fn the_stopwatch_goes_on_while_the_machine_sleeps_and_never_back() {
-        let (start, wall) = (Instant::now(), UnixTime(1_795_253_400));
-        let mut watch = Stopwatch::start(start, wall);
-        for (steady, wall_seconds, expected) in [
-            (0, 0, 0),
-            (10, 10, 10),
-            // Whole seconds are rounded, one way or the other.
-            (20, 21, 20),
-            (30, 29, 30),
-            // Asleep for an hour.
-            (31, 3631, 3631),
-            (41, 3641, 3641),
-            // The wall clock is set back by a day, then right again.
-            (42, -82_758, 3642),
-            (43, -82_757, 3643),
-            (44, 3644, 90_044),
-        ] {
-            let read = watch.read(start + seconds(steady), wall.plus(wall_seconds));
-            assert_eq!(read, seconds(expected), "steady {steady}");
-        }
     }
 
     #[test]

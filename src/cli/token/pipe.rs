@@ -16,11 +16,12 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::expose;
+use super::minting::Source;
 use super::pace::{PATIENCE, Pool, Token};
 use super::supply::Supply;
-use super::watch::Source;
 use crate::cli::error::{CliError, reason};
 use crate::cli::print::Printer;
+use crate::domain::remedy::Remedy;
 
 /// Readers that wait at the same time at most; more find nothing.
 const WAITING_MAX: usize = 256;
@@ -77,10 +78,10 @@ impl<'a> Pipe<'a> {
         })
     }
 
-    /// Gets the first token, however long the issuer is away.
+    /// Gets the first token, however long the issuer is unreachable.
     ///
     /// # Errors
-    /// A refusal: what waiting does not mend.
+    /// A refusal: waiting does not help.
     pub(in crate::cli) async fn start(&mut self, printer: &mut Printer) -> Result<(), CliError> {
         while !self.has_begun {
             self.turn(printer).await?;
@@ -160,7 +161,7 @@ impl<'a> Pipe<'a> {
             }
             self.waiting.pop_front();
             printer.warn(&format!(
-                "warning: a reader of {} waited {} s for a token and got none",
+                "warning: a reader of {} waited {} s and got no token",
                 self.path.display(),
                 PATIENCE.as_secs()
             ));
@@ -168,8 +169,8 @@ impl<'a> Pipe<'a> {
         Duration::MAX
     }
 
-    /// Lets a reader wait, or turns it away when too many do already: those came first. Without a pipe (its directory was removed, say) the command goes on, with the
-    /// Claude tokens that it has.
+    /// Lets a reader wait, or turns it away when too many wait already. Without a pipe (its directory was removed,
+    /// for example) the command continues with the Claude tokens that it has.
     fn welcome(&mut self, arrival: Option<io::Result<File>>, printer: &mut Printer) {
         let now = self.supply.now();
         match arrival.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into())) {
@@ -177,7 +178,7 @@ impl<'a> Pipe<'a> {
                 if !self.is_crowded {
                     self.is_crowded = true;
                     printer.warn(&format!(
-                        "warning: {WAITING_MAX} readers of {} wait for a token; further ones read an empty file",
+                        "warning: {WAITING_MAX} readers of {} wait for a token; further readers get an empty file",
                         self.path.display()
                     ));
                 }
@@ -190,7 +191,8 @@ impl<'a> Pipe<'a> {
             Err(error) => {
                 self.arrivals = None;
                 let error = CliError::file(&self.path, "replace", &error);
-                printer.error(&error.and("The command gets no more tokens; start it again"));
+                let remedy = Remedy::action("restart the command: it gets no more tokens");
+                printer.error(&error.with_remedy(&remedy));
             }
         }
     }
@@ -203,7 +205,7 @@ impl<'a> Pipe<'a> {
         match minted {
             Ok(token) => {
                 if self.supply.succeeded() {
-                    printer.hint("The issuer gives tokens again");
+                    printer.hint("The issuer issues tokens again");
                 }
                 self.has_begun = true;
                 let now = self.supply.now();
@@ -253,7 +255,7 @@ fn replace(next: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Tries until `attempt` succeeds, fails for a reason that does not pass by itself, or no one wants readers.
+/// Tries until `attempt` succeeds, fails for a permanent reason, or readers are no longer wanted.
 fn persist<T>(
     sender: &UnboundedSender<io::Result<File>>,
     mut attempt: impl FnMut() -> io::Result<T>,
@@ -316,123 +318,14 @@ fn hand_over(mut end: &File, token: &Token) -> io::Result<()> {
     end.write_all(format!("{}\n", expose(&token.text)).as_bytes())
 }
 
-/// Why there is no pipe, for people.
+/// The warning when a pipe cannot be created.
 pub(in crate::cli) fn why_not(path: &Path, error: &io::Error) -> String {
     format!(
-        "warning: cannot make a named pipe at {} ({}): a plain file serves instead, and two readers at the same time may get the same token",
+        "warning: cannot create a named pipe at {} ({}): using a plain file, from which two concurrent readers may get the same token",
         path.display(),
         reason(error)
     )
 }
 
 #[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use std::io::Read as _;
-
-    use super::*;
-    use crate::ports::time::UnixTime;
-
-    fn token(text: &str) -> Token {
-        let text = text.to_owned().into();
-        Token::new(text, UnixTime(0), Duration::ZERO, 600, 0.0)
-    }
-
-    async fn arrival(arrivals: &mut UnboundedReceiver<io::Result<File>>) -> File {
-        tokio::time::timeout(Duration::from_secs(20), arrivals.recv())
-            .await
-            .expect("a reader")
-            .expect("the thread")
-            .expect("a pipe")
-    }
-
-    #[tokio::test]
-    async fn a_pipe_that_the_command_removed_is_made_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("identity-token");
-        make(&path).unwrap();
-        let (sender, mut arrivals) = mpsc::unbounded_channel();
-        let at = path.clone();
-        std::thread::spawn(move || admit(&at, &sender));
-        for _ in 0..2 {
-            let next = path.with_extension("next");
-            let deadline = std::time::Instant::now() + Duration::from_secs(20);
-            while std::fs::remove_file(&next).is_err() {
-                assert!(std::time::Instant::now() < deadline, "no next pipe");
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            let at = path.clone();
-            let reader = std::thread::spawn(move || std::fs::read_to_string(at));
-            let end = arrival(&mut arrivals).await;
-            hand_over(&end, &token("one")).unwrap();
-            drop(end);
-            assert_eq!(reader.join().unwrap().unwrap(), "one\n");
-        }
-    }
-
-    #[test]
-    fn readers_of_a_pipe_that_is_given_up_read_nothing_and_later_ones_find_no_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("identity-token");
-        make(&path).unwrap();
-        let at = path.clone();
-        let reader = std::thread::spawn(move || std::fs::read_to_string(at));
-        let deadline = std::time::Instant::now() + Duration::from_secs(20);
-        while !reader.is_finished() {
-            assert!(std::time::Instant::now() < deadline, "the reader waits");
-            if path.exists() {
-                // Once more for a reader that had not opened it yet; it then finds no file.
-                release(&path);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert!(matches!(reader.join().unwrap().as_deref(), Ok("") | Err(_)));
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_lack_of_space_or_descriptors_passes_and_a_missing_directory_does_not() {
-        use rustix::io::Errno;
-        for errno in [Errno::NOSPC, Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
-            assert!(passes(&errno.into()), "{errno}");
-        }
-        for errno in [Errno::NOENT, Errno::ACCESS, Errno::ROFS] {
-            assert!(!passes(&errno.into()), "{errno}");
-        }
-    }
-
-    #[tokio::test]
-    async fn each_reader_gets_what_is_written_for_it_and_one_that_went_gets_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("identity-token");
-        make(&path).unwrap();
-        let (sender, mut arrivals) = mpsc::unbounded_channel();
-        let at = path.clone();
-        std::thread::spawn(move || admit(&at, &sender));
-        let read = |path: PathBuf| std::thread::spawn(move || std::fs::read_to_string(path));
-
-        let first = read(path.clone());
-        let first_end = arrival(&mut arrivals).await;
-        let second = read(path.clone());
-        let second_end = arrival(&mut arrivals).await;
-        hand_over(&second_end, &token("two")).unwrap();
-        hand_over(&first_end, &token("one")).unwrap();
-        drop((first_end, second_end));
-        assert_eq!(first.join().unwrap().unwrap(), "one\n");
-        assert_eq!(second.join().unwrap().unwrap(), "two\n");
-
-        let open = File::open(&path).unwrap();
-        let end = arrival(&mut arrivals).await;
-        drop(open);
-        assert_eq!(
-            hand_over(&end, &token("three")).unwrap_err().kind(),
-            io::ErrorKind::BrokenPipe
-        );
-
-        // A reader that is turned away reads an empty file.
-        let mut open = File::open(&path).unwrap();
-        drop(arrival(&mut arrivals).await);
-        let mut text = String::new();
-        open.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "");
-    }
-}
+mod tests;

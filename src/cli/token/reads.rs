@@ -1,5 +1,5 @@
-//! Sees when a file is read, so that a token is handed out once. Linux alone tells (inotify(7)), and
-//! only of readers on this machine: on a network file system nobody hears of the others.
+//! Detects reads of a file, so that a token is handed out once. Only Linux reports them (inotify(7)), and only for
+//! readers on this machine: on a network file system other readers go unnoticed.
 //!
 //! The directory is watched, not the file: each replacement is another inode. Its events come in
 //! order, so those before the arrival of a new file are about the old one.
@@ -10,11 +10,11 @@ use std::path::Path;
 /// What happened to the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// Somebody opened it.
+    /// It was opened.
     Opened,
-    /// Somebody read from it.
+    /// It was read from.
     Read,
-    /// Somebody who did not write closed it.
+    /// A reader closed it.
     Closed,
     /// Another file took its place.
     Replaced,
@@ -198,7 +198,7 @@ mod inotify {
     }
 
     fn add(queue: &OwnedFd, directory: &Path) -> io::Result<i32> {
-        // Without EXCL_UNLINK, who opened the old file would seem to read the new one.
+        // Without EXCL_UNLINK, readers of the old file would seem to read the new one.
         let flags = WatchFlags::OPEN
             | WatchFlags::ACCESS
             | WatchFlags::CLOSE_NOWRITE

@@ -1,12 +1,11 @@
 //! The issuer's signed revocation list, read as a verifier does that works offline: docs/reference/revocation-list.md
-//! says what is compared. Whoever cannot tell refuses.
+//! describes the comparison. When in doubt, the token is rejected.
 
 use serde_json::{Map, Value};
 
-use super::discovery::Issuer;
-use super::verify::{check_signature, fetch_keys, refused};
 use crate::cli::error::CliError;
 use crate::cli::http;
+use crate::cli::published::{Discovered, check_signature, fetch_keys, refused};
 use crate::domain::subject::trust_of_user;
 use crate::jose::jwt::CLOCK_SKEW_SECONDS;
 use crate::jose::{Claims, UnverifiedJws};
@@ -23,7 +22,7 @@ const ACTORS_READ: usize = 16;
 
 /// Refuses a verified token's claims when the list ends the token.
 pub(super) async fn check(
-    issuer: &Issuer,
+    issuer: &Discovered,
     claims: &Map<String, Value>,
     now: UnixTime,
 ) -> Result<(), CliError> {
@@ -34,7 +33,7 @@ pub(super) async fn check(
     let problem = |problem: &dyn std::fmt::Display| {
         CliError::failed(
             "revocation_list",
-            format!("the revocation list {url} is not acceptable: {problem}"),
+            format!("the revocation list {url} is invalid: {problem}"),
         )
     };
     if !answer.is_success() {
@@ -47,12 +46,12 @@ pub(super) async fn check(
     let verified = check_signature(&unverified, &fetch_keys(issuer).await?)?;
     let list = Claims::parse(&verified).map_err(|error| problem(&error))?;
     if list.issuer.as_deref() != Some(issuer.name.as_str()) {
-        return Err(problem(&"it is another issuer's"));
+        return Err(problem(&"it belongs to another issuer"));
     }
     list.check_times(now, CLOCK_SKEW_SECONDS)
         .map_err(|error| problem(&error))?;
     if list.other.get("complete") != Some(&Value::Bool(true)) {
-        return Err(problem(&"it is not whole; ask the issuer by introspection"));
+        return Err(problem(&"it is incomplete; introspect the token instead"));
     }
     match ended(&list.other, claims, &issuer.name) {
         Some(reason) => Err(refused(&reason)),
@@ -70,11 +69,13 @@ fn ended(list: &Map<String, Value>, claims: &Map<String, Value>, issuer: &str) -
     if claims.get("jti").is_none_or(is_listed) {
         return Some("it was revoked".to_owned());
     }
-    // One that does not name what it was made from is of an older version: the list cannot tell.
+    // A token of an older version does not name its parents: the list cannot decide.
     if claims.contains_key("act") && !claims.contains_key("txn") {
-        return Some("it does not name what it was made from; get a new one".to_owned());
+        return Some(
+            "it does not name the token that it was derived from; get a new one".to_owned(),
+        );
     }
-    // A delegated token names what it was made from: the root, and those between.
+    // A delegated token names its parents: the root, and those between.
     let entries = |name: &str| {
         claims
             .get(name)
@@ -88,9 +89,9 @@ fn ended(list: &Map<String, Value>, claims: &Map<String, Value>, issuer: &str) -
         .chain(entries("parents"))
         .any(is_listed)
     {
-        return Some("a token that it was made from was revoked".to_owned());
+        return Some("a token that it was derived from was revoked".to_owned());
     }
-    // Without a time nobody can say that it is newer than a mark.
+    // Without `iat`, the token may be older than a mark.
     let issued_at = claims.get("iat").and_then(Value::as_i64).unwrap_or(0);
     let is_marked = |marks: &str, key: &str| {
         list.get(marks)
@@ -109,7 +110,7 @@ fn ended(list: &Map<String, Value>, claims: &Map<String, Value>, issuer: &str) -
     principals(claims, issuer)
         .into_iter()
         .find(|subject| is_marked("not_before", subject))
-        .map(|subject| format!("every token of {subject} from before was revoked"))
+        .map(|subject| format!("every earlier token of {subject} was revoked"))
 }
 
 /// The subject, the agent that got the token, and the issuer's own actors.

@@ -1,4 +1,4 @@
-//! `firman token revoke` and `revocations`: ends tokens before their time, as an administrator.
+//! `firman token revoke` and `revocations`: revokes tokens before they expire, as an administrator.
 
 use std::path::PathBuf;
 
@@ -15,13 +15,13 @@ use crate::cli::session::{Listing, Session};
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(in crate::cli) struct RevokeArgs {
-    /// The token's jti, as audit and trace show it
+    /// The token's jti, as shown by `audit list` and `token trace`
     #[arg(value_name = "JTI", value_parser = parse_token_id)]
     token_id: Option<String>,
-    /// A file that holds the whole token; `-` reads it from stdin
+    /// A file with the whole token (`-` is stdin)
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// End all tokens so far that are about this subject, or in which it acts
+    /// Revoke all tokens issued so far in which this subject is subject or actor
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
 }
@@ -53,10 +53,10 @@ fn print(ended: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     ])?;
     let said = match ended["revoked"].as_bool() {
         None => {
-            "Every token of it up to that second is inactive now; it may get new ones from the next second on."
+            "All its tokens up to that second are inactive. It can get new ones from the next second on."
         }
-        Some(false) => "Nothing was left to revoke: it had expired, or was revoked before.",
-        Some(true) => "It is inactive now, and so is everything that was made from it.",
+        Some(false) => "Nothing to revoke: the token has expired or was revoked before.",
+        Some(true) => "The token and everything derived from it are inactive.",
     };
     session.printer.hint(said);
     if let Some(token_id) = ended["token_id"].as_str() {
@@ -73,7 +73,7 @@ pub(super) async fn list(page: &Page, session: &mut Session<'_>) -> Result<(), C
         filter: Query::default(),
         page,
         columns: &["KIND", "WHAT", "REVOKED", "UNTIL"],
-        nothing: "Nothing is revoked that would still live.",
+        nothing: "There are no revocations of unexpired tokens.",
     };
     let row = |revocation: &Value| {
         vec![

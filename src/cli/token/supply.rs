@@ -7,8 +7,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::inspect;
-use super::pace::{Retry, Stopwatch, Token};
-use super::watch::{Source, Timed};
+use super::minting::{Source, Timed};
+use super::pace::{Retry, Token};
+use super::stopwatch::Stopwatch;
 use crate::cli::error::CliError;
 use crate::ports::random::{SystemRandom, random_bytes};
 use crate::ports::time::{Clock as _, SystemClock};
@@ -19,7 +20,7 @@ struct UnderWay<'a> {
     minting: Pin<Box<dyn Future<Output = Result<Timed, CliError>> + 'a>>,
 }
 
-/// Asks for tokens, and knows the time.
+/// Requests tokens and measures the time since the start.
 pub(super) struct Supply<'a> {
     source: &'a Source,
     stopwatch: Stopwatch,
@@ -42,7 +43,7 @@ impl<'a> Supply<'a> {
         self.stopwatch.read(Instant::now(), SystemClock.now())
     }
 
-    /// How many tokens were asked for and are not there yet.
+    /// How many requests are under way.
     pub(super) fn under_way(&self) -> usize {
         self.under_way.len()
     }
@@ -67,7 +68,7 @@ impl<'a> Supply<'a> {
     /// Waits for the next token that was asked for; indefinitely when none was.
     ///
     /// # Errors
-    /// What the issuer or the network said.
+    /// The error of the issuer or of the network.
     pub(super) async fn next(&mut self) -> Result<Token, CliError> {
         let (asked_at, minted) = poll_fn(|context| {
             for index in 0..self.under_way.len() {
@@ -114,7 +115,7 @@ fn is_access_token(typ: Option<&str>) -> bool {
     })
 }
 
-/// A number between 0 and 1 by chance.
+/// A random number between 0 and 1.
 pub(super) fn jitter() -> f64 {
     f64::from(u32::from_le_bytes(random_bytes(&SystemRandom))) / f64::from(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! `firman token trace`: who asked for a token, for whom, from which parent, and what came of it.
+//! `firman token trace`: who requested a token, for whom, from which parent, and what was derived from it.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub(super) async fn run(token_id: &str, session: &mut Session<'_>) -> Result<(),
     if trace["complete"].as_bool() == Some(false) {
         session
             .printer
-            .warn("The tree is larger; only this part of it is shown.");
+            .warn("The tree is larger; this is only a part of it.");
     }
     Ok(())
 }

@@ -1,21 +1,20 @@
-//! `firman token verify`: what a relying party does with a token. It needs to know whose tokens it
-//! takes and that they are meant for it, so both are required.
+//! `firman token verify`: checks a token as a relying party does. A relying party must know which issuer it trusts
+//! and that the token is meant for it, so both are required.
 
 use clap::Args;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::discovery::Issuer;
 use super::{expose, read_token, revocation_list};
 use crate::cli::error::CliError;
-use crate::cli::http;
+use crate::cli::published::{Discovered, check_signature, fetch_keys, refused};
 use crate::cli::session::Session;
 use crate::jose::json::parse_object;
 use crate::jose::jwt::CLOCK_SKEW_SECONDS;
-use crate::jose::{Claims, JwsError, PublicJwkSet, UnverifiedJws, VerifiedJws};
+use crate::jose::{Claims, UnverifiedJws, VerifiedJws};
 use crate::ports::time::UnixTime;
 
-/// The largest token looked at: what the relying parties we know take at most.
+/// The largest token accepted: the highest limit of the relying parties we know.
 const TOKEN_MAX_BYTES: usize = 16 * 1024;
 
 #[derive(Debug, Args)]
@@ -23,20 +22,20 @@ pub(in crate::cli) struct VerifyArgs {
     /// The file with the token (`-` is stdin), or the token itself
     #[arg(value_name = "FILE")]
     token: String,
-    /// Whose tokens to take: the issuer's URL, exactly as it calls itself
+    /// The trusted issuer's URL, exactly as it calls itself
     #[arg(long, value_name = "URL")]
     issuer: String,
-    /// For whom the token must be: the resource's identifier
+    /// The audience that the token must name: the resource's identifier
     #[arg(long, value_name = "AUDIENCE")]
     audience: String,
-    /// Read the issuer's revocation list too, and refuse a token that it ends
+    /// Also read the issuer's revocation list, and reject a revoked token
     #[arg(long)]
     revocations: bool,
 }
 
 pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let token = read_token(&args.token)?;
-    let issuer = Issuer::discover(&args.issuer, &session.reach()?).await?;
+    let issuer = Discovered::at(&args.issuer, &session.reach()?).await?;
     let (header, claims) = verify(&token, &issuer, &args.audience, session.now()).await?;
     if args.revocations {
         revocation_list::check(&issuer, &claims, session.now()).await?;
@@ -54,10 +53,10 @@ pub(super) async fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(
     Ok(())
 }
 
-/// Verifies a token as a stranger would, who knows the issuer's URL and nothing else: header and claims.
+/// Verifies a token knowing only the issuer's URL, and returns its header and claims.
 pub(in crate::cli) async fn verify(
     token: &SecretString,
-    issuer: &Issuer,
+    issuer: &Discovered,
     audience: &str,
     now: UnixTime,
 ) -> Result<(Map<String, Value>, Map<String, Value>), CliError> {
@@ -69,52 +68,6 @@ pub(in crate::cli) async fn verify(
     let (header, _) = super::inspect::decode(expose(token))?;
     let claims = parse_object(verified.payload()).map_err(|error| refused(&error))?;
     Ok((header, claims))
-}
-
-/// The issuer's published keys.
-pub(in crate::cli) async fn fetch_keys(issuer: &Issuer) -> Result<PublicJwkSet, CliError> {
-    let url = issuer.endpoint("jwks_uri")?;
-    let answer = http::send(
-        issuer.client(&url)?.get(url.clone()),
-        &format!("cannot reach the key set {url}"),
-    )
-    .await?;
-    if !answer.is_success() {
-        return Err(CliError::failed(
-            "jwks",
-            format!("{url} answered with status {}", answer.status),
-        ));
-    }
-    PublicJwkSet::parse_published(&answer.body).map_err(|problem| {
-        CliError::failed(
-            "jwks",
-            format!("the key set {url} is not acceptable: {problem}"),
-        )
-    })
-}
-
-pub(super) fn check_signature(
-    token: &UnverifiedJws<'_>,
-    keys: &PublicJwkSet,
-) -> Result<VerifiedJws, CliError> {
-    let mut candidates = keys
-        .keys()
-        .iter()
-        .filter(|key| token.may_be_signed_by(key))
-        .peekable();
-    if candidates.peek().is_none() {
-        let kid = token.unverified_kid().unwrap_or("none");
-        return Err(CliError::failed(
-            "token",
-            format!(
-                "not valid: the issuer publishes no {} key with the token's kid ({kid}); the key was withdrawn, or the token is another issuer's",
-                token.unverified_alg()
-            ),
-        ));
-    }
-    candidates
-        .find_map(|key| token.verify(key).ok())
-        .ok_or_else(|| refused(&JwsError::Signature))
 }
 
 fn check_claims(
@@ -150,16 +103,12 @@ fn check_claims(
     Ok(())
 }
 
-pub(super) fn refused(problem: &dyn std::fmt::Display) -> CliError {
-    CliError::failed("token", format!("not valid: {problem}"))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::jose::{SigningAlgorithm, SigningKey};
+    use crate::jose::{PublicJwkSet, SigningAlgorithm, SigningKey};
 
     const ISSUER: &str = "https://id.example.com";
     const AUDIENCE: &str = "https://api.example.com";

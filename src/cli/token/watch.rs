@@ -1,131 +1,24 @@
 //! Keeps an unused token in a file: `token get --watch`, and `exec --plain-file`.
 //!
 //! [`pace`](super::pace) says when, [`supply`](super::supply) asks the issuer, [`reads`](super::reads)
-//! sees the consumers; here are the file and what is said about it. A file is replaced by a whole new
-//! one. A token that was read and is good for one exchange does not stay: without a successor its file
-//! is removed, since the SDKs of Claude name a missing file clearly, and send an empty one or a used
-//! token to be refused without a reason.
+//! sees the consumers; this file replaces the token and reports. A file is replaced by a
+//! whole new one. A token for one exchange does not stay after it was read: without a successor its file is removed,
+//! because Claude's SDKs report a missing file clearly, but would send an empty or used token and be rejected
+//! without a reason.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
-use serde_json::{Value, json};
-
+use super::expose;
+use super::minting::Source;
 use super::pace::{Retry, Shelf, Token};
 use super::reads::{Notice, Reads};
 use super::supply::{Supply, jitter};
-use super::{GetArgs, Issuer, Proof, expose, inspect, request};
 use crate::cli::error::{CliError, reason};
-use crate::cli::http::Reach;
 use crate::cli::notify::Supervisor;
 use crate::cli::print::Printer;
-use crate::ports::time::{Clock as _, SystemClock, UnixTime};
-
-/// A token whose end is known.
-pub(super) struct Timed {
-    pub(super) text: SecretString,
-    pub(super) seconds: u64,
-    pub(super) expires_at: UnixTime,
-}
-
-/// What the token endpoint answered.
-pub(super) struct Minted {
-    pub(super) text: SecretString,
-    /// How many seconds it lives from when it was asked for, when anybody says so.
-    pub(super) seconds: Option<u64>,
-    asked_at: UnixTime,
-    pub(super) answer: Value,
-}
-
-impl Minted {
-    /// Reads an answer to what was asked at `now`.
-    pub(super) fn read(answer: Value, now: UnixTime) -> Result<Self, CliError> {
-        let failed = |problem: &str| CliError::failed("http", problem);
-        let text = answer["access_token"].as_str().unwrap_or_default();
-        if text.is_empty() {
-            return Err(failed("the token endpoint's answer holds no access_token"));
-        }
-        if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(failed("the token holds characters that no token holds"));
-        }
-        // RFC 6749 §5.1 only recommends `expires_in`; a JWT tells the same itself.
-        let told = answer["expires_in"].as_i64();
-        let claimed = || {
-            let (_, claims) = inspect::decode(text).ok()?;
-            Some(claims.get("exp")?.as_i64()?.saturating_sub(now.0))
-        };
-        let seconds = told
-            .or_else(claimed)
-            .and_then(|seconds| u64::try_from(seconds).ok());
-        Ok(Self {
-            text: text.to_owned().into(),
-            seconds,
-            asked_at: now,
-            answer,
-        })
-    }
-
-    /// The second in which it ends.
-    pub(super) fn expires_at(&self) -> Option<UnixTime> {
-        let seconds = i64::try_from(self.seconds?).ok()?;
-        Some(self.asked_at.plus(seconds))
-    }
-}
-
-/// Asks for tokens, as often as they are wanted.
-pub(in crate::cli) struct Source {
-    args: GetArgs,
-    /// A credential that can be read but once.
-    from_stdin: Option<Proof>,
-    reach: Reach,
-}
-
-impl Source {
-    /// Reads the credential, which must be good by now. One in a file is read again for each token, so
-    /// that it may be rotated meanwhile.
-    pub(in crate::cli) fn new(args: GetArgs, reach: Reach) -> Result<Self, CliError> {
-        let proof = args.client.proof()?;
-        Ok(Self {
-            from_stdin: args.client.is_proof_on_stdin().then_some(proof),
-            args,
-            reach,
-        })
-    }
-
-    /// Gets one.
-    pub(super) async fn mint(&self) -> Result<Timed, CliError> {
-        let from_file;
-        let proof = match &self.from_stdin {
-            Some(proof) => proof,
-            None => {
-                from_file = self.args.client.proof()?;
-                &from_file
-            }
-        };
-        let minted = mint(&self.args, proof, &self.reach).await?;
-        let times = minted.seconds.zip(minted.expires_at());
-        let Some((seconds, expires_at)) = times.filter(|(seconds, _)| *seconds > 0) else {
-            return Err(CliError::failed(
-                "token",
-                "the issuer does not say how long its token lives, so nobody knows when to replace it",
-            ));
-        };
-        Ok(Timed {
-            text: minted.text,
-            seconds,
-            expires_at,
-        })
-    }
-}
-
-/// Gets a token, from discovery on.
-pub(super) async fn mint(args: &GetArgs, proof: &Proof, reach: &Reach) -> Result<Minted, CliError> {
-    let issuer = Issuer::discover(&args.issuer, reach).await?;
-    let now = SystemClock.now();
-    Minted::read(request(args, proof, &issuer, now).await?, now)
-}
+use crate::ports::time::{Clock as _, SystemClock};
 
 /// A file that always holds an unused token.
 pub(in crate::cli) struct Watch<'a> {
@@ -135,7 +28,7 @@ pub(in crate::cli) struct Watch<'a> {
     shelf: Shelf,
     reads: Option<Reads>,
     place_retry: Retry,
-    /// Whether it was said of the token in the file that two have read it.
+    /// Whether two reads of the current token were reported.
     said_shared: bool,
 }
 
@@ -150,7 +43,7 @@ impl<'a> Watch<'a> {
         let reads = Reads::watch(path);
         if let Err(error) = &reads {
             printer.warn(&format!(
-                "warning: cannot see when {} is read ({}): its token is replaced by time alone, so let only one process read it",
+                "warning: cannot detect reads of {} ({}): its token is replaced by time only, so let only one process read it",
                 path.display(),
                 reason(error)
             ));
@@ -166,10 +59,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Puts the first token in place, however long the issuer is away.
+    /// Puts the first token in place, however long the issuer is unreachable.
     ///
     /// # Errors
-    /// A refusal, or a file that cannot be written: what waiting does not mend.
+    /// A refusal or a file that cannot be written: waiting does not help.
     pub(in crate::cli) async fn start(&mut self, printer: &mut Printer) -> Result<(), CliError> {
         while self.shelf.placed_until().is_none() {
             self.turn(printer).await?;
@@ -177,17 +70,17 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Says what will happen from now on.
+    /// Reports what will happen from now on.
     pub(in crate::cli) fn announce(&self, printer: &mut Printer) {
         let Some(until) = self.shelf.placed_until() else {
             return;
         };
         let when_read = match self.reads {
-            Some(_) => ", and whenever it was read",
+            Some(_) => ", and after each read",
             None => "",
         };
         printer.hint(&format!(
-            "{} holds a token, good until {until}; another takes its place before half of that time is gone{when_read}",
+            "{} holds a token, valid until {until}; it is replaced before half of its lifetime has passed{when_read}",
             self.path.display()
         ));
     }
@@ -201,14 +94,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Tells the supervisor that this ends, and what stays behind.
+    /// Tells the supervisor that this ends, and reports what remains.
     pub(in crate::cli) fn stop(&self, printer: &mut Printer) {
         self.tell(self.supervisor.stopping(), printer);
         if let Some(until) = self.shelf.placed_until()
             && !self.shelf.is_away()
         {
             printer.hint(&format!(
-                "Stopped; {} keeps its last token, good until {until}",
+                "Stopped; {} keeps its last token, valid until {until}",
                 self.path.display()
             ));
         }
@@ -247,7 +140,7 @@ impl<'a> Watch<'a> {
             }
         };
         tokio::select! {
-            // Who has read comes first: the next reader must not get the same.
+            // Reads come first: the next reader must not get the same token.
             biased;
             seen = seen => {
                 self.heed(seen, printer);
@@ -260,11 +153,11 @@ impl<'a> Watch<'a> {
 
     fn heed(&mut self, seen: std::io::Result<Vec<super::reads::Seen>>, printer: &mut Printer) {
         let (Some(reads), Ok(seen)) = (&mut self.reads, seen) else {
-            // The queue is broken: go on by time alone.
+            // The queue is broken: continue by time only.
             self.reads = None;
             self.shelf.used();
             printer.warn(&format!(
-                "warning: can no longer see when {} is read: its token is replaced by time alone",
+                "warning: can no longer detect reads of {}: its token is replaced by time only",
                 self.path.display()
             ));
             return;
@@ -281,7 +174,7 @@ impl<'a> Watch<'a> {
                 Notice::ReadAgain => {
                     if !std::mem::replace(&mut self.said_shared, true) {
                         printer.warn(&format!(
-                            "warning: {} was read twice before another token could take its place: two readers hold the same one, and who takes each token but once (Claude) refuses the second until it reads again. Give each process a file of its own if this happens often",
+                            "warning: {} was read twice before its token was replaced: two readers hold the same token, and services that accept each token once (Claude) reject the second reader until it reads again. If this happens often, use one file for each process",
                             self.path.display()
                         ));
                     }
@@ -298,7 +191,7 @@ impl<'a> Watch<'a> {
         match minted {
             Ok(token) => {
                 if self.supply.succeeded() {
-                    printer.hint("The issuer gives tokens again");
+                    printer.hint("The issuer issues tokens again");
                 }
                 let now = self.supply.now();
                 self.shelf.pool.stock(token, now);
@@ -355,7 +248,7 @@ impl<'a> Watch<'a> {
 
     fn tell_placed(&self, token: &Token, is_first: bool, printer: &mut Printer) {
         let (path, until) = (self.path.display(), token.expires_at);
-        let status = format!("{path} holds a token that is good until {until}");
+        let status = format!("{path} holds a token, valid until {until}");
         let told = if is_first {
             self.supervisor.ready(&status)
         } else {
@@ -364,18 +257,18 @@ impl<'a> Watch<'a> {
         self.tell(told, printer);
     }
 
-    /// Says what failed, what it means for who reads the file, and what happens next.
+    /// Reports what failed, what it means for readers of the file, and what happens next.
     fn say_failed(&self, error: CliError, pause: Duration, printer: &mut Printer) {
         let path = self.path.display();
         let meanwhile = match self.shelf.placed_until() {
-            None => format!("There is no token in {path} yet"),
+            None => format!("{path} holds no token yet"),
             Some(_) if self.shelf.is_away() => {
-                format!("{path} was read and is gone until there is another token")
+                format!("{path} was read and is absent until the next token")
             }
             Some(until) if until > SystemClock.now() => {
-                format!("{path} keeps its token, good until {until}")
+                format!("{path} keeps its token, valid until {until}")
             }
-            Some(until) => format!("The token in {path} has EXPIRED at {until}"),
+            Some(until) => format!("The token in {path} EXPIRED at {until}"),
         };
         let pause = pause.as_secs_f64().ceil();
         let sentence = format!("{meanwhile}; trying again in {pause} s");
@@ -386,15 +279,15 @@ impl<'a> Watch<'a> {
     fn tell(&self, told: std::io::Result<()>, printer: &mut Printer) {
         if let Err(error) = told {
             printer.warn(&format!(
-                "warning: cannot tell the service manager at NOTIFY_SOCKET: {}",
+                "warning: cannot notify the service manager at NOTIFY_SOCKET: {}",
                 reason(&error)
             ));
         }
     }
 }
 
-/// Puts a token in the place of the file. Nothing is synced: after a crash of the machine the token would
-/// be old, and a reader should not wait for a disk.
+/// Replaces the file by one with the token. Nothing is synced: after a crash of the machine the token would be
+/// old, and a reader should not wait for a disk.
 fn write(path: &Path, token: &Token) -> Result<(), CliError> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -408,64 +301,4 @@ fn write(path: &Path, token: &Token) -> Result<(), CliError> {
         Ok(())
     };
     write().map_err(|error| CliError::file(path, "write", &error))
-}
-
-/// The facts of a token for programs, without itself.
-pub(super) fn facts(minted: &Minted) -> Value {
-    let mut facts = json!({
-        "token_type": minted.answer["token_type"],
-        "expires_in": minted.seconds,
-        "expires_at": minted.expires_at().map(|time| time.0),
-        "scope": minted.answer["scope"],
-    });
-    // RFC 8693 §2.2.1: of a token that was had for another one.
-    if let Some(issued) = minted.answer["issued_token_type"].as_str() {
-        facts["issued_token_type"] = json!(issued);
-    }
-    facts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixTime = UnixTime(1_795_253_400);
-
-    #[test]
-    fn an_answer_without_a_token_is_refused() {
-        for (answer, problem) in [
-            (
-                json!({"expires_in": 600}),
-                "error: the token endpoint's answer holds no access_token",
-            ),
-            (
-                json!({"access_token": "a b", "expires_in": 600}),
-                "error: the token holds characters that no token holds",
-            ),
-        ] {
-            let error = Minted::read(answer, NOW).err().unwrap();
-            assert_eq!(error.text().unwrap(), problem);
-        }
-    }
-
-    #[test]
-    fn the_life_is_what_the_answer_says_or_else_the_token() {
-        // {"alg":"none"}.{"exp":1795253700}
-        let jwt = "eyJhbGciOiJub25lIn0.eyJleHAiOjE3OTUyNTM3MDB9.";
-        for (answer, seconds) in [
-            (
-                json!({"access_token": "opaque", "expires_in": 600}),
-                Some(600),
-            ),
-            (json!({"access_token": jwt, "expires_in": 600}), Some(600)),
-            (json!({"access_token": jwt}), Some(300)),
-            (json!({"access_token": "opaque"}), None),
-            (json!({"access_token": "opaque", "expires_in": -1}), None),
-        ] {
-            let minted = Minted::read(answer.clone(), NOW).unwrap();
-            assert_eq!(minted.seconds, seconds, "{answer}");
-            let end = seconds.and_then(|seconds| i64::try_from(seconds).ok());
-            assert_eq!(minted.expires_at(), end.map(|end| NOW.plus(end)));
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Which of an agent's keys verifies its assertion. `kid` is a hint (RFC 7515 §4.1.4): where it names a live key of
 //! the agent, that key alone is tried; else those that were registered without a name, and without a `kid` all. Exactly
-//! one must verify. When none does, the operator is told why, and the client nothing.
+//! one must verify. When none does, the audit says why; the answer to the client does not.
 
 use crate::domain::credential::{CREDENTIALS_MAX, Credential, CredentialKind};
 use crate::jose::compact::{JwsError, UnverifiedJws, VerifiedJws};

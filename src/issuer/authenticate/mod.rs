@@ -63,13 +63,13 @@ impl ClientAuthMethod {
     }
 }
 
-/// What a client presented, parsed and not yet believed.
+/// What a client presented: parsed, not verified.
 pub enum PresentedCredential {
     /// A client id with a secret.
     Secret {
         /// Where it was presented.
         method: ClientAuthMethod,
-        /// Whom it claims to be.
+        /// The client that it claims to be.
         unverified_client_id: String,
         /// The secret.
         unverified_secret: SecretString,
@@ -108,21 +108,21 @@ impl PresentedCredential {
     }
 }
 
-/// Why a client is not believed.
+/// Why a client is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticationError {
-    /// It did not prove itself. `reason` is for the log and the audit; the client is told nothing.
+    /// It did not prove itself. `reason` is for the log and the audit, not for the client.
     #[error("{reason}")]
     Refused {
         /// Why.
         reason: Cow<'static, str>,
-        /// Whom it claimed to be, if that much was readable.
+        /// The client that it claimed to be, if that much was readable.
         unverified_client_id: Option<String>,
-        /// True when a newer row of the database could change the answer: not for a client that is
-        /// unknown, which is never believed of memory but was just looked up.
+        /// True when a newer row of the database could change the answer: not for an unknown client, which was
+        /// just looked up there.
         rests_on_state: bool,
     },
-    /// Its signature is good, and the assertion has another fault, which it is told.
+    /// The signature of its assertion verified, and the assertion has another fault, which the answer names.
     #[error("{problem}")]
     Assertion {
         /// Which, as a sentence for the client.
@@ -132,17 +132,17 @@ pub enum AuthenticationError {
         /// True when a newer row of the database could change the answer.
         rests_on_state: bool,
     },
-    /// A trusted issuer signed the token, which it is told has another fault or proves no agent.
+    /// The signature of a trusted issuer verified, and the token has another fault, or matches no agent.
     #[error("{problem}")]
     External {
         /// What, as a sentence for the client.
         problem: String,
-        /// Whom it claimed to be, else whom the trusted issuer says it is.
+        /// The client that it claimed to be, else the subject that the trusted issuer names.
         claimed: String,
         /// True when a newer row of the database could change the answer.
         rests_on_state: bool,
     },
-    /// A fault of ours, or keys of a trusted issuer that cannot be had.
+    /// A fault of ours, or keys of a trusted issuer that are not available.
     #[error("the service cannot authenticate anyone at present")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -197,13 +197,13 @@ impl AuthenticatedClient {
         self.spends
     }
 
-    /// Who it is elsewhere, when a trusted issuer's token proved it.
+    /// Its identity at the trusted issuer whose token proved it, if one did.
     #[must_use]
     pub fn external(&self) -> Option<&Arc<ExternalIdentity>> {
         self.external.as_ref()
     }
 
-    /// The registry version that everything believed here is at least as new as.
+    /// The registry version that everything verified here is at least as new as.
     #[must_use]
     pub fn basis(&self) -> i64 {
         self.basis
@@ -214,7 +214,7 @@ impl Issuer {
     /// Verifies a presented credential.
     ///
     /// # Errors
-    /// [`AuthenticationError`]; see there for what the client may be told.
+    /// [`AuthenticationError`], which says what the client may see.
     pub async fn authenticate(
         &self,
         presented: &PresentedCredential,

@@ -13,7 +13,7 @@
 //! | 7 | `jti` is required and new | `single_use::jti`; the ledger refuses a replay |
 //! | 8 | other claims are ignored | |
 //!
-//! A fault is named to the client only after item 9: before that, nothing proves who is told.
+//! The answer names a fault only after item 9: before that, nothing proves who reads it.
 
 use std::sync::Arc;
 

@@ -22,14 +22,14 @@ const CANDIDATES_MAX: usize = 32;
 /// Conditions that are evaluated for one token, whatever it matches: each may take a few milliseconds.
 const CONDITIONS_MAX: usize = 32;
 
-/// Who an agent is elsewhere, for the audit.
+/// An agent's identity at a trusted issuer, for the audit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExternalIdentity {
     /// The trusted issuer's name.
     pub trusted_issuer: String,
     /// The subject of its token.
     pub subject: String,
-    /// What the record knows the token by.
+    /// The name of the token in the record.
     pub reference: String,
 }
 
@@ -72,7 +72,7 @@ struct Comparison<'t> {
     claims: Map<String, Value>,
     /// The same for conditions, made with the first of them.
     condition_claims: Option<Arc<TokenClaims>>,
-    /// What came of the conditions so far: many agents may have the same.
+    /// The results of the conditions so far: many agents may have the same.
     verdicts: HashMap<String, bool>,
     conditions_left: usize,
     now: UnixTime,
@@ -160,7 +160,7 @@ impl Issuer {
         // The draft on SPIFFE client authentication has the SPIFFE ID as `client_id`, which is `sub` again.
         let claimed = claimed.filter(|name| !(token.trusted.is_spiffe() && *name == token.subject));
         if let Some(client_id) = claimed {
-            // Whether there is such an agent is not told: anybody can have a token of a public platform.
+            // The answer does not show whether the agent exists: anyone can get a token of a public platform.
             let found = match self.known_agent(client_id).await? {
                 None => None,
                 Some(aggregate) => comparison
@@ -211,7 +211,7 @@ impl Issuer {
     }
 }
 
-/// A refusal that repeats to the client what its own token says of it.
+/// A refusal that names the subject of the client's own token.
 fn told(token: &ExternalToken, problem: &str) -> NoAgent {
     let subject: String = token.subject.chars().take(256).collect();
     NoAgent::Told(format!(

@@ -1,5 +1,5 @@
-//! Decides who gets what: for whom, for which audience and scope, for how long. Alone makes an
-//! [`Authorization`], which carries the basis of its decision and cannot sign. One file per grant.
+//! Decides what a client gets: for which subject, audience and scope, and for how long. An [`Authorization`] is made
+//! only in this room; it carries the basis of its decision and cannot sign. One file per grant.
 
 pub mod client_credentials;
 mod rights;
@@ -176,7 +176,7 @@ impl Authorization {
         &self.credential
     }
 
-    /// Who the client is elsewhere, when a trusted issuer's token proved it.
+    /// The client's identity at the trusted issuer whose token proved it, if one did.
     #[must_use]
     pub fn external(&self) -> Option<&ExternalIdentity> {
         self.external.as_deref()
@@ -282,7 +282,7 @@ impl Authorization {
         Ok(self)
     }
 
-    /// For whom the agent acts, if for somebody else.
+    /// The subject that the agent acts for, if not itself.
     #[must_use]
     pub fn delegated(&self) -> Option<&Delegated> {
         self.delegated.as_deref()

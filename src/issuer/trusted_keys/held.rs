@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::source::KeysError;
 use crate::jose::jwk_set::PublicJwkSet;
 
-/// Fetched keys are taken without asking again for this long, in seconds: how soon a key that its issuer
-/// withdrew is good no longer.
+/// Fetched keys are used without a new fetch for this long, in seconds: a key that its issuer withdrew is accepted
+/// no longer than this.
 const FRESH_SECONDS: i64 = 600;
-/// Keys that could not be fetched again are taken for this long, in seconds. Issuers publish a key days
-/// before and after they use it, so that a day-old set is right; and a day is what an outage of a
-/// platform lasts at worst. Longer, and a withdrawn key would live as long as somebody can block us.
+/// Keys that could not be fetched again are used for this long, in seconds. Issuers publish a key days before and
+/// after they use it, so a day-old set is right, and an outage of a platform lasts a day at worst. With a longer
+/// time, an attacker who blocks our fetches keeps a withdrawn key alive.
 pub(super) const STALE_SECONDS: i64 = 86_400;
 /// A `kid` that is not known and a signature that does not verify make us fetch again at most this often for
 /// each issuer, in seconds: a stranger can send either.
@@ -20,6 +20,7 @@ const UNKNOWN_KEY_SECONDS: i64 = 60;
 const BACK_OFF_SECONDS: i64 = 5;
 /// The longest such wait, in seconds.
 const BACK_OFF_MAX_SECONDS: i64 = 60;
+
 /// A reading of the monotonic clock in whole seconds. Negative before its origin: keys that were fetched
 /// before this process started are older than its clock.
 #[derive(Clone, Copy, Debug)]
@@ -93,8 +94,8 @@ impl State {
         }
     }
 
-    /// Notes what came of a fetch. True when the keys are to be written to the database: they are others, or
-    /// those there are no longer fresh. Not each time, for a write holds up tokens.
+    /// Notes the result of a fetch. True when the keys are to be written to the database: they are others, or
+    /// those there are no longer fresh. Not after each fetch: a write delays tokens.
     pub(super) fn note(
         &mut self,
         outcome: Result<PublicJwkSet, KeysError>,

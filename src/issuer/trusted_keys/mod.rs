@@ -76,7 +76,7 @@ impl TrustedKeys {
         }
     }
 
-    /// The keys of `trusted`, among them the one that goes by `kid` if it can be had.
+    /// The keys of `trusted`, among them the one named `kid` if it is available.
     ///
     /// # Errors
     /// When there are none and none can be fetched.
@@ -172,8 +172,8 @@ impl TrustedKeys {
         }
     }
 
-    /// Waits for a fetch of another request, or fetches. The fetch has a task of its own: whoever asked
-    /// may go away, and the next finds the keys.
+    /// Waits for a fetch of another request, or fetches. The fetch has a task of its own: it goes
+    /// on when the request is dropped, and the next request finds the keys.
     async fn refresh(&self, known: &Arc<Known>, wanted: Wanted<'_>) {
         let only_one = Arc::clone(&known.fetching).lock_owned().await;
         if !known.state().is_due(wanted, self.outside.moment()) {
@@ -196,7 +196,7 @@ impl Outside {
         Moment(i64::try_from(seconds).unwrap_or(i64::MAX))
     }
 
-    /// Fetches the keys of one issuer and notes what came of it.
+    /// Fetches the keys of one issuer and notes the result.
     async fn fetch(self: &Arc<Self>, known: &Arc<Known>) {
         let (began, fetched_at) = (self.moment(), self.clock.now());
         let trusted = &known.trusted;

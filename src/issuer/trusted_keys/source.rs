@@ -7,7 +7,7 @@ use crate::jose::json::parse_object;
 use crate::jose::jwk_set::PublicJwkSet;
 use crate::ports::fetch::{FetchError, Fetcher};
 
-/// Why keys cannot be had.
+/// Why keys are not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeysError {
     /// They must not be fetched from there.
@@ -21,7 +21,7 @@ pub(crate) enum KeysError {
     /// What is there is not what it must be.
     #[error("{0}")]
     Wrong(String),
-    /// They cannot be fetched at present.
+    /// They cannot be fetched now.
     #[error("{what} cannot be fetched: {why}")]
     Unavailable {
         /// The discovery document or the key set, with its address.

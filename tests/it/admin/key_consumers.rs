@@ -101,11 +101,12 @@ async fn a_new_key_does_not_sign_before_its_consumer_has_acknowledged_it() {
         r#"200 {"status":"ready"}"#
     );
     let refused = post(&issuer, "/keys/rotate", json!({ "algorithm": "ES256" })).await;
-    assert_problem(
+    assert_hinted(
         &refused,
         409,
         "conflict",
-        "a new ES256 key is prepared already and will sign from 2027-01-15T08:15:00Z on; it waits for claude: give them the key set, then: firman key consumer ack NAME",
+        "a new ES256 key is already prepared and will sign at 2027-01-15T08:15:00Z or later; it waits for key consumers: claude",
+        &json!("give each the key set, then run `firman key consumer ack NAME`"),
     );
 
     let other = kids(&issuer, "RS256", "active").await;
@@ -188,18 +189,19 @@ async fn an_owner_overrides_consumers_but_never_the_time_of_publishing() {
         409,
         "conflict",
         &format!(
-            "key {new} may sign from 2027-01-15T08:15:00Z on, when whoever fetches the key set can have seen it; that cannot be overridden, so try again then"
+            "key `{new}` may not sign before 2027-01-15T08:15:00Z, when every verifier can have fetched it; this cannot be overridden"
         ),
     );
     after(&issuer, PUBLISH_AHEAD).await;
     for body in [json!({}), json!({ "override_consumers": false })] {
-        assert_problem(
+        assert_hinted(
             &post(&issuer, &path, body).await,
             409,
             "conflict",
-            &format!(
-                "key {new} waits for claude: give them the key set and run 'firman key consumer ack NAME' for each, or override them with: firman key activate {new} --override-consumers"
-            ),
+            &format!("key `{new}` waits for key consumers: claude"),
+            &json!(format!(
+                "give each the key set and run `firman key consumer ack NAME`, or override them with `firman key activate {new} --override-consumers`"
+            )),
         );
     }
     let unknown = post(&issuer, "/keys/unknown/activate", overriding.clone()).await;
@@ -217,7 +219,7 @@ async fn an_owner_overrides_consumers_but_never_the_time_of_publishing() {
             overriding.clone(),
         )
         .await;
-        let detail = format!("key {kid} is {state}; only a prepared key can be activated");
+        let detail = format!("key `{kid}` is {state}; only a prepared key can be activated");
         assert_problem(&again, 409, "conflict", &detail);
     }
     let entry = audited(&issuer, "&event=key.activated", |entry| {

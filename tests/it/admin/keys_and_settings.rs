@@ -25,11 +25,12 @@ async fn ad_026_two_rotations_at_once_make_one_key() {
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 409], "{a} {b}");
     let (made, refused) = if a.status == 201 { (a, b) } else { (b, a) };
-    assert_problem(
+    assert_hinted(
         &refused,
         409,
         "conflict",
-        "a new ES256 key is prepared already and will sign from 2027-01-15T08:15:01Z on; nothing needs to be done, look at it with: firman key list",
+        "a new ES256 key is already prepared and will sign at 2027-01-15T08:15:01Z or later",
+        &json!("firman key list"),
     );
     let key = &made.json()["items"][0];
     assert_eq!(
@@ -83,7 +84,7 @@ async fn ad_027_a_revoked_key_is_replaced_at_once_and_is_not_revoked_twice() {
         &again,
         409,
         "conflict",
-        &format!("key {kid} is already out of the JWKS"),
+        &format!("key `{kid}` is already out of the JWKS"),
     );
     let entry = audited(&issuer, "&event=key.revoked", |_| true).await;
     assert_eq!(

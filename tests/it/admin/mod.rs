@@ -94,7 +94,16 @@ pub(crate) async fn administrator(
 
 /// A problem, whole, but for the request's id, which must be there.
 pub(crate) fn assert_problem(answer: &Answer, status: u16, kind: &str, detail: &str) {
+    assert_hinted(answer, status, kind, detail, &Value::Null);
+}
+
+/// A problem with what helps against it.
+pub(crate) fn assert_hinted(answer: &Answer, status: u16, kind: &str, detail: &str, hint: &Value) {
     let mut body = answer.json();
+    let told = body
+        .as_object_mut()
+        .and_then(|members| members.remove("hint"));
+    assert_eq!(told.unwrap_or_default(), *hint, "{answer}");
     let request_id = body["request_id"].take();
     assert!(
         request_id.as_str().is_some_and(|id| !id.is_empty()),

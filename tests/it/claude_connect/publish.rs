@@ -49,7 +49,8 @@ fn a_private_issuer_needs_the_address_where_the_copy_will_be() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --base is missing: the address where the directory will be on the web. It cannot be the issuer's own, [ISSUER]: issuer_url: url must use https scheme
+    error: --base is required: the issuer's own URL [ISSUER] cannot serve the copy: issuer_url: url must use https scheme
+    hint: name the directory's public URL with --base
     ");
     assert!(!live.path("public").exists());
 }
@@ -81,10 +82,10 @@ fn the_copy_points_to_itself_and_keeps_the_issuers_name() {
     written         oauth2/jwks
     written         .well-known/openid-configuration
     ----- stderr
-    Serve both as application/json, without a redirect: neither name has an ending, so that a web host would guess.
-    A copy does not follow the issuer. Publish again after each `firman key rotate` (within 15 minutes, before the
-    new key signs) and `firman key revoke`: firman publish-static public --base https://keys.example.com
-    New keys wait for the copy if you register it: firman key consumer add static-copy
+    Serve both files as application/json, without a redirect. Set the type: the names have no extension.
+    The copy does not follow the issuer. Publish again after each `firman key revoke`, and within 15 minutes of each
+    `firman key rotate`, before the new key signs: firman publish-static public --base https://keys.example.com
+    To make new keys wait for the copy, register it: firman key consumer add static-copy
     Next: firman publish-static --check https://keys.example.com
     ");
     let file = |name: &str| std::fs::read(live.path("public").join(name)).expect(name);
@@ -125,7 +126,7 @@ fn an_issuer_that_answers_elsewhere_is_published_under_its_own_name() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: [ISSUER]/.well-known/openid-configuration is of the issuer "https://id.example.com", not of "https://else.example.com": both must be the same, byte for byte
+    error: [ISSUER]/.well-known/openid-configuration belongs to the issuer "https://id.example.com", not to "https://else.example.com": both must match byte for byte
     "#);
 }
 
@@ -149,7 +150,8 @@ fn a_copy_is_current_until_a_key_is_made_or_withdrawn() {
     keys     [KEY], [KEY]
     missing  [KEY], [KEY]
     ----- stderr
-    error: the copy at [COPY] is stale: it lacks keys whose tokens are refused there. Publish again: firman publish-static DIR --base [COPY]
+    error: the copy at [COPY] is stale: it lacks keys, so tokens signed with them are rejected
+    hint: firman publish-static DIR --base [COPY]
     ");
     live.run(&publish);
     assert_eq!(live.json(&check)["current"], true);
@@ -181,7 +183,8 @@ fn a_copy_of_another_issuer_or_under_another_content_type_is_stale() {
     status  stale
     keys    [KEY], [KEY]
     ----- stderr
-    error: the copy at [COPY] is stale: its issuer is "[ISSUER]/", not "[ISSUER]"; .well-known/openid-configuration is served as application/octet-stream, not as application/json; oauth2/jwks is served as application/octet-stream, not as application/json. Publish again: firman publish-static DIR --base [COPY]
+    error: the copy at [COPY] is stale: its issuer is "[ISSUER]/", not "[ISSUER]"; .well-known/openid-configuration is served as application/octet-stream, not as application/json; oauth2/jwks is served as application/octet-stream, not as application/json
+    hint: firman publish-static DIR --base [COPY]
     "#);
 }
 
@@ -194,7 +197,7 @@ fn a_copy_that_is_not_there_is_said_so() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: [COPY]/.well-known/openid-configuration answered with status 404: it must be 200, without a redirect
+    error: [COPY]/.well-known/openid-configuration answered with status 404; expected 200 without a redirect
     ");
 }
 

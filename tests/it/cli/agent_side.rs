@@ -69,7 +69,8 @@ fn an_agent_bundle_is_all_that_an_agent_needs() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: mailer.json exists and is not overwritten; name another file, or move that one away
+    error: mailer.json already exists
+    hint: name another file, or move that one away
     ");
     live.run("agent add mailer --owner ops --bundle again.json");
     assert!(
@@ -113,19 +114,22 @@ fn issuer_name_and_credential_come_from_the_environment() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: FIRMAN_AGENT_SECRET_FILE and FIRMAN_AGENT_KEY_FILE both name a credential; unset one of them
+    error: FIRMAN_AGENT_SECRET_FILE and FIRMAN_AGENT_KEY_FILE both name a credential
+    hint: unset one of them
     ");
     assert_snapshot!(run_with(&live, &variables[..1], "token get"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: how does the agent prove itself? Name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE
+    error: the agent's credential is missing
+    hint: name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE
     ");
     assert_snapshot!(run_with(&live, &variables[1..], "token get"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: which issuer? Name --issuer URL or --bundle FILE, or set FIRMAN_AGENT_ISSUER
+    error: the issuer is missing
+    hint: name --issuer URL or --bundle FILE, or set FIRMAN_AGENT_ISSUER
     ");
     for line in [
         "token get",
@@ -170,7 +174,7 @@ fn a_bundle_and_an_identity_that_both_come_from_variables_are_refused() {
             both.iter().all(|name| outcome.stderr.contains(name)),
             "{outcome}"
         );
-        let expected = format!("both name {what}; unset one of them\n");
+        let expected = format!("both name {what}\nhint: unset one of them\n");
         assert!(outcome.stderr.ends_with(&expected), "{outcome}");
         let by_option = run_with(&live, &[(name, "other")], "token get --bundle mailer.json");
         assert!(by_option.stdout.starts_with("eyJ"), "{by_option}");
@@ -204,7 +208,8 @@ fn a_secret_goes_into_a_new_file_instead_of_the_output() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: secret exists and is not overwritten; name another file, or move that one away
+    error: secret already exists
+    hint: name another file, or move that one away
     ");
     let rotated = live.json("credential rotate mailer --secret-out new --overlap 0s");
     assert_eq!(rotated["secret_out"], "new");
@@ -215,7 +220,8 @@ fn a_secret_goes_into_a_new_file_instead_of_the_output() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is an agent 'mailer' already; choose another name, or change that one with: firman agent edit mailer
+    error: an agent named `mailer` exists
+    hint: firman agent edit mailer
     ");
     assert!(!live.site.path("other").exists());
     assert_snapshot!(live.run("agent add clerk --owner ops --secret-out other"), @r"

@@ -71,14 +71,15 @@ fn an_agent_that_cannot_be_is_refused_and_leaves_no_key_file() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is an agent 'mailer' already; choose another name, or change that one with: firman agent edit mailer
+    error: an agent named `mailer` exists
+    hint: firman agent edit mailer
     ");
     assert!(!live.site.path("mailer.pem").exists());
     assert_snapshot!(live.run("agent add clerk --owner ops --role raeder -o json"), @r#"
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"roles: there is no role 'raeder'; `firman role list` shows them, `firman role add raeder` makes one","field":"roles","kind":"invalid","request_id":"[ID]","status":400}}
+    {"error":{"detail":"roles: there is no role `raeder`","field":"roles","hint":"firman role list","kind":"invalid","request_id":"[ID]","status":400}}
     "#);
     assert_snapshot!(live.run("agent add clerk --owner ops --attribute sub=root"), @r"
     exit code 1
@@ -247,13 +248,15 @@ fn a_removed_agent_is_gone_and_its_name_too() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the name 'mailer' belonged to an agent that was removed and is never given out again, because relying parties may still trust it; choose another
+    error: the name `mailer` belonged to an agent that was removed; a name is never given out again, because relying parties may still trust it
+    hint: choose another name
     ");
     assert_snapshot!(live.run("agent resume mailer"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the agent 'mailer' was removed at [TIME] and cannot be changed any more; register one under another name
+    error: the agent `mailer` was removed at [TIME] and can no longer be changed
+    hint: register one under another name
     ");
     assert_snapshot!(live.run("agent list"), @r"
     exit code 0

@@ -121,7 +121,8 @@ fn a_rotated_key_needs_a_new_key_file() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: old.pem exists and is not overwritten; name another file, or move that one away
+    error: old.pem already exists
+    hint: name another file, or move that one away
     ");
     assert_snapshot!(live.run(&format!("credential rotate mailer {id} --generate-key new.pem")), @r"
     exit code 0

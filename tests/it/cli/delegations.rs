@@ -37,7 +37,7 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: invalid value 'tomorrow' for '--until <TIME>': a time is 2026-11-21, [TIME] or Unix seconds
+    error: invalid value 'tomorrow' for '--until <TIME>': expected 2026-11-21, [TIME] or Unix seconds
 
     For more information, try '--help'.
     ");
@@ -289,7 +289,8 @@ fn a_resource_says_who_it_is_and_whether_it_takes_delegated_tokens() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: one delegation names the resource 'disk'; revoke them first (firman delegation list shows them), or remove it with --force, which does that and ends their tokens
+    error: one delegation names the resource `disk`; a forced removal revokes them and ends their tokens
+    hint: firman resource remove disk --force
     ");
     assert_snapshot!(live.run("resource remove disk --yes --force"), @"
     exit code 0

@@ -86,13 +86,15 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: how does the agent prove itself? Name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE
+    error: the agent's credential is missing
+    hint: name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE
     ");
     assert_snapshot!(live.run("token get --issuer http://127.0.0.1:9 --key mailer.pem"), @"
     exit code 2
     ----- stdout
     ----- stderr
-    error: which agent? Name --client-id AGENT, or set FIRMAN_AGENT_CLIENT_ID
+    error: the agent's name is missing
+    hint: name --client-id AGENT, or set FIRMAN_AGENT_CLIENT_ID
     ");
     assert_snapshot!(live.run("token get --issuer http://127.0.0.1:9 --key mailer.pem --assertion-file pod.jwt"), @"
     exit code 2
@@ -120,7 +122,8 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: stdin is read but once; name a file for the credential or for --subject-token
+    error: the credential and --subject-token cannot both come from stdin
+    hint: name a file for one of them
     ");
     assert_snapshot!(live.run(&format!("{exchange} t --key k --subject-token-type saml2")), @"
     exit code 2
@@ -135,7 +138,8 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: an ID token is bound to no key; leave out --dpop-key
+    error: an ID token cannot be bound to a key
+    hint: leave out --dpop-key
     ");
     assert_snapshot!(live.run("exec --issuer http://127.0.0.1:9 --assertion-file pod.jwt -- /bin/true"), @"
     exit code 2
@@ -147,7 +151,8 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: stdin belongs to the command; name a file with the credential
+    error: stdin belongs to the command
+    hint: name a file that holds the credential
     ");
 }
 
@@ -166,14 +171,14 @@ fn a_file_that_holds_no_token_of_a_platform_is_told_by_its_name() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: empty holds no token of a platform: expected one line of text without spaces
+    error: empty does not contain a token of a platform: expected one line of text without spaces
     ");
     live.site.write("secret", super::SECRET);
     assert_snapshot!(live.run(&format!("{get} secret --output json")), @r#"
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"this is not a JWT: a JWT has three parts joined by dots. It was read from secret","kind":"token"}}
+    {"error":{"detail":"secret: this is not a JWT: a JWT has three parts joined by dots","kind":"token"}}
     "#);
 }
 
@@ -331,7 +336,7 @@ fn a_refused_exchange_is_told_with_the_issuers_reason() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: - holds no token: expected one line of text without spaces
+    error: - does not contain a token: expected one line of text without spaces
     ");
     assert_snapshot!(live.run(&format!("{} {mail}", exchange.replace("triage", "helpdesk"))), @"
     exit code 1
@@ -392,7 +397,7 @@ fn a_token_is_exchanged_for_one_that_names_who_acts() {
     exit code 0
     ----- stdout
     ----- stderr
-    Wrote the token into acting.jwt, good until [TIME]
+    Wrote the token to acting.jwt, valid until [TIME]
     ");
     let written = std::fs::read_to_string(live.site.path("acting.jwt")).unwrap();
     assert_eq!(

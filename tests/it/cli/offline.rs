@@ -72,7 +72,7 @@ fn a_duration_without_a_known_unit_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: invalid value '3w' for '--expires-in <DURATION>': a duration is a whole number and a unit: 90s, 15m, 24h or 7d; without a unit, seconds
+    error: invalid value '3w' for '--expires-in <DURATION>': expected a whole number and a unit: 90s, 15m, 24h or 7d; without a unit, seconds
 
     For more information, try '--help'.
     ");
@@ -162,7 +162,8 @@ fn the_admin_token_is_not_sent_in_clear_text_to_another_machine() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: http://192.0.2.1:8081/ is plain HTTP to another machine, where anybody on the way reads the credential; use https, or --insecure-http in a network you trust
+    error: http://192.0.2.1:8081/ is plain HTTP to another machine, where others on the network can read the credential
+    hint: use https, or add --insecure-http in a network that you trust
     ");
 }
 
@@ -185,7 +186,8 @@ fn an_existing_key_file_is_not_overwritten() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: mailer.pem exists and is not overwritten; name another file, or move that one away
+    error: mailer.pem already exists
+    hint: name another file, or move that one away
     ");
     assert_eq!(
         std::fs::read_to_string(shell.path("mailer.pem")).unwrap_or_default(),
@@ -218,7 +220,8 @@ fn a_health_check_of_nobody_fails() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot reach firman at [URL]/healthz: is `firman serve` running? (connection refused)
+    error: cannot reach firman at [URL]/healthz (connection refused)
+    hint: firman serve --detach
     ");
 }
 
@@ -253,7 +256,7 @@ fn an_inspected_token_is_shown_with_a_warning() {
     owner  \u{202e}x
     sub    agent:mailer
     ----- stderr
-    NOT VERIFIED: anybody can write a token that says this. `firman token verify` checks one.
+    NOT VERIFIED: anyone can write a token with this content. To check it, use `firman token verify`.
     "#);
 }
 
@@ -281,7 +284,7 @@ fn an_inspected_token_is_an_object_that_says_it_is_not_verified() {
       "verified": false
     }
     ----- stderr
-    NOT VERIFIED: anybody can write a token that says this. `firman token verify` checks one.
+    NOT VERIFIED: anyone can write a token with this content. To check it, use `firman token verify`.
     "#);
 }
 
@@ -341,7 +344,8 @@ fn a_client_secret_is_not_sent_in_clear_text_to_another_machine() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: http://id.example.com/ is plain HTTP to another machine, where anybody on the way reads the credential; use https, or --insecure-http in a network you trust
+    error: http://id.example.com/ is plain HTTP to another machine, where others on the network can read the credential
+    hint: use https, or add --insecure-http in a network that you trust
     ");
 }
 

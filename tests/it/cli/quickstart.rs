@@ -56,9 +56,8 @@ async fn a_suspended_or_removed_quickstart_agent_is_told_and_not_only_refused() 
     let second = shell.run("--output json quickstart --exit");
     assert!(
         second.starts_with("exit code 1\n")
-            && second.contains(
-                "the agent 'quickstart' is suspended, so that it gets no token; start 'firman serve', then: firman agent resume quickstart"
-            ),
+            && second.contains("the agent `quickstart` is suspended")
+            && second.contains("run `firman serve`, then `firman agent resume quickstart`"),
         "{second}"
     );
 
@@ -74,7 +73,7 @@ async fn a_suspended_or_removed_quickstart_agent_is_told_and_not_only_refused() 
     assert!(
         third.starts_with("exit code 1\n")
             && third.contains(
-                "the agent 'quickstart' is removed, and its name is never given out again; run quickstart with a new --data-dir"
+                "the agent `quickstart` is removed\nhint: names are never reused: run quickstart with another --data-dir"
             ),
         "{third}"
     );
@@ -85,7 +84,8 @@ fn a_public_url_that_leads_nowhere_yet_is_explained() {
     let shell = shell().with("FIRMAN_ISSUER_URL", "https://issuer.invalid");
     let outcome = shell.run("quickstart --exit");
     assert!(
-        outcome.starts_with("exit code 1\n") && outcome.contains("leave the issuer URL out"),
+        outcome.starts_with("exit code 1\n")
+            && outcome.contains("leave it out to try firman on loopback"),
         "{outcome}"
     );
 }
@@ -146,7 +146,7 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
     }
 
     ----- stderr
-    First start: made data/firman.db, keys/kek, data/admin-token.
+    First start: created data/firman.db, keys/kek, data/admin-token.
 
     Start it with: firman serve --detach. Then try:
       firman token get --issuer [ISSUER] --client-id quickstart --key data/quickstart.pem --resource https://api.anthropic.com
@@ -155,7 +155,7 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
       firman audit list
 
     To let Claude trust this issuer, register it as a Custom OIDC issuer with:
-      issuer URL  [ISSUER]   (Claude needs a public https URL, or the keys of the JWKS inline. An issuer keeps its URL: start one with FIRMAN_ISSUER_URL=https://… and a --data-dir of its own)
+      issuer URL  [ISSUER]   (Claude needs a public https URL, or the keys of the JWKS inline. The URL of an issuer never changes: start another one with FIRMAN_ISSUER_URL=https://… and its own --data-dir)
       subject     agent:quickstart    and claim acting_agent = agent:quickstart
       audience    https://api.anthropic.com
     "#);
@@ -165,10 +165,10 @@ fn quickstart_proves_a_token_twice_on_the_same_data() {
         .lines()
         .partition(|line| line.starts_with("{\"timestamp\""));
     assert!(
-        matches!(warnings[..], [moved] if moved.contains("has another address now")),
+        matches!(warnings[..], [moved] if moved.contains("loopback issuer's URL changed")),
         "{again}"
     );
-    let made = "First start: made data/firman.db, keys/kek, data/admin-token.\n\n";
+    let made = "First start: created data/firman.db, keys/kek, data/admin-token.\n\n";
     assert_eq!(told.join("\n"), first.replace(made, "").trim_end());
 }
 

@@ -111,19 +111,21 @@ fn a_resource_that_cannot_be_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is a resource 'mail' already; choose another name, or change that one with: firman resource edit mail
+    error: a resource named `mail` exists
+    hint: firman resource edit mail
     ");
     assert_snapshot!(live.run("resource add other --identifier https://mail.example.com"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the identifier https://mail.example.com belongs to the resource 'mail'; use that one
+    error: the identifier `https://mail.example.com` belongs to the resource `mail`
+    hint: firman resource show mail
     ");
     assert_snapshot!(live.run("resource add other"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: identifier: is missing: a resource with profile generic needs the URI that becomes the audience, such as https://api.example.com
+    error: identifier: is required for a resource with profile `generic`: the URI that becomes `aud`, such as `https://api.example.com`
     ");
     assert_snapshot!(live.run("resource add claude --profile claude --lifetime 2h"), @r"
     exit code 1
@@ -135,7 +137,8 @@ fn a_resource_that_cannot_be_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the resource 'mail' is granted by: reader; take it out of these roles first, or remove it with --force, which does that
+    error: the resource `mail` is granted by: reader; a forced removal takes it out of these roles
+    hint: firman resource remove mail --force
     ");
 }
 
@@ -160,13 +163,14 @@ fn roles_are_made_and_changed() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is a role 'reader' already; choose another name, or change that one with: firman role edit reader
+    error: a role named `reader` exists
+    hint: firman role edit reader
     ");
     assert_snapshot!(live.run("role add writer --grant mail=write"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: grants: the resource 'mail' has the scopes read send, not 'write'
+    error: grants: the resource `mail` has the scopes read send, not `write`
     ");
     assert_snapshot!(live.run("role edit reader --grant mail"), @r"
     exit code 0
@@ -224,7 +228,8 @@ fn groups_are_made_and_changed() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: roles: there is no role 'raeder'; `firman role list` shows them, `firman role add raeder` makes one
+    error: roles: there is no role `raeder`
+    hint: firman role list
     ");
     assert_snapshot!(live.run("group list"), @r"
     exit code 0

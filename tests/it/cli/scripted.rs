@@ -483,7 +483,8 @@ fn an_issuer_that_goes_by_another_name_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer calls itself "https://id.example.com", not "[URL]": both must be the same, byte for byte; use its own spelling with --issuer
+    error: the issuer calls itself "https://id.example.com", not "[URL]": both must match byte for byte
+    hint: --issuer https://id.example.com
     "#);
     server.asked();
 }
@@ -550,7 +551,7 @@ fn a_token_had_with_a_key_is_written_into_a_file_of_its_owners_alone() {
     exit code 0
     ----- stdout
     ----- stderr
-    Wrote the token into token
+    Wrote the token to token
     ");
     assert_eq!(
         std::fs::read_to_string(shell.path("token")).unwrap(),
@@ -659,7 +660,7 @@ fn a_key_file_stays_when_the_answer_was_lost() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the answer broke off: end of file before message length reached. The key may have been registered; its private half stays in mailer.pem
+    error: the connection closed before the answer was complete: end of file before message length reached. The key may have been registered; its private half stays in mailer.pem
     ");
     assert!(shell.path("mailer.pem").exists());
     server.join().unwrap();

@@ -153,7 +153,7 @@ fn the_configuration_is_shown_with_where_each_value_is_from_and_checked() {
         "127.0.0.1:0",
     ]);
     assert_eq!(good.code, Some(0), "{good}");
-    assert_eq!(good.stderr, "The configuration is good.\n");
+    assert_eq!(good.stderr, "The configuration is valid.\n");
     site.write("firman.toml", "[server]\nlisten = \"localhost\"\n");
     assert_snapshot!(site.run(&["config", "check", "--config", "firman.toml"]), @r#"
     exit code 1

@@ -20,7 +20,8 @@ fn signing_keys_are_listed_rotated_and_revoked() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: a new ES256 key is prepared already and will sign from [TIME] on; nothing needs to be done, look at it with: firman key list
+    error: a new ES256 key is already prepared and will sign at [TIME] or later
+    hint: firman key list
     ");
     let keys = live.json("key list");
     let states = |keys: &Value| -> Vec<String> {
@@ -152,7 +153,7 @@ fn a_new_key_waits_for_its_consumers_and_says_so() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: key [KEY] may sign from [TIME] on, when whoever fetches the key set can have seen it; that cannot be overridden, so try again then
+    error: key `[KEY]` may not sign before [TIME], when every verifier can have fetched it; this cannot be overridden
     ");
     assert_snapshot!(live.run(&format!("key consumer ack claude --kid {}", key("active"))), @r"
     exit code 0

@@ -96,7 +96,7 @@ fn a_token_is_bound_to_a_key_in_a_file_and_says_so() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --dpop-key must be a file
+    error: --dpop-key must name a file
     ");
     assert_snapshot!(live.run(&format!("{get} --dpop-key nowhere.pem")), @"
     exit code 1

@@ -124,7 +124,7 @@ async fn ca_051_a_weak_rsa_key_is_refused_at_registration() {
 e of 1: "jwk: the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key"
 e of 3: "jwk: the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key"
 e of 65539: "jwk: the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key"
-an even modulus: "jwk: the RSA modulus is even, so it is no RSA modulus; export the key again or make a new one"
+an even modulus: "jwk: the RSA modulus is even, which no RSA modulus is; export the key again or make a new one"
 ROCA: "jwk: the RSA key was made by a flawed generator (ROCA, CVE-2017-15361) and can be broken; make a new key"
 a leading zero: "jwk: `n` must not start with a zero byte; export the key again"
 no modulus: "jwk: the RSA modulus is shorter than 2048 bits; make a key of 2048 bits or more"
@@ -163,7 +163,7 @@ P-384 numbers as P-256: "jwk: `x` must be 32 bytes long for this `crv`, leading 
 an unknown curve: "jwk: `crv` must be P-256 or P-384 (EC) or Ed25519 (OKP)"
 the point at infinity: "jwk: the point is not on the curve that `crv` names; export the key again"
 no y: "jwk: `y` must be a string"
-an Ed25519 point of small order: "jwk: the Ed25519 point is of small order, so anybody could sign for it; make a new key"
+an Ed25519 point of small order: "jwk: the Ed25519 point is of small order: anyone could sign for it; make a new key"
 X25519: "jwk: `crv` must be P-256 or P-384 (EC) or Ed25519 (OKP)"
 "#);
 }

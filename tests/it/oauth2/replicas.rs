@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use firman::api::agent::AgentEdit;
 use firman::issuer::Caller;
-use firman::issuer::rotation::Revocation;
+use firman::issuer::keys::RevokedKey;
 use firman::jose::SigningAlgorithm;
 use firman::testing::{TestIssuer, TestKey, decoded_part};
 use insta::assert_snapshot;
@@ -223,7 +223,7 @@ async fn a_signing_key_revoked_on_one_replica_signs_nothing_on_the_other() {
     };
     for _ in 0..3 {
         let old = kid_of(by_basic(&b, "mailer", agent.secret(), &[]).await);
-        let Revocation {
+        let RevokedKey {
             revoked, active, ..
         } = a
             .issuer()

@@ -71,15 +71,15 @@ fn an_empty_directory_is_good_and_stays_empty() {
     exit code 0
     ----- stdout
     RESULT  CHECK               DETAIL
-    ok      configuration       every setting can be used
+    ok      configuration       every setting is valid
     ok      public listener     127.0.0.1:0 is free
     ok      private listener    127.0.0.1:0 is free
-    ok      data directory      data does not exist; the first start makes it
+    ok      data directory      data does not exist; the first start creates it
     ok      database            the database file data/firman.db does not exist; the first start makes it
     ok      key-encryption key  keys/kek does not exist; the first start makes it
     ok      admin token         data/admin-token does not exist; a first start makes it
     ----- stderr
-    The configuration is good.
+    The configuration is valid.
     ");
 }
 
@@ -90,16 +90,16 @@ fn a_stopped_issuer_is_good() {
     exit code 0
     ----- stdout
     RESULT  CHECK               DETAIL
-    ok      configuration       every setting can be used
+    ok      configuration       every setting is valid
     ok      public listener     127.0.0.1:0 is free
     ok      private listener    127.0.0.1:0 is free
-    ok      data directory      data can be written to
+    ok      data directory      data is writable
     ok      database            the database file data/firman.db is up to date
     ok      issuer              http://127.0.0.1:0
     ok      key-encryption key  keys/kek opens what is sealed in the database
     ok      admin token         data/admin-token is there, for its owner alone
     ----- stderr
-    The configuration is good.
+    The configuration is valid.
     ");
 }
 
@@ -158,7 +158,7 @@ fn an_address_that_a_start_cannot_have_fails() {
     let told = check(&foreign, &foreign);
     assert_eq!(
         line(&told, "private listener"),
-        "failed private listener [ADDRESS] is the address of the public listener too; choose another with --admin-listen or FIRMAN_ADMIN_LISTEN"
+        "failed private listener [ADDRESS] is also the address of the public listener; set another with --admin-listen or FIRMAN_ADMIN_LISTEN"
     );
     let every = foreign.replace("127.0.0.1", "0.0.0.0");
     let told = check(&every, &foreign);
@@ -253,7 +253,7 @@ fn an_address_of_another_machine_fails() {
     let outcome = site.run(&args).to_string();
     assert!(
         line(&outcome, "private listener")
-            .starts_with("failed private listener 192.0.2.1:8081 cannot be listened on: "),
+            .starts_with("failed private listener cannot listen on 192.0.2.1:8081: "),
         "{outcome}"
     );
 }

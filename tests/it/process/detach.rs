@@ -43,7 +43,7 @@ fn a_detached_server_answers_when_the_command_returns_and_ends_by_stop() {
         (
             Some(1),
             format!(
-                "error: process {pid} already serves this data directory, at {public}; end it with: firman stop\n"
+                "error: process {pid} already serves this data directory at {public}\nhint: firman stop\n"
             )
         )
     );
@@ -57,7 +57,7 @@ fn a_detached_server_answers_when_the_command_returns_and_ends_by_stop() {
         (outcome.code, outcome.stderr.as_str()),
         (
             Some(1),
-            "error: no `firman serve` is running with the data directory data; start it with: firman serve --detach\n"
+            "error: no issuer is running with the data directory `data`\nhint: firman serve --detach\n"
         )
     );
 }
@@ -69,7 +69,7 @@ fn a_second_start_says_how_to_stop_it_and_not_what_it_made() {
     assert!(
         first
             .stderr
-            .starts_with("First start: made data/firman.db, ")
+            .starts_with("First start: created data/firman.db, ")
     );
     assert_eq!(site.run("stop").code, Some(0));
     let second = site.run(DETACH);
@@ -102,7 +102,7 @@ fn a_server_of_another_data_directory_is_not_this_ones_health() {
         (outcome.code, outcome.stderr.as_str()),
         (
             Some(1),
-            "error: no `firman serve` is running with the data directory data; start it with: firman serve --detach\n"
+            "error: no issuer is running with the data directory `data`\nhint: firman serve --detach\n"
         )
     );
     other.stop();
@@ -126,7 +126,7 @@ fn a_hang_up_does_not_end_a_server_without_a_terminal() {
     let pid = Pid::from_child(&server.child.0);
     kill_process(pid, Signal::HUP).unwrap();
     let deadline = Instant::now() + DEADLINE;
-    while !server.log.lock().unwrap().contains("SIGHUP is ignored") {
+    while !server.log.lock().unwrap().contains("ignored SIGHUP") {
         assert!(Instant::now() < deadline, "nothing is said of the signal");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -149,7 +149,7 @@ fn a_hang_up_of_its_terminal_stops_a_server_as_sigterm_does() {
     terminal.wait_until("ready", |_| seen().contains("firman is ready"));
     assert!(!seen().contains(r#"{"timestamp""#), "{}", seen());
     assert!(
-        seen().contains("first start: made these files"),
+        seen().contains("first start: created these files"),
         "{}",
         seen()
     );
@@ -160,6 +160,10 @@ fn a_hang_up_of_its_terminal_stops_a_server_as_sigterm_does() {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::HUP).unwrap();
 
     assert_eq!(terminal.ended().code, Some(0), "{}", seen());
-    assert!(seen().contains("stopping: accepted requests"), "{}", seen());
+    assert!(
+        seen().contains("stopping: finishing accepted requests"),
+        "{}",
+        seen()
+    );
     assert!(seen().contains("stopped"), "{}", seen());
 }

@@ -172,12 +172,12 @@ fn after_a_read_another_token_is_in_place() {
     let lines: Vec<&str> = outcome.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{outcome}");
     assert!(
-        lines[0].starts_with("token.jwt holds a token, good until "),
+        lines[0].starts_with("token.jwt holds a token, valid until "),
         "{outcome}"
     );
-    assert!(lines[0].ends_with("and whenever it was read"), "{outcome}");
+    assert!(lines[0].ends_with("and after each read"), "{outcome}");
     assert!(
-        lines[1].starts_with("Stopped; token.jwt keeps its last token, good until "),
+        lines[1].starts_with("Stopped; token.jwt keeps its last token, valid until "),
         "{outcome}"
     );
     // Nothing but the token stays behind.
@@ -237,7 +237,7 @@ fn somebody_who_reads_in_a_loop_gets_no_more_than_the_limit_and_is_told() {
         watched.read_if_there();
         watch
             .stderr()
-            .contains("was read twice before another token could take its place")
+            .contains("was read twice before its token was replaced")
     });
     watch.signal(Signal::INT);
     assert_eq!(watch.ended().code, Some(0));
@@ -264,7 +264,7 @@ fn while_an_issuer_is_away_no_used_token_stays_and_it_is_found_again() {
     let mut read = Vec::new();
     watch.wait_until("it says so", |watch| {
         read.extend(read_if_there(&file));
-        watch.stderr().contains("error: cannot reach the issuer at")
+        watch.stderr().contains("error: cannot reach http://")
     });
     watch.wait_until("the used token is gone", |_| {
         read.extend(read_if_there(&file));
@@ -280,7 +280,7 @@ fn while_an_issuer_is_away_no_used_token_stays_and_it_is_found_again() {
     watch.wait_until("another token", |_| file.exists());
     assert!(!read.contains(&read_if_there(&file).unwrap()));
     watch.wait_until("it says so", |watch| {
-        watch.stderr().contains("The issuer gives tokens again")
+        watch.stderr().contains("The issuer issues tokens again")
     });
     server.stop();
 }
@@ -296,7 +296,7 @@ fn it_starts_before_its_issuer_does() {
     watch.wait_until("it waits", |watch| {
         watch
             .stderr()
-            .contains("There is no token in token.jwt yet; trying again in 1 s")
+            .contains("token.jwt holds no token yet; trying again in 1 s")
     });
     assert!(!site.path("token.jwt").exists());
     let server = site.start_on(&public);
@@ -334,7 +334,7 @@ fn an_agent_that_is_suspended_later_keeps_trying_loudly() {
     });
     suspend(&watched.server, false);
     watch.wait_until("it says so", |watch| {
-        watch.stderr().contains("The issuer gives tokens again")
+        watch.stderr().contains("The issuer issues tokens again")
     });
     watch.wait_until("a token", |_| watched.file().exists());
     watched.read_and_wait(&mut watch);
@@ -429,7 +429,7 @@ fn the_service_manager_is_told_when_the_token_is_there_and_when_it_ends() {
     let watch = watched.watch();
     let ready = told();
     assert!(
-        ready.starts_with("READY=1\nSTATUS=token.jwt holds a token that is good until "),
+        ready.starts_with("READY=1\nSTATUS=token.jwt holds a token, valid until "),
         "{ready}"
     );
     watched.read();

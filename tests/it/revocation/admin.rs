@@ -94,10 +94,10 @@ async fn a_wish_that_names_nothing_or_too_much_ends_nothing() {
     an id never issued: 404 there is no token 'never-issued'
     an id with a NUL: 400 token_id: holds the character U+0000, which is not allowed here
     a token in place of its id: 404 there is no token 'a.b.c'
-    garbage: 400 token: is no token that this issuer could revoke: the token is not a compact JWS: it must have three parts joined by dots
-    a token of another issuer: 400 token: is no token that this issuer could revoke: it names no key that this issuer publishes
-    an expired token: 400 token: is no token that this issuer could revoke: it has expired
-    a list: 400 token: is no token that this issuer could revoke: its typ is neither at+jwt nor JWT
+    garbage: 400 token: is not a token that this issuer can revoke: the token is not a compact JWS: it must have three parts joined by dots
+    a token of another issuer: 400 token: is not a token that this issuer can revoke: it names no key that this issuer publishes
+    an expired token: 400 token: is not a token that this issuer can revoke: it has expired
+    a list: 400 token: is not a token that this issuer can revoke: its typ is neither at+jwt nor JWT
     a subject nobody has: 404 there is no subject 'agent:mailr'
     an empty subject: 400 subject: is empty
     somebody from outside under a name of another spelling: 400 subject: takes nobody: what stands behind the second ':' is percent-encoded; user:okta:alice%40example.com was meant, perhaps

@@ -8,6 +8,7 @@ use super::{Ground, Round, VerifyArgs};
 use crate::cli::client::{AdminClient, Query};
 use crate::cli::error::CliError;
 use crate::cli::print::text;
+use crate::cli::published::Discovered;
 use crate::cli::session::Session;
 use crate::cli::token::{self, ClientArgs, GetArgs};
 use crate::domain::remedy::Remedy;
@@ -106,7 +107,7 @@ pub(super) async fn of(
     };
     let proof = client.proof()?;
     let issuer = &ground.facts.issuer;
-    let discovered = token::Issuer::discover(issuer, &session.reach()?).await?;
+    let discovered = Discovered::at(issuer, &session.reach()?).await?;
     let request = GetArgs::for_resource(issuer, client, &sample.identifier);
     let answer = token::request(&request, &proof, &discovered, session.now()).await?;
     let token = answer["access_token"].as_str().unwrap_or_default();

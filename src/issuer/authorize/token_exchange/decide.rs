@@ -344,7 +344,7 @@ impl Exchange<'_> {
     }
 }
 
-/// RFC 8693 §4.4: a subject token that says who may act is for nobody else.
+/// RFC 8693 §4.4: a subject token that names who may act is for that actor only.
 fn check_may_act(
     claims: &Map<String, Value>,
     agent: &Agent,
@@ -361,7 +361,7 @@ fn check_may_act(
                 "sub" => value == agent.subject.as_str(),
                 "client_id" => value == agent.name.as_str(),
                 "sub_profile" => value == AI_AGENT,
-                // A condition that we do not understand is one that we cannot say is met.
+                // An unknown condition cannot be checked, so it is not met.
                 _ => false,
             })
     });
@@ -371,4 +371,693 @@ fn check_may_act(
     Err(AuthorizationError::InvalidRequest(
         "subject_token: its may_act names another actor".to_owned(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use serde_json::json;
+
+    use super::super::ParentToken;
+    use super::super::origin::PassedOn;
+    use super::*;
+    use crate::domain::agent::AgentStatus;
+    use crate::domain::assertion_audience::AssertionAudience;
+    use crate::domain::claims::USER;
+    use crate::domain::delegation::{DelegationStatus, SubjectPattern};
+    use crate::domain::id::{AgentId, IssuerId, ResourceId, RoleId, TrustedIssuerId};
+    use crate::domain::name::Name;
+    use crate::domain::profile::Profile;
+    use crate::domain::resource::Identifier;
+    use crate::domain::role::{Grant, GrantedScopes, Role};
+    use crate::domain::scope::parse_scopes;
+    use crate::domain::settings::IssuerSettings;
+    use crate::domain::subject::{Subject, SubjectTemplate};
+    use crate::issuer::keyring::Keyring;
+    use crate::issuer::line::Line;
+    use crate::issuer::sealing::Sealing;
+    use crate::jose::algorithm::SigningAlgorithm;
+    use crate::jose::digest::base64url;
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    fn scopes(text: &str) -> Scopes {
+        match text {
+            "" => Scopes::new(),
+            text => parse_scopes(text).unwrap(),
+        }
+    }
+
+    fn agent(name: &str, roles: &[&str]) -> Agent {
+        Agent {
+            id: AgentId::from_text(name),
+            name: Name::parse(name).unwrap(),
+            subject: Subject::from_stored(format!("agent:{name}")),
+            owner: "ops".to_owned(),
+            description: String::new(),
+            attributes: BTreeMap::new(),
+            status: AgentStatus::Active,
+            expires_at: None,
+            dpop_required: false,
+            assertion_audience: None,
+            groups: Vec::new(),
+            roles: roles.iter().map(|role| RoleId::from_text(*role)).collect(),
+            version: 1,
+            created_at: NOW,
+            updated_at: NOW,
+        }
+    }
+
+    fn aggregate(agent: Agent) -> AgentAggregate {
+        AgentAggregate {
+            agent,
+            credentials: Vec::new(),
+            delegations: Vec::new(),
+        }
+    }
+
+    /// A resource of that name with the scopes `read` and `write`.
+    fn resource(name: &str) -> Resource {
+        Resource {
+            id: ResourceId::from_text(name),
+            name: Name::parse(name).unwrap(),
+            identifier: Identifier::parse(&format!("https://{name}.example")).unwrap(),
+            description: String::new(),
+            profile: Profile::Generic,
+            scopes: scopes("read write"),
+            lifetime: None,
+            algorithm: None,
+            typ: None,
+            allow_delegation: Some(true),
+            server: None,
+            dpop_required: false,
+            version: 1,
+            created_at: NOW,
+            updated_at: NOW,
+            removed_at: None,
+        }
+    }
+
+    /// A role that grants the resource of its own name.
+    fn role(name: &str) -> Role {
+        Role {
+            id: RoleId::from_text(name),
+            name: Name::parse(name).unwrap(),
+            description: String::new(),
+            grants: vec![Grant {
+                resource: ResourceId::from_text(name),
+                scopes: GrantedScopes::All,
+            }],
+            version: 1,
+            created_at: NOW,
+            updated_at: NOW,
+            removed_at: None,
+        }
+    }
+
+    /// A delegation for all users of `okta`, which ends in 1000 seconds.
+    fn delegation(id: &str, resource: &str) -> Delegation {
+        Delegation {
+            id: DelegationId::from_text(id),
+            actor: AgentId::from_text("mailer"),
+            subject: SubjectPattern::parse("user:okta:*", None, BTreeMap::new()).unwrap(),
+            resource: ResourceId::from_text(resource),
+            scopes: GrantedScopes::All,
+            max_depth: 1,
+            status: DelegationStatus::Active,
+            expires_at: NOW.plus(1000),
+            version: 1,
+            created_at: NOW,
+            updated_at: NOW,
+        }
+    }
+
+    fn policy() -> Policy {
+        let sealing = Sealing::from_text(&base64url(&[0; 32]), "a test").unwrap();
+        let issuer = IssuerId::from_text("issuer");
+        Policy {
+            settings: IssuerSettings {
+                id: issuer.clone(),
+                slug: "default".to_owned(),
+                url: "https://id.example".to_owned(),
+                subject_template: SubjectTemplate::parse(SubjectTemplate::DEFAULT).unwrap(),
+                default_lifetime: 900,
+                max_lifetime: 3600,
+                default_algorithm: SigningAlgorithm::Es256,
+                assertion_audience: AssertionAudience::Issuer,
+                version: 1,
+            },
+            groups: HashMap::new(),
+            roles: ["crm", "mail"]
+                .map(|name| (RoleId::from_text(name), role(name)))
+                .into(),
+            resources: ["crm", "mail"]
+                .map(|name| (ResourceId::from_text(name), resource(name)))
+                .into(),
+            assertions_not_before: UnixTime(0),
+            key_consumers: Vec::new(),
+            trusted_issuers: BTreeMap::new(),
+            keyring: Keyring::open(&issuer, Vec::new(), &sealing, None).unwrap(),
+        }
+    }
+
+    /// The input of a decision. As it is made, everything is granted: `mailer` acts for Ada of `okta` at `crm`.
+    struct World {
+        client: AgentAggregate,
+        request: TokenExchangeRequest,
+        subject: VerifiedSubject,
+        proven_jkt: Option<&'static str>,
+        policy: Policy,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let subject = "user:okta:ada".to_owned();
+            Self {
+                client: AgentAggregate {
+                    delegations: vec![delegation("first", "crm")],
+                    ..aggregate(agent("mailer", &["crm"]))
+                },
+                request: TokenExchangeRequest {
+                    unverified_subject_token: String::new(),
+                    subject_token_type: TokenType::Jwt,
+                    unverified_actor_token: None,
+                    requested_token_type: TokenType::AccessToken,
+                    audience: None,
+                    scopes: Scopes::new(),
+                    expires_in: None,
+                },
+                subject: VerifiedSubject {
+                    profile: USER.to_owned(),
+                    agent: None,
+                    concerned: Vec::new(),
+                    trusted_issuer: Some(TrustedIssuerId::from_text("okta")),
+                    attributes: BTreeMap::new(),
+                    claims: Map::new(),
+                    proven: Map::new(),
+                    actors: ActorChain::default(),
+                    passed_on: Vec::new(),
+                    parent: ParentToken {
+                        line: Line::of_root("root".to_owned(), vec![subject.clone()], NOW),
+                        root: None,
+                        depth: 0,
+                    },
+                    expires_at: NOW.plus(500),
+                    jkt: None,
+                    spends: None,
+                    subject,
+                },
+                proven_jkt: None,
+                policy: policy(),
+            }
+        }
+
+        /// Makes the subject an agent of this issuer with these roles, for which `mailer` may act.
+        fn about_agent(&mut self, name: &str, roles: &[&str]) {
+            let about = agent(name, roles);
+            self.subject.subject = about.subject.as_str().to_owned();
+            self.subject.trusted_issuer = None;
+            self.subject.agent = Some(aggregate(about).into());
+            for held in &mut self.client.delegations {
+                held.subject = SubjectPattern::parse("agent:*", None, BTreeMap::new()).unwrap();
+            }
+        }
+
+        fn resource(&mut self, name: &str) -> &mut Resource {
+            let id = ResourceId::from_text(name);
+            self.policy.resources.get_mut(&id).unwrap()
+        }
+
+        fn passed_on(&mut self, audience: &str, text: &str) {
+            self.subject.passed_on.push(PassedOn {
+                audience: audience.to_owned(),
+                scopes: scopes(text),
+            });
+        }
+
+        /// Grants and delegates `mail` too.
+        fn with_mail(&mut self) {
+            self.client.agent.roles.push(RoleId::from_text("mail"));
+            self.client.delegations.push(delegation("second", "mail"));
+        }
+
+        fn outcome(&self) -> String {
+            let exchange = Exchange {
+                client: &self.client,
+                request: &self.request,
+                subject: &self.subject,
+                proven_jkt: self.proven_jkt,
+                policy: &self.policy,
+                now: NOW,
+            };
+            let (code, problem) = match exchange.decide() {
+                Ok(granted) => {
+                    let actors: Vec<&str> = granted
+                        .actors
+                        .actors()
+                        .iter()
+                        .map(|actor| actor.subject.as_str())
+                        .collect();
+                    return format!(
+                        "{} [{}] {} s by {} under {}",
+                        granted.target.audience,
+                        join_scopes(&granted.scopes),
+                        granted.lifetime,
+                        actors.join(" "),
+                        granted.delegation
+                    );
+                }
+                Err(AuthorizationError::InvalidRequest(problem)) => ("invalid_request", problem),
+                Err(AuthorizationError::InvalidScope(problem)) => ("invalid_scope", problem),
+                Err(AuthorizationError::InvalidTarget(problem)) => ("invalid_target", problem),
+                Err(AuthorizationError::UnauthorizedClient(problem)) => {
+                    ("unauthorized_client", problem)
+                }
+                Err(AuthorizationError::NoProof(problem)) => ("invalid_dpop_proof", problem),
+            };
+            format!("{code}: {problem}")
+        }
+    }
+
+    type Case = (&'static str, fn(&mut World), &'static str);
+
+    fn check(cases: &[Case]) {
+        for (name, change, expected) in cases {
+            let mut world = World::new();
+            change(&mut world);
+            let outcome = world.outcome();
+            assert!(
+                outcome.starts_with(expected),
+                "{name}\n  expected {expected}\n  found    {outcome}"
+            );
+        }
+    }
+
+    const WITHOUT_A_RIGHT: &[Case] = &[
+        (
+            "itself",
+            |w| w.about_agent("mailer", &["crm"]),
+            "invalid_request: subject_token: it is about this agent itself",
+        ),
+        (
+            "a bound token without a proof",
+            |w| w.subject.jkt = Some("k".to_owned()),
+            "invalid_request: subject_token: it is bound to a key",
+        ),
+        (
+            "a bound token with another key",
+            |w| {
+                w.subject.jkt = Some("k".to_owned());
+                w.proven_jkt = Some("l");
+            },
+            "invalid_request: subject_token: it is bound to a key",
+        ),
+        (
+            "no delegation",
+            |w| w.client.delegations.clear(),
+            "invalid_target: no delegation lets this agent act for user:okta:ada",
+        ),
+        (
+            "a delegation that is over",
+            |w| w.client.delegations[0].expires_at = NOW,
+            "invalid_target: no delegation lets this agent act for",
+        ),
+        (
+            "a suspended delegation",
+            |w| w.client.delegations[0].status = DelegationStatus::Suspended { at: NOW },
+            "invalid_target: no delegation lets this agent act for",
+        ),
+        (
+            "a revoked delegation",
+            |w| w.client.delegations[0].status = DelegationStatus::Revoked { at: NOW },
+            "invalid_target: no delegation lets this agent act for",
+        ),
+        (
+            "another subject",
+            |w| w.subject.subject = "user:okta2:ada".to_owned(),
+            "invalid_target: no delegation lets this agent act for user:okta2:ada",
+        ),
+        (
+            "another trusted issuer",
+            |w| {
+                w.client.delegations[0].subject.trusted_issuer =
+                    Some(TrustedIssuerId::from_text("azure"))
+            },
+            "invalid_target: no delegation lets this agent act for",
+        ),
+        (
+            "claims that are not proven",
+            |w| {
+                w.subject.claims.insert("team".to_owned(), json!("sales"));
+                let claims = BTreeMap::from([("team".to_owned(), "sales".to_owned())]);
+                let okta = Some(TrustedIssuerId::from_text("okta"));
+                w.client.delegations[0].subject =
+                    SubjectPattern::parse("user:okta:*", okta, claims).unwrap();
+            },
+            "invalid_target: no delegation lets this agent act for",
+        ),
+    ];
+
+    #[test]
+    fn an_exchange_without_a_right_to_it_is_refused() {
+        check(WITHOUT_A_RIGHT);
+    }
+
+    #[test]
+    fn a_may_act_that_does_not_name_this_agent_is_a_refusal() {
+        for bad in [
+            json!({}),
+            json!("agent:mailer"),
+            json!({"iss": "https://id.example"}),
+            json!({"sub": "agent:other"}),
+            json!({"client_id": "other"}),
+            json!({"sub": "agent:mailer", "iss": "https://other.example"}),
+            json!({"sub": "agent:mailer", "sub_profile": "user"}),
+            json!({"sub": "agent:mailer", "email": "m@example.com"}),
+        ] {
+            let mut world = World::new();
+            world
+                .subject
+                .claims
+                .insert("may_act".to_owned(), bad.clone());
+            assert_eq!(
+                world.outcome(),
+                "invalid_request: subject_token: its may_act names another actor",
+                "{bad}"
+            );
+        }
+        let good = json!({"sub": "agent:mailer", "client_id": "mailer", "iss": "https://id.example", "sub_profile": "ai_agent"});
+        let mut world = World::new();
+        world.subject.claims.insert("may_act".to_owned(), good);
+        assert!(world.outcome().starts_with("https://crm.example"));
+    }
+
+    const WRONG_TARGETS: &[Case] = &[
+        (
+            "granted, not delegated",
+            |w| {
+                w.with_mail();
+                w.client.delegations.pop();
+                w.request.audience = Some("https://mail.example".to_owned());
+            },
+            "invalid_target: no delegation lets this agent act for user:okta:ada at https://mail.example",
+        ),
+        (
+            "delegated, not granted",
+            |w| {
+                w.with_mail();
+                w.client.agent.roles.pop();
+                w.request.audience = Some("https://mail.example".to_owned());
+            },
+            "invalid_target: https://mail.example is not granted to this agent; granted: https://crm.example",
+        ),
+        (
+            "unknown",
+            |w| w.request.audience = Some("https://x.example".to_owned()),
+            "invalid_target: https://x.example is not granted to this agent; granted: https://crm.example",
+        ),
+        (
+            "nothing is granted",
+            |w| {
+                w.client.agent.roles.clear();
+                w.request.audience = Some("https://crm.example".to_owned());
+            },
+            "invalid_target: https://crm.example is not granted to this agent; no resource is",
+        ),
+        (
+            "none named, none granted",
+            |w| w.client.agent.roles.clear(),
+            "invalid_target: the delegations for user:okta:ada name no resource that is granted",
+        ),
+        (
+            "several",
+            World::with_mail,
+            "invalid_target: several resources are delegated; name one with the parameter resource: https://crm.example https://mail.example",
+        ),
+        (
+            "several with those scopes",
+            |w| {
+                w.with_mail();
+                w.request.scopes = scopes("read");
+            },
+            "invalid_target: several resources are delegated",
+        ),
+        (
+            "no delegated tokens",
+            |w| w.resource("crm").allow_delegation = Some(false),
+            "invalid_target: https://crm.example takes no delegated tokens",
+        ),
+        (
+            "not granted to the subject",
+            |w| w.about_agent("other", &["mail"]),
+            "invalid_target: https://crm.example is not granted to agent:other",
+        ),
+    ];
+
+    #[test]
+    fn a_target_that_is_not_granted_and_delegated_is_refused() {
+        check(WRONG_TARGETS);
+    }
+
+    const WRONG_SCOPES: &[Case] = &[
+        (
+            "unknown",
+            |w| w.request.scopes = scopes("admin"),
+            "invalid_scope: not available for user:okta:ada at https://crm.example: admin; subject, agent and delegation all allow: read write",
+        ),
+        (
+            "not delegated",
+            |w| {
+                w.request.scopes = scopes("read write");
+                w.client.delegations[0].scopes = GrantedScopes::Only(scopes("read"));
+            },
+            "invalid_scope: not available for user:okta:ada at https://crm.example: write; subject, agent and delegation all allow: read",
+        ),
+        (
+            "not passed on",
+            |w| {
+                w.request.scopes = scopes("write");
+                w.passed_on("https://crm.example", "read");
+            },
+            "invalid_scope: not available for user:okta:ada at https://crm.example: write; subject, agent and delegation all allow: read",
+        ),
+        (
+            "left out once on the way",
+            |w| {
+                w.request.scopes = scopes("write");
+                w.passed_on("https://crm.example", "read write");
+                w.passed_on("https://crm.example", "read");
+            },
+            "invalid_scope: not available",
+        ),
+        (
+            "nothing in common",
+            |w| {
+                w.client.delegations[0].scopes = GrantedScopes::Only(scopes("read"));
+                w.passed_on("https://crm.example", "write");
+            },
+            "invalid_scope: no scope of https://crm.example is allowed by subject, agent and delegation together",
+        ),
+        (
+            "of an ID token",
+            |w| {
+                w.request.requested_token_type = TokenType::IdToken;
+                w.request.scopes = scopes("read");
+            },
+            "invalid_scope: an ID token has no scope",
+        ),
+    ];
+
+    #[test]
+    fn scopes_beyond_what_all_three_allow_are_refused() {
+        check(WRONG_SCOPES);
+    }
+
+    const TOO_LONG: &[Case] = &[
+        (
+            "a subject token that is over",
+            |w| w.subject.expires_at = NOW,
+            "invalid_request: subject_token: it has expired",
+        ),
+        (
+            "no life",
+            |w| w.request.expires_in = Some(0),
+            "invalid_request: expires_in must be 1 to 500 seconds here",
+        ),
+        (
+            "past the subject token",
+            |w| w.request.expires_in = Some(501),
+            "invalid_request: expires_in must be 1 to 500 seconds here",
+        ),
+        (
+            "past the delegation",
+            |w| {
+                w.client.delegations[0].expires_at = NOW.plus(400);
+                w.request.expires_in = Some(401);
+            },
+            "invalid_request: expires_in must be 1 to 400 seconds here",
+        ),
+        (
+            "past the issuer's maximum",
+            |w| {
+                w.policy.settings.max_lifetime = 300;
+                w.request.expires_in = Some(301);
+            },
+            "invalid_request: expires_in must be 1 to 300 seconds here",
+        ),
+        (
+            "one actor too many",
+            |w| w.subject.actors = acting("agent:other"),
+            "invalid_request: subject_token: the chain of actors would have more than 1 links",
+        ),
+        (
+            "an ID token for another",
+            |w| {
+                w.request.requested_token_type = TokenType::IdToken;
+                w.request.audience = Some("other".to_owned());
+            },
+            "invalid_target: an ID token is for the client that asks for it",
+        ),
+        (
+            "an ID token past the subject token",
+            |w| {
+                w.request.requested_token_type = TokenType::IdToken;
+                w.request.expires_in = Some(501);
+            },
+            "invalid_request: expires_in must be 1 to 500 seconds here",
+        ),
+    ];
+
+    #[test]
+    fn a_life_or_a_chain_that_is_too_long_is_refused() {
+        check(TOO_LONG);
+    }
+
+    fn acting(subject: &str) -> ActorChain {
+        let actor = Actor {
+            issuer: "https://id.example".to_owned(),
+            subject: subject.to_owned(),
+            profile: AI_AGENT.to_owned(),
+        };
+        ActorChain::default().extended(actor, ACTORS_MAX).unwrap()
+    }
+
+    const GRANTED: &[Case] = &[
+        (
+            "all of it",
+            |_| (),
+            "https://crm.example [read write] 500 s by agent:mailer under first",
+        ),
+        (
+            "what is asked for",
+            |w| {
+                w.request.scopes = scopes("read");
+                w.request.expires_in = Some(1);
+            },
+            "https://crm.example [read] 1 s by agent:mailer under first",
+        ),
+        (
+            "what is passed on",
+            |w| w.passed_on("https://crm.example", "read"),
+            "https://crm.example [read] 500 s",
+        ),
+        (
+            "another audience restricts nothing",
+            |w| w.passed_on("https://mail.example", "read"),
+            "https://crm.example [read write] 500 s",
+        ),
+        (
+            "for an agent",
+            |w| w.about_agent("other", &["crm"]),
+            "https://crm.example [read write] 500 s by agent:mailer under first",
+        ),
+        (
+            "with its key",
+            |w| {
+                w.subject.jkt = Some("k".to_owned());
+                w.proven_jkt = Some("k");
+            },
+            "https://crm.example [read write]",
+        ),
+        (
+            "the named one",
+            |w| {
+                w.with_mail();
+                w.request.audience = Some("https://mail.example".to_owned());
+            },
+            "https://mail.example [read write] 500 s by agent:mailer under second",
+        ),
+        (
+            "the meant one",
+            |w| {
+                w.with_mail();
+                w.resource("mail").scopes = scopes("send");
+                w.request.scopes = scopes("send");
+            },
+            "https://mail.example [send] 500 s by agent:mailer under second",
+        ),
+        (
+            "one that accepts no delegated tokens is not meant",
+            |w| {
+                w.with_mail();
+                w.resource("mail").allow_delegation = Some(false);
+                w.request.scopes = scopes("read");
+            },
+            "https://crm.example [read]",
+        ),
+        (
+            "a resource without scopes",
+            |w| w.resource("crm").scopes.clear(),
+            "https://crm.example [] 500 s",
+        ),
+        (
+            "the oldest that permits it",
+            |w| {
+                w.client.delegations[0].scopes = GrantedScopes::Only(scopes("read"));
+                w.client.delegations.push(delegation("second", "crm"));
+                w.client.delegations.push(delegation("third", "crm"));
+                w.request.scopes = scopes("write");
+            },
+            "https://crm.example [write] 500 s by agent:mailer under second",
+        ),
+        (
+            "a longer chain under a deeper delegation",
+            |w| {
+                w.subject.actors = acting("agent:other");
+                w.client.delegations[0].max_depth = 2;
+            },
+            "https://crm.example [read write] 500 s by agent:mailer agent:other under first",
+        ),
+        (
+            "the same actor again adds no link",
+            |w| w.subject.actors = acting("agent:mailer"),
+            "https://crm.example [read write] 500 s by agent:mailer under first",
+        ),
+        (
+            "an ID token",
+            |w| w.request.requested_token_type = TokenType::IdToken,
+            "mailer [] 500 s by agent:mailer under first",
+        ),
+    ];
+
+    #[test]
+    fn what_subject_agent_and_delegation_allow_is_granted() {
+        check(GRANTED);
+    }
+
+    #[test]
+    fn the_first_refusal_is_the_oldest_delegations() {
+        let mut world = World::new();
+        world.client.delegations[0].scopes = GrantedScopes::Only(scopes("read"));
+        let mut second = delegation("second", "crm");
+        second.scopes = GrantedScopes::Only(Scopes::new());
+        world.client.delegations.push(second);
+        world.request.scopes = scopes("write");
+        assert!(
+            world.outcome().ends_with("all allow: read"),
+            "{}",
+            world.outcome()
+        );
+    }
 }

@@ -1,5 +1,5 @@
-//! Token exchange (RFC 8693): an agent acts for another subject. Who that is, a subject token proves; that
-//! it may, a delegation says; what it gets is what subject, actor and delegation all allow.
+//! Token exchange (RFC 8693): an agent acts for another subject. A subject token proves the subject, a delegation
+//! permits the agent to act for it, and the result is what subject, agent and delegation all allow.
 //!
 //! Two steps: `tokens.rs` verifies the tokens and reads the agents concerned (`origin.rs`: what they were made
 //! from), `decide.rs` decides without reading anything. The chain of actors is only ever extended.
@@ -32,11 +32,11 @@ use tokens::VerifiedSubject;
 /// A parsed request of this grant (RFC 8693 §2.1).
 #[derive(Clone, Debug)]
 pub struct TokenExchangeRequest {
-    /// `subject_token`: not believed yet.
+    /// `subject_token`, not verified.
     pub unverified_subject_token: String,
     /// `subject_token_type`.
     pub subject_token_type: TokenType,
-    /// `actor_token`: not believed yet.
+    /// `actor_token`, not verified.
     pub unverified_actor_token: Option<String>,
     /// `requested_token_type`.
     pub requested_token_type: TokenType,
@@ -60,7 +60,7 @@ pub enum TokenType {
 }
 
 impl TokenType {
-    /// All types that are taken and given.
+    /// All types that are accepted and issued.
     pub const ALL: [Self; 3] = [Self::AccessToken, Self::Jwt, Self::IdToken];
 
     /// The registered URN.
@@ -83,7 +83,7 @@ impl TokenType {
 /// What makes a token a delegated one.
 #[derive(Clone, Debug)]
 pub struct Delegated {
-    /// Whom the token is about.
+    /// The subject of the token.
     pub subject: String,
     /// What the subject is: `user` or `ai_agent`.
     pub subject_profile: String,
@@ -91,7 +91,7 @@ pub struct Delegated {
     pub subject_agent: Option<Arc<AgentAggregate>>,
     /// Claims about a subject from outside.
     pub attributes: BTreeMap<String, String>,
-    /// Who acts, the presenter outermost.
+    /// The actors, the presenter outermost.
     pub actors: ActorChain,
     /// What it is made from.
     pub parent: ParentToken,
@@ -128,10 +128,10 @@ pub struct ParentToken {
     pub depth: i64,
 }
 
-/// Why an exchange is refused, with what the audit should know of it.
+/// Why an exchange is refused, with what the audit shows of it.
 #[derive(Debug)]
 pub enum ExchangeError {
-    /// The client is told why.
+    /// The answer names the fault.
     Refused {
         /// Why.
         error: AuthorizationError,

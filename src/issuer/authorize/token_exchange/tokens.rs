@@ -1,5 +1,5 @@
-//! The tokens of an exchange: verifies them, whoever issued them, and says what they bring along. What may be
-//! made from them, `decide.rs` says.
+//! Verifies the tokens of an exchange, whether this issuer or a trusted one issued them. `decide.rs` decides what may
+//! be made from them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Issuer {
         let mut concerned = Vec::new();
         let mut subject_agent = None;
         for principal in token.principals(&self.url) {
-            // Somebody from outside is no agent, whatever agents are called.
+            // A user from outside is not an agent, whatever the names of agents are.
             if principal == token.subject && token.subject_profile == USER {
                 continue;
             }
@@ -213,7 +213,7 @@ impl Issuer {
     }
 }
 
-/// What is said of a bound token that comes without a proof of its key.
+/// The fault of a bound token that comes without a proof of its key.
 pub(super) const BOUND: &str =
     "it is bound to a key (cnf.jkt); send a DPoP proof made with that key";
 
@@ -225,7 +225,7 @@ pub(super) fn is_held(jkt: Option<&str>, proven_jkt: Option<&str>) -> bool {
 /// `cnf.jkt` of a token: the thumbprint of the key that it is bound to (RFC 9449 §6.1).
 ///
 /// # Errors
-/// When it is bound in another way: whoever does not understand a binding cannot say that it holds.
+/// When it is bound in another way: a binding that is not understood cannot be checked.
 fn confirmation(claims: &Map<String, Value>) -> Result<Option<&str>, String> {
     match claims.get("cnf") {
         None => Ok(None),
@@ -309,7 +309,7 @@ fn own_subject(
 ) -> VerifiedSubject {
     let attributes = match &agent {
         Some(_) => BTreeMap::new(),
-        // What was said of a subject from outside is said on.
+        // Attributes of a subject from outside are passed on.
         None => token
             .claims
             .other

@@ -1,0 +1,108 @@
+//! What a new issuer lacks after its row is made: signing keys and the first administrator.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::{Host, HostError, HostOptions};
+use crate::domain::administrator::{Administrator, AdministratorRole, BOOTSTRAP};
+use crate::domain::audit::AuditEvent;
+use crate::domain::id::AdministratorId;
+use crate::domain::name::Name;
+use crate::issuer::change::Touches;
+use crate::issuer::keyring::SIGNED_WITH;
+use crate::issuer::rotation::generate;
+use crate::issuer::{Caller, IssuerError, Ports};
+use crate::jose::digest::{base64url, sha256};
+use crate::ports::random::random_bytes;
+
+/// What administrator tokens begin with.
+const ADMIN_TOKEN_PREFIX: &str = "fma_";
+
+impl Host {
+    /// Makes what a new issuer lacks: signing keys, and the first administrator. Decided under the
+    /// head row, so that two replicas that start at once make one of each, and a start that was cut
+    /// off is completed by the next.
+    pub(super) async fn complete_first_start(
+        &self,
+        options: &HostOptions,
+    ) -> Result<(), HostError> {
+        let issuer = &self.issuer;
+        let mut tx = self.store.read().await?;
+        let lacks_keys = tx.keys(&issuer.id).await?.is_empty();
+        let lacks_administrators = tx.administrators(&issuer.id).await?.is_empty();
+        tx.rollback().await?;
+        if !lacks_keys && !lacks_administrators {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        if lacks_keys {
+            for algorithm in SIGNED_WITH {
+                let mut given = options.first_keys.iter();
+                keys.push(match given.find(|key| key.algorithm() == algorithm) {
+                    Some(key) => Arc::clone(key),
+                    None => Arc::new(generate(algorithm).await?),
+                });
+            }
+        }
+        let mut change = issuer.begin(&Caller::system(), Touches::Policy).await?;
+        let mut changed = false;
+        if lacks_keys && change.tx.keys(&issuer.id).await?.is_empty() {
+            issuer.insert_first_keys(&mut change, &keys).await?;
+            changed = true;
+        }
+        if lacks_administrators && change.tx.administrators(&issuer.id).await?.is_empty() {
+            let token = write_admin_token(&options.admin_token_file, &issuer.ports)?;
+            let administrator = Administrator {
+                id: AdministratorId::new(change.at, &*issuer.ports.random),
+                name: Name::parse(BOOTSTRAP).map_err(IssuerError::from)?,
+                role: AdministratorRole::Owner,
+                token_digest: sha256(token.as_bytes()),
+                expires_at: None,
+                revoked_at: None,
+                created_at: change.now(),
+            };
+            change
+                .tx
+                .insert_administrator(&issuer.id, &administrator)
+                .await?;
+            let detail = serde_json::json!({ "role": administrator.role.as_str() });
+            change.audit(
+                AuditEvent::AdministratorCreated,
+                format!("administrator:{BOOTSTRAP}"),
+                None,
+                &detail,
+            );
+            changed = true;
+        }
+        if changed {
+            Ok(issuer.end(change).await?)
+        } else {
+            Ok(change.tx.rollback().await?)
+        }
+    }
+}
+
+/// Makes the bootstrap token and writes it, for its owner only, before its digest is stored: a crash
+/// between the two leaves a token that opens nothing and is replaced at the next start.
+fn write_admin_token(path: &Path, ports: &Ports) -> Result<Zeroizing<String>, HostError> {
+    let fault = |source| HostError::AdminToken {
+        path: path.to_owned(),
+        source,
+    };
+    let bits = Zeroizing::new(random_bytes::<32>(&*ports.random));
+    let token = Zeroizing::new(format!("{ADMIN_TOKEN_PREFIX}{}", base64url(&*bits)));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(fault)?;
+    // A temporary file of mode 0600 in the same folder, then a rename: never a half-written token.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault)?;
+    std::io::Write::write_all(&mut file, token.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(fault)?;
+    file.persist(path).map_err(|error| fault(error.error))?;
+    Ok(token)
+}

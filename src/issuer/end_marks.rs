@@ -1,0 +1,59 @@
+//! Marks that end tokens: all of a subject, or all that were made under a delegation, up to a moment.
+
+use crate::domain::id::DelegationId;
+use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
+use crate::domain::subject::is_user;
+use crate::domain::trusted_issuer::MAX_LIFETIME_CEILING_SECONDS;
+use crate::store::{EndKind, EndMark, StoreError};
+
+use super::Issuer;
+use super::change::Change;
+
+impl Issuer {
+    /// Ends, within a change, every token so far that is about a subject or in which it acts; `subject` may be
+    /// `user:NAME:` for all users of a trusted issuer. Switching it on again later does not bring them back.
+    pub(super) async fn end_tokens_of(
+        &self,
+        change: &mut Change,
+        subject: &str,
+    ) -> Result<EndMark, StoreError> {
+        // The longest life there can be, whatever the settings were when a token was made; of one from
+        // outside, what its issuer gave it.
+        let longest = if is_user(subject) {
+            LIFETIME_CEILING_SECONDS.max(MAX_LIFETIME_CEILING_SECONDS)
+        } else {
+            LIFETIME_CEILING_SECONDS
+        };
+        self.mark(change, EndKind::Subject, subject, longest).await
+    }
+
+    /// Ends, within a change, every token so far that was made under a delegation, and all that was made from
+    /// those. Switching the delegation on again later does not bring them back.
+    pub(super) async fn end_tokens_under(
+        &self,
+        change: &mut Change,
+        delegation: &DelegationId,
+    ) -> Result<EndMark, StoreError> {
+        let key = delegation.as_str();
+        self.mark(change, EndKind::Delegation, key, LIFETIME_CEILING_SECONDS)
+            .await
+    }
+
+    async fn mark(
+        &self,
+        change: &mut Change,
+        kind: EndKind,
+        key: &str,
+        longest_life: i64,
+    ) -> Result<EndMark, StoreError> {
+        let not_before = change.ends_until();
+        let mark = EndMark {
+            kind,
+            key: key.to_owned(),
+            not_before,
+            expires_at: not_before.plus(longest_life + SKEW_SECONDS),
+        };
+        change.tx.mark_ended(&self.id, &mark).await?;
+        Ok(mark)
+    }
+}

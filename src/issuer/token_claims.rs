@@ -1,0 +1,124 @@
+//! What a token says: the claims of an agent, and of one that acts for a subject.
+
+use std::collections::BTreeMap;
+
+use crate::domain::actor::ActorChain;
+use crate::domain::agent::Agent;
+use crate::domain::claims::{AI_AGENT, TokenClaims, is_reserved_claim};
+use crate::domain::name::Name;
+use crate::domain::scope::{Scopes, join_scopes};
+use crate::ports::time::{UnixMillis, UnixTime};
+
+use super::authorize::token_exchange::Delegated;
+use super::authorize::{self, Authorization};
+use super::cache::Policy;
+
+/// The claims an agent's access token would have: what `explain` shows.
+#[must_use]
+pub fn agent_claims(
+    issuer: &str,
+    agent: &Agent,
+    policy: &Policy,
+    audience: &str,
+    scopes: &Scopes,
+) -> TokenClaims {
+    let names = |names: Vec<&Name>| {
+        names
+            .into_iter()
+            .map(|name| name.as_str().to_owned())
+            .collect()
+    };
+    let mut attributes: BTreeMap<String, String> = agent
+        .attributes
+        .iter()
+        .filter(|(name, _)| !is_reserved_claim(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    attributes.insert("owner".to_owned(), agent.owner.clone());
+    TokenClaims {
+        issuer: issuer.to_owned(),
+        subject: agent.subject.as_str().to_owned(),
+        audience: audience.to_owned(),
+        expires_at: UnixTime::default(),
+        issued_at: UnixTime::default(),
+        token_id: String::new(),
+        client_id: agent.name.as_str().to_owned(),
+        scope: join_scopes(scopes),
+        groups: names(
+            authorize::groups(agent, policy)
+                .into_iter()
+                .map(|group| &group.name)
+                .collect(),
+        ),
+        roles: names(authorize::role_names(agent, policy).into_iter().collect()),
+        attributes,
+        subject_profile: AI_AGENT.to_owned(),
+        acting_agent: agent.subject.as_str().to_owned(),
+        bound_to: None,
+        actors: ActorChain::default(),
+        origin: None,
+    }
+}
+
+/// The claims of the access token that was authorized.
+pub(super) fn access_token_claims(
+    issuer: &str,
+    authorization: &Authorization,
+    policy: &Policy,
+    token_id: String,
+    now: UnixMillis,
+) -> TokenClaims {
+    let issued_at = now.seconds();
+    let own = agent_claims(
+        issuer,
+        authorization.agent(),
+        policy,
+        &authorization.target().audience,
+        authorization.scopes(),
+    );
+    let claims = match authorization.delegated() {
+        Some(delegated) => delegated_claims(own, delegated, policy),
+        None => own,
+    };
+    TokenClaims {
+        issued_at,
+        expires_at: issued_at.plus(authorization.lifetime()),
+        token_id,
+        bound_to: authorization.jkt().map(str::to_owned),
+        ..claims
+    }
+}
+
+/// The claims of a token that an agent gets for somebody else: about the subject, and of its groups and
+/// roles those that the agent has as well, so that nobody who reads roles gives more than both may have.
+fn delegated_claims(own: TokenClaims, delegated: &Delegated, policy: &Policy) -> TokenClaims {
+    let mut claims = TokenClaims {
+        subject: delegated.subject.clone(),
+        subject_profile: delegated.subject_profile.clone(),
+        actors: delegated.actors.clone(),
+        attributes: delegated.attributes.clone(),
+        origin: Some(delegated.origin()),
+        groups: Vec::new(),
+        roles: Vec::new(),
+        ..own.clone()
+    };
+    if let Some(aggregate) = &delegated.subject_agent {
+        let subject = agent_claims(
+            &own.issuer,
+            &aggregate.agent,
+            policy,
+            &own.audience,
+            &Scopes::new(),
+        );
+        let shared = |of_subject: Vec<String>, of_actor: &[String]| {
+            of_subject
+                .into_iter()
+                .filter(|name| of_actor.contains(name))
+                .collect()
+        };
+        claims.groups = shared(subject.groups, &own.groups);
+        claims.roles = shared(subject.roles, &own.roles);
+        claims.attributes = subject.attributes;
+    }
+    claims
+}
