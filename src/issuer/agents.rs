@@ -22,8 +22,7 @@ use crate::store::{AgentFilter, Among, HeldBy, StoreError, Tx};
 
 use super::change::{Change, Touches};
 use super::credentials::NewCredential;
-use super::directory::Directory;
-use super::explain::Through;
+use super::directory::{Directory, Through};
 use super::named::{Facts, Head, Named, description, known_name, name_belonged, name_in_use};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};

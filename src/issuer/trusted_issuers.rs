@@ -229,19 +229,18 @@ impl Issuer {
         // Keys are tried before the change holds the head row: nobody's token waits for a fetch.
         let seen = self.trusted_issuer(name).await?.trusted;
         check_version("trusted issuer", seen.version, expected)?;
-        let has_new_keys = changes.keys.is_some();
-        let definition = applied(seen.definition.clone(), changes);
-        self.check_trusted_url(&seen.url, &definition)?;
-        let definition = self.checked(&seen.url, definition)?;
-        let keys_warning = if has_new_keys {
+        let definition = self.edited(&seen, changes.clone())?;
+        let keys_warning = if changes.keys.is_some() {
             self.try_keys(&seen.url, &definition).await?
         } else {
             None
         };
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let before: TrustedIssuer = change.live(name, Some(seen.version)).await?;
+        let before: TrustedIssuer = change.live(name, expected).await?;
+        // Applied to what others may have written meanwhile. Its keys were tried: they come from the edit, and no
+        // edit changes the URL.
         let mut after = TrustedIssuer {
-            definition,
+            definition: self.edited(&before, changes)?,
             ..before.clone()
         };
         change.write(&before, &mut after).await?;
@@ -259,6 +258,17 @@ impl Issuer {
         }
         self.end(change).await?;
         Ok(view(after, keys_warning))
+    }
+
+    /// What is believed of a trusted issuer after an edit, checked as a whole.
+    fn edited(
+        &self,
+        trusted: &TrustedIssuer,
+        changes: TrustChanges,
+    ) -> Result<TrustDefinition, Invalid> {
+        let definition = applied(trusted.definition.clone(), changes);
+        self.check_trusted_url(&trusted.url, &definition)?;
+        self.checked(&trusted.url, definition)
     }
 
     /// Trusts an issuer no longer. Its name is never given out again.
