@@ -22,7 +22,6 @@ use crate::domain::settings::IssuerSettings;
 use crate::store::{StoreError, Tx};
 
 use super::IssuerError;
-use super::explain::Through;
 use crate::domain::claims::TOKEN_MAX_BYTES;
 
 /// Header and signature of a token in base64url, and what of the claims is the same for every agent
@@ -34,6 +33,15 @@ pub(crate) struct Directory {
     pub(crate) groups: Vec<Group>,
     pub(crate) roles: Vec<Role>,
     pub(crate) resources: Vec<Resource>,
+}
+
+/// A way in which something is granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Through {
+    /// The role.
+    pub role: Name,
+    /// The group that the role comes from; `None`: given directly.
+    pub group: Option<Name>,
 }
 
 impl Directory {

@@ -18,6 +18,8 @@ use super::named::known_name;
 use super::token_claims::agent_claims;
 use super::{Issuer, IssuerError};
 
+pub use super::directory::Through;
+
 /// What the agent is supposed to ask for.
 #[derive(Debug, Default)]
 pub struct ExplainQuery {
@@ -77,15 +79,6 @@ pub struct ExplainedScope {
     pub scope: Scope,
     /// The ways in which it is granted.
     pub through: Vec<Through>,
-}
-
-/// A way in which something is granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Through {
-    /// The role.
-    pub role: Name,
-    /// The group that the role comes from; `None`: given directly.
-    pub group: Option<Name>,
 }
 
 impl Issuer {

@@ -12,7 +12,7 @@ use crate::domain::id::{GroupId, IssuerId};
 use crate::domain::name::Name;
 use crate::domain::remedy::Remedy;
 use crate::ports::time::UnixTime;
-use crate::store::{AgentFilter, Among, StoreError, Tx};
+use crate::store::{AgentFilter, Among, StoreError, Tx, Window};
 
 use super::change::{Change, Touches};
 use super::directory::Directory;
@@ -222,7 +222,7 @@ impl Issuer {
         let all = AgentFilter::default();
         let agents = change
             .tx
-            .agents_among(&self.id, among, &all, (None, FORCED_REMOVAL_MAX + 1))
+            .agents_among(&self.id, among, &all, Window::first(FORCED_REMOVAL_MAX + 1))
             .await?;
         if agents.len() as i64 > FORCED_REMOVAL_MAX {
             return Err(IssuerError::conflict(format!(

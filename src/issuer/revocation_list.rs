@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::settings::SKEW_SECONDS;
 use crate::ports::time::UnixTime;
-use crate::store::{EndKind, EndMark, RevokedToken, StoreError};
+use crate::store::{EndKind, EndMark, RevokedToken, StoreError, Window};
 
 use super::keyring::Rendered;
 use super::mint::MintError;
@@ -57,8 +57,15 @@ struct Kept {
     kid: String,
     signed_at: UnixTime,
     looked_up_at: UnixTime,
-    /// The registry version, and the number of ends that this process recorded besides.
-    version: (i64, u64),
+    version: Version,
+}
+
+/// What a list was made from: when neither number has moved on, a new one would say the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Version {
+    registry: i64,
+    /// How many ends this process recorded without a change of the registry.
+    ended: u64,
 }
 
 impl KeptList {
@@ -81,7 +88,7 @@ impl KeptList {
 }
 
 impl Kept {
-    fn is_fresh(&self, version: (i64, u64), now: UnixTime) -> bool {
+    fn is_fresh(&self, version: Version, now: UnixTime) -> bool {
         self.version == version && (0..LOOKED_UP_SECONDS).contains(&now.since(self.looked_up_at))
     }
 
@@ -115,10 +122,10 @@ impl Issuer {
     /// When there is none, or no key signs.
     pub async fn revocation_list(&self) -> Result<Rendered, IssuerError> {
         let now = self.ports.clock.now();
-        let version = (
-            self.registry_version(),
-            self.kept_list.ended.load(Ordering::Acquire),
-        );
+        let version = Version {
+            registry: self.registry_version(),
+            ended: self.kept_list.ended.load(Ordering::Acquire),
+        };
         let fresh = || self.kept_list.rendered(|kept| kept.is_fresh(version, now));
         if let Some(list) = fresh() {
             return Ok(list);
@@ -145,11 +152,7 @@ impl Issuer {
         })
     }
 
-    async fn renewed_list(
-        &self,
-        version: (i64, u64),
-        now: UnixTime,
-    ) -> Result<Rendered, IssuerError> {
+    async fn renewed_list(&self, version: Version, now: UnixTime) -> Result<Rendered, IssuerError> {
         let contents = self.listed(now).await?;
         let policy = self.policy();
         let algorithm = policy.settings.default_algorithm;
@@ -191,10 +194,10 @@ impl Issuer {
             .revoked_tokens(&self.id, now.plus(-SKEW_SECONDS), None, limit)
             .await?;
         let mut subjects = tx
-            .end_marks(&self.id, EndKind::Subject, now, (None, limit))
+            .end_marks(&self.id, EndKind::Subject, now, Window::first(limit))
             .await?;
         let mut delegations = tx
-            .end_marks(&self.id, EndKind::Delegation, now, (None, limit))
+            .end_marks(&self.id, EndKind::Delegation, now, Window::first(limit))
             .await?;
         tx.rollback().await?;
         let is_whole = [tokens.len(), subjects.len(), delegations.len()]

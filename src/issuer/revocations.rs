@@ -15,7 +15,7 @@ use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::domain::subject::{check_user_subject, is_user};
 use crate::domain::text;
 use crate::ports::time::UnixTime;
-use crate::store::{EndKind, EndMark, RevokedToken, StoreError, Tx};
+use crate::store::{EndKind, EndMark, RevokedToken, StoreError, Tx, Window};
 
 use super::change::Touches;
 use super::own_token::OwnToken;
@@ -230,7 +230,9 @@ impl Issuer {
             };
             let room = room(&entries);
             if room > 0 {
-                let marks = tx.end_marks(&self.id, kind, now, (after, room)).await?;
+                let marks = tx
+                    .end_marks(&self.id, kind, now, Window { after, limit: room })
+                    .await?;
                 entries.extend(marks.into_iter().map(Revocation::Mark));
             }
         }

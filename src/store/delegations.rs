@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::error::StoreError;
 use super::rows::RowLists;
 use super::transaction::{Tx, execute, on_engine};
-use super::{cursor, key};
+use super::{Window, cursor, key};
 use crate::domain::actor::ACTORS_MAX;
 use crate::domain::delegation::{Delegation, DelegationStatus, SubjectKind, SubjectPattern};
 use crate::domain::id::{AgentId, DelegationId, IssuerId, ResourceId, TrustedIssuerId};
@@ -281,7 +281,7 @@ impl Tx {
         .collect()
     }
 
-    /// The first `limit` delegations behind the id `after`, oldest first, revoked ones too; narrowed to
+    /// The delegations of a window by id, oldest first, revoked ones too; narrowed to
     /// an actor, and to those that name a subject which `subject` names too. The claims and the trusted
     /// issuer of a pattern are not compared.
     pub async fn delegations_page(
@@ -289,17 +289,17 @@ impl Tx {
         issuer: &IssuerId,
         actor: Option<&AgentId>,
         subject: Option<&SubjectPattern>,
-        (after, limit): (Option<&str>, i64),
+        window: Window<'_>,
     ) -> Result<Vec<Delegation>, StoreError> {
         let is_prefix = subject.is_some_and(|subject| subject.kind == SubjectKind::Prefix);
         let sql = if actor.is_some() { PAGE_OF_ACTOR } else { PAGE };
         on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(sql)
             .bind(issuer.as_str())
-            .bind(cursor(after))
+            .bind(cursor(window.after))
             .bind(actor.map(|actor| key(actor.as_str())))
             .bind(subject.map(|subject| key(&subject.subject)))
             .bind(is_prefix)
-            .bind(limit)
+            .bind(window.limit)
             .fetch_all(connection))?
         .into_iter()
         .map(DelegationRow::delegation)

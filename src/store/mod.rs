@@ -47,6 +47,23 @@ pub use read_only::Found;
 pub use transaction::Tx;
 pub use trusted_issuer_keys::FetchedKeys;
 
+/// Which rows of an ordered list: the first `limit` behind `after`.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// What the last row before them is ordered by; `None`: none is before them.
+    pub after: Option<&'a str>,
+    /// How many at most.
+    pub limit: i64,
+}
+
+impl Window<'_> {
+    /// The first `limit` of all.
+    #[must_use]
+    pub fn first(limit: i64) -> Self {
+        Self { after: None, limit }
+    }
+}
+
 /// A text from a caller as a key to look up: one with a NUL, which PostgreSQL refuses to compare,
 /// becomes the empty text, which no row has as its key.
 fn key(text: &str) -> &str {

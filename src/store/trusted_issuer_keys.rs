@@ -40,7 +40,8 @@ impl Tx {
     pub async fn put_trusted_issuer_keys(
         &mut self,
         issuer: &IssuerId,
-        (trusted, version): (&TrustedIssuerId, i64),
+        trusted: &TrustedIssuerId,
+        version: i64,
         fetched: &FetchedKeys,
     ) -> Result<bool, StoreError> {
         let put = execute!(

@@ -6,7 +6,7 @@ use firman::domain::agent::{Agent, AgentStatus};
 use firman::domain::assertion_audience::AssertionAudience;
 use firman::domain::id::{AgentId, GroupId, RoleId};
 use firman::domain::subject::Subject;
-use firman::store::{AgentFilter, Among, HeldBy, Store, StoreError};
+use firman::store::{AgentFilter, Among, HeldBy, Store, StoreError, Window};
 
 use crate::support::{NOW, agent, group, home, issuers, name, other, read, role, secret, write};
 
@@ -568,12 +568,12 @@ pub(crate) async fn members_of_a_group_and_holders_of_a_role_are_found(store: &S
     ] {
         let filter = AgentFilter::default();
         let found = tx
-            .agents_among(&home(), among, &filter, (None, 99))
+            .agents_among(&home(), among, &filter, Window::first(99))
             .await
             .unwrap();
         assert_eq!(names(&found), expected, "{among:?}");
         assert!(
-            tx.agents_among(&other(), among, &filter, (None, 99))
+            tx.agents_among(&other(), among, &filter, Window::first(99))
                 .await
                 .unwrap()
                 .is_empty()
@@ -609,7 +609,7 @@ pub(crate) async fn holders_of_a_role_are_filtered(store: &Store) {
         for groups in [&passing[..], &passing[..2]] {
             let among = Among::Role(by(groups));
             let found = tx
-                .agents_among(&home(), among, &filter, (None, 99))
+                .agents_among(&home(), among, &filter, Window::first(99))
                 .await
                 .unwrap();
             assert_eq!(names(&found), expected, "{filter:?}");
@@ -635,15 +635,23 @@ pub(crate) async fn holders_of_a_role_come_page_by_page_each_once(store: &Store)
         expected.insert(0, "holder".to_owned());
         expected.push("suspended".to_owned());
         let all = tx
-            .agents_among(&home(), among, &filter, (None, 99))
+            .agents_among(&home(), among, &filter, Window::first(99))
             .await
             .unwrap();
         assert_eq!(names(&all), expected);
         let mut paged: Vec<Agent> = Vec::new();
         loop {
-            let after = paged.last().map(|agent| agent.id.clone());
+            let after = paged.last().map(|agent| agent.id.as_str().to_owned());
             let page = tx
-                .agents_among(&home(), among, &filter, (after.as_ref(), 3))
+                .agents_among(
+                    &home(),
+                    among,
+                    &filter,
+                    Window {
+                        after: after.as_deref(),
+                        limit: 3,
+                    },
+                )
                 .await
                 .unwrap();
             if page.is_empty() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use firman::domain::delegation::{Delegation, DelegationStatus, SubjectPattern};
 use firman::domain::id::DelegationId;
 use firman::domain::role::GrantedScopes;
-use firman::store::{DelegationNames, Store, StoreError, Tx};
+use firman::store::{DelegationNames, Store, StoreError, Tx, Window};
 
 use crate::support::{NOW, agent, home, issuers, read, resource, scopes, write};
 use crate::trusted_issuers::trusted;
@@ -119,7 +119,8 @@ pub(crate) async fn delegations_read_back_whole_with_their_actor(store: &Store) 
         let actor = actor.map(|actor| agent(actor).id);
         let subject =
             subject.map(|text| SubjectPattern::parse(text, None, BTreeMap::new()).unwrap());
-        tx.delegations_page(&home(), actor.as_ref(), subject.as_ref(), (after, limit))
+        let window = Window { after, limit };
+        tx.delegations_page(&home(), actor.as_ref(), subject.as_ref(), window)
             .await
             .unwrap()
             .into_iter()
@@ -188,7 +189,7 @@ pub(crate) async fn delegations_are_found_by_the_subjects_that_they_take(store: 
     ] {
         let pattern = SubjectPattern::parse(subject, None, BTreeMap::new()).unwrap();
         let page = tx
-            .delegations_page(&home(), None, Some(&pattern), (None, 9))
+            .delegations_page(&home(), None, Some(&pattern), Window::first(9))
             .await
             .unwrap();
         let ids: Vec<_> = page.iter().map(|held| held.id.as_str()).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use firman::domain::id::DelegationId;
 use firman::ports::time::UnixTime;
-use firman::store::{EndKind, EndMark, Exchanged, LineageRow, RevokedToken, Store, Tx};
+use firman::store::{EndKind, EndMark, Exchanged, LineageRow, RevokedToken, Store, Tx, Window};
 
 use crate::support::{NOW, agent, home, issuers, other, write};
 
@@ -186,7 +186,9 @@ pub(crate) async fn a_mark_only_moves_forward_and_is_of_one_kind(store: &Store) 
     );
     let none = tx.end_marks_among(&other(), &["a"]).await.unwrap();
     assert_eq!(none, []);
-    let subjects = tx.end_marks(&home(), of_subject, NOW, (None, 9)).await;
+    let subjects = tx
+        .end_marks(&home(), of_subject, NOW, Window::first(9))
+        .await;
     assert_eq!(subjects.unwrap(), [mark(of_subject, "a", NOW)]);
     tx.commit().await.unwrap();
 }
@@ -201,7 +203,7 @@ pub(crate) async fn revocations_go_when_the_tokens_would_have_expired(store: &St
     let tokens = tx.revoked_tokens(&home(), later, None, 100).await.unwrap();
     assert_eq!(tokens, []);
     let marks = tx
-        .end_marks(&home(), EndKind::Subject, later, (None, 100))
+        .end_marks(&home(), EndKind::Subject, later, Window::first(100))
         .await
         .unwrap();
     assert_eq!(marks, []);
@@ -233,7 +235,10 @@ pub(crate) async fn revocations_and_marks_are_read_in_pages(store: &Store) {
         let tokens: Vec<String> = tokens.into_iter().map(|token| token.token_id).collect();
         assert_eq!(tokens, expected, "{after:?}");
         for kind in [EndKind::Subject, EndKind::Delegation] {
-            let marks = tx.end_marks(&home(), kind, NOW, (after, 2)).await.unwrap();
+            let marks = tx
+                .end_marks(&home(), kind, NOW, Window { after, limit: 2 })
+                .await
+                .unwrap();
             assert!(marks.iter().all(|mark| mark.kind == kind));
             let keys: Vec<String> = marks.into_iter().map(|mark| mark.key).collect();
             assert_eq!(keys, expected, "{after:?}");

@@ -158,11 +158,11 @@ pub(crate) async fn keys_are_kept_of_a_trusted_issuer_as_it_is_now_alone(store: 
     }
     let id = github.id.clone();
     let first = fetched("ä", 1);
-    let put = tx.put_trusted_issuer_keys(&home_id, (&id, 2), &first);
+    let put = tx.put_trusted_issuer_keys(&home_id, &id, 2, &first);
     assert!(!put.await.unwrap());
     assert_eq!(tx.trusted_issuer_keys(&home(), &id).await.unwrap(), None);
     for kept in [first, fetched("b", i64::MAX), fetched("c", 0)] {
-        let put = tx.put_trusted_issuer_keys(&home_id, (&id, 1), &kept);
+        let put = tx.put_trusted_issuer_keys(&home_id, &id, 1, &kept);
         assert!(put.await.unwrap());
         assert_eq!(
             tx.trusted_issuer_keys(&home(), &id).await.unwrap(),
@@ -182,7 +182,7 @@ pub(crate) async fn keys_are_kept_of_a_trusted_issuer_as_it_is_now_alone(store: 
     github.removed_at = Some(NOW);
     assert!(tx.update_trusted_issuer(&home(), &github, 1).await.unwrap());
     let late = fetched("d", 2);
-    let put = tx.put_trusted_issuer_keys(&home_id, (&id, 1), &late);
+    let put = tx.put_trusted_issuer_keys(&home_id, &id, 1, &late);
     assert!(!put.await.unwrap());
     tx.commit().await.unwrap();
 }

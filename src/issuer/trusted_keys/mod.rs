@@ -234,7 +234,7 @@ impl Outside {
             let mut tx = self.store.write().await?;
             tx.lock_head(&self.issuer).await?;
             let is_put = tx
-                .put_trusted_issuer_keys(&self.issuer, (&trusted.id, trusted.version), &fetched)
+                .put_trusted_issuer_keys(&self.issuer, &trusted.id, trusted.version, &fetched)
                 .await?;
             tx.commit().await?;
             Ok(is_put)

@@ -3,7 +3,7 @@
 //! it, and a text that looks like SQL and is in none of them fails the test.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Rooms without a statement on a table of the schema: the engines' own settings, test databases, and the
 /// frame of row lists, which [`Source::row_list`] puts round their constants.
@@ -23,12 +23,11 @@ const LOOKS_LIKE_SQL: [&str; 9] = [
 /// Rows of a list in the statement that is explained; one alone would be an equality.
 const ROWS: usize = 4;
 
-/// The statements by name: the file and the constant, such as `audit LAST_TOKEN`.
+/// The statements by name: the file or folder and the constant, such as `audit LAST_TOKEN`.
 pub(super) fn statements() -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
     let mut statements = BTreeMap::new();
-    for entry in std::fs::read_dir(&folder).expect("the store's folder") {
-        let path = entry.expect("an entry of the store's folder").path();
+    for path in entries(&folder) {
         let file = path
             .file_name()
             .and_then(|name| name.to_str())
@@ -36,13 +35,30 @@ pub(super) fn statements() -> BTreeMap<String, String> {
         if WITHOUT_STATEMENTS.contains(&file) {
             continue;
         }
-        let source = std::fs::read_to_string(&path).expect("a source file of the store");
         let room = file.trim_end_matches(".rs");
-        for (name, sql) in Source::new(room, &source).statements() {
-            statements.insert(format!("{room} {name}"), sql);
+        for (name, sql) in Source::new(room, &code(&path)).statements() {
+            let other = statements.insert(format!("{room} {name}"), sql);
+            assert!(other.is_none(), "two statements are `{room} {name}`");
         }
     }
     statements
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder of the store");
+    entries
+        .map(|entry| entry.expect("an entry of the store's folder").path())
+        .collect()
+}
+
+/// The code of a file before its tests; of a folder, that of all its files, which share macros and names.
+fn code(path: &Path) -> String {
+    if path.is_dir() {
+        return entries(path).iter().map(|path| code(path)).collect();
+    }
+    let source = std::fs::read_to_string(path).expect("a source file of the store");
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    code.to_owned()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +78,7 @@ struct Source<'s> {
 }
 
 impl<'s> Source<'s> {
-    fn new(room: &'s str, source: &str) -> Self {
-        let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    fn new(room: &'s str, code: &str) -> Self {
         Self {
             room,
             tokens: tokens(code),

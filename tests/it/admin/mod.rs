@@ -6,6 +6,7 @@ mod audit;
 mod callers;
 mod claude;
 mod credentials;
+mod edits;
 mod engines;
 mod groups_and_roles;
 mod inputs;

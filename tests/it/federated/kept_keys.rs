@@ -200,7 +200,7 @@ async fn keys_that_cannot_be_read_back_cost_a_fetch_and_no_token() {
     let id = &policy.settings.id;
     let put = change
         .tx
-        .put_trusted_issuer_keys(id, (&trusted.id, trusted.version), &damaged);
+        .put_trusted_issuer_keys(id, &trusted.id, trusted.version, &damaged);
     assert!(put.await.expect("a store"));
     change.tx.commit().await.expect("a store");
     let issuer = issuer.restart().await;

@@ -1,12 +1,14 @@
 //! Agents: registering, editing, switching off and on, removing.
 
+mod list;
+mod status;
+
 use std::sync::Arc;
 
 use secrecy::SecretString;
 use serde_json::json;
 
 use crate::api::agent::{AgentEdit, NewAgent};
-use crate::domain::Invalid;
 use crate::domain::agent::{Agent, AgentStatus, OWNER_MAX_CHARS, parse_attributes};
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::AuditEvent;
@@ -16,54 +18,17 @@ use crate::domain::name::Name;
 use crate::domain::remedy::Remedy;
 use crate::domain::settings::check_expires_in;
 use crate::domain::subject::Subject;
-use crate::domain::text;
+use crate::domain::{Invalid, text};
 use crate::ports::time::{UnixMillis, UnixTime};
-use crate::store::{AgentFilter, Among, HeldBy, StoreError, Tx};
+use crate::store::{StoreError, Tx};
 
 use super::change::{Change, Touches};
 use super::credentials::NewCredential;
-use super::directory::Directory;
-use super::explain::Through;
+use super::directory::{Directory, Through};
 use super::named::{Facts, Head, Named, description, known_name, name_belonged, name_in_use};
-use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
 
-/// Which agents a list shows.
-#[derive(Debug, Default)]
-pub struct AgentQuery {
-    /// `active`, `suspended` or `removed`; `None`: all that are not removed.
-    pub status: Option<String>,
-    /// Name of a group they are in.
-    pub group: Option<String>,
-    /// Name of a role that they hold.
-    pub role: Option<String>,
-    /// Only those that the role was given to directly; else also those that hold it through a group.
-    pub direct: bool,
-    /// Part of the name.
-    pub search: Option<String>,
-}
-
-impl AgentQuery {
-    /// What the items of its pages are found again by.
-    #[must_use]
-    pub fn order(&self) -> AgentOrder {
-        if self.group.is_some() || self.role.is_some() {
-            AgentOrder::Id
-        } else {
-            AgentOrder::Name
-        }
-    }
-}
-
-/// The order of a list of agents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AgentOrder {
-    /// By name: all agents.
-    Name,
-    /// By id, which is the order in which they were registered: those of a group or a role, so that a page
-    /// costs the same however many other agents there are.
-    Id,
-}
+pub use list::{AgentOrder, AgentQuery};
 
 /// An agent as it is shown.
 #[derive(Clone, Debug)]
@@ -274,68 +239,6 @@ impl Issuer {
         })
     }
 
-    /// Agents in the order of the query, those after `after`: a name or an id, as
-    /// [`AgentQuery::order`] says.
-    ///
-    /// # Errors
-    /// [`IssuerError::Invalid`] for a filter that no agent can match.
-    pub async fn agents(
-        &self,
-        query: &AgentQuery,
-        after: Option<&str>,
-        limit: i64,
-    ) -> Result<Page<AgentView>, IssuerError> {
-        let filter = AgentFilter {
-            status: query.status.as_deref().map(known_status).transpose()?,
-            name_contains: query.search.as_deref().map(parse_search).transpose()?,
-        };
-        if query.direct && query.role.is_none() {
-            return Err(Invalid::new("direct", "narrows `role`; name a role with it").into());
-        }
-        let (mut tx, _) = self.read().await?;
-        let directory = Directory::load(&mut tx, &self.id).await?;
-        let group = query
-            .group
-            .as_deref()
-            .map(|name| directory.group_named("group", name))
-            .transpose()?;
-        let role = query
-            .role
-            .as_deref()
-            .map(|name| directory.role_named("role", name))
-            .transpose()?;
-        let passing = match role {
-            Some(role) if !query.direct => directory.groups_passing(role),
-            Some(_) | None => Vec::new(),
-        };
-        let held = role.map(|role| HeldBy {
-            role: &role.id,
-            groups: &passing,
-        });
-        let among = match (group, held) {
-            (None, None) => None,
-            (Some(group), None) => Some(Among::Group(&group.id)),
-            (None, Some(held)) => Some(Among::Role(held)),
-            (Some(group), Some(held)) => Some(Among::Both(&group.id, held)),
-        };
-        let agents = match among {
-            None => tx.agents_page(&self.id, &filter, after, limit + 1).await?,
-            Some(among) => {
-                let after = after.map(AgentId::from_text);
-                tx.agents_among(&self.id, among, &filter, (after.as_ref(), limit + 1))
-                    .await?
-            }
-        };
-        tx.rollback().await?;
-        Ok(Page::cut(
-            agents
-                .into_iter()
-                .map(|agent| AgentView::of(agent, &directory))
-                .collect(),
-            limit,
-        ))
-    }
-
     /// Edits an agent; what is left out stays.
     ///
     /// # Errors
@@ -374,54 +277,6 @@ impl Issuer {
         self.end_with(change, after).await
     }
 
-    /// Suspends an agent: it gets no token from the commit on, and the tokens that are about it, or in which it acts,
-    /// end. Does nothing to a suspended one.
-    ///
-    /// # Errors
-    /// As [`Issuer::edit_agent`].
-    pub async fn suspend_agent(
-        self: &Arc<Self>,
-        caller: &Caller,
-        name: &str,
-        expected: Option<i64>,
-    ) -> Result<AgentDetail, IssuerError> {
-        let mut change = self.begin(caller, Touches::Agent).await?;
-        let before = self.live_agent(&mut change, name, expected).await?;
-        let mut after = before.clone();
-        if before.status == AgentStatus::Active {
-            after.status = AgentStatus::Suspended { at: change.now() };
-            change
-                .replace(&before, &mut after, AuditEvent::AgentSuspended, &json!({}))
-                .await?;
-            self.end_tokens_of(&mut change, after.subject.as_str())
-                .await?;
-        }
-        self.end_with(change, after).await
-    }
-
-    /// Resumes a suspended agent; tokens from before its suspension stay ended. Does nothing to an active one.
-    ///
-    /// # Errors
-    /// As [`Issuer::edit_agent`].
-    pub async fn resume_agent(
-        self: &Arc<Self>,
-        caller: &Caller,
-        name: &str,
-        expected: Option<i64>,
-    ) -> Result<AgentDetail, IssuerError> {
-        let mut change = self.begin(caller, Touches::Agent).await?;
-        let before = self.live_agent(&mut change, name, expected).await?;
-        let mut after = before.clone();
-        if let AgentStatus::Suspended { at } = before.status {
-            after.status = AgentStatus::Active;
-            let detail = json!({ "suspended_at": at.0 });
-            change
-                .replace(&before, &mut after, AuditEvent::AgentResumed, &detail)
-                .await?;
-        }
-        self.end_with(change, after).await
-    }
-
     /// Ends a change of an agent and shows the agent as the change left it, whatever happens to it afterwards.
     async fn end_with(
         self: &Arc<Self>,
@@ -440,52 +295,6 @@ impl Issuer {
             last_token_at: last_token_at?,
             view: AgentView::of(agent, &directory),
         })
-    }
-
-    /// Removes an agent for good: its credentials, delegations and tokens are revoked, it leaves its groups
-    /// and roles, and its name and subject are never given out again. Does nothing to one that is removed.
-    ///
-    /// # Errors
-    /// [`IssuerError::NotFound`], [`IssuerError::Stale`].
-    pub async fn remove_agent(
-        self: &Arc<Self>,
-        caller: &Caller,
-        name: &str,
-        expected: Option<i64>,
-    ) -> Result<(), IssuerError> {
-        let mut change = self.begin(caller, Touches::Agent).await?;
-        let before: Agent = change.live(name, expected).await?;
-        if matches!(before.status, AgentStatus::Removed { .. }) {
-            return self.end(change).await;
-        }
-        let directory = change.directory().await?;
-        let mut revoked = 0;
-        for mut credential in change.tx.credentials_of(&self.id, &before.id).await? {
-            if credential.revoked_at.is_none() {
-                credential.revoked_at = Some(change.now());
-                change.tx.update_credential(&self.id, &credential).await?;
-                revoked += 1;
-            }
-        }
-        let mut after = before.clone();
-        after.status = AgentStatus::Removed { at: change.now() };
-        after.groups = Vec::new();
-        after.roles = Vec::new();
-        let detail = json!({
-            "subject": before.subject,
-            "owner": before.owner,
-            "groups": directory.group_names(&before.groups),
-            "roles": directory.role_names(&before.roles),
-            "credentials_revoked": revoked,
-        });
-        self.end_tokens_of(&mut change, after.subject.as_str())
-            .await?;
-        self.drop_claude_link(&mut change, &before).await?;
-        self.revoke_delegations_of(&mut change, &before).await?;
-        change
-            .replace(&before, &mut after, AuditEvent::AgentRemoved, &detail)
-            .await?;
-        self.end(change).await
     }
 
     /// An agent that is not removed, for a change of it.
@@ -546,31 +355,4 @@ impl AgentView {
             agent,
         }
     }
-}
-
-fn known_status(text: &str) -> Result<&'static str, Invalid> {
-    let at = UnixTime(0);
-    [
-        AgentStatus::Active,
-        AgentStatus::Suspended { at },
-        AgentStatus::Removed { at },
-    ]
-    .into_iter()
-    .map(AgentStatus::as_str)
-    .find(|status| *status == text)
-    .ok_or_else(|| Invalid::new("status", "must be active, suspended or removed"))
-}
-
-fn parse_search(text: &str) -> Result<String, Invalid> {
-    let text = text.trim().to_ascii_lowercase();
-    let fits = text
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
-    if fits && text.len() <= crate::domain::name::NAME_MAX_BYTES {
-        return Ok(text);
-    }
-    Err(Invalid::new(
-        "search",
-        "is looked for in names, which are made of a-z, 0-9, '-' and '.'",
-    ))
 }

@@ -1,13 +1,17 @@
 //! Credentials: hashes of client secrets, public keys, and which tokens of trusted issuers prove an agent.
 //! No secret and no private key is in here. Federated ones have a table of their own.
 
+mod federated;
+
+use crate::domain::credential::{Credential, CredentialKind};
+use crate::domain::id::{AgentId, CredentialId, IssuerId};
+use crate::jose::jwk::PublicJwk;
+use crate::ports::time::UnixTime;
+
 use super::error::StoreError;
 use super::transaction::{Tx, execute, on_engine};
 use super::{cursor, key};
-use crate::domain::credential::{Credential, CredentialKind};
-use crate::domain::id::{AgentId, CredentialId, IssuerId, TrustedIssuerId};
-use crate::jose::jwk::PublicJwk;
-use crate::ports::time::UnixTime;
+use federated::{FEDERATED_BY_ID, FEDERATED_OF_AGENT, FederatedRow, UPDATE_FEDERATED};
 
 #[derive(sqlx::FromRow)]
 struct CredentialRow {
@@ -40,38 +44,6 @@ impl CredentialRow {
             id: CredentialId::from_text(self.id),
             agent: AgentId::from_text(self.agent_id),
             kind,
-            not_before: UnixTime(self.not_before),
-            expires_at: self.expires_at.map(UnixTime),
-            revoked_at: self.revoked_at.map(UnixTime),
-            created_at: UnixTime(self.created_at),
-        })
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct FederatedRow {
-    id: String,
-    agent_id: String,
-    trusted_issuer_id: String,
-    definition: String,
-    not_before: i64,
-    expires_at: Option<i64>,
-    revoked_at: Option<i64>,
-    created_at: i64,
-}
-
-impl FederatedRow {
-    fn credential(self) -> Result<Credential, StoreError> {
-        let matching = serde_json::from_str(&self.definition).map_err(|_| {
-            StoreError::corrupt(format!("credential {}: its match cannot be read", self.id))
-        })?;
-        Ok(Credential {
-            id: CredentialId::from_text(self.id),
-            agent: AgentId::from_text(self.agent_id),
-            kind: CredentialKind::Federated {
-                trusted_issuer: TrustedIssuerId::from_text(self.trusted_issuer_id),
-                matching: Box::new(matching),
-            },
             not_before: UnixTime(self.not_before),
             expires_at: self.expires_at.map(UnixTime),
             revoked_at: self.revoked_at.map(UnixTime),
@@ -154,51 +126,6 @@ const UPDATE: &str = "UPDATE credentials SET expires_at = $4, revoked_at = $5 \
 const OF_AGENT: &str =
     select_credentials!("WHERE issuer_id = $1 AND agent_id = $2 ORDER BY created_at, id");
 const BY_ID: &str = select_credentials!("WHERE issuer_id = $1 AND id = $2");
-
-macro_rules! select_federated {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, agent_id, trusted_issuer_id, definition, not_before, expires_at, revoked_at, created_at \
-             FROM federated_credentials ",
-            $rest
-        )
-    };
-}
-
-const INSERT_FEDERATED: &str = "INSERT INTO federated_credentials (issuer_id, id, agent_id, trusted_issuer_id, subject, definition, \
-     not_before, expires_at, revoked_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-     ON CONFLICT DO NOTHING";
-const UPDATE_FEDERATED: &str = "UPDATE federated_credentials SET expires_at = $4, revoked_at = $5 \
-     WHERE issuer_id = $1 AND id = $2 AND agent_id = $3 AND revoked_at IS NULL";
-const FEDERATED_OF_AGENT: &str =
-    select_federated!("WHERE issuer_id = $1 AND agent_id = $2 ORDER BY created_at, id");
-const FEDERATED_BY_ID: &str = select_federated!("WHERE issuer_id = $1 AND id = $2");
-/// The agents that hold a federated credential of a kind. CROSS JOIN: SQLite joins in that order.
-macro_rules! select_holders {
-    ($subject:literal) => {
-        concat!(
-            "SELECT agent.name FROM federated_credentials AS held CROSS JOIN agents AS agent \
-             WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL AND ",
-            $subject,
-            " AND agent.issuer_id = held.issuer_id AND agent.id = held.agent_id AND agent.status <> 'removed' "
-        )
-    };
-}
-
-// Two look-ups: with an OR, SQLite reads all credentials of the trusted issuer.
-const AGENTS_OF_TOKEN: &str = concat!(
-    select_holders!("held.subject = $3"),
-    "UNION ",
-    select_holders!("held.subject IS NULL"),
-    "ORDER BY name LIMIT $4"
-);
-const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM federated_credentials AS held CROSS JOIN agents AS agent \
-     WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL \
-     AND agent.issuer_id = held.issuer_id AND agent.id = held.agent_id AND (held.expires_at IS NULL OR held.expires_at > $3) AND agent.status <> 'removed'";
-
-const OF_TRUSTED_ISSUER: &str = select_federated!(
-    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT $3"
-);
 
 /// The live credentials of agents that are not removed, behind an id. CROSS JOIN: SQLite joins in that order.
 macro_rules! select_live {
@@ -328,84 +255,6 @@ impl Tx {
         credentials.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
         credentials.truncate(usize::try_from(limit).unwrap_or(0));
         Ok(credentials)
-    }
-
-    async fn insert_federated(
-        &mut self,
-        issuer: &IssuerId,
-        credential: &Credential,
-    ) -> Result<bool, StoreError> {
-        let CredentialKind::Federated {
-            trusted_issuer,
-            matching,
-        } = &credential.kind
-        else {
-            return Ok(false);
-        };
-        let definition = serde_json::to_string(matching).map_err(StoreError::rejected)?;
-        let inserted = execute!(
-            self,
-            sqlx::query(INSERT_FEDERATED)
-                .bind(issuer.as_str())
-                .bind(credential.id.as_str())
-                .bind(credential.agent.as_str())
-                .bind(trusted_issuer.as_str())
-                .bind(matching.subject.as_deref())
-                .bind(&definition)
-                .bind(credential.not_before.0)
-                .bind(credential.expires_at.map(|at| at.0))
-                .bind(credential.revoked_at.map(|at| at.0))
-                .bind(credential.created_at.0)
-        )?;
-        Ok(inserted == 1)
-    }
-
-    /// The names of the first `limit` agents with a federated credential that could match a token of
-    /// `trusted` about `subject`: one for exactly that subject, or one that names none.
-    pub async fn agents_of_federated_subject(
-        &mut self,
-        issuer: &IssuerId,
-        trusted: &TrustedIssuerId,
-        subject: &str,
-        limit: i64,
-    ) -> Result<Vec<String>, StoreError> {
-        on_engine!(self, connection => sqlx::query_scalar(AGENTS_OF_TOKEN)
-            .bind(issuer.as_str())
-            .bind(key(trusted.as_str()))
-            .bind(key(subject))
-            .bind(limit)
-            .fetch_all(connection))
-    }
-
-    /// How many live federated credentials rest on a trusted issuer.
-    pub async fn count_federated_credentials(
-        &mut self,
-        issuer: &IssuerId,
-        trusted: &TrustedIssuerId,
-        now: UnixTime,
-    ) -> Result<i64, StoreError> {
-        on_engine!(self, connection => sqlx::query_scalar(COUNT_OF_TRUSTED_ISSUER)
-            .bind(issuer.as_str())
-            .bind(key(trusted.as_str()))
-            .bind(now.0)
-            .fetch_one(connection))
-    }
-
-    /// The first `limit` federated credentials that rest on a trusted issuer and are not revoked.
-    pub async fn credentials_of_trusted_issuer(
-        &mut self,
-        issuer: &IssuerId,
-        trusted: &TrustedIssuerId,
-        limit: i64,
-    ) -> Result<Vec<Credential>, StoreError> {
-        on_engine!(self, connection => sqlx::query_as::<_, FederatedRow>(OF_TRUSTED_ISSUER)
-            .bind(issuer.as_str())
-            .bind(key(trusted.as_str()))
-            .bind(limit)
-            .fetch_all(connection))?
-        .into_iter()
-        .map(FederatedRow::credential)
-        .collect()
     }
 
     /// The credential with that id.

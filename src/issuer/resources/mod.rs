@@ -1,34 +1,37 @@
 //! Resources: making, editing, removing.
 
+mod parse;
+mod removal;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::api::resource::{self as api, NewResource, ResourceEdit};
+use crate::api::resource as api;
+use crate::api::resource::{NewResource, ResourceEdit};
 use crate::domain::Invalid;
 use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEvent;
-use crate::domain::delegation::Delegation;
 use crate::domain::id::{AgentId, IssuerId, ResourceId};
 use crate::domain::name::Name;
 use crate::domain::profile::Profile;
 use crate::domain::remedy::Remedy;
 use crate::domain::resource::{
-    Identifier, Resource, check_algorithm, check_audience, check_dpop_required, check_lifetime,
-    check_server, check_typ,
+    Resource, check_audience, check_dpop_required, check_lifetime, check_server, check_typ,
 };
-use crate::domain::role::Role;
-use crate::domain::scope::{SCOPES_MAX, Scope, Scopes};
+use crate::domain::scope::Scopes;
 use crate::domain::settings::IssuerSettings;
-use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
 use crate::store::{StoreError, Tx};
 
 use super::change::{Change, Touches};
-use super::named::{Facts, Head, Named, Removal, description, known_name, name_in_use};
+use super::named::{Facts, Head, Named, description, known_name, name_in_use};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
+use parse::{
+    apply, check_is_not_issuer, parse_algorithm, parse_identifier, parse_profile, parse_scope_names,
+};
 
 impl Named for Resource {
     const NOUN: &'static str = "resource";
@@ -279,51 +282,6 @@ impl Issuer {
         self.end(change).await?;
         Ok(view(after, server, &settings))
     }
-
-    /// Removes a resource. Its name and identifier may be used again.
-    ///
-    /// # Errors
-    /// [`IssuerError::Conflict`] when roles grant it or delegations name it, and the removal is not forced.
-    pub async fn remove_resource(
-        self: &Arc<Self>,
-        caller: &Caller,
-        name: &str,
-        removal: Removal,
-    ) -> Result<(), IssuerError> {
-        let mut change = self.begin(caller, Touches::Policy).await?;
-        let before: Resource = change.live(name, removal.expected).await?;
-        let directory = change.directory().await?;
-        let granting: Vec<_> = directory
-            .roles
-            .iter()
-            .filter(|role| role.grants.iter().any(|grant| grant.resource == before.id))
-            .collect();
-        let now = change.now();
-        let delegations = change
-            .tx
-            .delegations_of_resource(&self.id, &before.id, now)
-            .await?;
-        if !removal.force {
-            check_unused(&before, &granting, &delegations)?;
-        }
-        self.revoke_delegations_on(&mut change, &delegations)
-            .await?;
-        for role in granting {
-            let mut without = role.clone();
-            without.grants.retain(|grant| grant.resource != before.id);
-            let detail = json!({ "grant_removed": before.name });
-            change
-                .replace(role, &mut without, AuditEvent::RoleChanged, &detail)
-                .await?;
-        }
-        let mut after = before.clone();
-        after.removed_at = Some(change.now());
-        let detail = json!({ "identifier": before.identifier.as_str(), "profile": before.profile.as_str(), "scopes": before.scopes });
-        change
-            .replace(&before, &mut after, AuditEvent::ResourceRemoved, &detail)
-            .await?;
-        self.end(change).await
-    }
 }
 
 /// The name of the agent that is the resource server.
@@ -363,167 +321,4 @@ fn view(resource: Resource, server: Option<Name>, settings: &IssuerSettings) -> 
         updated_at: resource.updated_at.0,
         version: resource.version,
     }
-}
-
-/// Changes the members that need nothing but themselves to be checked.
-fn apply(
-    resource: &mut Resource,
-    changes: &ResourceEdit,
-    settings: &IssuerSettings,
-) -> Result<(), Invalid> {
-    if let Some(text) = &changes.description {
-        resource.description = description(text)?;
-    }
-    if let Some(scopes) = &changes.scopes {
-        resource.scopes = parse_scope_names(scopes, &resource.scopes)?;
-    }
-    if let Some(lifetime) = changes.lifetime {
-        resource.lifetime = lifetime
-            .map(|seconds| check_lifetime(seconds, resource.profile, settings.max_lifetime))
-            .transpose()?;
-    }
-    if let Some(algorithm) = &changes.algorithm {
-        resource.algorithm = algorithm
-            .as_deref()
-            .map(|text| parse_algorithm(text, resource.profile))
-            .transpose()?;
-    }
-    if let Some(typ) = &changes.typ {
-        resource.typ = typ
-            .as_deref()
-            .map(|text| check_typ(text, resource.profile))
-            .transpose()?;
-    }
-    if let Some(allow_delegation) = changes.allow_delegation {
-        resource.allow_delegation = allow_delegation;
-    }
-    if let Some(dpop_required) = changes.dpop_required {
-        resource.dpop_required = check_dpop_required(dpop_required, resource.profile)?;
-    }
-    Ok(())
-}
-
-fn check_unused(
-    resource: &Resource,
-    granting: &[&Role],
-    delegations: &[Delegation],
-) -> Result<(), IssuerError> {
-    let name = &resource.name;
-    if !granting.is_empty() {
-        let names = granting
-            .iter()
-            .map(|role| role.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        return Err(IssuerError::conflict(format!(
-            "the resource `{name}` is granted by: {names}; a forced removal takes it out of these roles"
-        ))
-        .with_remedy(forced(name)));
-    }
-    let count = match delegations.len() {
-        0 => return Ok(()),
-        1 => "one delegation names".to_owned(),
-        count => format!("{count} delegations name"),
-    };
-    Err(IssuerError::conflict(format!(
-        "{count} the resource `{name}`; a forced removal revokes them and ends their tokens"
-    ))
-    .with_remedy(forced(name)))
-}
-
-fn forced(name: &Name) -> Remedy {
-    Remedy::command(format!("resource remove {name} --force"))
-}
-
-fn parse_profile(text: &str) -> Result<Profile, Invalid> {
-    Profile::parse(text).ok_or_else(|| {
-        let names = Profile::ALL.map(Profile::as_str).join(" or ");
-        Invalid::new("profile", format!("must be {names}"))
-    })
-}
-
-fn parse_identifier(text: Option<&str>, profile: Profile) -> Result<Identifier, Invalid> {
-    match text.or(profile.demands().default_identifier) {
-        Some(text) => Identifier::parse(text),
-        None => Err(Invalid::new(
-            "identifier",
-            format!(
-                "is required for a resource with profile `{}`: the URI that becomes `aud`, such as `https://api.example.com`",
-                profile.as_str()
-            ),
-        )),
-    }
-}
-
-/// The issuer's URL is the audience of identity tokens, which no role grants: as a resource it would be
-/// two things under one name.
-fn check_is_not_issuer(identifier: &Identifier, settings: &IssuerSettings) -> Result<(), Invalid> {
-    if identifier.as_str() != settings.url {
-        return Ok(());
-    }
-    Err(Invalid::new(
-        "identifier",
-        "is the issuer's own URL, which needs no resource",
-    )
-    .with_remedy(Remedy::action(
-        "request the scope `openid` for a token for the issuer itself",
-    )))
-}
-
-fn parse_algorithm(text: &str, profile: Profile) -> Result<SigningAlgorithm, Invalid> {
-    let known = SigningAlgorithm::parse(text).map(|algorithm| check_algorithm(algorithm, profile));
-    known.unwrap_or_else(|| {
-        let names = profile
-            .demands()
-            .algorithms
-            .iter()
-            .map(|algorithm| algorithm.as_str())
-            .collect::<Vec<_>>()
-            .join(" or ");
-        Err(Invalid::new(
-            "algorithm",
-            format!(
-                "must be {names} for a resource with profile {}",
-                profile.as_str()
-            ),
-        ))
-    })
-}
-
-/// Reads the names of a resource's scopes; `known` are those that it has already. RFC 6749 §3.3 allows a
-/// comma in a name, but lists of scopes are typed with commas: a new name has none, an old one stays.
-fn parse_scope_names(names: &[String], known: &Scopes) -> Result<Scopes, Invalid> {
-    let mut scopes = Scopes::new();
-    for name in names {
-        let scope = Scope::parse(name).map_err(|invalid| {
-            Invalid::new(
-                "scopes",
-                format!("contains a scope that {}", invalid.problem),
-            )
-        })?;
-        if scope.is_openid() {
-            return Err(Invalid::new(
-                "scopes",
-                format!(
-                    "contains `{scope}`, which OpenID Connect defines and which needs no grant"
-                ),
-            ));
-        }
-        if scope.as_str().contains(',') && !known.contains(&scope) {
-            return Err(Invalid::new(
-                "scopes",
-                format!(
-                    "contains `{scope}`: a scope name must not contain a comma, which separates scopes in lists"
-                ),
-            ));
-        }
-        scopes.insert(scope);
-        if scopes.len() > SCOPES_MAX {
-            return Err(Invalid::new(
-                "scopes",
-                format!("contains more than {SCOPES_MAX} scopes"),
-            ));
-        }
-    }
-    Ok(scopes)
 }

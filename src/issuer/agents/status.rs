@@ -1,0 +1,108 @@
+//! Switching agents off and on, and removing them.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::domain::agent::{Agent, AgentStatus};
+use crate::domain::audit::AuditEvent;
+use crate::issuer::change::Touches;
+use crate::issuer::{Caller, Issuer, IssuerError};
+
+use super::AgentDetail;
+
+impl Issuer {
+    /// Suspends an agent: it gets no token from the commit on, and the tokens that are about it, or in which it acts,
+    /// end. Does nothing to a suspended one.
+    ///
+    /// # Errors
+    /// As [`Issuer::edit_agent`].
+    pub async fn suspend_agent(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<AgentDetail, IssuerError> {
+        let mut change = self.begin(caller, Touches::Agent).await?;
+        let before = self.live_agent(&mut change, name, expected).await?;
+        let mut after = before.clone();
+        if before.status == AgentStatus::Active {
+            after.status = AgentStatus::Suspended { at: change.now() };
+            change
+                .replace(&before, &mut after, AuditEvent::AgentSuspended, &json!({}))
+                .await?;
+            self.end_tokens_of(&mut change, after.subject.as_str())
+                .await?;
+        }
+        self.end_with(change, after).await
+    }
+
+    /// Resumes a suspended agent; tokens from before its suspension stay ended. Does nothing to an active one.
+    ///
+    /// # Errors
+    /// As [`Issuer::edit_agent`].
+    pub async fn resume_agent(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<AgentDetail, IssuerError> {
+        let mut change = self.begin(caller, Touches::Agent).await?;
+        let before = self.live_agent(&mut change, name, expected).await?;
+        let mut after = before.clone();
+        if let AgentStatus::Suspended { at } = before.status {
+            after.status = AgentStatus::Active;
+            let detail = json!({ "suspended_at": at.0 });
+            change
+                .replace(&before, &mut after, AuditEvent::AgentResumed, &detail)
+                .await?;
+        }
+        self.end_with(change, after).await
+    }
+
+    /// Removes an agent for good: its credentials, delegations and tokens are revoked, it leaves its groups
+    /// and roles, and its name and subject are never given out again. Does nothing to one that is removed.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`], [`IssuerError::Stale`].
+    pub async fn remove_agent(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        expected: Option<i64>,
+    ) -> Result<(), IssuerError> {
+        let mut change = self.begin(caller, Touches::Agent).await?;
+        let before: Agent = change.live(name, expected).await?;
+        if matches!(before.status, AgentStatus::Removed { .. }) {
+            return self.end(change).await;
+        }
+        let directory = change.directory().await?;
+        let mut revoked = 0;
+        for mut credential in change.tx.credentials_of(&self.id, &before.id).await? {
+            if credential.revoked_at.is_none() {
+                credential.revoked_at = Some(change.now());
+                change.tx.update_credential(&self.id, &credential).await?;
+                revoked += 1;
+            }
+        }
+        let mut after = before.clone();
+        after.status = AgentStatus::Removed { at: change.now() };
+        after.groups = Vec::new();
+        after.roles = Vec::new();
+        let detail = json!({
+            "subject": before.subject,
+            "owner": before.owner,
+            "groups": directory.group_names(&before.groups),
+            "roles": directory.role_names(&before.roles),
+            "credentials_revoked": revoked,
+        });
+        self.end_tokens_of(&mut change, after.subject.as_str())
+            .await?;
+        self.drop_claude_link(&mut change, &before).await?;
+        self.revoke_delegations_of(&mut change, &before).await?;
+        change
+            .replace(&before, &mut after, AuditEvent::AgentRemoved, &detail)
+            .await?;
+        self.end(change).await
+    }
+}

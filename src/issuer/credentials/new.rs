@@ -1,0 +1,223 @@
+//! A credential to be made: as it was asked for, and checked and hashed.
+
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::api::credential as api;
+use crate::domain::credential::CredentialKind;
+use crate::domain::name::Name;
+use crate::domain::settings::check_expires_in;
+use crate::domain::trusted_issuer::TokenMatch;
+use crate::domain::{Invalid, text};
+use crate::issuer::named::known_name;
+use crate::issuer::{Issuer, IssuerError};
+use crate::jose::jwk::PublicJwk;
+use crate::relying_party::cel::check_condition;
+
+/// Longest `kid` of a public key, in characters; jose counts its bytes.
+const KID_MAX_CHARS: usize = 256;
+
+/// A credential to be made, as it was asked for.
+#[derive(Debug)]
+pub(in crate::issuer) struct NewCredential {
+    /// What kind, and its public part.
+    pub(super) kind: NewCredentialKind,
+    /// Seconds until it stops being accepted; `None`: never.
+    pub(super) expires_in: Option<i64>,
+}
+
+/// The kind of a credential to be made.
+#[derive(Debug)]
+pub(super) enum NewCredentialKind {
+    /// A client secret, which is made here.
+    ClientSecret,
+    /// A public key, whose private half stays with the agent.
+    PublicKey(UnverifiedKey),
+    /// Tokens of a trusted issuer.
+    Federated {
+        /// The trusted issuer's name.
+        trusted_issuer: String,
+        /// Which of its tokens.
+        matching: TokenMatch,
+    },
+}
+
+/// A public key as somebody sent it.
+#[derive(Debug)]
+pub enum UnverifiedKey {
+    /// As a JSON Web Key.
+    Jwk(Value),
+    /// As a PEM text.
+    Pem(String),
+    /// One of these under a `kid` of its owner's choice.
+    Named(Box<UnverifiedKey>, String),
+}
+
+/// A credential checked and hashed, before the transaction: neither is done while the head row is held.
+pub(in crate::issuer) struct PreparedCredential {
+    pub(super) kind: PreparedKind,
+    pub(super) secret: Option<SecretString>,
+    pub(super) expires_in: Option<i64>,
+}
+
+/// What kind it becomes.
+pub(super) enum PreparedKind {
+    Ready(CredentialKind),
+    /// The trusted issuer is found by its name in the change's transaction.
+    Federated {
+        trusted_issuer: Name,
+        matching: Box<TokenMatch>,
+    },
+}
+
+impl NewCredential {
+    /// Reads a request for a credential.
+    ///
+    /// # Errors
+    /// [`Invalid`] when its members do not go together.
+    pub(in crate::issuer) fn parse(body: api::NewCredential) -> Result<Self, Invalid> {
+        let key = UnverifiedKey::parse(body.jwk, body.pem, body.kid)?;
+        let federation = (body.trusted_issuer, body.matching);
+        let kind = match (body.kind.as_str(), key, federation) {
+            ("client_secret", None, (None, None)) => NewCredentialKind::ClientSecret,
+            ("client_secret", _, _) => {
+                return Err(Invalid::new(
+                    "kind",
+                    "is client_secret, which is made here and takes no jwk, pem, trusted_issuer or match",
+                ));
+            }
+            ("public_key", Some(key), (None, None)) => NewCredentialKind::PublicKey(key),
+            ("public_key", Some(_), _) => {
+                return Err(Invalid::new(
+                    "kind",
+                    "is public_key, which takes no trusted_issuer or match",
+                ));
+            }
+            ("public_key", None, _) => {
+                return Err(Invalid::new(
+                    "jwk",
+                    "is missing: a public_key needs the public key as jwk or pem",
+                ));
+            }
+            ("federated", None, (Some(trusted_issuer), Some(matching))) => {
+                NewCredentialKind::Federated {
+                    trusted_issuer,
+                    matching: matching.into(),
+                }
+            }
+            ("federated", _, _) => {
+                return Err(Invalid::new(
+                    "kind",
+                    "is federated, which needs trusted_issuer and match and takes no jwk or pem",
+                ));
+            }
+            (_, _, _) => {
+                return Err(Invalid::new(
+                    "kind",
+                    "must be client_secret, public_key or federated",
+                ));
+            }
+        };
+        Ok(Self {
+            kind,
+            expires_in: body.expires_in,
+        })
+    }
+}
+
+impl UnverifiedKey {
+    /// Reads a key that was sent in one of two forms, with its name.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a name without a key, or two keys.
+    pub fn parse(
+        jwk: Option<Value>,
+        pem: Option<String>,
+        kid: Option<String>,
+    ) -> Result<Option<Self>, Invalid> {
+        let key = match (jwk, pem) {
+            (None, None) if kid.is_some() => {
+                return Err(Invalid::new(
+                    "kid",
+                    "is the name of a public key; send jwk or pem with it",
+                ));
+            }
+            (None, None) => return Ok(None),
+            (Some(jwk), None) => Self::Jwk(jwk),
+            (None, Some(pem)) => Self::Pem(pem),
+            (Some(_), Some(_)) => {
+                return Err(Invalid::new(
+                    "pem",
+                    "is there beside jwk; send the key in one form",
+                ));
+            }
+        };
+        Ok(Some(match kid {
+            Some(kid) => Self::Named(Box::new(key), kid),
+            None => key,
+        }))
+    }
+}
+
+impl Issuer {
+    pub(in crate::issuer) fn prepare_credential(
+        &self,
+        new: NewCredential,
+    ) -> Result<PreparedCredential, IssuerError> {
+        let expires_in = new.expires_in.map(check_expires_in).transpose()?;
+        let (kind, secret) = match new.kind {
+            NewCredentialKind::ClientSecret => {
+                let made = self
+                    .secrets
+                    .issue(&*self.ports.random)
+                    .map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
+                (
+                    PreparedKind::Ready(CredentialKind::ClientSecret { hash: made.hash }),
+                    Some(made.plaintext),
+                )
+            }
+            NewCredentialKind::PublicKey(key) => {
+                let jwk = Box::new(public_jwk(key)?);
+                (PreparedKind::Ready(CredentialKind::PublicKey { jwk }), None)
+            }
+            NewCredentialKind::Federated {
+                trusted_issuer,
+                matching,
+            } => (prepare_match(&trusted_issuer, matching)?, None),
+        };
+        Ok(PreparedCredential {
+            kind,
+            secret,
+            expires_in,
+        })
+    }
+}
+
+/// Checks a match, its condition included, which is compiled for it.
+fn prepare_match(trusted_issuer: &str, matching: TokenMatch) -> Result<PreparedKind, IssuerError> {
+    let trusted_issuer = known_name("trusted issuer", trusted_issuer)?;
+    matching.check()?;
+    matching
+        .condition
+        .as_deref()
+        .map_or(Ok(()), check_condition)?;
+    Ok(PreparedKind::Federated {
+        trusted_issuer,
+        matching: Box::new(matching),
+    })
+}
+
+fn public_jwk(key: UnverifiedKey) -> Result<PublicJwk, Invalid> {
+    let (jwk, field) = match key {
+        UnverifiedKey::Jwk(value) => (PublicJwk::from_value(&value), "jwk"),
+        UnverifiedKey::Pem(text) => (PublicJwk::from_pem(&text), "pem"),
+        UnverifiedKey::Named(key, kid) => (public_jwk(*key)?.with_kid(&kid), "kid"),
+    };
+    let jwk = jwk.map_err(|error| Invalid::new(field, error.to_string()))?;
+    // jose accepts any `kid` that is printable; it is shown to people like every other text.
+    if let Some(kid) = jwk.kid() {
+        text::line(field, kid, KID_MAX_CHARS)
+            .map_err(|invalid| Invalid::new(field, format!("`kid` {}", invalid.problem)))?;
+    }
+    Ok(jwk)
+}

@@ -1,0 +1,323 @@
+//! Delegations: permitting an agent to act for others, and ending that (the permission that token
+//! exchange, RFC 8693, asks for). Whether a request falls under one is decided where tokens are.
+
+mod new;
+mod status;
+mod subject;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::domain::Invalid;
+use crate::domain::audit::AuditEvent;
+use crate::domain::delegation::{
+    DELEGATION_MAX_SECONDS, Delegation, DelegationStatus, SubjectPattern,
+};
+use crate::domain::id::AgentId;
+use crate::domain::name::Name;
+use crate::domain::settings::LIFETIME_CEILING_SECONDS;
+use crate::ports::time::UnixTime;
+use crate::store::{DelegationNames, StoreError, Tx, Window};
+
+use super::change::{Change, Touches};
+use super::page::Page;
+use super::{Caller, Issuer, IssuerError, check_version};
+
+pub use new::{AddedDelegation, NewDelegation};
+pub use status::EndedDelegation;
+
+/// When a delegation is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DelegationEnd {
+    /// At that second.
+    At(UnixTime),
+    /// So many seconds from now.
+    In(i64),
+}
+
+/// Which delegations a list shows.
+#[derive(Debug, Default)]
+pub struct DelegationQuery {
+    /// Name of the agent that may act.
+    pub actor: Option<String>,
+    /// A subject that they take; with `*` at its end, those that take any of the subjects that begin so.
+    pub subject: Option<String>,
+}
+
+/// A delegation as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelegationView {
+    /// The delegation.
+    pub delegation: Delegation,
+    /// The names of what it speaks of.
+    pub names: DelegationNames,
+}
+
+impl Issuer {
+    /// One delegation, a revoked one too.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotFound`].
+    pub async fn delegation(&self, id: &str) -> Result<DelegationView, IssuerError> {
+        let (mut tx, _) = self.read().await?;
+        let found = tx.delegation(&self.id, id).await?;
+        let delegation = found.ok_or_else(|| IssuerError::not_found("delegation", id))?;
+        let view = self.delegation_view(&mut tx, delegation).await?;
+        tx.rollback().await?;
+        Ok(view)
+    }
+
+    /// Delegations, the oldest first, those after the id `after`; revoked and expired ones too.
+    ///
+    /// # Errors
+    /// [`IssuerError::Invalid`] for a filter that no delegation can match.
+    pub async fn delegations(
+        &self,
+        query: &DelegationQuery,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Page<DelegationView>, IssuerError> {
+        let subject = query
+            .subject
+            .as_deref()
+            .map(|text| SubjectPattern::parse(text, None, BTreeMap::new()))
+            .transpose()?;
+        let (mut tx, _) = self.read().await?;
+        let actor = match query.actor.as_deref() {
+            None => None,
+            Some(text) => Some(self.actor_filter(&mut tx, text).await?),
+        };
+        let found = tx
+            .delegations_page(
+                &self.id,
+                actor.as_ref(),
+                subject.as_ref(),
+                Window {
+                    after,
+                    limit: limit + 1,
+                },
+            )
+            .await?;
+        let views = self.delegation_views(&mut tx, found).await?;
+        tx.rollback().await?;
+        Ok(Page::cut(views, limit))
+    }
+
+    async fn actor_filter(&self, tx: &mut Tx, text: &str) -> Result<AgentId, IssuerError> {
+        let name = Name::parse(text).map_err(|invalid| Invalid::new("actor", invalid.problem))?;
+        let found = tx.agent_by_name(&self.id, name.as_str()).await?;
+        let agent = found
+            .ok_or_else(|| Invalid::new("actor", format!("there never was an agent '{name}'")))?;
+        Ok(agent.id)
+    }
+
+    /// Moves the end of a delegation that is not over. No token outlives its delegation: where one made under it
+    /// so far could outlive an earlier end, all of them end at once.
+    ///
+    /// # Errors
+    /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`], and
+    /// [`IssuerError::Conflict`] when it was revoked or has expired.
+    pub async fn edit_delegation(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &str,
+        end: DelegationEnd,
+        expected: Option<i64>,
+    ) -> Result<DelegationView, IssuerError> {
+        let mut change = self.begin(caller, Touches::Agent).await?;
+        let expires_at = check_end(end, change.now())?;
+        let before = self.lasting_delegation(&mut change, id, expected).await?;
+        if before.expires_at == expires_at {
+            self.end(change).await?;
+            return self.delegation(id).await;
+        }
+        let after = Delegation {
+            expires_at,
+            ..before.clone()
+        };
+        // A token made under it so far may outlive an end that is nearer than the longest life.
+        let may_outlive = expires_at < before.expires_at
+            && expires_at < change.ends_until().plus(LIFETIME_CEILING_SECONDS);
+        let ended = if may_outlive {
+            Some(self.end_tokens_under(&mut change, &before.id).await?)
+        } else {
+            None
+        };
+        let view = self
+            .write_delegation(&mut change, &before, after, Touch::Actor)
+            .await?;
+        let mut detail = identifying(&view);
+        detail["expires_at"] = json!({ "from": before.expires_at.0, "to": expires_at.0 });
+        if let Some(mark) = ended {
+            detail["tokens_ended_until"] = json!(mark.not_before.0);
+        }
+        audit(&mut change, AuditEvent::DelegationChanged, &view, &detail);
+        self.end(change).await?;
+        Ok(view)
+    }
+
+    async fn known_delegation(
+        &self,
+        change: &mut Change,
+        id: &str,
+        expected: Option<i64>,
+    ) -> Result<Delegation, IssuerError> {
+        let found = change.tx.delegation(&self.id, id).await?;
+        let delegation = found.ok_or_else(|| IssuerError::not_found("delegation", id))?;
+        check_version("delegation", delegation.version, expected)?;
+        Ok(delegation)
+    }
+
+    /// A delegation that is not over, for a change of it.
+    async fn lasting_delegation(
+        &self,
+        change: &mut Change,
+        id: &str,
+        expected: Option<i64>,
+    ) -> Result<Delegation, IssuerError> {
+        let delegation = self.known_delegation(change, id, expected).await?;
+        if !delegation.is_over(change.now()) {
+            return Ok(delegation);
+        }
+        let ended = match delegation.status {
+            DelegationStatus::Revoked { at } => format!("was revoked at {at}"),
+            DelegationStatus::Active | DelegationStatus::Suspended { .. } => {
+                format!("expired at {}", delegation.expires_at)
+            }
+        };
+        Err(IssuerError::conflict(format!(
+            "the delegation {} {ended} and cannot be changed any more; make a new one with: firman delegation add",
+            delegation.id
+        )))
+    }
+
+    async fn write_delegation(
+        &self,
+        change: &mut Change,
+        before: &Delegation,
+        mut after: Delegation,
+        touch: Touch,
+    ) -> Result<DelegationView, IssuerError> {
+        after.version = change.version;
+        after.updated_at = change.now();
+        let written = change
+            .tx
+            .update_delegation(&self.id, &after, before.version)
+            .await?;
+        if !written {
+            return Err(IssuerError::Stale {
+                noun: "delegation",
+                present: before.version,
+            });
+        }
+        match touch {
+            Touch::Actor => {
+                let now = change.now();
+                change
+                    .tx
+                    .touch_agent(&self.id, &after.actor, change.version, now)
+                    .await?;
+            }
+            Touch::Nobody => {}
+        }
+        Ok(self.delegation_view(&mut change.tx, after).await?)
+    }
+
+    async fn delegation_view(
+        &self,
+        tx: &mut Tx,
+        delegation: Delegation,
+    ) -> Result<DelegationView, StoreError> {
+        let mut views = self.delegation_views(tx, vec![delegation]).await?;
+        views
+            .pop()
+            .ok_or_else(|| StoreError::corrupt("a delegation's names are missing"))
+    }
+
+    pub(super) async fn delegation_views(
+        &self,
+        tx: &mut Tx,
+        delegations: Vec<Delegation>,
+    ) -> Result<Vec<DelegationView>, StoreError> {
+        let ids: Vec<&str> = delegations.iter().map(|held| held.id.as_str()).collect();
+        let mut names = tx.delegation_names(&self.id, &ids).await?;
+        delegations
+            .into_iter()
+            .map(|delegation| {
+                let names = names.remove(&delegation.id).ok_or_else(|| {
+                    StoreError::corrupt(format!("delegation {}: no names", delegation.id))
+                })?;
+                Ok(DelegationView { delegation, names })
+            })
+            .collect()
+    }
+}
+
+/// Whether a change of a delegation has its actor's row to mark as changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Touch {
+    /// Yes.
+    Actor,
+    /// No: the same change writes the row anyway.
+    Nobody,
+}
+
+fn target(delegation: &Delegation) -> String {
+    format!("delegation:{}", delegation.id)
+}
+
+fn audit(change: &mut Change, event: AuditEvent, view: &DelegationView, detail: &Value) {
+    let delegation = &view.delegation;
+    change.audit(event, target(delegation), Some(&delegation.actor), detail);
+}
+
+/// What tells a person which delegation is meant.
+fn identifying(view: &DelegationView) -> Value {
+    json!({
+        "actor": view.names.actor,
+        "subject": view.delegation.subject.text(),
+        "resource": view.names.resource,
+    })
+}
+
+fn check_end(end: DelegationEnd, now: UnixTime) -> Result<UnixTime, Invalid> {
+    let (field, at) = match end {
+        DelegationEnd::At(at) => ("expires_at", Some(at)),
+        DelegationEnd::In(seconds) => ("expires_in", now.0.checked_add(seconds).map(UnixTime)),
+    };
+    let last = now.plus(DELEGATION_MAX_SECONDS);
+    at.filter(|at| *at > now && *at <= last).ok_or_else(|| {
+        Invalid::new(
+            field,
+            format!("must lie between now and {last}, 400 days from now: a delegation is looked at again once a year"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_past_or_too_far_away_is_refused() {
+        let now = UnixTime(1_800_000_000);
+        for bad in [
+            DelegationEnd::At(now),
+            DelegationEnd::At(now.plus(-1)),
+            DelegationEnd::At(now.plus(DELEGATION_MAX_SECONDS + 1)),
+            DelegationEnd::At(UnixTime(i64::MAX)),
+            DelegationEnd::At(UnixTime(i64::MIN)),
+            DelegationEnd::In(0),
+            DelegationEnd::In(i64::MIN),
+            DelegationEnd::In(i64::MAX),
+            DelegationEnd::In(DELEGATION_MAX_SECONDS + 1),
+        ] {
+            assert!(check_end(bad, now).is_err(), "{bad:?} was taken");
+        }
+        assert_eq!(check_end(DelegationEnd::In(1), now), Ok(now.plus(1)));
+        let last = now.plus(DELEGATION_MAX_SECONDS);
+        assert_eq!(check_end(DelegationEnd::At(last), now), Ok(last));
+    }
+}

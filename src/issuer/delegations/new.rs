@@ -1,0 +1,207 @@
+//! Permitting an agent to act for others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::domain::Invalid;
+use crate::domain::agent::Agent;
+use crate::domain::audit::AuditEvent;
+use crate::domain::delegation::{DELEGATIONS_MAX, Delegation, DelegationStatus, check_depth};
+use crate::domain::id::DelegationId;
+use crate::domain::name::Name;
+use crate::domain::resource::Resource;
+use crate::domain::role::GrantedScopes;
+use crate::domain::trusted_issuer::TrustedIssuer;
+use crate::issuer::change::{Change, Touches};
+use crate::issuer::directory::Directory;
+use crate::issuer::granted::{parse_granted, unknown_resource};
+use crate::issuer::{Caller, Issuer, IssuerError};
+use crate::store::Tx;
+
+use super::subject::parse_subject;
+use super::{DelegationEnd, DelegationView, check_end, identifying, target};
+
+/// Actors in a chain when nobody says otherwise: the agent acts directly, and for nobody who acts
+/// for somebody else.
+const MAX_DEPTH_DEFAULT: i64 = 1;
+
+/// A delegation to be made.
+#[derive(Debug)]
+pub struct NewDelegation {
+    /// Name of the agent that may act.
+    pub actor: String,
+    /// For whom: a subject, or with `*` at its end the beginning of subjects.
+    pub subject: String,
+    /// Name of the trusted issuer whose tokens alone count.
+    pub trusted_issuer: Option<String>,
+    /// Claims that such a token must have.
+    pub subject_claims: BTreeMap<String, String>,
+    /// Name or identifier of the resource.
+    pub resource: String,
+    /// Scopes of the resource; `None`: all, now and later.
+    pub scopes: Option<Vec<String>>,
+    /// Most actors in the chain; `None`: 1.
+    pub max_depth: Option<i64>,
+    /// Until when.
+    pub end: DelegationEnd,
+}
+
+/// A delegation that was made.
+#[derive(Clone, Debug)]
+pub struct AddedDelegation {
+    /// The delegation.
+    pub view: DelegationView,
+    /// Why it is of no use as things are; a sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Issuer {
+    /// Permits an agent to act for others.
+    ///
+    /// # Errors
+    /// [`IssuerError::Invalid`] for what is not well-formed or names what there is not,
+    /// [`IssuerError::Conflict`] when the resource does not allow delegation, the agent was removed or
+    /// has too many delegations.
+    pub async fn add_delegation(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: NewDelegation,
+    ) -> Result<AddedDelegation, IssuerError> {
+        let max_depth = check_depth(new.max_depth.unwrap_or(MAX_DEPTH_DEFAULT))?;
+        let mut change = self.begin(caller, Touches::Agent).await?;
+        let expires_at = check_end(new.end, change.now())?;
+        let actor = self.known_actor(&mut change, &new.actor).await?;
+        let trusted = self.known_trusted_issuer(&mut change.tx, &new).await?;
+        let subject = parse_subject(&new, &actor, trusted.as_ref())?;
+        let directory = Directory::load(&mut change.tx, &self.id).await?;
+        let resource = directory
+            .resource(&new.resource)
+            .ok_or_else(|| unknown_resource("resource", &new.resource))?;
+        check_allows(resource)?;
+        let scopes = match &new.scopes {
+            None => GrantedScopes::All,
+            Some(names) => GrantedScopes::Only(parse_granted("scopes", names, resource)?),
+        };
+        let delegation = Delegation {
+            id: DelegationId::new(change.at, &*self.ports.random),
+            actor: actor.id.clone(),
+            subject,
+            resource: resource.id.clone(),
+            scopes,
+            max_depth,
+            status: DelegationStatus::Active,
+            expires_at,
+            version: change.version,
+            created_at: change.now(),
+            updated_at: change.now(),
+        };
+        self.insert_delegation(&mut change, &actor, &delegation)
+            .await?;
+        let mut warnings = Vec::new();
+        if !directory.grants(&actor, &resource.id) {
+            warnings.push(format!(
+                "no role of the agent '{0}' grants the resource '{1}', so that every exchange is refused; give it one that does: firman agent edit {0} --add-role ROLE",
+                actor.name, resource.name
+            ));
+        }
+        let about_subject = self
+            .why_nobody(&mut change.tx, &delegation.subject, trusted)
+            .await?;
+        warnings.extend(about_subject);
+        let view = self.delegation_view(&mut change.tx, delegation).await?;
+        let detail = facts(&view);
+        change.audit(
+            AuditEvent::DelegationAdded,
+            target(&view.delegation),
+            Some(&view.delegation.actor),
+            &detail,
+        );
+        self.end(change).await?;
+        Ok(AddedDelegation { view, warnings })
+    }
+
+    async fn known_actor(&self, change: &mut Change, text: &str) -> Result<Agent, IssuerError> {
+        let name = Name::parse(text).map_err(|invalid| Invalid::new("actor", invalid.problem))?;
+        match self.live_agent(change, name.as_str(), None).await {
+            Err(IssuerError::NotFound { .. }) => Err(Invalid::new(
+                "actor",
+                format!("there is no agent '{name}'; register it with: firman agent add {name}"),
+            )
+            .into()),
+            found => found,
+        }
+    }
+
+    async fn known_trusted_issuer(
+        &self,
+        tx: &mut Tx,
+        new: &NewDelegation,
+    ) -> Result<Option<TrustedIssuer>, IssuerError> {
+        let Some(text) = &new.trusted_issuer else {
+            return Ok(None);
+        };
+        let name =
+            Name::parse(text).map_err(|invalid| Invalid::new("trusted_issuer", invalid.problem))?;
+        let found = tx.trusted_issuer_by_name(&self.id, name.as_str()).await?;
+        match found {
+            Some(trusted) => Ok(Some(trusted)),
+            None => Err(Invalid::new(
+                "trusted_issuer",
+                format!("there is no trusted issuer '{name}'"),
+            )
+            .into()),
+        }
+    }
+
+    async fn insert_delegation(
+        &self,
+        change: &mut Change,
+        actor: &Agent,
+        delegation: &Delegation,
+    ) -> Result<(), IssuerError> {
+        let now = change.now();
+        let held = change.tx.delegations_of(&self.id, &actor.id).await?;
+        if held.iter().filter(|held| !held.is_over(now)).count() >= DELEGATIONS_MAX {
+            return Err(IssuerError::conflict(format!(
+                "the agent '{0}' has {DELEGATIONS_MAX} delegations already; revoke one that is not needed (firman delegation list --actor {0} shows them), or take a prefix for several subjects",
+                actor.name
+            )));
+        }
+        if !change.tx.insert_delegation(&self.id, delegation).await? {
+            return Err(IssuerError::conflict(
+                "the id that was drawn is taken; try again".to_owned(),
+            ));
+        }
+        change
+            .tx
+            .touch_agent(&self.id, &actor.id, change.version, now)
+            .await?;
+        Ok(())
+    }
+}
+
+fn facts(view: &DelegationView) -> Value {
+    let delegation = &view.delegation;
+    let mut facts = identifying(view);
+    facts["trusted_issuer"] = json!(view.names.trusted_issuer);
+    facts["subject_claims"] = json!(delegation.subject.claims);
+    facts["scopes"] = match &delegation.scopes {
+        GrantedScopes::All => json!("*"),
+        GrantedScopes::Only(scopes) => json!(scopes),
+    };
+    facts["max_depth"] = json!(delegation.max_depth);
+    facts["expires_at"] = json!(delegation.expires_at.0);
+    facts
+}
+
+fn check_allows(resource: &Resource) -> Result<(), IssuerError> {
+    if resource.allows_delegation() {
+        return Ok(());
+    }
+    Err(IssuerError::conflict(format!(
+        "the resource '{0}' does not take tokens that somebody acts in; allow it with: firman resource edit {0} --allow-delegation",
+        resource.name
+    )))
+}

@@ -1,0 +1,106 @@
+//! For whom an agent may act, and whether that can be anybody.
+
+use crate::domain::Invalid;
+use crate::domain::agent::{Agent, AgentStatus};
+use crate::domain::delegation::{SubjectKind, SubjectPattern};
+use crate::domain::name::Name;
+use crate::domain::subject::{split_user, user_subject, users_of};
+use crate::domain::trusted_issuer::TrustedIssuer;
+use crate::issuer::Issuer;
+use crate::store::{StoreError, Tx};
+
+use super::new::NewDelegation;
+
+impl Issuer {
+    /// Why no subject token can fall under a pattern as things are, if it is plain to see.
+    pub(super) async fn why_nobody(
+        &self,
+        tx: &mut Tx,
+        pattern: &SubjectPattern,
+        trusted: Option<TrustedIssuer>,
+    ) -> Result<Option<String>, StoreError> {
+        let subject = &pattern.subject;
+        if let Some((issuer, user)) = split_user(subject)
+            && let Ok(issuer) = Name::parse(issuer)
+        {
+            let trusted = match trusted {
+                Some(trusted) => Some(trusted),
+                None => tx.trusted_issuer_by_name(&self.id, issuer.as_str()).await?,
+            };
+            return Ok(why_no_user(trusted.as_ref(), &issuer, user));
+        }
+        if pattern.kind == SubjectKind::Prefix || !subject.starts_with("agent:") {
+            return Ok(None);
+        }
+        let Some(name) = tx.agent_name_by_subject(&self.id, subject).await? else {
+            return Ok(Some(format!(
+                "no agent has the subject '{subject}' as yet; 'firman agent list' shows the agents"
+            )));
+        };
+        let status = tx.agent_by_name(&self.id, &name).await?;
+        Ok(match status.map(|agent| agent.status) {
+            Some(AgentStatus::Removed { .. }) => Some(format!(
+                "the agent with the subject '{subject}' was removed, and its subject is never given out again"
+            )),
+            Some(AgentStatus::Active | AgentStatus::Suspended { .. }) | None => None,
+        })
+    }
+}
+
+pub(super) fn parse_subject(
+    new: &NewDelegation,
+    actor: &Agent,
+    trusted: Option<&TrustedIssuer>,
+) -> Result<SubjectPattern, Invalid> {
+    let pattern = SubjectPattern::parse(
+        &new.subject,
+        trusted.map(|trusted| trusted.id.clone()),
+        new.subject_claims.clone(),
+    )?;
+    if pattern.kind == SubjectKind::Exact && pattern.subject == actor.subject.as_str() {
+        return Err(Invalid::new(
+            "subject",
+            "is the actor's own; for itself an agent needs no delegation, it asks with client_credentials",
+        ));
+    }
+    if let Some(trusted) = trusted {
+        let beginning = users_of(&trusted.name);
+        let is_possible = match pattern.kind {
+            SubjectKind::Exact => pattern.subject.starts_with(&beginning),
+            SubjectKind::Prefix => {
+                pattern.subject.starts_with(&beginning) || beginning.starts_with(&pattern.subject)
+            }
+        };
+        if !is_possible {
+            return Err(Invalid::new(
+                "subject",
+                format!(
+                    "takes nobody of the trusted issuer '{}', whose subjects all begin with {beginning}",
+                    trusted.name
+                ),
+            ));
+        }
+    }
+    Ok(pattern)
+}
+
+fn why_no_user(trusted: Option<&TrustedIssuer>, issuer: &Name, user: &str) -> Option<String> {
+    let Some(trusted) = trusted else {
+        return Some(format!(
+            "there is no trusted issuer '{issuer}' as yet, so that nobody has such a subject"
+        ));
+    };
+    if !trusted.definition.subject {
+        return Some(format!(
+            "the trusted issuer '{issuer}' is not trusted with subjects, so that every exchange of its tokens is refused"
+        ));
+    }
+    let is_encoded = |b: u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b);
+    if user.bytes().all(is_encoded) {
+        return None;
+    }
+    let written = user_subject(issuer, user).ok()?;
+    Some(format!(
+        "what stands behind the second ':' of such a subject is percent-encoded, so that this takes nobody; {written} was meant, perhaps"
+    ))
+}

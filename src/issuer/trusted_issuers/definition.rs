@@ -1,0 +1,265 @@
+//! What may be said of a trusted issuer: defaults, edits, and the checks of the whole.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use crate::domain::agent::{DESCRIPTION_MAX_CHARS, parse_attributes};
+use crate::domain::trusted_issuer::{
+    CLAIM_MAX_BYTES, DEFAULT_MAX_LIFETIME_SECONDS, ENTRIES_MAX, JtiPolicy, KeySource,
+    MAX_LIFETIME_CEILING_SECONDS, SPIFFE_SCHEME, TrustDefinition, URL_MAX_BYTES, check_claims,
+};
+use crate::domain::{Invalid, text};
+use crate::issuer::Issuer;
+use crate::issuer::trusted_keys::KeysError;
+use crate::jose::jwk_error::listed;
+use crate::ports::fetch::FetchError;
+
+use super::TrustChanges;
+
+impl Issuer {
+    /// What is believed of an issuer of which nothing is said.
+    pub(super) fn default_trust(&self, url: &str) -> TrustDefinition {
+        // JWT-SVID §3: typ may be left out, JWT or JOSE. Everybody else writes JWT.
+        let types: &[&str] = if url.starts_with(SPIFFE_SCHEME) {
+            &["", "JWT", "JOSE"]
+        } else {
+            &["JWT"]
+        };
+        TrustDefinition {
+            description: String::new(),
+            audience: self.url.clone(),
+            keys: KeySource::Discovery,
+            client_auth: false,
+            subject: false,
+            actor: false,
+            accept_act: false,
+            max_lifetime: DEFAULT_MAX_LIFETIME_SECONDS,
+            types: types.iter().map(|&typ| typ.to_owned()).collect(),
+            jti: JtiPolicy::SingleUse,
+            required_claims: BTreeMap::new(),
+            subject_claim: "sub".to_owned(),
+            claims: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn check_trusted_url(
+        &self,
+        url: &str,
+        definition: &TrustDefinition,
+    ) -> Result<(), Invalid> {
+        let refused = |problem: &str| Err(Invalid::new("url", problem));
+        if url.len() > URL_MAX_BYTES || !url.bytes().all(|b| b.is_ascii_graphic()) {
+            return refused(
+                "is longer than 512 bytes, or holds a character that is not printable ASCII",
+            );
+        }
+        if same_place(url, &self.url) {
+            return refused(
+                "is this issuer's own; its tokens are known without trust, and prove no client",
+            );
+        }
+        if let Some(domain) = url.strip_prefix(SPIFFE_SCHEME) {
+            return check_trust_domain(domain, definition);
+        }
+        let is_web = Url::parse(url).is_ok_and(|parsed| {
+            matches!(parsed.scheme(), "http" | "https")
+                && parsed.query().is_none()
+                && parsed.fragment().is_none()
+                && parsed.username().is_empty()
+                && parsed.password().is_none()
+        });
+        if !is_web {
+            return refused(
+                "must be an https URL without query, fragment and user, exactly as in `iss`, or spiffe:// and a trust domain",
+            );
+        }
+        match &definition.keys {
+            KeySource::Discovery => self.check_fetched("url", url),
+            // It is a name then: one that only its own network reaches is as good as any.
+            KeySource::Inline { .. } | KeySource::JwksUri { .. } => {
+                if url.starts_with("https://") || self.ports.fetcher.check(url).is_ok() {
+                    Ok(())
+                } else {
+                    refused("must begin with https://")
+                }
+            }
+        }
+    }
+
+    fn check_fetched(&self, field: &'static str, url: &str) -> Result<(), Invalid> {
+        match self.ports.fetcher.check(url) {
+            Ok(()) => Ok(()),
+            Err(FetchError::Refused(why) | FetchError::Failed(why)) => Err(Invalid::new(
+                field,
+                format!(
+                    "must not be fetched: {why}; keys come from public https addresses only, else give them with --jwks"
+                ),
+            )),
+        }
+    }
+
+    /// Checks everything that is said of an issuer, in one go and after every change.
+    pub(super) fn checked(
+        &self,
+        url: &str,
+        mut definition: TrustDefinition,
+    ) -> Result<TrustDefinition, Invalid> {
+        definition.description = text::line(
+            "description",
+            &definition.description,
+            DESCRIPTION_MAX_CHARS,
+        )?;
+        definition.audience = text::filled_line("audience", &definition.audience, CLAIM_MAX_BYTES)?;
+        let longest = MAX_LIFETIME_CEILING_SECONDS;
+        if !(1..=longest).contains(&definition.max_lifetime) {
+            return Err(Invalid::new(
+                "max_lifetime",
+                format!("must be 1 to {longest} seconds"),
+            ));
+        }
+        check_types(&definition.types)?;
+        check_claims("required_claims", &definition.required_claims)?;
+        check_claims("claims", &definition.claims)?;
+        parse_attributes(&definition.claims)
+            .map_err(|invalid| Invalid::new("claims", invalid.problem))?;
+        let subject_claim = BTreeMap::from([(definition.subject_claim.clone(), "x".to_owned())]);
+        check_claims("subject_claim", &subject_claim)?;
+        if let KeySource::JwksUri { url } = &definition.keys {
+            if url.len() > URL_MAX_BYTES {
+                return Err(Invalid::new("jwks_uri", "is longer than 512 bytes"));
+            }
+            self.check_fetched("jwks_uri", url)?;
+        }
+        if url.starts_with(SPIFFE_SCHEME) && (definition.subject || definition.actor) {
+            return Err(Invalid::new(
+                "trust",
+                "a SPIFFE trust domain can only be trusted with client_auth: its tokens are about workloads",
+            ));
+        }
+        Ok(definition)
+    }
+
+    /// Gets the keys as a token would. What is wrong for good is an error; what may pass is a warning.
+    pub(super) async fn try_keys(
+        &self,
+        url: &str,
+        definition: &TrustDefinition,
+    ) -> Result<Option<String>, Invalid> {
+        let field = match &definition.keys {
+            KeySource::Inline { .. } => "jwks",
+            KeySource::JwksUri { .. } => "jwks_uri",
+            KeySource::Discovery => "url",
+        };
+        match self.trusted_keys.try_out(url, &definition.keys).await {
+            Ok(skipped) if skipped.is_empty() => Ok(None),
+            Ok(skipped) => Ok(Some(format!(
+                "its key set has entries that cannot be used, and its tokens signed with them are refused: {}",
+                listed(&skipped)
+            ))),
+            Err(error @ KeysError::Unavailable { .. }) => Ok(Some(format!(
+                "{error}; it is tried again when a token comes"
+            ))),
+            Err(error @ (KeysError::Refused { .. } | KeysError::Wrong(_))) => {
+                Err(Invalid::new(field, format!("does not do: {error}")))
+            }
+        }
+    }
+}
+
+pub(super) fn applied(definition: TrustDefinition, changes: TrustChanges) -> TrustDefinition {
+    TrustDefinition {
+        description: changes.description.unwrap_or(definition.description),
+        audience: changes.audience.unwrap_or(definition.audience),
+        keys: changes.keys.unwrap_or(definition.keys),
+        client_auth: changes.client_auth.unwrap_or(definition.client_auth),
+        subject: changes.subject.unwrap_or(definition.subject),
+        actor: changes.actor.unwrap_or(definition.actor),
+        accept_act: changes.accept_act.unwrap_or(definition.accept_act),
+        max_lifetime: changes.max_lifetime.unwrap_or(definition.max_lifetime),
+        types: changes.types.unwrap_or(definition.types),
+        jti: changes.jti.unwrap_or(definition.jti),
+        required_claims: changes
+            .required_claims
+            .unwrap_or(definition.required_claims),
+        subject_claim: changes.subject_claim.unwrap_or(definition.subject_claim),
+        claims: changes.claims.unwrap_or(definition.claims),
+    }
+}
+
+/// Whether two URLs lead to one place, however they are spelled.
+fn same_place(one: &str, other: &str) -> bool {
+    let place = |text: &str| {
+        Url::parse(text).map_or_else(
+            |_| text.to_owned(),
+            |url| url.as_str().trim_end_matches('/').to_owned(),
+        )
+    };
+    place(one) == place(other)
+}
+
+/// SPIFFE ID §2.1: lower-case letters, digits, `.`, `-` and `_`, no port and no path.
+fn check_trust_domain(domain: &str, definition: &TrustDefinition) -> Result<(), Invalid> {
+    let is_domain = !domain.is_empty()
+        && domain.len() <= 255
+        && domain.bytes().all(|b| {
+            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_')
+        });
+    if !is_domain {
+        return Err(Invalid::new(
+            "url",
+            "must be spiffe:// and a trust domain alone, such as spiffe://example.org",
+        ));
+    }
+    match &definition.keys {
+        KeySource::Inline { .. } | KeySource::JwksUri { .. } => Ok(()),
+        KeySource::Discovery => Err(Invalid::new(
+            "jwks",
+            "is missing: a trust domain has no discovery document; give its bundle with --jwks, or the address of its bundle endpoint with --jwks-uri",
+        )),
+    }
+}
+
+fn check_types(types: &[String]) -> Result<(), Invalid> {
+    let is_type = |text: &String| {
+        text.len() <= 100
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.' | b'_' | b'!'))
+    };
+    if types.is_empty() || types.len() > ENTRIES_MAX || !types.iter().all(is_type) {
+        return Err(Invalid::new(
+            "types",
+            "must be 1 to 16 media types without application/, such as JWT; the empty text stands for a token without typ",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_place_is_recognised_in_every_spelling() {
+        for other in [
+            "https://id.example.com",
+            "https://id.example.com/",
+            "https://ID.example.com:443//",
+        ] {
+            assert!(same_place("https://id.example.com", other), "{other}");
+        }
+        for other in ["https://id.example.com/a", "https://id.example.com:8443"] {
+            assert!(!same_place("https://id.example.com", other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_type_is_a_media_type_without_its_prefix() {
+        for bad in ["application/jwt", "J W T", "é", "a\nb"] {
+            assert!(check_types(&[bad.to_owned()]).is_err(), "{bad}");
+        }
+        assert!(check_types(&[]).is_err());
+        assert!(check_types(&[String::new(), "at+jwt".to_owned()]).is_ok());
+    }
+}
