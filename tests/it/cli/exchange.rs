@@ -145,7 +145,8 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: name --rule, --organization and --service-account, or the agent whose link tells them with --client-id
+    error: the identity at Claude is missing
+    hint: name --rule, --organization and --service-account, or the agent with --client-id to use its link
     ");
     assert_snapshot!(live.run("exec --issuer http://127.0.0.1:9 --assertion-file - --rule fdrl_1 --organization 00000000-0000-4000-8000-000000000001 --service-account svac_1 -- /bin/true"), @"
     exit code 2
