@@ -5,6 +5,7 @@ mod check;
 mod error;
 mod first_start;
 mod open;
+mod recover;
 
 pub use check::{StartCheck, check_start};
 pub use error::HostError;
@@ -18,9 +19,12 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::domain::settings::{DEFAULT_LIFETIME_SECONDS, DEFAULT_MAX_LIFETIME_SECONDS};
+use crate::domain::settings::{
+    DEFAULT_LIFETIME_SECONDS, DEFAULT_MAX_LIFETIME_SECONDS, IssuerSettings,
+};
 use crate::issuer::cache::{Policy, Registry};
 use crate::issuer::ledger::{Ledger, ledger};
+use crate::issuer::sealing::Sealing;
 use crate::issuer::secrets::Secrets;
 use crate::issuer::trusted_keys::TrustedKeys;
 use crate::issuer::{Issuer, IssuerError, Ports};
@@ -120,37 +124,8 @@ impl Host {
         ports: Ports,
     ) -> Result<Self, HostError> {
         let (settings, sealing) = open_issuer(&store, options, &ports).await?;
-        let pepper = open_pepper(&store, &settings, &sealing).await?;
-        let mut tx = store.read().await?;
-        let head = tx
-            .head(&settings.id)
-            .await?
-            .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
-        let policy = Policy::load(&mut tx, &settings.id, &sealing, None).await?;
-        tx.rollback().await?;
-        let secrets = Secrets::new(pepper, &*ports.random)?;
         let (ledger, task) = ledger();
-        let trusted_keys = TrustedKeys::new(
-            Arc::clone(&ports.fetcher),
-            Arc::clone(&ports.clock),
-            store.clone(),
-            settings.id.clone(),
-        );
-        let issuer = Arc::new(Issuer {
-            id: settings.id,
-            url: settings.url,
-            store: store.clone(),
-            trusted_keys,
-            ports,
-            ledger: ledger.clone(),
-            registry: Registry::new(policy, head.registry_version, store.cold_reads()),
-            sealing: Arc::new(sealing),
-            secrets,
-            renewals: crate::issuer::change::Renewals::default(),
-            held_up: crate::issuer::rotation::HeldUp::default(),
-            kept_list: crate::issuer::revocation_list::KeptList::default(),
-            readiness: crate::issuer::readiness::Readiness::default(),
-        });
+        let issuer = Arc::new(assemble(&store, settings, sealing, ports, &ledger).await?);
         let host = Self {
             store,
             ledger,
@@ -239,4 +214,44 @@ impl Host {
         }
         Ok(())
     }
+}
+
+/// The issuer of those settings. Fails unless the key-encryption key opens what is sealed.
+async fn assemble(
+    store: &Store,
+    settings: IssuerSettings,
+    sealing: Sealing,
+    ports: Ports,
+    ledger: &Ledger,
+) -> Result<Issuer, HostError> {
+    let pepper = open_pepper(store, &settings, &sealing).await?;
+    let mut tx = store.read().await?;
+    let head = tx
+        .head(&settings.id)
+        .await?
+        .ok_or_else(|| StoreError::corrupt("the issuer's head row is missing"))?;
+    let policy = Policy::load(&mut tx, &settings.id, &sealing, None).await?;
+    tx.rollback().await?;
+    let secrets = Secrets::new(pepper, &*ports.random)?;
+    let trusted_keys = TrustedKeys::new(
+        Arc::clone(&ports.fetcher),
+        Arc::clone(&ports.clock),
+        store.clone(),
+        settings.id.clone(),
+    );
+    Ok(Issuer {
+        id: settings.id,
+        url: settings.url,
+        store: store.clone(),
+        trusted_keys,
+        ports,
+        ledger: ledger.clone(),
+        registry: Registry::new(policy, head.registry_version, store.cold_reads()),
+        sealing: Arc::new(sealing),
+        secrets,
+        renewals: crate::issuer::change::Renewals::default(),
+        held_up: crate::issuer::rotation::HeldUp::default(),
+        kept_list: crate::issuer::revocation_list::KeptList::default(),
+        readiness: crate::issuer::readiness::Readiness::default(),
+    })
 }

@@ -4,51 +4,106 @@ use std::sync::Arc;
 
 use axum::extract::State;
 
-use crate::api::administrator::Administrator as AdministratorBody;
-use crate::domain::administrator::Administrator;
+use crate::api::administrator::{
+    Administrator, AdministratorEdit, AdministratorRotation, AdministratorToken, NewAdministrator,
+};
 use crate::issuer::Issuer;
 
 use super::caller::{Owner, Viewer};
+use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
+use super::json::{Json, OptionalJson};
 use super::openapi::Problems;
 use super::page::List;
 use super::path::Named;
 use super::problem::Problem;
 
-impl From<Administrator> for AdministratorBody {
-    fn from(administrator: Administrator) -> Self {
-        Self {
-            id: administrator.id.to_string(),
-            name: administrator.name.to_string(),
-            role: administrator.role.as_str().to_owned(),
-            expires_at: administrator.expires_at.map(|at| at.0),
-            revoked_at: administrator.revoked_at.map(|at| at.0),
-            created_at: administrator.created_at.0,
-        }
+fn tagged(administrator: Administrator) -> Tagged<Administrator> {
+    Tagged {
+        version: administrator.version,
+        body: administrator,
     }
 }
 
 /// Lists administrators, revoked ones included.
 #[utoipa::path(get, path = "/administrators", tag = "administrators", security(("administrator_token" = [])),
-    responses((status = 200, body = List<AdministratorBody>), Problems))]
+    responses((status = 200, body = List<Administrator>), Problems))]
 pub(super) async fn list(
     _: Viewer,
     State(issuer): State<Arc<Issuer>>,
-) -> Result<axum::Json<List<AdministratorBody>>, Problem> {
-    let all = issuer.administrators().await?;
-    Ok(axum::Json(List::whole(
-        all.into_iter().map(AdministratorBody::from).collect(),
-    )))
+) -> Result<axum::Json<List<Administrator>>, Problem> {
+    Ok(axum::Json(List::whole(issuer.administrators().await?)))
 }
 
-/// Revokes an administrator's token for good; the last owner's stays.
-#[utoipa::path(post, path = "/administrators/{name}/revoke", tag = "administrators", params(("name" = String, Path)),
-    security(("administrator_token" = [])), responses((status = 200, body = AdministratorBody), Problems))]
+/// Makes an administrator; its token is in this answer only.
+#[utoipa::path(post, path = "/administrators", tag = "administrators", request_body = NewAdministrator,
+    security(("administrator_token" = [])), responses((status = 201, body = AdministratorToken), Problems))]
+pub(super) async fn create(
+    Owner(caller): Owner,
+    State(issuer): State<Arc<Issuer>>,
+    Json(body): Json<NewAdministrator>,
+) -> Result<Created<AdministratorToken>, Problem> {
+    let made = issuer.create_administrator(&caller, body).await?;
+    Ok(Created {
+        version: Some(made.administrator.version),
+        location: format!("/administrators/{}", made.administrator.name),
+        body: made,
+    })
+}
+
+/// Shows an administrator, a revoked one too.
+#[utoipa::path(get, path = "/administrators/{name}", tag = "administrators", params(("name" = String, Path)),
+    security(("administrator_token" = [])), responses((status = 200, body = Administrator), Problems))]
+pub(super) async fn show(
+    _: Viewer,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+) -> Result<Tagged<Administrator>, Problem> {
+    Ok(tagged(issuer.administrator(&name).await?))
+}
+
+/// Edits an administrator's role and expiry; the last owner keeps both.
+#[utoipa::path(patch, path = "/administrators/{name}", tag = "administrators", params(("name" = String, Path), IfMatchHeader),
+    request_body = AdministratorEdit, security(("administrator_token" = [])),
+    responses((status = 200, body = Administrator), Problems))]
+pub(super) async fn edit(
+    Owner(caller): Owner,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+    IfMatch(expected): IfMatch,
+    Json(body): Json<AdministratorEdit>,
+) -> Result<Tagged<Administrator>, Problem> {
+    let edited = issuer.edit_administrator(&caller, &name, body, expected);
+    Ok(tagged(edited.await?))
+}
+
+/// Gives an administrator a new token, which is in this answer only; the old one ends at once.
+#[utoipa::path(post, path = "/administrators/{name}/rotate", tag = "administrators", params(("name" = String, Path), IfMatchHeader),
+    request_body = AdministratorRotation, security(("administrator_token" = [])),
+    responses((status = 200, body = AdministratorToken), Problems))]
+pub(super) async fn rotate(
+    Owner(caller): Owner,
+    State(issuer): State<Arc<Issuer>>,
+    Named(name): Named<String>,
+    IfMatch(expected): IfMatch,
+    OptionalJson(body): OptionalJson<AdministratorRotation>,
+) -> Result<Tagged<AdministratorToken>, Problem> {
+    let rotated = issuer.rotate_administrator(&caller, &name, body, expected);
+    let rotated = rotated.await?;
+    Ok(Tagged {
+        version: rotated.administrator.version,
+        body: rotated,
+    })
+}
+
+/// Revokes an administrator's token permanently; the last owner's stays.
+#[utoipa::path(post, path = "/administrators/{name}/revoke", tag = "administrators", params(("name" = String, Path), IfMatchHeader),
+    security(("administrator_token" = [])), responses((status = 200, body = Administrator), Problems))]
 pub(super) async fn revoke(
     Owner(caller): Owner,
     State(issuer): State<Arc<Issuer>>,
     Named(name): Named<String>,
-) -> Result<axum::Json<AdministratorBody>, Problem> {
-    Ok(axum::Json(
-        issuer.revoke_administrator(&caller, &name).await?.into(),
-    ))
+    IfMatch(expected): IfMatch,
+) -> Result<Tagged<Administrator>, Problem> {
+    let revoked = issuer.revoke_administrator(&caller, &name, expected);
+    Ok(tagged(revoked.await?))
 }

@@ -102,6 +102,8 @@ fn table() -> OpenApiRouter<Arc<Issuer>> {
         .routes(routes!(audit::tail))
         .routes(routes!(audit::verify))
         .routes(routes!(issuer::show, issuer::edit))
-        .routes(routes!(administrators::list))
+        .routes(routes!(administrators::list, administrators::create))
+        .routes(routes!(administrators::show, administrators::edit))
+        .routes(routes!(administrators::rotate))
         .routes(routes!(administrators::revoke))
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::edit::present;
+
 /// An administrator: never the token or its digest.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Administrator {
@@ -13,4 +15,61 @@ pub struct Administrator {
     pub expires_at: Option<i64>,
     pub revoked_at: Option<i64>,
     pub created_at: i64,
+    #[serde(default)]
+    pub version: i64,
+}
+
+/// An administrator to be made.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAdministrator {
+    #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
+    pub name: String,
+    /// `viewer`, `operator` or `owner`.
+    #[schema(pattern = "^(viewer|operator|owner)$")]
+    pub role: String,
+    /// Seconds until its token stops being accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 315_360_000)]
+    pub expires_in: Option<i64>,
+}
+
+/// An edit of an administrator; what is left out stays.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdministratorEdit {
+    /// `viewer`, `operator` or `owner`.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(nullable = false, pattern = "^(viewer|operator|owner)$")]
+    pub role: Option<String>,
+    /// Seconds until its token stops being accepted; `null`: never.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 315_360_000)]
+    pub expires_in: Option<Option<i64>>,
+}
+
+/// A new token in place of the old one, which ends at once.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdministratorRotation {
+    /// Seconds until the new token stops being accepted; left out: the expiry stays as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 315_360_000)]
+    pub expires_in: Option<i64>,
+}
+
+/// An administrator with its new token.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct AdministratorToken {
+    pub administrator: Administrator,
+    /// The bearer token; shown this once.
+    pub token: String,
 }

@@ -326,14 +326,10 @@ pub(super) fn host_options(config: &Config, issuer_url: String) -> Result<HostOp
                 "`tokens.default_algorithm` is not a known algorithm",
             )
         })?;
-    let kek = match &config.kek {
-        Some(text) => KekSource::Text(text.clone(), "FIRMAN_KEK".to_owned()),
-        None => KekSource::File(config.keys_dir.join("kek")),
-    };
     Ok(HostOptions {
         database_url: config.database_url.expose().to_owned(),
         issuer_url,
-        kek,
+        kek: kek(config),
         admin_token_file: config.data_dir.join("admin-token"),
         first_keys: Vec::new(),
         first_settings: FirstSettings {
@@ -342,6 +338,14 @@ pub(super) fn host_options(config: &Config, issuer_url: String) -> Result<HostOp
             default_algorithm,
         },
     })
+}
+
+/// Where the key-encryption key is.
+pub(super) fn kek(config: &Config) -> KekSource {
+    match &config.kek {
+        Some(text) => KekSource::Text(text.clone(), "FIRMAN_KEK".to_owned()),
+        None => KekSource::File(config.keys_dir.join("kek")),
+    }
 }
 
 /// The data directory holds the first administrator's token: only its owner may read it.

@@ -2,6 +2,7 @@
 
 use crate::ports::time::UnixTime;
 
+use super::Invalid;
 use super::id::AdministratorId;
 use super::name::Name;
 
@@ -25,7 +26,7 @@ impl AdministratorRole {
 
     /// The role's name on the wire and in the database.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
             Self::Operator => "operator",
@@ -34,9 +35,13 @@ impl AdministratorRole {
     }
 
     /// The role of that name.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|role| role.as_str() == text)
+            .ok_or_else(|| Invalid::new("role", "must be `owner`, `operator` or `viewer`"))
     }
 }
 
@@ -53,8 +58,10 @@ pub struct Administrator {
     pub token_digest: [u8; 32],
     /// When it stops working, if ever.
     pub expires_at: Option<UnixTime>,
-    /// When it was revoked, if it was. A revoked one is never made again.
+    /// When it was revoked, if it was. A revoked one stays revoked.
     pub revoked_at: Option<UnixTime>,
+    /// The issuer's registry version at its last change; 0 for one from before there were versions.
+    pub version: i64,
     /// When it was made.
     pub created_at: UnixTime,
 }
@@ -64,5 +71,10 @@ impl Administrator {
     #[must_use]
     pub fn is_live(&self, now: UnixTime) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| now < expiry)
+    }
+    /// True while it is an owner whose token is accepted.
+    #[must_use]
+    pub fn is_live_owner(&self, now: UnixTime) -> bool {
+        self.role == AdministratorRole::Owner && self.is_live(now)
     }
 }

@@ -3,15 +3,13 @@
 
 use std::path::Path;
 
-use secrecy::ExposeSecret;
-
-use super::open::open_pepper;
+use super::open::{open_pepper, sealing, stored_issuer};
 use super::{HostError, HostOptions, KekSource};
-use crate::domain::settings::{DEFAULT_SLUG, IssuerSettings};
-use crate::issuer::sealing::{Sealing, SealingError};
+use crate::domain::settings::IssuerSettings;
+use crate::issuer::sealing::SealingError;
 use crate::ports::address::is_loopback_url;
 use crate::ports::secret_file::{self, Readers, SecretFileError};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// What was looked at, and what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +67,6 @@ pub async fn check_start(options: &HostOptions) -> Vec<StartCheck> {
 
 const KEY: &str = "key-encryption key";
 
-async fn stored_issuer(store: &Store) -> Result<Option<IssuerSettings>, StoreError> {
-    let mut tx = store.read().await?;
-    let stored = tx.issuer_by_slug(DEFAULT_SLUG).await?;
-    tx.rollback().await?;
-    Ok(stored)
-}
-
 fn same_issuer(stored: &IssuerSettings, options: &HostOptions) -> Result<String, String> {
     let moves = is_loopback_url(&stored.url) && is_loopback_url(&options.issuer_url);
     if stored.url == options.issuer_url || moves {
@@ -113,13 +104,6 @@ async fn key_of(
             place(kek)
         )),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-fn sealing(kek: &KekSource) -> Result<Sealing, SealingError> {
-    match kek {
-        KekSource::Text(text, origin) => Sealing::from_text(text.expose_secret(), origin),
-        KekSource::File(path) => Sealing::from_file(path),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::domain::remedy::Remedy;
 use crate::issuer::IssuerError;
 use crate::issuer::sealing::SealingError;
 use crate::issuer::secrets::SecretsError;
@@ -42,6 +43,18 @@ pub enum HostError {
         /// The URL in the configuration.
         configured: String,
     },
+    /// The database does not contain an issuer.
+    #[error("{database} does not contain an issuer")]
+    NotMade {
+        /// What a person calls it.
+        database: String,
+    },
+    /// The schema is that of an earlier version.
+    #[error("{database} belongs to an earlier version of firman")]
+    Pending {
+        /// What a person calls it.
+        database: String,
+    },
     /// The bootstrap token cannot be written.
     #[error("the administrator's token cannot be written to {}: {source}", path.display())]
     AdminToken {
@@ -53,6 +66,26 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// What to do about it, where the sentence does not say so.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Issuer(error) => error.remedy(),
+            Self::NotMade { .. } => Some(Remedy::action(
+                "run this where `firman serve` runs, with the same configuration",
+            )),
+            Self::Pending { .. } => Some(Remedy::action(
+                "start the server once with this version, which migrates the database",
+            )),
+            Self::Store(_)
+            | Self::Database { .. }
+            | Self::Sealing(_)
+            | Self::Secrets(_)
+            | Self::OtherIssuer { .. }
+            | Self::AdminToken { .. } => None,
+        }
+    }
+
     pub(super) fn opening(database_url: &str, error: StoreError) -> Self {
         let remedy = match &error {
             StoreError::Unavailable(_) if database_url.starts_with("sqlite:") => {

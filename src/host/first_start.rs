@@ -10,15 +10,12 @@ use crate::domain::administrator::{Administrator, AdministratorRole, BOOTSTRAP};
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::AdministratorId;
 use crate::domain::name::Name;
+use crate::issuer::administrators::new_token;
 use crate::issuer::change::Touches;
 use crate::issuer::keyring::SIGNED_WITH;
 use crate::issuer::rotation::generate;
 use crate::issuer::{Caller, IssuerError, Ports};
-use crate::jose::digest::{base64url, sha256};
-use crate::ports::random::random_bytes;
-
-/// What administrator tokens begin with.
-const ADMIN_TOKEN_PREFIX: &str = "fma_";
+use crate::jose::digest::sha256;
 
 impl Host {
     /// Makes what a new issuer lacks: signing keys, and the first administrator. Decided under the
@@ -61,6 +58,7 @@ impl Host {
                 token_digest: sha256(token.as_bytes()),
                 expires_at: None,
                 revoked_at: None,
+                version: change.version,
                 created_at: change.now(),
             };
             change
@@ -91,8 +89,7 @@ fn write_admin_token(path: &Path, ports: &Ports) -> Result<Zeroizing<String>, Ho
         path: path.to_owned(),
         source,
     };
-    let bits = Zeroizing::new(random_bytes::<32>(&*ports.random));
-    let token = Zeroizing::new(format!("{ADMIN_TOKEN_PREFIX}{}", base64url(&*bits)));
+    let token = new_token(&*ports.random);
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())

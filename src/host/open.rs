@@ -25,14 +25,8 @@ pub(super) async fn open_issuer(
     options: &HostOptions,
     ports: &Ports,
 ) -> Result<(IssuerSettings, Sealing), HostError> {
-    let mut tx = store.read().await?;
-    let stored = tx.issuer_by_slug(DEFAULT_SLUG).await?;
-    tx.rollback().await?;
-    if let Some(stored) = stored {
-        let sealing = match &options.kek {
-            KekSource::Text(text, origin) => Sealing::from_text(text.expose_secret(), origin)?,
-            KekSource::File(path) => Sealing::from_file(path)?,
-        };
+    if let Some(stored) = stored_issuer(store).await? {
+        let sealing = sealing(&options.kek)?;
         if stored.url == options.issuer_url {
             return Ok((stored, sealing));
         }
@@ -63,9 +57,7 @@ pub(super) async fn open_issuer(
     if !tx.insert_issuer(&settings, now.seconds()).await? {
         // Another replica was first: use what it made.
         tx.rollback().await?;
-        let mut tx = store.read().await?;
-        let stored = tx.issuer_by_slug(DEFAULT_SLUG).await?;
-        tx.rollback().await?;
+        let stored = stored_issuer(store).await?;
         let stored = stored.ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))?;
         if stored.url != options.issuer_url {
             return Err(HostError::OtherIssuer {
@@ -87,6 +79,22 @@ pub(super) async fn open_issuer(
     .await?;
     tx.commit().await?;
     Ok((settings, sealing))
+}
+
+/// The default issuer as the database has it.
+pub(super) async fn stored_issuer(store: &Store) -> Result<Option<IssuerSettings>, StoreError> {
+    let mut tx = store.read().await?;
+    let stored = tx.issuer_by_slug(DEFAULT_SLUG).await?;
+    tx.rollback().await?;
+    Ok(stored)
+}
+
+/// The key of an issuer that exists; none is made.
+pub(super) fn sealing(kek: &KekSource) -> Result<Sealing, SealingError> {
+    match kek {
+        KekSource::Text(text, origin) => Sealing::from_text(text.expose_secret(), origin),
+        KekSource::File(path) => Sealing::from_file(path),
+    }
 }
 
 /// The key of a new issuer: the one that is there, or one that is made.

@@ -16,6 +16,7 @@ struct AdministratorRow {
     token_digest: Vec<u8>,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
+    version: i64,
     created_at: i64,
 }
 
@@ -24,7 +25,7 @@ impl AdministratorRow {
         let damage = |what: &str| StoreError::corrupt(format!("administrator {}: {what}", self.id));
         let name = Name::parse(&self.name).map_err(|invalid| damage(&invalid.to_string()))?;
         let role =
-            AdministratorRole::parse(&self.role).ok_or_else(|| damage("its role is unknown"))?;
+            AdministratorRole::parse(&self.role).map_err(|_| damage("its role is unknown"))?;
         let token_digest = self
             .token_digest
             .as_slice()
@@ -37,6 +38,7 @@ impl AdministratorRow {
             token_digest,
             expires_at: self.expires_at.map(UnixTime),
             revoked_at: self.revoked_at.map(UnixTime),
+            version: self.version,
             created_at: UnixTime(self.created_at),
         })
     }
@@ -45,17 +47,20 @@ impl AdministratorRow {
 macro_rules! select_administrators {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, role, token_digest, expires_at, revoked_at, created_at FROM administrators ",
+            "SELECT id, name, role, token_digest, expires_at, revoked_at, version, created_at FROM administrators ",
             $rest
         )
     };
 }
 
 const INSERT: &str = "INSERT INTO administrators (issuer_id, id, name, role, token_digest, expires_at, revoked_at, \
-     created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+     version, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
 const BY_DIGEST: &str = select_administrators!("WHERE issuer_id = $1 AND token_digest = $2");
 const ALL: &str = select_administrators!("WHERE issuer_id = $1 ORDER BY name");
-const REVOKE: &str = "UPDATE administrators SET revoked_at = $3 WHERE issuer_id = $1 AND id = $2 AND revoked_at IS NULL";
+const BY_NAME: &str = select_administrators!("WHERE issuer_id = $1 AND name = $2");
+// A revoked administrator stays as it is.
+const UPDATE: &str = "UPDATE administrators SET role = $4, token_digest = $5, expires_at = $6, revoked_at = $7, version = $8 \
+     WHERE issuer_id = $1 AND id = $2 AND version = $3 AND revoked_at IS NULL";
 
 impl Tx {
     /// Adds an administrator. False when the name or the token was ever used.
@@ -74,6 +79,7 @@ impl Tx {
                 .bind(&administrator.token_digest[..])
                 .bind(administrator.expires_at.map(|at| at.0))
                 .bind(administrator.revoked_at.map(|at| at.0))
+                .bind(administrator.version)
                 .bind(administrator.created_at.0)
         )?;
         Ok(inserted == 1)
@@ -93,6 +99,20 @@ impl Tx {
         .transpose()
     }
 
+    /// The administrator of that name, a revoked or expired one too.
+    pub async fn administrator_by_name(
+        &mut self,
+        issuer: &IssuerId,
+        name: &str,
+    ) -> Result<Option<Administrator>, StoreError> {
+        on_engine!(self, connection => sqlx::query_as::<_, AdministratorRow>(BY_NAME)
+            .bind(issuer.as_str())
+            .bind(key(name))
+            .fetch_optional(connection))?
+        .map(AdministratorRow::administrator)
+        .transpose()
+    }
+
     /// All administrators by name, revoked and expired ones too.
     pub async fn administrators(
         &mut self,
@@ -106,21 +126,26 @@ impl Tx {
         .collect()
     }
 
-    /// Revokes an administrator's token for good. False when there is none with that id that is not
-    /// revoked.
-    pub async fn revoke_administrator(
+    /// Changes everything of an administrator but its name, if its version still is `expected_version` and it is
+    /// not revoked; else false.
+    pub async fn update_administrator(
         &mut self,
         issuer: &IssuerId,
-        administrator: &AdministratorId,
-        now: UnixTime,
+        administrator: &Administrator,
+        expected_version: i64,
     ) -> Result<bool, StoreError> {
-        let revoked = execute!(
+        let updated = execute!(
             self,
-            sqlx::query(REVOKE)
+            sqlx::query(UPDATE)
                 .bind(issuer.as_str())
-                .bind(key(administrator.as_str()))
-                .bind(now.0)
+                .bind(key(administrator.id.as_str()))
+                .bind(expected_version)
+                .bind(administrator.role.as_str())
+                .bind(&administrator.token_digest[..])
+                .bind(administrator.expires_at.map(|at| at.0))
+                .bind(administrator.revoked_at.map(|at| at.0))
+                .bind(administrator.version)
         )?;
-        Ok(revoked == 1)
+        Ok(updated == 1)
     }
 }

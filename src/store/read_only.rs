@@ -1,5 +1,5 @@
-//! A look at a database without changing it: no migration runs, and a server that has the SQLite file goes on.
-//! For checks before a start. The one file that SQLite may make is the index (`-shm`) of a write-ahead log that
+//! A database as it is found: no migration runs, and a server that has the SQLite file goes on. For checks before a
+//! start, which change nothing, and for a command that makes a single change. The one file that SQLite may make is the index (`-shm`) of a write-ahead log that
 //! a crash left behind.
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 
 use super::engine::{
     ACQUIRE_TIMEOUT, BUSY_TIMEOUT, Engine, MIGRATOR, Store, connect_postgres, postgres_options,
@@ -36,6 +36,22 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], but for [`StoreError::InUse`].
     pub async fn open_read_only(database_url: &str) -> Result<Option<Found>, StoreError> {
+        Self::open_found(database_url, open_sqlite).await
+    }
+
+    /// Opens the database as it is, for writing, beside a server that may be running on it: for a single change by a
+    /// command on the same machine. `None` for a SQLite file that does not exist. No migration runs.
+    ///
+    /// # Errors
+    /// As [`Store::open_read_only`].
+    pub async fn open_beside(database_url: &str) -> Result<Option<Found>, StoreError> {
+        Self::open_found(database_url, open_sqlite_beside).await
+    }
+
+    async fn open_found(
+        database_url: &str,
+        open_sqlite: impl AsyncFnOnce(&Path) -> Result<Engine, StoreError>,
+    ) -> Result<Option<Found>, StoreError> {
         let engine = match sqlite_path(database_url)? {
             Some(path) if !path.exists() => return Ok(None),
             Some(path) => open_sqlite(path).await?,
@@ -72,14 +88,28 @@ async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
         // Without a write-ahead log no one is writing, and SQLite would make one to read.
         .immutable(!Path::new(&log).exists())
         .busy_timeout(BUSY_TIMEOUT);
-    let readers = SqlitePoolOptions::new()
+    one_connection(options).await
+}
+
+/// The lock file stays free: SQLite itself orders the writers of two processes, as PostgreSQL does those of replicas.
+async fn open_sqlite_beside(path: &Path) -> Result<Engine, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .synchronous(SqliteSynchronous::Full);
+    one_connection(options).await
+}
+
+async fn one_connection(options: SqliteConnectOptions) -> Result<Engine, StoreError> {
+    let pool = SqlitePoolOptions::new()
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .max_connections(1)
         .connect_with(options)
         .await?;
     Ok(Engine::Sqlite {
-        writer: readers.clone(),
-        readers,
+        writer: pool.clone(),
+        readers: pool,
         lock: Mutex::new(None),
     })
 }

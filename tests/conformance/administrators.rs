@@ -2,6 +2,7 @@
 
 use firman::domain::administrator::{Administrator, AdministratorRole};
 use firman::domain::id::AdministratorId;
+use firman::ports::time::UnixTime;
 use firman::store::Store;
 
 use crate::support::{NOW, home, issuers, name, other, read, write};
@@ -14,7 +15,16 @@ fn administrator(administrator_name: &str, digest: u8) -> Administrator {
         token_digest: [digest; 32],
         expires_at: None,
         revoked_at: None,
+        version: 1,
         created_at: NOW,
+    }
+}
+
+fn revoked(administrator: &Administrator, at: UnixTime) -> Administrator {
+    Administrator {
+        revoked_at: Some(at),
+        version: administrator.version + 1,
+        ..administrator.clone()
     }
 }
 
@@ -31,11 +41,8 @@ pub(crate) async fn an_administrators_name_and_token_are_never_given_out_twice(s
             .await
             .unwrap()
     );
-    assert!(
-        tx.revoke_administrator(&home(), &bootstrap.id, NOW)
-            .await
-            .unwrap()
-    );
+    let revoked = revoked(&bootstrap, NOW);
+    assert!(tx.update_administrator(&home(), &revoked, 1).await.unwrap());
     assert!(
         !tx.insert_administrator(&home(), &again).await.unwrap(),
         "not after its revocation either"
@@ -49,35 +56,63 @@ pub(crate) async fn an_administrator_is_revoked_once(store: &Store) {
     let ops = administrator("ops", 1);
     assert!(tx.insert_administrator(&home(), &ops).await.unwrap());
     for unknown in ["unknown", "administrator-OPS", "administrator-ops\0", ""] {
+        let unknown = Administrator {
+            id: AdministratorId::from_text(unknown),
+            ..revoked(&ops, NOW)
+        };
+        let changed = tx.update_administrator(&home(), &unknown, 1).await.unwrap();
+        assert!(!changed, "{:?}", unknown.id);
+    }
+    let first = revoked(&ops, NOW.plus(1));
+    assert!(!tx.update_administrator(&other(), &first, 1).await.unwrap());
+    assert!(tx.update_administrator(&home(), &first, 1).await.unwrap());
+    for again in [&revoked(&first, NOW.plus(2)), &ops] {
         assert!(
-            !tx.revoke_administrator(&home(), &AdministratorId::from_text(unknown), NOW)
-                .await
-                .unwrap(),
-            "{unknown:?}"
+            !tx.update_administrator(&home(), again, 2).await.unwrap(),
+            "a revoked one stays as it is"
         );
     }
-    assert!(
-        !tx.revoke_administrator(&other(), &ops.id, NOW)
-            .await
-            .unwrap()
-    );
-    assert!(
-        tx.revoke_administrator(&home(), &ops.id, NOW.plus(1))
-            .await
-            .unwrap()
-    );
-    assert!(
-        !tx.revoke_administrator(&home(), &ops.id, NOW.plus(2))
-            .await
-            .unwrap()
-    );
-    let revoked = Administrator {
-        revoked_at: Some(NOW.plus(1)),
-        ..ops
-    };
     assert_eq!(
         tx.administrator_by_digest(&home(), &[1; 32]).await.unwrap(),
-        Some(revoked)
+        Some(first)
+    );
+}
+
+pub(crate) async fn an_administrators_update_on_a_stale_version_changes_nothing(store: &Store) {
+    issuers(store).await;
+    let mut tx = write(store).await;
+    let ops = administrator("ops", 1);
+    assert!(tx.insert_administrator(&home(), &ops).await.unwrap());
+    let edited = Administrator {
+        role: AdministratorRole::Viewer,
+        token_digest: [9; 32],
+        expires_at: Some(NOW.plus(60)),
+        version: 2,
+        ..ops.clone()
+    };
+    assert!(!tx.update_administrator(&home(), &edited, 0).await.unwrap());
+    assert_eq!(
+        tx.administrator_by_name(&home(), "ops").await.unwrap(),
+        Some(ops)
+    );
+    assert!(tx.update_administrator(&home(), &edited, 1).await.unwrap());
+    assert!(!tx.update_administrator(&home(), &edited, 1).await.unwrap());
+    for unknown in ["OPS", "ops\0", ""] {
+        let found = tx.administrator_by_name(&home(), unknown).await.unwrap();
+        assert_eq!(found, None, "{unknown:?}");
+    }
+    assert_eq!(
+        tx.administrator_by_name(&other(), "ops").await.unwrap(),
+        None
+    );
+    assert_eq!(
+        tx.administrator_by_digest(&home(), &[1; 32]).await.unwrap(),
+        None,
+        "the old token opens nothing"
+    );
+    assert_eq!(
+        tx.administrator_by_name(&home(), "ops").await.unwrap(),
+        Some(edited)
     );
 }
 

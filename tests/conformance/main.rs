@@ -140,6 +140,7 @@ conformance! {
     administrators:
         an_administrators_name_and_token_are_never_given_out_twice,
         an_administrator_is_revoked_once,
+        an_administrators_update_on_a_stale_version_changes_nothing,
         administrators_read_back_whole;
     assertions:
         an_assertion_is_used_once,

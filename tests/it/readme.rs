@@ -464,6 +464,11 @@ fn the_guide_to_rotation_does_what_it_says() {
 }
 
 #[test]
+fn the_guide_to_administrators_does_what_it_says() {
+    run("docs/how-to/administrators.md", None);
+}
+
+#[test]
 fn the_guide_to_revocation_does_what_it_says() {
     run("docs/how-to/revocation.md", None);
 }
@@ -509,6 +514,7 @@ async fn the_guide_to_postgresql_does_what_it_says() {
 fn every_page_with_commands_is_run_and_what_is_not_run_is_listed() {
     let run = [
         "README.md",
+        "docs/how-to/administrators.md",
         "docs/how-to/ci-jobs.md",
         "docs/how-to/claude-agent.md",
         "docs/how-to/claude-code.md",

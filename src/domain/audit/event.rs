@@ -9,6 +9,10 @@ pub enum AuditEvent {
     IssuerChanged,
     /// An administrator was created.
     AdministratorCreated,
+    /// An administrator's role or expiry changed.
+    AdministratorChanged,
+    /// An administrator got a new token; the old one ended.
+    AdministratorRotated,
     /// An administrator's token was revoked.
     AdministratorRevoked,
     /// A call to the admin API was refused; unauthenticated callers are counted per interval.
@@ -118,12 +122,22 @@ impl Row {
 }
 
 /// Every event, in the order of the variants.
-const EVENTS: [Row; 46] = [
+const EVENTS: [Row; 48] = [
     Row::new(AuditEvent::IssuerCreated, "issuer.created", Some("issuer")),
     Row::new(AuditEvent::IssuerChanged, "issuer.changed", Some("issuer")),
     Row::new(
         AuditEvent::AdministratorCreated,
         "administrator.created",
+        Some("administrator"),
+    ),
+    Row::new(
+        AuditEvent::AdministratorChanged,
+        "administrator.changed",
+        Some("administrator"),
+    ),
+    Row::new(
+        AuditEvent::AdministratorRotated,
+        "administrator.rotated",
         Some("administrator"),
     ),
     Row::new(

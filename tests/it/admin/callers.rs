@@ -320,8 +320,9 @@ async fn ad_008_the_last_owner_is_not_revoked() {
     administrator(&issuer, "olga", AdministratorRole::Operator, None).await;
     administrator(&issuer, "past", AdministratorRole::Owner, Some(START)).await;
     let answer = call(&issuer, Method::POST, "/administrators/bootstrap/revoke").await;
-    let detail = "'bootstrap' is the last owner: without one nobody could rotate a key or revoke anybody; make another owner first";
-    assert_problem(&answer, 409, "conflict", detail);
+    let detail = "`bootstrap` is the last owner that does not expire; an issuer without an owner cannot rotate keys or manage administrators";
+    let hint = json!("firman administrator add NAME --role owner");
+    assert_hinted(&answer, 409, "conflict", detail, &hint);
     assert_eq!(
         call(&issuer, Method::POST, "/administrators/olga/revoke")
             .await

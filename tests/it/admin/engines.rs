@@ -67,6 +67,12 @@ fn making() -> Vec<Step> {
         (Method::POST, "/agents/a.b/resume", Value::Null),
         (Method::POST, "/agents/a.b/credentials", key.clone()),
         (Method::POST, "/agents/a.b/credentials", key),
+        (
+            Method::PATCH,
+            "/administrators/bootstrap",
+            json!({ "role": "viewer" }),
+        ),
+        (Method::GET, "/administrators/%00", Value::Null),
     ]
 }
 
@@ -187,7 +193,7 @@ async fn both_engines_give_the_same_answers() {
     assert_eq!(on_sqlite, on_postgres);
 }
 
-async fn on_postgres() -> TestIssuer {
+pub(super) async fn on_postgres() -> TestIssuer {
     let database_url = fresh_postgres_database(&server_url())
         .await
         .expect("a database");

@@ -1,6 +1,7 @@
 //! The admin API, over HTTP against an issuer in this process. The names are those of the catalogue
 //! of bad inputs (`ad_…`) where a case is in it.
 
+mod administrators;
 mod agents;
 mod audit;
 mod callers;
@@ -63,7 +64,7 @@ pub(crate) async fn call_with(
         .await
 }
 
-/// Makes a further administrator, which the API cannot yet, and returns its `Authorization`.
+/// Makes a further administrator, who may have expired, and returns its `Authorization`.
 pub(crate) async fn administrator(
     issuer: &TestIssuer,
     name: &str,
@@ -78,6 +79,7 @@ pub(crate) async fn administrator(
         token_digest: sha256(token.as_bytes()),
         expires_at: expires_at.map(UnixTime),
         revoked_at: None,
+        version: 0,
         created_at: UnixTime(START),
     };
     let store = issuer.host().store();

@@ -55,7 +55,7 @@ async fn every_described_operation_refuses_a_call_without_a_token() {
         }
     }
     assert_eq!(
-        operations, 62,
+        operations, 66,
         "an operation that is new must be looked at: who may call it?"
     );
 }
@@ -95,6 +95,7 @@ async fn the_document_has_what_openapi_demands() {
         ("ResourceEdit", "scopes"),
         ("IssuerEdit", "max_lifetime"),
         ("DelegationEdit", "expires_at"),
+        ("AdministratorEdit", "role"),
     ] {
         let types = &schemas[schema]["properties"][member]["type"];
         assert!(
@@ -104,6 +105,7 @@ async fn the_document_has_what_openapi_demands() {
     }
     for (schema, member) in [
         ("AgentEdit", "expires_in"),
+        ("AdministratorEdit", "expires_in"),
         ("ResourceEdit", "lifetime"),
         ("ResourceEdit", "algorithm"),
         ("ResourceEdit", "server"),

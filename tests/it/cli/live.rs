@@ -106,6 +106,7 @@ fn name_of(word: &str) -> Option<&'static str> {
         && word.bytes().any(|b| b.is_ascii_lowercase());
     match word.len() {
         _ if word.starts_with("fmn_") => Some("[SECRET]"),
+        47 if word.starts_with("fma_") => Some("[ADMIN_TOKEN]"),
         _ if word.starts_with("eyJ") => Some("[JWT]"),
         10 if all(u8::is_ascii_digit) => Some("[SECONDS]"),
         13 if all(u8::is_ascii_digit) => Some("[MILLIS]"),
