@@ -133,6 +133,12 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, kind: &str, told: &st
     }
 }
 
+/// A problem whose detail and hint are given apart.
+pub(crate) fn assert_hinted(answer: &Answer, status: u16, kind: &str, detail: &str, hint: &Value) {
+    let hint = hint.as_str().expect("a hint is text");
+    assert_problem(answer, status, kind, &format!("{detail}\nhint: {hint}"));
+}
+
 /// The status and kind of a problem, for tables whose words are asserted elsewhere.
 pub(crate) fn kind_of(answer: &Answer) -> (u16, String) {
     assert_eq!(
