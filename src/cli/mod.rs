@@ -163,7 +163,10 @@ enum Command {
     )]
     Issuer(issuer::Command),
     /// Manage administrators: who may use the admin API
-    #[command(subcommand, after_help = "Examples:\n  firman administrator list")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman administrator add alice --role owner --out alice.token\n  firman administrator list"
+    )]
     Administrator(administrator::Command),
     PublishStatic(publish_static::PublishArgs),
     /// Check that this data directory's issuer answers: exit code 0 or 1

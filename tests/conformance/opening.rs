@@ -429,3 +429,32 @@ async fn a_database_is_looked_at_without_making_or_changing_anything() {
         found.store.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_database_is_written_to_beside_the_process_that_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("firman.db").display());
+    assert!(Store::open_beside(&url).await.unwrap().is_none());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    for database in [support::sqlite().await, support::postgres().await] {
+        issuers(&database.store).await;
+        let beside = Store::open_beside(&database.url).await.unwrap().unwrap();
+        assert_eq!((beside.pending, beside.is_empty), (0, false));
+        let mut waiting = write(&database.store).await;
+        waiting.bump_registry_version(&home(), true).await.unwrap();
+        let other = tokio::spawn(async move {
+            let mut tx = write(&beside.store).await;
+            let version = tx.bump_registry_version(&home(), true).await;
+            tx.commit().await.unwrap();
+            beside.store.close().await;
+            version.unwrap()
+        });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        waiting.commit().await.unwrap();
+        assert_eq!(other.await.unwrap(), 2, "each saw what the other wrote");
+        let mut tx = read(&database.store).await;
+        assert_eq!(tx.head(&home()).await.unwrap().unwrap().registry_version, 2);
+        tx.rollback().await.unwrap();
+        database.store.close().await;
+    }
+}

@@ -65,24 +65,21 @@ fn the_last_owner_is_listed_and_cannot_be_revoked() {
 #[test]
 fn what_an_administrator_cannot_be_is_refused() {
     let live = Live::start();
-    for (line, expected) in [
-        ("administrator add olga", "required arguments"),
-        (
-            "administrator add olga --role root",
-            "possible values: viewer, operator, owner",
-        ),
-        (
-            "administrator add Olga --role viewer",
-            "invalid value 'Olga'",
-        ),
+    let roles = "possible values: viewer, operator, owner";
+    let life = "expires_in: must be 1 to 315360000 seconds";
+    for (line, code, expected) in [
+        ("administrator add olga", 2, "required arguments"),
+        ("administrator add olga --role root", 2, roles),
+        ("administrator add Olga --role viewer", 2, "'Olga'"),
         (
             "administrator add olga --role viewer --expires-in 0",
-            "invalid value '0'",
+            1,
+            life,
         ),
-        ("administrator edit bootstrap", "nothing to change"),
+        ("administrator edit bootstrap", 2, "nothing to change"),
     ] {
         let outcome = live.site.run(&words(line));
-        assert_eq!(outcome.code, Some(2), "{line}: {outcome}");
+        assert_eq!(outcome.code, Some(code), "{line}: {outcome}");
         assert!(outcome.stderr.contains(expected), "{line}: {outcome}");
     }
     live.site.write("taken.token", "mine");
@@ -181,17 +178,18 @@ fn an_administrator_is_added_shown_edited_rotated_and_revoked() {
 
 #[test]
 fn a_lost_token_is_recovered_while_the_server_runs() {
-    recovers_beside_a_server(Live::start());
+    insta::allow_duplicates! { recovers_beside_a_server(&Live::start()) }
 }
 
 #[test]
 fn a_lost_token_is_recovered_while_the_server_runs_on_postgresql() {
     let site = Site::on_postgres();
     let server = site.start();
-    recovers_beside_a_server(Live { site, server });
+    let live = Live { site, server };
+    insta::allow_duplicates! { recovers_beside_a_server(&live) }
 }
 
-fn recovers_beside_a_server(live: Live) {
+fn recovers_beside_a_server(live: &Live) {
     std::fs::remove_file(live.site.path("data/admin-token")).unwrap();
     assert_eq!(live.site.run(&["agent", "list"]).code, Some(1));
     assert_snapshot!(live.run("administrator recover --out new.token"), @r"
@@ -205,7 +203,7 @@ fn recovers_beside_a_server(live: Live) {
     The token is in new.token and nowhere else; give it to bootstrap alone.
     Next: FIRMAN_ADMIN_TOKEN_FILE=new.token firman administrator list
     ");
-    assert_is_private(&live, "new.token");
+    assert_is_private(live, "new.token");
     std::fs::rename(
         live.site.path("new.token"),
         live.site.path("data/admin-token"),
