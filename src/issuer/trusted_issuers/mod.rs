@@ -25,6 +25,7 @@ use super::change::{Change, Touches};
 use super::named::{Facts, Head, Named, known_name};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
+
 use definition::applied;
 
 /// What is said of a trusted issuer, when it is made known or edited; `None`: the default, or as it was.
