@@ -138,7 +138,10 @@ enum Command {
     )]
     Token(token::Command),
     /// Connect agents to Claude: set up, check and try the federation
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firman claude connect --agent mailer\n  firman claude verify --agent mailer"
+    )]
     Claude(claude::Command),
     Exec(exec::ExecArgs),
     /// Manage the issuer's signing keys

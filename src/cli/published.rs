@@ -225,7 +225,7 @@ pub(super) fn check_signature(
         return Err(CliError::failed(
             "token",
             format!(
-                "not valid: the issuer does not publish a {} key with the token's kid ({kid}); the key was withdrawn, or the token is from another issuer",
+                "not valid: the issuer does not publish a key for {} with the token's kid ({kid}); the key was withdrawn, or the token is from another issuer",
                 token.unverified_alg()
             ),
         ));

@@ -20,7 +20,7 @@ const USUAL_RESOURCE: &str = "claude";
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   firman claude connect --agent mailer
-  firman claude connect --agent mailer --organization UUID --apply
+  firman claude connect --agent mailer --organization 6b0c4f0e-3a0a-4c55-9d5e-1f1d3c0a7b21 --apply
   firman claude connect --agent mailer --format env")]
 pub(in crate::cli) struct ConnectArgs {
     /// The agent, or a team: `ops.*` is every agent whose name begins with `ops.`

@@ -15,7 +15,7 @@ use crate::relying_party::claude::IssuerObjectId;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  firman claude link mailer --rule fdrl_01… --organization UUID --service-account svac_01…")]
+  firman claude link mailer --rule fdrl_01ABC --organization 6b0c4f0e-3a0a-4c55-9d5e-1f1d3c0a7b21 --service-account svac_01ABC")]
 pub(in crate::cli) struct LinkArgs {
     /// The agent's name
     // Every id but the workspace is required to store a link.

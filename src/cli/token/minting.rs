@@ -207,7 +207,7 @@ mod tests {
         for (answer, problem) in [
             (
                 json!({"expires_in": 600}),
-                "error: the token endpoint's answer holds no access_token",
+                "error: the token endpoint's answer does not contain `access_token`",
             ),
             (
                 json!({"access_token": "a b", "expires_in": 600}),

@@ -283,14 +283,18 @@ impl Issuer {
         mut change: Change,
         agent: Agent,
     ) -> Result<AgentDetail, IssuerError> {
-        let directory = change.directory().await?;
-        let detail = AgentDetail {
-            credentials: change.tx.credentials_of(&self.id, &agent.id).await?,
-            last_token_at: change.tx.last_token_at(&self.id, &agent.id).await?,
-            view: AgentView::of(agent, &directory),
-        };
+        // A row that cannot be read costs the answer, never the change: an agent with a damaged credential can
+        // still be suspended.
+        let credentials = change.tx.credentials_of(&self.id, &agent.id).await;
+        let last_token_at = change.tx.last_token_at(&self.id, &agent.id).await;
+        let directory = change.directory().await;
         self.end(change).await?;
-        Ok(detail)
+        let directory = directory?;
+        Ok(AgentDetail {
+            credentials: credentials?,
+            last_token_at: last_token_at?,
+            view: AgentView::of(agent, &directory),
+        })
     }
 
     /// An agent that is not removed, for a change of it.

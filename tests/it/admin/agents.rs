@@ -149,7 +149,7 @@ async fn ad_009_one_name_is_given_out_once_even_at_the_same_moment() {
     let mut statuses = [a.status, b.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 409], "{a} {b}");
-    let detail = "there is an agent 'mailer' already; choose another name, or change that one with: firman agent edit mailer";
+    let detail = "an agent named `mailer` exists\nhint: firman agent edit mailer";
     assert_problem(
         &post(&issuer, "/agents", new).await,
         409,
@@ -215,14 +215,14 @@ async fn the_name_and_subject_of_a_removed_agent_are_never_given_out_again() {
         204
     );
 
-    let detail = "the name 'old' belonged to an agent that was removed and is never given out again, because relying parties may still trust it; choose another";
+    let detail = "the name `old` belonged to an agent that was removed; a name is never given out again, because relying parties may still trust it\nhint: choose another name";
     assert_problem(
         &post(&issuer, "/agents", json!({ "name": "old", "owner": "x" })).await,
         409,
         "conflict",
         detail,
     );
-    let detail = "the subject 'spiffe://a/old' belongs, or belonged, to another agent and is never given out twice";
+    let detail = "the subject `spiffe://a/old` belongs or belonged to another agent; a subject is never given out again";
     let again = json!({ "name": "new", "owner": "x", "subject": "spiffe://a/old" });
     assert_problem(
         &post(&issuer, "/agents", again).await,
@@ -230,7 +230,7 @@ async fn the_name_and_subject_of_a_removed_agent_are_never_given_out_again() {
         "conflict",
         detail,
     );
-    let detail = "the agent 'old' was removed at 2027-01-15T08:00:10Z and cannot be changed any more; register one under another name";
+    let detail = "the agent `old` was removed at 2027-01-15T08:00:10Z and can no longer be changed\nhint: register one under another name";
     assert_problem(
         &patch(&issuer, "/agents/old", json!({ "owner": "y" })).await,
         409,
@@ -263,12 +263,12 @@ async fn what_an_agent_is_given_must_exist() {
         (
             "groups",
             json!(["nope"]),
-            "groups: there is no group 'nope'; `firman group list` shows them, `firman group add nope` makes one",
+            "groups: there is no group `nope`\nhint: firman group list",
         ),
         (
             "roles",
             json!(["reader", "nope"]),
-            "roles: there is no role 'nope'; `firman role list` shows them, `firman role add nope` makes one",
+            "roles: there is no role `nope`\nhint: firman role list",
         ),
         (
             "subject",
@@ -332,7 +332,7 @@ async fn te_046_an_assignment_that_makes_tokens_too_large_is_refused() {
     assert_eq!(kind_of(&answer), (409, "conflict".to_owned()));
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(
-        detail.starts_with("a token of the agent 'x' would have about ")
+        detail.starts_with("a token of the agent `x` would have about ")
             && detail.contains("more than the 8192"),
         "{detail}"
     );

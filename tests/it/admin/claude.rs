@@ -207,7 +207,7 @@ async fn a_removed_agent_has_no_link_and_gets_none() {
         &refused,
         409,
         "conflict",
-        "the agent 'mailer' was removed at 2027-01-15T08:00:00Z and cannot be changed any more; register one under another name",
+        "the agent `mailer` was removed at 2027-01-15T08:00:00Z and can no longer be changed\nhint: register one under another name",
     );
 }
 

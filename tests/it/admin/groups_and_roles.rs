@@ -37,7 +37,7 @@ async fn a_group_is_made_shown_edited_and_listed() {
         (&list["items"][0]["name"], list["items"][0].get("members")),
         (&json!("ops"), None)
     );
-    let detail = "there is a group 'ops' already; choose another name, or change that one with: firman group edit ops";
+    let detail = "a group named `ops` exists\nhint: firman group edit ops";
     assert_problem(
         &post(&issuer, "/groups", json!({ "name": "ops" })).await,
         409,
@@ -67,7 +67,7 @@ async fn ad_025_a_group_in_use_is_removed_only_by_force_with_an_entry_for_each_m
             201
         );
     }
-    let detail = "2 agents are in the group 'ops': take them out first (firman agent list --group ops shows them), or remove it with --force, which takes each of them out";
+    let detail = "the group `ops` has 2 agents; a forced removal takes each out of it\nhint: firman group remove ops --force";
     assert_problem(
         &call(&issuer, Method::DELETE, "/groups/ops").await,
         409,
@@ -102,7 +102,7 @@ async fn ad_025_a_group_in_use_is_removed_only_by_force_with_an_entry_for_each_m
         "not_found",
         "there is no group 'ops'",
     );
-    let detail = "the name 'ops' belonged to a group that was removed and is never given out again, because relying parties may still trust it; choose another";
+    let detail = "the name `ops` belonged to a group that was removed; a name is never given out again, because relying parties may still trust it\nhint: choose another name";
     assert_problem(
         &post(&issuer, "/groups", json!({ "name": "ops" })).await,
         409,
@@ -157,23 +157,23 @@ async fn a_grant_of_what_there_is_not_is_refused() {
     for (grants, detail) in [
         (
             json!([{ "resource": "nope" }]),
-            "grants: there is no resource 'nope'; `firman resource list` shows them, `firman resource add nope --identifier URI` makes one",
+            "grants: there is no resource `nope`\nhint: firman resource list",
         ),
         (
             json!([{ "resource": "https://nope.example" }]),
-            "grants: there is no resource 'https://nope.example'; `firman resource list` shows them, `firman resource add NAME --identifier https://nope.example` makes one",
+            "grants: there is no resource `https://nope.example`\nhint: firman resource list",
         ),
         (
             json!([{ "resource": "api", "scopes": ["admin"] }]),
-            "grants: the resource 'api' has the scopes read write, not 'admin'",
+            "grants: the resource `api` has the scopes read write, not `admin`",
         ),
         (
             json!([{ "resource": "api", "scopes": [] }]),
-            "grants: names no scope of 'api'; leave the scopes out to grant all of them",
+            "grants: names no scope of `api`\nhint: leave the scopes out to grant all of them",
         ),
         (
             json!([{ "resource": "api" }, { "resource": "https://api.example" }]),
-            "grants: names the resource 'api' twice; put its scopes into one grant",
+            "grants: names the resource `api` twice\nhint: put its scopes into one grant",
         ),
         (
             json!([{ "resource": "api", "scopes": "read" }]),
@@ -199,7 +199,7 @@ async fn ad_025_a_role_in_use_is_removed_only_by_force_with_an_entry_for_each_ho
     )
     .await;
     issuer.agent("mailer").role("reader").with_secret().await;
-    let detail = "2 agents and groups hold the role 'reader': take it from them first, or remove it with --force, which takes it from each of them";
+    let detail = "2 agents and groups hold the role `reader`; a forced removal takes it from each\nhint: firman role remove reader --force";
     assert_problem(
         &call(&issuer, Method::DELETE, "/roles/reader").await,
         409,

@@ -290,7 +290,7 @@ async fn ad_016_sql_in_a_query_is_refused() {
         &get(&issuer, "/agents?group=nobody").await,
         400,
         "invalid",
-        "group: there is no group 'nobody'; `firman group list` shows them, `firman group add nobody` makes one",
+        "group: there is no group `nobody`\nhint: firman group list",
     );
     assert_problem(
         &get(&issuer, "/agents?status=on").await,

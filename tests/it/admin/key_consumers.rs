@@ -101,12 +101,11 @@ async fn a_new_key_does_not_sign_before_its_consumer_has_acknowledged_it() {
         r#"200 {"status":"ready"}"#
     );
     let refused = post(&issuer, "/keys/rotate", json!({ "algorithm": "ES256" })).await;
-    assert_hinted(
+    assert_problem(
         &refused,
         409,
         "conflict",
-        "a new ES256 key is already prepared and will sign at 2027-01-15T08:15:00Z or later; it waits for key consumers: claude",
-        &json!("give each the key set, then run `firman key consumer ack NAME`"),
+        "a new ES256 key is already prepared and will sign at 2027-01-15T08:15:00Z or later; it waits for key consumers: claude\nhint: give each the key set, then run `firman key consumer ack NAME`",
     );
 
     let other = kids(&issuer, "RS256", "active").await;
@@ -194,14 +193,13 @@ async fn an_owner_overrides_consumers_but_never_the_time_of_publishing() {
     );
     after(&issuer, PUBLISH_AHEAD).await;
     for body in [json!({}), json!({ "override_consumers": false })] {
-        assert_hinted(
+        assert_problem(
             &post(&issuer, &path, body).await,
             409,
             "conflict",
-            &format!("key `{new}` waits for key consumers: claude"),
-            &json!(format!(
-                "give each the key set and run `firman key consumer ack NAME`, or override them with `firman key activate {new} --override-consumers`"
-            )),
+            &format!(
+                "key `{new}` waits for key consumers: claude\nhint: give each the key set and run `firman key consumer ack NAME`, or override them with `firman key activate {new} --override-consumers`"
+            ),
         );
     }
     let unknown = post(&issuer, "/keys/unknown/activate", overriding.clone()).await;

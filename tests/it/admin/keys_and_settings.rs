@@ -25,12 +25,11 @@ async fn ad_026_two_rotations_at_once_make_one_key() {
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 409], "{a} {b}");
     let (made, refused) = if a.status == 201 { (a, b) } else { (b, a) };
-    assert_hinted(
+    assert_problem(
         &refused,
         409,
         "conflict",
-        "a new ES256 key is already prepared and will sign at 2027-01-15T08:15:01Z or later",
-        &json!("firman key list"),
+        "a new ES256 key is already prepared and will sign at 2027-01-15T08:15:01Z or later\nhint: firman key list",
     );
     let key = &made.json()["items"][0];
     assert_eq!(

@@ -93,33 +93,32 @@ pub(crate) async fn administrator(
     format!("Bearer {token}")
 }
 
-/// A problem, whole, but for the request's id, which must be there.
-pub(crate) fn assert_problem(answer: &Answer, status: u16, kind: &str, detail: &str) {
-    assert_hinted(answer, status, kind, detail, &Value::Null);
-}
-
-/// A problem with what helps against it.
-pub(crate) fn assert_hinted(answer: &Answer, status: u16, kind: &str, detail: &str, hint: &Value) {
+/// A problem, whole, but for the request's id, which must be there. A hint follows its detail on a line of its own,
+/// as the command line prints it.
+pub(crate) fn assert_problem(answer: &Answer, status: u16, kind: &str, told: &str) {
     let mut body = answer.json();
-    let told = body
-        .as_object_mut()
-        .and_then(|members| members.remove("hint"));
-    assert_eq!(told.unwrap_or_default(), *hint, "{answer}");
+    let members = body.as_object_mut().expect("an object");
+    let hint = members.remove("hint");
+    let field = members.remove("field");
     let request_id = body["request_id"].take();
     assert!(
         request_id.as_str().is_some_and(|id| !id.is_empty()),
         "no request id: {answer}"
     );
-    let field = body
-        .as_object_mut()
-        .and_then(|members| members.remove("field"));
     let title = body["title"].take();
     assert!(title.is_string(), "no title: {answer}");
+    let detail = body["detail"].take();
+    let detail = detail.as_str().expect("a detail is text");
+    let said = match &hint {
+        Some(hint) => format!("{detail}\nhint: {}", hint.as_str().expect("a hint is text")),
+        None => detail.to_owned(),
+    };
+    assert_eq!(said, told, "{answer}");
     let expected = json!({
         "type": format!("urn:firman:problem:{kind}"),
         "title": null,
         "status": status,
-        "detail": detail,
+        "detail": null,
         "request_id": null,
     });
     assert_eq!(body, expected, "{answer}");

@@ -98,7 +98,7 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
             json!({ "name": "x" }),
             400,
             "invalid",
-            "identifier: is missing: a resource with profile generic needs the URI that becomes the audience, such as https://api.example.com",
+            "identifier: is required for a resource with profile `generic`: the URI that becomes `aud`, such as `https://api.example.com`",
         ),
         (
             json!({ "name": "x", "identifier": "x", "profile": "azure" }),
@@ -110,19 +110,19 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
             json!({ "name": "x", "identifier": "https://x.example", "scopes": ["openid"] }),
             400,
             "invalid",
-            "scopes: holds 'openid', which OpenID Connect defines and which needs no grant; leave it out",
+            "scopes: contains `openid`, which OpenID Connect defines and which needs no grant",
         ),
         (
             json!({ "name": "x", "identifier": "https://x.example", "scopes": ["read", "a,b"] }),
             400,
             "invalid",
-            "scopes: holds 'a,b': a scope name must not contain a comma, which separates scopes in lists",
+            "scopes: contains `a,b`: a scope name must not contain a comma, which separates scopes in lists",
         ),
         (
             json!({ "name": "x", "identifier": "https://x.example", "scopes": ["*"] }),
             400,
             "invalid",
-            "scopes: holds a scope that is '*', which is kept for \"all scopes\" in role grants",
+            "scopes: contains a scope that is '*', which is kept for \"all scopes\" in role grants",
         ),
         (
             json!({ "name": "x", "identifier": "https://x.example", "algorithm": "none" }),
@@ -134,13 +134,13 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
             json!({ "name": "api", "identifier": "https://x.example" }),
             409,
             "conflict",
-            "there is a resource 'api' already; choose another name, or change that one with: firman resource edit api",
+            "a resource named `api` exists\nhint: firman resource edit api",
         ),
         (
             json!({ "name": "x", "identifier": "https://api.example" }),
             409,
             "conflict",
-            "the identifier https://api.example belongs to the resource 'api'; use that one",
+            "the identifier `https://api.example` belongs to the resource `api`\nhint: firman resource show api",
         ),
     ] {
         assert_problem(
@@ -231,7 +231,7 @@ async fn an_identifier_is_a_uri_that_means_nothing_else() {
     for (identifier, detail) in [
         (
             json!(issuer.url),
-            "identifier: is the issuer's own URL; a token for the issuer itself is had with the scope openid and needs no resource",
+            "identifier: is the issuer's own URL, which needs no resource\nhint: request the scope `openid` for a token for the issuer itself",
         ),
         (
             json!("URN:Firman:admin"),
@@ -257,7 +257,7 @@ async fn ad_025_a_resource_in_use_is_removed_only_by_force_and_its_name_may_be_u
     let issuer = TestIssuer::start().await;
     issuer.resource("api", &["read"]).await;
     issuer.role("reader", "api", &[]).await;
-    let detail = "the resource 'api' is granted by: reader; take it out of these roles first, or remove it with --force, which does that";
+    let detail = "the resource `api` is granted by: reader; a forced removal takes it out of these roles\nhint: firman resource remove api --force";
     assert_problem(
         &call(&issuer, Method::DELETE, "/resources/api").await,
         409,
@@ -339,6 +339,6 @@ async fn a_scope_with_a_comma_from_before_stays_usable_and_no_new_one_is_made() 
         .await,
         400,
         "invalid",
-        "scopes: holds 'c,d': a scope name must not contain a comma, which separates scopes in lists",
+        "scopes: contains `c,d`: a scope name must not contain a comma, which separates scopes in lists",
     );
 }

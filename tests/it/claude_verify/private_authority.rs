@@ -129,7 +129,7 @@ async fn every_command_that_fetches_trusts_the_authority_that_it_is_given() {
     let url = serve(&live.issuer()).await;
     for (line, reached) in [
         (format!("healthcheck --url {url}"), "is healthy"),
-        (format!("agent list --url {url}"), "No agents"),
+        (format!("agent list --url {url}"), "expected form"),
         (
             format!("token verify e30.e30. --issuer {url} --audience x"),
             "the issuer calls itself",

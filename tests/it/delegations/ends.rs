@@ -168,7 +168,7 @@ async fn a_resource_that_delegations_name_is_removed_only_by_force() {
         &answer,
         409,
         "conflict",
-        "one delegation names the resource 'api'; revoke them first (firman delegation list shows them), or remove it with --force, which does that and ends their tokens",
+        "one delegation names the resource `api`; a forced removal revokes them and ends their tokens\nhint: firman resource remove api --force",
     );
     let before = version(&issuer, "/agents/mailer").await;
     let forced = call(&issuer, Method::DELETE, "/resources/api?force=true").await;

@@ -47,15 +47,15 @@ async fn a_delegation_that_cannot_be_is_refused_with_the_reason() {
         ),
         (
             json!({ "resource": "disk" }),
-            "resource: there is no resource 'disk'; `firman resource list` shows them, `firman resource add disk --identifier URI` makes one",
+            "resource: there is no resource `disk`\nhint: firman resource list",
         ),
         (
             json!({ "scopes": ["read", "send"] }),
-            "scopes: the resource 'api' has the scopes read write, not 'send'",
+            "scopes: the resource `api` has the scopes read write, not `send`",
         ),
         (
             json!({ "scopes": [] }),
-            "scopes: names no scope of 'api'; leave the scopes out to grant all of them",
+            "scopes: names no scope of `api`\nhint: leave the scopes out to grant all of them",
         ),
     ] {
         let answer = post(&issuer, "/delegations", new_but(members)).await;
@@ -103,7 +103,7 @@ async fn a_removed_agent_is_given_no_delegation() {
         &post(&issuer, "/delegations", new()).await,
         409,
         "conflict",
-        "the agent 'mailer' was removed at 2027-01-15T08:00:00Z and cannot be changed any more; register one under another name",
+        "the agent `mailer` was removed at 2027-01-15T08:00:00Z and can no longer be changed\nhint: register one under another name",
     );
 }
 

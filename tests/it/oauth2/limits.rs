@@ -57,6 +57,6 @@ async fn no_resource_is_the_issuer_itself_whose_audience_openid_gives_to_anyone(
         .expect_err("refused");
     assert_eq!(
         refused.to_string(),
-        "identifier: is the issuer's own URL; a token for the issuer itself is had with the scope openid and needs no resource"
+        "identifier: is the issuer's own URL, which needs no resource"
     );
 }

@@ -271,9 +271,9 @@ fn while_an_issuer_is_away_no_used_token_stays_and_it_is_found_again() {
         !file.exists()
     });
     watch.wait_until("it says so", |watch| {
-        watch.stderr().contains(
-            ". token.jwt was read and is gone until there is another token; trying again in ",
-        )
+        watch
+            .stderr()
+            .contains(". token.jwt was read and is absent until the next token; trying again in ")
     });
 
     let server = site.start_on(&public);

@@ -174,9 +174,9 @@ async fn a_name_or_url_is_one_issuers_and_a_name_for_ever() {
         &format!("{} {}", answer.status, answer.json()["detail"]),
     );
     assert_snapshot!(answers, @r#"
-    the same URL: 409 "https://id.example.com/tenant is trusted already, as 'okta'; change that one with: firman trusted-issuer edit okta"
-    the same name: 409 "the name 'okta' is or was another trusted issuer's; subjects are named after it, so choose another"
-    the name of one that was removed: 409 "the name 'okta' is or was another trusted issuer's; subjects are named after it, so choose another"
+    the same URL: 409 "`https://id.example.com/tenant` is already trusted, as `okta`"
+    the same name: 409 "the name `okta` belongs or belonged to another trusted issuer; subjects are named after it"
+    the name of one that was removed: 409 "the name `okta` belongs or belonged to another trusted issuer; subjects are named after it"
     the removed one: 404 "there is no trusted issuer 'okta'"
     "#);
 }
@@ -244,7 +244,7 @@ async fn an_issuer_that_credentials_rest_on_is_removed_by_force_alone() {
         .admin(Method::DELETE, "/trusted-issuers/github", None)
         .await;
     assert_eq!(refused.status, 409, "{refused}");
-    assert_snapshot!(refused.json()["detail"], @r#""1 live federated credential and 0 delegations rest on the trusted issuer 'github'; revoke them first, or remove it with --force, which does that""#);
+    assert_snapshot!(refused.json()["detail"], @r#""1 live federated credential and 0 delegations depend on the trusted issuer `github`; a forced removal revokes them""#);
     let gone = issuer
         .admin(Method::DELETE, "/trusted-issuers/github?force=true", None)
         .await;
