@@ -256,7 +256,7 @@ impl Issuer {
         Ok(view(after, keys_warning))
     }
 
-    /// What is believed of a trusted issuer after an edit, checked as a whole.
+    /// The definition of a trusted issuer after an edit, checked as a whole.
     fn edited(
         &self,
         trusted: &TrustedIssuer,
