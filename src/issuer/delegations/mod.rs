@@ -25,8 +25,29 @@ use super::change::{Change, Touches};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
 
-pub use new::{AddedDelegation, NewDelegation};
+pub use new::AddedDelegation;
 pub use status::EndedDelegation;
+
+/// A delegation to be made.
+#[derive(Debug)]
+pub struct NewDelegation {
+    /// Name of the agent that may act.
+    pub actor: String,
+    /// For whom: a subject, or with `*` at its end the beginning of subjects.
+    pub subject: String,
+    /// Name of the trusted issuer whose tokens alone count.
+    pub trusted_issuer: Option<String>,
+    /// Claims that such a token must have.
+    pub subject_claims: BTreeMap<String, String>,
+    /// Name or identifier of the resource.
+    pub resource: String,
+    /// Scopes of the resource; `None`: all, now and later.
+    pub scopes: Option<Vec<String>>,
+    /// Most actors in the chain; `None`: 1.
+    pub max_depth: Option<i64>,
+    /// Until when.
+    pub end: DelegationEnd,
+}
 
 /// When a delegation is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Permitting an agent to act for others.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -21,32 +20,11 @@ use crate::issuer::{Caller, Issuer, IssuerError};
 use crate::store::Tx;
 
 use super::subject::parse_subject;
-use super::{DelegationEnd, DelegationView, check_end, identifying, target};
+use super::{DelegationView, NewDelegation, check_end, identifying, target};
 
 /// Actors in a chain when nobody says otherwise: the agent acts directly, and for nobody who acts
 /// for somebody else.
 const MAX_DEPTH_DEFAULT: i64 = 1;
-
-/// A delegation to be made.
-#[derive(Debug)]
-pub struct NewDelegation {
-    /// Name of the agent that may act.
-    pub actor: String,
-    /// For whom: a subject, or with `*` at its end the beginning of subjects.
-    pub subject: String,
-    /// Name of the trusted issuer whose tokens alone count.
-    pub trusted_issuer: Option<String>,
-    /// Claims that such a token must have.
-    pub subject_claims: BTreeMap<String, String>,
-    /// Name or identifier of the resource.
-    pub resource: String,
-    /// Scopes of the resource; `None`: all, now and later.
-    pub scopes: Option<Vec<String>>,
-    /// Most actors in the chain; `None`: 1.
-    pub max_depth: Option<i64>,
-    /// Until when.
-    pub end: DelegationEnd,
-}
 
 /// A delegation that was made.
 #[derive(Clone, Debug)]

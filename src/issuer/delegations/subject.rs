@@ -1,4 +1,4 @@
-//! For whom an agent may act, and whether that can be anybody.
+//! For whom an agent may act, and why a pattern matches no subject.
 
 use crate::domain::Invalid;
 use crate::domain::agent::{Agent, AgentStatus};
@@ -9,7 +9,7 @@ use crate::domain::trusted_issuer::TrustedIssuer;
 use crate::issuer::Issuer;
 use crate::store::{StoreError, Tx};
 
-use super::new::NewDelegation;
+use super::NewDelegation;
 
 impl Issuer {
     /// Why no subject token can fall under a pattern as things are, if it is plain to see.

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::api::resource as api;
-use crate::api::resource::{NewResource, ResourceEdit};
+use crate::api::resource::{self as api, NewResource, ResourceEdit};
 use crate::domain::Invalid;
 use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEvent;
@@ -29,6 +28,7 @@ use super::change::{Change, Touches};
 use super::named::{Facts, Head, Named, description, known_name, name_in_use};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
+
 use parse::{
     apply, check_is_not_issuer, parse_algorithm, parse_identifier, parse_profile, parse_scope_names,
 };

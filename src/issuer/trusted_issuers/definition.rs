@@ -1,4 +1,4 @@
-//! What may be said of a trusted issuer: defaults, edits, and the checks of the whole.
+//! The definition of a trusted issuer: its defaults, edits of it, and the checks of the whole.
 
 use std::collections::BTreeMap;
 

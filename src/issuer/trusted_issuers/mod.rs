@@ -25,6 +25,7 @@ use super::change::{Change, Touches};
 use super::named::{Facts, Head, Named, known_name};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
+
 use definition::applied;
 
 /// What is said of a trusted issuer, when it is made known or edited; `None`: the default, or as it was.
@@ -255,7 +256,7 @@ impl Issuer {
         Ok(view(after, keys_warning))
     }
 
-    /// What is believed of a trusted issuer after an edit, checked as a whole.
+    /// The definition of a trusted issuer after an edit, checked as a whole.
     fn edited(
         &self,
         trusted: &TrustedIssuer,

@@ -1,4 +1,4 @@
-//! Trusting an issuer no longer, and what ends with that.
+//! Removing trusted issuers, with what depends on them.
 
 use std::sync::Arc;
 

@@ -100,6 +100,7 @@ macro_rules! select_agents {
         )
     };
 }
+
 use select_agents;
 
 const INSERT: &str = "INSERT INTO agents (issuer_id, id, name, subject, owner, description, attributes, status, \
