@@ -211,7 +211,7 @@ mod tests {
             ),
             (
                 json!({"access_token": "a b", "expires_in": 600}),
-                "error: the token holds characters that no token holds",
+                "error: the token contains invalid characters",
             ),
         ] {
             let error = Minted::read(answer, NOW).err().unwrap();

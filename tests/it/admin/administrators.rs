@@ -13,7 +13,7 @@ async fn made(issuer: &TestIssuer, body: Value) -> String {
 }
 
 fn bearer(answer: &Answer) -> String {
-    let token = answer.json()["token"].as_str().unwrap().to_owned();
+    let token = answer.json()["token"].as_str().expect("a token").to_owned();
     assert!(token.starts_with("fma_") && token.len() == 47, "{token}");
     format!("Bearer {token}")
 }
@@ -31,12 +31,12 @@ async fn status(issuer: &TestIssuer, authorization: &str, method: Method, path: 
 /// What the audit says of administrators: actor, event, target, detail.
 async fn entries(issuer: &TestIssuer) -> Vec<Value> {
     let page = get(issuer, "/audit?limit=200").await.json();
-    let items = page["items"].as_array().unwrap().iter();
+    let items = page["items"].as_array().expect("items").iter();
     let mut about: Vec<Value> = items
         .filter(|entry| {
             entry["event"]
                 .as_str()
-                .unwrap()
+                .expect("an event")
                 .starts_with("administrator.")
         })
         .map(|entry| {
@@ -165,13 +165,8 @@ async fn an_administrator_is_made_shown_edited_and_revoked_and_all_of_it_is_audi
     assert_hinted(&rotated, 409, "conflict", detail, &hint);
     let detail = "the name `olga` belonged to an administrator that was revoked; a name is never reused, because audit entries name their actor by it";
     let again = post(&issuer, "/administrators", new).await;
-    assert_hinted(
-        &again,
-        409,
-        "conflict",
-        detail,
-        &json!("choose another name"),
-    );
+    let hint = json!("choose another name");
+    assert_hinted(&again, 409, "conflict", detail, &hint);
 
     let by = "administrator:bootstrap";
     let of = "administrator:olga";

@@ -1,5 +1,10 @@
 //! Administrators against a running issuer.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -167,6 +172,11 @@ fn an_administrator_is_added_shown_edited_rotated_and_revoked() {
     error: the name `olga` belonged to an administrator that was revoked; a name is never reused, because audit entries name their actor by it
     hint: choose another name
     ");
+}
+
+#[test]
+fn an_administrators_token_goes_into_a_private_file() {
+    let live = Live::start();
     let json = live.json("administrator add ci --role operator --token-file ci.token");
     assert_eq!(
         (&json["out"], json.get("token")),
@@ -190,7 +200,7 @@ fn a_lost_token_is_recovered_while_the_server_runs_on_postgresql() {
 }
 
 fn recovers_beside_a_server(live: &Live) {
-    std::fs::remove_file(live.site.path("data/admin-token")).unwrap();
+    std::fs::remove_file(live.site.path("data/admin-token")).expect("the file is there");
     assert_eq!(live.site.run(&["agent", "list"]).code, Some(1));
     assert_snapshot!(live.run("administrator recover --out new.token"), @r"
     exit code 0
@@ -208,7 +218,7 @@ fn recovers_beside_a_server(live: &Live) {
         live.site.path("new.token"),
         live.site.path("data/admin-token"),
     )
-    .unwrap();
+    .expect("the new file is there");
     live.json("administrator add vera --role viewer");
     let made = live.json("administrator recover ann");
     assert_eq!(made["administrator"]["role"], "owner");
