@@ -1,7 +1,7 @@
 //! What the verbs of every named thing share: agents, groups, roles, resources, trusted issuers. How one is found for a
 //! change, how it is written back and what the audit then says are decided here, once: not found, changed meanwhile, the
 //! version and the moment that a change leaves, and which members differ. A verb is a straight function between
-//! [`Change::live`] and [`Change::write`]; the laws that only its noun has are the lines between the two.
+//! `Change::live` and `Change::write`; the laws that only its noun has are the lines between the two.
 
 use std::future::Future;
 
