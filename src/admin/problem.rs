@@ -54,14 +54,16 @@ impl Kind {
                 "The call carries no valid administrator token",
             ),
             Self::Forbidden => ("forbidden", "The administrator may not do this"),
-            Self::NotFound => ("not_found", "There is no such thing"),
-            Self::MethodNotAllowed => ("method_not_allowed", "The path does not take this method"),
+            Self::NotFound => ("not_found", "Not found"),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", "The path does not accept this method")
+            }
             Self::Invalid => ("invalid", "The request is not well-formed"),
             Self::Conflict => ("conflict", "The state of the registry forbids it"),
-            Self::PreconditionFailed => ("precondition_failed", "The object was changed meanwhile"),
+            Self::PreconditionFailed => ("precondition_failed", "The object has changed"),
             Self::UnsupportedMediaType => ("unsupported_media_type", "The body is not JSON"),
             Self::TooLarge => ("too_large", "The body is too large"),
-            Self::Unavailable => ("unavailable", "The service cannot do this at present"),
+            Self::Unavailable => ("unavailable", "Temporarily unavailable"),
         }
     }
 }
@@ -190,7 +192,7 @@ impl From<IssuerError> for Problem {
             IssuerError::Stale { .. } => Self::new(Kind::PreconditionFailed, detail),
             IssuerError::Forbidden { .. } => refused(Kind::Forbidden, detail),
             IssuerError::Unavailable(cause) => {
-                let detail = "the service cannot do this at present and nothing was changed; try again in a second";
+                let detail = "temporarily unavailable; nothing was changed; try again in a second";
                 Self {
                     private_cause: Some(with_causes(&*cause)),
                     ..Self::new(Kind::Unavailable, detail)

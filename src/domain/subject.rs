@@ -215,12 +215,12 @@ pub fn check_user_subject(subject: &str) -> Result<(), Invalid> {
         Some(meant) => Err(Invalid::new(
             "subject",
             format!(
-                "takes nobody: what stands behind the second ':' is percent-encoded; {meant} was meant, perhaps"
+                "matches no user: the part after the second `:` must be percent-encoded, as in `{meant}`"
             ),
         )),
         None => Err(Invalid::new(
             "subject",
-            "takes nobody: it must be user:, a trusted issuer's name, ':' and the percent-encoded subject",
+            "matches no user: it must be `user:`, a trusted issuer's name, `:` and the percent-encoded subject",
         )),
     }
 }
@@ -276,7 +276,7 @@ mod tests {
         ] {
             let problem = check_user_subject(bad).unwrap_err().problem;
             assert!(
-                problem.contains("; user:okta:alice%40example.com was"),
+                problem.ends_with("as in `user:okta:alice%40example.com`"),
                 "{problem}"
             );
         }

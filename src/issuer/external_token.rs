@@ -132,7 +132,7 @@ pub enum ExternalTokenError {
     #[error("{0}")]
     Fault(String),
     /// The trusted issuer's keys are not available.
-    #[error("the keys of the trusted issuer '{name}' cannot be had at present")]
+    #[error("the keys of the trusted issuer `{name}` are temporarily unavailable")]
     KeysUnavailable {
         /// The trusted issuer's name.
         name: String,

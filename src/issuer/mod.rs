@@ -165,7 +165,7 @@ pub enum IssuerError {
     /// A value is not well-formed.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// There is no such thing.
+    /// The object does not exist.
     #[error("there is no {noun} '{name}'")]
     NotFound {
         /// `agent`, `group`, …
@@ -200,7 +200,7 @@ pub enum IssuerError {
         remedy: Option<Remedy>,
     },
     /// A fault of ours: the database, or a key that cannot be used.
-    #[error("the service cannot do this at present")]
+    #[error("temporarily unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -161,7 +161,7 @@ impl OAuthError {
         let error = Self::new(
             ErrorCode::TemporarilyUnavailable,
             StatusCode::SERVICE_UNAVAILABLE,
-            "the issuer cannot answer at present; try again",
+            "temporarily unavailable; try again",
         );
         Self {
             retry_after_seconds: Some(1),
@@ -175,7 +175,7 @@ impl OAuthError {
         let error = Self::new(
             ErrorCode::ServerError,
             StatusCode::SERVICE_UNAVAILABLE,
-            "the issuer cannot issue this token at present",
+            "this token cannot be issued now; the issuer's log has the reason",
         );
         Self {
             retry_after_seconds: Some(30),

@@ -92,7 +92,7 @@ async fn add_federated(args: AddArgs, session: &mut Session<'_>) -> Result<(), C
         client_id: &args.agent,
     };
     let platform = workload.map(|workload| workload.platform);
-    session.printer.hint("There is no secret to keep.");
+    session.printer.hint("No secret is stored.");
     session.printer.hint(&snippet(platform, &here));
     Ok(())
 }

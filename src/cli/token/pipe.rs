@@ -44,8 +44,6 @@ pub(in crate::cli) struct Pipe<'a> {
     waiting: VecDeque<Waiting>,
     /// Whether it was said that more readers came than may wait.
     is_crowded: bool,
-    /// Whether the first token has come.
-    has_begun: bool,
 }
 
 impl<'a> Pipe<'a> {
@@ -74,7 +72,6 @@ impl<'a> Pipe<'a> {
             arrivals: Some(arrivals),
             waiting: VecDeque::new(),
             is_crowded: false,
-            has_begun: false,
         })
     }
 
@@ -83,7 +80,7 @@ impl<'a> Pipe<'a> {
     /// # Errors
     /// A refusal: waiting does not help.
     pub(in crate::cli) async fn start(&mut self, printer: &mut Printer) -> Result<(), CliError> {
-        while !self.has_begun {
+        while !self.supply.has_begun() {
             self.turn(printer).await?;
         }
         Ok(())
@@ -207,12 +204,11 @@ impl<'a> Pipe<'a> {
                 if self.supply.succeeded() {
                     printer.hint("The issuer issues tokens again");
                 }
-                self.has_begun = true;
                 let now = self.supply.now();
                 self.pool.stock(token, now);
                 Ok(())
             }
-            Err(error) if !self.has_begun && !error.is_passing() => Err(error),
+            Err(error) if !self.supply.has_begun() && !error.is_passing() => Err(error),
             Err(error) => {
                 let pause = self.supply.failed().as_secs_f64().ceil();
                 printer.error(&error.and(&format!("Trying again in {pause} s")));

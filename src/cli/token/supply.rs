@@ -26,6 +26,7 @@ pub(super) struct Supply<'a> {
     stopwatch: Stopwatch,
     under_way: Vec<UnderWay<'a>>,
     retry: Retry,
+    has_begun: bool,
 }
 
 impl<'a> Supply<'a> {
@@ -35,7 +36,13 @@ impl<'a> Supply<'a> {
             stopwatch: Stopwatch::start(Instant::now(), SystemClock.now()),
             under_way: Vec::new(),
             retry: Retry::default(),
+            has_begun: false,
         }
+    }
+
+    /// Whether a token has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// The time since the start.
@@ -48,14 +55,15 @@ impl<'a> Supply<'a> {
         self.under_way.len()
     }
 
-    /// Asks for another one; the wait instead, when it is too early after a failure. While the issuer
-    /// fails, one request at a time.
+    /// Asks for another one; the wait instead, when it is too early after a failure. One request at a time while the
+    /// issuer fails, and until the first token came: a credential that is accepted once would let one of two requests
+    /// succeed, and the refusal of the other must not end the command first.
     pub(super) fn ask(&mut self, now: Duration) -> Option<Duration> {
         let wait = self.retry.wait(now);
         if !wait.is_zero() {
             return Some(wait);
         }
-        if self.retry.is_failing() && !self.under_way.is_empty() {
+        if (self.retry.is_failing() || !self.has_begun) && !self.under_way.is_empty() {
             return Some(Duration::MAX);
         }
         self.under_way.push(UnderWay {
@@ -97,6 +105,7 @@ impl<'a> Supply<'a> {
 
     /// Notes that a token came; true when there were failures before it.
     pub(super) fn succeeded(&mut self) -> bool {
+        self.has_begun = true;
         self.retry.succeeded()
     }
 
@@ -123,6 +132,32 @@ pub(super) fn jitter() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::http::Reach;
+    use crate::cli::token::{ClientArgs, GetArgs};
+
+    #[test]
+    fn until_the_first_token_came_one_is_asked_for_at_a_time() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "eyJhbGciOiJSUzI1NiJ9.e30.AA").unwrap();
+        let client = ClientArgs {
+            client_id: Some("mailer".to_owned()),
+            assertion_file: Some(file.path().to_owned()),
+            ..ClientArgs::default()
+        };
+        let args = GetArgs::for_resource("http://127.0.0.1:9", client, "https://mail.example");
+        let reach = Reach {
+            insecure_http: false,
+            ca_cert_pem: None,
+        };
+        let source = Source::new(args, reach).unwrap();
+        let mut supply = Supply::new(&source);
+        let now = Duration::ZERO;
+        assert_eq!(supply.ask(now), None);
+        assert_eq!(supply.ask(now), Some(Duration::MAX), "not a second one");
+        supply.succeeded();
+        assert_eq!(supply.ask(now), None);
+        assert_eq!(supply.under_way(), 2);
+    }
 
     #[test]
     fn an_access_token_is_known_by_its_type() {

@@ -143,7 +143,7 @@ pub enum AuthenticationError {
         rests_on_state: bool,
     },
     /// A fault of ours, or keys of a trusted issuer that are not available.
-    #[error("the service cannot authenticate anyone at present")]
+    #[error("authentication is temporarily unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -75,7 +75,7 @@ pub(super) fn parse_subject(
             return Err(Invalid::new(
                 "subject",
                 format!(
-                    "takes nobody of the trusted issuer '{}', whose subjects all begin with {beginning}",
+                    "matches no user of the trusted issuer `{}`, whose subjects all begin with `{beginning}`",
                     trusted.name
                 ),
             ));
@@ -87,12 +87,12 @@ pub(super) fn parse_subject(
 fn why_no_user(trusted: Option<&TrustedIssuer>, issuer: &Name, user: &str) -> Option<String> {
     let Some(trusted) = trusted else {
         return Some(format!(
-            "there is no trusted issuer '{issuer}' as yet, so that nobody has such a subject"
+            "no trusted issuer is named `{issuer}` yet, so no user has such a subject"
         ));
     };
     if !trusted.definition.subject {
         return Some(format!(
-            "the trusted issuer '{issuer}' is not trusted with subjects, so that every exchange of its tokens is refused"
+            "the trusted issuer `{issuer}` is not trusted for subjects, so every exchange of its tokens is rejected"
         ));
     }
     let is_encoded = |b: u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b);
@@ -101,6 +101,6 @@ fn why_no_user(trusted: Option<&TrustedIssuer>, issuer: &Name, user: &str) -> Op
     }
     let written = user_subject(issuer, user).ok()?;
     Some(format!(
-        "what stands behind the second ':' of such a subject is percent-encoded, so that this takes nobody; {written} was meant, perhaps"
+        "the delegation matches no user: the part after the second `:` must be percent-encoded, as in `{written}`"
     ))
 }

@@ -108,7 +108,7 @@ fn a_delegation_is_made_and_the_exchange_is_shown() {
     id          [ID]
     ----- stderr
     warning: no role of the agent 'helpdesk' grants the resource 'mail', so that every exchange is refused; give it one that does: firman agent edit helpdesk --add-role ROLE
-    warning: there is no trusted issuer 'okta' as yet, so that nobody has such a subject
+    warning: no trusted issuer is named `okta` yet, so no user has such a subject
     Next: firman token exchange --issuer [ISSUER] --client-id helpdesk --key helpdesk.pem --subject-token FILE --resource https://mail.example.com
     "#);
 }

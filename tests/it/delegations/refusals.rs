@@ -39,11 +39,11 @@ async fn a_delegation_that_cannot_be_is_refused_with_the_reason() {
         ),
         (
             json!({ "subject": "user:entra:*", "trusted_issuer": "okta" }),
-            "subject: takes nobody of the trusted issuer 'okta', whose subjects all begin with user:okta:",
+            "subject: matches no user of the trusted issuer `okta`, whose subjects all begin with `user:okta:`",
         ),
         (
             json!({ "trusted_issuer": "okta" }),
-            "subject: takes nobody of the trusted issuer 'okta', whose subjects all begin with user:okta:",
+            "subject: matches no user of the trusted issuer `okta`, whose subjects all begin with `user:okta:`",
         ),
         (
             json!({ "resource": "disk" }),

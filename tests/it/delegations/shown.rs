@@ -80,15 +80,15 @@ async fn who_makes_one_that_is_of_no_use_is_told() {
         ),
         (
             json!({ "subject": "user:entra:*" }),
-            "there is no trusted issuer 'entra' as yet, so that nobody has such a subject",
+            "no trusted issuer is named `entra` yet, so no user has such a subject",
         ),
         (
             json!({ "subject": "user:idle:*", "trusted_issuer": "idle" }),
-            "the trusted issuer 'idle' is not trusted with subjects, so that every exchange of its tokens is refused",
+            "the trusted issuer `idle` is not trusted for subjects, so every exchange of its tokens is rejected",
         ),
         (
             json!({ "subject": "user:okta:alice@example.com" }),
-            "what stands behind the second ':' of such a subject is percent-encoded, so that this takes nobody; user:okta:alice%40example.com was meant, perhaps",
+            "the delegation matches no user: the part after the second `:` must be percent-encoded, as in `user:okta:alice%40example.com`",
         ),
     ] {
         let answer = post(&issuer, "/delegations", new_but(members)).await;

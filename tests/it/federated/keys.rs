@@ -79,7 +79,7 @@ async fn an_issuer_that_is_down_is_believed_for_a_day() {
     let token = stand_in.token(&issuer, TestKey::Es256, START + 86_400);
     let answer = present(&issuer, None, &token).await;
     assert_eq!(answer.header("retry-after"), "1");
-    assert_snapshot!(answer, @r#"503 {"error":"temporarily_unavailable","error_description":"the issuer cannot answer at present; try again"}"#);
+    assert_snapshot!(answer, @r#"503 {"error":"temporarily_unavailable","error_description":"temporarily unavailable; try again"}"#);
     // It comes back: once the back-off is over all is well.
     stand_in.publishes(&[TestKey::Es256]);
     let discovery = json!({ "issuer": stand_in.url, "jwks_uri": format!("{}/jwks", stand_in.url) });

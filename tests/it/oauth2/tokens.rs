@@ -50,7 +50,7 @@ async fn te_045_without_a_signing_key_the_answer_is_503_and_no_token() {
     let answer = by_basic(&issuer, "mailer", agent.secret(), &[]).await;
     assert_endpoint_headers(&answer);
     assert_eq!(answer.header("retry-after"), "30");
-    assert_snapshot!(answer, @r#"503 {"error":"server_error","error_description":"the issuer cannot issue this token at present"}"#);
+    assert_snapshot!(answer, @r#"503 {"error":"server_error","error_description":"this token cannot be issued now; the issuer's log has the reason"}"#);
     assert_tokens_issued(&issuer, 0).await;
     let refused = audited_in_time(&issuer, "token.refused", 1).await;
     assert_snapshot!(refused[0].draft.detail, @r#"{"error":"server_error","reason":"there is no active ES256 signing key"}"#);
@@ -72,7 +72,7 @@ async fn a_database_that_is_away_is_503_with_retry_after_and_no_token() {
         assert_eq!(answer.header("retry-after"), "1");
         seen.add(&answer);
     }
-    assert_snapshot!(seen, @r#"503 {"error":"temporarily_unavailable","error_description":"the issuer cannot answer at present; try again"}"#);
+    assert_snapshot!(seen, @r#"503 {"error":"temporarily_unavailable","error_description":"temporarily unavailable; try again"}"#);
 }
 
 #[tokio::test]

@@ -100,8 +100,8 @@ async fn a_wish_that_names_nothing_or_too_much_ends_nothing() {
     a list: 400 token: is not a token that this issuer can revoke: its typ is neither at+jwt nor JWT
     a subject nobody has: 404 there is no subject 'agent:mailr'
     an empty subject: 400 subject: is empty
-    somebody from outside under a name of another spelling: 400 subject: takes nobody: what stands behind the second ':' is percent-encoded; user:okta:alice%40example.com was meant, perhaps
-    nobody from outside: 400 subject: takes nobody: it must be user:, a trusted issuer's name, ':' and the percent-encoded subject
+    somebody from outside under a name of another spelling: 400 subject: matches no user: the part after the second `:` must be percent-encoded, as in `user:okta:alice%40example.com`
+    nobody from outside: 400 subject: matches no user: it must be `user:`, a trusted issuer's name, `:` and the percent-encoded subject
     ");
     assert!(is_active(&issuer, &mailer, &token).await);
     assert_eq!(listed(&issuer, 50).await, Vec::<Value>::new());

@@ -213,7 +213,7 @@ async fn a_database_that_is_away_is_503_for_whoever_asks_about_a_token() {
     for endpoint in ["introspect", "revoke"] {
         seen.add(ask(&issuer, endpoint, &mailer, &[("token", &token)]).await);
     }
-    assert_snapshot!(seen, @r#"503 {"error":"temporarily_unavailable","error_description":"the issuer cannot answer at present; try again"}"#);
+    assert_snapshot!(seen, @r#"503 {"error":"temporarily_unavailable","error_description":"temporarily unavailable; try again"}"#);
 }
 
 /// Takes a table away from the issuer, or gives it back.

@@ -27,11 +27,11 @@ async fn what_was_read_before_the_newest_that_is_known_is_unavailable_and_never_
 
     // The printer is in no cache: what the database says of it is not what it said last.
     let cold = by_basic(&issuer, "printer", printer.secret(), &[]).await;
-    assert_snapshot!(cold, @r#"503 {"error":"temporarily_unavailable","error_description":"the issuer cannot answer at present; try again"}"#);
+    assert_snapshot!(cold, @r#"503 {"error":"temporarily_unavailable","error_description":"temporarily unavailable; try again"}"#);
     let unknown = by_basic(&issuer, "newcomer", printer.secret(), &[]).await;
-    assert_snapshot!(unknown, @r#"503 {"error":"temporarily_unavailable","error_description":"the issuer cannot answer at present; try again"}"#);
+    assert_snapshot!(unknown, @r#"503 {"error":"temporarily_unavailable","error_description":"temporarily unavailable; try again"}"#);
     let introspected = introspect(&issuer, &mailer, &token).await;
-    assert_snapshot!(introspected, @r#"503 {"error":"temporarily_unavailable","error_description":"the issuer cannot answer at present; try again"}"#);
+    assert_snapshot!(introspected, @r#"503 {"error":"temporarily_unavailable","error_description":"temporarily unavailable; try again"}"#);
     let shown = issuer
         .admin(reqwest::Method::GET, "/agents/printer", None)
         .await;

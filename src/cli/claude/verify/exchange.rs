@@ -40,7 +40,7 @@ pub(super) async fn exchange(
     let Some(candidate) = candidate else {
         round.add(Check::fail(
             NAME,
-            "there is no token to exchange",
+            "the token to exchange is missing",
             Remedy::action("fix the checks that failed before this one"),
         ));
         return Ok(());
