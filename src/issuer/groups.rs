@@ -168,8 +168,12 @@ impl Issuer {
             after.roles = directory.role_ids(&roles)?;
         }
         change.write(&before, &mut after).await?;
-        let members = change.tx.count_group_members(&self.id, &after.id).await?;
         self.end(change).await?;
+        // Counted after the change: a large group takes a while, and tokens wait for a change. The number is no part of
+        // what the edit wrote.
+        let (mut tx, _) = self.read().await?;
+        let members = tx.count_group_members(&self.id, &after.id).await?;
+        tx.rollback().await?;
         Ok(view(after, &directory, Some(members)))
     }
 

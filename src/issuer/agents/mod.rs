@@ -286,13 +286,17 @@ impl Issuer {
         // A row that cannot be read costs the answer, never the change: an agent with a damaged credential can
         // still be suspended.
         let credentials = change.tx.credentials_of(&self.id, &agent.id).await;
-        let last_token_at = change.tx.last_token_at(&self.id, &agent.id).await;
         let directory = change.directory().await;
         self.end(change).await?;
         let directory = directory?;
+        // Read after the change: it looks for a token among everything that the audit has of the agent, and tokens wait
+        // for a change.
+        let (mut tx, _) = self.read().await?;
+        let last_token_at = tx.last_token_at(&self.id, &agent.id).await?;
+        tx.rollback().await?;
         Ok(AgentDetail {
             credentials: credentials?,
-            last_token_at: last_token_at?,
+            last_token_at,
             view: AgentView::of(agent, &directory),
         })
     }
