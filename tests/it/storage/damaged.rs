@@ -4,6 +4,7 @@ use firman::api::agent::AgentEdit;
 use firman::api::credential::NewCredential;
 use firman::issuer::Caller;
 use firman::testing::TestKey;
+use reqwest::Method;
 use secrecy::ExposeSecret as _;
 
 use super::{assert_issued, execute, secret_form, with_resource};
@@ -42,6 +43,15 @@ async fn a_damaged_agent_is_refused_alone() {
     let answer = issuer.token_with(&damaged.assertion().build()).await;
     assert_eq!(answer.status, 503, "{answer}");
     assert_issued(&issuer.token_with(&sound.assertion().build()).await);
+    // What cannot be shown can still be switched off.
+    let suspended = issuer
+        .admin(Method::POST, "/agents/damaged/suspend", None)
+        .await;
+    assert_eq!(suspended.status, 503, "{suspended}");
+    let listed = issuer
+        .admin(Method::GET, "/agents?status=suspended", None)
+        .await;
+    assert_eq!(listed.json()["items"][0]["name"], "damaged", "{listed}");
 }
 
 #[tokio::test]
