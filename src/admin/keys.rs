@@ -100,7 +100,7 @@ pub(super) async fn revoke(
     }))
 }
 
-/// Lets a prepared key sign now, once it has been published for long enough. It does so by itself when
+/// Lets a prepared key sign now, once it has been published for long enough. It does so on its own when
 /// every key consumer has acknowledged it; `override_consumers` does not wait for them.
 #[utoipa::path(post, path = "/keys/{kid}/activate", tag = "keys", params(("kid" = String, Path)), request_body = Option<ActivationBody>,
     security(("administrator_token" = [])), responses((status = 200, body = KeyBody), Problems))]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The variables of others that the program looks at: systemd's way to be told of a start, what would
+/// The variables of others that the program looks at: systemd's notification of a start, what would
 /// win over the federation that `firman exec` sets up, where Claude is, and the OAuth token for its Admin API.
 const OTHERS: [&str; 16] = [
     "NOTIFY_SOCKET",

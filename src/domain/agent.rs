@@ -40,7 +40,7 @@ pub struct Agent {
     pub attributes: BTreeMap<String, String>,
     /// Whether it may get tokens.
     pub status: AgentStatus,
-    /// When it stops getting tokens by itself, if ever.
+    /// When it stops getting tokens, if ever.
     pub expires_at: Option<UnixTime>,
     /// Whether its tokens must be bound to a key (RFC 9449).
     pub dpop_required: bool,

@@ -36,7 +36,7 @@ pub struct Delegation {
     pub max_depth: usize,
     /// Whether it holds.
     pub status: DelegationStatus,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: UnixTime,
     /// The issuer's registry version at its last change.
     pub version: i64,

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::name::Name;
 use crate::ports::time::UnixTime;
 
-/// Most consumers of an issuer: each holds up every rotation until somebody has acted.
+/// Most consumers of an issuer: each holds up every rotation until it is acknowledged.
 pub const KEY_CONSUMERS_MAX: usize = 64;
 /// Most key ids in one acknowledgement: an issuer publishes a handful.
 pub const ACKNOWLEDGED_MAX: usize = 64;

@@ -259,7 +259,7 @@ pub fn check_dpop_required(required: bool, profile: Profile) -> Result<bool, Inv
 /// Checks whether an agent of ours may be a resource's server.
 ///
 /// # Errors
-/// When the relying party is somebody outside: its tokens would become exchangeable for that agent.
+/// When the relying party is outside: its tokens would become exchangeable for that agent.
 pub fn check_server(profile: Profile) -> Result<(), Invalid> {
     if profile.demands().default_identifier.is_none() {
         return Ok(());

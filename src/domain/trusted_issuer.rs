@@ -1,4 +1,4 @@
-//! Trusted issuers: others whose tokens are believed, for what, and within which bounds. Nothing is
+//! Trusted issuers: whose tokens are accepted, for what, and within which bounds. Nothing is
 //! believed of an issuer by default.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use super::name::Name;
 /// Longest life of a token from outside that an issuer may be given, in seconds: a day and an hour. Azure
 /// gives managed identities tokens for a day, dated five minutes back.
 pub const MAX_LIFETIME_CEILING_SECONDS: i64 = 90_000;
-/// What an issuer gets when nobody says otherwise, in seconds.
+/// The default for an issuer, in seconds.
 pub const DEFAULT_MAX_LIFETIME_SECONDS: i64 = 3600;
 /// Most required claims, mapped claims or accepted types.
 pub const ENTRIES_MAX: usize = 16;
@@ -29,7 +29,7 @@ pub const URL_MAX_BYTES: usize = 512;
 /// What the URL of a SPIFFE trust domain begins with.
 pub const SPIFFE_SCHEME: &str = "spiffe://";
 
-/// An issuer whose tokens are believed.
+/// An issuer whose tokens are accepted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrustedIssuer {
     /// Stable id.
@@ -38,7 +38,7 @@ pub struct TrustedIssuer {
     pub name: Name,
     /// What `iss` of its tokens must equal, byte for byte.
     pub url: String,
-    /// What is believed of its tokens.
+    /// What its tokens are accepted for.
     pub definition: TrustDefinition,
     /// The issuer's registry version at its last change.
     pub version: i64,
@@ -50,7 +50,7 @@ pub struct TrustedIssuer {
     pub removed_at: Option<UnixTime>,
 }
 
-/// What is believed of an issuer's tokens. Stored and shown as it serializes.
+/// What an issuer's tokens are accepted for. Stored and shown as it serializes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustDefinition {
@@ -75,7 +75,7 @@ pub struct TrustDefinition {
     /// Accepted `typ` headers, compared without case and without `application/`; the empty text stands
     /// for none.
     pub types: Vec<String>,
-    /// Whether a token is taken once or for all its life.
+    /// Whether a token is accepted once or for its whole lifetime.
     pub jti: JtiPolicy,
     /// Claims that every token must have, with these values.
     pub required_claims: BTreeMap<String, String>,
@@ -103,7 +103,7 @@ pub enum KeySource {
     },
 }
 
-/// How often one token is taken.
+/// How often one token is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JtiPolicy {

@@ -271,7 +271,7 @@ impl Issuer {
     /// head at the start of the check.
     ///
     /// # Errors
-    /// When the database cannot be read. A damaged chain is no error but the answer.
+    /// When the database cannot be read. A damaged chain is the result, not an error.
     pub async fn verify_audit(&self) -> Result<AuditVerdict, IssuerError> {
         let (mut tx, _) = self.read().await?;
         let head = tx

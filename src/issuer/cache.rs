@@ -48,14 +48,14 @@ pub struct Policy {
     pub assertions_not_before: UnixTime,
     /// Those who hold copies of the keys, and which.
     pub key_consumers: Vec<KeyConsumer>,
-    /// Issuers whose tokens are believed, in id order.
+    /// Trusted issuers, in id order.
     pub trusted_issuers: BTreeMap<TrustedIssuerId, TrustedIssuer>,
     /// The signing keys, parsed.
     pub keyring: Keyring,
 }
 
 impl Policy {
-    /// Whether a subject is still somebody: one from outside, `user:<trusted issuer's name>:…`, is known by
+    /// Whether a subject still exists: one from outside, `user:<trusted issuer's name>:…`, is known by
     /// the word of an issuer that is trusted to name subjects.
     #[must_use]
     pub fn vouches_for(&self, subject: &str) -> bool {

@@ -24,7 +24,7 @@ use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
 
 /// Tokens of an agent that are looked at for what Claude may still do with them: more than an agent that
-/// behaves gets while any of them matters. Those before are taken to have lived as long as any can.
+/// behaves gets while any of them matters. Those before are assumed to have lived as long as possible.
 const TOKENS_LOOKED_AT: i64 = 256;
 
 /// The objects at Claude that an agent is to be linked to.
@@ -131,7 +131,7 @@ impl Issuer {
     /// The link of an agent.
     ///
     /// # Errors
-    /// [`IssuerError::NotFound`] when there is no such agent, or it has no link.
+    /// [`IssuerError::NotFound`] when the agent does not exist, or it has no link.
     pub async fn claude_link(&self, name: &str) -> Result<ClaudeLinkView, IssuerError> {
         let name = known_name("agent", name)?;
         let (mut tx, _) = self.read().await?;
@@ -166,7 +166,7 @@ impl Issuer {
     /// Removes the link of an agent; what is at Claude stays as it is.
     ///
     /// # Errors
-    /// [`IssuerError::NotFound`] when there is no such agent, or it has no link, [`IssuerError::Stale`].
+    /// [`IssuerError::NotFound`] when the agent does not exist, or it has no link, [`IssuerError::Stale`].
     pub async fn unlink_claude(
         self: &Arc<Self>,
         caller: &Caller,

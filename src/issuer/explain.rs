@@ -102,7 +102,7 @@ impl Issuer {
         let now = self.ports.clock.now();
         let (agent, delegations) = self.agent_and_delegations(&name, now).await?;
         let asked = match query.resource.as_deref() {
-            // The issuer itself, whose tokens `openid` asks for: an audience that is no resource.
+            // The issuer itself, whose tokens `openid` asks for: an audience that is not a resource.
             None => None,
             Some(text) if text == policy.settings.url => None,
             Some(text) => Some(asked_resource(text, &policy)?),
@@ -167,7 +167,7 @@ impl Issuer {
                 error: "invalid_request",
                 description: error.to_string(),
             }),
-            // No key, say, is no property of the agent: readiness tells it.
+            // A missing key, say, is not a property of the agent: readiness reports it.
             Ok(()) | Err(MintError::NoKey(_) | MintError::Sign(_) | MintError::SelfCheck(_)) => {
                 Ok(claims)
             }

@@ -67,7 +67,7 @@ impl Issuer {
     /// Makes a group.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was given out before.
+    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was used before.
     pub async fn create_group(
         self: &Arc<Self>,
         caller: &Caller,

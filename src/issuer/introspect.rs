@@ -56,7 +56,7 @@ impl Issuer {
             return Ok(false);
         }
         let principals = token.principals(&self.url);
-        // The one who got it is an agent of ours; a subject may be somebody from outside.
+        // The one who got it is an agent of ours; a subject may be from outside.
         let mut names = vec![token.client_id.clone()];
         for subject in &principals {
             let name = tx.agent_name_by_subject(&self.id, subject).await?;

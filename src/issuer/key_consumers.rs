@@ -151,7 +151,7 @@ impl Issuer {
         Ok(added)
     }
 
-    /// Removes a key consumer: rotation does not wait for it any more.
+    /// Removes a key consumer: rotation no longer waits for it.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`].

@@ -1,4 +1,4 @@
-//! The administrators' verbs for signing keys: list, rotate, activate, revoke. Their life goes on by itself in
+//! The administrators' verbs for signing keys: list, rotate, activate, revoke. Their automatic life cycle is in
 //! `rotation.rs`.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Turns an [`Authorization`] into signed tokens that nobody has seen yet. Only the ledger releases
+//! Turns an [`Authorization`] into signed tokens that have not left yet. Only the ledger releases
 //! them, after their audit entries are durable.
 
 use std::fmt;
@@ -86,7 +86,7 @@ impl Issuer {
     /// Signs what was authorized.
     ///
     /// # Errors
-    /// When there is no key, or the finished token is not what it must be.
+    /// When no key is active, or the finished token is not what it must be.
     pub fn mint(
         &self,
         authorization: Authorization,
@@ -223,7 +223,7 @@ fn sign(
     }
 }
 
-/// The finished claims once more, against the authorization they came from: whoever changes how
+/// The finished claims once more, against the authorization they came from: a change of how
 /// claims are made cannot change whom they are about.
 fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(), MintError> {
     let presenter = authorization.agent().subject.as_str();

@@ -125,9 +125,9 @@ impl Issuer {
 pub struct Caller {
     /// `administrator:NAME`, `agent:NAME` or `system`.
     pub actor: String,
-    /// The id of the request; empty for what the process does by itself.
+    /// The id of the request; empty for what the process does on its own.
     pub request_id: String,
-    /// The peer's IP address; empty for what the process does by itself.
+    /// The peer's IP address; empty for what the process does on its own.
     pub address: String,
 }
 
@@ -256,7 +256,7 @@ impl IssuerError {
         }
     }
 
-    /// "There is no such `noun`".
+    /// The `noun` of that name does not exist.
     pub fn not_found(noun: &'static str, name: &str) -> Self {
         Self::NotFound {
             noun,

@@ -19,7 +19,7 @@ use super::{Issuer, IssuerError};
 
 /// `typ` of the list: nothing that takes tokens takes it for one (RFC 8725 §3.11).
 pub const REVOCATION_LIST_TYPE: &str = "revocation-list+jwt";
-/// How long a list may be believed, in seconds.
+/// How long a list is valid, in seconds.
 pub const REVOCATION_LIST_LIFETIME_SECONDS: i64 = 3600;
 /// How long a cache may hand it out without asking, in seconds.
 pub const REVOCATION_LIST_MAX_AGE_SECONDS: u32 = 30;

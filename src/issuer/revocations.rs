@@ -95,7 +95,7 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for a token that is not a good one of this issuer,
-    /// [`IssuerError::NotFound`] for a `jti` that was never issued or a subject nobody has.
+    /// [`IssuerError::NotFound`] for a `jti` that was never issued or a subject that does not exist.
     pub async fn revoke(
         self: &Arc<Self>,
         caller: &Caller,
@@ -136,7 +136,7 @@ impl Issuer {
         issued: &Issued,
     ) -> Result<bool, IssuerError> {
         let mut change = self.begin(caller, Touches::Agent).await?;
-        // Verifiers grant a skew: until then it may still be taken somewhere.
+        // Verifiers grant a skew: until then a verifier may still accept it.
         let is_over = issued.expires_at <= change.now().plus(-SKEW_SECONDS);
         let token = RevokedToken {
             token_id: issued.token_id.clone(),

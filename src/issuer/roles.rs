@@ -73,7 +73,7 @@ impl Issuer {
     /// Makes a role.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was given out before.
+    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was used before.
     pub async fn create_role(
         self: &Arc<Self>,
         caller: &Caller,

@@ -22,7 +22,7 @@ const LAYOUT: u8 = 1;
 /// Why a key-encryption key or a sealed value cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SealingError {
-    /// There is no key where one is expected.
+    /// No key where one is expected.
     #[error(
         "there is no key-encryption key at {path}; put back the file that this database was sealed with, or name its directory with FIRMAN_KEYS_DIR, or set FIRMAN_KEK or FIRMAN_KEK_FILE"
     )]

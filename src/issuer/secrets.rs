@@ -178,7 +178,7 @@ impl Secrets {
         Ok(())
     }
 
-    /// The nonce of a period: the same on every process that has the pepper, and nobody else can make it.
+    /// The nonce of a period: the same on every process that has the pepper, and no other can make it.
     #[must_use]
     pub fn nonce(&self, period: i64) -> String {
         base64url(&self.nonce_bytes(period))

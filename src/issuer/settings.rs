@@ -17,7 +17,7 @@ use super::{Caller, Issuer, IssuerError, check_version};
 /// An edit of the settings; `None` leaves a member as it is.
 #[derive(Debug, Default)]
 pub struct SettingsChanges {
-    /// Life of a token in seconds when nobody says otherwise.
+    /// Default lifetime of a token in seconds.
     pub default_lifetime: Option<i64>,
     /// Longest life of a token in seconds.
     pub max_lifetime: Option<i64>,

@@ -89,8 +89,8 @@ pub(super) fn access_token_claims(
     }
 }
 
-/// The claims of a token that an agent gets for somebody else: about the subject, and of its groups and
-/// roles those that the agent has as well, so that nobody who reads roles gives more than both may have.
+/// The claims of a token that an agent gets for another subject. Of the subject's groups and roles it has those that
+/// the agent has as well, so that a service that reads roles grants no more than both may have.
 fn delegated_claims(own: TokenClaims, delegated: &Delegated, policy: &Policy) -> TokenClaims {
     let mut claims = TokenClaims {
         subject: delegated.subject.clone(),

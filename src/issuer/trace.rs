@@ -56,7 +56,7 @@ pub struct TracedToken {
     pub issued_at: Option<UnixTime>,
     /// Its `exp`.
     pub expires_at: Option<UnixTime>,
-    /// Whether it holds; `None` for one from outside that nobody revoked here.
+    /// Whether it holds; `None` for one from outside that was not revoked here.
     pub state: Option<TokenState>,
     /// The request that it was issued in.
     pub request_id: Option<String>,
@@ -73,7 +73,7 @@ pub enum TokenState {
     Revoked,
     /// It has expired.
     Expired,
-    /// An agent in it is switched off, or nobody who is trusted vouches for its subject any more.
+    /// An agent in it is switched off, or its subject's issuer is no longer trusted.
     SwitchedOff,
 }
 

@@ -20,7 +20,7 @@ pub enum ErrorCode {
     InvalidClient,
     /// We do not know that grant type.
     UnsupportedGrantType,
-    /// There is no grant that begins at the authorization endpoint (RFC 6749 §4.1.2.1).
+    /// No grant begins at the authorization endpoint (RFC 6749 §4.1.2.1).
     UnsupportedResponseType,
     /// The scope is not granted.
     InvalidScope,

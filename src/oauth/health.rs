@@ -16,7 +16,7 @@ pub(super) async fn healthz() -> Response {
         .into_response()
 }
 
-/// A path without a route. Load balancers that are told nothing check with `OPTIONS /` (HAProxy) or ask
+/// A path without a route. Load balancers check by default with `OPTIONS /` (HAProxy) or ask
 /// for the server as a whole with `OPTIONS *` (RFC 9110 §9.3.7): both learn that the process answers.
 pub(super) async fn anywhere_else(method: Method, uri: Uri) -> Response {
     if method == Method::OPTIONS && matches!(uri.path(), "/" | "*") {

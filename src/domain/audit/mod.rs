@@ -32,9 +32,9 @@ pub struct AuditDraft {
     pub agent: Option<AgentId>,
     /// The `jti` of the token concerned, if one is.
     pub token_id: Option<String>,
-    /// The id of the request it happened in; empty for what the process does by itself.
+    /// The id of the request it happened in; empty for what the process does on its own.
     pub request_id: String,
-    /// The peer's IP address; empty for what the process does by itself.
+    /// The peer's IP address; empty for what the process does on its own.
     pub address: String,
     /// Further facts, a JSON object in text. Never a secret, a whole token or a private key.
     pub detail: String,

@@ -24,7 +24,7 @@ pub struct Demands {
     /// Algorithms the relying party verifies; the first is the default, unless the issuer's own
     /// default is among them.
     pub algorithms: &'static [SigningAlgorithm],
-    /// Life of a token in seconds when nobody says otherwise; `None`: the issuer's default.
+    /// Default lifetime of a token in seconds; `None`: the issuer's default.
     pub default_lifetime: Option<i64>,
     /// Longest life in seconds that the relying party takes; `None`: the issuer's maximum alone counts.
     pub max_lifetime: Option<i64>,

@@ -74,7 +74,7 @@ impl Named for Agent {
         Head {
             name: &self.name,
             version: self.version,
-            // A removed agent is still shown, and an attempt to change it is told so.
+            // A removed agent is still shown, and an attempt to change it is refused with that reason.
             is_removed: false,
         }
     }
@@ -125,7 +125,7 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for a value that is not well-formed or names what does not exist,
-    /// [`IssuerError::Conflict`] for a name or subject that was given out before.
+    /// [`IssuerError::Conflict`] for a name or subject that was used before.
     pub async fn create_agent(
         self: &Arc<Self>,
         caller: &Caller,

@@ -63,7 +63,7 @@ impl Issuer {
     /// The credentials of an agent, revoked and expired ones included, the newest last.
     ///
     /// # Errors
-    /// [`IssuerError::NotFound`] when there is no such agent.
+    /// [`IssuerError::NotFound`] when the agent does not exist.
     pub async fn credentials(&self, agent: &str) -> Result<Vec<Credential>, IssuerError> {
         let name = known_name("agent", agent)?;
         let (mut tx, _) = self.read().await?;
@@ -200,7 +200,7 @@ impl Issuer {
         })
     }
 
-    /// Revokes a credential; it proves nobody from the commit on. Does nothing to one that is.
+    /// Revokes a credential: from the commit on it authenticates no agent. Does nothing to a revoked one.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], [`IssuerError::Stale`].

@@ -42,7 +42,7 @@ pub(super) enum NewCredentialKind {
     },
 }
 
-/// A public key as somebody sent it.
+/// A public key as it was sent.
 #[derive(Debug)]
 pub enum UnverifiedKey {
     /// As a JSON Web Key.

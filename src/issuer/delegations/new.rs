@@ -22,8 +22,7 @@ use crate::store::Tx;
 use super::subject::parse_subject;
 use super::{DelegationView, NewDelegation, check_end, identifying, target};
 
-/// Actors in a chain when nobody says otherwise: the agent acts directly, and for nobody who acts
-/// for somebody else.
+/// Default number of actors in a chain: the agent acts directly, not for another actor.
 const MAX_DEPTH_DEFAULT: i64 = 1;
 
 /// A delegation that was made.

@@ -40,7 +40,7 @@ pub enum Outcome {
     Recorded(IssuedToken),
     /// What it was decided on has changed: decide again.
     Stale,
-    /// Something that is taken once was used before.
+    /// Something that is accepted once was used before.
     Replayed(Spent),
     /// The token that it is made from was revoked.
     Revoked,
@@ -57,7 +57,7 @@ pub(super) enum Verdict {
     EndedBefore,
     /// What it was decided on has changed.
     Stale,
-    /// Something that is taken once was used before.
+    /// Something that is accepted once was used before.
     Replayed(Spent),
     /// The token that a new one is made from is ended.
     Revoked,
@@ -127,7 +127,7 @@ impl Ledger {
         self.stop.notify_one();
     }
 
-    /// False once the task that keeps it has ended: no token can leave any more.
+    /// False once the task that keeps it has ended: no token can leave.
     pub(super) fn is_kept(&self) -> bool {
         !self.requests.is_closed()
     }

@@ -18,7 +18,7 @@ use crate::ports::fetch::FetchError;
 use super::TrustChanges;
 
 impl Issuer {
-    /// What is believed of an issuer of which nothing is said.
+    /// The trust in an issuer whose definition leaves everything out.
     pub(super) fn default_trust(&self, url: &str) -> TrustDefinition {
         // JWT-SVID §3: typ may be left out, JWT or JOSE. Everybody else writes JWT.
         let types: &[&str] = if url.starts_with(SPIFFE_SCHEME) {
@@ -99,7 +99,7 @@ impl Issuer {
         }
     }
 
-    /// Checks everything that is said of an issuer, in one go and after every change.
+    /// Checks the whole definition of an issuer, after every change.
     pub(super) fn checked(
         &self,
         url: &str,

@@ -1,5 +1,5 @@
-//! Trusted issuers: making others known, saying what of their tokens is believed, and taking it back.
-//! What is not said is not believed. A definition is checked as a whole, whoever wrote which part of it.
+//! Trusted issuers: add, edit, remove. What a definition leaves out is not trusted. A definition is checked as a whole
+//! after each change.
 
 mod definition;
 mod removal;
@@ -28,7 +28,7 @@ use super::{Caller, Issuer, IssuerError, check_version};
 
 use definition::applied;
 
-/// What is said of a trusted issuer, when it is made known or edited; `None`: the default, or as it was.
+/// A definition of a trusted issuer, or an edit of one; `None`: the default, or as it was.
 #[derive(Clone, Debug, Default)]
 pub struct TrustChanges {
     /// What it is.
@@ -49,7 +49,7 @@ pub struct TrustChanges {
     pub max_lifetime: Option<i64>,
     /// Accepted `typ` headers, the empty text for none; by default `JWT`.
     pub types: Option<Vec<String>>,
-    /// How often one token is taken; by default once.
+    /// How often one token is accepted; by default once.
     pub jti: Option<JtiPolicy>,
     /// Claims that every token must have; by default none.
     pub required_claims: Option<BTreeMap<String, String>>,
@@ -66,7 +66,7 @@ pub struct NewTrustedIssuer {
     pub name: String,
     /// What `iss` of its tokens is, byte for byte, or `spiffe://` and a trust domain.
     pub url: String,
-    /// What is believed of it.
+    /// What it is trusted for.
     pub trust: TrustChanges,
 }
 
@@ -123,7 +123,7 @@ impl Issuer {
     /// Trusts an issuer. Its keys are fetched once to see whether they can be.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was given out before or a
+    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was used before or a
     /// URL that is trusted already.
     pub async fn add_trusted_issuer(
         self: &Arc<Self>,
@@ -211,7 +211,7 @@ impl Issuer {
             .ok_or_else(|| IssuerError::not_found("trusted issuer", name.as_str()))
     }
 
-    /// Changes what is believed of a trusted issuer; its name and URL stay.
+    /// Changes what a trusted issuer is trusted for; its name and URL stay.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -222,7 +222,7 @@ impl Issuer {
         changes: TrustChanges,
         expected: Option<i64>,
     ) -> Result<TrustedIssuerView, IssuerError> {
-        // Keys are tried before the change holds the head row: nobody's token waits for a fetch.
+        // Keys are tried before the change holds the head row: no token waits for a fetch.
         let seen = self.trusted_issuer(name).await?.trusted;
         check_version("trusted issuer", seen.version, expected)?;
         let definition = self.edited(&seen, changes.clone())?;
