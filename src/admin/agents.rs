@@ -319,6 +319,7 @@ impl From<Refusal> for RefusalBody {
         Self {
             error: refusal.error.to_owned(),
             error_description: refusal.description,
+            hint: refusal.remedy.map(|remedy| remedy.to_string()),
         }
     }
 }

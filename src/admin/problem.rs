@@ -189,7 +189,7 @@ impl From<IssuerError> for Problem {
             IssuerError::Invalid(invalid) => invalid.into(),
             IssuerError::NotFound { .. } => Self::new(Kind::NotFound, detail),
             IssuerError::Conflict { .. } => refused(Kind::Conflict, detail),
-            IssuerError::Stale { .. } => Self::new(Kind::PreconditionFailed, detail),
+            IssuerError::Stale { .. } => refused(Kind::PreconditionFailed, detail),
             IssuerError::Forbidden { .. } => refused(Kind::Forbidden, detail),
             IssuerError::Unavailable(cause) => {
                 let detail = "temporarily unavailable; nothing was changed; try again in a second";

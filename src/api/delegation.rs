@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::edit::present;
 use super::role::GrantedScopes;
+use super::warning::Warning;
 
 /// The permission of an agent to act for others.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -78,8 +79,8 @@ pub struct NewDelegation {
 pub struct AddedDelegation {
     #[serde(flatten)]
     pub delegation: Delegation,
-    /// Why it is of no use as things are, a sentence each.
-    pub warnings: Vec<String>,
+    /// Why it has no effect as things are.
+    pub warnings: Vec<Warning>,
 }
 
 /// A delegation that was suspended or revoked.

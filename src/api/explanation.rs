@@ -49,4 +49,7 @@ pub struct ExplainedScope {
 pub struct Refusal {
     pub error: String,
     pub error_description: String,
+    /// One command or one action that helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }

@@ -29,3 +29,4 @@ pub mod revocation;
 pub mod role;
 pub mod trace;
 pub mod trusted_issuer;
+pub mod warning;

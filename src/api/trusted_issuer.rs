@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::domain::trusted_issuer::KeySource;
 
 use super::edit::present;
+use super::warning::Warning;
 
 /// Another issuer whose tokens are accepted.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -40,7 +41,7 @@ pub struct TrustedIssuer {
     /// Attributes of tokens minted for its subjects, with the claim that provides each.
     pub claims: BTreeMap<String, String>,
     /// What an administrator should know of it.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     pub created_at: i64,
     pub updated_at: i64,
     pub version: i64,

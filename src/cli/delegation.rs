@@ -262,7 +262,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     };
     print_facts(DELEGATION.facts, &added.delegation, session)?;
     for warning in &added.warnings {
-        session.printer.hint(&format!("warning: {warning}"));
+        session.printer.warning(warning);
     }
     let exchange = exchange(&added.delegation, &admin).await;
     session.printer.next(&exchange);

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::error::CliError;
+use crate::api::warning::Warning;
 pub(super) use crate::domain::text::harmless;
 use crate::domain::text::is_unshowable;
 pub(super) use crate::ports::secret_file::shell_word;
@@ -106,6 +107,14 @@ impl Printer {
     pub(super) fn hint(&mut self, text: &str) {
         if !self.is_json() {
             self.warn(text);
+        }
+    }
+
+    /// Prints a warning and what helps, for people: the JSON has both as members.
+    pub(super) fn warning(&mut self, warning: &Warning) {
+        self.hint(&format!("warning: {}", warning.text));
+        if let Some(hint) = &warning.hint {
+            self.hint(&format!("hint: {hint}"));
         }
     }
 

@@ -391,7 +391,7 @@ fn keys(trusted: &TrustedIssuer) -> String {
 fn print(answer: &Answer<TrustedIssuer>, session: &mut Session<'_>) -> Result<(), CliError> {
     let shown = TRUSTED_ISSUER.print(answer, session)?;
     for warning in shown.iter().flat_map(|trusted| &trusted.warnings) {
-        session.printer.hint(&format!("Note: {warning}."));
+        session.printer.warning(warning);
     }
     Ok(())
 }

@@ -29,16 +29,18 @@ pub struct ActorChain(Vec<Actor>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActorError {
     /// An `act` is not an object with `iss`, `sub` and `sub_profile`, or holds something else.
-    #[error("`act` must be an object of `iss`, `sub`, `sub_profile` and at most one further `act`")]
+    #[error(
+        "`act` must be an object with `iss`, `sub`, `sub_profile` and at most one further `act`"
+    )]
     Shape,
     /// An `act` of another issuer is not an object with a `sub`.
     #[error(
-        "each `act` must be an object with `sub`, a string of 1 to {NAME_MAX_BYTES} bytes without control characters, and `sub_profile` another if it is there"
+        "each `act` must be an object with `sub`, a string of 1 to {NAME_MAX_BYTES} bytes without control characters, and an optional `sub_profile` of the same kind"
     )]
     ForeignShape,
     /// An actor is one of another issuer than the one that wrote the token.
     #[error(
-        "`act` names an actor of another issuer than the token's own; leave out its `iss`, or state the token's"
+        "`act` names an actor of another issuer than the token's own; leave out its `iss`, or use the token's"
     )]
     OtherIssuer,
     /// There would be more than [`ACTORS_MAX`] actors.

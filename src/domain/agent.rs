@@ -119,7 +119,7 @@ pub fn parse_attributes(
     if attributes.len() > ATTRIBUTES_MAX {
         return Err(Invalid::new(
             "attributes",
-            format!("holds more than {ATTRIBUTES_MAX} attributes"),
+            format!("contains more than {ATTRIBUTES_MAX} attributes"),
         ));
     }
     attributes
@@ -130,11 +130,11 @@ pub fn parse_attributes(
             if !starts_well || !holds_well || name.len() > 64 {
                 return Err(Invalid::new(
                     "attributes",
-                    "holds a name that is not made of a-z, 0-9 and '_', starting with a letter, of at most 64 characters",
+                    "contains a name that is not a letter followed by a-z, 0-9 and `_`, of at most 64 characters",
                 ));
             }
             if is_reserved_claim(name) {
-                return Err(Invalid::new("attributes", format!("holds '{name}', a claim that the issuer sets itself")));
+                return Err(Invalid::new("attributes", format!("contains `{name}`, a claim that the issuer sets")));
             }
             let value = text::filled_line("attributes", value, ATTRIBUTE_VALUE_MAX_CHARS)
                 .map_err(|invalid| Invalid::new("attributes", format!("'{name}' {}", invalid.problem)))?;

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Invalid;
+use super::remedy::Remedy;
 use crate::jose::jwt::Audience;
 
 /// Which audiences of a client assertion are accepted. An array of several is never: each server that it names
@@ -24,7 +25,16 @@ pub enum AssertionAudience {
     IssuerOrTokenEndpoint,
 }
 
-/// Whom an assertion is for.
+/// Why the `aud` of an assertion is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongAudience {
+    /// The sentence for the client.
+    pub problem: String,
+    /// The command that accepts such an audience, where one does.
+    pub remedy: Option<Remedy>,
+}
+
+/// What the audience of an assertion is compared with.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// The issuer's URL.
@@ -72,17 +82,31 @@ impl AssertionAudience {
     /// Checks the `aud` of an assertion whose signature verified.
     ///
     /// # Errors
-    /// The fault and its cure, as a sentence for the client. It repeats nothing of the assertion.
-    pub fn check(self, audience: Option<&Audience>, expected: Expected<'_>) -> Result<(), String> {
+    /// [`WrongAudience`]. It repeats nothing of the assertion.
+    pub fn check(
+        self,
+        audience: Option<&Audience>,
+        expected: Expected<'_>,
+    ) -> Result<(), WrongAudience> {
         let (accepts_array, accepts_endpoint) = match self {
             Self::IssuerAsString => (false, false),
             Self::Issuer => (true, false),
             Self::IssuerOrTokenEndpoint => (true, true),
         };
-        let refused =
-            |fault: &str, cure: &str| Err(format!("{}{fault}{cure}", self.wants(expected)));
+        let wrong = |fault: &str, accepting: Option<Self>| {
+            Err(WrongAudience {
+                problem: format!("{}{fault}", self.wants(expected)),
+                remedy: accepting.map(|policy| {
+                    Remedy::command(format!(
+                        "agent edit {} --assertion-audience {}",
+                        expected.agent,
+                        policy.as_str()
+                    ))
+                }),
+            })
+        };
         let Some(audience) = audience else {
-            return refused("; it is missing", "");
+            return wrong("; it is missing", None);
         };
         let (named, is_array) = match audience {
             Audience::One(one) => (one.as_str(), false),
@@ -90,29 +114,22 @@ impl AssertionAudience {
                 [one] => (one.as_str(), true),
                 several => {
                     let fault = format!(" alone; it names {} audiences", several.len());
-                    return refused(&fault, "");
+                    return wrong(&fault, None);
                 }
             },
         };
         let (is_issuer, is_endpoint) = (named == expected.issuer, named == expected.token_endpoint);
-        let or_run = |policy: Self| {
-            format!(
-                ", or run: firman agent edit {} --assertion-audience {}",
-                expected.agent,
-                policy.as_str()
-            )
-        };
         if is_endpoint && !accepts_endpoint {
-            let cure = "; set the client's audience to the issuer".to_owned();
-            let cure = cure + &or_run(Self::IssuerOrTokenEndpoint);
-            return refused(", not the token endpoint", &cure);
+            return wrong(
+                ", not the token endpoint",
+                Some(Self::IssuerOrTokenEndpoint),
+            );
         }
         if !is_issuer && !is_endpoint {
-            return refused("; it names another audience", "");
+            return wrong("; it names another audience", None);
         }
         if is_array && !accepts_array {
-            let cure = "; write a string".to_owned() + &or_run(Self::Issuer);
-            return refused(", not an array", &cure);
+            return wrong(", not an array", Some(Self::Issuer));
         }
         Ok(())
     }

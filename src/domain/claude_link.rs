@@ -126,7 +126,7 @@ fn workspace(text: &str) -> Result<String, String> {
     if text == DEFAULT_WORKSPACE {
         return Ok(text.to_owned());
     }
-    tagged(text, "wrkspc_").map_err(|problem| format!("{problem}, or 'default'"))
+    tagged(text, "wrkspc_").map_err(|problem| format!("{problem}, or `default`"))
 }
 
 fn organization(text: &str) -> Result<String, String> {
@@ -153,7 +153,7 @@ fn tagged(text: &str, prefix: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "must be an id of letters and digits that starts with '{prefix}'{}",
+        "must be an id of letters and digits that starts with `{prefix}`{}",
         mistaken(text, prefix)
     ))
 }
@@ -164,7 +164,7 @@ fn mistaken(text: &str, wanted: &str) -> String {
         .iter()
         .find(|(prefix, _)| text.starts_with(prefix) && *prefix != wanted)
         .map_or_else(String::new, |(prefix, kind)| {
-            format!(" (the one given starts with '{prefix}', which is {kind})")
+            format!(" (this one starts with `{prefix}`, which is {kind})")
         })
 }
 
@@ -179,7 +179,7 @@ pub fn check_token_lifetime(seconds: i64) -> Result<i64, Invalid> {
     Err(Invalid::new(
         "token_lifetime",
         format!(
-            "must be {TOKEN_LIFETIME_MIN_SECONDS} to {TOKEN_LIFETIME_MAX_SECONDS} seconds, as Claude has it for a rule"
+            "must be {TOKEN_LIFETIME_MIN_SECONDS} to {TOKEN_LIFETIME_MAX_SECONDS} seconds, Claude's limits for a rule"
         ),
     ))
 }

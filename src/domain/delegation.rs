@@ -147,15 +147,15 @@ impl SubjectPattern {
         };
         check_claims("subject_claims", &claims)?;
         let problem = if subject.is_empty() {
-            "is empty: it would take everybody; name a subject such as agent:mailer, or a prefix such as agent:team-a.*"
+            "is empty, which would match every subject; name a subject such as `agent:mailer`, or a prefix such as `agent:team-a.*`"
         } else if subject.len() > SUBJECT_MAX_BYTES {
             "is longer than 255 characters"
         } else if !subject.bytes().all(|b| b.is_ascii_graphic()) || subject.contains('*') {
-            "holds a character that is not printable ASCII, or a '*' that is not at its end"
+            "contains a character that is not printable ASCII, or a `*` that is not at its end"
         } else if kind == SubjectKind::Prefix && is_cut_off(subject) {
-            "begins like a user from outside and does not hold the trusted issuer's whole name; write user:NAME:*, or it would take the users of every issuer whose name begins so"
+            "begins with `user:` without a trusted issuer's whole name, so it would match users of several issuers; write `user:NAME:*`"
         } else if !claims.is_empty() && trusted_issuer.is_none() {
-            "has claims to compare, which only a token of a trusted issuer has; name the trusted issuer too"
+            "compares claims, which only tokens of a trusted issuer have; name the trusted issuer too"
         } else {
             return Ok(Self {
                 kind,

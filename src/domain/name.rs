@@ -30,19 +30,19 @@ impl Name {
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
         {
-            "holds a character outside a-z, 0-9, '-' and '.'"
+            "contains a character outside a-z, 0-9, `-` and `.`"
         } else if text
             .split('.')
             .any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-'))
         {
-            "has a label that is empty or starts or ends with '-'"
+            "has a label that is empty or starts or ends with `-`"
         } else {
             return Ok(Self(text.to_owned()));
         };
         Err(Invalid::new(
             "name",
             format!(
-                "{problem}; a name is made of labels of a-z, 0-9 and '-' joined by '.', such as team-a.triage-bot"
+                "{problem}; a name consists of labels of a-z, 0-9 and `-` joined by `.`, such as `team-a.triage-bot`"
             ),
         ))
     }

@@ -148,19 +148,19 @@ impl Identifier {
         if is_reserved {
             return Err(Invalid::new(
                 "identifier",
-                "starts with 'urn:firman:', which is kept for firman's own resources",
+                "starts with `urn:firman:`, which is reserved for firman's own resources",
             ));
         }
         let problem = if text.len() > IDENTIFIER_MAX_BYTES {
             "is longer than 512 characters"
         } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            "holds a character that is not printable ASCII"
+            "contains a character that is not printable ASCII"
         } else if text.contains(['"', '<', '>', '\\', '^', '`', '{', '|', '}']) {
-            "holds one of the characters \" < > \\ ^ ` { | }, which no URI holds as they are (RFC 3986 section 2)"
+            "holds one of the characters \" < > \\ ^ ` { | }, which a URI must percent-encode (RFC 3986 section 2)"
         } else if text.contains('#') {
             "has a fragment, which RFC 8707 section 2 forbids"
         } else if url::Url::parse(text).is_err() {
-            "is not an absolute URI such as https://api.example.com or urn:example:api"
+            "is not an absolute URI such as `https://api.example.com` or `urn:example:api`"
         } else {
             return Ok(Self(text.to_owned()));
         };
@@ -199,7 +199,7 @@ pub fn check_audience(identifier: &Identifier, profile: Profile) -> Result<(), I
             return Err(Invalid::new(
                 "identifier",
                 format!(
-                    "is not {audience}, which the relying party of profile {} compares byte for byte; leave the identifier out to get that",
+                    "is not {audience}, which the relying party of profile `{}` compares byte for byte; leave out the identifier to use it",
                     owner.as_str()
                 ),
             ));
@@ -208,7 +208,7 @@ pub fn check_audience(identifier: &Identifier, profile: Profile) -> Result<(), I
             return Err(Invalid::new(
                 "identifier",
                 format!(
-                    "belongs to the relying party of profile {0}, which refuses tokens made otherwise; make the resource with profile {0}",
+                    "belongs to the relying party of profile `{0}`, which rejects other tokens; create the resource with profile `{0}`",
                     owner.as_str()
                 ),
             ));
@@ -233,7 +233,7 @@ pub fn check_lifetime(lifetime: i64, profile: Profile, issuer_max: i64) -> Resul
     Err(Invalid::new(
         "lifetime",
         format!(
-            "must be {LIFETIME_FLOOR_SECONDS} to {max} seconds for a resource with profile {}",
+            "must be {LIFETIME_FLOOR_SECONDS} to {max} seconds for a resource with profile `{}`",
             profile.as_str()
         ),
     ))
@@ -250,7 +250,7 @@ pub fn check_dpop_required(required: bool, profile: Profile) -> Result<bool, Inv
     Err(Invalid::new(
         "dpop_required",
         format!(
-            "must be false for a resource with profile {}, whose relying party takes bearer tokens only",
+            "must be false for a resource with profile `{}`, whose relying party accepts bearer tokens only",
             profile.as_str()
         ),
     ))
@@ -267,7 +267,7 @@ pub fn check_server(profile: Profile) -> Result<(), Invalid> {
     Err(Invalid::new(
         "server",
         format!(
-            "must be left out for a resource with profile {}: its server is the relying party, not an agent",
+            "must be left out for a resource with profile `{}`: its server is the relying party, not an agent",
             profile.as_str()
         ),
     ))
@@ -293,7 +293,7 @@ pub fn check_algorithm(
     Err(Invalid::new(
         "algorithm",
         format!(
-            "must be {names} for a resource with profile {}",
+            "must be {names} for a resource with profile `{}`",
             profile.as_str()
         ),
     ))
@@ -312,7 +312,7 @@ pub fn check_typ(text: &str, profile: Profile) -> Result<TokenTyp, Invalid> {
             Err(Invalid::new(
                 "typ",
                 format!(
-                    "must be {} for a resource with profile {}",
+                    "must be {} for a resource with profile `{}`",
                     names.join(" or "),
                     profile.as_str()
                 ),

@@ -36,12 +36,12 @@ impl Scope {
         } else if text.len() > SCOPE_MAX_BYTES {
             "is longer than 128 characters"
         } else if text == "*" {
-            "is '*', which is kept for \"all scopes\" in role grants"
+            "is `*`, which stands for all scopes in role grants"
         } else if !text
             .bytes()
             .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
         {
-            "holds a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"
+            "contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"
         } else {
             return Ok(Self(text.to_owned()));
         };
@@ -79,7 +79,7 @@ pub fn parse_scopes(parameter: &str) -> Result<Scopes, Invalid> {
         if scopes.len() > SCOPES_MAX {
             return Err(Invalid::new(
                 "scope",
-                format!("names more than {SCOPES_MAX} scopes"),
+                format!("contains more than {SCOPES_MAX} scopes"),
             ));
         }
     }

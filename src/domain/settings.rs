@@ -63,7 +63,7 @@ pub fn check_expires_in(seconds: i64) -> Result<i64, Invalid> {
     }
     Err(Invalid::new(
         "expires_in",
-        format!("must be 1 to {EXPIRES_IN_MAX_SECONDS} seconds; leave it out for no end"),
+        format!("must be 1 to {EXPIRES_IN_MAX_SECONDS} seconds; leave it out for no expiry"),
     ))
 }
 

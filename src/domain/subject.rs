@@ -37,7 +37,7 @@ impl Subject {
             return Err(Invalid::new(
                 "subject",
                 format!(
-                    "starts with '{prefix}', which is kept for subjects that this issuer makes; leave the subject out to get one"
+                    "starts with `{prefix}`, which is reserved for subjects that this issuer makes; leave out the subject to get one"
                 ),
             ));
         }
@@ -56,9 +56,9 @@ impl Subject {
         } else if text.len() > SUBJECT_MAX_BYTES {
             "is longer than 255 characters"
         } else if text.ends_with('*') {
-            "ends in '*', which relying parties read as a prefix rule"
+            "ends in `*`, which relying parties read as a prefix rule"
         } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            "holds a character that is not printable ASCII"
+            "contains a character that is not printable ASCII"
         } else {
             return Ok(Self(text.to_owned()));
         };
@@ -94,20 +94,20 @@ impl SubjectTemplate {
         if !text.contains("{name}") && !text.contains("{id}") {
             return Err(Invalid::new(
                 "subject_template",
-                "must contain {name} or {id}",
+                "must contain `{name}` or `{id}`",
             ));
         }
         let plain = text.replace("{name}", "n").replace("{id}", "i");
         if plain.contains(['{', '}']) {
             return Err(Invalid::new(
                 "subject_template",
-                "may hold no placeholder but {name} and {id}",
+                "may contain no placeholder except `{name}` and `{id}`",
             ));
         }
         if is_user(text) {
             return Err(Invalid::new(
                 "subject_template",
-                "starts with 'user:', which is kept for subjects of trusted issuers",
+                "starts with `user:`, which is reserved for subjects of trusted issuers",
             ));
         }
         Subject::well_formed(&plain)
@@ -127,7 +127,7 @@ impl SubjectTemplate {
         if is_user(&made) {
             return Err(Invalid::new(
                 "subject",
-                "starts with 'user:', which is kept for subjects of trusted issuers; give the agent another name",
+                "starts with `user:`, which is reserved for subjects of trusted issuers; choose another name for the agent",
             ));
         }
         Subject::well_formed(&made)
@@ -161,7 +161,7 @@ pub fn user_subject(issuer: &Name, subject: &str) -> Result<String, Invalid> {
     if subject.is_empty() || made.len() > SUBJECT_MAX_BYTES {
         return Err(Invalid::new(
             "sub",
-            "is empty, or so long that the subject made from it would have more than 255 characters",
+            "is empty, or too long: the subject made from it would have more than 255 characters",
         ));
     }
     Ok(made)

@@ -19,7 +19,7 @@ pub fn line(field: &'static str, text: &str, max_chars: usize) -> Result<String,
         Some(c) => Err(Invalid::new(
             field,
             format!(
-                "holds the character U+{:04X}, which is not allowed here",
+                "contains the character U+{:04X}, which is not allowed here",
                 u32::from(c)
             ),
         )),
@@ -104,7 +104,7 @@ mod tests {
             line("owner", "ann\u{202e}bob", 64)
                 .expect_err("refused")
                 .to_string(),
-            "owner: holds the character U+202E, which is not allowed here"
+            "owner: contains the character U+202E, which is not allowed here"
         );
         for bad in [
             "a\0b",

@@ -166,7 +166,7 @@ impl TokenMatch {
     pub fn check(&self) -> Result<(), Invalid> {
         let refused = |problem: &str| Err(Invalid::new("match", problem));
         if self.subject.is_some() && self.subject_prefix.is_some() {
-            return refused("names a subject and a prefix of it; give one of them");
+            return refused("contains both a subject and a prefix; use one of them");
         }
         if self.subject.is_none()
             && self.subject_prefix.is_none()
@@ -174,12 +174,12 @@ impl TokenMatch {
             && self.condition.is_none()
         {
             return refused(
-                "takes every token of the issuer; name a subject, a prefix of it, claims or a condition",
+                "matches every token of the issuer; name a subject, a prefix, claims or a condition",
             );
         }
         for text in self.subject.iter().chain(&self.subject_prefix) {
             if text.is_empty() || text.len() > CLAIM_MAX_BYTES || text.contains('\0') {
-                return refused("holds a subject that is empty or longer than 512 bytes");
+                return refused("contains a subject that is empty or longer than 512 bytes");
             }
         }
         check_claims("match", &self.claims)
@@ -213,7 +213,7 @@ pub fn check_claims(field: &'static str, claims: &BTreeMap<String, String>) -> R
     if claims.len() > ENTRIES_MAX {
         return Err(Invalid::new(
             field,
-            format!("holds more than {ENTRIES_MAX} claims"),
+            format!("contains more than {ENTRIES_MAX} claims"),
         ));
     }
     let is_good = |text: &String| {
@@ -227,7 +227,7 @@ pub fn check_claims(field: &'static str, claims: &BTreeMap<String, String>) -> R
     } else {
         Err(Invalid::new(
             field,
-            "holds a claim whose name or value is empty, longer than 512 bytes, or has control characters",
+            "contains a claim whose name or value is empty, longer than 512 bytes, or has control characters",
         ))
     }
 }

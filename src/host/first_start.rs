@@ -28,7 +28,7 @@ impl Host {
         let issuer = &self.issuer;
         let mut tx = self.store.read().await?;
         let lacks_keys = tx.keys(&issuer.id).await?.is_empty();
-        let lacks_administrators = tx.administrators(&issuer.id).await?.is_empty();
+        let lacks_administrators = !tx.holds_administrators(&issuer.id).await?;
         tx.rollback().await?;
         if !lacks_keys && !lacks_administrators {
             return Ok(());
@@ -49,7 +49,7 @@ impl Host {
             issuer.insert_first_keys(&mut change, &keys).await?;
             changed = true;
         }
-        if lacks_administrators && change.tx.administrators(&issuer.id).await?.is_empty() {
+        if lacks_administrators && !change.tx.holds_administrators(&issuer.id).await? {
             let token = write_admin_token(&options.admin_token_file, &issuer.ports)?;
             let administrator = Administrator {
                 id: AdministratorId::new(change.at, &*issuer.ports.random),
@@ -95,6 +95,7 @@ fn write_admin_token(path: &Path, ports: &Ports) -> Result<Zeroizing<String>, Ho
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(fault)?;
+    set_aside(path, ports).map_err(fault)?;
     // A temporary file of mode 0600 in the same folder, then a rename: never a half-written token.
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault)?;
     std::io::Write::write_all(&mut file, token.as_bytes())
@@ -102,4 +103,20 @@ fn write_admin_token(path: &Path, ports: &Ports) -> Result<Zeroizing<String>, Ho
         .map_err(fault)?;
     file.persist(path).map_err(|error| fault(error.error))?;
     Ok(token)
+}
+
+/// Renames a token that is there already: it may be the only one of another database.
+fn set_aside(path: &Path, ports: &Ports) -> std::io::Result<()> {
+    if !path.try_exists()? {
+        return Ok(());
+    }
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(format!(".{}", ports.clock.now().0));
+    std::fs::rename(path, &kept)?;
+    tracing::warn!(
+        file = %path.display(),
+        kept = %Path::new(&kept).display(),
+        "the administrator's token of another database was renamed"
+    );
+    Ok(())
 }

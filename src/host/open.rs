@@ -147,6 +147,9 @@ async fn move_loopback_issuer(
     }
     let mut tx = store.write().await?;
     tx.lock_head(&stored.id).await?;
+    // An edit may have been committed since the row was read.
+    let stored = tx.issuer_by_slug(DEFAULT_SLUG).await?;
+    let stored = stored.ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))?;
     let version = tx.bump_registry_version(&stored.id, true).await?;
     let moved = IssuerSettings {
         url: options.issuer_url.clone(),

@@ -258,10 +258,10 @@ impl Issuer {
             (true, false) => return Ok(format!("administrator:{text}")),
             (false, true) => return Ok(format!("agent:{text}")),
             (true, true) => format!(
-                "'{text}' is an administrator and an agent; name administrator:{text} or agent:{text}"
+                "`{text}` is an administrator and an agent: write `administrator:{text}` or `agent:{text}`"
             ),
             (false, false) => format!(
-                "there is no administrator and no agent '{text}'; an actor is administrator:NAME, agent:NAME, system or unknown"
+                "no administrator or agent is named `{text}`; an actor is `administrator:NAME`, `agent:NAME`, `system` or `unknown`"
             ),
         };
         Err(Invalid::new("actor", problem).into())
@@ -310,8 +310,12 @@ impl Issuer {
                 (seq, hash) = (entry.seq, entry.hash);
             }
         }
-        let first_bad = (hash != head.hash)
-            .then(|| BadEntry::new(seq, "its hash is not the one the issuer's head holds"));
+        let first_bad = (hash != head.hash).then(|| {
+            BadEntry::new(
+                seq,
+                "its hash differs from the hash in the issuer's head row",
+            )
+        });
         Ok(AuditVerdict {
             entries: seq,
             head_hash: hash,

@@ -182,7 +182,7 @@ impl Registry {
         if head.registry_version < known {
             tx.distrust();
             return Err(StoreError::Unavailable(
-                "the database shows an older state than was read from it before".into(),
+                "the database is older than what was read from it before".into(),
             ));
         }
         Ok((tx, head))
@@ -252,7 +252,7 @@ impl Registry {
         tracing::error!(
             known = self.seen(),
             found = head.registry_version,
-            "the database is older than what was read from it before; everything is read anew"
+            "the database is older than what was read from it before; reading everything again"
         );
         let _renewal = self.renewal.lock().await;
         let policy = Policy::load(tx, issuer, sealing, None).await?;
@@ -304,7 +304,10 @@ impl Registry {
                     // One damaged row must not end the service for everybody else: its agent is
                     // forgotten here, and whoever asks for it reads it again and is told.
                     Err(StoreError::Corrupt { what }) => {
-                        tracing::error!(what, "an agent cannot be read; it gets no tokens");
+                        tracing::error!(
+                            what,
+                            "an agent cannot be read; its token requests are rejected"
+                        );
                         self.agents.retain(|_, known| known.agent.id != id);
                     }
                     Err(error) => return Err(error),

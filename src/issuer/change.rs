@@ -69,7 +69,7 @@ impl Change {
             tracing::error!(
                 now = now.0,
                 newest_iat = self.head.newest_iat.0,
-                "a token was recorded with a time that lies ahead; compare the clocks of all processes"
+                "a token was recorded with a time in the future; compare the clocks of all processes"
             );
         }
         now.max(self.head.newest_iat.min(latest))

@@ -14,6 +14,7 @@ use crate::domain::claude_link::{
 };
 use crate::domain::name::Name;
 use crate::domain::profile::Profile;
+use crate::domain::remedy::Remedy;
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
 use crate::ports::time::UnixTime;
 use crate::store::{AuditFilter, AuditSpan, StoreError, Tx};
@@ -310,12 +311,13 @@ fn parse(new: &NewClaudeLink) -> Result<ClaudeObjects, Invalid> {
 }
 
 fn not_linked(agent: &Agent) -> IssuerError {
-    IssuerError::not_found("Claude link of the agent", agent.name.as_str())
+    IssuerError::not_found("Claude link of agent", agent.name.as_str())
 }
 
 fn changed_meanwhile(agent: &Agent) -> IssuerError {
     IssuerError::conflict(format!(
-        "the Claude link of the agent '{}' was changed meanwhile; look at it and try again",
+        "the Claude link of the agent `{}` was changed by another request",
         agent.name
     ))
+    .with_remedy(Remedy::action("read it again and repeat the change"))
 }

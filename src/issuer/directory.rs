@@ -243,13 +243,13 @@ fn ids<T: Ord>(
     if names.len() > MEMBERSHIPS_MAX {
         return Err(Invalid::new(
             field,
-            format!("names more than {MEMBERSHIPS_MAX} {noun}s"),
+            format!("contains more than {MEMBERSHIPS_MAX} {noun}s"),
         ));
     }
     let mut found = BTreeSet::new();
     for name in names {
         let name = Name::parse(name).map_err(|invalid| {
-            Invalid::new(field, format!("holds a name that {}", invalid.problem))
+            Invalid::new(field, format!("contains a name that {}", invalid.problem))
         })?;
         let Some(id) = find(name.as_str()) else {
             return Err(unknown(field, noun, &name));
@@ -260,7 +260,7 @@ fn ids<T: Ord>(
 }
 
 fn unknown(field: &'static str, noun: &str, name: &Name) -> Invalid {
-    Invalid::new(field, format!("there is no {noun} `{name}`"))
+    Invalid::new(field, format!("{noun} `{name}` not found"))
         .with_remedy(Remedy::command(format!("{noun} list")))
 }
 

@@ -44,7 +44,7 @@ pub enum ProofRefused {
     #[error("{0}")]
     Fault(String),
     /// It is good, but for a nonce of ours that is not too old (RFC 9449 §8).
-    #[error("the proof holds no nonce of this issuer, or an old one")]
+    #[error("the proof has no nonce of this issuer, or an expired one")]
     Nonce,
 }
 
@@ -64,21 +64,21 @@ impl Issuer {
         let proof =
             DpopProof::verify(unverified_proof).map_err(|error| fault(error.to_string()))?;
         if proof.htm != method {
-            return Err(fault(format!("htm must be {method}")));
+            return Err(fault(format!("`htm` must be {method}")));
         }
         if !is_same_uri(&proof.htu, uri) {
-            return Err(fault(format!("htu must be {uri}")));
+            return Err(fault(format!("`htu` must be {uri}")));
         }
         if proof.issued_at.0.abs_diff(now.0) > PROOF_WINDOW_SECONDS.unsigned_abs() {
             return Err(fault(format!(
-                "iat must be at most {PROOF_WINDOW_SECONDS} seconds from now; make a new proof for each request, and check the clock"
+                "`iat` must be at most {PROOF_WINDOW_SECONDS} seconds from now; make a new proof for each request and check the clock"
             )));
         }
         // A restored database does not know which proofs were used.
         let not_before = self.policy().assertions_not_before;
         if proof.issued_at <= not_before {
             return Err(fault(format!(
-                "iat must be later than {not_before}, when this issuer was restored from a backup; make a new proof"
+                "`iat` must be later than {not_before}, when this issuer was restored from a backup; make a new proof"
             )));
         }
         if !proof

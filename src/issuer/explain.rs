@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::claims::TokenClaims;
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::domain::resource::{Identifier, Resource};
 use crate::domain::scope::{Scope, Scopes, parse_scopes};
 use crate::ports::time::UnixTime;
@@ -51,8 +52,10 @@ pub struct Explanation {
 pub struct Refusal {
     /// RFC 6749 §5.2 `error`.
     pub error: &'static str,
-    /// What is granted instead, or what to do.
+    /// What is wrong, and what is granted instead.
     pub description: String,
+    /// What an administrator can do about it.
+    pub remedy: Option<Remedy>,
 }
 
 /// One resource as an agent may reach it.
@@ -166,6 +169,7 @@ impl Issuer {
             Err(error @ MintError::TooLong(_)) => Err(Refusal {
                 error: "invalid_request",
                 description: error.to_string(),
+                remedy: None,
             }),
             // A missing key, say, is not a property of the agent: readiness reports it.
             Ok(()) | Err(MintError::NoKey(_) | MintError::Sign(_) | MintError::SelfCheck(_)) => {
@@ -203,16 +207,11 @@ fn shown(claims: &TokenClaims) -> Result<Value, IssuerError> {
 
 impl From<AuthorizationError> for Refusal {
     fn from(error: AuthorizationError) -> Self {
-        let (error, description) = match error {
-            AuthorizationError::InvalidRequest(description) => ("invalid_request", description),
-            AuthorizationError::InvalidScope(description) => ("invalid_scope", description),
-            AuthorizationError::InvalidTarget(description) => ("invalid_target", description),
-            AuthorizationError::UnauthorizedClient(description) => {
-                ("unauthorized_client", description)
-            }
-            AuthorizationError::NoProof(description) => ("invalid_dpop_proof", description),
-        };
-        Self { error, description }
+        Self {
+            error: error.rejection.as_str(),
+            description: error.problem,
+            remedy: error.remedy,
+        }
     }
 }
 
@@ -272,16 +271,19 @@ fn explain_resource(
 
 /// Why an agent gets no token at all; to the agent itself the token endpoint does not say which.
 fn inactive(agent: &Agent, now: UnixTime) -> Option<Refusal> {
-    let description = match agent.status {
-        AgentStatus::Suspended { at } => format!(
-            "the agent is suspended since {at}; switch it on with: firman agent resume {}",
-            agent.name
+    let name = &agent.name;
+    let (description, remedy) = match agent.status {
+        AgentStatus::Suspended { at } => (
+            format!("the agent was suspended at {at}"),
+            Some(Remedy::command(format!("agent resume {name}"))),
         ),
-        AgentStatus::Removed { at } => format!("the agent was removed at {at}"),
+        AgentStatus::Removed { at } => (format!("the agent was removed at {at}"), None),
         AgentStatus::Active => match agent.expires_at {
-            Some(expiry) if now >= expiry => format!(
-                "the agent expired at {expiry}; give it longer with: firman agent edit {} --expires-in D",
-                agent.name
+            Some(expiry) if now >= expiry => (
+                format!("the agent expired at {expiry}"),
+                Some(Remedy::command(format!(
+                    "agent edit {name} --expires-in DURATION"
+                ))),
             ),
             Some(_) | None => return None,
         },
@@ -289,5 +291,6 @@ fn inactive(agent: &Agent, now: UnixTime) -> Option<Refusal> {
     Some(Refusal {
         error: "invalid_client",
         description,
+        remedy,
     })
 }

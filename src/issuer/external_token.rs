@@ -288,7 +288,7 @@ fn check_type(trusted: &TrustedIssuer, unverified: &UnverifiedJws<'_>) -> Result
         .map(|taken| if taken.is_empty() { "none" } else { taken })
         .collect();
     Err(format!(
-        "typ must be {} for tokens of the trusted issuer '{}'",
+        "`typ` must be {} for tokens of the trusted issuer `{}`",
         names.join(" or "),
         trusted.name
     ))
@@ -309,7 +309,7 @@ fn check_bounds(
         None => false,
     };
     if !is_for_us {
-        return Err(format!("aud must be {expected} and nothing else"));
+        return Err(format!("`aud` must be {expected} alone"));
     }
     let expires_at = claims
         .check_times(now, SKEW_SECONDS)
@@ -317,7 +317,7 @@ fn check_bounds(
     let made_at = claims.issued_at.unwrap_or(now);
     if expires_at.since(made_at) > definition.max_lifetime {
         return Err(format!(
-            "the token lives longer than the {} seconds that are taken from the trusted issuer '{}'",
+            "the token's lifetime exceeds the {} seconds that the trusted issuer `{}` is allowed",
             definition.max_lifetime, trusted.name
         ));
     }
@@ -331,7 +331,7 @@ fn check_bounds(
             .map(|(name, _)| name.as_str())
             .collect();
         return Err(format!(
-            "the claims that the trusted issuer '{}' must set are not as required: {}",
+            "the token does not have the claims that are required of the trusted issuer `{}`: {}",
             trusted.name,
             names.join(", ")
         ));
@@ -348,7 +348,7 @@ fn subject(trusted: &TrustedIssuer, claims: &Claims) -> Result<String, String> {
     };
     match value {
         Some(subject) if !subject.is_empty() && !subject.contains('\0') => Ok(subject.to_owned()),
-        Some(_) | None => Err(format!("the claim {name} must be there, as a string")),
+        Some(_) | None => Err(format!("`{name}` is required, as a string")),
     }
 }
 
@@ -362,7 +362,7 @@ fn spends(
         JtiPolicy::SingleUse => {
             let jti = single_use::jti(claims).ok_or_else(|| {
                 format!(
-                    "jti must be there, with 1 to {JTI_MAX_BYTES} bytes: each token of the trusted issuer '{}' is taken once",
+                    "`jti` is required, with 1 to {JTI_MAX_BYTES} bytes: each token of the trusted issuer `{}` is accepted once",
                     trusted.name
                 )
             })?;
@@ -382,7 +382,7 @@ fn check_not_from_before_restore(
     let longest_life = trusted.definition.max_lifetime;
     if single_use::may_predate_restore(claims, restored_at, longest_life, now) {
         return Err(format!(
-            "iat must be there and later than {restored_at}, when this issuer was restored from a backup; get a new token"
+            "`iat` is required and must be later than {restored_at}, when this issuer was restored from a backup; get a new token"
         ));
     }
     Ok(())

@@ -10,18 +10,18 @@ use crate::domain::scope::{SCOPES_MAX, Scope, Scopes, join_scopes};
 pub(super) fn unknown_resource(field: &'static str, text: &str) -> Invalid {
     // Repeated only when it is harmless to show.
     match Name::parse(text) {
-        Ok(name) => Invalid::new(field, format!("there is no resource `{name}`"))
+        Ok(name) => Invalid::new(field, format!("resource `{name}` not found"))
             .with_remedy(Remedy::command("resource list")),
         Err(_) => match Identifier::parse(text) {
             Ok(identifier) => {
                 let identifier = identifier.as_str();
-                Invalid::new(field, format!("there is no resource `{identifier}`"))
+                Invalid::new(field, format!("resource `{identifier}` not found"))
                     .with_remedy(Remedy::command("resource list"))
             }
             Err(invalid) => Invalid::new(
                 field,
                 format!(
-                    "names a resource that is neither a name nor an identifier: it {}",
+                    "contains a resource that is neither a name nor an identifier: it {}",
                     invalid.problem
                 ),
             ),
@@ -37,14 +37,14 @@ pub(super) fn parse_granted(
 ) -> Result<Scopes, Invalid> {
     if names.is_empty() {
         return Err(
-            Invalid::new(field, format!("names no scope of `{}`", resource.name))
+            Invalid::new(field, format!("contains no scope of `{}`", resource.name))
                 .with_remedy(Remedy::action("leave the scopes out to grant all of them")),
         );
     }
     let mut scopes = Scopes::new();
     for name in names {
         let scope = Scope::parse(name).map_err(|invalid| {
-            Invalid::new(field, format!("holds a scope that {}", invalid.problem))
+            Invalid::new(field, format!("contains a scope that {}", invalid.problem))
         })?;
         if !resource.scopes.contains(&scope) {
             let known = if resource.scopes.is_empty() {
@@ -65,7 +65,7 @@ pub(super) fn parse_granted(
     if scopes.len() > SCOPES_MAX {
         return Err(Invalid::new(
             field,
-            format!("names more than {SCOPES_MAX} scopes of one resource"),
+            format!("contains more than {SCOPES_MAX} scopes of one resource"),
         ));
     }
     Ok(scopes)

@@ -192,7 +192,7 @@ impl Issuer {
         let members = change.tx.count_group_members(&self.id, &before.id).await?;
         if members > 0 && !removal.force {
             return Err(IssuerError::conflict(format!(
-                "the group `{}` has {members} {}; a forced removal takes each out of it",
+                "the group `{}` has {members} {}; a forced removal removes each from it",
                 before.name,
                 if members == 1 { "agent" } else { "agents" },
             ))

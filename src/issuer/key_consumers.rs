@@ -68,12 +68,12 @@ impl Issuer {
         };
         if change.tx.key_consumers(&self.id).await?.len() >= KEY_CONSUMERS_MAX {
             return Err(IssuerError::conflict(format!(
-                "there are {KEY_CONSUMERS_MAX} key consumers already; remove one that is gone"
+                "there are already {KEY_CONSUMERS_MAX} key consumers, the most there can be; remove one that is no longer used"
             )));
         }
         if !change.tx.insert_key_consumer(&self.id, &consumer).await? {
             return Err(IssuerError::conflict(format!(
-                "there is a key consumer '{}' already; choose another name",
+                "a key consumer named `{}` exists; choose another name",
                 consumer.name
             )));
         }
@@ -221,13 +221,13 @@ fn check_published(kids: Vec<String>, keys: &[StoredKey]) -> Result<Vec<String>,
     if kids.is_empty() {
         return Err(Invalid::new(
             "kids",
-            "is empty; leave it out for all keys that are published now",
+            "is empty; leave it out to acknowledge all keys that are published now",
         ));
     }
     if kids.len() > ACKNOWLEDGED_MAX {
         return Err(Invalid::new(
             "kids",
-            format!("holds more than {ACKNOWLEDGED_MAX} ids"),
+            format!("contains more than {ACKNOWLEDGED_MAX} ids"),
         ));
     }
     let unknown = kids
@@ -244,7 +244,7 @@ fn check_published(kids: Vec<String>, keys: &[StoredKey]) -> Result<Vec<String>,
             let known = published(keys).collect::<Vec<_>>().join(", ");
             Err(Invalid::new(
                 "kids",
-                format!("holds '{shown}', which is no published key; published: {known}"),
+                format!("contains `{shown}`, which is not a published key; published: {known}"),
             ))
         }
     }

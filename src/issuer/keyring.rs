@@ -31,7 +31,7 @@ pub enum KeyringError {
     #[error(transparent)]
     Sealing(#[from] SealingError),
     /// What was sealed is not the key it is filed under.
-    #[error("signing key {kid} is damaged: {problem}")]
+    #[error("signing key `{kid}` is damaged: {problem}")]
     Damaged {
         /// Its key id.
         kid: String,

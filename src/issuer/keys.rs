@@ -143,7 +143,7 @@ impl Issuer {
             .iter()
             .find(|record| record.kid == kid && record.state.is_published())
             .ok_or_else(|| {
-                IssuerError::conflict(format!("key `{kid}` is already out of the JWKS"))
+                IssuerError::conflict(format!("key `{kid}` is already retired from the JWKS"))
             })?;
         let at = change.now();
         let revoked = self
@@ -261,7 +261,7 @@ fn check_may_sign(
     Err(
         IssuerError::conflict(format!("key `{kid}` waits for key consumers: {waiting}")).with_remedy(
             Remedy::action(format!(
-                "give each the key set and run `firman key consumer ack NAME`, or override them with `firman key activate {kid} --override-consumers`"
+                "publish the key set to each and run `firman key consumer ack NAME`, or override them with `firman key activate {kid} --override-consumers`"
             )),
         ),
     )
@@ -296,6 +296,6 @@ fn already_prepared(
         listed(waiting)
     ))
     .with_remedy(Remedy::action(
-        "give each the key set, then run `firman key consumer ack NAME`",
+        "publish the key set to each, then run `firman key consumer ack NAME`",
     ))
 }

@@ -35,7 +35,7 @@ pub enum MintError {
     SelfCheck(&'static str),
     /// Groups, roles and attributes make the token longer than [`TOKEN_MAX_BYTES`].
     #[error(
-        "the token would have {0} bytes, more than {TOKEN_MAX_BYTES}; ask for fewer scopes, or give the agent fewer groups, roles or attributes"
+        "the token would have {0} bytes, more than {TOKEN_MAX_BYTES}; request fewer scopes, or give the agent fewer groups, roles or attributes"
     )]
     TooLong(usize),
 }
@@ -231,23 +231,23 @@ fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(),
     let is_id_token = claims.audience == claims.client_id;
     let key = authorization.jkt().filter(|_| !is_id_token);
     let fault = if claims.subject != authorization.subject() || claims.acting_agent != presenter {
-        "sub is not whom the token is about, or acting_agent is not the agent that presented itself"
+        "`sub` is not the token's subject, or `acting_agent` is not the authenticated agent"
     } else if authorization.delegated().is_some() != newest.is_some() {
-        "act is there without a delegation, or a delegation without act"
+        "`act` without a delegation, or a delegation without `act`"
     } else if claims.origin.is_some() != newest.is_some() {
-        "txn is there without act, or act without txn"
+        "`txn` without `act`, or `act` without `txn`"
     } else if newest
         .is_some_and(|actor| actor.subject != presenter || actor.issuer != claims.issuer)
     {
-        "the outermost act is not the agent that presented itself"
+        "the outermost `act` is not the authenticated agent"
     } else if claims.audience != authorization.target().audience && !is_id_token {
-        "aud is neither the resource nor the client"
+        "`aud` is neither the resource nor the client"
     } else if claims.bound_to.as_deref() != key {
-        "cnf is not the key that was proven"
+        "`cnf` is not the proven key"
     } else if claims.expires_at.since(claims.issued_at) != authorization.lifetime()
         || authorization.lifetime() <= 0
     {
-        "exp is not the authorized life away from iat"
+        "`exp` minus `iat` is not the authorized lifetime"
     } else if claims
         .attributes
         .keys()
@@ -255,7 +255,7 @@ fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(),
     {
         "an attribute has a reserved name"
     } else if claims.token_id.is_empty() || claims.issuer.is_empty() {
-        "jti or iss is empty"
+        "`jti` or `iss` is empty"
     } else {
         return Ok(());
     };

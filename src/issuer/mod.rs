@@ -166,7 +166,7 @@ pub enum IssuerError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// The object does not exist.
-    #[error("there is no {noun} '{name}'")]
+    #[error("{noun} `{name}` not found")]
     NotFound {
         /// `agent`, `group`, …
         noun: &'static str,
@@ -182,9 +182,7 @@ pub enum IssuerError {
         remedy: Option<Remedy>,
     },
     /// The object changed since the version the caller named.
-    #[error(
-        "the {noun} was changed meanwhile: it is at version {present}; read it again and repeat the change"
-    )]
+    #[error("the {noun} was changed by another request: it is now at version {present}")]
     Stale {
         /// `agent`, `group`, …
         noun: &'static str,
@@ -252,7 +250,8 @@ impl IssuerError {
             Self::Invalid(Invalid { remedy, .. })
             | Self::Conflict { remedy, .. }
             | Self::Forbidden { remedy, .. } => remedy.clone(),
-            Self::NotFound { .. } | Self::Stale { .. } | Self::Unavailable(_) => None,
+            Self::Stale { .. } => Some(Remedy::action("read it again and repeat the change")),
+            Self::NotFound { .. } | Self::Unavailable(_) => None,
         }
     }
 

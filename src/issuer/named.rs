@@ -246,7 +246,7 @@ impl Change {
 /// The refusal of the name of something that was removed.
 pub(super) fn name_belonged(noun: &str, name: &Name) -> IssuerError {
     IssuerError::conflict(format!(
-        "the name `{name}` belonged to {} that was removed; a name is never given out again, because relying parties may still trust it",
+        "the name `{name}` belonged to {} that was removed; a name is never reused, because relying parties may still trust it",
         with_article(noun)
     ))
     .with_remedy(Remedy::action("choose another name"))

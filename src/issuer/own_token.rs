@@ -103,18 +103,18 @@ impl Issuer {
             .map_err(|error| NotOurs(error.to_string()))?;
         let header = unverified.unverified_header();
         if !header.is_type("at+jwt") && !header.is_type("JWT") {
-            return Err(no("its typ is neither at+jwt nor JWT"));
+            return Err(no("its `typ` is neither `at+jwt` nor `JWT`"));
         }
         let key = unverified
             .unverified_kid()
             .and_then(|kid| policy.keyring.verifying(kid))
-            .ok_or_else(|| no("it names no key that this issuer publishes"))?;
+            .ok_or_else(|| no("its `kid` is not a key that this issuer publishes"))?;
         let verified = unverified
             .verify(key)
             .map_err(|error| NotOurs(error.to_string()))?;
         let claims = Claims::parse(&verified).map_err(|error| NotOurs(error.to_string()))?;
         if claims.issuer.as_deref() != Some(self.url.as_str()) {
-            return Err(no("its iss is not this issuer"));
+            return Err(no("its `iss` is not this issuer"));
         }
         let expires_at = claims
             .check_times(now, SKEW_SECONDS)

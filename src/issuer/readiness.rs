@@ -70,7 +70,7 @@ impl Issuer {
                 .and_then(|()| self.readiness.last_batch()),
             Ok(Err(_)) => Err(not_ready("the check ended abnormally")),
             Err(_) => Err(not_ready(
-                "the database did not answer within 2 seconds; another program may hold its lock",
+                "the database did not answer within 2 seconds; another program may be holding its lock",
             )),
         }
     }

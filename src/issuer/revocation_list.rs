@@ -145,7 +145,7 @@ impl Issuer {
             if list.is_some() {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the revocation list could not be renewed; the last one is handed out"
+                    "the revocation list could not be renewed; serving the previous one"
                 );
             }
             list.ok_or(error)
@@ -206,7 +206,7 @@ impl Issuer {
         if !is_whole {
             tracing::warn!(
                 most = ENTRIES_MAX,
-                "the revocation list is not whole: more was revoked than it holds"
+                "the revocation list is incomplete: more tokens were revoked than it can hold"
             );
         }
         tokens.truncate(ENTRIES_MAX);

@@ -191,7 +191,7 @@ impl Issuer {
         let holders = change.tx.count_role_holders(&self.id, &before.id).await?;
         if holders > 0 && !removal.force {
             return Err(IssuerError::conflict(format!(
-                "{holders} {} the role `{}`; a forced removal takes it from each",
+                "{holders} {} the role `{}`; a forced removal removes the role from each",
                 if holders == 1 {
                     "agent or group holds"
                 } else {
@@ -258,7 +258,7 @@ fn parse_grants(grants: Vec<NewGrant>, directory: &Directory) -> Result<Vec<Gran
     if grants.len() > GRANTS_MAX {
         return Err(Invalid::new(
             "grants",
-            format!("holds more than {GRANTS_MAX} grants"),
+            format!("contains more than {GRANTS_MAX} grants"),
         ));
     }
     let mut parsed: BTreeMap<ResourceId, GrantedScopes> = BTreeMap::new();

@@ -55,7 +55,8 @@ impl HeldUp {
                 tracing::warn!(
                     kid,
                     waiting_for,
-                    "the new signing key is waiting: not every key consumer has acknowledged it. Give the key set to each, then run `firman key consumer ack NAME`"
+                    hint = "publish the key set to each, then run `firman key consumer ack NAME`",
+                    "the new signing key does not sign yet: not every key consumer has acknowledged it"
                 );
             }
             let at = last.filter(|_| !is_due).unwrap_or(now);

@@ -24,7 +24,7 @@ const LAYOUT: u8 = 1;
 pub enum SealingError {
     /// No key where one is expected.
     #[error(
-        "there is no key-encryption key at {path}; put back the file that this database was sealed with, or name its directory with FIRMAN_KEYS_DIR, or set FIRMAN_KEK or FIRMAN_KEK_FILE"
+        "key-encryption key not found at {path}; restore the file that this database was sealed with, or set FIRMAN_KEYS_DIR, FIRMAN_KEK or FIRMAN_KEK_FILE"
     )]
     Missing {
         /// Where it was looked for.
@@ -51,7 +51,7 @@ pub enum SealingError {
     Unfit(SecretFileError),
     /// The sealed value was not sealed with this key for this name, or was changed.
     #[error(
-        "cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed; put back the key that belongs to this database"
+        "cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed; restore the key that belongs to this database"
     )]
     Open {
         /// What was to be opened.

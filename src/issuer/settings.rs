@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::Invalid;
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::AuditEvent;
+use crate::domain::remedy::Remedy;
 use crate::domain::settings::{IssuerSettings, check_lifetimes};
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::store::{StoreError, Tx};
@@ -70,12 +71,14 @@ impl Issuer {
                 .is_some_and(|lifetime| lifetime > after.max_lifetime)
         }) {
             return Err(IssuerError::conflict(format!(
-                "tokens for the resource '{}' live for {} seconds; shorten that first: firman resource edit {} --lifetime {}",
+                "the lifetime of tokens for the resource `{}` is {} seconds, longer than the new `max_lifetime`",
                 longer.name,
-                longer.lifetime.unwrap_or_default(),
-                longer.name,
-                after.max_lifetime
-            )));
+                longer.lifetime.unwrap_or_default()
+            ))
+            .with_remedy(Remedy::command(format!(
+                "resource edit {} --lifetime {}",
+                longer.name, after.max_lifetime
+            ))));
         }
         let difference = difference(&before, &after);
         if difference.is_empty() {
@@ -128,10 +131,5 @@ fn parse_default_algorithm(text: &str) -> Result<SigningAlgorithm, Invalid> {
     SIGNED_WITH
         .into_iter()
         .find(|algorithm| algorithm.as_str() == text)
-        .ok_or_else(|| {
-            Invalid::new(
-                "default_algorithm",
-                "must be ES256 or RS256, which this issuer signs with",
-            )
-        })
+        .ok_or_else(|| Invalid::new("default_algorithm", "must be `ES256` or `RS256`"))
 }

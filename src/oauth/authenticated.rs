@@ -49,7 +49,7 @@ pub(super) async fn admitted(
 
 /// Another method than POST at an endpoint for clients.
 pub(super) fn post_only(endpoint: &str) -> Response {
-    let body = json!({ "error": "invalid_request", "error_description": format!("the {endpoint} takes POST") });
+    let body = json!({ "error": "invalid_request", "error_description": format!("the {endpoint} accepts only POST") });
     (
         StatusCode::METHOD_NOT_ALLOWED,
         [(header::ALLOW, "POST"), (header::CACHE_CONTROL, "no-store")],
@@ -102,12 +102,16 @@ pub(super) async fn authenticate(
             Err(OAuthError::invalid_client().because(reason))
         }
         Err(AuthenticationError::Assertion {
-            problem, client, ..
+            problem,
+            remedy,
+            client,
+            ..
         }) => {
             let answer = OAuthError::invalid_assertion(problem.clone());
             let refusal = Refusal {
                 answer: &answer,
                 reason: &problem,
+                hint: remedy.as_ref(),
                 facts: Value::Null,
             };
             refuse(issuer, &client, caller, refusal);

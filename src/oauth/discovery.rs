@@ -131,6 +131,7 @@ pub(super) async fn read_only(method: Method) -> Response {
     if status == StatusCode::NO_CONTENT {
         return (status, allow).into_response();
     }
-    let body = json!({ "error": "method_not_allowed", "error_description": "this document can only be read" });
+    let body =
+        json!({ "error": "method_not_allowed", "error_description": "this document is read-only" });
     (status, allow, Json(body)).into_response()
 }

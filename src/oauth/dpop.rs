@@ -22,13 +22,13 @@ pub(super) fn unverified_proof(headers: &HeaderMap) -> Result<Option<&str>, OAut
     };
     if values.next().is_some() {
         return Err(OAuthError::invalid_dpop_proof(
-            "there is more than one header DPoP; send one",
+            "more than one `DPoP` header; send one",
         ));
     }
     value
         .to_str()
         .map(Some)
-        .map_err(|_| OAuthError::invalid_dpop_proof("the header DPoP must be ASCII"))
+        .map_err(|_| OAuthError::invalid_dpop_proof("the `DPoP` header must be ASCII"))
 }
 
 /// The answer to a request with a proof, with the nonce that the next one needs (RFC 9449 §8.2).

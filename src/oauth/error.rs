@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::issuer::authorize::AuthorizationError;
+use crate::issuer::authorize::{AuthorizationError, Rejection};
 
 /// The `error` values we answer with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl OAuthError {
         Self::new(
             ErrorCode::UnsupportedGrantType,
             StatusCode::BAD_REQUEST,
-            format!("grant_type must be one of: {supported}"),
+            format!("`grant_type` must be one of: {supported}"),
         )
     }
 
@@ -132,7 +132,7 @@ impl OAuthError {
         Self::new(
             ErrorCode::UseDpopNonce,
             StatusCode::BAD_REQUEST,
-            "make a new proof with the nonce of the header DPoP-Nonce",
+            "make a new proof with the nonce in the `DPoP-Nonce` header",
         )
     }
 
@@ -175,7 +175,7 @@ impl OAuthError {
         let error = Self::new(
             ErrorCode::ServerError,
             StatusCode::SERVICE_UNAVAILABLE,
-            "this token cannot be issued now; the issuer's log has the reason",
+            "the token cannot be issued; see the issuer's log",
         );
         Self {
             retry_after_seconds: Some(30),
@@ -206,15 +206,14 @@ impl OAuthError {
 
 impl From<AuthorizationError> for OAuthError {
     fn from(error: AuthorizationError) -> Self {
-        let description = error.to_string();
-        let code = match error {
-            AuthorizationError::InvalidRequest(_) => ErrorCode::InvalidRequest,
-            AuthorizationError::InvalidScope(_) => ErrorCode::InvalidScope,
-            AuthorizationError::InvalidTarget(_) => ErrorCode::InvalidTarget,
-            AuthorizationError::UnauthorizedClient(_) => ErrorCode::UnauthorizedClient,
-            AuthorizationError::NoProof(_) => ErrorCode::InvalidDpopProof,
+        let code = match error.rejection {
+            Rejection::InvalidRequest => ErrorCode::InvalidRequest,
+            Rejection::InvalidScope => ErrorCode::InvalidScope,
+            Rejection::InvalidTarget => ErrorCode::InvalidTarget,
+            Rejection::UnauthorizedClient => ErrorCode::UnauthorizedClient,
+            Rejection::InvalidDpopProof => ErrorCode::InvalidDpopProof,
         };
-        Self::new(code, StatusCode::BAD_REQUEST, description)
+        Self::new(code, StatusCode::BAD_REQUEST, error.problem)
     }
 }
 

@@ -35,7 +35,7 @@ impl Form {
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(OAuthError::invalid_request(
-                "the Content-Type must be application/x-www-form-urlencoded",
+                "`Content-Type` must be `application/x-www-form-urlencoded`",
             ));
         }
         let mut seen = BTreeMap::new();
@@ -46,12 +46,12 @@ impl Form {
             let value = halves.next().map_or(Some(String::new()), decode);
             let (Some(name), Some(value)) = (name, value) else {
                 return Err(OAuthError::invalid_request(
-                    "a parameter is not UTF-8 in percent-encoding",
+                    "a parameter is not percent-encoded UTF-8",
                 ));
             };
             if seen.len() + targets.len() >= PARAMETERS_MAX {
                 return Err(OAuthError::invalid_request(format!(
-                    "there are more than {PARAMETERS_MAX} parameters"
+                    "more than {PARAMETERS_MAX} parameters"
                 )));
             }
             if TARGETS.contains(&name.as_str()) {

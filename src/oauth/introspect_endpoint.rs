@@ -58,7 +58,7 @@ async fn answer(
     // `token_type_hint` only says where to look first (§2.1); there is one place to look here.
     let token = form
         .get("token")
-        .ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
+        .ok_or_else(|| OAuthError::invalid_request("`token` is required"))?;
     let (client, _place) = admitted(shared, caller, headers, &form).await?;
     let found = shared
         .issuer

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::domain::audit::{Answer, AuditDraft, AuditEvent, RefusalDetail};
+use crate::domain::remedy::Remedy;
 use crate::issuer::single_use::Spent;
 use crate::issuer::{Caller, Issuer};
 use crate::store::AgentAggregate;
@@ -17,6 +18,8 @@ pub(super) struct Refusal<'r> {
     pub(super) answer: &'r OAuthError,
     /// Why, for the operator.
     pub(super) reason: &'r str,
+    /// What an administrator can do about it.
+    pub(super) hint: Option<&'r Remedy>,
     /// Further members of the audit entry's detail: an object, or null.
     pub(super) facts: Value,
 }
@@ -32,6 +35,7 @@ pub(super) fn refuse(
         Answer::Error(refusal.answer.code().as_str()),
         refusal.reason,
     );
+    detail.hint = refusal.hint;
     if let Value::Object(facts) = refusal.facts {
         detail.facts = facts;
     }
@@ -54,29 +58,30 @@ pub(super) fn replayed(
 ) -> OAuthError {
     let (answer, reason) = match what {
         Spent::ClientAssertion => (
-            OAuthError::invalid_assertion("jti was used before; each assertion is accepted once"),
+            OAuthError::invalid_assertion("`jti` was used before; each assertion is accepted once"),
             "the assertion was used before",
         ),
         Spent::SubjectToken => (
             OAuthError::invalid_request(
-                "subject_token: its jti was used before; each token of its issuer is accepted once",
+                "subject_token: its `jti` was used before; each token of its issuer is accepted once",
             ),
             "the subject token was used before",
         ),
         Spent::ActorToken => (
             OAuthError::invalid_request(
-                "actor_token: its jti was used before; each token of its issuer is accepted once",
+                "actor_token: its `jti` was used before; each token of its issuer is accepted once",
             ),
             "the actor token was used before",
         ),
         Spent::DpopProof => (
-            OAuthError::invalid_dpop_proof("jti was used before; each proof is accepted once"),
+            OAuthError::invalid_dpop_proof("`jti` was used before; each proof is accepted once"),
             "the proof was used before",
         ),
     };
     let refusal = Refusal {
         answer: &answer,
         reason,
+        hint: None,
         facts,
     };
     refuse(issuer, client, caller, refusal);

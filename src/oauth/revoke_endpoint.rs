@@ -68,7 +68,7 @@ async fn answer(
     // that cannot be revoked: every kind that is issued here can, and another is not ours.
     let token = form
         .get("token")
-        .ok_or_else(|| OAuthError::invalid_request("token is missing"))?;
+        .ok_or_else(|| OAuthError::invalid_request("`token` is required"))?;
     let presented = client_auth::parse(headers, &form)?;
     let mut is_counted = false;
     loop {
@@ -80,7 +80,7 @@ async fn answer(
             // It keeps its place meanwhile, so that a client in a loop asks no faster and delays no other.
             tokio::time::sleep(HELD_BACK).await;
             return Err(OAuthError::too_often(
-                "too many revocations by this client; an administrator can end all its tokens at once with: firman token revoke --subject SUBJECT",
+                "too many revocations by this client; an administrator can revoke all its tokens at once",
             ));
         }
         is_counted = true;

@@ -10,6 +10,7 @@ use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
+use crate::domain::remedy::Remedy;
 use crate::domain::settings::token_endpoint;
 use crate::issuer::authenticate::AuthenticatedClient;
 use crate::issuer::authorize::token_exchange::{ExchangeError, TokenType};
@@ -94,14 +95,18 @@ async fn answer(
         let authorization = match decision {
             Decision::Granted(authorization) => authorization,
             Decision::Refused { error, facts } => {
-                let reason = error.to_string();
-                return Err(attempt.refused(error.into(), &reason, facts));
+                let why = Why {
+                    reason: error.to_string(),
+                    hint: error.remedy.clone(),
+                    facts,
+                };
+                return Err(attempt.refused(error.into(), &why));
             }
         };
         let parent = parent(&authorization);
         let minted = issuer.mint(*authorization, caller, now).map_err(|error| {
-            let reason = error.to_string();
-            attempt.refused(not_minted(error), &reason, parent.clone())
+            let why = Why::new(error.to_string(), parent.clone());
+            attempt.refused(not_minted(error), &why)
         })?;
         match issuer.record(minted).await {
             Outcome::Recorded(issued) => return Ok(issued),
@@ -112,8 +117,8 @@ async fn answer(
             }
             Outcome::Revoked => {
                 let answer = OAuthError::invalid_request("subject_token: it was revoked");
-                let reason = "the subject token was revoked";
-                return Err(attempt.refused(answer, reason, parent));
+                let why = Why::new("the subject token was revoked", parent);
+                return Err(attempt.refused(answer, &why));
             }
             Outcome::Unavailable => {
                 return Err(
@@ -133,6 +138,24 @@ struct Attempt<'r> {
     /// The key that the request proves to hold.
     proven: Option<ProvenKey>,
     now: UnixTime,
+}
+
+/// Why a request is refused, for the audit.
+struct Why {
+    reason: String,
+    hint: Option<Remedy>,
+    /// What the audit shows besides.
+    facts: Value,
+}
+
+impl Why {
+    fn new(reason: impl Into<String>, facts: Value) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: None,
+            facts,
+        }
+    }
 }
 
 /// The outcome of a decision.
@@ -161,7 +184,7 @@ impl Attempt<'_> {
             Err(ProofRefused::Nonce) => Err(OAuthError::use_dpop_nonce()),
             Err(ProofRefused::Fault(problem)) => {
                 let answer = OAuthError::invalid_dpop_proof(problem.clone());
-                Err(self.refused(answer, &problem, Value::Null))
+                Err(self.refused(answer, &Why::new(problem, Value::Null)))
             }
         }
     }
@@ -202,11 +225,12 @@ impl Attempt<'_> {
     }
 
     /// The answer, audited.
-    fn refused(&self, answer: OAuthError, reason: &str, facts: Value) -> OAuthError {
+    fn refused(&self, answer: OAuthError, why: &Why) -> OAuthError {
         let refusal = Refusal {
             answer: &answer,
-            reason,
-            facts,
+            reason: &why.reason,
+            hint: why.hint.as_ref(),
+            facts: why.facts.clone(),
         };
         refuse(self.issuer, self.client.aggregate(), self.caller, refusal);
         answer

@@ -58,6 +58,7 @@ const INSERT: &str = "INSERT INTO administrators (issuer_id, id, name, role, tok
 const BY_DIGEST: &str = select_administrators!("WHERE issuer_id = $1 AND token_digest = $2");
 const ALL: &str = select_administrators!("WHERE issuer_id = $1 ORDER BY name");
 const BY_NAME: &str = select_administrators!("WHERE issuer_id = $1 AND name = $2");
+const HOLDS_ANY: &str = "SELECT EXISTS (SELECT 1 FROM administrators WHERE issuer_id = $1)";
 // A revoked administrator stays as it is.
 const UPDATE: &str = "UPDATE administrators SET role = $4, token_digest = $5, expires_at = $6, revoked_at = $7, version = $8 \
      WHERE issuer_id = $1 AND id = $2 AND version = $3 AND revoked_at IS NULL";
@@ -111,6 +112,14 @@ impl Tx {
             .fetch_optional(connection))?
         .map(AdministratorRow::administrator)
         .transpose()
+    }
+
+    /// Whether there is an administrator, a revoked or expired one too.
+    pub async fn holds_administrators(&mut self, issuer: &IssuerId) -> Result<bool, StoreError> {
+        let holds = on_engine!(self, connection => sqlx::query_scalar(HOLDS_ANY)
+            .bind(issuer.as_str())
+            .fetch_one(connection))?;
+        Ok(holds)
     }
 
     /// All administrators by name, revoked and expired ones too.

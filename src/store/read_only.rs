@@ -1,6 +1,6 @@
 //! A database as it is found: no migration runs, and a server that has the SQLite file goes on. For checks before a
-//! start, which change nothing, and for a command that makes a single change. The one file that SQLite may make is the index (`-shm`) of a write-ahead log that
-//! a crash left behind.
+//! start, which change nothing, and for a command that makes a single change. The one file that SQLite may make is the
+//! index (`-shm`) of a write-ahead log that a crash left behind.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -53,7 +53,7 @@ impl Store {
         open_sqlite: impl AsyncFnOnce(&Path) -> Result<Engine, StoreError>,
     ) -> Result<Option<Found>, StoreError> {
         let engine = match sqlite_path(database_url)? {
-            Some(path) if !path.exists() => return Ok(None),
+            Some(path) if !is_there(path)? => return Ok(None),
             Some(path) => open_sqlite(path).await?,
             None => {
                 let options = postgres_options(database_url)?;
@@ -79,6 +79,12 @@ impl Store {
     }
 }
 
+/// A folder that cannot be searched is a fault, not an absent file.
+fn is_there(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists()
+        .map_err(|error| StoreError::Unavailable(Box::new(error)))
+}
+
 async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
@@ -86,7 +92,7 @@ async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
         .filename(path)
         .read_only(true)
         // Without a write-ahead log no one is writing, and SQLite would make one to read.
-        .immutable(!Path::new(&log).exists())
+        .immutable(!is_there(Path::new(&log))?)
         .busy_timeout(BUSY_TIMEOUT);
     one_connection(options).await
 }

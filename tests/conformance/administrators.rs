@@ -119,6 +119,7 @@ pub(crate) async fn an_administrators_update_on_a_stale_version_changes_nothing(
 pub(crate) async fn administrators_read_back_whole(store: &Store) {
     issuers(store).await;
     let mut tx = write(store).await;
+    assert!(!tx.holds_administrators(&home()).await.unwrap());
     let mut viewer = administrator("b", 1);
     viewer.role = AdministratorRole::Viewer;
     viewer.expires_at = Some(NOW.plus(60));
@@ -150,4 +151,6 @@ pub(crate) async fn administrators_read_back_whole(store: &Store) {
         [operator, viewer]
     );
     assert!(tx.administrators(&other()).await.unwrap().is_empty());
+    assert!(tx.holds_administrators(&home()).await.unwrap());
+    assert!(!tx.holds_administrators(&other()).await.unwrap());
 }

@@ -398,7 +398,7 @@ async fn refusals_of_a_proven_agent_are_audited_as_they_come() {
     assert_snapshot!(shown.join("\n"), @r#"
 agent:mailer agent:mailer 127.0.0.1 {"error":"invalid_scope","reason":"not granted for https://mail.example: admin; granted: read send"}
 agent:mailer agent:mailer 127.0.0.1 {"error":"invalid_target","reason":"urn:x is not granted to this agent; granted: https://mail.example"}
-agent:mailer agent:mailer 127.0.0.1 {"error":"invalid_request","reason":"expires_in must be 60 to 3600 seconds here"}
+agent:mailer agent:mailer 127.0.0.1 {"error":"invalid_request","reason":"`expires_in` must be 60 to 3600 seconds here"}
 agent:signer agent:signer 127.0.0.1 {"error":"invalid_client","reason":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
 "#);
     assert!(
@@ -435,7 +435,7 @@ async fn refusals_of_unproven_callers_are_counted_per_kind_and_become_entries_at
     assert_snapshot!(shown.join("\n"), @r#"
     unknown "nobody" 127.0.0.1 {"count":3,"reason":"no such client"}
     unknown "" 127.0.0.1 {"count":1,"reason":"the header of the token is not base64url: the text is cut short"}
-    unknown "mailer" 127.0.0.1 {"count":7,"reason":"the secret is not one of this issuer: it does not begin with `fmn_`"}
+    unknown "mailer" 127.0.0.1 {"count":7,"reason":"not a client secret of this issuer: it does not begin with `fmn_`"}
     "#);
     // Nothing new, nothing written.
     issuer.issuer().flush_refusals();

@@ -171,14 +171,17 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 
 async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let admin = session.admin()?;
-    let file = args.sink.create()?;
+    let sink = args.sink.create(Remedy::command(format!(
+        "administrator rotate {}",
+        args.name
+    )))?;
     let new = NewAdministrator {
         name: args.name,
         role: args.role,
         expires_in: seconds(args.expires_in),
     };
     let answer: Value = admin.post(&[ADMINISTRATOR.path], &new).await?;
-    print_token(&new.name, answer, file, session)
+    print_token(&new.name, answer, sink, session)
 }
 
 async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -202,14 +205,17 @@ async fn edit(args: EditArgs, session: &mut Session<'_>) -> Result<(), CliError>
 
 async fn rotate(args: RotateArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let admin = session.admin()?;
-    let file = args.sink.create()?;
+    let name = args.administrator.name;
+    // An owner that rotated its own token has none left that the server accepts.
+    let sink = args.sink.create(Remedy::action(format!(
+        "rotate it again as another owner, or run `firman administrator recover {name}` on the server's machine"
+    )))?;
     let rotation = AdministratorRotation {
         expires_in: seconds(args.expires_in),
     };
-    let name = args.administrator.name;
     let path = [ADMINISTRATOR.path, &name, "rotate"];
     let answer: Value = admin.post(&path, &rotation).await?;
-    print_token(&name, answer, file, session)?;
+    print_token(&name, answer, sink, session)?;
     if !session.printer.is_json() {
         session.printer.hint("The old token is no longer accepted.");
     }
@@ -224,10 +230,17 @@ async fn revoke(name: &str, yes: bool, session: &mut Session<'_>) -> Result<(), 
     ADMINISTRATOR.print(&revoked, session).map(|_| ())
 }
 
+/// Where a new token goes, and what helps when it cannot be written there.
+struct Sink {
+    file: Option<NewFile>,
+    again: Remedy,
+}
+
 impl SinkArgs {
-    /// Creates the file before there is a token that could be lost.
-    fn create(&self) -> Result<Option<NewFile>, CliError> {
-        self.out.as_deref().map(NewFile::create).transpose()
+    /// Creates the file before there is a token that could be lost. `again` makes another token.
+    fn create(&self, again: Remedy) -> Result<Sink, CliError> {
+        let file = self.out.as_deref().map(NewFile::create).transpose()?;
+        Ok(Sink { file, again })
     }
 }
 
@@ -235,10 +248,17 @@ impl SinkArgs {
 fn print_token(
     name: &str,
     mut answer: Value,
-    file: Option<NewFile>,
+    sink: Sink,
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
-    let path = file.map(|file| keep(name, &mut answer, file)).transpose()?;
+    let path = match sink.file {
+        Some(file) => Some(keep(&mut answer, file).map_err(|error| {
+            error
+                .and(&format!("The new token of {name} is lost"))
+                .with_remedy(&sink.again)
+        })?),
+        None => None,
+    };
     let Some(issued) = session.object(&Answer::<Issued>::of(answer))? else {
         return Ok(());
     };
@@ -261,7 +281,7 @@ fn print_token(
 }
 
 /// Moves the token of `answer` into the file, and puts in its place where it is.
-fn keep(name: &str, answer: &mut Value, mut file: NewFile) -> Result<String, CliError> {
+fn keep(answer: &mut Value, mut file: NewFile) -> Result<String, CliError> {
     let token = answer
         .as_object_mut()
         .and_then(|answer| answer.remove("token"));
@@ -270,11 +290,7 @@ fn keep(name: &str, answer: &mut Value, mut file: NewFile) -> Result<String, Cli
         return Err(CliError::failed("http", detail));
     };
     let token = Zeroizing::new(token);
-    file.write(&format!("{}\n", *token)).map_err(|error| {
-        error
-            .and(&format!("The new token of {name} is lost"))
-            .with_remedy(&Remedy::command(format!("administrator rotate {name}")))
-    })?;
+    file.write(&format!("{}\n", *token))?;
     file.keep();
     let path = file.path().display().to_string();
     answer["out"] = json!(path);

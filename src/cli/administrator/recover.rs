@@ -11,6 +11,7 @@ use crate::cli::serve;
 use crate::cli::session::Session;
 use crate::config::Overrides;
 use crate::domain::administrator::BOOTSTRAP;
+use crate::domain::remedy::Remedy;
 use crate::host::{Host, HostError};
 use crate::issuer::Ports;
 use crate::ports::cause::with_causes;
@@ -29,7 +30,8 @@ pub(in crate::cli) struct RecoverArgs {
 
 pub(super) async fn run(args: RecoverArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let config = serve::config(Overrides::default(), session)?;
-    let file = args.sink.create()?;
+    let again = Remedy::command(format!("administrator recover {}", args.name));
+    let sink = args.sink.create(again)?;
     let ports = Ports {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
@@ -41,7 +43,7 @@ pub(super) async fn run(args: RecoverArgs, session: &mut Session<'_>) -> Result<
     let recovered = recovered.map_err(|error| refused(&error))?;
     let answer = serde_json::to_value(&recovered)
         .map_err(|error| CliError::failed("recover", error.to_string()))?;
-    print_token(&args.name, answer, file, session)
+    print_token(&args.name, answer, sink, session)
 }
 
 fn refused(error: &HostError) -> CliError {

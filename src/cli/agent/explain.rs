@@ -46,6 +46,12 @@ fn print(answer: &Explanation, is_open: bool, session: &mut Session<'_>) -> Resu
         ("agent", answer.agent.clone()),
         ("active", yes(answer.active)),
         ("refused", refused.map_or_else(String::new, told)),
+        (
+            "hint",
+            refused
+                .and_then(|refusal| refusal.hint.clone())
+                .unwrap_or_default(),
+        ),
     ])?;
     let now = session.now();
     if must_choose {

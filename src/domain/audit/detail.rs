@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::jose::algorithm::SigningAlgorithm;
 
 use super::AuditDraft;
@@ -130,8 +131,10 @@ pub enum Answer<'d> {
 pub struct RefusalDetail<'d> {
     /// What the caller was answered.
     pub answer: Answer<'d>,
-    /// Why, which the caller is not told.
+    /// Why; the caller's answer does not contain it.
     pub reason: &'d str,
+    /// What an administrator can do about it.
+    pub hint: Option<&'d Remedy>,
     /// Further facts, such as the audience that was asked for.
     pub facts: Map<String, Value>,
 }
@@ -143,6 +146,7 @@ impl<'d> RefusalDetail<'d> {
         Self {
             answer,
             reason,
+            hint: None,
             facts: Map::new(),
         }
     }
@@ -157,6 +161,9 @@ impl Serialize for RefusalDetail<'_> {
             Answer::Status(status) => members.insert("status".to_owned(), status.into()),
         };
         members.insert("reason".to_owned(), self.reason.into());
+        if let Some(hint) = self.hint {
+            members.insert("hint".to_owned(), hint.to_string().into());
+        }
         members.serialize(serializer)
     }
 }

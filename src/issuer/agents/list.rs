@@ -123,7 +123,7 @@ fn known_status(text: &str) -> Result<&'static str, Invalid> {
     .into_iter()
     .map(AgentStatus::as_str)
     .find(|status| *status == text)
-    .ok_or_else(|| Invalid::new("status", "must be active, suspended or removed"))
+    .ok_or_else(|| Invalid::new("status", "must be `active`, `suspended` or `removed`"))
 }
 
 fn parse_search(text: &str) -> Result<String, Invalid> {
@@ -136,6 +136,6 @@ fn parse_search(text: &str) -> Result<String, Invalid> {
     }
     Err(Invalid::new(
         "search",
-        "is looked for in names, which are made of a-z, 0-9, '-' and '.'",
+        "contains a character that names cannot have: they consist of a-z, 0-9, `-` and `.`",
     ))
 }

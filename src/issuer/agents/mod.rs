@@ -212,7 +212,7 @@ impl Issuer {
             Some(AgentStatus::Removed { .. }) => name_belonged("agent", name),
             Some(AgentStatus::Active | AgentStatus::Suspended { .. }) => name_in_use("agent", name),
             None => IssuerError::conflict(format!(
-                "the subject `{}` belongs or belonged to another agent; a subject is never given out again",
+                "the subject `{}` belongs or belonged to another agent; a subject is never reused",
                 agent.subject
             )),
         })

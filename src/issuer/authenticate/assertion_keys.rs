@@ -95,7 +95,7 @@ fn why_not(unverified: &UnverifiedJws<'_>, key: Key<'_>, error: &JwsError) -> St
             algorithms.join(" and ")
         );
     }
-    format!("the signature is not of the key that `kid` names (credential {id})")
+    format!("the key that `kid` names (credential {id}) does not verify the signature")
 }
 
 /// `over`: the key that `kid` names and that is not live.

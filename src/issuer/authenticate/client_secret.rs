@@ -82,7 +82,7 @@ impl Issuer {
 /// Why no secret of an agent matched, for the operator: its form, or the secrets that it was compared with.
 fn why_no_secret(aggregate: &AgentAggregate, unverified: &SecretString, live: usize) -> String {
     if let Some(fault) = malformation(unverified.expose_secret()) {
-        return format!("the secret is not one of this issuer: {fault}");
+        return format!("not a client secret of this issuer: {fault}");
     }
     let all = aggregate
         .credentials
@@ -95,9 +95,11 @@ fn why_no_secret(aggregate: &AgentAggregate, unverified: &SecretString, live: us
         (0, over) => {
             format!("the client has no live client secret; {over} are revoked, expired or pending")
         }
-        (1, 0) => "the client's live secret is another".to_owned(),
+        (1, 0) => "the secret does not match the client's live secret".to_owned(),
         (1, over) => {
-            format!("the client's live secret is another; {over} are revoked, expired or pending")
+            format!(
+                "the secret does not match the client's live secret; {over} are revoked, expired or pending"
+            )
         }
         (live, 0) => format!("none of the client's {live} live secrets matches"),
         (live, over) => format!(

@@ -19,6 +19,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::id::CredentialId;
 use crate::domain::name::NAME_MAX_BYTES;
+use crate::domain::remedy::Remedy;
 use crate::ports::time::UnixTime;
 use crate::store::AgentAggregate;
 use crate::store::StoreError;
@@ -127,6 +128,8 @@ pub enum AuthenticationError {
     Assertion {
         /// Which, as a sentence for the client.
         problem: String,
+        /// What an administrator can do about it.
+        remedy: Option<Remedy>,
         /// The agent that signed it.
         client: Arc<AgentAggregate>,
         /// True when a newer row of the database could change the answer.

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::domain::agent::Agent;
 use crate::domain::assertion_audience::Expected;
+use crate::domain::remedy::Remedy;
 use crate::domain::settings::{SKEW_SECONDS, token_endpoint};
 use crate::issuer::Issuer;
 use crate::issuer::external_token::TrustedFor;
@@ -42,6 +43,8 @@ use crate::ports::time::UnixTime;
 struct Broken {
     /// The sentence for the client.
     problem: String,
+    /// What an administrator can do about it.
+    remedy: Option<Remedy>,
     /// Whether a newer row of the database could change the answer.
     rests_on_state: bool,
 }
@@ -50,6 +53,7 @@ impl From<String> for Broken {
     fn from(problem: String) -> Self {
         Self {
             problem,
+            remedy: None,
             rests_on_state: false,
         }
     }
@@ -83,7 +87,7 @@ impl Issuer {
         };
         if claimed.is_some_and(|claimed| claimed != client_id) {
             let reason = format!(
-                "client_id and the assertion name different clients; `iss` is {}",
+                "`client_id` and the assertion name different clients; `iss` is {}",
                 fact(client_id)
             );
             return Err(refused(reason, claimed, false));
@@ -105,6 +109,7 @@ impl Issuer {
             )
             .map_err(|broken| AuthenticationError::Assertion {
                 problem: broken.problem,
+                remedy: broken.remedy,
                 client: Arc::clone(&aggregate),
                 rests_on_state: broken.rests_on_state,
             })?;
@@ -133,7 +138,8 @@ impl Issuer {
         // Item 10: another kind of JWT is not an assertion (RFC 8725 §3.11, §3.12).
         if !is_assertion_type(typ) {
             return Err(Broken::from(
-                "typ of the assertion must be absent, JWT or client-authentication+jwt".to_owned(),
+                "`typ` of the assertion must be absent, `JWT` or `client-authentication+jwt`"
+                    .to_owned(),
             ));
         }
         // Item 10: each registered claim is of its type (RFC 7519 §4.1).
@@ -150,7 +156,7 @@ impl Issuer {
         self.check_not_from_before_restore(&claims, now)?;
         // Item 7.
         let jti = single_use::jti(&claims).ok_or_else(|| {
-            format!("jti must be there, with 1 to {JTI_MAX_BYTES} bytes, and new in each assertion")
+            format!("`jti` is required, with 1 to {JTI_MAX_BYTES} bytes, and new in each assertion")
         })?;
         let principal = ["private_key_jwt", agent.id.as_str()];
         Ok(SpentAssertion::of(principal, jti, expires_at))
@@ -168,8 +174,9 @@ impl Issuer {
         };
         policy
             .check(claims.audience.as_ref(), expected)
-            .map_err(|problem| Broken {
-                problem,
+            .map_err(|wrong| Broken {
+                problem: wrong.problem,
+                remedy: wrong.remedy,
                 rests_on_state: true,
             })
     }
@@ -182,7 +189,7 @@ impl Issuer {
             return Ok(());
         }
         Err(format!(
-            "iat must be there and later than {restored_at}, when this issuer was restored from a backup; make a new assertion"
+            "`iat` is required and must be later than {restored_at}, when this issuer was restored from a backup; make a new assertion"
         ))
     }
 }
@@ -201,7 +208,7 @@ fn names_a_url(unverified_claims: &Map<String, Value>) -> bool {
 fn check_not_far_ahead(expires_at: UnixTime, now: UnixTime) -> Result<(), String> {
     if expires_at > now.plus(ASSERTION_MAX_AHEAD_SECONDS + SKEW_SECONDS) {
         return Err(format!(
-            "exp must be at most {ASSERTION_MAX_AHEAD_SECONDS} seconds ahead"
+            "`exp` must be at most {ASSERTION_MAX_AHEAD_SECONDS} seconds ahead"
         ));
     }
     Ok(())

@@ -94,7 +94,7 @@ impl Issuer {
         // CA-046: what we issued proves what an agent may do, not who presents it.
         if self.claims_to_be_ours(unverified_token) {
             return Err(refused(
-                "a token of this issuer is no client assertion",
+                "a token of this issuer is not a client assertion",
                 claimed,
                 false,
             ));
@@ -171,7 +171,7 @@ impl Issuer {
             return found.ok_or_else(|| {
                 told(
                     token,
-                    "no live federated credential of the client that client_id names matches",
+                    "no live federated credential of the client that `client_id` names matches",
                 )
             });
         }
@@ -184,7 +184,7 @@ impl Issuer {
         if names.len() > CANDIDATES_MAX {
             return Err(told(
                 token,
-                "too many agents have federated credentials to compare; name yours with client_id. This is",
+                "too many agents have federated credentials to compare; send `client_id`. This is",
             ));
         }
         let mut only = None;
@@ -198,7 +198,7 @@ impl Issuer {
             if only.replace((aggregate, credential)).is_some() {
                 return Err(told(
                     token,
-                    "several agents have a federated credential that matches; name yours with client_id. This is",
+                    "several agents have a federated credential that matches; send `client_id`. This is",
                 ));
             }
         }
@@ -215,7 +215,7 @@ impl Issuer {
 fn told(token: &ExternalToken, problem: &str) -> NoAgent {
     let subject: String = token.subject.chars().take(256).collect();
     NoAgent::Told(format!(
-        "{problem} the token of the trusted issuer '{}' about {subject}",
+        "{problem} the token of the trusted issuer `{}` with the subject {subject}",
         token.trusted.name
     ))
 }
@@ -259,7 +259,7 @@ impl Comparison<'_> {
         let Some(left) = self.conditions_left.checked_sub(1) else {
             return Err(told(
                 self.token,
-                "too many conditions would have to be evaluated; name your agent with client_id. This is",
+                "too many conditions to evaluate; send `client_id`. This is",
             ));
         };
         self.conditions_left = left;

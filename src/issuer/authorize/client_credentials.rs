@@ -140,8 +140,8 @@ fn lifetime(asked: Option<i64>, default: i64, cap: i64) -> Result<i64, Authoriza
     match asked {
         None => Ok(default),
         Some(seconds) if (LIFETIME_FLOOR_SECONDS..=cap).contains(&seconds) => Ok(seconds),
-        Some(_) => Err(AuthorizationError::InvalidRequest(format!(
-            "expires_in must be {LIFETIME_FLOOR_SECONDS} to {cap} seconds here"
+        Some(_) => Err(AuthorizationError::invalid_request(format!(
+            "`expires_in` must be {LIFETIME_FLOOR_SECONDS} to {cap} seconds here"
         ))),
     }
 }
@@ -160,7 +160,7 @@ fn grant_scopes(
     };
     if !wanted.is_subset(granted) {
         let refused = join_scopes(&wanted.difference(granted).cloned().collect());
-        return Err(AuthorizationError::InvalidScope(format!(
+        return Err(AuthorizationError::invalid_scope(format!(
             "not granted for {identifier}: {refused}; granted: {named}"
         )));
     }
@@ -172,8 +172,8 @@ fn grant_scopes(
         return Ok(Scopes::new());
     }
     if granted.is_empty() && !resource.scopes.is_empty() {
-        return Err(AuthorizationError::InvalidScope(format!(
-            "none of the scopes of {identifier} is granted to this agent any more"
+        return Err(AuthorizationError::invalid_scope(format!(
+            "none of the scopes of {identifier} is granted to this agent any longer"
         )));
     }
     Ok(granted.clone())
@@ -194,10 +194,10 @@ fn meant_by<'p>(
 }
 
 fn none_named(reachable: &[Reachable<'_>]) -> AuthorizationError {
-    AuthorizationError::InvalidTarget(match reachable {
+    AuthorizationError::invalid_target(match reachable {
         [] => "no resource is granted to this agent".to_owned(),
         _ => format!(
-            "several resources are granted; name one with the parameter resource: {}",
+            "several resources are granted; name one with the parameter `resource`: {}",
             identifiers(reachable)
         ),
     })

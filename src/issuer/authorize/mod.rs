@@ -2,6 +2,7 @@
 //! only in this room; it carries the basis of its decision and cannot sign. One file per grant.
 
 pub mod client_credentials;
+mod error;
 mod rights;
 pub mod token_exchange;
 
@@ -21,6 +22,7 @@ use super::authenticate::ClientAuthMethod;
 use super::authenticate::trusted_issuer::ExternalIdentity;
 use super::dpop::ProvenKey;
 use super::single_use::SpentAssertion;
+pub use error::{AuthorizationError, Rejection};
 pub use rights::{HeldRole, groups, held_roles, reach, role_names, scopes_given};
 use token_exchange::Delegated;
 
@@ -53,26 +55,6 @@ impl GrantType {
             .into_iter()
             .find(|grant_type| grant_type.as_str() == text)
     }
-}
-
-/// Why a proven client does not get what it asks for. Each message says what *is* granted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AuthorizationError {
-    /// RFC 6749 §5.2 `invalid_request`.
-    #[error("{0}")]
-    InvalidRequest(String),
-    /// RFC 6749 §5.2 `invalid_scope`.
-    #[error("{0}")]
-    InvalidScope(String),
-    /// RFC 8707 §2 `invalid_target`.
-    #[error("{0}")]
-    InvalidTarget(String),
-    /// RFC 6749 §5.2 `unauthorized_client`.
-    #[error("{0}")]
-    UnauthorizedClient(String),
-    /// RFC 9449 §5 `invalid_dpop_proof`: a proof is owed.
-    #[error("{0}")]
-    NoProof(String),
 }
 
 /// What a decision rests on: the registry version it was made at, and the agents concerned.
@@ -237,8 +219,8 @@ impl Authorization {
             return Ok(self);
         }
         if remaining < 1 || expires_in.is_some() {
-            return Err(AuthorizationError::InvalidRequest(format!(
-                "expires_in must be at most {} seconds here: the agent, or the credential that it used, expires then",
+            return Err(AuthorizationError::invalid_request(format!(
+                "`expires_in` must be at most {} seconds here: the agent or its credential expires then",
                 remaining.max(0)
             )));
         }
@@ -249,28 +231,27 @@ impl Authorization {
     /// The same, bound to the key that was proven. Where a key is owed there is nothing without it, and where
     /// a binding would protect nothing there is nothing with it.
     fn bound_to(mut self, proven: Option<&ProvenKey>) -> Result<Self, AuthorizationError> {
-        const OWED: &str =
-            "must be bound to a key: send a proof of holding it in the header DPoP (RFC 9449)";
+        const OWED: &str = "must be bound to a key: send a proof in the `DPoP` header (RFC 9449)";
         let audience = &self.target.audience;
         let is_owed_by_agent = self.agent().dpop_required;
         self.jkt = match (self.target.binding, proven) {
             (Binding::Impossible, _) if is_owed_by_agent => {
-                return Err(AuthorizationError::InvalidTarget(format!(
-                    "{audience} takes bearer tokens only, and tokens of this agent must be bound to a key"
+                return Err(AuthorizationError::invalid_target(format!(
+                    "{audience} accepts bearer tokens only, and tokens of this agent must be bound to a key"
                 )));
             }
             (Binding::Impossible, Some(_)) => {
-                return Err(AuthorizationError::InvalidTarget(format!(
-                    "{audience} takes bearer tokens only: leave the header DPoP out"
+                return Err(AuthorizationError::invalid_target(format!(
+                    "{audience} accepts bearer tokens only: leave out the `DPoP` header"
                 )));
             }
             (Binding::Required, None) => {
-                return Err(AuthorizationError::NoProof(format!(
+                return Err(AuthorizationError::no_proof(format!(
                     "tokens for {audience} {OWED}"
                 )));
             }
             (Binding::Offered | Binding::None, None) if is_owed_by_agent => {
-                return Err(AuthorizationError::NoProof(format!(
+                return Err(AuthorizationError::no_proof(format!(
                     "tokens of this agent {OWED}"
                 )));
             }

@@ -140,7 +140,7 @@ pub(super) fn identifiers(reachable: &[Reachable<'_>]) -> String {
 /// The refusal of an audience that the agent cannot reach.
 pub(super) fn not_granted(audience: &str, reachable: &[Reachable<'_>]) -> AuthorizationError {
     let shown = shown(audience);
-    AuthorizationError::InvalidTarget(match reachable {
+    AuthorizationError::invalid_target(match reachable {
         [] => format!("{shown} is not granted to this agent; no resource is"),
         _ => format!(
             "{shown} is not granted to this agent; granted: {}",

@@ -16,7 +16,7 @@ pub(super) fn check_replacement(
 ) -> Result<(), IssuerError> {
     if old.is_over(now) {
         return Err(IssuerError::conflict(format!(
-            "the credential {} is revoked or expired; add a new one instead",
+            "credential `{}` is revoked or expired; add a new one instead",
             old.id
         )));
     }
@@ -30,16 +30,16 @@ pub(super) fn check_replacement(
         | (PublicKey { .. }, Some(PublicKey { .. })) => Ok(()),
         (PublicKey { .. }, Some(ClientSecret { .. })) => Err(Invalid::new(
             "jwk",
-            "is missing: a public key is replaced by a public key, given as jwk or pem",
+            "is missing: a public key is replaced by a public key, as `jwk` or `pem`",
         )
         .into()),
         (ClientSecret { .. }, Some(PublicKey { .. })) => Err(Invalid::new(
             "jwk",
-            "is not wanted: a client secret is replaced by a client secret, which is made here",
+            "must be left out: a client secret is replaced by a client secret, which the issuer makes",
         )
         .into()),
         (Federated { .. }, _) | (_, Some(Federated { .. }) | None) => Err(IssuerError::conflict(
-            "a federated credential holds nothing to rotate: its keys are the trusted issuer's; add another and revoke this one"
+            "a federated credential has nothing to rotate: its keys are the trusted issuer's; add another and revoke this one"
                 .to_owned(),
         )),
     }
@@ -66,7 +66,7 @@ pub(super) fn check_kid(held: &[Credential], kind: &CredentialKind) -> Result<()
         let old_names = names(old);
         if let Some(kid) = names(new).iter().find(|name| old_names.contains(name)) {
             return Err(IssuerError::conflict(format!(
-                "the `kid` {kid} names another key of this agent (credential {}); choose another `kid`, or revoke that credential first",
+                "`kid` `{kid}` names another key of this agent (credential `{}`); choose another `kid`, or revoke that credential first",
                 credential.id
             )));
         }
@@ -86,7 +86,7 @@ pub(super) fn check_room(
         .collect();
     if current.len() >= CREDENTIALS_MAX {
         return Err(IssuerError::conflict(format!(
-            "the agent '{}' has {CREDENTIALS_MAX} credentials already; revoke one first, the oldest is {}",
+            "the agent `{}` already has {CREDENTIALS_MAX} credentials, the most there can be; revoke one first, the oldest is `{}`",
             agent.name, current[0].id
         )));
     }
@@ -97,7 +97,7 @@ pub(super) fn check_room(
         .collect();
     if matches!(kind, CredentialKind::ClientSecret { .. }) && secrets.len() >= LIVE_SECRETS_MAX {
         return Err(IssuerError::conflict(format!(
-            "the agent '{}' has {LIVE_SECRETS_MAX} live client secrets already, one in use and one to rotate to; \
+            "the agent `{}` already has {LIVE_SECRETS_MAX} live client secrets, one in use and one to rotate to; \
              revoke the one no longer in use first: {}",
             agent.name,
             secrets.join(" or ")
@@ -109,11 +109,11 @@ pub(super) fn check_room(
 pub(super) fn already_registered(kind: &CredentialKind) -> String {
     match kind {
         CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => {
-            "a credential with this id exists already; try again".to_owned()
+            "could not allocate an id; try again".to_owned()
         }
         CredentialKind::PublicKey { jwk } => format!(
-            "the public key {} is registered already with this or another agent; \
-             one key belongs to one agent: make a new key pair, or revoke the credential that holds this one",
+            "the public key `{}` is already registered with this or another agent; \
+             a key belongs to one agent: make a new key pair, or revoke the credential that has this one",
             jwk.thumbprint()
         ),
     }

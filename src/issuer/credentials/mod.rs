@@ -16,6 +16,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::credential::{Credential, CredentialKind};
 use crate::domain::id::{CredentialId, TrustedIssuerId};
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::domain::settings::EXPIRES_IN_MAX_SECONDS;
 use crate::store::LiveCredentials;
 
@@ -299,8 +300,11 @@ impl Issuer {
             found.ok_or_else(|| IssuerError::not_found("trusted issuer", name.as_str()))?;
         if !trusted.definition.client_auth {
             return Err(IssuerError::conflict(format!(
-                "the trusted issuer '{name}' is not trusted to prove agents; if it is to be, first: firman trusted-issuer edit {name} --trust client_auth"
-            )));
+                "the trusted issuer `{name}` is not trusted to authenticate agents"
+            ))
+            .with_remedy(Remedy::command(format!(
+                "trusted-issuer edit {name} --trust client_auth"
+            ))));
         }
         Ok(trusted.id)
     }

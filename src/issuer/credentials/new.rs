@@ -83,20 +83,20 @@ impl NewCredential {
             ("client_secret", _, _) => {
                 return Err(Invalid::new(
                     "kind",
-                    "is client_secret, which is made here and takes no jwk, pem, trusted_issuer or match",
+                    "is `client_secret`, which the issuer makes: leave out `jwk`, `pem`, `trusted_issuer` and `match`",
                 ));
             }
             ("public_key", Some(key), (None, None)) => NewCredentialKind::PublicKey(key),
             ("public_key", Some(_), _) => {
                 return Err(Invalid::new(
                     "kind",
-                    "is public_key, which takes no trusted_issuer or match",
+                    "is `public_key`: leave out `trusted_issuer` and `match`",
                 ));
             }
             ("public_key", None, _) => {
                 return Err(Invalid::new(
                     "jwk",
-                    "is missing: a public_key needs the public key as jwk or pem",
+                    "is missing: a `public_key` credential requires the public key as `jwk` or `pem`",
                 ));
             }
             ("federated", None, (Some(trusted_issuer), Some(matching))) => {
@@ -108,13 +108,13 @@ impl NewCredential {
             ("federated", _, _) => {
                 return Err(Invalid::new(
                     "kind",
-                    "is federated, which needs trusted_issuer and match and takes no jwk or pem",
+                    "is `federated`, which requires `trusted_issuer` and `match`: leave out `jwk` and `pem`",
                 ));
             }
             (_, _, _) => {
                 return Err(Invalid::new(
                     "kind",
-                    "must be client_secret, public_key or federated",
+                    "must be `client_secret`, `public_key` or `federated`",
                 ));
             }
         };
@@ -139,7 +139,7 @@ impl UnverifiedKey {
             (None, None) if kid.is_some() => {
                 return Err(Invalid::new(
                     "kid",
-                    "is the name of a public key; send jwk or pem with it",
+                    "is the name of a public key; send `jwk` or `pem` with it",
                 ));
             }
             (None, None) => return Ok(None),
@@ -148,7 +148,7 @@ impl UnverifiedKey {
             (Some(_), Some(_)) => {
                 return Err(Invalid::new(
                     "pem",
-                    "is there beside jwk; send the key in one form",
+                    "was sent together with `jwk`; send the key in one form",
                 ));
             }
         };

@@ -17,6 +17,7 @@ use crate::domain::delegation::{
 };
 use crate::domain::id::AgentId;
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::domain::settings::LIFETIME_CEILING_SECONDS;
 use crate::ports::time::UnixTime;
 use crate::store::{DelegationNames, StoreError, Tx, Window};
@@ -129,8 +130,8 @@ impl Issuer {
     async fn actor_filter(&self, tx: &mut Tx, text: &str) -> Result<AgentId, IssuerError> {
         let name = Name::parse(text).map_err(|invalid| Invalid::new("actor", invalid.problem))?;
         let found = tx.agent_by_name(&self.id, name.as_str()).await?;
-        let agent = found
-            .ok_or_else(|| Invalid::new("actor", format!("there never was an agent '{name}'")))?;
+        let agent =
+            found.ok_or_else(|| Invalid::new("actor", format!("agent `{name}` never existed")))?;
         Ok(agent.id)
     }
 
@@ -209,9 +210,10 @@ impl Issuer {
             }
         };
         Err(IssuerError::conflict(format!(
-            "the delegation {} {ended} and cannot be changed any more; make a new one with: firman delegation add",
+            "delegation `{}` {ended} and can no longer be changed",
             delegation.id
-        )))
+        ))
+        .with_remedy(Remedy::command("delegation add")))
     }
 
     async fn write_delegation(
@@ -312,7 +314,7 @@ fn check_end(end: DelegationEnd, now: UnixTime) -> Result<UnixTime, Invalid> {
     at.filter(|at| *at > now && *at <= last).ok_or_else(|| {
         Invalid::new(
             field,
-            format!("must lie between now and {last}, 400 days from now: a delegation is looked at again once a year"),
+            format!("must be between now and {last}, 400 days from now: a delegation is reviewed once a year"),
         )
     })
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::api::warning::Warning;
 use crate::domain::Invalid;
 use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEvent;
 use crate::domain::delegation::{DELEGATIONS_MAX, Delegation, DelegationStatus, check_depth};
 use crate::domain::id::DelegationId;
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::domain::resource::Resource;
 use crate::domain::role::GrantedScopes;
 use crate::domain::trusted_issuer::TrustedIssuer;
@@ -31,7 +33,7 @@ pub struct AddedDelegation {
     /// The delegation.
     pub view: DelegationView,
     /// Why it is of no use as things are; a sentence each.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Issuer {
@@ -78,13 +80,19 @@ impl Issuer {
             .await?;
         let mut warnings = Vec::new();
         if !directory.grants(&actor, &resource.id) {
-            warnings.push(format!(
-                "no role of the agent '{0}' grants the resource '{1}', so that every exchange is refused; give it one that does: firman agent edit {0} --add-role ROLE",
-                actor.name, resource.name
-            ));
+            warnings.push(
+                Warning::new(format!(
+                    "no role of the agent `{}` grants the resource `{}`, so every exchange is rejected",
+                    actor.name, resource.name
+                ))
+                .with_remedy(&Remedy::command(format!(
+                    "agent edit {} --add-role ROLE",
+                    actor.name
+                ))),
+            );
         }
         let about_subject = self
-            .why_nobody(&mut change.tx, &delegation.subject, trusted)
+            .why_no_subject(&mut change.tx, &delegation.subject, trusted)
             .await?;
         warnings.extend(about_subject);
         let view = self.delegation_view(&mut change.tx, delegation).await?;
@@ -102,11 +110,11 @@ impl Issuer {
     async fn known_actor(&self, change: &mut Change, text: &str) -> Result<Agent, IssuerError> {
         let name = Name::parse(text).map_err(|invalid| Invalid::new("actor", invalid.problem))?;
         match self.live_agent(change, name.as_str(), None).await {
-            Err(IssuerError::NotFound { .. }) => Err(Invalid::new(
-                "actor",
-                format!("there is no agent '{name}'; register it with: firman agent add {name}"),
-            )
-            .into()),
+            Err(IssuerError::NotFound { .. }) => {
+                Err(Invalid::new("actor", format!("agent `{name}` not found"))
+                    .with_remedy(Remedy::command(format!("agent add {name}")))
+                    .into())
+            }
             found => found,
         }
     }
@@ -126,8 +134,9 @@ impl Issuer {
             Some(trusted) => Ok(Some(trusted)),
             None => Err(Invalid::new(
                 "trusted_issuer",
-                format!("there is no trusted issuer '{name}'"),
+                format!("trusted issuer `{name}` not found"),
             )
+            .with_remedy(Remedy::command("trusted-issuer list"))
             .into()),
         }
     }
@@ -142,13 +151,17 @@ impl Issuer {
         let held = change.tx.delegations_of(&self.id, &actor.id).await?;
         if held.iter().filter(|held| !held.is_over(now)).count() >= DELEGATIONS_MAX {
             return Err(IssuerError::conflict(format!(
-                "the agent '{0}' has {DELEGATIONS_MAX} delegations already; revoke one that is not needed (firman delegation list --actor {0} shows them), or take a prefix for several subjects",
+                "the agent `{}` already has {DELEGATIONS_MAX} delegations, the most there can be",
                 actor.name
-            )));
+            ))
+            .with_remedy(Remedy::action(format!(
+                "revoke one that is no longer needed (`firman delegation list --actor {}`), or use a prefix for several subjects",
+                actor.name
+            ))));
         }
         if !change.tx.insert_delegation(&self.id, delegation).await? {
             return Err(IssuerError::conflict(
-                "the id that was drawn is taken; try again".to_owned(),
+                "could not allocate an id; try again".to_owned(),
             ));
         }
         change
@@ -178,7 +191,11 @@ fn check_allows(resource: &Resource) -> Result<(), IssuerError> {
         return Ok(());
     }
     Err(IssuerError::conflict(format!(
-        "the resource '{0}' does not take tokens that somebody acts in; allow it with: firman resource edit {0} --allow-delegation",
+        "the resource `{}` does not accept delegated tokens",
         resource.name
-    )))
+    ))
+    .with_remedy(Remedy::command(format!(
+        "resource edit {} --allow-delegation",
+        resource.name
+    ))))
 }

@@ -1,9 +1,11 @@
 //! For whom an agent may act, and why a pattern matches no subject.
 
+use crate::api::warning::Warning;
 use crate::domain::Invalid;
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::delegation::{SubjectKind, SubjectPattern};
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::domain::subject::{split_user, user_subject, users_of};
 use crate::domain::trusted_issuer::TrustedIssuer;
 use crate::issuer::Issuer;
@@ -13,12 +15,12 @@ use super::NewDelegation;
 
 impl Issuer {
     /// Why no subject token can fall under a pattern as things are, if it is plain to see.
-    pub(super) async fn why_nobody(
+    pub(super) async fn why_no_subject(
         &self,
         tx: &mut Tx,
         pattern: &SubjectPattern,
         trusted: Option<TrustedIssuer>,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<Warning>, StoreError> {
         let subject = &pattern.subject;
         if let Some((issuer, user)) = split_user(subject)
             && let Ok(issuer) = Name::parse(issuer)
@@ -33,15 +35,14 @@ impl Issuer {
             return Ok(None);
         }
         let Some(name) = tx.agent_name_by_subject(&self.id, subject).await? else {
-            return Ok(Some(format!(
-                "no agent has the subject '{subject}' as yet; 'firman agent list' shows the agents"
-            )));
+            let warning = Warning::new(format!("no agent has the subject `{subject}` yet"));
+            return Ok(Some(warning.with_remedy(&Remedy::command("agent list"))));
         };
         let status = tx.agent_by_name(&self.id, &name).await?;
         Ok(match status.map(|agent| agent.status) {
-            Some(AgentStatus::Removed { .. }) => Some(format!(
-                "the agent with the subject '{subject}' was removed, and its subject is never given out again"
-            )),
+            Some(AgentStatus::Removed { .. }) => Some(Warning::new(format!(
+                "the agent with the subject `{subject}` was removed, and its subject is never reused"
+            ))),
             Some(AgentStatus::Active | AgentStatus::Suspended { .. }) | None => None,
         })
     }
@@ -60,7 +61,7 @@ pub(super) fn parse_subject(
     if pattern.kind == SubjectKind::Exact && pattern.subject == actor.subject.as_str() {
         return Err(Invalid::new(
             "subject",
-            "is the actor's own; for itself an agent needs no delegation, it asks with client_credentials",
+            "is the actor's own: to act for itself an agent uses `client_credentials` and needs no delegation",
         ));
     }
     if let Some(trusted) = trusted {
@@ -84,23 +85,26 @@ pub(super) fn parse_subject(
     Ok(pattern)
 }
 
-fn why_no_user(trusted: Option<&TrustedIssuer>, issuer: &Name, user: &str) -> Option<String> {
+fn why_no_user(trusted: Option<&TrustedIssuer>, issuer: &Name, user: &str) -> Option<Warning> {
     let Some(trusted) = trusted else {
-        return Some(format!(
-            "no trusted issuer is named `{issuer}` yet, so no user has such a subject"
+        let warning = Warning::new(format!(
+            "no trusted issuer is named `{issuer}` yet, so no user has this subject"
         ));
+        return Some(warning.with_remedy(&Remedy::command("trusted-issuer list")));
     };
     if !trusted.definition.subject {
-        return Some(format!(
+        let warning = Warning::new(format!(
             "the trusted issuer `{issuer}` is not trusted for subjects, so every exchange of its tokens is rejected"
         ));
+        let remedy = Remedy::command(format!("trusted-issuer edit {issuer} --trust subject"));
+        return Some(warning.with_remedy(&remedy));
     }
     let is_encoded = |b: u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b);
     if user.bytes().all(is_encoded) {
         return None;
     }
     let written = user_subject(issuer, user).ok()?;
-    Some(format!(
+    Some(Warning::new(format!(
         "the delegation matches no user: the part after the second `:` must be percent-encoded, as in `{written}`"
-    ))
+    )))
 }

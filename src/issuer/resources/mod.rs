@@ -160,12 +160,11 @@ impl Issuer {
         let name = Name::parse(&text).map_err(|invalid| Invalid::new("server", invalid.problem))?;
         match self.live_agent(change, name.as_str(), None).await {
             Ok(agent) => Ok(Some(agent)),
-            Err(IssuerError::NotFound { .. }) => Err(Invalid::new(
-                "server",
-                format!("there is no agent `{name}`"),
-            )
-            .with_remedy(Remedy::command(format!("agent add {name}")))
-            .into()),
+            Err(IssuerError::NotFound { .. }) => {
+                Err(Invalid::new("server", format!("agent `{name}` not found"))
+                    .with_remedy(Remedy::command(format!("agent add {name}")))
+                    .into())
+            }
             Err(error) => Err(error),
         }
     }

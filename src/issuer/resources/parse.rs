@@ -104,7 +104,7 @@ pub(super) fn parse_algorithm(text: &str, profile: Profile) -> Result<SigningAlg
         Err(Invalid::new(
             "algorithm",
             format!(
-                "must be {names} for a resource with profile {}",
+                "must be {names} for a resource with profile `{}`",
                 profile.as_str()
             ),
         ))

@@ -74,7 +74,7 @@ fn check_unused(
             .collect::<Vec<_>>()
             .join(", ");
         return Err(IssuerError::conflict(format!(
-            "the resource `{name}` is granted by: {names}; a forced removal takes it out of these roles"
+            "the resource `{name}` is granted by: {names}; a forced removal removes it from these roles"
         ))
         .with_remedy(forced(name)));
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
+use crate::api::warning::Warning;
 use crate::domain::agent::{DESCRIPTION_MAX_CHARS, parse_attributes};
+use crate::domain::remedy::Remedy;
 use crate::domain::trusted_issuer::{
     CLAIM_MAX_BYTES, DEFAULT_MAX_LIFETIME_SECONDS, ENTRIES_MAX, JtiPolicy, KeySource,
     MAX_LIFETIME_CEILING_SECONDS, SPIFFE_SCHEME, TrustDefinition, URL_MAX_BYTES, check_claims,
@@ -51,12 +53,12 @@ impl Issuer {
         let refused = |problem: &str| Err(Invalid::new("url", problem));
         if url.len() > URL_MAX_BYTES || !url.bytes().all(|b| b.is_ascii_graphic()) {
             return refused(
-                "is longer than 512 bytes, or holds a character that is not printable ASCII",
+                "is longer than 512 bytes, or contains a character that is not printable ASCII",
             );
         }
         if same_place(url, &self.url) {
             return refused(
-                "is this issuer's own; its tokens are known without trust, and prove no client",
+                "is this issuer's own URL; its tokens need no trust and cannot authenticate a client",
             );
         }
         if let Some(domain) = url.strip_prefix(SPIFFE_SCHEME) {
@@ -71,7 +73,7 @@ impl Issuer {
         });
         if !is_web {
             return refused(
-                "must be an https URL without query, fragment and user, exactly as in `iss`, or spiffe:// and a trust domain",
+                "must be an `https` URL without query, fragment and user, exactly as in `iss`, or `spiffe://` and a trust domain",
             );
         }
         match &definition.keys {
@@ -81,7 +83,7 @@ impl Issuer {
                 if url.starts_with("https://") || self.ports.fetcher.check(url).is_ok() {
                     Ok(())
                 } else {
-                    refused("must begin with https://")
+                    refused("must begin with `https://`")
                 }
             }
         }
@@ -93,9 +95,10 @@ impl Issuer {
             Err(FetchError::Refused(why) | FetchError::Failed(why)) => Err(Invalid::new(
                 field,
                 format!(
-                    "must not be fetched: {why}; keys come from public https addresses only, else give them with --jwks"
+                    "must not be fetched: {why}; keys are fetched from public `https` addresses only"
                 ),
-            )),
+            )
+            .with_remedy(Remedy::action("register the keys themselves with `--jwks`"))),
         }
     }
 
@@ -134,18 +137,18 @@ impl Issuer {
         if url.starts_with(SPIFFE_SCHEME) && (definition.subject || definition.actor) {
             return Err(Invalid::new(
                 "trust",
-                "a SPIFFE trust domain can only be trusted with client_auth: its tokens are about workloads",
+                "a SPIFFE trust domain can only be trusted for `client_auth`: its tokens are about workloads",
             ));
         }
         Ok(definition)
     }
 
-    /// Gets the keys as a token would. What is wrong for good is an error; what may pass is a warning.
+    /// Fetches the keys as for a token. A lasting fault is an error; one that may pass is a warning.
     pub(super) async fn try_keys(
         &self,
         url: &str,
         definition: &TrustDefinition,
-    ) -> Result<Option<String>, Invalid> {
+    ) -> Result<Option<Warning>, Invalid> {
         let field = match &definition.keys {
             KeySource::Inline { .. } => "jwks",
             KeySource::JwksUri { .. } => "jwks_uri",
@@ -153,15 +156,15 @@ impl Issuer {
         };
         match self.trusted_keys.try_out(url, &definition.keys).await {
             Ok(skipped) if skipped.is_empty() => Ok(None),
-            Ok(skipped) => Ok(Some(format!(
-                "its key set has entries that cannot be used, and its tokens signed with them are refused: {}",
+            Ok(skipped) => Ok(Some(Warning::new(format!(
+                "its key set has entries that cannot be used, and tokens signed with them are rejected: {}",
                 listed(&skipped)
-            ))),
-            Err(error @ KeysError::Unavailable { .. }) => Ok(Some(format!(
-                "{error}; it is tried again when a token comes"
-            ))),
+            )))),
+            Err(error @ KeysError::Unavailable { .. }) => Ok(Some(Warning::new(format!(
+                "{error}; firman fetches again when a token arrives"
+            )))),
             Err(error @ (KeysError::Refused { .. } | KeysError::Wrong(_))) => {
-                Err(Invalid::new(field, format!("does not do: {error}")))
+                Err(Invalid::new(field, format!("cannot be used: {error}")))
             }
         }
     }
@@ -208,15 +211,18 @@ fn check_trust_domain(domain: &str, definition: &TrustDefinition) -> Result<(), 
     if !is_domain {
         return Err(Invalid::new(
             "url",
-            "must be spiffe:// and a trust domain alone, such as spiffe://example.org",
+            "must be `spiffe://` and a trust domain alone, such as `spiffe://example.org`",
         ));
     }
     match &definition.keys {
         KeySource::Inline { .. } | KeySource::JwksUri { .. } => Ok(()),
         KeySource::Discovery => Err(Invalid::new(
             "jwks",
-            "is missing: a trust domain has no discovery document; give its bundle with --jwks, or the address of its bundle endpoint with --jwks-uri",
-        )),
+            "is missing: a trust domain has no discovery document",
+        )
+        .with_remedy(Remedy::action(
+            "add its bundle with `--jwks`, or the URL of its bundle endpoint with `--jwks-uri`",
+        ))),
     }
 }
 
@@ -230,7 +236,7 @@ fn check_types(types: &[String]) -> Result<(), Invalid> {
     if types.is_empty() || types.len() > ENTRIES_MAX || !types.iter().all(is_type) {
         return Err(Invalid::new(
             "types",
-            "must be 1 to 16 media types without application/, such as JWT; the empty text stands for a token without typ",
+            "must be 1 to 16 media types without `application/`, such as `JWT`; the empty text stands for a token without `typ`",
         ));
     }
     Ok(())

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::api::warning::Warning;
 use crate::domain::Invalid;
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::{IssuerId, TrustedIssuerId};
@@ -76,7 +77,7 @@ pub struct TrustedIssuerView {
     /// The trusted issuer.
     pub trusted: TrustedIssuer,
     /// What an administrator should know of it.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Named for TrustedIssuer {
@@ -279,13 +280,19 @@ impl Issuer {
     }
 }
 
-fn view(trusted: TrustedIssuer, keys_warning: Option<String>) -> TrustedIssuerView {
+fn view(trusted: TrustedIssuer, keys_warning: Option<Warning>) -> TrustedIssuerView {
     let mut warnings = Vec::new();
     if !trusted.definition.is_trusted() {
-        warnings.push(format!(
-            "it is trusted with nothing yet; to say with what: firman trusted-issuer edit {} --trust client_auth",
-            trusted.name
-        ));
+        warnings.push(
+            Warning::new(format!(
+                "`{}` is not trusted for anything yet",
+                trusted.name
+            ))
+            .with_remedy(&Remedy::command(format!(
+                "trusted-issuer edit {} --trust client_auth",
+                trusted.name
+            ))),
+        );
     }
     warnings.extend(keys_warning);
     TrustedIssuerView { trusted, warnings }

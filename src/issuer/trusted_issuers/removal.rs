@@ -127,6 +127,6 @@ fn check_extent(concerned: usize) -> Result<(), IssuerError> {
         return Ok(());
     }
     Err(IssuerError::conflict(format!(
-        "more than {FORCED_REMOVAL_MAX} credentials or delegations rest on it, too many for one step; revoke some of them first"
+        "more than {FORCED_REMOVAL_MAX} credentials or delegations depend on it, too many for one step; revoke some of them first"
     )))
 }

@@ -89,7 +89,7 @@ impl State {
             (None, Some(problem)) => Err(problem.clone()),
             (None, None) => Err(KeysError::Unavailable {
                 what: "the key set".to_owned(),
-                why: "it was not fetched yet".to_owned(),
+                why: "not fetched yet".to_owned(),
             }),
         }
     }

@@ -347,7 +347,7 @@ fn log_skipped(trusted_issuer: &Name, before: &[SkippedKey], skipped: &[SkippedK
     for key in skipped.iter().filter(|key| !before.contains(key)) {
         let trusted_issuer = trusted_issuer.as_str();
         if key.is_for_others() {
-            tracing::info!(trusted_issuer, skipped = %key, "a key of a trusted issuer is for others");
+            tracing::info!(trusted_issuer, skipped = %key, "a key of a trusted issuer is not for signatures of its tokens");
         } else {
             tracing::warn!(trusted_issuer, skipped = %key, "a key of a trusted issuer cannot be used");
         }

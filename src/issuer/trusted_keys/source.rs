@@ -81,7 +81,7 @@ async fn fetch(fetcher: &dyn Fetcher, url: &str, what: &str) -> Result<Vec<u8>, 
     match fetcher.fetch(url).await {
         Ok(fetched) if fetched.status == 200 => Ok(fetched.body),
         Ok(fetched) if (300..400).contains(&fetched.status) => Err(KeysError::Wrong(format!(
-            "{what} is answered with a redirect ({}), which is not followed; name the address it leads to",
+            "{what} answers with a redirect ({}), which is not followed; register the final address",
             fetched.status
         ))),
         Ok(fetched) => Err(unavailable(

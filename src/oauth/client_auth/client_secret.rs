@@ -22,29 +22,29 @@ pub(super) fn from_basic(
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(OAuthError::invalid_request(
-            "there is more than one Authorization header",
+            "more than one `Authorization` header",
         ));
     };
     let (scheme, encoded) = value
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
-        .ok_or_else(|| malformed("the Authorization header is not a scheme and a value"))?;
+        .ok_or_else(|| malformed("the `Authorization` header is not a scheme and a value"))?;
     if !scheme.eq_ignore_ascii_case("Basic") {
         return Err(malformed(
-            "the scheme of the Authorization header is not Basic",
+            "the scheme of the `Authorization` header is not `Basic`",
         ));
     }
     let pair = STANDARD
         .decode(encoded.trim())
-        .map_err(|_| malformed("the value of the Authorization header is not base64"))?;
+        .map_err(|_| malformed("the value of the `Authorization` header is not base64"))?;
     let colon = pair.iter().position(|&b| b == b':').ok_or_else(|| {
-        malformed("the value of the Authorization header has no colon after the client id")
+        malformed("the value of the `Authorization` header has no colon after the client id")
     })?;
     let (client_id, secret) = (&pair[..colon], &pair[colon + 1..]);
     let (Some(client_id), Some(secret)) = (decode(client_id), decode(secret)) else {
         return Err(malformed(
-            "client id and secret of the Authorization header are not form-encoded UTF-8",
+            "client id and secret of the `Authorization` header are not form-encoded UTF-8",
         ));
     };
     if form
@@ -52,7 +52,7 @@ pub(super) fn from_basic(
         .is_some_and(|named| named != client_id)
     {
         return Err(OAuthError::invalid_request(
-            "client_id is not the client of the Authorization header",
+            "`client_id` is not the client of the `Authorization` header",
         ));
     }
     Ok(PresentedCredential::Secret {
@@ -70,7 +70,9 @@ pub(super) fn from_form(form: &Form) -> Result<PresentedCredential, OAuthError> 
             unverified_client_id: client_id.to_owned(),
             unverified_secret: SecretString::from(secret),
         }),
-        _ => Err(OAuthError::invalid_request("client_secret needs client_id")),
+        _ => Err(OAuthError::invalid_request(
+            "`client_secret` requires `client_id`",
+        )),
     }
 }
 

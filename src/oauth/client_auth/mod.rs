@@ -27,7 +27,7 @@ pub(super) fn parse(headers: &HeaderMap, form: &Form) -> Result<PresentedCredent
     ];
     match methods {
         [false, false, false] => {
-            Err(OAuthError::invalid_client().because("no client authentication in the request"))
+            Err(OAuthError::invalid_client().because("the request has no client authentication"))
         }
         [true, false, false] => client_secret::from_basic(headers, form),
         [false, true, false] => client_secret::from_form(form),

@@ -19,13 +19,13 @@ pub(super) fn from_form(form: &Form) -> Result<PresentedCredential, OAuthError> 
         Some(JWT_SPIFFE) => true,
         Some(_) | None => {
             return Err(OAuthError::invalid_request(format!(
-                "client_assertion_type must be {JWT_BEARER}, or {JWT_SPIFFE} for a JWT-SVID"
+                "`client_assertion_type` must be {JWT_BEARER}, or {JWT_SPIFFE} for a JWT-SVID"
             )));
         }
     };
     let assertion = form
         .get("client_assertion")
-        .ok_or_else(|| OAuthError::invalid_request("client_assertion is missing"))?;
+        .ok_or_else(|| OAuthError::invalid_request("`client_assertion` is required"))?;
     let unverified_client_id = form.get("client_id").map(str::to_owned);
     let assertion = SecretString::from(assertion);
     Ok(if is_svid {

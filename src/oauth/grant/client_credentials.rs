@@ -15,10 +15,10 @@ pub(super) fn parse(form: &Form) -> Result<ClientCredentialsRequest, OAuthError>
     Ok(ClientCredentialsRequest {
         audience: super::target(form)?,
         scopes: scopes.map_err(|invalid| {
-            crate::issuer::authorize::AuthorizationError::InvalidScope(invalid.to_string())
+            crate::issuer::authorize::AuthorizationError::invalid_scope(invalid.to_string())
         })?,
         expires_in: expires_in.map_err(|_| {
-            OAuthError::invalid_request("expires_in must be a whole number of seconds")
+            OAuthError::invalid_request("`expires_in` must be a whole number of seconds")
         })?,
     })
 }

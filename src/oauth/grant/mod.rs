@@ -26,7 +26,7 @@ pub(super) enum GrantRequest {
 pub(super) fn parse(form: &Form) -> Result<GrantRequest, OAuthError> {
     let name = form
         .get("grant_type")
-        .ok_or_else(|| OAuthError::invalid_request("grant_type is missing"))?;
+        .ok_or_else(|| OAuthError::invalid_request("`grant_type` is required"))?;
     let supported = || GrantType::ALL.map(GrantType::as_str).join(" ");
     match GrantType::parse(name).ok_or_else(|| OAuthError::unsupported_grant_type(&supported()))? {
         GrantType::ClientCredentials => {
@@ -52,12 +52,12 @@ fn target(form: &Form) -> Result<Option<String>, OAuthError> {
         .any(|target| target.len() > IDENTIFIER_MAX_BYTES)
     {
         return Err(OAuthError::invalid_request(format!(
-            "resource is longer than {IDENTIFIER_MAX_BYTES} characters"
+            "`resource` is longer than {IDENTIFIER_MAX_BYTES} characters"
         )));
     }
     if let Some(other) = further.iter().find(|other| *other != first) {
-        return Err(AuthorizationError::InvalidTarget(format!(
-            "the request names {} and {}; a token has exactly one audience: send one request for each",
+        return Err(AuthorizationError::invalid_target(format!(
+            "the request names {} and {}; a token has one audience: send one request for each",
             shown(first),
             shown(other)
         ))

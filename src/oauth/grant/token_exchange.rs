@@ -10,10 +10,10 @@ use crate::oauth::form::Form;
 pub(super) fn parse(form: &Form) -> Result<TokenExchangeRequest, OAuthError> {
     let subject_token = form
         .get("subject_token")
-        .ok_or_else(|| OAuthError::invalid_request("subject_token is missing"))?;
+        .ok_or_else(|| OAuthError::invalid_request("`subject_token` is required"))?;
     let subject_token_type = form
         .get("subject_token_type")
-        .ok_or_else(|| OAuthError::invalid_request("subject_token_type is missing"))?;
+        .ok_or_else(|| OAuthError::invalid_request("`subject_token_type` is required"))?;
     let actor_token = match (form.get("actor_token"), form.get("actor_token_type")) {
         (None, None) => None,
         (Some(token), Some(token_type)) => {
@@ -22,12 +22,12 @@ pub(super) fn parse(form: &Form) -> Result<TokenExchangeRequest, OAuthError> {
         }
         (Some(_), None) => {
             return Err(OAuthError::invalid_request(
-                "actor_token_type is missing: it goes with actor_token",
+                "`actor_token_type` is required with `actor_token`",
             ));
         }
         (None, Some(_)) => {
             return Err(OAuthError::invalid_request(
-                "actor_token is missing: actor_token_type goes with it",
+                "`actor_token` is required with `actor_token_type`",
             ));
         }
     };
@@ -47,9 +47,9 @@ pub(super) fn parse(form: &Form) -> Result<TokenExchangeRequest, OAuthError> {
         unverified_actor_token: actor_token,
         requested_token_type: requested,
         audience: super::target(form)?,
-        scopes: scopes.map_err(|invalid| AuthorizationError::InvalidScope(invalid.to_string()))?,
+        scopes: scopes.map_err(|invalid| AuthorizationError::invalid_scope(invalid.to_string()))?,
         expires_in: expires_in.map_err(|_| {
-            OAuthError::invalid_request("expires_in must be a whole number of seconds")
+            OAuthError::invalid_request("`expires_in` must be a whole number of seconds")
         })?,
     })
 }
@@ -57,6 +57,6 @@ pub(super) fn parse(form: &Form) -> Result<TokenExchangeRequest, OAuthError> {
 fn parse_type(parameter: &str, text: &str) -> Result<TokenType, OAuthError> {
     TokenType::parse(text).ok_or_else(|| {
         let names = TokenType::ALL.map(TokenType::as_str).join(" ");
-        OAuthError::invalid_request(format!("{parameter} must be one of: {names}"))
+        OAuthError::invalid_request(format!("`{parameter}` must be one of: {names}"))
     })
 }

@@ -56,7 +56,7 @@ async fn entries(issuer: &TestIssuer) -> Vec<Value> {
 async fn an_administrator_that_is_not_well_formed_is_refused() {
     let issuer = TestIssuer::start().await;
     let role = "role: must be `owner`, `operator` or `viewer`";
-    let life = "expires_in: must be 1 to 315360000 seconds; leave it out for no end";
+    let life = "expires_in: must be 1 to 315360000 seconds; leave it out for no expiry";
     for (body, detail) in [
         (json!({ "name": "olga", "role": "root" }), role),
         (json!({ "name": "olga", "role": "" }), role),

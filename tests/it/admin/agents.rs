@@ -215,14 +215,14 @@ async fn the_name_and_subject_of_a_removed_agent_are_never_given_out_again() {
         204
     );
 
-    let detail = "the name `old` belonged to an agent that was removed; a name is never given out again, because relying parties may still trust it\nhint: choose another name";
+    let detail = "the name `old` belonged to an agent that was removed; a name is never reused, because relying parties may still trust it\nhint: choose another name";
     assert_problem(
         &post(&issuer, "/agents", json!({ "name": "old", "owner": "x" })).await,
         409,
         "conflict",
         detail,
     );
-    let detail = "the subject `spiffe://a/old` belongs or belonged to another agent; a subject is never given out again";
+    let detail = "the subject `spiffe://a/old` belongs or belonged to another agent; a subject is never reused";
     let again = json!({ "name": "new", "owner": "x", "subject": "spiffe://a/old" });
     assert_problem(
         &post(&issuer, "/agents", again).await,
@@ -263,12 +263,12 @@ async fn what_an_agent_is_given_must_exist() {
         (
             "groups",
             json!(["nope"]),
-            "groups: there is no group `nope`\nhint: firman group list",
+            "groups: group `nope` not found\nhint: firman group list",
         ),
         (
             "roles",
             json!(["reader", "nope"]),
-            "roles: there is no role `nope`\nhint: firman role list",
+            "roles: role `nope` not found\nhint: firman role list",
         ),
         (
             "subject",
@@ -392,7 +392,7 @@ async fn an_edit_changes_what_it_names_and_is_audited_with_old_and_new() {
         &patch(&issuer, "/agents/nobody", json!({})).await,
         404,
         "not_found",
-        "there is no agent 'nobody'",
+        "agent `nobody` not found",
     );
 }
 
@@ -553,7 +553,7 @@ async fn explain_tells_what_an_agent_would_get_and_through_what() {
         &get(&issuer, "/agents/mailer/explain?resource=no").await,
         404,
         "not_found",
-        "there is no resource 'no'",
+        "resource `no` not found",
     );
 
     call(&issuer, Method::POST, "/agents/mailer/suspend").await;

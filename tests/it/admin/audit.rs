@@ -63,7 +63,7 @@ async fn entries_are_listed_newest_first_in_pages_and_by_filter() {
         &get(&issuer, "/audit?agent=nobody").await,
         404,
         "not_found",
-        "there is no agent 'nobody'",
+        "agent `nobody` not found",
     );
     assert_eq!(
         kind_of(&get(&issuer, "/audit?event=nope").await),
@@ -106,7 +106,7 @@ async fn entries_are_found_by_a_bare_actor_and_by_their_target() {
         &get(&issuer, "/audit?actor=nobody").await,
         400,
         "invalid",
-        "actor: there is no administrator and no agent 'nobody'; an actor is administrator:NAME, agent:NAME, system or unknown",
+        "actor: no administrator or agent is named `nobody`; an actor is `administrator:NAME`, `agent:NAME`, `system` or `unknown`",
     );
     post(
         &issuer,

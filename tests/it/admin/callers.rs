@@ -310,7 +310,7 @@ async fn ad_007_an_operator_does_not_reach_what_only_owners_may() {
         &refused,
         400,
         "invalid",
-        "identifier: starts with 'urn:firman:', which is kept for firman's own resources",
+        "identifier: starts with `urn:firman:`, which is reserved for firman's own resources",
     );
 }
 
@@ -341,7 +341,7 @@ async fn ad_008_the_last_owner_is_not_revoked() {
         &answer,
         404,
         "not_found",
-        "there is no administrator 'nobody'",
+        "administrator `nobody` not found",
     );
 }
 

@@ -73,7 +73,7 @@ async fn an_id_that_is_none_or_of_another_kind_is_refused_with_what_it_should_be
         (
             "token_lifetime",
             json!(59),
-            "token_lifetime: must be 60 to 86400 seconds, as Claude has it for a rule".to_owned(),
+            "token_lifetime: must be 60 to 86400 seconds, Claude's limits for a rule".to_owned(),
         ),
         ("rule_id", Value::Null, "rule_id: must be a string".to_owned()),
     ] {
@@ -86,7 +86,7 @@ async fn an_id_that_is_none_or_of_another_kind_is_refused_with_what_it_should_be
     let answer = put(&issuer, LINK, body).await;
     assert_eq!(kind_of(&answer), (400, "invalid".to_owned()), "{answer}");
     let none = get(&issuer, LINK).await;
-    let detail = "there is no Claude link of the agent 'mailer'";
+    let detail = "Claude link of agent `mailer` not found";
     assert_problem(&none, 404, "not_found", detail);
     assert_problem(
         &call(&issuer, Method::DELETE, LINK).await,
@@ -95,7 +95,7 @@ async fn an_id_that_is_none_or_of_another_kind_is_refused_with_what_it_should_be
         detail,
     );
     let unknown = put(&issuer, "/agents/nobody/claude-link", link()).await;
-    assert_problem(&unknown, 404, "not_found", "there is no agent 'nobody'");
+    assert_problem(&unknown, 404, "not_found", "agent `nobody` not found");
 }
 
 #[tokio::test]

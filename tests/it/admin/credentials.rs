@@ -122,23 +122,23 @@ async fn a_key_that_cannot_be_trusted_is_refused_with_the_reason() {
     for (body, detail) in [
         (
             json!({ "kind": "public_key" }),
-            "jwk: is missing: a public_key needs the public key as jwk or pem",
+            "jwk: is missing: a `public_key` credential requires the public key as `jwk` or `pem`",
         ),
         (
             json!({ "kind": "password" }),
-            "kind: must be client_secret, public_key or federated",
+            "kind: must be `client_secret`, `public_key` or `federated`",
         ),
         (
             json!({ "kind": "client_secret", "pem": "x" }),
-            "kind: is client_secret, which is made here and takes no jwk, pem, trusted_issuer or match",
+            "kind: is `client_secret`, which the issuer makes: leave out `jwk`, `pem`, `trusted_issuer` and `match`",
         ),
         (
             json!({ "kind": "public_key", "pem": "x", "jwk": {} }),
-            "pem: is there beside jwk; send the key in one form",
+            "pem: was sent together with `jwk`; send the key in one form",
         ),
         (
             json!({ "kind": "client_secret", "expires_in": 0 }),
-            "expires_in: must be 1 to 315360000 seconds; leave it out for no end",
+            "expires_in: must be 1 to 315360000 seconds; leave it out for no expiry",
         ),
         (
             json!({ "kind": "public_key", "jwk": { "kty": "oct", "k": "AAAA" } }),
@@ -338,15 +338,14 @@ async fn a_key_is_rotated_to_a_key_and_a_secret_to_a_secret() {
     };
     let new =
         json!({ "jwk": TestKey::Es256Second.signing_key().public_jwk().to_value(), "overlap": 60 });
-    let missing = "jwk: is missing: a public key is replaced by a public key, given as jwk or pem";
+    let missing = "jwk: is missing: a public key is replaced by a public key, as `jwk` or `pem`";
     assert_problem(
         &post(&issuer, &rotate(&key), json!({})).await,
         400,
         "invalid",
         missing,
     );
-    let unwanted =
-        "jwk: is not wanted: a client secret is replaced by a client secret, which is made here";
+    let unwanted = "jwk: must be left out: a client secret is replaced by a client secret, which the issuer makes";
     assert_problem(
         &post(&issuer, &rotate(&shared), new.clone()).await,
         400,

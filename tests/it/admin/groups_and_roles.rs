@@ -67,7 +67,7 @@ async fn ad_025_a_group_in_use_is_removed_only_by_force_with_an_entry_for_each_m
             201
         );
     }
-    let detail = "the group `ops` has 2 agents; a forced removal takes each out of it\nhint: firman group remove ops --force";
+    let detail = "the group `ops` has 2 agents; a forced removal removes each from it\nhint: firman group remove ops --force";
     assert_problem(
         &call(&issuer, Method::DELETE, "/groups/ops").await,
         409,
@@ -100,9 +100,9 @@ async fn ad_025_a_group_in_use_is_removed_only_by_force_with_an_entry_for_each_m
         &get(&issuer, "/groups/ops").await,
         404,
         "not_found",
-        "there is no group 'ops'",
+        "group `ops` not found",
     );
-    let detail = "the name `ops` belonged to a group that was removed; a name is never given out again, because relying parties may still trust it\nhint: choose another name";
+    let detail = "the name `ops` belonged to a group that was removed; a name is never reused, because relying parties may still trust it\nhint: choose another name";
     assert_problem(
         &post(&issuer, "/groups", json!({ "name": "ops" })).await,
         409,
@@ -157,11 +157,11 @@ async fn a_grant_of_what_there_is_not_is_refused() {
     for (grants, detail) in [
         (
             json!([{ "resource": "nope" }]),
-            "grants: there is no resource `nope`\nhint: firman resource list",
+            "grants: resource `nope` not found\nhint: firman resource list",
         ),
         (
             json!([{ "resource": "https://nope.example" }]),
-            "grants: there is no resource `https://nope.example`\nhint: firman resource list",
+            "grants: resource `https://nope.example` not found\nhint: firman resource list",
         ),
         (
             json!([{ "resource": "api", "scopes": ["admin"] }]),
@@ -199,7 +199,7 @@ async fn ad_025_a_role_in_use_is_removed_only_by_force_with_an_entry_for_each_ho
     )
     .await;
     issuer.agent("mailer").role("reader").with_secret().await;
-    let detail = "2 agents and groups hold the role `reader`; a forced removal takes it from each\nhint: firman role remove reader --force";
+    let detail = "2 agents and groups hold the role `reader`; a forced removal removes the role from each\nhint: firman role remove reader --force";
     assert_problem(
         &call(&issuer, Method::DELETE, "/roles/reader").await,
         409,

@@ -290,13 +290,13 @@ async fn ad_016_sql_in_a_query_is_refused() {
         &get(&issuer, "/agents?group=nobody").await,
         400,
         "invalid",
-        "group: there is no group `nobody`\nhint: firman group list",
+        "group: group `nobody` not found\nhint: firman group list",
     );
     assert_problem(
         &get(&issuer, "/agents?status=on").await,
         400,
         "invalid",
-        "status: must be active, suspended or removed",
+        "status: must be `active`, `suspended` or `removed`",
     );
     assert_eq!(get(&issuer, "/agents").await.status, 200);
 }
@@ -518,6 +518,6 @@ async fn what_is_not_found_is_repeated_without_what_deceives_a_reader() {
         &get(&issuer, "/agents/%E2%80%AEx%1B%5B").await,
         404,
         "not_found",
-        "there is no agent 'x['",
+        "agent `x[` not found",
     );
 }

@@ -48,7 +48,7 @@ async fn what_is_no_consumer_or_no_key_is_refused() {
     let again = post(&issuer, "/key-consumers", json!({ "name": "claude" })).await;
     let detail = "there is a key consumer 'claude' already; choose another name";
     assert_problem(&again, 409, "conflict", detail);
-    let unknown = "there is no key consumer 'nobody'";
+    let unknown = "key consumer `nobody` not found";
     let ack = post(&issuer, "/key-consumers/nobody/ack", json!({})).await;
     assert_problem(&ack, 404, "not_found", unknown);
     let removed = call(&issuer, Method::DELETE, "/key-consumers/nobody").await;
@@ -69,7 +69,8 @@ async fn what_is_no_consumer_or_no_key_is_refused() {
     for (kids, detail) in [
         (
             json!([]),
-            "kids: is empty; leave it out for all keys that are published now".to_owned(),
+            "kids: is empty; leave it out to acknowledge all keys that are published now"
+                .to_owned(),
         ),
         (
             json!(vec![&es256; 65]),
@@ -203,7 +204,7 @@ async fn an_owner_overrides_consumers_but_never_the_time_of_publishing() {
         );
     }
     let unknown = post(&issuer, "/keys/unknown/activate", overriding.clone()).await;
-    assert_problem(&unknown, 404, "not_found", "there is no key 'unknown'");
+    assert_problem(&unknown, 404, "not_found", "key `unknown` not found");
     let active = post(&issuer, &path, overriding.clone()).await;
     assert_eq!(
         (active.status, &active.json()["state"]),

@@ -83,7 +83,7 @@ async fn ad_027_a_revoked_key_is_replaced_at_once_and_is_not_revoked_twice() {
         &again,
         409,
         "conflict",
-        &format!("key `{kid}` is already out of the JWKS"),
+        &format!("key `{kid}` is already retired from the JWKS"),
     );
     let entry = audited(&issuer, "&event=key.revoked", |_| true).await;
     assert_eq!(
@@ -116,7 +116,7 @@ async fn the_settings_are_shown_and_edited_within_their_limits() {
         ),
         (
             json!({ "default_algorithm": "EdDSA" }),
-            "default_algorithm: must be ES256 or RS256, which this issuer signs with",
+            "default_algorithm: must be `ES256` or `RS256`",
         ),
     ] {
         assert_problem(

@@ -122,7 +122,7 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
             json!({ "name": "x", "identifier": "https://x.example", "scopes": ["*"] }),
             400,
             "invalid",
-            "scopes: contains a scope that is '*', which is kept for \"all scopes\" in role grants",
+            "scopes: contains a scope that is `*`, which stands for all scopes in role grants",
         ),
         (
             json!({ "name": "x", "identifier": "https://x.example", "algorithm": "none" }),
@@ -235,11 +235,11 @@ async fn an_identifier_is_a_uri_that_means_nothing_else() {
         ),
         (
             json!("URN:Firman:admin"),
-            "identifier: starts with 'urn:firman:', which is kept for firman's own resources",
+            "identifier: starts with `urn:firman:`, which is reserved for firman's own resources",
         ),
         (
             json!("https://x.example/\""),
-            "identifier: holds one of the characters \" < > \\ ^ ` { | }, which no URI holds as they are (RFC 3986 section 2)",
+            "identifier: holds one of the characters \" < > \\ ^ ` { | }, which a URI must percent-encode (RFC 3986 section 2)",
         ),
     ] {
         let new = json!({ "name": "x", "identifier": identifier });
@@ -257,7 +257,7 @@ async fn ad_025_a_resource_in_use_is_removed_only_by_force_and_its_name_may_be_u
     let issuer = TestIssuer::start().await;
     issuer.resource("api", &["read"]).await;
     issuer.role("reader", "api", &[]).await;
-    let detail = "the resource `api` is granted by: reader; a forced removal takes it out of these roles\nhint: firman resource remove api --force";
+    let detail = "the resource `api` is granted by: reader; a forced removal removes it from these roles\nhint: firman resource remove api --force";
     assert_problem(
         &call(&issuer, Method::DELETE, "/resources/api").await,
         409,
@@ -288,7 +288,7 @@ async fn ad_025_a_resource_in_use_is_removed_only_by_force_and_its_name_may_be_u
         &get(&issuer, "/resources/api").await,
         404,
         "not_found",
-        "there is no resource 'api'",
+        "resource `api` not found",
     );
     issuer.resource("api", &["read"]).await;
     assert_eq!(

@@ -51,13 +51,13 @@ fn a_resource_that_is_not_for_claude_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no agent 'nobody'
+    error: agent `nobody` not found
     ");
     assert_snapshot!(live.run("claude connect --agent mailer"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no resource 'claude'
+    error: resource `claude` not found
     hint: firman resource add claude --profile claude
     ");
     assert_snapshot!(live.run("claude connect --agent mailer --resource mail"), @r"

@@ -49,7 +49,7 @@ fn the_last_owner_is_listed_and_cannot_be_revoked() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no administrator 'nobody'
+    error: administrator `nobody` not found
     ");
     assert_snapshot!(live.run("administrator revoke bootstrap --yes"), @r"
     exit code 1
@@ -276,7 +276,7 @@ fn a_lost_token_is_recovered_while_no_server_runs_with_the_right_key_alone() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; put back the key that belongs to this database
+    error: cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; restore the key that belongs to this database
     ");
     std::fs::remove_file(site.path("keys/kek")).unwrap();
     let none = site.run(&["administrator", "recover", "--out", "other.token"]);
@@ -284,7 +284,7 @@ fn a_lost_token_is_recovered_while_no_server_runs_with_the_right_key_alone() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no key-encryption key at keys/kek; put back the file that this database was sealed with, or name its directory with FIRMAN_KEYS_DIR, or set FIRMAN_KEK or FIRMAN_KEK_FILE
+    error: key-encryption key not found at keys/kek; restore the file that this database was sealed with, or set FIRMAN_KEYS_DIR, FIRMAN_KEK or FIRMAN_KEK_FILE
     ");
     assert!(!site.path("other.token").exists(), "no file is left behind");
     assert!(!site.path("keys/kek").exists(), "no key is made");

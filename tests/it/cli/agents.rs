@@ -79,7 +79,7 @@ fn an_agent_that_cannot_be_is_refused_and_leaves_no_key_file() {
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"roles: there is no role `raeder`","field":"roles","hint":"firman role list","kind":"invalid","request_id":"[ID]","status":400}}
+    {"error":{"detail":"roles: role `raeder` not found","field":"roles","hint":"firman role list","kind":"invalid","request_id":"[ID]","status":400}}
     "#);
     assert_snapshot!(live.run("agent add clerk --owner ops --attribute sub=root"), @r"
     exit code 1
@@ -110,7 +110,7 @@ fn a_private_key_offered_as_a_public_one_is_not_sent() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no agent 'mailer'
+    error: agent `mailer` not found
     ");
 }
 
@@ -169,7 +169,7 @@ fn agents_are_listed_shown_and_edited() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no agent 'nobody'
+    error: agent `nobody` not found
     ");
 }
 
@@ -248,7 +248,7 @@ fn a_removed_agent_is_gone_and_its_name_too() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the name `mailer` belonged to an agent that was removed; a name is never given out again, because relying parties may still trust it
+    error: the name `mailer` belonged to an agent that was removed; a name is never reused, because relying parties may still trust it
     hint: choose another name
     ");
     assert_snapshot!(live.run("agent resume mailer"), @r"
@@ -287,7 +287,7 @@ fn several_agents_are_switched_one_after_the_other_and_a_failure_stops_none() {
     assert!(told.contains("\n\nname     two\n"), "{told}");
     let (_, stderr) = told.split_once("----- stderr\n").unwrap();
     assert_snapshot!(stderr, @r"
-    error: there is no agent 'nonesuch'
+    error: agent `nonesuch` not found
     Suspended. New token requests are refused and introspection reports their tokens as inactive. Services that verify tokens offline accept them until they expire or until they fetch the revocation list.
     Next: firman agent resume one two
     ");
@@ -316,7 +316,7 @@ fn several_agents_are_switched_one_after_the_other_and_a_failure_stops_none() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no agent 'nonesuch'
+    error: agent `nonesuch` not found
     Removed three.
     ");
 }

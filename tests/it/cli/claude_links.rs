@@ -51,7 +51,7 @@ fn agents_are_linked_to_what_is_theirs_at_claude() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no Claude link of the agent 'mailer'
+    error: Claude link of the agent `mailer` not found
     ");
 }
 

@@ -51,7 +51,7 @@ fn a_third_client_secret_is_refused_until_one_is_revoked() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no credential 'nonesuch'
+    error: credential `nonesuch` not found
     ");
 }
 

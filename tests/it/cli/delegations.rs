@@ -63,7 +63,7 @@ fn a_delegation_that_cannot_be_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: expires_in: must lie between now and [TIME], 400 days from now: a delegation is looked at again once a year
+    error: expires_in: must be between now and [TIME], 400 days from now: a delegation is reviewed once a year
     ");
     live.json("resource edit mail --no-allow-delegation");
     assert_snapshot!(live.run(&format!("{ADD} --for 3630s")), @"

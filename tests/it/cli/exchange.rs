@@ -195,13 +195,13 @@ fn a_pod_gets_a_token_by_the_one_it_has_and_names_itself_or_not() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer refused: no live federated credential of the client that client_id names matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer (invalid_client)
+    error: the issuer refused: no live federated credential of the client that `client_id` names matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer (invalid_client)
     ");
     assert_snapshot!(live.run(&format!("{get} --client-id deployer --output json")), @r#"
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"the issuer refused: no live federated credential of the client that client_id names matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer (invalid_client)","kind":"invalid_client","status":401}}
+    {"error":{"detail":"the issuer refused: no live federated credential of the client that `client_id` names matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer (invalid_client)","kind":"invalid_client","status":401}}
     "#);
     assert_snapshot!(live.created(&get), @r#"
     {
@@ -233,7 +233,7 @@ fn a_run_of_a_workflow_presents_each_of_its_tokens_once() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer refused: jti was used before; each assertion is accepted once (invalid_client)
+    error: the issuer refused: `jti` was used before; each assertion is accepted once (invalid_client)
     ");
     run_of_workflow(&live, "run.jwt", "run-2");
     live.json(&get);
@@ -331,7 +331,7 @@ fn a_refused_exchange_is_told_with_the_issuers_reason() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer refused: subject_token: it is no ID token for this client (invalid_request)
+    error: the issuer refused: subject_token: it is not an ID token for this client (invalid_request)
     ");
     assert_snapshot!(live.run(&format!("{} {mail}", exchange.replace("helpdesk.jwt", "-"))), @"
     exit code 1
@@ -343,7 +343,7 @@ fn a_refused_exchange_is_told_with_the_issuers_reason() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer refused: this agent may not act for anybody: it has no delegation (unauthorized_client)
+    error: the issuer refused: this agent has no delegation (unauthorized_client)
     ");
 }
 

@@ -161,7 +161,7 @@ fn a_created_credential_is_one_json_object_on_stdout() {
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"there is no agent 'nobody'","kind":"not_found","request_id":"[ID]","status":404}}
+    {"error":{"detail":"agent `nobody` not found","kind":"not_found","request_id":"[ID]","status":404}}
     "#);
 }
 

@@ -325,7 +325,7 @@ fn the_audit_says_what_changed_by_whom_and_on_what() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: actor: there is no administrator and no agent 'bootstrp'; an actor is administrator:NAME, agent:NAME, system or unknown
+    error: actor: no administrator or agent is named 'bootstrp'; an actor is administrator:NAME, agent:NAME, system or unknown
     ");
     assert_snapshot!(live.run("audit list --target reader"), @r"
     exit code 2

@@ -48,7 +48,7 @@ fn a_name_that_is_none_is_refused_before_anything_is_sent() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: invalid value '..' for '<NAME>': has a label that is empty or starts or ends with '-'; a name is made of labels of a-z, 0-9 and '-' joined by '.', such as team-a.triage-bot
+    error: invalid value '..' for '<NAME>': has a label that is empty or starts or ends with `-`; a name consists of labels of a-z, 0-9 and `-` joined by `.`, such as `team-a.triage-bot`
 
     For more information, try '--help'.
     ");

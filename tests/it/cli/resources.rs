@@ -137,7 +137,7 @@ fn a_resource_that_cannot_be_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the resource `mail` is granted by: reader; a forced removal takes it out of these roles
+    error: the resource `mail` is granted by: reader; a forced removal removes it from these roles
     hint: firman resource remove mail --force
     ");
 }
@@ -228,7 +228,7 @@ fn groups_are_made_and_changed() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: roles: there is no role `raeder`
+    error: roles: role `raeder` not found
     hint: firman role list
     ");
     assert_snapshot!(live.run("group list"), @r"

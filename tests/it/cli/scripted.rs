@@ -146,16 +146,12 @@ fn a_fault_of_the_server_is_told_with_its_request_id() {
 
 #[test]
 fn a_refusal_is_an_object_on_stderr_with_json() {
-    let server = Scripted::start(vec![problem(
-        404,
-        "not_found",
-        "there is no agent 'mailer'",
-    )]);
+    let server = Scripted::start(vec![problem(404, "not_found", "agent `mailer` not found")]);
     assert_snapshot!(server.shell().run("agent show mailer --output json"), @r#"
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"there is no agent 'mailer'","kind":"not_found","request_id":"r-1","status":404}}
+    {"error":{"detail":"agent `mailer` not found","kind":"not_found","request_id":"r-1","status":404}}
     "#);
     server.asked();
 }

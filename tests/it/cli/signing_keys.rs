@@ -70,7 +70,7 @@ fn signing_keys_are_listed_rotated_and_revoked() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no key 'nonesuch'
+    error: key `nonesuch` not found
     ");
 }
 

@@ -11,31 +11,31 @@ async fn a_delegation_that_cannot_be_is_refused_with_the_reason() {
     for (members, detail) in [
         (
             json!({ "actor": "nobody" }),
-            "actor: there is no agent 'nobody'; register it with: firman agent add nobody",
+            "actor: agent `nobody` not found; register it with: firman agent add nobody",
         ),
         (
             json!({ "subject": "" }),
-            "subject: is empty: it would take everybody; name a subject such as agent:mailer, or a prefix such as agent:team-a.*",
+            "subject: is empty, which would match every subject; name a subject such as `agent:mailer`, or a prefix such as `agent:team-a.*`",
         ),
         (
             json!({ "subject": "*" }),
-            "subject: is empty: it would take everybody; name a subject such as agent:mailer, or a prefix such as agent:team-a.*",
+            "subject: is empty, which would match every subject; name a subject such as `agent:mailer`, or a prefix such as `agent:team-a.*`",
         ),
         (
             json!({ "subject": "agent:*.x" }),
-            "subject: holds a character that is not printable ASCII, or a '*' that is not at its end",
+            "subject: contains a character that is not printable ASCII, or a `*` that is not at its end",
         ),
         (
             json!({ "subject": "agent:mailer" }),
-            "subject: is the actor's own; for itself an agent needs no delegation, it asks with client_credentials",
+            "subject: is the actor's own: to act for itself an agent uses `client_credentials` and needs no delegation",
         ),
         (
             json!({ "subject": "user:okta:*", "subject_claims": { "department": "sales" } }),
-            "subject: has claims to compare, which only a token of a trusted issuer has; name the trusted issuer too",
+            "subject: compares claims, which only tokens of a trusted issuer have; name the trusted issuer too",
         ),
         (
             json!({ "subject": "user:entra:*", "trusted_issuer": "entra" }),
-            "trusted_issuer: there is no trusted issuer 'entra'",
+            "trusted_issuer: trusted issuer `entra` not found",
         ),
         (
             json!({ "subject": "user:entra:*", "trusted_issuer": "okta" }),
@@ -47,7 +47,7 @@ async fn a_delegation_that_cannot_be_is_refused_with_the_reason() {
         ),
         (
             json!({ "resource": "disk" }),
-            "resource: there is no resource `disk`\nhint: firman resource list",
+            "resource: resource `disk` not found\nhint: firman resource list",
         ),
         (
             json!({ "scopes": ["read", "send"] }),
@@ -83,11 +83,11 @@ async fn a_depth_or_an_end_out_of_bounds_is_refused() {
         ),
         (
             json!({ "expires_in": 400 * 86_400 + 1 }),
-            "expires_in: must lie between now and 2028-02-19T08:00:00Z, 400 days from now: a delegation is looked at again once a year",
+            "expires_in: must be between now and 2028-02-19T08:00:00Z, 400 days from now: a delegation is reviewed once a year",
         ),
         (
             json!({ "expires_in": null, "expires_at": START }),
-            "expires_at: must lie between now and 2028-02-19T08:00:00Z, 400 days from now: a delegation is looked at again once a year",
+            "expires_at: must be between now and 2028-02-19T08:00:00Z, 400 days from now: a delegation is reviewed once a year",
         ),
     ] {
         let answer = post(&issuer, "/delegations", new_but(members)).await;
@@ -170,7 +170,7 @@ async fn what_is_no_delegation_is_not_found() {
     let issuer = with_agents().await;
     let id = "0199d6b1-0000-7000-8000-000000000000";
     let path = format!("/delegations/{id}");
-    let detail = format!("there is no delegation '{id}'");
+    let detail = format!("delegation `{id}` not found");
     assert_problem(&get(&issuer, &path).await, 404, "not_found", &detail);
     let edited = patch(&issuer, &path, json!({ "expires_in": 60 })).await;
     assert_problem(&edited, 404, "not_found", &detail);
@@ -179,17 +179,17 @@ async fn what_is_no_delegation_is_not_found() {
         assert_problem(&answer, 404, "not_found", &detail);
     }
     let strange = get(&issuer, "/delegations/%00%1b").await;
-    assert_problem(&strange, 404, "not_found", "there is no delegation ''");
+    assert_problem(&strange, 404, "not_found", "delegation `` not found");
 }
 
 #[tokio::test]
 async fn a_filter_or_cursor_that_fits_nothing_is_refused() {
     let issuer = with_agents().await;
     for (query, detail) in [
-        ("actor=nobody", "actor: there never was an agent 'nobody'"),
+        ("actor=nobody", "actor: agent never existed 'nobody'"),
         (
             "subject=*",
-            "subject: is empty: it would take everybody; name a subject such as agent:mailer, or a prefix such as agent:team-a.*",
+            "subject: is empty, which would match every subject; name a subject such as `agent:mailer`, or a prefix such as `agent:team-a.*`",
         ),
         (
             "cursor=YWdlbnRzOngh",

@@ -8,7 +8,7 @@ async fn a_resource_server_must_be_an_agent_that_is_there() {
     let gone = json!({ "name": "old", "owner": "ops" });
     post(&issuer, "/agents", gone).await;
     call(&issuer, Method::DELETE, "/agents/old").await;
-    let unknown = "server: there is no agent `nobody`\nhint: firman agent add nobody";
+    let unknown = "server: agent `nobody` not found\nhint: firman agent add nobody";
     let removed = "the agent `old` was removed at 2027-01-15T08:00:00Z and can no longer be changed\nhint: register one under another name";
     for (server, status, kind, detail) in [
         ("nobody", 400, "invalid", unknown),

@@ -76,7 +76,7 @@ async fn who_makes_one_that_is_of_no_use_is_told() {
         ),
         (
             json!({ "subject": "agent:old" }),
-            "the agent with the subject 'agent:old' was removed, and its subject is never given out again",
+            "the agent with the subject 'agent:old' was removed, and its subject is never reused",
         ),
         (
             json!({ "subject": "user:entra:*" }),

@@ -103,7 +103,7 @@ async fn tx_023_a_bound_subject_token_without_a_proof_of_its_key_is_refused() {
     for key in [None, Some(TestKey::Es256Third), Some(TestKey::EdDsa)] {
         seen.add(refusal(&exchange(&issuer, &helper, &bound, key, &[]).await));
     }
-    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"subject_token: it is bound to a key (cnf.jkt); send a DPoP proof made with that key"}"#);
+    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"subject_token: it is bound to a key (`cnf.jkt`): send a DPoP proof made with that key"}"#);
     // With the key it is good, and the proof is used up.
     let proof = proof_of(&issuer, HOLDER).build();
     let form = [
@@ -117,7 +117,7 @@ async fn tx_023_a_bound_subject_token_without_a_proof_of_its_key_is_refused() {
     let answer = ask(&issuer, &helper, &[&proof], &form).await;
     assert_snapshot!(granted(&answer), @r#"200 {"access_token":"[token]","expires_in":900,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"DPoP"}"#);
     let again = ask(&issuer, &helper, &[&proof], &form).await;
-    assert_snapshot!(refusal(&again), @r#"400 {"error":"invalid_dpop_proof","error_description":"jti was used before; each proof is accepted once"}"#);
+    assert_snapshot!(refusal(&again), @r#"400 {"error":"invalid_dpop_proof","error_description":"`jti` was used before; each proof is accepted once"}"#);
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn an_exchanged_id_token_is_not_bound_and_its_proof_is_used_up_all_the_sam
         (&json!("helper"), None)
     );
     let again = ask(&issuer, &helper, &[&proof], &form).await;
-    assert_snapshot!(refusal(&again), @r#"400 {"error":"invalid_dpop_proof","error_description":"jti was used before; each proof is accepted once"}"#);
+    assert_snapshot!(refusal(&again), @r#"400 {"error":"invalid_dpop_proof","error_description":"`jti` was used before; each proof is accepted once"}"#);
 }
 
 #[tokio::test]
@@ -185,8 +185,8 @@ async fn what_is_owed_is_owed_in_an_exchange_too() {
     let answer = exchange(&issuer, &helper, &subject_token, None, &id_token).await;
     seen.add("by the agent", &issuer, &refusal(&answer));
     assert_snapshot!(seen, @r#"
-    by the resource: 400 {"error":"invalid_dpop_proof","error_description":"tokens for https://mail.example must be bound to a key: send a proof of holding it in the header DPoP (RFC 9449)"}
-    by the agent: 400 {"error":"invalid_dpop_proof","error_description":"tokens of this agent must be bound to a key: send a proof of holding it in the header DPoP (RFC 9449)"}
+    by the resource: 400 {"error":"invalid_dpop_proof","error_description":"tokens for https://mail.example must be bound to a key: send a proof in the `DPoP` header (RFC 9449)"}
+    by the agent: 400 {"error":"invalid_dpop_proof","error_description":"tokens of this agent must be bound to a key: send a proof in the `DPoP` header (RFC 9449)"}
     "#);
     let answer = exchange(&issuer, &helper, &subject_token, Some(HOLDER), &[]).await;
     assert_eq!(answer.claims()["cnf"], json!({ "jkt": jkt(HOLDER) }));

@@ -25,9 +25,9 @@ async fn without_the_proof_that_a_resource_demands_there_is_no_token() {
     let _ = ask(&issuer, &agent, &[], &[]).await.assert_issued();
     demand_for_resource(&issuer, "mail").await;
     let answer = ask(&issuer, &agent, &[], &[]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_dpop_proof","error_description":"tokens for https://mail.example must be bound to a key: send a proof of holding it in the header DPoP (RFC 9449)"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_dpop_proof","error_description":"tokens for https://mail.example must be bound to a key: send a proof in the `DPoP` header (RFC 9449)"}"#);
     let refused = audited_in_time(&issuer, "token.refused", 1).await;
-    assert_snapshot!(refused[0].draft.detail, @r#"{"error":"invalid_dpop_proof","reason":"tokens for https://mail.example must be bound to a key: send a proof of holding it in the header DPoP (RFC 9449)"}"#);
+    assert_snapshot!(refused[0].draft.detail, @r#"{"error":"invalid_dpop_proof","reason":"tokens for https://mail.example must be bound to a key: send a proof in the `DPoP` header (RFC 9449)"}"#);
     // A token for another audience is not meant.
     let own = [("resource", issuer.url.as_str()), ("scope", "openid")];
     let _ = ask(&issuer, &agent, &[], &own).await.assert_issued();
@@ -49,7 +49,7 @@ async fn without_the_proof_that_an_agent_owes_there_is_no_token_for_any_resource
         let answer = ask(&issuer, &agent, &[&proof], further).await;
         assert_eq!(answer.claims()["cnf"], json!({ "jkt": jkt(HOLDER) }));
     }
-    assert_snapshot!(seen, @r#"400 {"error":"invalid_dpop_proof","error_description":"tokens of this agent must be bound to a key: send a proof of holding it in the header DPoP (RFC 9449)"}"#);
+    assert_snapshot!(seen, @r#"400 {"error":"invalid_dpop_proof","error_description":"tokens of this agent must be bound to a key: send a proof in the `DPoP` header (RFC 9449)"}"#);
     let _ = ask(&issuer, &other, &[], &[]).await.assert_issued();
 }
 
@@ -91,8 +91,8 @@ async fn a_token_that_nobody_would_check_the_key_of_is_not_bound_to_one() {
     let answer = with_proof(&issuer, &agent, &proof).await;
     seen.add("owed and sent", &issuer, &refusal(&answer));
     assert_snapshot!(seen, @r#"
-    with a proof: 400 {"error":"invalid_target","error_description":"https://api.anthropic.com takes bearer tokens only: leave the header DPoP out"}
-    owed: 400 {"error":"invalid_target","error_description":"https://api.anthropic.com takes bearer tokens only, and tokens of this agent must be bound to a key"}
-    owed and sent: 400 {"error":"invalid_target","error_description":"https://api.anthropic.com takes bearer tokens only, and tokens of this agent must be bound to a key"}
+    with a proof: 400 {"error":"invalid_target","error_description":"https://api.anthropic.com accepts bearer tokens only: leave out the `DPoP` header"}
+    owed: 400 {"error":"invalid_target","error_description":"https://api.anthropic.com accepts bearer tokens only, and tokens of this agent must be bound to a key"}
+    owed and sent: 400 {"error":"invalid_target","error_description":"https://api.anthropic.com accepts bearer tokens only, and tokens of this agent must be bound to a key"}
     "#);
 }

@@ -156,21 +156,21 @@ async fn claims_of_another_request_or_another_time_are_refused() {
     })
     .await;
     assert_snapshot!(seen, @r#"
-    htm GET: 400 {"error":"invalid_dpop_proof","error_description":"htm must be POST"}
-    htm in lower case: 400 {"error":"invalid_dpop_proof","error_description":"htm must be POST"}
+    htm GET: 400 {"error":"invalid_dpop_proof","error_description":"`htm` must be POST"}
+    htm in lower case: 400 {"error":"invalid_dpop_proof","error_description":"`htm` must be POST"}
     no htm: 400 {"error":"invalid_dpop_proof","error_description":"`htm` is missing; state for which request the proof is"}
-    htu of the issuer: 400 {"error":"invalid_dpop_proof","error_description":"htu must be ISSUER/oauth2/token"}
-    htu of the keys: 400 {"error":"invalid_dpop_proof","error_description":"htu must be ISSUER/oauth2/token"}
-    htu elsewhere: 400 {"error":"invalid_dpop_proof","error_description":"htu must be ISSUER/oauth2/token"}
+    htu of the issuer: 400 {"error":"invalid_dpop_proof","error_description":"`htu` must be ISSUER/oauth2/token"}
+    htu of the keys: 400 {"error":"invalid_dpop_proof","error_description":"`htu` must be ISSUER/oauth2/token"}
+    htu elsewhere: 400 {"error":"invalid_dpop_proof","error_description":"`htu` must be ISSUER/oauth2/token"}
     no htu: 400 {"error":"invalid_dpop_proof","error_description":"`htu` is missing; state for which request the proof is"}
     htu an array: 400 {"error":"invalid_dpop_proof","error_description":"`htu` must be a string"}
-    iat too old: 400 {"error":"invalid_dpop_proof","error_description":"iat must be at most 60 seconds from now; make a new proof for each request, and check the clock"}
-    iat too far ahead: 400 {"error":"invalid_dpop_proof","error_description":"iat must be at most 60 seconds from now; make a new proof for each request, and check the clock"}
+    iat too old: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be at most 60 seconds from now; make a new proof for each request and check the clock"}
+    iat too far ahead: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be at most 60 seconds from now; make a new proof for each request and check the clock"}
     iat a text: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be a JSON number: seconds since 1970, without quotes"}
     iat at the beginning: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
     iat at the end: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
     iat before 1970: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
-    iat too old by a fraction: 400 {"error":"invalid_dpop_proof","error_description":"iat must be at most 60 seconds from now; make a new proof for each request, and check the clock"}
+    iat too old by a fraction: 400 {"error":"invalid_dpop_proof","error_description":"`iat` must be at most 60 seconds from now; make a new proof for each request and check the clock"}
     no iat: 400 {"error":"invalid_dpop_proof","error_description":"`iat` is required, in seconds since 1970"}
     no jti: 400 {"error":"invalid_dpop_proof","error_description":"`jti` must be there, with 1 to 256 bytes, and new in each proof"}
     empty jti: 400 {"error":"invalid_dpop_proof","error_description":"`jti` must be there, with 1 to 256 bytes, and new in each proof"}
@@ -194,8 +194,8 @@ async fn several_headers_are_refused_whatever_is_in_them() {
         .await;
     seen.add(refusal(&answer));
     assert_snapshot!(seen, @r#"
-    400 {"error":"invalid_dpop_proof","error_description":"the header DPoP must be ASCII"}
-    400 {"error":"invalid_dpop_proof","error_description":"there is more than one header DPoP; send one"}
+    400 {"error":"invalid_dpop_proof","error_description":"the `DPoP` header must be ASCII"}
+    400 {"error":"invalid_dpop_proof","error_description":"more than one `DPoP` header; send one"}
     "#);
     let huge = "x".repeat(60 * 1024);
     let headers = [("authorization", authorization.as_str()), ("DPoP", &huge)];
@@ -239,7 +239,7 @@ async fn after_a_restore_a_proof_that_may_have_been_used_before_is_refused() {
     issuer.host().maintain().await;
 
     let proof = proof_of(&issuer, HOLDER).build();
-    assert_snapshot!(refusal(&with_proof(&issuer, &agent, &proof).await), @r#"400 {"error":"invalid_dpop_proof","error_description":"iat must be later than 2027-01-15T08:00:00Z, when this issuer was restored from a backup; make a new proof"}"#);
+    assert_snapshot!(refusal(&with_proof(&issuer, &agent, &proof).await), @r#"400 {"error":"invalid_dpop_proof","error_description":"`iat` must be later than 2027-01-15T08:00:00Z, when this issuer was restored from a backup; make a new proof"}"#);
     issuer.clock.advance(1);
     let proof = proof_of(&issuer, HOLDER).build();
     let _ = with_proof(&issuer, &agent, &proof).await.assert_issued();
@@ -277,7 +277,7 @@ async fn an_issuer_with_a_path_wants_its_own_endpoint_in_the_proof() {
     let elsewhere =
         proof_of(&issuer, HOLDER).claim("htu", issuer.url.replace("/tenant", "/oauth2/token"));
     let answer = refusal(&with_proof(&issuer, &agent, &elsewhere.build()).await);
-    assert_snapshot!(answer.replace(&issuer.url, "ISSUER"), @r#"400 {"error":"invalid_dpop_proof","error_description":"htu must be ISSUER/oauth2/token"}"#);
+    assert_snapshot!(answer.replace(&issuer.url, "ISSUER"), @r#"400 {"error":"invalid_dpop_proof","error_description":"`htu` must be ISSUER/oauth2/token"}"#);
     let good = proof_of(&issuer, HOLDER).build();
     let _ = with_proof(&issuer, &agent, &good).await.assert_issued();
 }

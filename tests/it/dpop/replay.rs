@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 
-const REPLAYED: &str = r#"400 {"error":"invalid_dpop_proof","error_description":"jti was used before; each proof is accepted once"}"#;
+const REPLAYED: &str = r#"400 {"error":"invalid_dpop_proof","error_description":"`jti` was used before; each proof is accepted once"}"#;
 
 #[tokio::test]
 async fn a_proof_without_a_nonce_of_ours_is_asked_for_one_and_that_is_no_refusal_in_the_audit() {
@@ -26,7 +26,7 @@ async fn a_proof_without_a_nonce_of_ours_is_asked_for_one_and_that_is_no_refusal
     ] {
         seen.add(refusal(&with_proof(&issuer, &agent, &proof.build()).await));
     }
-    assert_snapshot!(seen, @r#"400 {"error":"use_dpop_nonce","error_description":"make a new proof with the nonce of the header DPoP-Nonce"}"#);
+    assert_snapshot!(seen, @r#"400 {"error":"use_dpop_nonce","error_description":"make a new proof with the nonce in the `DPoP-Nonce` header"}"#);
 
     // As a client does: what was refused costs nothing, not even the number.
     let proof = good().without("nonce");
@@ -60,7 +60,7 @@ async fn a_nonce_is_taken_for_its_five_minutes_and_the_next_and_no_longer() {
     }
     issuer.clock.advance(2);
     let answer = with_proof(&issuer, &agent, &with(&nonce)).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"use_dpop_nonce","error_description":"make a new proof with the nonce of the header DPoP-Nonce"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"use_dpop_nonce","error_description":"make a new proof with the nonce in the `DPoP-Nonce` header"}"#);
     // One from a process whose clock is a little ahead.
     let ahead = proof_of(&issuer, HOLDER).claims["nonce"].clone();
     issuer.clock.advance(-2);
@@ -87,7 +87,7 @@ async fn a_proof_is_taken_once_and_stays_used_after_a_restart() {
     issuer.clock.advance(60);
     issuer.host().maintain().await;
     seen.add(refusal(&with_proof(&issuer, &agent, &used).await));
-    assert_snapshot!(seen, @r#"400 {"error":"invalid_dpop_proof","error_description":"jti was used before; each proof is accepted once"}"#);
+    assert_snapshot!(seen, @r#"400 {"error":"invalid_dpop_proof","error_description":"`jti` was used before; each proof is accepted once"}"#);
     assert_tokens_issued(&issuer, 1).await;
     // The same number of another key is another proof.
     let number = proof.claims["jti"].clone();
@@ -131,7 +131,7 @@ async fn of_assertion_and_proof_the_one_that_was_used_before_is_named() {
         REPLAYED
     );
     let fresh = proof_of(&issuer, HOLDER).build();
-    assert_snapshot!(refusal(&send(&assertion, &fresh).await), @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(refusal(&send(&assertion, &fresh).await), @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     let (assertion, proof) = (agent.assertion().build(), proof_of(&issuer, HOLDER).build());
     let _ = send(&assertion, &proof).await.assert_issued();
     assert_tokens_issued(&issuer, 2).await;

@@ -223,7 +223,7 @@ async fn documents_that_are_not_what_they_must_be_are_refused_when_the_issuer_is
     assert_snapshot!(answers, @r#"
     another issuer's: 400 "url: does not do: the discovery document PLATFORM/.well-known/openid-configuration does not name the issuer PLATFORM, byte for byte"
     no JSON: 400 "url: does not do: the discovery document PLATFORM/.well-known/openid-configuration is not valid JSON"
-    a redirect: 400 "url: does not do: the discovery document PLATFORM/.well-known/openid-configuration is answered with a redirect (302), which is not followed; name the address it leads to"
+    a redirect: 400 "url: does not do: the discovery document PLATFORM/.well-known/openid-configuration is answered with a redirect (302), which is not followed; register the final address"
     a key set without keys: 400 "url: does not do: the key set PLATFORM/jwks: the key set has no usable key; put at least one public signature key in `keys`"
     a huge key set: 201 ["the key set PLATFORM/jwks cannot be fetched: the answer is longer than 65536 bytes; it is tried again when a token comes"]
     a key set that is not there: 201 ["the key set PLATFORM/jwks cannot be fetched: the answer has the status 404; it is tried again when a token comes"]
@@ -265,13 +265,13 @@ async fn without_the_switch_for_laboratories_nothing_on_this_machine_is_fetched(
     }
     assert_eq!(stand_in.key_set_requests(), 0);
     assert_snapshot!(answers, @r#"
-    PLATFORM {"type":"discovery"}: 400 "url: must not be fetched: it is not an https URL; keys come from public https addresses only, else give them with --jwks"
-    https://127.0.0.1 {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys come from public https addresses only, else give them with --jwks"
-    https://localhost {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys come from public https addresses only, else give them with --jwks"
-    https://169.254.169.254 {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys come from public https addresses only, else give them with --jwks"
-    https://[fd00::1] {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys come from public https addresses only, else give them with --jwks"
-    https://id.example.com {"type":"jwks_uri","url":"https://192.168.0.1/jwks"}: 400 "jwks_uri: must not be fetched: its host is not a public address; keys come from public https addresses only, else give them with --jwks"
-    https://id.example.com {"type":"jwks_uri","url":"http://keys.example.com/jwks"}: 400 "jwks_uri: must not be fetched: it is not an https URL; keys come from public https addresses only, else give them with --jwks"
+    PLATFORM {"type":"discovery"}: 400 "url: must not be fetched: it is not an https URL; keys are fetched from public `https` addresses only"
+    https://127.0.0.1 {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys are fetched from public `https` addresses only"
+    https://localhost {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys are fetched from public `https` addresses only"
+    https://169.254.169.254 {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys are fetched from public `https` addresses only"
+    https://[fd00::1] {"type":"discovery"}: 400 "url: must not be fetched: its host is not a public address; keys are fetched from public `https` addresses only"
+    https://id.example.com {"type":"jwks_uri","url":"https://192.168.0.1/jwks"}: 400 "jwks_uri: must not be fetched: its host is not a public address; keys are fetched from public `https` addresses only"
+    https://id.example.com {"type":"jwks_uri","url":"http://keys.example.com/jwks"}: 400 "jwks_uri: must not be fetched: it is not an https URL; keys are fetched from public `https` addresses only"
     "#);
 }
 

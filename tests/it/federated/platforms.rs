@@ -121,7 +121,7 @@ async fn the_pod_of_another_service_account_is_nobody_here() {
     );
     let token = signed(TestKey::Rs256, None, &claims);
     assert_snapshot!(refusal(&present(&issuer, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer2"}"#);
-    assert_snapshot!(refusal(&present(&issuer, Some("mailer"), &token).await), @r#"401 {"error":"invalid_client","error_description":"no live federated credential of the client that client_id names matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer2"}"#);
+    assert_snapshot!(refusal(&present(&issuer, Some("mailer"), &token).await), @r#"401 {"error":"invalid_client","error_description":"no live federated credential of the client that `client_id` names matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer2"}"#);
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn an_agent_of_another_firman_is_an_agent_here() {
         .assert_issued();
     let answer = present(&here, None, &token).await;
     assert_eq!(answer.claims()["sub"], "agent:guest");
-    assert_snapshot!(refusal(&present(&here, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(refusal(&present(&here, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
 }
 
 /// github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md §3: `sub`, `aud`, `exp` and nothing else.

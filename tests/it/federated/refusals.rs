@@ -95,7 +95,7 @@ async fn a_run_is_taken_once() {
     let issuer = github_issuer().await;
     let token = signed(TestKey::Rs256, Some("JWT"), &github_claims(&issuer.url));
     let _ = present(&issuer, None, &token).await.assert_issued();
-    assert_snapshot!(refusal(&present(&issuer, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(refusal(&present(&issuer, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     let mut answers = Answers::default();
     refused(&issuer, &mut answers, "no jti", json!({ "jti": null })).await;
     assert_snapshot!(answers, @r#"no jti: 401 {"error":"invalid_client","error_description":"jti must be there, with 1 to 256 bytes: each token of the trusted issuer 'github' is taken once"}"#);
@@ -240,7 +240,7 @@ async fn two_agents_for_one_workload_make_it_say_which() {
         let claims = with(&github_claims(&issuer.url), json!({ "jti": jti }));
         signed(TestKey::Rs256, Some("JWT"), &claims)
     };
-    assert_snapshot!(refusal(&present(&issuer, None, &token("1")).await), @r#"401 {"error":"invalid_client","error_description":"several agents have a federated credential that matches; name yours with client_id. This is the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:prod"}"#);
+    assert_snapshot!(refusal(&present(&issuer, None, &token("1")).await), @r#"401 {"error":"invalid_client","error_description":"several agents have a federated credential that matches; send `client_id`. This is the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:prod"}"#);
     for (jti, name) in [("1", "deployer"), ("2", "auditor")] {
         let answer = present(&issuer, Some(name), &token(jti)).await;
         assert_eq!(answer.claims()["sub"], format!("agent:{name}"));
@@ -263,7 +263,7 @@ async fn a_client_id_that_the_token_is_not_for_and_one_that_nobody_has_get_the_s
     let known = refusal(&present(&issuer, Some("other"), &token).await);
     let unknown = refusal(&present(&issuer, Some("nobody"), &token).await);
     assert_eq!(known, unknown);
-    assert_snapshot!(known, @r#"401 {"error":"invalid_client","error_description":"no live federated credential of the client that client_id names matches the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:prod"}"#);
+    assert_snapshot!(known, @r#"401 {"error":"invalid_client","error_description":"no live federated credential of the client that `client_id` names matches the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:prod"}"#);
     let entries = {
         issuer.issuer().flush_refusals();
         audited_in_time(&issuer, "client.refused", 2).await

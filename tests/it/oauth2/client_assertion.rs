@@ -118,11 +118,11 @@ async fn ca_002_the_type_of_another_kind_of_token_is_refused_and_named() {
     let cases = ["at+jwt", "secevent+jwt", "dpop+jwt", "", "JOSE"]
         .map(|typ| (typ, agent.assertion().header("typ", typ).build()));
     assert_snapshot!(refusals(&issuer, &agent, &cases).await, @r#"
-at+jwt: 401 {"error":"invalid_client","error_description":"typ of the assertion must be absent, JWT or client-authentication+jwt"}
-secevent+jwt: 401 {"error":"invalid_client","error_description":"typ of the assertion must be absent, JWT or client-authentication+jwt"}
-dpop+jwt: 401 {"error":"invalid_client","error_description":"typ of the assertion must be absent, JWT or client-authentication+jwt"}
-: 401 {"error":"invalid_client","error_description":"typ of the assertion must be absent, JWT or client-authentication+jwt"}
-JOSE: 401 {"error":"invalid_client","error_description":"typ of the assertion must be absent, JWT or client-authentication+jwt"}
+at+jwt: 401 {"error":"invalid_client","error_description":"`typ` of the assertion must be absent, `JWT` or `client-authentication+jwt`"}
+secevent+jwt: 401 {"error":"invalid_client","error_description":"`typ` of the assertion must be absent, `JWT` or `client-authentication+jwt`"}
+dpop+jwt: 401 {"error":"invalid_client","error_description":"`typ` of the assertion must be absent, `JWT` or `client-authentication+jwt`"}
+: 401 {"error":"invalid_client","error_description":"`typ` of the assertion must be absent, `JWT` or `client-authentication+jwt`"}
+JOSE: 401 {"error":"invalid_client","error_description":"`typ` of the assertion must be absent, `JWT` or `client-authentication+jwt`"}
 "#);
 }
 
@@ -175,7 +175,7 @@ no jti: 401 {"error":"invalid_client","error_description":"jti must be there, wi
     let (issuer, agent) = mailer().await;
     let longest = agent.assertion().claim("jti", "x".repeat(256)).build();
     let _ = issuer.token_with(&longest).await.assert_issued();
-    assert_snapshot!(refusal(&issuer.token_with(&longest).await), @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(refusal(&issuer.token_with(&longest).await), @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn ca_008_jtis_that_differ_in_case_or_unicode_form_or_nul_are_different() 
             .await;
         seen.add(refusal(&answer));
     }
-    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     assert_tokens_issued(&issuer, forms.len()).await;
 }
 
@@ -576,7 +576,7 @@ async fn ca_047_an_assertion_needs_the_one_type_once() {
     an empty type: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
     the type twice: 400 {"error":"invalid_request","error_description":"a parameter is repeated"}
     the assertion twice: 400 {"error":"invalid_request","error_description":"a parameter is repeated"}
-    no assertion: 400 {"error":"invalid_request","error_description":"client_assertion is missing"}
+    no assertion: 400 {"error":"invalid_request","error_description":"`client_assertion` is required"}
     the type in capitals: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
     "#);
     // None of these used the assertion up.

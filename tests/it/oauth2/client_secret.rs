@@ -42,7 +42,7 @@ async fn te_007_a_request_without_any_client_authentication_is_refused() {
     let answer = issuer
         .token(&[("grant_type", "client_credentials"), ("client_secret", "x")])
         .await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"client_secret needs client_id"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"`client_secret` requires `client_id`"}"#);
     assert_tokens_issued(&issuer, 0).await;
 }
 
@@ -85,7 +85,7 @@ async fn te_011_basic_with_the_same_client_id_in_the_form_is_legal_and_with_anot
     let agent = issuer.agent("mailer").role("mailer").with_secret().await;
     issuer.agent("other").role("mailer").with_secret().await;
     let answer = by_basic(&issuer, "mailer", agent.secret(), &[("client_id", "other")]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"client_id is not the client of the Authorization header"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"`client_id` is not the client of the `Authorization` header"}"#);
     assert_tokens_issued(&issuer, 0).await;
     let answer = by_basic(
         &issuer,

@@ -18,7 +18,7 @@ async fn ca_003_an_assertion_is_accepted_once_and_the_second_time_its_jti_is_nam
     for _ in 0..2 {
         seen.add(refusal(&issuer.token_with(&assertion).await));
     }
-    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     assert_tokens_issued(&issuer, 1).await;
     issuer.issuer().flush_refusals();
     let refused = told_in_time(&issuer, "token.refused", 2).await;
@@ -39,7 +39,7 @@ async fn ca_003_an_assertion_stays_used_until_it_expires_and_maintenance_forgets
         issuer.host().maintain().await;
         seen.add(refusal(&issuer.token_with(&assertion).await));
     }
-    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     // Then its expiry refuses it, also once the mark is forgotten.
     let mut seen = Distinct::default();
     for seconds in [30, 86_400, 86_400] {
@@ -59,7 +59,7 @@ async fn ca_003_a_clock_set_back_does_not_open_an_assertion_again() {
     issuer.clock.advance(80_000);
     issuer.host().maintain().await;
     issuer.clock.advance(-80_000);
-    assert_snapshot!(refusal(&issuer.token_with(&assertion).await), @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(refusal(&issuer.token_with(&assertion).await), @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     assert_tokens_issued(&issuer, 1).await;
 }
 
@@ -71,9 +71,9 @@ async fn ca_004_an_assertion_used_before_a_restart_is_refused_after_it() {
 
     let issuer = issuer.restart().await;
 
-    assert_snapshot!(refusal(&issuer.token_with(&used).await), @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(refusal(&issuer.token_with(&used).await), @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     let _ = issuer.token_with(&unused).await.assert_issued();
-    assert_snapshot!(refusal(&issuer.token_with(&unused).await), @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(refusal(&issuer.token_with(&unused).await), @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     assert_tokens_issued(&issuer, 2).await;
 }
 
@@ -91,7 +91,7 @@ async fn fifty_copies_of_one_assertion_at_the_same_moment_get_one_token() {
         assert_eq!(issued_of_copies(&issuer, &assertion, &mut seen).await, 1);
         assert_tokens_issued(&issuer, round).await;
     }
-    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
 }
 
 /// How many of fifty copies, sent at once, got a token; what the others are told is seen.
@@ -131,7 +131,7 @@ async fn fa_028_after_a_restore_an_assertion_that_may_have_been_used_before_is_r
     let now = firman::testing::START + 3000;
     let undated = agent.assertion_at(now).without("iat");
     seen.add(refusal(&issuer.token_with(&undated.build()).await));
-    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"iat must be there and later than 2027-01-15T08:00:00Z, when this issuer was restored from a backup; make a new assertion"}"#);
+    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"`iat` is required and must be later than 2027-01-15T08:00:00Z, when this issuer was restored from a backup; make a new assertion"}"#);
 
     let later = agent.assertion_at(now).build();
     let _ = issuer.token_with(&later).await.assert_issued();

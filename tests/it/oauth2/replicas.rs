@@ -39,7 +39,7 @@ async fn ca_005_the_same_assertion_at_two_replicas_at_the_same_moment_gets_one_t
         seen.add(refusal(&refused));
         assert_tokens_issued(&a, round).await;
     }
-    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn ca_004_a_process_that_starts_after_the_first_answer_knows_the_assertion
     let assertion = agent.assertion().build();
     let _ = a.token_with(&assertion).await.assert_issued();
     let b = a.replica().await.unwrap();
-    assert_snapshot!(refusal(&b.token_with(&assertion).await), @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(refusal(&b.token_with(&assertion).await), @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     assert_tokens_issued(&a, 1).await;
 }
 

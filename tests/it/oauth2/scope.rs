@@ -67,9 +67,9 @@ admin: 400 {"error":"invalid_scope","error_description":"not granted for https:/
 *: 400 {"error":"invalid_scope","error_description":"scope: is '*', which is kept for 'all scopes' in role grants"}
 READ: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: READ; granted: read"}
 openid send: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: send; granted: read"}
-reéd: 400 {"error":"invalid_scope","error_description":"scope: holds a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
-a"b: 400 {"error":"invalid_scope","error_description":"scope: holds a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
-read	send: 400 {"error":"invalid_scope","error_description":"scope: holds a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
+reéd: 400 {"error":"invalid_scope","error_description":"scope: contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
+a"b: 400 {"error":"invalid_scope","error_description":"scope: contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
+read	send: 400 {"error":"invalid_scope","error_description":"scope: contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
 an agent without a role: 400 {"error":"invalid_target","error_description":"no resource is granted to this agent"}
 "#);
 }
@@ -208,7 +208,7 @@ resource=mail: 400 {"error":"invalid_target","error_description":"mail is not gr
 resource=<script>é"\: 400 {"error":"invalid_target","error_description":"<script>??? is not granted to this agent; granted: https://mail.example"}
 resource=urn:firman:admin: 400 {"error":"invalid_target","error_description":"urn:firman:admin is not granted to this agent; granted: https://mail.example"}
 600 characters: 400 {"error":"invalid_request","error_description":"resource is longer than 512 characters"}
-several, none named: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://mail.example https://vault.example"}
+several, none named: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter `resource`: https://mail.example https://vault.example"}
 none at all: 400 {"error":"invalid_target","error_description":"no resource is granted to this agent"}
 "#);
 
@@ -266,11 +266,11 @@ async fn te_039_two_resources_are_refused_by_name_for_a_token_has_one_audience()
     );
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-two resources: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has exactly one audience: send one request for each"}
-two audiences: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has exactly one audience: send one request for each"}
-resource and another audience: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has exactly one audience: send one request for each"}
-the first is good: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and <b>??; a token has exactly one audience: send one request for each"}
-only the case differs: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://MAIL.example; a token has exactly one audience: send one request for each"}
+two resources: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has one audience: send one request for each"}
+two audiences: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has one audience: send one request for each"}
+resource and another audience: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has one audience: send one request for each"}
+the first is good: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and <b>??; a token has one audience: send one request for each"}
+only the case differs: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://MAIL.example; a token has one audience: send one request for each"}
 the second is too long: 400 {"error":"invalid_request","error_description":"resource is longer than 512 characters"}
 too many: 400 {"error":"invalid_request","error_description":"there are more than 64 parameters"}
 "#);
@@ -320,13 +320,13 @@ async fn scopes_that_one_resource_alone_has_mean_that_resource() {
     }
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-    read: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
-    send write: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
-    admin: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
-    send admin: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
-    : 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
-    profile: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
-    openid read: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter resource: https://bare.example https://files.example https://mail.example"}
+    read: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter `resource`: https://bare.example https://files.example https://mail.example"}
+    send write: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter `resource`: https://bare.example https://files.example https://mail.example"}
+    admin: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter `resource`: https://bare.example https://files.example https://mail.example"}
+    send admin: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter `resource`: https://bare.example https://files.example https://mail.example"}
+    : 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter `resource`: https://bare.example https://files.example https://mail.example"}
+    profile: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter `resource`: https://bare.example https://files.example https://mail.example"}
+    openid read: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter `resource`: https://bare.example https://files.example https://mail.example"}
     "#);
     for (scope, audience, given) in [
         ("send", "https://mail.example", "send"),
@@ -395,19 +395,19 @@ async fn te_040_a_lifetime_outside_the_bounds_is_refused_and_never_wraps() {
     }
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-0: 400 {"error":"invalid_request","error_description":"expires_in must be 60 to 3600 seconds here"}
--1: 400 {"error":"invalid_request","error_description":"expires_in must be 60 to 3600 seconds here"}
-59: 400 {"error":"invalid_request","error_description":"expires_in must be 60 to 3600 seconds here"}
-3601: 400 {"error":"invalid_request","error_description":"expires_in must be 60 to 3600 seconds here"}
-10000000000: 400 {"error":"invalid_request","error_description":"expires_in must be 60 to 3600 seconds here"}
-1e10: 400 {"error":"invalid_request","error_description":"expires_in must be a whole number of seconds"}
-60s: 400 {"error":"invalid_request","error_description":"expires_in must be a whole number of seconds"}
-60.0: 400 {"error":"invalid_request","error_description":"expires_in must be a whole number of seconds"}
- 60: 400 {"error":"invalid_request","error_description":"expires_in must be a whole number of seconds"}
-0x3c: 400 {"error":"invalid_request","error_description":"expires_in must be a whole number of seconds"}
-9223372036854775807: 400 {"error":"invalid_request","error_description":"expires_in must be 60 to 3600 seconds here"}
-9223372036854775808: 400 {"error":"invalid_request","error_description":"expires_in must be a whole number of seconds"}
--9223372036854775808: 400 {"error":"invalid_request","error_description":"expires_in must be 60 to 3600 seconds here"}
+0: 400 {"error":"invalid_request","error_description":"`expires_in` must be 60 to 3600 seconds here"}
+-1: 400 {"error":"invalid_request","error_description":"`expires_in` must be 60 to 3600 seconds here"}
+59: 400 {"error":"invalid_request","error_description":"`expires_in` must be 60 to 3600 seconds here"}
+3601: 400 {"error":"invalid_request","error_description":"`expires_in` must be 60 to 3600 seconds here"}
+10000000000: 400 {"error":"invalid_request","error_description":"`expires_in` must be 60 to 3600 seconds here"}
+1e10: 400 {"error":"invalid_request","error_description":"`expires_in` must be a whole number of seconds"}
+60s: 400 {"error":"invalid_request","error_description":"`expires_in` must be a whole number of seconds"}
+60.0: 400 {"error":"invalid_request","error_description":"`expires_in` must be a whole number of seconds"}
+ 60: 400 {"error":"invalid_request","error_description":"`expires_in` must be a whole number of seconds"}
+0x3c: 400 {"error":"invalid_request","error_description":"`expires_in` must be a whole number of seconds"}
+9223372036854775807: 400 {"error":"invalid_request","error_description":"`expires_in` must be 60 to 3600 seconds here"}
+9223372036854775808: 400 {"error":"invalid_request","error_description":"`expires_in` must be a whole number of seconds"}
+-9223372036854775808: 400 {"error":"invalid_request","error_description":"`expires_in` must be 60 to 3600 seconds here"}
 "#);
 
     for (asked, expected) in [
@@ -440,7 +440,7 @@ async fn te_040_a_lifetime_outside_the_bounds_is_refused_and_never_wraps() {
         .await
         .unwrap();
     let answer = ask(&issuer, &agent, &[("expires_in", "121")]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"expires_in must be 60 to 120 seconds here"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"`expires_in` must be 60 to 120 seconds here"}"#);
 }
 
 #[tokio::test]
@@ -512,8 +512,8 @@ async fn te_046_roles_that_come_by_a_group_and_make_a_token_too_long_are_refused
         .unwrap();
 
     let answer = ask(&issuer, &agent, &[]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"the token would have 11385 bytes, more than 8192; ask for fewer scopes, or give the agent fewer groups, roles or attributes"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"the token would have 11385 bytes, more than 8192; request fewer scopes, or give the agent fewer groups, roles or attributes"}"#);
     assert_tokens_issued(&issuer, 0).await;
     let refused = audited_in_time(&issuer, "token.refused", 1).await;
-    assert_snapshot!(refused[0].draft.detail, @r#"{"error":"invalid_request","reason":"the token would have 11385 bytes, more than 8192; ask for fewer scopes, or give the agent fewer groups, roles or attributes"}"#);
+    assert_snapshot!(refused[0].draft.detail, @r#"{"error":"invalid_request","reason":"the token would have 11385 bytes, more than 8192; request fewer scopes, or give the agent fewer groups, roles or attributes"}"#);
 }

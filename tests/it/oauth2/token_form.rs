@@ -51,9 +51,9 @@ async fn te_001_an_empty_body_is_an_invalid_request() {
     }
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-a form: 400 {"error":"invalid_request","error_description":"grant_type is missing"}
-no media type: 400 {"error":"invalid_request","error_description":"the Content-Type must be application/x-www-form-urlencoded"}
-a form and a right secret: 400 {"error":"invalid_request","error_description":"grant_type is missing"}
+a form: 400 {"error":"invalid_request","error_description":"`grant_type` is required"}
+no media type: 400 {"error":"invalid_request","error_description":"`Content-Type` must be `application/x-www-form-urlencoded`"}
+a form and a right secret: 400 {"error":"invalid_request","error_description":"`grant_type` is required"}
 "#);
 }
 
@@ -71,14 +71,14 @@ async fn te_002_and_003_a_grant_type_that_is_missing_or_empty_is_an_invalid_requ
     ])
     .await;
     assert_snapshot!(answers, @r#"
-: 400 {"error":"invalid_request","error_description":"grant_type is missing"}
-scope=read: 400 {"error":"invalid_request","error_description":"grant_type is missing"}
-grant_type=: 400 {"error":"invalid_request","error_description":"grant_type is missing"}
-grant_type: 400 {"error":"invalid_request","error_description":"grant_type is missing"}
-grant_type=&scope=read: 400 {"error":"invalid_request","error_description":"grant_type is missing"}
-&&&: 400 {"error":"invalid_request","error_description":"grant_type is missing"}
-=client_credentials: 400 {"error":"invalid_request","error_description":"grant_type is missing"}
-Grant_Type=client_credentials: 400 {"error":"invalid_request","error_description":"grant_type is missing"}
+: 400 {"error":"invalid_request","error_description":"`grant_type` is required"}
+scope=read: 400 {"error":"invalid_request","error_description":"`grant_type` is required"}
+grant_type=: 400 {"error":"invalid_request","error_description":"`grant_type` is required"}
+grant_type: 400 {"error":"invalid_request","error_description":"`grant_type` is required"}
+grant_type=&scope=read: 400 {"error":"invalid_request","error_description":"`grant_type` is required"}
+&&&: 400 {"error":"invalid_request","error_description":"`grant_type` is required"}
+=client_credentials: 400 {"error":"invalid_request","error_description":"`grant_type` is required"}
+Grant_Type=client_credentials: 400 {"error":"invalid_request","error_description":"`grant_type` is required"}
 "#);
 }
 
@@ -94,12 +94,12 @@ async fn te_004_a_grant_type_that_is_not_ours_is_unsupported() {
     ])
     .await;
     assert_snapshot!(answers, @r#"
-    grant_type=foo: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
-    grant_type=password&username=a&password=b: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
-    grant_type=authorization_code&code=x: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
-    grant_type=client_credentials%20: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
-    grant_type=CLIENT_CREDENTIALS: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
-    grant_type=%3Cscript%3E: 400 {"error":"unsupported_grant_type","error_description":"grant_type must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=foo: 400 {"error":"unsupported_grant_type","error_description":"`grant_type` must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=password&username=a&password=b: 400 {"error":"unsupported_grant_type","error_description":"`grant_type` must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=authorization_code&code=x: 400 {"error":"unsupported_grant_type","error_description":"`grant_type` must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=client_credentials%20: 400 {"error":"unsupported_grant_type","error_description":"`grant_type` must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=CLIENT_CREDENTIALS: 400 {"error":"unsupported_grant_type","error_description":"`grant_type` must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
+    grant_type=%3Cscript%3E: 400 {"error":"unsupported_grant_type","error_description":"`grant_type` must be one of: client_credentials urn:ietf:params:oauth:grant-type:token-exchange"}
     "#);
 }
 
@@ -248,10 +248,10 @@ not base64: 401 {"error":"invalid_client","error_description":"client authentica
 no value: 401 {"error":"invalid_client","error_description":"client authentication failed"}
 another scheme: 401 {"error":"invalid_client","error_description":"client authentication failed"}
 empty halves: 401 {"error":"invalid_client","error_description":"client authentication failed"}
-two headers: 400 {"error":"invalid_request","error_description":"there is more than one Authorization header"}
-grant_type=client_credentials&scope=%zz: 400 {"error":"invalid_request","error_description":"a parameter is not UTF-8 in percent-encoding"}
-grant_type=client_credentials&x=%ff: 400 {"error":"invalid_request","error_description":"a parameter is not UTF-8 in percent-encoding"}
-%=1: 400 {"error":"invalid_request","error_description":"a parameter is not UTF-8 in percent-encoding"}
+two headers: 400 {"error":"invalid_request","error_description":"more than one `Authorization` header"}
+grant_type=client_credentials&scope=%zz: 400 {"error":"invalid_request","error_description":"a parameter is not percent-encoded UTF-8"}
+grant_type=client_credentials&x=%ff: 400 {"error":"invalid_request","error_description":"a parameter is not percent-encoded UTF-8"}
+%=1: 400 {"error":"invalid_request","error_description":"a parameter is not percent-encoded UTF-8"}
 "#);
 }
 
@@ -289,7 +289,7 @@ async fn te_027_every_method_but_post_gets_405_and_no_token() {
         assert_eq!(answer.header("allow"), "POST");
         seen.add(refusal(&answer));
     }
-    assert_snapshot!(seen, @r#"405 {"error":"invalid_request","error_description":"the token endpoint takes POST"}"#);
+    assert_snapshot!(seen, @r#"405 {"error":"invalid_request","error_description":"the token endpoint accepts only POST"}"#);
     let head = issuer
         .send(
             Method::HEAD,
@@ -326,7 +326,7 @@ async fn te_028_a_preflight_from_a_foreign_origin_is_given_nothing() {
     let answer = issuer
         .send(Method::OPTIONS, "/oauth2/token", &preflight, "")
         .await;
-    assert_snapshot!(refusal(&answer), @r#"405 {"error":"invalid_request","error_description":"the token endpoint takes POST"}"#);
+    assert_snapshot!(refusal(&answer), @r#"405 {"error":"invalid_request","error_description":"the token endpoint accepts only POST"}"#);
 
     let authorization = basic("mailer", agent.secret());
     let headers = [
@@ -365,7 +365,7 @@ async fn te_029_another_media_type_than_a_form_is_refused() {
         let answer = post_raw(&issuer, &headers, body).await;
         seen.add(refusal(&answer));
     }
-    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"the Content-Type must be application/x-www-form-urlencoded"}"#);
+    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"`Content-Type` must be `application/x-www-form-urlencoded`"}"#);
     assert_tokens_issued(&issuer, 0).await;
 }
 
@@ -449,7 +449,7 @@ async fn te_033_and_036_postgresql_too_takes_sql_and_nul_for_a_client_nobody_kno
         answers.add(name, &issuer, &refusal(&answer));
     }
     assert_snapshot!(answers, @r#"
-scope: 400 {"error":"invalid_scope","error_description":"scope: holds a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
+scope: 400 {"error":"invalid_scope","error_description":"scope: contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
 resource: 400 {"error":"invalid_target","error_description":"https://mail.example? is not granted to this agent; granted: https://mail.example"}
 "#);
     let _ = by_basic(&issuer, "mailer", agent.secret(), &[])

@@ -50,7 +50,7 @@ async fn te_045_without_a_signing_key_the_answer_is_503_and_no_token() {
     let answer = by_basic(&issuer, "mailer", agent.secret(), &[]).await;
     assert_endpoint_headers(&answer);
     assert_eq!(answer.header("retry-after"), "30");
-    assert_snapshot!(answer, @r#"503 {"error":"server_error","error_description":"this token cannot be issued now; the issuer's log has the reason"}"#);
+    assert_snapshot!(answer, @r#"503 {"error":"server_error","error_description":"the token cannot be issued; see the issuer's log"}"#);
     assert_tokens_issued(&issuer, 0).await;
     let refused = audited_in_time(&issuer, "token.refused", 1).await;
     assert_snapshot!(refused[0].draft.detail, @r#"{"error":"server_error","reason":"there is no active ES256 signing key"}"#);
@@ -175,7 +175,7 @@ async fn a_token_does_not_outlive_the_credential_that_proved_its_agent_nor_the_a
     assert_eq!(life(by_basic(&issuer, "mailer", short, &[]).await), 300);
     let asked = [("expires_in", "301")];
     let refused = by_basic(&issuer, "mailer", short, &asked).await;
-    assert_snapshot!(refused, @r#"400 {"error":"invalid_request","error_description":"expires_in must be at most 300 seconds here: the agent, or the credential that it used, expires then"}"#);
+    assert_snapshot!(refused, @r#"400 {"error":"invalid_request","error_description":"`expires_in` must be at most 300 seconds here: the agent or its credential expires then"}"#);
     // Another credential of the same agent has its own end.
     assert_eq!(
         life(by_basic(&issuer, "mailer", agent.secret(), &[]).await),

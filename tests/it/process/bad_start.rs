@@ -127,7 +127,7 @@ fn fa_012_a_wrong_key_encryption_key_is_refused_and_nothing_overwritten() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; put back the key that belongs to this database
+    error: cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; restore the key that belongs to this database
     ");
     assert_eq!(
         std::fs::read(site.path("data/firman.db")).unwrap(),
@@ -145,7 +145,7 @@ fn fa_013_a_missing_key_encryption_key_is_refused_and_none_made_in_its_place() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is no key-encryption key at keys/kek; put back the file that this database was sealed with, or name its directory with FIRMAN_KEYS_DIR, or set FIRMAN_KEK or FIRMAN_KEK_FILE
+    error: key-encryption key not found at keys/kek; restore the file that this database was sealed with, or set FIRMAN_KEYS_DIR, FIRMAN_KEK or FIRMAN_KEK_FILE
     ");
     assert!(!site.path("keys/kek").exists());
 }

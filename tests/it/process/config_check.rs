@@ -177,14 +177,14 @@ fn a_wrong_missing_or_readable_key_encryption_key_fails() {
     assert!(outcome.starts_with("exit code 1\n"), "{outcome}");
     assert_eq!(
         line(&outcome, "key-encryption key"),
-        "failed key-encryption key cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; put back the key that belongs to this database"
+        "failed key-encryption key cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; restore the key that belongs to this database"
     );
     assert!(!outcome.contains("is good"), "{outcome}");
     std::fs::remove_file(site.path("keys/kek")).unwrap();
     let outcome = checked(&site, &[]);
     assert!(
         line(&outcome, "key-encryption key")
-            .starts_with("failed key-encryption key there is no key-encryption key at keys/kek"),
+            .starts_with("failed key-encryption key key-encryption key not found at keys/kek"),
         "{outcome}"
     );
     site.write("keys/kek", right);

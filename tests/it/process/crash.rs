@@ -147,7 +147,7 @@ fn assert_spent(server: &Server, answered: &[Answered]) {
             (reply.status, reply.json()),
             (
                 401,
-                json!({"error": "invalid_client", "error_description": "jti was used before; each assertion is accepted once"})
+                json!({"error": "invalid_client", "error_description": "`jti` was used before; each assertion is accepted once"})
             )
         );
     }

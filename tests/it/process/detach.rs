@@ -1,6 +1,7 @@
 //! `serve --detach`, `stop` and `healthcheck`, and what a hang-up does.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 
@@ -117,6 +118,37 @@ fn a_data_directory_of_its_own_has_its_own_keys() {
         json!(["east/firman.db", "east/keys/kek", "east/admin-token"])
     );
     assert!(!site.0.path("keys").exists());
+}
+
+#[test]
+fn a_first_start_on_another_database_keeps_the_token_of_the_first() {
+    let site = Detached(Site::new());
+    assert_eq!(site.run(DETACH).code, Some(0));
+    let first = std::fs::read_to_string(site.0.path("data/admin-token")).unwrap();
+    assert_eq!(site.run("stop").code, Some(0));
+    let started = site.run(&format!("{DETACH} --database-url sqlite:data/other.db"));
+    assert_eq!(started.code, Some(0), "{started}");
+    let second = std::fs::read_to_string(site.0.path("data/admin-token")).unwrap();
+    assert_ne!(first, second);
+    let kept: Vec<_> = std::fs::read_dir(site.0.path("data"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            name.starts_with("admin-token.")
+        })
+        .collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(std::fs::read_to_string(&kept[0]).unwrap(), first);
+    assert_eq!(
+        std::fs::metadata(&kept[0]).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let log = std::fs::read_to_string(site.0.path("data/serve.log")).unwrap();
+    assert!(
+        log.contains("the administrator's token of another database was renamed"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -91,14 +91,14 @@ async fn a_wish_that_names_nothing_or_too_much_ends_nothing() {
     another member: 400 jti: unknown field `jti`, expected one of `token_id`, `token`, `subject`
     an empty id: 400 token_id: is empty
     a long id: 400 token_id: is longer than 256 characters
-    an id never issued: 404 there is no token 'never-issued'
-    an id with a NUL: 400 token_id: holds the character U+0000, which is not allowed here
-    a token in place of its id: 404 there is no token 'a.b.c'
+    an id never issued: 404 token `never-issued` not found
+    an id with a NUL: 400 token_id: contains the character U+0000, which is not allowed here
+    a token in place of its id: 404 token `a.b.c` not found
     garbage: 400 token: is not a token that this issuer can revoke: the token is not a compact JWS: it must have three parts joined by dots
-    a token of another issuer: 400 token: is not a token that this issuer can revoke: it names no key that this issuer publishes
+    a token of another issuer: 400 token: is not a token that this issuer can revoke: its `kid` is not a key that this issuer publishes
     an expired token: 400 token: is not a token that this issuer can revoke: it has expired
-    a list: 400 token: is not a token that this issuer can revoke: its typ is neither at+jwt nor JWT
-    a subject nobody has: 404 there is no subject 'agent:mailr'
+    a list: 400 token: is not a token that this issuer can revoke: its `typ` is neither `at+jwt` nor `JWT`
+    a subject nobody has: 404 subject `agent:mailr` not found
     an empty subject: 400 subject: is empty
     somebody from outside under a name of another spelling: 400 subject: matches no user: the part after the second `:` must be percent-encoded, as in `user:okta:alice%40example.com`
     nobody from outside: 400 subject: matches no user: it must be `user:`, a trusted issuer's name, `:` and the percent-encoded subject

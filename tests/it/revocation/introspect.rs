@@ -56,12 +56,12 @@ async fn a_request_that_is_not_one_is_refused() {
         seen.add(case, &issuer, &refusal(&answer));
     }
     assert_snapshot!(seen, @r#"
-    no token: 400 {"error":"invalid_request","error_description":"token is missing"}
-    an empty token: 400 {"error":"invalid_request","error_description":"token is missing"}
+    no token: 400 {"error":"invalid_request","error_description":"`token` is required"}
+    an empty token: 400 {"error":"invalid_request","error_description":"`token` is required"}
     two tokens: 400 {"error":"invalid_request","error_description":"a parameter is repeated"}
-    broken encoding: 400 {"error":"invalid_request","error_description":"a parameter is not UTF-8 in percent-encoding"}
-    JSON: 400 {"error":"invalid_request","error_description":"the Content-Type must be application/x-www-form-urlencoded"}
-    no type: 400 {"error":"invalid_request","error_description":"the Content-Type must be application/x-www-form-urlencoded"}
+    broken encoding: 400 {"error":"invalid_request","error_description":"a parameter is not percent-encoded UTF-8"}
+    JSON: 400 {"error":"invalid_request","error_description":"`Content-Type` must be `application/x-www-form-urlencoded`"}
+    no type: 400 {"error":"invalid_request","error_description":"`Content-Type` must be `application/x-www-form-urlencoded`"}
     two proofs: 400 {"error":"invalid_request","error_description":"the client must authenticate in exactly one way"}
     nobody: 401 {"error":"invalid_client","error_description":"client authentication failed"}
     a wrong secret: 401 {"error":"invalid_client","error_description":"client authentication failed"}
@@ -83,7 +83,7 @@ async fn another_method_and_a_body_that_is_too_large_are_refused() {
         assert_eq!(answer.header("allow"), "POST");
         seen.add(refusal(&answer));
     }
-    assert_snapshot!(seen, @r#"405 {"error":"invalid_request","error_description":"the introspection endpoint takes POST"}"#);
+    assert_snapshot!(seen, @r#"405 {"error":"invalid_request","error_description":"the introspection endpoint accepts only POST"}"#);
     let huge = format!("token={}", "a".repeat(70_000));
     let answer = issuer
         .send(Method::POST, "/oauth2/introspect", &[proof, FORM], huge)
@@ -194,7 +194,7 @@ async fn an_assertion_is_good_once_for_all_endpoints_together() {
     seen.add(refusal(
         &ask_with_assertion(&issuer, "introspect", &bought, &token).await,
     ));
-    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     issuer.issuer().flush_refusals();
     let refused = told_in_time(&issuer, "token.refused", 4).await;
     assert_snapshot!(refused[0].draft.detail, @r#"{"error":"invalid_client","reason":"the assertion was used before"}"#);

@@ -52,11 +52,11 @@ async fn a_request_that_is_not_one_is_refused() {
     assert_eq!(answer.header("allow"), "POST");
     seen.add("GET", &issuer, &refusal(&answer));
     assert_snapshot!(seen, @r#"
-    no token: 400 {"error":"invalid_request","error_description":"token is missing"}
-    JSON: 400 {"error":"invalid_request","error_description":"the Content-Type must be application/x-www-form-urlencoded"}
+    no token: 400 {"error":"invalid_request","error_description":"`token` is required"}
+    JSON: 400 {"error":"invalid_request","error_description":"`Content-Type` must be `application/x-www-form-urlencoded`"}
     nobody: 401 {"error":"invalid_client","error_description":"client authentication failed"}
     a wrong secret: 401 {"error":"invalid_client","error_description":"client authentication failed"}
-    GET: 405 {"error":"invalid_request","error_description":"the revocation endpoint takes POST"}
+    GET: 405 {"error":"invalid_request","error_description":"the revocation endpoint accepts only POST"}
     "#);
     assert!(is_active(&issuer, &mailer, &token).await);
 }
@@ -227,5 +227,5 @@ async fn a_client_that_is_told_to_wait_may_send_the_same_assertion_again() {
     // Nothing of it was used up: it still buys a token, once.
     let _ = issuer.token_with(&assertion).await.assert_issued();
     let again = issuer.token_with(&assertion).await;
-    assert_snapshot!(again, @r#"401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}"#);
+    assert_snapshot!(again, @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
 }

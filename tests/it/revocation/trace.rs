@@ -40,7 +40,7 @@ async fn a_token_that_never_was_has_no_trace() {
         let answer = trace(&issuer, id).await;
         assert!(matches!(answer.status, 400 | 404), "{answer}");
     }
-    assert_snapshot!(trace(&issuer, "never").await.json()["detail"], @r#""there is no token 'never'""#);
+    assert_snapshot!(trace(&issuer, "never").await.json()["detail"], @r#""token `never` not found""#);
 }
 
 #[tokio::test]

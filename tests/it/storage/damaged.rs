@@ -6,6 +6,7 @@ use firman::issuer::Caller;
 use firman::testing::TestKey;
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 
 use super::{assert_issued, execute, secret_form, with_resource};
 
@@ -52,6 +53,21 @@ async fn a_damaged_agent_is_refused_alone() {
         .admin(Method::GET, "/agents?status=suspended", None)
         .await;
     assert_eq!(listed.json()["items"][0]["name"], "damaged", "{listed}");
+}
+
+#[tokio::test]
+async fn a_damaged_administrator_does_not_keep_the_issuer_from_starting() {
+    let issuer = with_resource().await;
+    let viewer = json!({ "name": "viewer", "role": "viewer" });
+    let added = issuer
+        .admin(Method::POST, "/administrators", Some(&viewer))
+        .await;
+    assert_eq!(added.status, 201, "{added}");
+    let damaged = "UPDATE administrators SET name = 'no name' WHERE name = 'viewer'";
+    assert_eq!(execute(&issuer, damaged).await, 1);
+    let issuer = issuer.restart().await;
+    let resources = issuer.admin(Method::GET, "/resources", None).await;
+    assert_eq!(resources.status, 200, "{resources}");
 }
 
 #[tokio::test]

@@ -152,10 +152,10 @@ async fn tx_026_a_refused_exchange_is_audited_as_far_as_it_is_proven() {
         .map(|(entry, case)| format!("{case}: {}", shown(&scene, entry, &known)))
         .collect();
     assert_snapshot!(lines.join("\n"), @r#"
-    no delegation at all: agent:bare agent:bare none {"aud":"https://mail.example","error":"unauthorized_client","reason":"this agent may not act for anybody: it has no delegation"}
+    no delegation at all: agent:bare agent:bare none {"aud":"https://mail.example","error":"unauthorized_client","reason":"this agent has no delegation"}
     no token: agent:planner agent:planner none {"aud":"https://mail.example","error":"invalid_request","reason":"subject_token: the token is not a compact JWS: it must have three parts joined by dots"}
     an issuer that is not trusted: agent:planner agent:planner none {"aud":null,"cause":"the token's issuer is not trusted: `iss` is `https://stranger.example`","error":"invalid_request","reason":"subject_token: the token's issuer is not trusted"}
-    a subject that is too long: agent:planner agent:planner none {"aud":null,"error":"invalid_request","reason":"subject_token: sub is empty, or so long that the subject made from it would have more than 255 characters"}
+    a subject that is too long: agent:planner agent:planner none {"aud":null,"error":"invalid_request","reason":"subject_token: sub is empty, or too long: the subject made from it would have more than 255 characters"}
     sent to somebody else: agent:planner agent:planner none {"act":"…","aud":null,"error":"invalid_request","reason":"subject_token: it was issued for https://files.example, and this agent is not the server of t…","subject":"user:partner:alice","subject_token":"[second]"}
     a resource that is not delegated: agent:mailer agent:mailer none {"act":"…","aud":"https://mail.example","error":"invalid_target","reason":"no delegation lets this agent act for user:partner:alice at https://mail.example","subject":"user:partner:alice","subject_token":"[first]"}
     a scope that is not there: agent:filer agent:filer none {"act":"…","aud":null,"error":"invalid_scope","reason":"not available for user:partner:alice at https://mail.example: admin; subject, agent and deleg…","subject":"user:partner:alice","subject_token":"[second]"}

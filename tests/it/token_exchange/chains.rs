@@ -200,15 +200,15 @@ async fn tx_016_what_is_made_never_outlives_the_subject_token_or_the_delegation(
     let answer = exchange_jwt(issuer, &scene.planner, &expired.build(), &[]).await;
     answers.add("within the skew", issuer, &refusal(&answer));
     assert_snapshot!(answers, @r#"
-    601: 400 {"error":"invalid_request","error_description":"expires_in must be 1 to 600 seconds here: a delegated token never outlives the subject token or the delegation"}
-    3600: 400 {"error":"invalid_request","error_description":"expires_in must be 1 to 600 seconds here: a delegated token never outlives the subject token or the delegation"}
-    999999999999: 400 {"error":"invalid_request","error_description":"expires_in must be 1 to 600 seconds here: a delegated token never outlives the subject token or the delegation"}
-    0: 400 {"error":"invalid_request","error_description":"expires_in must be 1 to 600 seconds here: a delegated token never outlives the subject token or the delegation"}
-    -1: 400 {"error":"invalid_request","error_description":"expires_in must be 1 to 600 seconds here: a delegated token never outlives the subject token or the delegation"}
-    1.5: 400 {"error":"invalid_request","error_description":"expires_in must be a whole number of seconds"}
-    ten: 400 {"error":"invalid_request","error_description":"expires_in must be a whole number of seconds"}
-    9223372036854775808: 400 {"error":"invalid_request","error_description":"expires_in must be a whole number of seconds"}
-     30: 400 {"error":"invalid_request","error_description":"expires_in must be a whole number of seconds"}
+    601: 400 {"error":"invalid_request","error_description":"`expires_in` must be 1 to 600 seconds here: a delegated token never outlives the subject token or the delegation"}
+    3600: 400 {"error":"invalid_request","error_description":"`expires_in` must be 1 to 600 seconds here: a delegated token never outlives the subject token or the delegation"}
+    999999999999: 400 {"error":"invalid_request","error_description":"`expires_in` must be 1 to 600 seconds here: a delegated token never outlives the subject token or the delegation"}
+    0: 400 {"error":"invalid_request","error_description":"`expires_in` must be 1 to 600 seconds here: a delegated token never outlives the subject token or the delegation"}
+    -1: 400 {"error":"invalid_request","error_description":"`expires_in` must be 1 to 600 seconds here: a delegated token never outlives the subject token or the delegation"}
+    1.5: 400 {"error":"invalid_request","error_description":"`expires_in` must be a whole number of seconds"}
+    ten: 400 {"error":"invalid_request","error_description":"`expires_in` must be a whole number of seconds"}
+    9223372036854775808: 400 {"error":"invalid_request","error_description":"`expires_in` must be a whole number of seconds"}
+     30: 400 {"error":"invalid_request","error_description":"`expires_in` must be a whole number of seconds"}
     600: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
     1: 200 {"access_token":"[token]","expires_in":1,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
     : 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
@@ -275,8 +275,8 @@ async fn tx_018_a_chain_deeper_than_four_or_than_the_delegation_says_is_refused_
     let answer = exchange_jwt(issuer, &shallow, &user, &[]).await;
     answers.add("a first, of one", issuer, &granted(&answer));
     assert_snapshot!(answers, @r#"
-    a fifth: 400 {"error":"invalid_request","error_description":"subject_token: the chain of actors would have more than 4 links; it is refused, never shortened"}
-    a second, of one: 400 {"error":"invalid_request","error_description":"subject_token: the chain of actors would have more than 1 links; it is refused, never shortened"}
+    a fifth: 400 {"error":"invalid_request","error_description":"subject_token: the chain of actors would have more than 4 links; chains are rejected, never shortened"}
+    a second, of one: 400 {"error":"invalid_request","error_description":"subject_token: the chain of actors would have more than 1 links; chains are rejected, never shortened"}
     a first, of one: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
     "#);
 }
@@ -291,7 +291,7 @@ async fn tx_019_an_agent_that_exchanges_its_own_token_a_hundred_times_grows_no_c
     // About itself it needs no exchange.
     let own = identity_token(issuer, &scene.planner).await;
     let answer = exchange(issuer, &scene.planner, &own, &[("resource", MAIL)]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: it is about this agent itself; an agent that acts for nobody else uses grant_type=client_credentials"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: its subject is this agent itself; use grant_type=client_credentials"}"#);
     // About somebody else it gets what it has, with itself in it once.
     let mut token = scene.planner_for_alice(&[]).await.assert_issued();
     let mut seen = Distinct::default();

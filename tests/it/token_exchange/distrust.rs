@@ -52,7 +52,7 @@ async fn tokens_about_subjects_of_an_issuer_end_with_the_trust_in_it_whatever_pe
         let answer = exchange(issuer, &scene.mailer, &first, &[]).await;
         assert_eq!(
             refusal(&answer),
-            r#"400 {"error":"invalid_request","error_description":"subject_token: no trusted issuer vouches for its subject any more"}"#
+            r#"400 {"error":"invalid_request","error_description":"subject_token: its subject's trusted issuer is no longer trusted"}"#
         );
         assert!(!introspected(&scene, &scene.mailer, &first).await);
         assert!(!introspected(&scene, &scene.filer, &second).await);

@@ -108,7 +108,7 @@ async fn tx_007_a_token_of_an_issuer_that_is_not_trusted_for_subjects_is_refused
     an array: 400 {"error":"invalid_request","error_description":"subject_token: the token's issuer is not trusted"}
     trusted for other things: 400 {"error":"invalid_request","error_description":"subject_token: the token's issuer is not trusted for this"}
     trusted for nothing: 400 {"error":"invalid_request","error_description":"subject_token: the token's issuer is not trusted for this"}
-    this issuer with a foreign key: 400 {"error":"invalid_request","error_description":"subject_token: it names no key that this issuer publishes"}
+    this issuer with a foreign key: 400 {"error":"invalid_request","error_description":"subject_token: its `kid` is not a key that this issuer publishes"}
     another key: 400 {"error":"invalid_request","error_description":"subject_token: no key of the token's issuer verifies it"}
     another key under its kid: 400 {"error":"invalid_request","error_description":"subject_token: no key of the token's issuer verifies it"}
     another key and a jku: 400 {"error":"invalid_request","error_description":"subject_token: no key of the token's issuer verifies it"}
@@ -213,8 +213,8 @@ async fn a_token_of_a_trusted_issuer_that_is_not_as_it_must_be_is_refused_and_th
     an empty sub: 400 {"error":"invalid_request","error_description":"subject_token: the claim sub must be there, as a string"}
     a sub with NUL: 400 {"error":"invalid_request","error_description":"subject_token: the claim sub must be there, as a string"}
     a sub that is a number: 400 {"error":"invalid_request","error_description":"subject_token: `sub` must be a string"}
-    a long sub: 400 {"error":"invalid_request","error_description":"subject_token: sub is empty, or so long that the subject made from it would have more than 255 characters"}
-    a sub that is long when encoded: 400 {"error":"invalid_request","error_description":"subject_token: sub is empty, or so long that the subject made from it would have more than 255 characters"}
+    a long sub: 400 {"error":"invalid_request","error_description":"subject_token: sub is empty, or too long: the subject made from it would have more than 255 characters"}
+    a sub that is long when encoded: 400 {"error":"invalid_request","error_description":"subject_token: sub is empty, or too long: the subject made from it would have more than 255 characters"}
     without what is required: 400 {"error":"invalid_request","error_description":"subject_token: the claims that the trusted issuer 'strict' must set are not as required: tenant"}
     with something else: 400 {"error":"invalid_request","error_description":"subject_token: the claims that the trusted issuer 'strict' must set are not as required: tenant"}
     with it in an array: 400 {"error":"invalid_request","error_description":"subject_token: the claims that the trusted issuer 'strict' must set are not as required: tenant"}
@@ -337,10 +337,10 @@ async fn tx_022_an_accepted_foreign_act_is_carried_on_under_its_issuer_and_count
         answers.add(case, issuer, &refusal(&answer));
     }
     assert_snapshot!(answers, @r#"
-    one too many: 400 {"error":"invalid_request","error_description":"subject_token: the chain of actors would have more than 3 links; it is refused, never shortened"}
-    one of ours: 400 {"error":"invalid_request","error_description":"subject_token: `act` names an actor of another issuer than the token's own; leave out its `iss`, or state the token's"}
-    one of ours within: 400 {"error":"invalid_request","error_description":"subject_token: `act` names an actor of another issuer than the token's own; leave out its `iss`, or state the token's"}
-    of a third: 400 {"error":"invalid_request","error_description":"subject_token: `act` names an actor of another issuer than the token's own; leave out its `iss`, or state the token's"}
+    one too many: 400 {"error":"invalid_request","error_description":"subject_token: the chain of actors would have more than 3 links; chains are rejected, never shortened"}
+    one of ours: 400 {"error":"invalid_request","error_description":"subject_token: `act` names an actor of another issuer than the token's own; leave out its `iss`, or use the token's"}
+    one of ours within: 400 {"error":"invalid_request","error_description":"subject_token: `act` names an actor of another issuer than the token's own; leave out its `iss`, or use the token's"}
+    of a third: 400 {"error":"invalid_request","error_description":"subject_token: `act` names an actor of another issuer than the token's own; leave out its `iss`, or use the token's"}
     no sub: 400 {"error":"invalid_request","error_description":"subject_token: each `act` must be an object with `sub`, a string of 1 to 512 bytes without control characters, and `sub_profile` another if it is there"}
     a text: 400 {"error":"invalid_request","error_description":"subject_token: each `act` must be an object with `sub`, a string of 1 to 512 bytes without control characters, and `sub_profile` another if it is there"}
     null: 400 {"error":"invalid_request","error_description":"subject_token: each `act` must be an object with `sub`, a string of 1 to 512 bytes without control characters, and `sub_profile` another if it is there"}
@@ -420,7 +420,7 @@ async fn attributes_that_make_the_token_too_long_are_refused_and_not_left_out() 
         .signed_by(TestKey::Es256)
         .build();
     let answer = exchange_jwt(issuer, &scene.planner, &token, &[]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"the token would have 16852 bytes, more than 8192; ask for fewer scopes, or give the agent fewer groups, roles or attributes"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"the token would have 16852 bytes, more than 8192; request fewer scopes, or give the agent fewer groups, roles or attributes"}"#);
 }
 
 #[tokio::test]
@@ -463,9 +463,9 @@ async fn a_single_use_token_buys_one_token_and_a_reusable_one_as_many_as_are_ask
     assert_snapshot!(answers, @r#"
     refused for another reason: 400 {"error":"invalid_scope","error_description":"not available for user:partner:alice at https://mail.example: admin; subject, agent and delegation all allow: read send"}
     first: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
-    again: 400 {"error":"invalid_request","error_description":"subject_token: its jti was used before; each token of its issuer is accepted once"}
-    and again: 400 {"error":"invalid_request","error_description":"subject_token: its jti was used before; each token of its issuer is accepted once"}
-    the same jti: 400 {"error":"invalid_request","error_description":"subject_token: its jti was used before; each token of its issuer is accepted once"}
+    again: 400 {"error":"invalid_request","error_description":"subject_token: its `jti` was used before; each token of its issuer is accepted once"}
+    and again: 400 {"error":"invalid_request","error_description":"subject_token: its `jti` was used before; each token of its issuer is accepted once"}
+    the same jti: 400 {"error":"invalid_request","error_description":"subject_token: its `jti` was used before; each token of its issuer is accepted once"}
     "#);
     let mut seen = Distinct::default();
     for token in [reusable.build(), reusable.without("jti").build()] {

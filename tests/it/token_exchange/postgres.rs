@@ -28,7 +28,7 @@ async fn exchange_replay_and_revocation_are_the_same_on_postgresql() {
     answers.add("below it", issuer, &refusal(&answer));
     assert_snapshot!(answers, @r#"
     good: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
-    replayed: 400 {"error":"invalid_request","error_description":"subject_token: its jti was used before; each token of its issuer is accepted once"}
+    replayed: 400 {"error":"invalid_request","error_description":"subject_token: its `jti` was used before; each token of its issuer is accepted once"}
     second hop: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read write","token_type":"Bearer"}
     revoked: 400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}
     below it: 400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}
@@ -42,7 +42,7 @@ async fn of_two_exchanges_of_one_token_exactly_one_wins_on_postgresql() {
     delegate("mailer", "user:partner:*", "mail")
         .add(&scene.issuer)
         .await;
-    assert_snapshot!(super::races::one_wins(&scene).await, @r#"400 {"error":"invalid_request","error_description":"subject_token: its jti was used before; each token of its issuer is accepted once"}"#);
+    assert_snapshot!(super::races::one_wins(&scene).await, @r#"400 {"error":"invalid_request","error_description":"subject_token: its `jti` was used before; each token of its issuer is accepted once"}"#);
 }
 
 thread_local! {

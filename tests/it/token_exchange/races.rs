@@ -126,7 +126,7 @@ async fn of_two_exchanges_of_one_single_use_token_at_the_same_moment_exactly_one
     delegate("mailer", "user:partner:*", "mail")
         .add(&scene.issuer)
         .await;
-    assert_snapshot!(one_wins(&scene).await, @r#"400 {"error":"invalid_request","error_description":"subject_token: its jti was used before; each token of its issuer is accepted once"}"#);
+    assert_snapshot!(one_wins(&scene).await, @r#"400 {"error":"invalid_request","error_description":"subject_token: its `jti` was used before; each token of its issuer is accepted once"}"#);
 }
 
 /// Twenty rounds, by one client and by two; what those are told who do not win.
@@ -238,11 +238,11 @@ async fn a_client_assertion_and_a_single_use_token_are_both_used_up_and_the_repl
     assert_snapshot!(answers, @r#"
     refused: 400 {"error":"invalid_scope","error_description":"not available for user:partner:alice at https://mail.example: admin; subject, agent and delegation all allow: read send"}
     both new: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
-    both used: 401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}
-    the assertion used: 401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}
-    the token used: 400 {"error":"invalid_request","error_description":"subject_token: its jti was used before; each token of its issuer is accepted once"}
-    that token afterwards: 400 {"error":"invalid_request","error_description":"subject_token: its jti was used before; each token of its issuer is accepted once"}
-    that assertion afterwards: 401 {"error":"invalid_client","error_description":"jti was used before; each assertion is accepted once"}
+    both used: 401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}
+    the assertion used: 401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}
+    the token used: 400 {"error":"invalid_request","error_description":"subject_token: its `jti` was used before; each token of its issuer is accepted once"}
+    that token afterwards: 400 {"error":"invalid_request","error_description":"subject_token: its `jti` was used before; each token of its issuer is accepted once"}
+    that assertion afterwards: 401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}
     "#);
     assert_eq!(audited(issuer, "token.issued").await.len(), 1);
 }

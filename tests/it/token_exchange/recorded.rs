@@ -83,7 +83,7 @@ async fn what_a_subject_token_was_made_from_must_be_known() {
     let unknown = with(decoded_part(&first, 1), &json!({ "jti": "unknown" }));
     let token = forged(issuer, "at+jwt", &unknown);
     let answer = exchange(issuer, &scene.mailer, &token, &[]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: the record of what it was made from is missing; get a new token"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: the record of its origin is missing; get a new token"}"#);
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_delegated_token_does_not_outlive_the_agent_that_acts() {
     let claims = scene.planner_for_alice(&[]).await.claims();
     assert_eq!(claims["exp"], firman::testing::START + 120);
     let answer = scene.planner_for_alice(&[("expires_in", "121")]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"expires_in must be at most 120 seconds here: the agent, or the credential that it used, expires then"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"`expires_in` must be at most 120 seconds here: the agent or its credential expires then"}"#);
 }
 
 fn basic_agent(name: &str, secret: &str) -> String {

@@ -44,11 +44,11 @@ async fn tx_001_a_request_without_subject_token_or_its_type_is_refused() {
     }
     assert_tokens_issued(&scene.issuer, 0).await;
     assert_snapshot!(answers, @r#"
-    neither: 400 {"error":"invalid_request","error_description":"subject_token is missing"}
-    no token: 400 {"error":"invalid_request","error_description":"subject_token is missing"}
-    an empty token: 400 {"error":"invalid_request","error_description":"subject_token is missing"}
-    no type: 400 {"error":"invalid_request","error_description":"subject_token_type is missing"}
-    an empty type: 400 {"error":"invalid_request","error_description":"subject_token_type is missing"}
+    neither: 400 {"error":"invalid_request","error_description":"`subject_token` is required"}
+    no token: 400 {"error":"invalid_request","error_description":"`subject_token` is required"}
+    an empty token: 400 {"error":"invalid_request","error_description":"`subject_token` is required"}
+    no type: 400 {"error":"invalid_request","error_description":"`subject_token_type` is required"}
+    an empty type: 400 {"error":"invalid_request","error_description":"`subject_token_type` is required"}
     "#);
 }
 
@@ -97,8 +97,8 @@ async fn tx_003_an_actor_token_and_its_type_go_together() {
     }
     assert_eq!(audited(&scene.issuer, "token.issued").await.len(), 1);
     assert_snapshot!(answers, @r#"
-    no type: 400 {"error":"invalid_request","error_description":"actor_token_type is missing: it goes with actor_token"}
-    no token: 400 {"error":"invalid_request","error_description":"actor_token is missing: actor_token_type goes with it"}
+    no type: 400 {"error":"invalid_request","error_description":"`actor_token_type` is required with `actor_token`"}
+    no token: 400 {"error":"invalid_request","error_description":"`actor_token` is required with `actor_token_type`"}
     an unsupported type: 400 {"error":"invalid_request","error_description":"actor_token_type must be one of: urn:ietf:params:oauth:token-type:access_token urn:ietf:params:oauth:token-type:jwt urn:ietf:params:oauth:token-type:id_token"}
     "#);
 }
@@ -192,7 +192,7 @@ async fn tx_015_an_audience_that_the_actor_may_not_call_is_refused() {
     the client itself, for an access token: 400 {"error":"invalid_target","error_description":"planner is not granted to this agent; granted: https://files.example https://mail.example"}
     another client: 400 {"error":"invalid_target","error_description":"mailer is not granted to this agent; granted: https://files.example https://mail.example"}
     odd characters: 400 {"error":"invalid_target","error_description":"???<script>? is not granted to this agent; granted: https://files.example https://mail.example"}
-    a resource, for an ID token: 400 {"error":"invalid_target","error_description":"an ID token is for the client that asks for it: leave resource and audience out, or name planner"}
+    a resource, for an ID token: 400 {"error":"invalid_target","error_description":"an ID token is for the client that requests it: leave out `resource` and `audience`, or name planner"}
     "#);
 }
 
@@ -223,10 +223,10 @@ async fn tx_025_of_two_targets_the_good_one_is_not_picked() {
     let answer = scene.planner_for_alice(&twice).await;
     answers.add("one twice", &scene.issuer, &granted(&answer));
     assert_snapshot!(answers, @r#"
-    the audience is bad: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://nowhere.example; a token has exactly one audience: send one request for each"}
-    the resource is bad: 400 {"error":"invalid_target","error_description":"the request names https://nowhere.example and https://mail.example; a token has exactly one audience: send one request for each"}
-    both are good: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://files.example; a token has exactly one audience: send one request for each"}
-    two resources: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://files.example; a token has exactly one audience: send one request for each"}
+    the audience is bad: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://nowhere.example; a token has one audience: send one request for each"}
+    the resource is bad: 400 {"error":"invalid_target","error_description":"the request names https://nowhere.example and https://mail.example; a token has one audience: send one request for each"}
+    both are good: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://files.example; a token has one audience: send one request for each"}
+    two resources: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://files.example; a token has one audience: send one request for each"}
     the same: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
     one twice: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
     "#);

@@ -57,12 +57,12 @@ async fn tx_011_an_agent_without_any_live_delegation_may_not_exchange() {
     );
     assert_tokens_issued(issuer, 1).await;
     assert_snapshot!(answers, @r#"
-    none: 400 {"error":"unauthorized_client","error_description":"this agent may not act for anybody: it has no delegation"}
-    whatever the token: 400 {"error":"unauthorized_client","error_description":"this agent may not act for anybody: it has no delegation"}
-    suspended: 400 {"error":"unauthorized_client","error_description":"this agent may not act for anybody: it has no delegation"}
+    none: 400 {"error":"unauthorized_client","error_description":"this agent has no delegation"}
+    whatever the token: 400 {"error":"unauthorized_client","error_description":"this agent has no delegation"}
+    suspended: 400 {"error":"unauthorized_client","error_description":"this agent has no delegation"}
     resumed: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
-    past its end: 400 {"error":"unauthorized_client","error_description":"this agent may not act for anybody: it has no delegation"}
-    revoked: 400 {"error":"unauthorized_client","error_description":"this agent may not act for anybody: it has no delegation"}
+    past its end: 400 {"error":"unauthorized_client","error_description":"this agent has no delegation"}
+    revoked: 400 {"error":"unauthorized_client","error_description":"this agent has no delegation"}
     "#);
 }
 
@@ -177,7 +177,7 @@ async fn a_delegation_ends_with_its_resource_and_with_the_grant_of_the_actor() {
     assert_snapshot!(answers, @r#"
     the actor has no role: 400 {"error":"invalid_target","error_description":"the delegations for user:partner:alice name no resource that is granted to this agent"}
     the actor has no role: 400 {"error":"invalid_target","error_description":"https://mail.example is not granted to this agent; no resource is"}
-    two resources: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource: https://files.example https://mail.example"}
+    two resources: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter `resource`: https://files.example https://mail.example"}
     a resource that takes no delegated tokens: 400 {"error":"invalid_target","error_description":"https://mail.example takes no delegated tokens; an administrator can allow them with: firman resource edit mail --allow-delegation"}
     "#);
 }
@@ -320,15 +320,15 @@ async fn an_actor_token_that_is_not_the_clients_own_is_refused() {
         answers.add(case, issuer, &refusal(&answer));
     }
     assert_snapshot!(answers, @r#"
-    another agent's: 400 {"error":"invalid_request","error_description":"actor_token: it belongs to another agent than the one that presents it"}
-    a delegated one: 400 {"error":"invalid_request","error_description":"actor_token: an actor token must not be a delegated one, with act"}
+    another agent's: 400 {"error":"invalid_request","error_description":"actor_token: it was issued to another agent than the authenticated one"}
+    a delegated one: 400 {"error":"invalid_request","error_description":"actor_token: an actor token must not be delegated: it must not have `act`"}
     a revoked one: 400 {"error":"invalid_request","error_description":"actor_token: it was revoked"}
-    a bound one without proof: 400 {"error":"invalid_request","error_description":"actor_token: it is bound to a key (cnf.jkt); send a DPoP proof made with that key"}
+    a bound one without proof: 400 {"error":"invalid_request","error_description":"actor_token: it is bound to a key (`cnf.jkt`): send a DPoP proof made with that key"}
     no token: 400 {"error":"invalid_request","error_description":"actor_token: the token is not a compact JWS: it must have three parts joined by dots"}
     one of an issuer that is trusted for subjects only: 400 {"error":"invalid_request","error_description":"actor_token: the token's issuer is not trusted for this"}
-    one that no credential of the agent matches: 400 {"error":"invalid_request","error_description":"actor_token: no live federated credential of the client that client_id names matches the token of the trusted issuer 'actors' about planner"}
-    a delegated one from outside: 400 {"error":"invalid_request","error_description":"actor_token: an actor token must not be a delegated one: leave out act"}
-    a bound one from outside: 400 {"error":"invalid_request","error_description":"actor_token: it is bound to a key (cnf.jkt); send a DPoP proof made with that key"}
+    one that no credential of the agent matches: 400 {"error":"invalid_request","error_description":"actor_token: no live federated credential of the client that `client_id` names matches the token of the trusted issuer 'actors' about planner"}
+    a delegated one from outside: 400 {"error":"invalid_request","error_description":"actor_token: an actor token must not be delegated: it must not have `act`"}
+    a bound one from outside: 400 {"error":"invalid_request","error_description":"actor_token: it is bound to a key (`cnf.jkt`): send a DPoP proof made with that key"}
     "#);
 }
 

@@ -110,9 +110,9 @@ async fn tx_014_without_scope_there_is_the_intersection_and_never_the_union() {
     the actor has more: 200 {"access_token":"[token]","expires_in":900,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read","token_type":"Bearer"}
     the subject has more: 200 {"access_token":"[token]","expires_in":900,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"send","token_type":"Bearer"}
     nothing in common: 400 {"error":"invalid_scope","error_description":"no scope of https://mail.example is allowed by subject, agent and delegation together"}
-    the subject has nothing there: 400 {"error":"invalid_target","error_description":"https://mail.example is not granted to agent:bare, so nobody can get it for that agent"}
-    the subject has nothing there: 400 {"error":"invalid_target","error_description":"https://mail.example is not granted to agent:bare, so nobody can get it for that agent"}
-    the subject has nothing there: 400 {"error":"invalid_target","error_description":"https://mail.example is not granted to agent:bare, so nobody can get it for that agent"}
+    the subject has nothing there: 400 {"error":"invalid_target","error_description":"https://mail.example is not granted to agent:bare, so no agent can request it for that subject"}
+    the subject has nothing there: 400 {"error":"invalid_target","error_description":"https://mail.example is not granted to agent:bare, so no agent can request it for that subject"}
+    the subject has nothing there: 400 {"error":"invalid_target","error_description":"https://mail.example is not granted to agent:bare, so no agent can request it for that subject"}
     "#);
 }
 
@@ -179,10 +179,10 @@ async fn scopes_that_one_delegated_resource_alone_allows_mean_that_resource() {
         answers.add(scope, issuer, &refusal(&answer));
     }
     assert_snapshot!(answers, @r#"
-    read: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource: https://files.example https://mail.example"}
-    write: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource: https://files.example https://mail.example"}
-    send write: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource: https://files.example https://mail.example"}
-    openid: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter resource: https://files.example https://mail.example"}
+    read: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter `resource`: https://files.example https://mail.example"}
+    write: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter `resource`: https://files.example https://mail.example"}
+    send write: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter `resource`: https://files.example https://mail.example"}
+    openid: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter `resource`: https://files.example https://mail.example"}
     "#);
     for scope in ["send", "read send"] {
         let claims = scene.planner_for_alice(&[("scope", scope)]).await.claims();

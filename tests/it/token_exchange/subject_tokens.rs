@@ -100,9 +100,9 @@ async fn tx_006_a_subject_token_that_is_expired_or_not_signed_by_us_is_refused()
     no signature: 400 {"error":"invalid_request","error_description":"subject_token: the signature is not valid"}
     alg none: 400 {"error":"invalid_request","error_description":"subject_token: the header member `alg` must be ES256, ES384, RS256, PS256 or EdDSA"}
     alg none with a signature: 400 {"error":"invalid_request","error_description":"subject_token: the header member `alg` must be ES256, ES384, RS256, PS256 or EdDSA"}
-    an unknown kid: 400 {"error":"invalid_request","error_description":"subject_token: it names no key that this issuer publishes"}
+    an unknown kid: 400 {"error":"invalid_request","error_description":"subject_token: its `kid` is not a key that this issuer publishes"}
     our kid and another key: 400 {"error":"invalid_request","error_description":"subject_token: the signature is not valid"}
-    another typ: 400 {"error":"invalid_request","error_description":"subject_token: its typ is neither at+jwt nor JWT"}
+    another typ: 400 {"error":"invalid_request","error_description":"subject_token: its `typ` is neither `at+jwt` nor `JWT`"}
     a time in text: 400 {"error":"invalid_request","error_description":"subject_token: `exp` must be a JSON number: seconds since 1970, without quotes"}
     no exp: 400 {"error":"invalid_request","error_description":"subject_token: `exp` is missing; state when the token expires"}
     no jti: 400 {"error":"invalid_request","error_description":"subject_token: it lacks a claim that this issuer's tokens have"}
@@ -164,13 +164,13 @@ async fn tx_008_a_token_of_another_kind_or_for_somebody_else_is_refused() {
     }
     assert_snapshot!(answers, @r#"
     a client assertion: 400 {"error":"invalid_request","error_description":"subject_token: the token's issuer is not trusted"}
-    the ID token of another client: 400 {"error":"invalid_request","error_description":"subject_token: it is no ID token for this client"}
-    the same as a JWT: 400 {"error":"invalid_request","error_description":"subject_token: it was issued for planner, and this agent is not the server of that resource; a token for somebody else cannot be exchanged"}
-    the same as an access token: 400 {"error":"invalid_request","error_description":"subject_token: it was issued for planner, and this agent is not the server of that resource; a token for somebody else cannot be exchanged"}
-    a token for a resource of another server: 400 {"error":"invalid_request","error_description":"subject_token: it was issued for https://files.example, and this agent is not the server of that resource; a token for somebody else cannot be exchanged"}
-    an access token as an ID token: 400 {"error":"invalid_request","error_description":"subject_token: it is no ID token for this client"}
-    a logout token: 400 {"error":"invalid_request","error_description":"subject_token: its typ is neither at+jwt nor JWT"}
-    one for a client that is no more than named alike: 400 {"error":"invalid_request","error_description":"subject_token: it was issued for Mailer, and this agent is not the server of that resource; a token for somebody else cannot be exchanged"}
+    the ID token of another client: 400 {"error":"invalid_request","error_description":"subject_token: it is not an ID token for this client"}
+    the same as a JWT: 400 {"error":"invalid_request","error_description":"subject_token: it was issued for planner, and this agent is not the server of that resource"}
+    the same as an access token: 400 {"error":"invalid_request","error_description":"subject_token: it was issued for planner, and this agent is not the server of that resource"}
+    a token for a resource of another server: 400 {"error":"invalid_request","error_description":"subject_token: it was issued for https://files.example, and this agent is not the server of that resource"}
+    an access token as an ID token: 400 {"error":"invalid_request","error_description":"subject_token: it is not an ID token for this client"}
+    a logout token: 400 {"error":"invalid_request","error_description":"subject_token: its `typ` is neither `at+jwt` nor `JWT`"}
+    one for a client that is no more than named alike: 400 {"error":"invalid_request","error_description":"subject_token: it was issued for Mailer, and this agent is not the server of that resource"}
     "#);
 }
 
@@ -194,7 +194,7 @@ async fn a_token_for_the_issuer_and_one_for_the_resource_of_the_client_are_taken
     // The server may change: then the token was sent to somebody else.
     serve(issuer, "mail", "filer").await;
     let answer = exchange(issuer, mailer, &for_mail, &[]).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: it was issued for https://mail.example, and this agent is not the server of that resource; a token for somebody else cannot be exchanged"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: it was issued for https://mail.example, and this agent is not the server of that resource"}"#);
 }
 
 #[tokio::test]
@@ -213,8 +213,8 @@ async fn an_id_token_is_a_subject_token_for_the_client_that_it_was_made_for_and_
     answers.add("its client", issuer, &granted(&answer));
     assert_eq!(answer.claims()["act"], scene.actor("planner", None));
     assert_snapshot!(answers, @r#"
-    another client: 400 {"error":"invalid_request","error_description":"subject_token: it is no ID token for this client"}
-    as an access token: 400 {"error":"invalid_request","error_description":"subject_token: it is an ID token; name that as its subject_token_type"}
+    another client: 400 {"error":"invalid_request","error_description":"subject_token: it is not an ID token for this client"}
+    as an access token: 400 {"error":"invalid_request","error_description":"subject_token: it is an ID token: set `subject_token_type` accordingly"}
     its client: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
     "#);
     // Its own ID token says nothing of anybody else.
@@ -228,7 +228,7 @@ async fn an_id_token_is_a_subject_token_for_the_client_that_it_was_made_for_and_
     .await;
     let own = own.json()["id_token"].as_str().unwrap().to_owned();
     let answer = exchange(issuer, &scene.mailer, &own, &as_id).await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: it is about this agent itself; an agent that acts for nobody else uses grant_type=client_credentials"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: its subject is this agent itself; use grant_type=client_credentials"}"#);
 }
 
 #[tokio::test]
@@ -264,7 +264,7 @@ async fn a_token_that_was_sent_to_claude_is_no_subject_token() {
         .await;
         seen.add(refusal(&answer));
     }
-    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"subject_token: it was issued for https://api.anthropic.com, and this agent is not the server of that resource; a token for somebody else cannot be exchanged"}"#);
+    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"subject_token: it was issued for https://api.anthropic.com, and this agent is not the server of that resource"}"#);
     // The agent's token for the issuer is another matter.
     let token = identity_token(issuer, &subject).await;
     let answer = exchange(issuer, &scene.mailer, &token, &[]).await;
@@ -313,7 +313,7 @@ async fn tx_009_a_token_about_an_agent_or_with_an_actor_that_is_switched_off_is_
     actor suspended: 400 {"error":"invalid_request","error_description":"subject_token: the agent agent:planner is suspended, removed or past its expiry"}
     subject removed: 400 {"error":"invalid_request","error_description":"subject_token: the agent agent:planner is suspended, removed or past its expiry"}
     actor removed: 400 {"error":"invalid_request","error_description":"subject_token: the agent agent:planner is suspended, removed or past its expiry"}
-    an agent that never was: 400 {"error":"invalid_request","error_description":"subject_token: agent:nobody is no agent of this issuer any more"}
+    an agent that never was: 400 {"error":"invalid_request","error_description":"subject_token: agent:nobody is no longer an agent of this issuer"}
     "#);
 }
 
@@ -388,7 +388,7 @@ async fn tx_010_a_subject_that_was_revoked_takes_its_earlier_tokens_with_it() {
     our token about the user: 400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}
     our token about the agent: 400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}
     the user's token from outside: 400 {"error":"invalid_request","error_description":"subject_token: it was revoked"}
-    one that does not say when it was made: 400 {"error":"invalid_request","error_description":"subject_token: it has no iat, which a subject token must have"}
+    one that does not say when it was made: 400 {"error":"invalid_request","error_description":"subject_token: `iat` is required"}
     a newer one: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
     "#);
 }
@@ -420,7 +420,7 @@ async fn tx_020_a_subject_token_that_says_who_may_act_is_for_nobody_else() {
         let answer = exchange_jwt(issuer, &scene.planner, &token, &[]).await;
         seen.add(refusal(&answer));
     }
-    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"subject_token: its may_act names another actor"}"#);
+    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"subject_token: its `may_act` names another actor"}"#);
     let mut seen = Distinct::default();
     for may_act in [
         json!({"sub": "agent:planner"}),
@@ -444,7 +444,7 @@ async fn tx_020_a_subject_token_that_says_who_may_act_is_for_nobody_else() {
         &[],
     )
     .await;
-    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: its may_act names another actor"}"#);
+    assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: its `may_act` names another actor"}"#);
 }
 
 #[tokio::test]
@@ -477,18 +477,18 @@ async fn tx_023_a_bound_subject_token_without_the_proof_is_refused() {
         }
     }
     assert_snapshot!(answers, @r#"
-    a key: 400 {"error":"invalid_request","error_description":"subject_token: it is bound to a key (cnf.jkt); send a DPoP proof made with that key"}
-    a key, in a token of ours: 400 {"error":"invalid_request","error_description":"subject_token: it is bound to a key (cnf.jkt); send a DPoP proof made with that key"}
-    a certificate: 400 {"error":"invalid_request","error_description":"subject_token: it is bound (cnf) in a way that is not supported"}
+    a key: 400 {"error":"invalid_request","error_description":"subject_token: it is bound to a key (`cnf.jkt`): send a DPoP proof made with that key"}
+    a key, in a token of ours: 400 {"error":"invalid_request","error_description":"subject_token: it is bound to a key (`cnf.jkt`): send a DPoP proof made with that key"}
+    a certificate: 400 {"error":"invalid_request","error_description":"subject_token: its `cnf` is not supported"}
     a certificate, in a token of ours: 400 {"error":"invalid_request","error_description":"subject_token: it lacks a claim that this issuer's tokens have"}
-    a key in place: 400 {"error":"invalid_request","error_description":"subject_token: it is bound (cnf) in a way that is not supported"}
+    a key in place: 400 {"error":"invalid_request","error_description":"subject_token: its `cnf` is not supported"}
     a key in place, in a token of ours: 400 {"error":"invalid_request","error_description":"subject_token: it lacks a claim that this issuer's tokens have"}
-    null: 400 {"error":"invalid_request","error_description":"subject_token: it is bound (cnf) in a way that is not supported"}
-    text: 400 {"error":"invalid_request","error_description":"subject_token: it is bound (cnf) in a way that is not supported"}
+    null: 400 {"error":"invalid_request","error_description":"subject_token: its `cnf` is not supported"}
+    text: 400 {"error":"invalid_request","error_description":"subject_token: its `cnf` is not supported"}
     text, in a token of ours: 400 {"error":"invalid_request","error_description":"subject_token: it lacks a claim that this issuer's tokens have"}
-    an empty object: 400 {"error":"invalid_request","error_description":"subject_token: it is bound (cnf) in a way that is not supported"}
+    an empty object: 400 {"error":"invalid_request","error_description":"subject_token: its `cnf` is not supported"}
     an empty object, in a token of ours: 400 {"error":"invalid_request","error_description":"subject_token: it lacks a claim that this issuer's tokens have"}
-    an array of jkt: 400 {"error":"invalid_request","error_description":"subject_token: it is bound (cnf) in a way that is not supported"}
+    an array of jkt: 400 {"error":"invalid_request","error_description":"subject_token: its `cnf` is not supported"}
     an array of jkt, in a token of ours: 400 {"error":"invalid_request","error_description":"subject_token: it lacks a claim that this issuer's tokens have"}
     "#);
 }

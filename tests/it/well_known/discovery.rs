@@ -202,7 +202,7 @@ async fn dj_012_head_conditional_range_and_query_are_answered_in_order() {
             seen.add(&answer);
         }
     }
-    assert_snapshot!(seen, @r#"405 {"error":"method_not_allowed","error_description":"this document can only be read"}"#);
+    assert_snapshot!(seen, @r#"405 {"error":"method_not_allowed","error_description":"this document is read-only"}"#);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use crate::domain::agent::Agent;
 use crate::domain::claims::AI_AGENT;
 use crate::domain::delegation::{Delegation, PresentedSubject};
 use crate::domain::id::DelegationId;
+use crate::domain::remedy::Remedy;
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{Scopes, join_scopes};
 use crate::domain::token_typ::TokenTyp;
@@ -55,19 +56,19 @@ impl Exchange<'_> {
     pub(super) fn decide(&self) -> Result<Decision, AuthorizationError> {
         let (agent, subject) = (&self.client.agent, self.subject);
         if subject.subject == agent.subject.as_str() {
-            return Err(AuthorizationError::InvalidRequest(
-                "subject_token: it is about this agent itself; an agent that acts for nobody else uses grant_type=client_credentials".to_owned(),
+            return Err(AuthorizationError::invalid_request(
+                "subject_token: its subject is this agent itself; use grant_type=client_credentials".to_owned(),
             ));
         }
         if !is_held(subject.jkt.as_deref(), self.proven_jkt) {
-            return Err(AuthorizationError::InvalidRequest(format!(
+            return Err(AuthorizationError::invalid_request(format!(
                 "subject_token: {BOUND}"
             )));
         }
         check_may_act(&subject.claims, agent, &self.policy.settings.url)?;
         let matching = self.matching();
         if matching.is_empty() {
-            return Err(AuthorizationError::InvalidTarget(format!(
+            return Err(AuthorizationError::invalid_target(format!(
                 "no delegation lets this agent act for {}",
                 subject.subject
             )));
@@ -103,11 +104,14 @@ impl Exchange<'_> {
         let chosen = self.chosen(matching, &reachable)?;
         let resource = chosen.resource;
         if !resource.allows_delegation() {
-            return Err(AuthorizationError::InvalidTarget(format!(
-                "{} takes no delegated tokens; an administrator can allow them with: firman resource edit {} --allow-delegation",
-                resource.identifier.as_str(),
+            return Err(AuthorizationError::invalid_target(format!(
+                "{} does not accept delegated tokens",
+                resource.identifier.as_str()
+            ))
+            .with_remedy(Remedy::command(format!(
+                "resource edit {} --allow-delegation",
                 resource.name
-            )));
+            ))));
         }
         let ceiling = self.ceiling(resource)?;
         let lifetimes = Lifetimes {
@@ -156,7 +160,7 @@ impl Exchange<'_> {
                 .ok_or_else(|| self.not_delegated(audience, reachable));
         }
         if candidates.is_empty() {
-            return Err(AuthorizationError::InvalidTarget(format!(
+            return Err(AuthorizationError::invalid_target(format!(
                 "the delegations for {} name no resource that is granted to this agent",
                 self.subject.subject
             )));
@@ -169,8 +173,8 @@ impl Exchange<'_> {
             .filter(|one| self.is_meant(**one, matching));
         match (meant.next(), meant.next()) {
             (Some(only), None) => Ok(*only),
-            (None | Some(_), _) => Err(AuthorizationError::InvalidTarget(format!(
-                "several resources are delegated; name one with the parameter resource: {}",
+            (None | Some(_), _) => Err(AuthorizationError::invalid_target(format!(
+                "several resources are delegated; name one with the parameter `resource`: {}",
                 identifiers(&candidates)
             ))),
         }
@@ -198,13 +202,13 @@ impl Exchange<'_> {
             .as_deref()
             .is_some_and(|audience| audience != name)
         {
-            return Err(AuthorizationError::InvalidTarget(format!(
-                "an ID token is for the client that asks for it: leave resource and audience out, or name {name}"
+            return Err(AuthorizationError::invalid_target(format!(
+                "an ID token is for the client that requests it: leave out `resource` and `audience`, or name {name}"
             )));
         }
         if !self.request.scopes.is_empty() {
-            return Err(AuthorizationError::InvalidScope(
-                "an ID token has no scope; leave it out".to_owned(),
+            return Err(AuthorizationError::invalid_scope(
+                "an ID token has no scope: leave out `scope`".to_owned(),
             ));
         }
         let settings = &self.policy.settings;
@@ -244,8 +248,8 @@ impl Exchange<'_> {
             .actors
             .extended(actor, held.max_depth.min(ACTORS_MAX))
             .map_err(|error| {
-                AuthorizationError::InvalidRequest(format!(
-                    "subject_token: {error}; it is refused, never shortened"
+                AuthorizationError::invalid_request(format!(
+                    "subject_token: {error}; chains are rejected, never shortened"
                 ))
             })
     }
@@ -264,8 +268,8 @@ impl Exchange<'_> {
             return Ok(token_scopes);
         };
         let Some(granted) = reach(&aggregate.agent, self.policy).remove(&resource.id) else {
-            return Err(AuthorizationError::InvalidTarget(format!(
-                "{} is not granted to {}, so nobody can get it for that agent",
+            return Err(AuthorizationError::invalid_target(format!(
+                "{} is not granted to {}, so no agent can request it for that subject",
                 resource.identifier.as_str(),
                 subject.subject
             )));
@@ -298,7 +302,7 @@ impl Exchange<'_> {
             } else {
                 join_scopes(&common)
             };
-            return Err(AuthorizationError::InvalidScope(format!(
+            return Err(AuthorizationError::invalid_scope(format!(
                 "not available for {} at {identifier}: {refused}; subject, agent and delegation all allow: {offered}",
                 self.subject.subject
             )));
@@ -307,7 +311,7 @@ impl Exchange<'_> {
             return Ok(wanted.clone());
         }
         if common.is_empty() && !resource.scopes.is_empty() {
-            return Err(AuthorizationError::InvalidScope(format!(
+            return Err(AuthorizationError::invalid_scope(format!(
                 "no scope of {identifier} is allowed by subject, agent and delegation together"
             )));
         }
@@ -319,7 +323,7 @@ impl Exchange<'_> {
         let end = self.subject.expires_at.min(held.expires_at);
         let remaining = end.since(self.now);
         if remaining < 1 {
-            return Err(AuthorizationError::InvalidRequest(
+            return Err(AuthorizationError::invalid_request(
                 "subject_token: it has expired".to_owned(),
             ));
         }
@@ -327,15 +331,15 @@ impl Exchange<'_> {
         match self.request.expires_in {
             None => Ok(lifetimes.default.min(cap)),
             Some(seconds) if (1..=cap).contains(&seconds) => Ok(seconds),
-            Some(_) => Err(AuthorizationError::InvalidRequest(format!(
-                "expires_in must be 1 to {cap} seconds here: a delegated token never outlives the subject token or the delegation"
+            Some(_) => Err(AuthorizationError::invalid_request(format!(
+                "`expires_in` must be 1 to {cap} seconds here: a delegated token never outlives the subject token or the delegation"
             ))),
         }
     }
 
     fn not_delegated(&self, audience: &str, reachable: &[Reachable<'_>]) -> AuthorizationError {
         if reachable.iter().any(|one| one.is_named(audience)) {
-            return AuthorizationError::InvalidTarget(format!(
+            return AuthorizationError::invalid_target(format!(
                 "no delegation lets this agent act for {} at {audience}",
                 self.subject.subject
             ));
@@ -368,8 +372,8 @@ fn check_may_act(
     if is_this_agent {
         return Ok(());
     }
-    Err(AuthorizationError::InvalidRequest(
-        "subject_token: its may_act names another actor".to_owned(),
+    Err(AuthorizationError::invalid_request(
+        "subject_token: its `may_act` names another actor".to_owned(),
     ))
 }
 
@@ -628,13 +632,7 @@ mod tests {
                         granted.delegation
                     );
                 }
-                Err(AuthorizationError::InvalidRequest(problem)) => ("invalid_request", problem),
-                Err(AuthorizationError::InvalidScope(problem)) => ("invalid_scope", problem),
-                Err(AuthorizationError::InvalidTarget(problem)) => ("invalid_target", problem),
-                Err(AuthorizationError::UnauthorizedClient(problem)) => {
-                    ("unauthorized_client", problem)
-                }
-                Err(AuthorizationError::NoProof(problem)) => ("invalid_dpop_proof", problem),
+                Err(error) => (error.rejection.as_str(), error.problem),
             };
             format!("{code}: {problem}")
         }
@@ -743,7 +741,7 @@ mod tests {
                 .insert("may_act".to_owned(), bad.clone());
             assert_eq!(
                 world.outcome(),
-                "invalid_request: subject_token: its may_act names another actor",
+                "invalid_request: subject_token: its `may_act` names another actor",
                 "{bad}"
             );
         }
@@ -793,7 +791,7 @@ mod tests {
         (
             "several",
             World::with_mail,
-            "invalid_target: several resources are delegated; name one with the parameter resource: https://crm.example https://mail.example",
+            "invalid_target: several resources are delegated; name one with the parameter `resource`: https://crm.example https://mail.example",
         ),
         (
             "several with those scopes",
@@ -883,12 +881,12 @@ mod tests {
         (
             "no life",
             |w| w.request.expires_in = Some(0),
-            "invalid_request: expires_in must be 1 to 500 seconds here",
+            "invalid_request: `expires_in` must be 1 to 500 seconds here",
         ),
         (
             "past the subject token",
             |w| w.request.expires_in = Some(501),
-            "invalid_request: expires_in must be 1 to 500 seconds here",
+            "invalid_request: `expires_in` must be 1 to 500 seconds here",
         ),
         (
             "past the delegation",
@@ -896,7 +894,7 @@ mod tests {
                 w.client.delegations[0].expires_at = NOW.plus(400);
                 w.request.expires_in = Some(401);
             },
-            "invalid_request: expires_in must be 1 to 400 seconds here",
+            "invalid_request: `expires_in` must be 1 to 400 seconds here",
         ),
         (
             "past the issuer's maximum",
@@ -904,7 +902,7 @@ mod tests {
                 w.policy.settings.max_lifetime = 300;
                 w.request.expires_in = Some(301);
             },
-            "invalid_request: expires_in must be 1 to 300 seconds here",
+            "invalid_request: `expires_in` must be 1 to 300 seconds here",
         ),
         (
             "one actor too many",
@@ -925,7 +923,7 @@ mod tests {
                 w.request.requested_token_type = TokenType::IdToken;
                 w.request.expires_in = Some(501);
             },
-            "invalid_request: expires_in must be 1 to 500 seconds here",
+            "invalid_request: `expires_in` must be 1 to 500 seconds here",
         ),
     ];
 

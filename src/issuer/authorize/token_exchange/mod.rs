@@ -170,9 +170,8 @@ impl Issuer {
             .iter()
             .any(|held| held.is_live(now))
         {
-            let error = AuthorizationError::UnauthorizedClient(
-                "this agent may not act for anybody: it has no delegation".to_owned(),
-            );
+            let error =
+                AuthorizationError::unauthorized_client("this agent has no delegation".to_owned());
             return Err(refused(error, facts(request, None)));
         }
         let subject = self.subject_token(client, request, &policy, now).await?;

@@ -31,8 +31,7 @@ pub(super) fn traced_origin(
     token: &OwnToken,
     traced: Option<Traced>,
 ) -> Result<SubjectOrigin, String> {
-    const UNKNOWN: &str =
-        "subject_token: the record of what it was made from is missing; get a new token";
+    const UNKNOWN: &str = "subject_token: the record of its origin is missing; get a new token";
     let Traced { line, rows } = traced.ok_or_else(|| UNKNOWN.to_owned())?;
     let mut passed_on = vec![PassedOn {
         audience: token.audience.clone(),
@@ -64,7 +63,7 @@ pub(super) fn traced_origin(
     let depth = rows.first().map_or(0, |row| row.depth);
     if depth >= STEPS_MAX {
         return Err(format!(
-            "subject_token: it is the result of {depth} exchanges, and at most {STEPS_MAX} are allowed; exchange an earlier token"
+            "subject_token: it is the result of {depth} exchanges, more than the {STEPS_MAX} allowed; exchange an earlier token"
         ));
     }
     let root = rows.is_empty().then(|| LineageRow {

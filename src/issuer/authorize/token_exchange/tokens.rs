@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::domain::actor::ActorChain;
 use crate::domain::claims::{USER, is_reserved_claim};
 use crate::domain::id::TrustedIssuerId;
+use crate::domain::remedy::Remedy;
 use crate::domain::subject::{issuer_of_user, user_subject};
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::AuthenticatedClient;
@@ -59,7 +60,7 @@ impl Issuer {
         now: UnixTime,
     ) -> Result<VerifiedSubject, ExchangeError> {
         let unproven = |problem: String| ExchangeError::Refused {
-            error: AuthorizationError::InvalidRequest(problem),
+            error: AuthorizationError::invalid_request(problem),
             facts: facts(request, None),
         };
         let unverified = request.unverified_subject_token.as_str();
@@ -68,7 +69,10 @@ impl Issuer {
                 .verify_external(unverified, TrustedFor::Subject, now)
                 .await
                 .map_err(|error| external_fault("subject_token", error, facts(request, None)))?;
-            return outside_subject(token).map_err(unproven);
+            return outside_subject(token).map_err(|error| ExchangeError::Refused {
+                error,
+                facts: facts(request, None),
+            });
         }
         let token = self
             .verify_own(unverified, now)
@@ -79,13 +83,13 @@ impl Issuer {
             actors: &token.actors,
         };
         let refused = |problem: String| ExchangeError::Refused {
-            error: AuthorizationError::InvalidRequest(problem),
+            error: AuthorizationError::invalid_request(problem),
             facts: facts(request, Some(proven)),
         };
         check_presentable(&token, client, request, policy, &self.url).map_err(refused)?;
         if !token.is_vouched_for(policy) {
             return Err(refused(
-                "subject_token: no trusted issuer vouches for its subject any more".to_owned(),
+                "subject_token: its subject's trusted issuer is no longer trusted".to_owned(),
             ));
         }
         let mut concerned = Vec::new();
@@ -97,7 +101,7 @@ impl Issuer {
             }
             let Some(agent) = self.agent_by_subject(&principal).await? else {
                 return Err(refused(format!(
-                    "subject_token: {principal} is no agent of this issuer any more"
+                    "subject_token: {principal} is no longer an agent of this issuer"
                 )));
             };
             if !agent.agent.is_active(now) {
@@ -130,7 +134,7 @@ impl Issuer {
         now: UnixTime,
     ) -> Result<Option<SpentAssertion>, ExchangeError> {
         let refused = |problem: &str| ExchangeError::Refused {
-            error: AuthorizationError::InvalidRequest(format!("actor_token: {problem}")),
+            error: AuthorizationError::invalid_request(format!("actor_token: {problem}")),
             facts: Value::Null,
         };
         let Some(unverified) = request.unverified_actor_token.as_deref() else {
@@ -148,7 +152,7 @@ impl Issuer {
             }
             if token.claims.other.contains_key("act") {
                 return Err(refused(
-                    "an actor token must not be a delegated one: leave out act",
+                    "an actor token must not be delegated: it must not have `act`",
                 ));
             }
             self.federated_agent(&token, Some(agent.name.as_str()), now)
@@ -164,12 +168,12 @@ impl Issuer {
             .map_err(|error| refused(&error.to_string()))?;
         if !token.actors.is_empty() {
             return Err(refused(
-                "an actor token must not be a delegated one, with act",
+                "an actor token must not be delegated: it must not have `act`",
             ));
         }
         if token.subject != agent.subject.as_str() || token.client_id != agent.name.as_str() {
             return Err(refused(
-                "it belongs to another agent than the one that presents it",
+                "it was issued to another agent than the authenticated one",
             ));
         }
         if !is_held(token.jkt.as_deref(), proven_jkt) {
@@ -215,7 +219,7 @@ impl Issuer {
 
 /// The fault of a bound token that comes without a proof of its key.
 pub(super) const BOUND: &str =
-    "it is bound to a key (cnf.jkt); send a DPoP proof made with that key";
+    "it is bound to a key (`cnf.jkt`): send a DPoP proof made with that key";
 
 /// Whether a token is not bound, or the request proved to hold the key that it is bound to.
 pub(super) fn is_held(jkt: Option<&str>, proven_jkt: Option<&str>) -> bool {
@@ -231,7 +235,7 @@ fn confirmation(claims: &Map<String, Value>) -> Result<Option<&str>, String> {
         None => Ok(None),
         Some(cnf) => match cnf.get("jkt").and_then(Value::as_str) {
             Some(jkt) => Ok(Some(jkt)),
-            None => Err("it is bound (cnf) in a way that is not supported".to_owned()),
+            None => Err("its `cnf` is not supported".to_owned()),
         },
     }
 }
@@ -246,12 +250,12 @@ fn external_fault(what: &str, error: ExternalTokenError, facts: Value) -> Exchan
                 facts.insert("cause".to_owned(), exact.into());
             }
             ExchangeError::Refused {
-                error: AuthorizationError::InvalidRequest(format!("{what}: {told}")),
+                error: AuthorizationError::invalid_request(format!("{what}: {told}")),
                 facts,
             }
         }
         ExternalTokenError::Fault(problem) => ExchangeError::Refused {
-            error: AuthorizationError::InvalidRequest(format!("{what}: {problem}")),
+            error: AuthorizationError::invalid_request(format!("{what}: {problem}")),
             facts,
         },
         ExternalTokenError::KeysUnavailable { .. } => ExchangeError::Unavailable(Box::new(error)),
@@ -281,11 +285,11 @@ fn check_presentable(
     let agent = &client.aggregate().agent;
     let is_id_token = token.audience == agent.name.as_str();
     if request.subject_token_type == TokenType::IdToken && !is_id_token {
-        return Err("subject_token: it is no ID token for this client".to_owned());
+        return Err("subject_token: it is not an ID token for this client".to_owned());
     }
     if request.subject_token_type == TokenType::AccessToken && is_id_token {
         return Err(
-            "subject_token: it is an ID token; name that as its subject_token_type".to_owned(),
+            "subject_token: it is an ID token: set `subject_token_type` accordingly".to_owned(),
         );
     }
     let serves = policy.resources.values().any(|resource| {
@@ -296,7 +300,7 @@ fn check_presentable(
         return Ok(());
     }
     Err(format!(
-        "subject_token: it was issued for {}, and this agent is not the server of that resource; a token for somebody else cannot be exchanged",
+        "subject_token: it was issued for {}, and this agent is not the server of that resource",
         token.audience
     ))
 }
@@ -336,24 +340,32 @@ fn own_subject(
     }
 }
 
-/// The actors of a token from outside. One that says who acts already is refused unless its issuer is trusted
-/// with that: to drop them would hide who acted, and make the chain shorter than it is.
-fn foreign_actors(token: &ExternalToken) -> Result<ActorChain, String> {
+/// The actors of a token from outside. A token with `act` is rejected unless its issuer is trusted with that:
+/// dropping `act` would hide who acted, and shorten the chain.
+fn foreign_actors(token: &ExternalToken) -> Result<ActorChain, AuthorizationError> {
     let trusted = &token.trusted;
     match token.claims.other.get("act") {
         None => Ok(ActorChain::default()),
         Some(act) if trusted.definition.accept_act => ActorChain::parse_foreign(act, &trusted.url)
-            .map_err(|error| format!("subject_token: {error}")),
-        Some(_) => Err(format!(
-            "subject_token: it says who acts already (act), which is not accepted from the trusted issuer '{}'; an owner can accept it with: firman trusted-issuer edit {0} --accept-act",
+            .map_err(|error| {
+                AuthorizationError::invalid_request(format!("subject_token: {error}"))
+            }),
+        Some(_) => Err(AuthorizationError::invalid_request(format!(
+            "subject_token: `act` is not accepted from the trusted issuer `{}`",
             trusted.name
-        )),
+        ))
+        .with_remedy(Remedy::command(format!(
+            "trusted-issuer edit {} --accept-act",
+            trusted.name
+        )))),
     }
 }
 
-fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
+fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, AuthorizationError> {
+    let fault =
+        |problem: String| AuthorizationError::invalid_request(format!("subject_token: {problem}"));
     let subject = user_subject(&token.trusted.name, &token.subject)
-        .map_err(|invalid| format!("subject_token: {} {}", invalid.field, invalid.problem))?;
+        .map_err(|invalid| fault(format!("{} {}", invalid.field, invalid.problem)))?;
     let attributes = token
         .trusted
         .definition
@@ -366,11 +378,11 @@ fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, String> {
         })
         .collect();
     let jkt = confirmation(&token.claims.other)
-        .map_err(|problem| format!("subject_token: {problem}"))?
+        .map_err(fault)?
         .map(str::to_owned);
     // One that does not say when it was made cannot be shown to be newer than a revocation, nor how long it lives.
     let Some(issued_at) = token.claims.issued_at else {
-        return Err("subject_token: it has no iat, which a subject token must have".to_owned());
+        return Err(fault("`iat` is required".to_owned()));
     };
     let parent = ParentToken {
         line: Line::of_root(token.reference.clone(), vec![subject.clone()], issued_at)
