@@ -1,6 +1,5 @@
 //! What ends with the trust in an issuer, and that a revoked token from outside has no second name.
 
-use firman::domain::trusted_issuer::{JtiPolicy, TrustDefinition};
 use firman::jose::digest::{base64url, sha256};
 use firman::testing::{TestKey, decoded_part};
 use insta::assert_snapshot;
@@ -73,9 +72,8 @@ async fn tokens_about_subjects_of_an_issuer_end_with_the_trust_in_it_whatever_pe
 async fn an_issuer_removed_by_force_takes_the_tokens_of_its_delegations_along() {
     let scene = Scene::bare().await;
     let issuer = &scene.issuer;
-    let partner = issuer.issuer().trusted_issuer("partner").await.unwrap();
     delegate("planner", "user:partner:*", "mail")
-        .with_claim(&partner.trusted, "department", "sales")
+        .with_claim("partner", "department", "sales")
         .add(issuer)
         .await;
     let token = outside(issuer, "alice").claim("department", "sales");
@@ -124,11 +122,8 @@ fn other_signature(token: &str) -> String {
 async fn a_revoked_token_without_jti_is_revoked_under_its_other_signature_too() {
     let scene = Scene::bare().await;
     let issuer = &scene.issuer;
-    let definition = TrustDefinition {
-        jti: JtiPolicy::Reusable,
-        ..trust(issuer, TestKey::Es256)
-    };
-    add_trusted(issuer, ("reused", "https://reused.example"), definition).await;
+    let definition = with(trust(TestKey::Es256), &json!({ "jti": "reusable" }));
+    add_trusted(issuer, "reused", "https://reused.example", definition).await;
     delegate("planner", "user:reused:*", "mail")
         .add(issuer)
         .await;

@@ -70,27 +70,16 @@ fn strangers(issuer: &TestIssuer) -> Vec<(&'static str, Outside)> {
 async fn tx_007_a_token_of_an_issuer_that_is_not_trusted_for_subjects_is_refused() {
     let scene = Scene::new().await;
     let issuer = &scene.issuer;
-    for (name, url, definition) in [
+    for (name, url, trusted) in [
         (
             "actors",
             "https://actors.example",
-            TrustDefinition {
-                subject: false,
-                actor: true,
-                client_auth: true,
-                ..trust(issuer, TestKey::EdDsa)
-            },
+            json!({ "trust": ["actor", "client_auth"] }),
         ),
-        (
-            "nothing",
-            "https://nothing.example",
-            TrustDefinition {
-                subject: false,
-                ..trust(issuer, TestKey::EdDsa)
-            },
-        ),
+        ("nothing", "https://nothing.example", json!({ "trust": [] })),
     ] {
-        add_trusted(issuer, (name, url), definition).await;
+        let definition = with(trust(TestKey::EdDsa), &trusted);
+        add_trusted(issuer, name, url, definition).await;
     }
     let mut answers = Answers::default();
     for (case, token) in strangers(issuer) {
@@ -179,11 +168,9 @@ fn faulty(issuer: &TestIssuer) -> Vec<(&'static str, Outside)> {
 async fn a_token_of_a_trusted_issuer_that_is_not_as_it_must_be_is_refused_and_the_fault_is_named() {
     let scene = Scene::new().await;
     let issuer = &scene.issuer;
-    let definition = TrustDefinition {
-        required_claims: BTreeMap::from([("tenant".to_owned(), "blue".to_owned())]),
-        ..trust(issuer, TestKey::Es256)
-    };
-    add_trusted(issuer, ("strict", "https://strict.example"), definition).await;
+    let required = json!({ "required_claims": { "tenant": "blue" } });
+    let definition = with(trust(TestKey::Es256), &required);
+    add_trusted(issuer, "strict", "https://strict.example", definition).await;
     let mut answers = Answers::default();
     for (case, token) in faulty(issuer) {
         let answer = exchange_jwt(issuer, &scene.planner, &token.build(), &[]).await;
@@ -276,12 +263,9 @@ async fn tx_022_an_accepted_foreign_act_is_carried_on_under_its_issuer_and_count
     let scene = Scene::bare().await;
     let issuer = &scene.issuer;
     let url = "https://okta.example";
-    let definition = TrustDefinition {
-        accept_act: true,
-        jti: JtiPolicy::Reusable,
-        ..trust(issuer, TestKey::Es256)
-    };
-    add_trusted(issuer, ("okta", url), definition).await;
+    let carried = json!({ "accept_act": true, "jti": "reusable" });
+    let definition = with(trust(TestKey::Es256), &carried);
+    add_trusted(issuer, "okta", url, definition).await;
     delegate("planner", "user:okta:*", "mail")
         .depth(3)
         .add(issuer)
@@ -359,13 +343,14 @@ async fn a_subject_from_outside_never_looks_like_one_of_ours_and_brings_only_map
         ("email", "email"),
         ("missing", "missing"),
     ];
-    let definition = TrustDefinition {
-        claims: map
-            .map(|(name, claim)| (name.to_owned(), claim.to_owned()))
-            .into(),
-        ..trust(issuer, TestKey::Es256)
-    };
-    add_trusted(issuer, ("okta", "https://okta.example"), definition).await;
+    add_trusted(
+        issuer,
+        "okta",
+        "https://okta.example",
+        trust(TestKey::Es256),
+    )
+    .await;
+    map_reserved_claims(issuer, "okta", &map).await;
     delegate("planner", "user:okta:*", "mail").add(issuer).await;
     delegate("mailer", "user:okta:*", "files").add(issuer).await;
     let token = outside(issuer, "agent:mailer/\u{e9}*")
@@ -408,11 +393,9 @@ async fn a_subject_from_outside_never_looks_like_one_of_ours_and_brings_only_map
 async fn attributes_that_make_the_token_too_long_are_refused_and_not_left_out() {
     let scene = Scene::bare().await;
     let issuer = &scene.issuer;
-    let definition = TrustDefinition {
-        claims: BTreeMap::from(["a", "b", "c"].map(|name| (name.to_owned(), "long".to_owned()))),
-        ..trust(issuer, TestKey::Es256)
-    };
-    add_trusted(issuer, ("okta", "https://okta.example"), definition).await;
+    let mapped = json!({ "claims": { "a": "long", "b": "long", "c": "long" } });
+    let definition = with(trust(TestKey::Es256), &mapped);
+    add_trusted(issuer, "okta", "https://okta.example", definition).await;
     delegate("planner", "user:okta:*", "mail").add(issuer).await;
     let token = outside(issuer, "alice")
         .claim("iss", "https://okta.example")
@@ -449,11 +432,8 @@ async fn a_single_use_token_buys_one_token_and_a_reusable_one_as_many_as_are_ask
     );
     let answer = exchange_jwt(issuer, &scene.planner, &copy.build(), &[]).await;
     answers.add("the same jti", issuer, &refusal(&answer));
-    let definition = TrustDefinition {
-        jti: JtiPolicy::Reusable,
-        ..trust(issuer, TestKey::Es256)
-    };
-    add_trusted(issuer, ("reused", "https://reused.example"), definition).await;
+    let definition = with(trust(TestKey::Es256), &json!({ "jti": "reusable" }));
+    add_trusted(issuer, "reused", "https://reused.example", definition).await;
     delegate("planner", "user:reused:*", "mail")
         .add(issuer)
         .await;

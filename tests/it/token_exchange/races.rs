@@ -79,12 +79,11 @@ async fn nothing_leaves_when_the_subject_an_actor_or_the_delegation_is_switched_
     let outcome = against(&scene, &fresh(&scene).await, other).await;
     assert!(matches!(outcome, Outcome::Recorded(_)), "{outcome:?}");
 
-    let mut held = delegate("mailer", "agent:mailer2", "mail")
+    let held = delegate("mailer", "agent:mailer2", "mail")
         .add(issuer)
         .await;
-    let at = UnixTime(firman::testing::START);
     let suspension = async {
-        set_delegation(issuer, &mut held, DelegationStatus::Suspended { at }).await;
+        set_delegation(issuer, &held, "suspend").await;
         Ok(())
     };
     let outcome = against(&scene, &fresh(&scene).await, suspension).await;
@@ -103,10 +102,7 @@ async fn nothing_leaves_when_the_subject_an_actor_or_the_delegation_is_switched_
     assert!(matches!(outcome, Outcome::Revoked), "{outcome:?}");
 
     let untrusting = async {
-        edit_resource(issuer, "files", |files| {
-            files.allow_delegation = Some(false)
-        })
-        .await;
+        allow_delegation(issuer, "files", false).await;
         Ok(())
     };
     let outcome = against(&scene, &fresh(&scene).await, untrusting).await;

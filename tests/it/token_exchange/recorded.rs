@@ -12,7 +12,6 @@ use crate::oauth2::refusal;
 async fn demanding_scene() -> Scene {
     let scene = Scene::bare().await;
     let issuer = &scene.issuer;
-    let partner = issuer.issuer().trusted_issuer("partner").await.unwrap();
     for (actor, resource) in [("planner", "mail"), ("portal", "mail"), ("mailer", "files")] {
         if actor == "portal" {
             let portal = issuer.agent("portal").role("mailer").role("filing");
@@ -20,7 +19,7 @@ async fn demanding_scene() -> Scene {
         }
         let delegate = delegate(actor, "user:partner:*", resource);
         if actor == "mailer" {
-            let demanding = delegate.with_claim(&partner.trusted, "client_id", "portal");
+            let demanding = delegate.with_claim("partner", "client_id", "portal");
             demanding.add(issuer).await;
         } else {
             delegate.add(issuer).await;

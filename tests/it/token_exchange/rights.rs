@@ -1,9 +1,7 @@
 //! TX-011, TX-012: who may act for whom, under which delegation, and with which actor token.
 
 use firman::api::resource::NewResource;
-use firman::domain::delegation::DelegationStatus;
 use firman::issuer::Caller;
-use firman::ports::time::UnixTime;
 use firman::testing::TestKey;
 use insta::assert_snapshot;
 use serde_json::json;
@@ -25,18 +23,17 @@ async fn tx_011_an_agent_without_any_live_delegation_may_not_exchange() {
     let answer = exchange(issuer, &scene.planner, "not even a token", &[]).await;
     answers.add("whatever the token", issuer, &refusal(&answer));
 
-    let mut held = delegate("planner", ALICE, "mail")
+    let held = delegate("planner", ALICE, "mail")
         .seconds(600)
         .add(issuer)
         .await;
-    let at = UnixTime(firman::testing::START);
-    set_delegation(issuer, &mut held, DelegationStatus::Suspended { at }).await;
+    set_delegation(issuer, &held, "suspend").await;
     answers.add(
         "suspended",
         issuer,
         &refusal(&scene.planner_for_alice(&[]).await),
     );
-    set_delegation(issuer, &mut held, DelegationStatus::Active).await;
+    set_delegation(issuer, &held, "resume").await;
     answers.add(
         "resumed",
         issuer,
@@ -49,7 +46,7 @@ async fn tx_011_an_agent_without_any_live_delegation_may_not_exchange() {
         &refusal(&scene.planner_for_alice(&[]).await),
     );
     issuer.clock.advance(-600);
-    set_delegation(issuer, &mut held, DelegationStatus::Revoked { at }).await;
+    set_delegation(issuer, &held, "revoke").await;
     answers.add(
         "revoked",
         issuer,
@@ -70,14 +67,6 @@ async fn tx_011_an_agent_without_any_live_delegation_may_not_exchange() {
 async fn tx_012_without_a_delegation_from_this_subject_to_this_actor_the_exchange_is_refused() {
     let scene = Scene::bare().await;
     let issuer = &scene.issuer;
-    let partner = issuer
-        .issuer()
-        .policy()
-        .trusted_issuers
-        .values()
-        .next()
-        .cloned();
-    let partner = partner.unwrap();
     let mut answers = Answers::default();
     for subject in [
         "user:partner:bob",
@@ -91,7 +80,7 @@ async fn tx_012_without_a_delegation_from_this_subject_to_this_actor_the_exchang
         delegate("planner", subject, "mail").add(issuer).await;
     }
     delegate("planner", "user:partner:*", "mail")
-        .with_claim(&partner, "department", "sales")
+        .with_claim("partner", "department", "sales")
         .add(issuer)
         .await;
     // What others may do is theirs.
@@ -126,18 +115,10 @@ async fn tx_012_without_a_delegation_from_this_subject_to_this_actor_the_exchang
 async fn a_delegation_for_claims_of_a_trusted_issuer_takes_only_its_tokens() {
     let scene = Scene::bare().await;
     let issuer = &scene.issuer;
-    let partner = issuer
-        .issuer()
-        .policy()
-        .trusted_issuers
-        .values()
-        .next()
-        .cloned();
-    let partner = partner.unwrap();
-    let definition = trust(issuer, TestKey::Es256);
-    add_trusted(issuer, ("rival", "https://login.rival.example"), definition).await;
+    let definition = trust(TestKey::Es256);
+    add_trusted(issuer, "rival", "https://login.rival.example", definition).await;
     delegate("planner", "user:*", "mail")
-        .with_claim(&partner, "department", "sales")
+        .with_claim("partner", "department", "sales")
         .add(issuer)
         .await;
     let rival = outside(issuer, "alice")
@@ -166,7 +147,7 @@ async fn a_delegation_ends_with_its_resource_and_with_the_grant_of_the_actor() {
         .await;
     let answer = scene.planner_for_alice(&[]).await;
     answers.add("two resources", issuer, &refusal(&answer));
-    edit_resource(issuer, "mail", |mail| mail.allow_delegation = Some(false)).await;
+    allow_delegation(issuer, "mail", false).await;
     let answer = scene.planner_for_alice(&[("resource", MAIL)]).await;
     answers.add(
         "a resource that takes no delegated tokens",
@@ -206,10 +187,7 @@ async fn claude_takes_delegated_tokens_only_when_an_administrator_says_so() {
         exchange_jwt(issuer, &writer, &token, &[]).await
     };
     assert_snapshot!(refusal(&ask().await), @r#"400 {"error":"invalid_target","error_description":"https://api.anthropic.com takes no delegated tokens; an administrator can allow them with: firman resource edit claude --allow-delegation"}"#);
-    edit_resource(issuer, "claude", |claude| {
-        claude.allow_delegation = Some(true)
-    })
-    .await;
+    allow_delegation(issuer, "claude", true).await;
     let answer = ask().await;
     assert_snapshot!(granted(&answer), @r#"200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","token_type":"Bearer"}"#);
     let header = firman::testing::decoded_part(&answer.assert_issued(), 0);
@@ -270,11 +248,11 @@ async fn an_actor_token_that_is_not_the_clients_own_is_refused() {
     let number = firman::testing::decoded_part(&revoked, 1)["jti"].clone();
     revoke(issuer, number.as_str().unwrap()).await;
     let bound = with(own_claims(issuer, "planner"), &json!({"cnf": {"jkt": "x"}}));
-    let definition = firman::domain::trusted_issuer::TrustDefinition {
-        actor: true,
-        ..trust(issuer, TestKey::Es384)
-    };
-    add_trusted(issuer, ("actors", "https://actors.example"), definition).await;
+    let definition = with(
+        trust(TestKey::Es384),
+        &json!({ "trust": ["subject", "actor"] }),
+    );
+    add_trusted(issuer, "actors", "https://actors.example", definition).await;
     let from_actors = outside(issuer, "planner")
         .claim("iss", "https://actors.example")
         .signed_by(TestKey::Es384);

@@ -192,7 +192,7 @@ async fn scopes_that_one_delegated_resource_alone_allows_mean_that_resource() {
         );
     }
     // One that takes no delegated tokens is not meant.
-    edit_resource(issuer, "mail", |mail| mail.allow_delegation = Some(false)).await;
+    allow_delegation(issuer, "mail", false).await;
     let claims = scene.planner_for_alice(&[("scope", "read")]).await.claims();
     assert_eq!(
         (&claims["aud"], &claims["scope"]),

@@ -1,22 +1,16 @@
-//! What token exchange needs to be there, made in one place: delegations, trusted issuers, resource
-//! servers, revocations, and tokens of every kind.
-
-use std::collections::BTreeMap;
+//! What the tests of token exchange start from: delegations, trusted issuers, resource servers and revocations, made
+//! through the admin API, and tokens of every kind. Only what the API refuses to make is written to the store:
+//! [`record`] and [`map_reserved_claims`].
 
 use firman::domain::audit::AuditEvent;
-use firman::domain::delegation::{Delegation, DelegationStatus, SubjectPattern};
-use firman::domain::id::{AgentId, DelegationId, IssuerId, TrustedIssuerId};
-use firman::domain::name::Name;
-use firman::domain::resource::Resource;
-use firman::domain::role::GrantedScopes;
-use firman::domain::scope::Scope;
-use firman::domain::trusted_issuer::{JtiPolicy, KeySource, TrustDefinition, TrustedIssuer};
+use firman::domain::id::{AgentId, DelegationId, IssuerId};
 use firman::issuer::Caller;
 use firman::issuer::change::Touches;
 use firman::jose::SigningAlgorithm;
 use firman::ports::time::Clock as _;
-use firman::store::{EndKind, EndMark, Exchanged, LineageRow, RevokedToken};
+use firman::store::{Exchanged, LineageRow};
 use firman::testing::{Answer, TestAgent, TestIssuer, TestKey};
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::oauth2::basic;
@@ -32,277 +26,147 @@ pub(crate) fn id(issuer: &TestIssuer) -> IssuerId {
     issuer.issuer().policy().settings.id.clone()
 }
 
-/// A delegation about to be made; the default is all of the resource for a day, two actors deep.
+/// A delegation about to be made; the default is all of the resource for a day, four actors deep.
 pub(crate) struct Delegate<'d> {
     actor: &'d str,
-    subject: &'d str,
-    resource: &'d str,
-    scopes: &'d [&'d str],
-    seconds: i64,
-    depth: usize,
-    trusted: Option<TrustedIssuerId>,
-    claims: BTreeMap<String, String>,
+    body: Value,
 }
 
 /// `actor` may act for `subject` (a trailing `*` makes it a prefix) at `resource`.
-pub(crate) fn delegate<'d>(actor: &'d str, subject: &'d str, resource: &'d str) -> Delegate<'d> {
+pub(crate) fn delegate<'d>(actor: &'d str, subject: &str, resource: &str) -> Delegate<'d> {
     Delegate {
         actor,
-        subject,
-        resource,
-        scopes: &[],
-        seconds: 86_400,
-        depth: 4,
-        trusted: None,
-        claims: BTreeMap::new(),
+        body: json!({
+            "actor": actor, "subject": subject, "resource": resource, "expires_in": 86_400, "max_depth": 4,
+        }),
     }
 }
 
-impl<'d> Delegate<'d> {
+impl Delegate<'_> {
     /// Only these scopes; none: all of the resource's.
-    pub(crate) fn scopes(mut self, scopes: &'d [&'d str]) -> Self {
-        self.scopes = scopes;
+    pub(crate) fn scopes(mut self, scopes: &[&str]) -> Self {
+        if !scopes.is_empty() {
+            self.body["scopes"] = json!(scopes);
+        }
         self
     }
 
     pub(crate) fn seconds(mut self, seconds: i64) -> Self {
-        self.seconds = seconds;
+        self.body["expires_in"] = json!(seconds);
         self
     }
 
     pub(crate) fn depth(mut self, depth: usize) -> Self {
-        self.depth = depth;
+        self.body["max_depth"] = json!(depth);
         self
     }
 
-    pub(crate) fn with_claim(mut self, trusted: &TrustedIssuer, claim: &str, value: &str) -> Self {
-        self.trusted = Some(trusted.id.clone());
-        self.claims.insert(claim.to_owned(), value.to_owned());
+    /// Only tokens of that trusted issuer with that claim.
+    pub(crate) fn with_claim(mut self, trusted: &str, claim: &str, value: &str) -> Self {
+        self.body["trusted_issuer"] = json!(trusted);
+        self.body["subject_claims"][claim] = json!(value);
         self
     }
 
-    pub(crate) async fn add(self, issuer: &TestIssuer) -> Delegation {
-        let handle = issuer.issuer();
-        let mut change = handle
-            .begin(&Caller::system(), Touches::Agent)
-            .await
-            .unwrap();
-        let (now, id) = (change.now(), id(issuer));
-        let actor = change.tx.agent_by_name(&id, self.actor).await.unwrap();
-        let resource = change
-            .tx
-            .resource_by_name(&id, self.resource)
-            .await
-            .unwrap();
-        let scopes = self.scopes.iter().map(|scope| Scope::parse(scope).unwrap());
-        let delegation = Delegation {
-            id: DelegationId::new(change.at, &*handle.ports().random),
-            actor: actor.unwrap().id,
-            subject: SubjectPattern::parse(self.subject, self.trusted, self.claims).unwrap(),
-            resource: resource.unwrap().id,
-            scopes: if self.scopes.is_empty() {
-                GrantedScopes::All
-            } else {
-                GrantedScopes::Only(scopes.collect())
-            },
-            max_depth: self.depth,
-            status: DelegationStatus::Active,
-            expires_at: now.plus(self.seconds),
-            version: change.version,
-            created_at: now,
-            updated_at: now,
-        };
-        assert!(change.tx.insert_delegation(&id, &delegation).await.unwrap());
-        let version = change.version;
-        change
-            .tx
-            .touch_agent(&id, &delegation.actor, version, now)
-            .await
-            .unwrap();
-        let detail = json!({});
-        let target = delegation.id.as_str();
-        change.audit(
-            AuditEvent::DelegationAdded,
-            target,
-            Some(&delegation.actor),
-            &detail,
-        );
-        handle.end(change).await.unwrap();
-        delegation
+    /// The id of the new delegation.
+    pub(crate) async fn add(self, issuer: &TestIssuer) -> String {
+        let added = call(issuer, Method::POST, "/delegations", &self.body).await;
+        assert_eq!(added["actor"], self.actor);
+        added["id"].as_str().unwrap().to_owned()
     }
 }
 
-/// Switches a delegation off, on again, or ends it.
-pub(crate) async fn set_delegation(
-    issuer: &TestIssuer,
-    delegation: &mut Delegation,
-    status: DelegationStatus,
-) {
-    let handle = issuer.issuer();
-    let mut change = handle
-        .begin(&Caller::system(), Touches::Agent)
-        .await
-        .unwrap();
-    let (now, id, before) = (change.now(), id(issuer), delegation.version);
-    delegation.status = status;
-    delegation.version = change.version;
-    let updated = change.tx.update_delegation(&id, delegation, before).await;
-    assert!(updated.unwrap());
-    let version = change.version;
-    change
-        .tx
-        .touch_agent(&id, &delegation.actor, version, now)
-        .await
-        .unwrap();
-    let detail = json!({});
-    let target = delegation.id.as_str();
-    change.audit(
-        AuditEvent::DelegationSuspended,
-        target,
-        Some(&delegation.actor),
-        &detail,
-    );
-    handle.end(change).await.unwrap();
+/// A call of the admin API that succeeds.
+async fn call(issuer: &TestIssuer, method: Method, path: &str, body: &Value) -> Value {
+    let answer = issuer.admin(method, path, Some(body)).await;
+    assert!(answer.status < 300, "{path} {body}: {answer}");
+    answer.json()
 }
 
-/// What is believed of a trusted issuer that may name subjects, and whose tokens are taken once.
-pub(crate) fn trust(issuer: &TestIssuer, key: TestKey) -> TrustDefinition {
-    TrustDefinition {
-        description: String::new(),
-        audience: issuer.url.clone(),
-        keys: KeySource::Inline {
-            jwks: json!({ "keys": [key.signing_key().public_jwk().to_value()] }),
-        },
-        client_auth: false,
-        subject: true,
-        actor: false,
-        accept_act: false,
-        max_lifetime: 3600,
-        types: vec!["JWT".to_owned()],
-        jti: JtiPolicy::SingleUse,
-        required_claims: BTreeMap::new(),
-        subject_claim: "sub".to_owned(),
-        claims: BTreeMap::new(),
-    }
+/// `suspend`, `resume` or `revoke`s a delegation.
+pub(crate) async fn set_delegation(issuer: &TestIssuer, id: &str, verb: &str) {
+    let path = format!("/delegations/{id}/{verb}");
+    let answer = issuer.admin(Method::POST, &path, None).await;
+    assert_eq!(answer.status, 200, "{path}: {answer}");
 }
 
-/// Makes an issuer trusted.
-pub(crate) async fn add_trusted(
-    issuer: &TestIssuer,
-    (name, url): (&str, &str),
-    definition: TrustDefinition,
-) -> TrustedIssuer {
-    let handle = issuer.issuer();
-    let mut change = handle
-        .begin(&Caller::system(), Touches::Policy)
-        .await
-        .unwrap();
-    let now = change.now();
-    let trusted = TrustedIssuer {
-        id: TrustedIssuerId::new(change.at, &*handle.ports().random),
-        name: Name::parse(name).unwrap(),
-        url: url.to_owned(),
-        definition,
-        version: change.version,
-        created_at: now,
-        updated_at: now,
-        removed_at: None,
-    };
-    let id = id(issuer);
-    assert!(
-        change
-            .tx
-            .insert_trusted_issuer(&id, &trusted)
-            .await
-            .unwrap()
-    );
-    let detail = json!({});
-    change.audit(AuditEvent::TrustedIssuerAdded, name, None, &detail);
-    handle.end(change).await.unwrap();
-    trusted
+/// A trusted issuer with that key that may name subjects, and whose tokens are accepted once.
+pub(crate) fn trust(key: TestKey) -> Value {
+    let jwks = json!({ "keys": [key.signing_key().public_jwk().to_value()] });
+    json!({ "keys": { "type": "inline", "jwks": jwks }, "trust": ["subject"] })
+}
+
+/// Registers `definition` as the trusted issuer `name`.
+pub(crate) async fn add_trusted(issuer: &TestIssuer, name: &str, url: &str, definition: Value) {
+    let body = with(definition, &json!({ "name": name, "url": url }));
+    call(issuer, Method::POST, "/trusted-issuers", &body).await;
 }
 
 /// The trusted issuer `partner` with the key [`TestKey::EdDsa`].
-pub(crate) async fn partner(issuer: &TestIssuer) -> TrustedIssuer {
-    let definition = trust(issuer, TestKey::EdDsa);
-    add_trusted(issuer, ("partner", PARTNER), definition).await
+pub(crate) async fn partner(issuer: &TestIssuer) {
+    add_trusted(issuer, "partner", PARTNER, trust(TestKey::EdDsa)).await;
 }
 
-/// Changes what has no place in the embedding API: a resource's server and whether it may be delegated.
-pub(crate) async fn edit_resource(
-    issuer: &TestIssuer,
-    name: &str,
-    edit: impl FnOnce(&mut Resource),
-) {
+/// Maps claims to attributes that the admin API reserves, as a database of an older version may have them.
+pub(crate) async fn map_reserved_claims(issuer: &TestIssuer, name: &str, claims: &[(&str, &str)]) {
     let handle = issuer.issuer();
     let mut change = handle
         .begin(&Caller::system(), Touches::Policy)
         .await
         .unwrap();
-    let id = id(issuer);
-    let found = change.tx.resource_by_name(&id, name).await.unwrap();
-    let mut resource = found.unwrap();
-    let before = resource.version;
-    edit(&mut resource);
-    resource.version = change.version;
-    let updated = change.tx.update_resource(&id, &resource, before).await;
+    let found = change.tx.trusted_issuer_by_name(&id(issuer), name).await;
+    let mut trusted = found.unwrap().unwrap();
+    let before = trusted.version;
+    for (attribute, claim) in claims {
+        let claims = &mut trusted.definition.claims;
+        claims.insert((*attribute).to_owned(), (*claim).to_owned());
+    }
+    trusted.version = change.version;
+    let updated = change
+        .tx
+        .update_trusted_issuer(&id(issuer), &trusted, before)
+        .await;
     assert!(updated.unwrap());
-    change.audit(AuditEvent::ResourceChanged, name, None, &json!({}));
+    change.audit(AuditEvent::TrustedIssuerChanged, name, None, &json!({}));
     handle.end(change).await.unwrap();
+}
+
+pub(crate) async fn allow_delegation(issuer: &TestIssuer, resource: &str, is_allowed: bool) {
+    let edit = json!({ "allow_delegation": is_allowed });
+    call(
+        issuer,
+        Method::PATCH,
+        &format!("/resources/{resource}"),
+        &edit,
+    )
+    .await;
 }
 
 /// Makes an agent the server of a resource.
 pub(crate) async fn serve(issuer: &TestIssuer, resource: &str, agent: &str) {
-    let handle = issuer.issuer();
-    let change = handle
-        .begin(&Caller::system(), Touches::Agent)
-        .await
-        .unwrap();
-    let mut tx = change.tx;
-    let found = tx.agent_by_name(&id(issuer), agent).await.unwrap();
-    let agent = found.unwrap().id;
-    tx.rollback().await.unwrap();
-    edit_resource(issuer, resource, |resource| resource.server = Some(agent)).await;
+    let edit = json!({ "server": agent });
+    call(
+        issuer,
+        Method::PATCH,
+        &format!("/resources/{resource}"),
+        &edit,
+    )
+    .await;
 }
 
-/// Revokes a token by its number, with everything below it.
+/// Revokes a token by its id, with everything made from it.
 pub(crate) async fn revoke(issuer: &TestIssuer, token_id: &str) {
-    let handle = issuer.issuer();
-    let mut change = handle
-        .begin(&Caller::system(), Touches::Agent)
-        .await
-        .unwrap();
-    let now = change.now();
-    let token = RevokedToken {
-        token_id: token_id.to_owned(),
-        revoked_at: now,
-        expires_at: now.plus(3600),
-    };
-    assert!(change.tx.revoke_token(&id(issuer), &token).await.unwrap());
-    change.audit(AuditEvent::TokenRevoked, token_id, None, &json!({}));
-    handle.end(change).await.unwrap();
+    let body = json!({ "token_id": token_id });
+    call(issuer, Method::POST, "/revocations", &body).await;
 }
 
-/// Ends all tokens of a subject so far.
+/// Revokes all tokens of a subject so far.
 pub(crate) async fn mark(issuer: &TestIssuer, subject: &str) {
-    let handle = issuer.issuer();
-    let mut change = handle
-        .begin(&Caller::system(), Touches::Agent)
-        .await
-        .unwrap();
-    let now = change.now();
-    let mark = EndMark {
-        kind: EndKind::Subject,
-        key: subject.to_owned(),
-        not_before: now,
-        expires_at: now.plus(86_400),
-    };
-    change.tx.mark_ended(&id(issuer), &mark).await.unwrap();
-    change.audit(AuditEvent::SubjectRevoked, subject, None, &json!({}));
-    handle.end(change).await.unwrap();
+    let body = json!({ "subject": subject });
+    call(issuer, Method::POST, "/revocations", &body).await;
 }
 
-/// A token of somebody else, to be changed as the test wants.
+/// A token of another issuer, to be changed as the test wants.
 #[derive(Clone)]
 pub(crate) struct Outside {
     key: TestKey,
@@ -362,8 +226,8 @@ impl Outside {
     }
 }
 
-/// A token with the issuer's own signature and any claims: what nobody but the issuer can make, to see
-/// what it would do with one.
+/// A token with the issuer's own signature and any claims: only the issuer can make such a token, so this shows what
+/// it would do with one.
 pub(crate) fn forged(issuer: &TestIssuer, typ: &str, claims: &Value) -> String {
     let policy = issuer.issuer().policy();
     let key = policy.keyring.active(SigningAlgorithm::Es256).unwrap();
