@@ -254,13 +254,13 @@ mod tests {
             RuleId::parse("svac_01AbC")
                 .expect_err("refused")
                 .to_string(),
-            "rule_id: must be an id of letters and digits that starts with 'fdrl_' (the one given starts with 'svac_', which is a service account)"
+            "rule_id: must be an id of letters and digits that starts with `fdrl_` (this one starts with `svac_`, which is a service account)"
         );
         assert_eq!(
             OrganizationId::parse("org_01AbC")
                 .expect_err("refused")
                 .to_string(),
-            "organization_id: must be the bare UUID that Claude's Console shows, such as 00000000-0000-4000-8000-000000000000 (the one given starts with 'org_', which is an organization in another notation)"
+            "organization_id: must be the bare UUID that Claude's Console shows, such as 00000000-0000-4000-8000-000000000000 (this one starts with `org_`, which is an organization in another notation)"
         );
         assert_eq!(
             WorkspaceId::parse("Default")

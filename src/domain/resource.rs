@@ -359,7 +359,7 @@ mod tests {
         };
         assert_eq!(
             check("https://api.anthropic.com", Profile::Generic).expect_err("refused"),
-            "identifier: belongs to the relying party of profile claude, which refuses tokens made otherwise; make the resource with profile claude"
+            "identifier: belongs to the relying party of profile `claude`, which rejects other tokens; create the resource with profile `claude`"
         );
         for bad in ["https://api.anthropic.com/", "https://API.anthropic.com"] {
             for profile in Profile::ALL {
@@ -385,7 +385,7 @@ mod tests {
             check_lifetime(7200, Profile::Claude, 43_200)
                 .expect_err("refused")
                 .to_string(),
-            "lifetime: must be 60 to 3600 seconds for a resource with profile claude"
+            "lifetime: must be 60 to 3600 seconds for a resource with profile `claude`"
         );
         assert_eq!(
             check_algorithm(SigningAlgorithm::EdDsa, Profile::Claude)

@@ -116,7 +116,7 @@ mod tests {
             .join(" ");
         assert_eq!(
             parse_scopes(&many).expect_err("refused").to_string(),
-            "scope: names more than 64 scopes"
+            "scope: contains more than 64 scopes"
         );
     }
 }

@@ -434,8 +434,8 @@ async fn refusals_of_unproven_callers_are_counted_per_kind_and_become_entries_at
         .collect();
     assert_snapshot!(shown.join("\n"), @r#"
     unknown "nobody" 127.0.0.1 {"count":3,"reason":"no such client"}
-    unknown "" 127.0.0.1 {"count":1,"reason":"the header of the token is not base64url: the text is cut short"}
     unknown "mailer" 127.0.0.1 {"count":7,"reason":"not a client secret of this issuer: it does not begin with `fmn_`"}
+    unknown "" 127.0.0.1 {"count":1,"reason":"the header of the token is not base64url: the text is cut short"}
     "#);
     // Nothing new, nothing written.
     issuer.issuer().flush_refusals();

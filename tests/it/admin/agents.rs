@@ -273,7 +273,7 @@ async fn what_an_agent_is_given_must_exist() {
         (
             "subject",
             json!("agent:boss"),
-            "subject: starts with 'agent:', which is kept for subjects that this issuer makes; leave the subject out to get one",
+            "subject: starts with `agent:`, which is reserved for subjects that this issuer makes; leave out the subject to get one",
         ),
         ("owner", json!("  "), "owner: is empty"),
         (
@@ -430,7 +430,7 @@ async fn ad_021_a_change_of_a_stale_version_is_refused() {
     assert_eq!(statuses, [200, 412], "{a} {b}");
     let present = get(&issuer, "/agents/mailer").await.json()["version"].clone();
     let detail = format!(
-        "the agent was changed meanwhile: it is at version {present}; read it again and repeat the change"
+        "the agent was changed by another request: it is now at version {present}\nhint: read it again and repeat the change"
     );
     for (method, path) in [
         (Method::DELETE, "/agents/mailer"),
@@ -558,12 +558,16 @@ async fn explain_tells_what_an_agent_would_get_and_through_what() {
 
     call(&issuer, Method::POST, "/agents/mailer/suspend").await;
     let refused = get(&issuer, "/agents/mailer/explain").await.json();
-    let description = "the agent is suspended since 2027-01-15T08:00:00Z; switch it on with: firman agent resume mailer";
+    let description = "the agent was suspended at 2027-01-15T08:00:00Z";
     assert_eq!(
         (&refused["active"], &refused["refusal"]),
         (
             &json!(false),
-            &json!({ "error": "invalid_client", "error_description": description })
+            &json!({
+                "error": "invalid_client",
+                "error_description": description,
+                "hint": "firman agent resume mailer",
+            })
         )
     );
 }

@@ -118,7 +118,7 @@ async fn entries_are_found_by_a_bare_actor_and_by_their_target() {
         &get(&issuer, "/audit?actor=bootstrap").await,
         400,
         "invalid",
-        "actor: 'bootstrap' is an administrator and an agent; name administrator:bootstrap or agent:bootstrap",
+        "actor: `bootstrap` is an administrator and an agent: write `administrator:bootstrap` or `agent:bootstrap`",
     );
 }
 

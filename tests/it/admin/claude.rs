@@ -54,9 +54,9 @@ async fn an_id_that_is_none_or_of_another_kind_is_refused_with_what_it_should_be
     let issuer = TestIssuer::start().await;
     issuer.agent("mailer").with_secret().await;
     let tagged = |field: &str, prefix: &str| {
-        format!("{field}: must be an id of letters and digits that starts with '{prefix}'")
+        format!("{field}: must be an id of letters and digits that starts with `{prefix}`")
     };
-    let account = " (the one given starts with 'svac_', which is a service account)";
+    let account = " (this one starts with `svac_`, which is a service account)";
     for (member, value, detail) in [
         ("rule_id", json!("svac_01"), tagged("rule_id", "fdrl_") + account),
         ("rule_id", json!("fdrl_a/../b"), tagged("rule_id", "fdrl_")),
@@ -65,10 +65,10 @@ async fn an_id_that_is_none_or_of_another_kind_is_refused_with_what_it_should_be
             "organization_id",
             json!("org_1"),
             "organization_id: must be the bare UUID that Claude's Console shows, such as 00000000-0000-4000-8000-000000000000 \
-             (the one given starts with 'org_', which is an organization in another notation)"
+             (this one starts with `org_`, which is an organization in another notation)"
                 .to_owned(),
         ),
-        ("workspace_id", json!("main"), tagged("workspace_id", "wrkspc_") + ", or 'default'"),
+        ("workspace_id", json!("main"), tagged("workspace_id", "wrkspc_") + ", or `default`"),
         ("issuer_id", json!("https://id.example"), tagged("issuer_id", "fdis_")),
         (
             "token_lifetime",

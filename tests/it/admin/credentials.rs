@@ -244,7 +244,7 @@ async fn an_agent_has_two_live_secrets_at_most_and_is_told_which_to_revoke() {
         );
     }
     let detail = format!(
-        "the agent 'mailer' has 2 live client secrets already, one in use and one to rotate to; revoke the one no longer in use first: {} or {}",
+        "the agent `mailer` already has 2 live client secrets, one in use and one to rotate to; revoke the one no longer in use first: {} or {}",
         ids[0], ids[1]
     );
     assert_problem(
@@ -306,7 +306,7 @@ async fn a_rotated_secret_stays_good_for_the_overlap_and_no_longer() {
         ),
         (401, 200)
     );
-    let detail = format!("the credential {id} is revoked or expired; add a new one instead");
+    let detail = format!("credential `{id}` is revoked or expired; add a new one instead");
     assert_problem(
         &post(&issuer, &path, json!({})).await,
         409,

@@ -169,7 +169,7 @@ async fn a_grant_of_what_there_is_not_is_refused() {
         ),
         (
             json!([{ "resource": "api", "scopes": [] }]),
-            "grants: names no scope of `api`\nhint: leave the scopes out to grant all of them",
+            "grants: contains no scope of `api`\nhint: leave the scopes out to grant all of them",
         ),
         (
             json!([{ "resource": "api" }, { "resource": "https://api.example" }]),

@@ -46,7 +46,7 @@ async fn after(issuer: &TestIssuer, seconds: i64) {
 async fn what_is_no_consumer_or_no_key_is_refused() {
     let issuer = with_consumer().await;
     let again = post(&issuer, "/key-consumers", json!({ "name": "claude" })).await;
-    let detail = "there is a key consumer 'claude' already; choose another name";
+    let detail = "a key consumer named `claude` exists; choose another name";
     assert_problem(&again, 409, "conflict", detail);
     let unknown = "key consumer `nobody` not found";
     let ack = post(&issuer, "/key-consumers/nobody/ack", json!({})).await;
@@ -106,7 +106,7 @@ async fn a_new_key_does_not_sign_before_its_consumer_has_acknowledged_it() {
         &refused,
         409,
         "conflict",
-        "a new ES256 key is already prepared and will sign at 2027-01-15T08:15:00Z or later; it waits for key consumers: claude\nhint: give each the key set, then run `firman key consumer ack NAME`",
+        "a new ES256 key is already prepared and will sign at 2027-01-15T08:15:00Z or later; it waits for key consumers: claude\nhint: publish the key set to each, then run `firman key consumer ack NAME`",
     );
 
     let other = kids(&issuer, "RS256", "active").await;
@@ -199,7 +199,7 @@ async fn an_owner_overrides_consumers_but_never_the_time_of_publishing() {
             409,
             "conflict",
             &format!(
-                "key `{new}` waits for key consumers: claude\nhint: give each the key set and run `firman key consumer ack NAME`, or override them with `firman key activate {new} --override-consumers`"
+                "key `{new}` waits for key consumers: claude\nhint: publish the key set to each and run `firman key consumer ack NAME`, or override them with `firman key activate {new} --override-consumers`"
             ),
         );
     }

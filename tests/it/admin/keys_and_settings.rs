@@ -144,7 +144,8 @@ async fn the_settings_are_shown_and_edited_within_their_limits() {
 
     let long = json!({ "name": "api", "identifier": "https://api.example", "lifetime": 3000 });
     assert_eq!(post(&issuer, "/resources", long).await.status, 201);
-    let detail = "tokens for the resource 'api' live for 3000 seconds; shorten that first: firman resource edit api --lifetime 600";
+    let detail = "the lifetime of tokens for the resource `api` is 3000 seconds, longer than the new `max_lifetime`
+hint: firman resource edit api --lifetime 600";
     assert_problem(
         &patch(&issuer, "/issuer", json!({ "max_lifetime": 600 })).await,
         409,

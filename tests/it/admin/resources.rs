@@ -73,7 +73,7 @@ async fn a_claude_resource_needs_no_identifier_and_keeps_to_what_claude_takes() 
         &long,
         400,
         "invalid",
-        "lifetime: must be 60 to 3600 seconds for a resource with profile claude",
+        "lifetime: must be 60 to 3600 seconds for a resource with profile `claude`",
     );
     let algorithm = patch(
         &issuer,
@@ -128,7 +128,7 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
             json!({ "name": "x", "identifier": "https://x.example", "algorithm": "none" }),
             400,
             "invalid",
-            "algorithm: must be ES256 or RS256 for a resource with profile generic",
+            "algorithm: must be ES256 or RS256 for a resource with profile `generic`",
         ),
         (
             json!({ "name": "api", "identifier": "https://x.example" }),
@@ -165,7 +165,7 @@ async fn a_resource_is_told_the_typ_of_its_tokens() {
     for (body, detail) in [
         (
             json!({ "name": "x", "identifier": "https://x.example", "typ": "jwt" }),
-            "typ: must be at+jwt or JWT for a resource with profile generic",
+            "typ: must be at+jwt or JWT for a resource with profile `generic`",
         ),
         (
             json!({ "name": "x", "profile": "claude", "typ": "at+jwt" }),

@@ -216,11 +216,11 @@ async fn without_leave_of_the_resource_no_token_for_claude_names_who_acts() {
     let token = pair.token("beta", &pair.live.public(), " --scope openid");
     pair.live.site.write("subject.jwt", token);
     pair.live.json("resource edit claude --no-allow-delegation");
-    assert_snapshot!(pair.live.run(&pair.exchange_line("alpha")), @"
+    assert_snapshot!(pair.live.run(&pair.exchange_line("alpha")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer refused: https://api.anthropic.com takes no delegated tokens; an administrator can allow them with: firman resource edit claude --allow-delegation (invalid_target)
+    error: the issuer refused: https://api.anthropic.com does not accept delegated tokens (invalid_target)
     ");
     // What the profile `claude` says by itself.
     pair.live.json("resource edit claude --default-delegation");

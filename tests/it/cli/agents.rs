@@ -85,7 +85,7 @@ fn an_agent_that_cannot_be_is_refused_and_leaves_no_key_file() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: attributes: holds 'sub', a claim that the issuer sets itself
+    error: attributes: contains `sub`, a claim that the issuer sets
     ");
     assert_snapshot!(live.run("agent add clerk --owner ops --subject agent:mailer"), @r"
     exit code 1

@@ -19,7 +19,7 @@ fn agents_are_linked_to_what_is_theirs_at_claude() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: invalid value 'fdrl/1' for '--rule <ID>': must be an id of letters and digits that starts with 'fdrl_'
+    error: invalid value 'fdrl/1' for '--rule <ID>': must be an id of letters and digits that starts with `fdrl_`
 
     For more information, try '--help'.
     ");

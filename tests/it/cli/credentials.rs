@@ -26,7 +26,7 @@ fn a_third_client_secret_is_refused_until_one_is_revoked() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the agent 'mailer' has 2 live client secrets already, one in use and one to rotate to; revoke the one no longer in use first: [ID] or [ID]
+    error: the agent `mailer` already has 2 live client secrets, one in use and one to rotate to; revoke the one no longer in use first: [ID] or [ID]
     ");
     let id = first["credential"]["id"].as_str().unwrap();
     assert_snapshot!(live.run(&format!("credential revoke mailer {id}")), @r"
@@ -173,7 +173,7 @@ fn a_key_gets_the_kid_that_was_asked_for() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the `kid` one names another key of this agent (credential [ID]); choose another `kid`, or revoke that credential first
+    error: `kid` `one` names another key of this agent (credential `[ID]`); choose another `kid`, or revoke that credential first
     ");
     assert!(!live.site.path("second.pem").exists());
     assert_snapshot!(live.run("credential add mailer --generate-key second.pem --kid two"), @r"

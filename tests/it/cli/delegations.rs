@@ -66,11 +66,12 @@ fn a_delegation_that_cannot_be_is_refused() {
     error: expires_in: must be between now and [TIME], 400 days from now: a delegation is reviewed once a year
     ");
     live.json("resource edit mail --no-allow-delegation");
-    assert_snapshot!(live.run(&format!("{ADD} --for 3630s")), @"
+    assert_snapshot!(live.run(&format!("{ADD} --for 3630s")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the resource 'mail' does not take tokens that somebody acts in; allow it with: firman resource edit mail --allow-delegation
+    error: the resource `mail` does not accept delegated tokens
+    hint: firman resource edit mail --allow-delegation
     ");
 }
 
@@ -93,7 +94,7 @@ fn a_delegation_is_made_and_the_exchange_is_shown() {
     ----- stderr
     Next: firman token exchange --issuer [ISSUER] --client-id triage --key triage.pem --subject-token FILE --resource https://mail.example.com --scope read
     "#);
-    assert_snapshot!(live.run("delegation add --actor helpdesk --subject 'user:okta:*' --resource https://mail.example.com --depth 2 --for 2592030s"), @r#"
+    assert_snapshot!(live.run("delegation add --actor helpdesk --subject 'user:okta:*' --resource https://mail.example.com --depth 2 --for 2592030s"), @r"
     exit code 0
     ----- stdout
     actor       helpdesk
@@ -107,10 +108,12 @@ fn a_delegation_is_made_and_the_exchange_is_shown() {
     created     [TIME]
     id          [ID]
     ----- stderr
-    warning: no role of the agent 'helpdesk' grants the resource 'mail', so that every exchange is refused; give it one that does: firman agent edit helpdesk --add-role ROLE
-    warning: no trusted issuer is named `okta` yet, so no user has such a subject
+    warning: no role of the agent `helpdesk` grants the resource `mail`, so every exchange is rejected
+    hint: firman agent edit helpdesk --add-role ROLE
+    warning: no trusted issuer is named `okta` yet, so no user has this subject
+    hint: firman trusted-issuer list
     Next: firman token exchange --issuer [ISSUER] --client-id helpdesk --key helpdesk.pem --subject-token FILE --resource https://mail.example.com
-    "#);
+    ");
 }
 
 #[test]
@@ -203,11 +206,12 @@ fn a_delegation_is_suspended_resumed_moved_and_revoked() {
     ----- stderr
     Revoked. All tokens issued under it have ended, with everything made from them.
     ");
-    assert_snapshot!(live.run(&format!("delegation edit {id} --for 7230s")), @"
+    assert_snapshot!(live.run(&format!("delegation edit {id} --for 7230s")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the delegation [ID] was revoked at [TIME] and cannot be changed any more; make a new one with: firman delegation add
+    error: delegation `[ID]` was revoked at [TIME] and can no longer be changed
+    hint: firman delegation add
     ");
 }
 

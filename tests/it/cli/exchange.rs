@@ -191,11 +191,11 @@ fn a_pod_gets_a_token_by_the_one_it_has_and_names_itself_or_not() {
         "token get --issuer {} --assertion-file pod.jwt",
         live.issuer()
     );
-    assert_snapshot!(live.run(&format!("{get} --client-id deployer")), @"
+    assert_snapshot!(live.run(&format!("{get} --client-id deployer")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer refused: no live federated credential of the client that `client_id` names matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer (invalid_client)
+    error: the issuer refused: no live federated credential of the client that `client_id` names matches the token of the trusted issuer `cluster` with the subject system:serviceaccount:prod:mailer (invalid_client)
     ");
     assert_snapshot!(live.run(&format!("{get} --client-id deployer --output json")), @r#"
     exit code 1

@@ -288,7 +288,7 @@ fn two_resources_are_two_answers_and_not_a_refusal() {
     live.json("agent suspend mailer-1");
     let suspended = live.run("agent explain mailer-1");
     assert!(
-        suspended.contains("\nrefused  invalid_client: the agent is suspended since "),
+        suspended.contains("\nrefused  invalid_client: the agent was suspended at [TIME]\nhint     firman agent resume mailer-1\n"),
         "{suspended}"
     );
 }
@@ -325,7 +325,7 @@ fn the_audit_says_what_changed_by_whom_and_on_what() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: actor: no administrator or agent is named 'bootstrp'; an actor is administrator:NAME, agent:NAME, system or unknown
+    error: actor: no administrator or agent is named `bootstrp`; an actor is `administrator:NAME`, `agent:NAME`, `system` or `unknown`
     ");
     assert_snapshot!(live.run("audit list --target reader"), @r"
     exit code 2

@@ -93,11 +93,11 @@ fn a_resource_is_told_the_typ_of_its_tokens() {
         (&edited["typ"], &edited["token_typ"]),
         (&json!(null), &json!("at+jwt"))
     );
-    assert_snapshot!(live.run("resource edit claude --typ at+jwt"), @"
+    assert_snapshot!(live.run("resource edit claude --typ at+jwt"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: typ: must be JWT for a resource with profile claude
+    error: typ: must be JWT for a resource with profile `claude`
     ");
     let desk = live.json("resource add desk --identifier urn:desk --typ JWT");
     assert_eq!(desk["token_typ"], "JWT");
@@ -131,7 +131,7 @@ fn a_resource_that_cannot_be_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: lifetime: must be 60 to 3600 seconds for a resource with profile claude
+    error: lifetime: must be 60 to 3600 seconds for a resource with profile `claude`
     ");
     assert_snapshot!(live.run("resource remove mail --yes"), @r"
     exit code 1

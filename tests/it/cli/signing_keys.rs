@@ -98,7 +98,7 @@ fn key_consumers_are_added_listed_and_removed() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: there is a key consumer 'claude' already; choose another name
+    error: a key consumer named `claude` exists; choose another name
     ");
     assert_snapshot!(live.run("key consumer list"), @r"
     exit code 0

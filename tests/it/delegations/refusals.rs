@@ -11,7 +11,8 @@ async fn a_delegation_that_cannot_be_is_refused_with_the_reason() {
     for (members, detail) in [
         (
             json!({ "actor": "nobody" }),
-            "actor: agent `nobody` not found; register it with: firman agent add nobody",
+            "actor: agent `nobody` not found
+hint: firman agent add nobody",
         ),
         (
             json!({ "subject": "" }),
@@ -131,7 +132,7 @@ async fn a_resource_takes_delegated_tokens_only_when_it_or_its_profile_says_so()
         )
         .await;
         let detail = format!(
-            "the resource '{resource}' does not take tokens that somebody acts in; allow it with: firman resource edit {resource} --allow-delegation"
+            "the resource `{resource}` does not accept delegated tokens\nhint: firman resource edit {resource} --allow-delegation"
         );
         assert_problem(&answer, 409, "conflict", &detail);
         let path = format!("/resources/{resource}");
@@ -147,7 +148,8 @@ async fn an_agent_has_at_most_so_many_delegations_that_are_not_over() {
     for _ in 1..64 {
         added(&issuer, new()).await;
     }
-    let detail = "the agent 'mailer' has 64 delegations already; revoke one that is not needed (firman delegation list --actor mailer shows them), or take a prefix for several subjects";
+    let detail = "the agent `mailer` already has 64 delegations, the most there can be
+hint: revoke one that is no longer needed (`firman delegation list --actor mailer`), or use a prefix for several subjects";
     assert_problem(
         &post(&issuer, "/delegations", new()).await,
         409,
@@ -186,7 +188,7 @@ async fn what_is_no_delegation_is_not_found() {
 async fn a_filter_or_cursor_that_fits_nothing_is_refused() {
     let issuer = with_agents().await;
     for (query, detail) in [
-        ("actor=nobody", "actor: agent never existed 'nobody'"),
+        ("actor=nobody", "actor: agent `nobody` never existed"),
         (
             "subject=*",
             "subject: is empty, which would match every subject; name a subject such as `agent:mailer`, or a prefix such as `agent:team-a.*`",
@@ -209,7 +211,7 @@ async fn a_stale_version_changes_nothing() {
     let stale = [("authorization", &*bearer(&issuer)), ("if-match", "\"v1\"")];
     let present = version(&issuer, &path).await;
     let detail = format!(
-        "the delegation was changed meanwhile: it is at version {present}; read it again and repeat the change"
+        "the delegation was changed by another request: it is now at version {present}\nhint: read it again and repeat the change"
     );
     let end = json!({ "expires_in": 60 });
     let edited = call_with(&issuer, (Method::PATCH, &path), &stale, Some(&end)).await;
@@ -263,7 +265,7 @@ async fn one_that_is_over_cannot_be_changed_but_its_tokens_can_still_be_ended() 
     ] {
         let id = path.trim_start_matches("/delegations/");
         let detail = format!(
-            "the delegation {id} {ended} and cannot be changed any more; make a new one with: firman delegation add"
+            "delegation `{id}` {ended} and can no longer be changed\nhint: firman delegation add"
         );
         let edited = patch(&issuer, path, json!({ "expires_in": 60 })).await;
         assert_problem(&edited, 409, "conflict", &detail);

@@ -68,27 +68,36 @@ async fn who_makes_one_that_is_of_no_use_is_told() {
     for (members, warning) in [
         (
             json!({ "actor": "triage", "subject": "agent:mailer" }),
-            "no role of the agent 'triage' grants the resource 'api', so that every exchange is refused; give it one that does: firman agent edit triage --add-role ROLE",
+            json!({
+                "text": "no role of the agent `triage` grants the resource `api`, so every exchange is rejected",
+                "hint": "firman agent edit triage --add-role ROLE",
+            }),
         ),
         (
             json!({ "subject": "agent:nobody" }),
-            "no agent has the subject 'agent:nobody' as yet; 'firman agent list' shows the agents",
+            json!({ "text": "no agent has the subject `agent:nobody` yet", "hint": "firman agent list" }),
         ),
         (
             json!({ "subject": "agent:old" }),
-            "the agent with the subject 'agent:old' was removed, and its subject is never reused",
+            json!({ "text": "the agent with the subject `agent:old` was removed, and its subject is never reused" }),
         ),
         (
             json!({ "subject": "user:entra:*" }),
-            "no trusted issuer is named `entra` yet, so no user has such a subject",
+            json!({
+                "text": "no trusted issuer is named `entra` yet, so no user has this subject",
+                "hint": "firman trusted-issuer list",
+            }),
         ),
         (
             json!({ "subject": "user:idle:*", "trusted_issuer": "idle" }),
-            "the trusted issuer `idle` is not trusted for subjects, so every exchange of its tokens is rejected",
+            json!({
+                "text": "the trusted issuer `idle` is not trusted for subjects, so every exchange of its tokens is rejected",
+                "hint": "firman trusted-issuer edit idle --trust subject",
+            }),
         ),
         (
             json!({ "subject": "user:okta:alice@example.com" }),
-            "the delegation matches no user: the part after the second `:` must be percent-encoded, as in `user:okta:alice%40example.com`",
+            json!({ "text": "the delegation matches no user: the part after the second `:` must be percent-encoded, as in `user:okta:alice%40example.com`" }),
         ),
     ] {
         let answer = post(&issuer, "/delegations", new_but(members)).await;

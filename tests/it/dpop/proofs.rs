@@ -194,8 +194,8 @@ async fn several_headers_are_refused_whatever_is_in_them() {
         .await;
     seen.add(refusal(&answer));
     assert_snapshot!(seen, @r#"
-    400 {"error":"invalid_dpop_proof","error_description":"the `DPoP` header must be ASCII"}
     400 {"error":"invalid_dpop_proof","error_description":"more than one `DPoP` header; send one"}
+    400 {"error":"invalid_dpop_proof","error_description":"the `DPoP` header must be ASCII"}
     "#);
     let huge = "x".repeat(60 * 1024);
     let headers = [("authorization", authorization.as_str()), ("DPoP", &huge)];

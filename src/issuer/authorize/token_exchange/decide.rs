@@ -656,7 +656,7 @@ mod tests {
         (
             "itself",
             |w| w.about_agent("mailer", &["crm"]),
-            "invalid_request: subject_token: it is about this agent itself",
+            "invalid_request: subject_token: its subject is this agent itself",
         ),
         (
             "a bound token without a proof",
@@ -804,7 +804,7 @@ mod tests {
         (
             "no delegated tokens",
             |w| w.resource("crm").allow_delegation = Some(false),
-            "invalid_target: https://crm.example takes no delegated tokens",
+            "invalid_target: https://crm.example does not accept delegated tokens",
         ),
         (
             "not granted to the subject",
@@ -915,7 +915,7 @@ mod tests {
                 w.request.requested_token_type = TokenType::IdToken;
                 w.request.audience = Some("other".to_owned());
             },
-            "invalid_target: an ID token is for the client that asks for it",
+            "invalid_target: an ID token is for the client that requests it",
         ),
         (
             "an ID token past the subject token",

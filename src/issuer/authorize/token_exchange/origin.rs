@@ -1,9 +1,12 @@
-//! What a subject token was made from, as the rows of its line record it, and the row that a token from outside
-//! gets as the root of a new line.
+//! What a subject token was made from, as the rows of its line record it; for a token from outside, its actors and
+//! the row that it gets as the root of a new line.
 
 use serde_json::{Map, Value};
 
+use super::super::AuthorizationError;
 use super::ParentToken;
+use crate::domain::actor::ActorChain;
+use crate::domain::remedy::Remedy;
 use crate::domain::scope::{Scopes, join_scopes, parse_scopes};
 use crate::domain::trusted_issuer::CLAIM_MAX_BYTES;
 use crate::issuer::external_token::ExternalToken;
@@ -63,7 +66,7 @@ pub(super) fn traced_origin(
     let depth = rows.first().map_or(0, |row| row.depth);
     if depth >= STEPS_MAX {
         return Err(format!(
-            "subject_token: it is the result of {depth} exchanges, more than the {STEPS_MAX} allowed; exchange an earlier token"
+            "subject_token: it is the result of {depth} exchanges, and at most {STEPS_MAX} are allowed; exchange an earlier token"
         ));
     }
     let root = rows.is_empty().then(|| LineageRow {
@@ -83,6 +86,27 @@ pub(super) fn traced_origin(
         passed_on,
         proven,
     })
+}
+
+/// The actors of a token from outside. A token with `act` is rejected unless its issuer is trusted with that:
+/// dropping `act` would hide who acted, and shorten the chain.
+pub(super) fn foreign_actors(token: &ExternalToken) -> Result<ActorChain, AuthorizationError> {
+    let trusted = &token.trusted;
+    match token.claims.other.get("act") {
+        None => Ok(ActorChain::default()),
+        Some(act) if trusted.definition.accept_act => ActorChain::parse_foreign(act, &trusted.url)
+            .map_err(|error| {
+                AuthorizationError::invalid_request(format!("subject_token: {error}"))
+            }),
+        Some(_) => Err(AuthorizationError::invalid_request(format!(
+            "subject_token: `act` is not accepted from the trusted issuer `{}`",
+            trusted.name
+        ))
+        .with_remedy(Remedy::command(format!(
+            "trusted-issuer edit {} --accept-act",
+            trusted.name
+        )))),
+    }
 }
 
 /// The row of a token from outside, the root of all that is made from it, with the claims that later

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use crate::domain::actor::ActorChain;
 use crate::domain::claims::{USER, is_reserved_claim};
 use crate::domain::id::TrustedIssuerId;
-use crate::domain::remedy::Remedy;
 use crate::domain::subject::{issuer_of_user, user_subject};
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::AuthenticatedClient;
@@ -23,7 +22,7 @@ use crate::ports::time::UnixTime;
 use crate::store::{AgentAggregate, StoreError};
 
 use super::super::AuthorizationError;
-use super::origin::{PassedOn, SubjectOrigin, outside_root, traced_origin};
+use super::origin::{PassedOn, SubjectOrigin, foreign_actors, outside_root, traced_origin};
 use super::{ExchangeError, ParentToken, ProvenSubject, TokenExchangeRequest, TokenType, facts};
 
 /// A subject token that was verified.
@@ -337,27 +336,6 @@ fn own_subject(
         subject: token.subject,
         claims: token.claims.other,
         proven: origin.proven,
-    }
-}
-
-/// The actors of a token from outside. A token with `act` is rejected unless its issuer is trusted with that:
-/// dropping `act` would hide who acted, and shorten the chain.
-fn foreign_actors(token: &ExternalToken) -> Result<ActorChain, AuthorizationError> {
-    let trusted = &token.trusted;
-    match token.claims.other.get("act") {
-        None => Ok(ActorChain::default()),
-        Some(act) if trusted.definition.accept_act => ActorChain::parse_foreign(act, &trusted.url)
-            .map_err(|error| {
-                AuthorizationError::invalid_request(format!("subject_token: {error}"))
-            }),
-        Some(_) => Err(AuthorizationError::invalid_request(format!(
-            "subject_token: `act` is not accepted from the trusted issuer `{}`",
-            trusted.name
-        ))
-        .with_remedy(Remedy::command(format!(
-            "trusted-issuer edit {} --accept-act",
-            trusted.name
-        )))),
     }
 }
 
