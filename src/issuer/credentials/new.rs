@@ -61,7 +61,7 @@ pub(in crate::issuer) struct PreparedCredential {
     pub(super) expires_in: Option<i64>,
 }
 
-/// What kind it becomes.
+/// The kind of a prepared credential.
 pub(super) enum PreparedKind {
     Ready(CredentialKind),
     /// The trusted issuer is looked up by its name in the change's transaction.
