@@ -57,7 +57,7 @@ pub struct ClaudeLinkView {
 /// The remaining access at Claude of an agent that gets no more tokens here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaudeAccess {
-    /// The latest time until which it may last; `None`: none of its tokens is usable there.
+    /// The latest time at which it may end; `None`: none of its tokens is usable there.
     pub until_at_most: Option<UnixTime>,
     /// Its objects there, as far as they are known.
     pub link: Option<ClaudeLink>,

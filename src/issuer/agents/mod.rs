@@ -61,7 +61,7 @@ pub struct CreatedAgent {
     pub agent: AgentDetail,
     /// Its first credential, if one was requested.
     pub credential: Option<Credential>,
-    /// The client secret, shown this once.
+    /// The client secret, shown only once.
     pub secret: Option<SecretString>,
 }
 
@@ -301,7 +301,7 @@ impl Issuer {
         })
     }
 
-    /// An agent that is not removed, for a change of it.
+    /// An agent that is not removed, to be changed.
     pub(super) async fn live_agent(
         &self,
         change: &mut Change,

@@ -73,7 +73,7 @@ impl Issuer {
             .unverified_claims()
             .map_err(|error| refused(error.to_string(), claimed, false))?;
         let Some(client_id) = named_client(&unverified_claims) else {
-            // An `iss` that is not a URL belongs to no trusted issuer.
+            // An `iss` that is not a URL cannot name a trusted issuer.
             if !names_a_url(&unverified_claims) {
                 return Err(refused(why_no_client(&unverified_claims), claimed, false));
             }

@@ -56,7 +56,7 @@ pub struct AddedCredential {
     pub replaced: Option<Credential>,
     /// The agent's name.
     pub client_id: String,
-    /// The client secret, shown this once.
+    /// The client secret, shown only once.
     pub secret: Option<SecretString>,
 }
 
