@@ -80,7 +80,7 @@ pub struct NewAgent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1024)]
     pub description: Option<String>,
-    /// A subject taken over from another issuer.
+    /// A subject that another issuer assigned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -37,8 +37,8 @@ pub struct TracedToken {
     pub delegation_id: Option<String>,
     pub issued_at: Option<i64>,
     pub expires_at: Option<i64>,
-    /// `active`, `revoked`, `expired`, or `switched_off` when an agent in it is not active or its subject is no
-    /// longer trusted; `null` for an external token that was not revoked here.
+    /// `active`, `revoked`, `expired`, or `switched_off`: an agent in it is not active, or trust in its subject's issuer
+    /// was withdrawn. `null` for an external token that was not revoked here.
     pub state: Option<String>,
     pub request_id: Option<String>,
     pub address: Option<String>,

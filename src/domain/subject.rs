@@ -24,7 +24,7 @@ pub struct Subject(String);
 const RESERVED_PREFIXES: [&str; 2] = ["agent:", USER_PREFIX];
 
 impl Subject {
-    /// Parses an agent's subject that was taken over from another issuer.
+    /// Parses an agent's subject that another issuer assigned.
     ///
     /// # Errors
     /// When it is malformed or starts with a reserved prefix.
