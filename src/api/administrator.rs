@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::edit::present;
 
-/// An administrator: never the token or its digest.
+/// An administrator, without the token or its digest.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Administrator {
     pub id: String,
@@ -19,7 +19,7 @@ pub struct Administrator {
     pub version: i64,
 }
 
-/// An administrator to be made.
+/// A request to create an administrator.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAdministrator {
@@ -28,13 +28,13 @@ pub struct NewAdministrator {
     /// `viewer`, `operator` or `owner`.
     #[schema(pattern = "^(viewer|operator|owner)$")]
     pub role: String,
-    /// Seconds until its token stops being accepted.
+    /// Seconds until its token expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 315_360_000)]
     pub expires_in: Option<i64>,
 }
 
-/// An edit of an administrator; what is left out stays.
+/// An edit of an administrator. Omitted members keep their values.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdministratorEdit {
@@ -46,7 +46,7 @@ pub struct AdministratorEdit {
     )]
     #[schema(nullable = false, pattern = "^(viewer|operator|owner)$")]
     pub role: Option<String>,
-    /// Seconds until its token stops being accepted; `null`: never.
+    /// Seconds until its token expires; `null`: never.
     #[serde(
         default,
         deserialize_with = "present",
@@ -56,11 +56,11 @@ pub struct AdministratorEdit {
     pub expires_in: Option<Option<i64>>,
 }
 
-/// A new token in place of the old one, which ends at once.
+/// A request for a new token. The old one is revoked at once.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdministratorRotation {
-    /// Seconds until the new token stops being accepted; left out: the expiry stays as it is.
+    /// Seconds until the new token expires; omitted: the expiry does not change.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 315_360_000)]
     pub expires_in: Option<i64>,
@@ -70,6 +70,6 @@ pub struct AdministratorRotation {
 #[derive(Serialize, Deserialize, ToSchema)]
 pub struct AdministratorToken {
     pub administrator: Administrator,
-    /// The bearer token; shown this once.
+    /// The bearer token, shown only once.
     pub token: String,
 }

@@ -25,24 +25,24 @@ pub struct Agent {
     pub status: String,
     /// Since when it is suspended or removed.
     pub status_since: Option<i64>,
-    /// When it stops getting tokens.
+    /// When it expires: it then gets no token.
     pub expires_at: Option<i64>,
     /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
     pub dpop_required: bool,
-    /// What `aud` of its assertions must be: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`; `null`: what the
-    /// issuer says.
+    /// The required `aud` of its assertions: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`; `null`:
+    /// the issuer's setting.
     pub assertion_audience: Option<String>,
     /// Names of its groups.
     pub groups: Vec<String>,
-    /// Names of the roles given to it directly.
+    /// Names of its directly assigned roles.
     pub roles: Vec<String>,
-    /// Every role that it holds, directly or through a group: one item for each way to it.
+    /// Every role that it holds, directly or through a group: one item for each way.
     pub effective_roles: Vec<Through>,
-    /// Its credentials; left out in lists.
+    /// Its credentials; omitted in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub credentials: Option<Vec<Credential>>,
-    /// When it last got a token; left out in lists.
+    /// When it last got a token; omitted in lists.
     #[serde(
         default,
         deserialize_with = "present",
@@ -55,19 +55,19 @@ pub struct Agent {
     pub version: i64,
 }
 
-/// An agent that was switched off, and what it may still do at Claude.
+/// A suspended or removed agent, with its remaining access at Claude.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SuspendedAgent {
     #[serde(flatten)]
     pub agent: Agent,
-    /// Until when, at most, Claude may honour tokens that it gives or gave for the agent's last ones;
-    /// `null`: it got none that matters.
+    /// The latest time until which Claude may honour tokens that it issued, or may still issue, for the agent's
+    /// last ones; `null`: none of them is usable there.
     pub claude_access_until_at_most: Option<i64>,
-    /// The rule at Claude that is to be archived to end exchanges at once; `null`: the agent is not linked.
+    /// The rule to archive at Claude to end exchanges at once; `null`: the agent is not linked.
     pub claude_rule_id: Option<String>,
 }
 
-/// An agent to be registered.
+/// A request to register an agent.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAgent {
@@ -80,7 +80,7 @@ pub struct NewAgent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1024)]
     pub description: Option<String>,
-    /// A subject taken over from another issuer.
+    /// A subject that another issuer assigned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,14 +91,14 @@ pub struct NewAgent {
     /// Names of roles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
-    /// Seconds until the agent stops getting tokens.
+    /// Seconds until the agent expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 315_360_000)]
     pub expires_in: Option<i64>,
-    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); left out: no.
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); omitted: no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dpop_required: Option<bool>,
-    /// What `aud` of its assertions must be; left out: what the issuer says.
+    /// The required `aud` of its assertions; omitted: the issuer's setting.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(issuer-as-string|issuer|issuer-or-token-endpoint)$")]
     pub assertion_audience: Option<String>,
@@ -112,14 +112,14 @@ pub struct NewAgent {
 pub struct CreatedAgent {
     pub agent: Agent,
     pub client_id: String,
-    /// The client secret; shown this once.
+    /// The client secret, shown only once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub client_secret: Option<String>,
     pub credential: Option<Credential>,
 }
 
-/// An edit of an agent; what is left out stays.
+/// An edit of an agent. Omitted members keep their values.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentEdit {
@@ -137,7 +137,7 @@ pub struct AgentEdit {
     )]
     #[schema(nullable = false, max_length = 1024)]
     pub description: Option<String>,
-    /// All its attributes.
+    /// All its attributes; they replace the current ones.
     #[serde(
         default,
         deserialize_with = "present",
@@ -145,7 +145,7 @@ pub struct AgentEdit {
     )]
     #[schema(nullable = false)]
     pub attributes: Option<BTreeMap<String, String>>,
-    /// Names of all its groups.
+    /// Names of all its groups; they replace the current ones.
     #[serde(
         default,
         deserialize_with = "present",
@@ -153,7 +153,7 @@ pub struct AgentEdit {
     )]
     #[schema(nullable = false)]
     pub groups: Option<Vec<String>>,
-    /// Names of all roles given to it directly.
+    /// Names of all its directly assigned roles; they replace the current ones.
     #[serde(
         default,
         deserialize_with = "present",
@@ -161,7 +161,7 @@ pub struct AgentEdit {
     )]
     #[schema(nullable = false)]
     pub roles: Option<Vec<String>>,
-    /// Seconds until the agent stops getting tokens; `null`: never.
+    /// Seconds until the agent expires; `null`: never.
     #[serde(
         default,
         deserialize_with = "present",
@@ -177,8 +177,8 @@ pub struct AgentEdit {
     )]
     #[schema(nullable = false)]
     pub dpop_required: Option<bool>,
-    /// What `aud` of its assertions must be: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`; `null`: what the
-    /// issuer says. With the last one, a server that names this token endpoint in its metadata can replay the
+    /// The required `aud` of its assertions: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`; `null`:
+    /// the issuer's setting. With the last one, a server that names this token endpoint in its metadata can replay
     /// assertions that the agent makes for it.
     #[serde(
         default,
@@ -193,6 +193,6 @@ pub struct AgentEdit {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Through {
     pub role: String,
-    /// The group the role comes from; `null`: given directly.
+    /// The group that passes on the role; `null`: a direct assignment.
     pub group: Option<String>,
 }

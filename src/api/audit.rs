@@ -1,4 +1,4 @@
-//! Audit entries, the tail and the verdict of a check.
+//! Audit entries, following the log, and verifying its chain.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,35 +25,35 @@ pub struct AuditEntry {
     /// Further facts.
     #[schema(value_type = Object)]
     pub detail: Value,
-    /// SHA-256 over the entry and the hash before it, in hexadecimal.
+    /// SHA-256 over the entry and the previous hash, in hexadecimal.
     pub hash: String,
 }
 
-/// Audit entries as they come.
+/// New audit entries.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditTail {
     /// The entries, the oldest first.
     pub items: Vec<AuditEntry>,
-    /// What to send as `after` next: all entries up to it were looked at.
+    /// The value of `after` for the next call: all entries up to it were scanned.
     pub after: i64,
     /// True when that is the newest entry.
     pub caught_up: bool,
 }
 
-/// What a check of the chain found.
+/// The result of verifying the chain.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditVerdict {
-    /// True when every entry is as it was written.
+    /// True when no entry was altered.
     pub ok: bool,
-    /// How many entries are sound, from the first on.
+    /// Number of intact entries from the first on.
     pub entries: i64,
-    /// The hash of the last sound entry, in hexadecimal; keep it elsewhere and compare later.
+    /// The hash of the last intact entry, in hexadecimal; store it elsewhere and compare with it later.
     pub head_hash: String,
-    /// The first entry that is not as it was written.
+    /// The first entry that was altered.
     pub first_bad: Option<BadAuditEntry>,
 }
 
-/// An entry that is not as it was written.
+/// An altered entry.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct BadAuditEntry {
     pub seq: i64,

@@ -14,18 +14,18 @@ pub struct ClaudeLink {
     pub organization_id: String,
     /// The service account, `svac_…`.
     pub service_account_id: String,
-    /// `wrkspc_…` or `default`; `null`: exchanges name none.
+    /// `wrkspc_…` or `default`; `null`: exchanges do not name one.
     pub workspace_id: Option<String>,
-    /// The federation issuer, `fdis_…`; `null`: not known here.
+    /// The federation issuer, `fdis_…`; `null`: unknown.
     pub issuer_id: Option<String>,
-    /// The rule's token lifetime in seconds; `null`: not known here.
+    /// The rule's token lifetime in seconds; `null`: unknown.
     pub token_lifetime: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
     pub version: i64,
 }
 
-/// All of a link; what is left out is unknown, whatever it was before.
+/// A whole link. Omitted members become unknown.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewClaudeLink {
@@ -41,7 +41,7 @@ pub struct NewClaudeLink {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^fdis_[A-Za-z0-9]+$", max_length = 128)]
     pub issuer_id: Option<String>,
-    /// The rule's token lifetime in seconds: it tells how long access at Claude may outlive a suspension.
+    /// The rule's token lifetime in seconds: limits how long access at Claude may outlive a suspension.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 60, maximum = 86_400)]
     pub token_lifetime: Option<i64>,

@@ -15,15 +15,16 @@ pub struct Delegation {
     pub id: String,
     /// Name of the agent that may act.
     pub actor: String,
-    /// For whom: a subject, or with `*` at its end the beginning of subjects.
+    /// A subject, or with a trailing `*` a prefix of subjects.
     pub subject: String,
-    /// Name of the trusted issuer whose tokens alone count; `null`: any token that may be a subject token.
+    /// Name of the trusted issuer whose tokens alone are accepted; `null`: every token that may be a subject
+    /// token.
     pub trusted_issuer: Option<String>,
     /// Claims that a token of the trusted issuer must have.
     pub subject_claims: BTreeMap<String, String>,
     /// The resource's name.
     pub resource: String,
-    /// The resource's identifier, which becomes `aud`.
+    /// The resource's identifier, the value of `aud`.
     pub identifier: String,
     pub scopes: GrantedScopes,
     /// Most actors in the chain of a token, 1 to 4.
@@ -39,29 +40,27 @@ pub struct Delegation {
     pub version: i64,
 }
 
-/// A delegation to be made. It ends at `expires_at` or after `expires_in`: one of them must be there.
+/// A request for a delegation. Either `expires_at` or `expires_in` is required.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDelegation {
     /// Name of the agent that may act.
     pub actor: String,
-    /// For whom: a subject such as `agent:mailer` or `user:ISSUER:SUB`, or with `*` at its end the
-    /// beginning of subjects.
+    /// A subject such as `agent:mailer` or `user:ISSUER:SUB`, or with a trailing `*` a prefix of subjects.
     #[schema(min_length = 1, max_length = 256)]
     pub subject: String,
-    /// Name of the trusted issuer whose tokens alone count.
+    /// Name of the trusted issuer whose tokens alone are accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted_issuer: Option<String>,
-    /// Top-level claims that a token of the trusted issuer must have, with these texts.
+    /// Top-level claims that a token of the trusted issuer must have, with these values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject_claims: Option<BTreeMap<String, String>>,
     /// Name or identifier of the resource.
     pub resource: String,
-    /// Left out: all scopes, now and later.
+    /// Omitted: all current and future scopes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<GrantedScopes>,
-    /// Most actors in the chain of a token; 1 by default: the agent acts directly, not for an agent that
-    /// acts for another subject.
+    /// Most actors in the chain of a token; 1 by default: the agent acts directly, not through another actor.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 4)]
     pub max_depth: Option<i64>,
@@ -74,12 +73,12 @@ pub struct NewDelegation {
     pub expires_in: Option<i64>,
 }
 
-/// A delegation that was made.
+/// A new delegation.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct AddedDelegation {
     #[serde(flatten)]
     pub delegation: Delegation,
-    /// Why it has no effect as things are.
+    /// Why it has no effect yet.
     pub warnings: Vec<Warning>,
 }
 
@@ -88,14 +87,14 @@ pub struct AddedDelegation {
 pub struct EndedDelegation {
     #[serde(flatten)]
     pub delegation: Delegation,
-    /// Tokens made under it up to this second ended with it, and all that was made from them; absent when it was
-    /// over before.
+    /// Tokens made under it up to this second, and everything made from them, ended with it; absent when it was
+    /// already suspended or over.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub tokens_ended_until: Option<i64>,
 }
 
-/// An edit of a delegation: when it ends. One of the two must be there.
+/// An edit of a delegation's end. Either `expires_at` or `expires_in` is required.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DelegationEdit {

@@ -1,8 +1,8 @@
-//! What a member of an edit says by not being there.
+//! Optional members of an edit: `null` and absence differ.
 
 use serde::{Deserialize, Deserializer};
 
-/// Reads a member that is present, so that `null` differs from a member that is left out.
+/// Deserializes a member that is present, so that `null` differs from an absent member.
 pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

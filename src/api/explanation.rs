@@ -11,29 +11,28 @@ use super::delegation::Delegation;
 #[derive(Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     pub agent: String,
-    /// Whether it may get tokens at all.
+    /// False when it cannot get any token now.
     pub active: bool,
-    /// What it may reach, and the resource asked for.
+    /// Every resource that it may reach, and the requested one.
     pub resources: Vec<ExplainedResource>,
-    /// The claims of the access token without its times and `jti`; `null` when it is refused.
+    /// The claims of the access token without its times and `jti`; `null` when the request is rejected.
     pub claims: Option<Value>,
-    /// Why no token would be given; `null` when one would.
+    /// Why the request is rejected; `null` when it is not.
     pub refusal: Option<Refusal>,
-    /// The delegations that hold now: for whom it may act by token exchange.
+    /// The live delegations: the subjects that it may act for by token exchange.
     pub delegations: Vec<Delegation>,
 }
 
-/// One resource as an agent may reach it.
+/// One resource, with the agent's scopes there.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub struct ExplainedResource {
     pub resource: String,
     pub identifier: String,
-    /// The ways in which the resource is granted; none: it is not.
+    /// The ways in which the resource is granted; empty: it is not granted.
     pub through: Vec<Through>,
     pub granted: Vec<ExplainedScope>,
     pub not_granted: Vec<String>,
-    /// Why a request that names the resource, with the scopes asked for, gets no token; `null` when it gets
-    /// one.
+    /// Why a request that names the resource, with the requested scopes, gets no token; `null` when it gets one.
     pub refusal: Option<Refusal>,
 }
 
@@ -44,12 +43,12 @@ pub struct ExplainedScope {
     pub through: Vec<Through>,
 }
 
-/// The error that the token endpoint would give.
+/// The error that the token endpoint would return.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub struct Refusal {
     pub error: String,
     pub error_description: String,
-    /// One command or one action that helps.
+    /// The remedy: one command or one action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }

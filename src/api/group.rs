@@ -11,9 +11,9 @@ pub struct Group {
     pub id: String,
     pub name: String,
     pub description: String,
-    /// Names of the roles every member has.
+    /// Names of the roles of every member.
     pub roles: Vec<String>,
-    /// How many agents are in it; left out in lists.
+    /// Number of agents in it; omitted in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub members: Option<i64>,
     pub created_at: i64,
@@ -21,7 +21,7 @@ pub struct Group {
     pub version: i64,
 }
 
-/// A group to be made.
+/// A request to create a group.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewGroup {
@@ -30,12 +30,12 @@ pub struct NewGroup {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1024)]
     pub description: Option<String>,
-    /// Names of the roles every member gets.
+    /// Names of the roles of every member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
 }
 
-/// An edit of a group; what is left out stays.
+/// An edit of a group. Omitted members keep their values.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupEdit {
@@ -46,7 +46,7 @@ pub struct GroupEdit {
     )]
     #[schema(nullable = false, max_length = 1024)]
     pub description: Option<String>,
-    /// Names of all its roles.
+    /// Names of all its roles; they replace the current ones.
     #[serde(
         default,
         deserialize_with = "present",

@@ -15,10 +15,10 @@ pub struct Issuer {
     pub subject_template: String,
     /// Default lifetime of a token in seconds.
     pub default_lifetime: i64,
-    /// Longest life of a token in seconds.
+    /// Longest token lifetime in seconds.
     pub max_lifetime: i64,
     pub default_algorithm: String,
-    /// What `aud` of client assertions must be: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`.
+    /// The required `aud` of client assertions: `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`.
     pub assertion_audience: String,
     pub version: i64,
     pub token_endpoint: String,
@@ -26,7 +26,7 @@ pub struct Issuer {
     pub discovery: String,
 }
 
-/// An edit of the settings; what is left out stays.
+/// An edit of the settings. Omitted members keep their values.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerEdit {
@@ -55,7 +55,7 @@ pub struct IssuerEdit {
     #[schema(nullable = false, pattern = "^(ES256|RS256)$")]
     pub default_algorithm: Option<String>,
     /// `issuer-as-string`, `issuer` or `issuer-or-token-endpoint`. With the last one, a server that names this
-    /// token endpoint in its metadata can replay the assertions that clients make for it.
+    /// token endpoint in its metadata can replay assertions that clients make for it.
     #[serde(
         default,
         deserialize_with = "present",

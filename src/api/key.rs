@@ -19,7 +19,7 @@ pub struct Key {
     #[schema(nullable = false)]
     pub until: Option<i64>,
     pub created_at: i64,
-    /// When a prepared key begins to sign, unless it waits for a key consumer.
+    /// When a prepared key starts signing, unless it waits for a key consumer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub activates_at: Option<i64>,
@@ -29,17 +29,17 @@ pub struct Key {
     pub waiting_for: Option<Vec<String>>,
 }
 
-/// Which keys to rotate.
+/// A request to rotate keys.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRotation {
-    /// `ES256` or `RS256`; left out: both.
+    /// `ES256` or `RS256`; omitted: both.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(ES256|RS256)$")]
     pub algorithm: Option<String>,
 }
 
-/// Why a key is revoked.
+/// A request to revoke a key.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRevocation {
@@ -52,12 +52,11 @@ pub struct KeyRevocation {
 pub struct RevokedKey {
     pub revoked: Key,
     pub active: Key,
-    /// Names of key consumers whose copy is wrong now: it still has the revoked key, or lacks the active
-    /// one.
+    /// Names of key consumers whose copy is outdated: it still has the revoked key, or lacks the active one.
     pub stale_consumers: Vec<String>,
 }
 
-/// How to activate a key.
+/// A request to activate a key.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyActivation {

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A list's answer.
+/// A page of a list.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct List<T> {
     /// The items.
     pub items: Vec<T>,
-    /// What to send as `cursor` for the next page; `null` on the last.
+    /// The value of `cursor` for the next page; `null` on the last.
     pub next_cursor: Option<String>,
 }

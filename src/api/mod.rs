@@ -1,9 +1,9 @@
-//! The words of the admin API: for each noun what is shown (`Group`), what makes one (`NewGroup`) and what edits one
-//! (`GroupEdit`). The server writes views and reads the others, the command line the other way round, so that both
-//! read the same types. No behaviour: what a value may be is decided in `domain` and `issuer`.
+//! The types of the admin API: for each noun a view (`Group`), a request to create one (`NewGroup`) and an edit
+//! (`GroupEdit`). The server writes views and reads the others, the command line the reverse, so that both use the
+//! same types. No behaviour: `domain` and `issuer` decide which values are valid.
 //!
-//! A request is read strictly (an unknown member is refused, so that a typo is not ignored). A view is read leniently: a
-//! newer server may add members.
+//! Requests are read strictly: an unknown member is rejected, so that a typo is not ignored. Views are read
+//! leniently: a newer server may add members.
 
 #![expect(
     missing_docs,

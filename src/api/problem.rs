@@ -3,24 +3,24 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A problem as it is sent (RFC 9457 §3).
+/// A problem (RFC 9457 §3).
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// Which kind of problem: `urn:firman:problem:` and its name.
+    /// The kind of problem: `urn:firman:problem:` and its name.
     #[serde(rename = "type")]
     pub kind: String,
     /// The kind in words.
     pub title: String,
-    /// The status of the answer.
+    /// The HTTP status.
     pub status: u16,
     /// What happened and why.
     pub detail: String,
-    /// The id of the request, in the logs and in the audit.
+    /// The id of the request in the logs and in the audit.
     pub request_id: String,
     /// The member or parameter concerned, if one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// What to do about it, if something helps: a command line of firman or one action.
+    /// The remedy, if there is one: a command line of firman or one action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }

@@ -5,34 +5,34 @@ use utoipa::ToSchema;
 
 use super::edit::present;
 
-/// Something a token is for.
+/// An audience of access tokens.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Resource {
     pub id: String,
     pub name: String,
-    /// What becomes `aud`.
+    /// The value of `aud`.
     pub identifier: String,
     pub description: String,
     /// `generic` or `claude`.
     pub profile: String,
     pub scopes: Vec<String>,
-    /// Its own life of tokens in seconds; `null`: the default.
+    /// Its own default lifetime of tokens in seconds; `null`: the profile's or issuer's default.
     pub lifetime: Option<i64>,
     /// Its own algorithm; `null`: the default.
     pub algorithm: Option<String>,
-    /// Its own `typ` header of tokens; `null`: as its profile has it.
+    /// Its own `typ` header of tokens; `null`: the profile's default.
     pub typ: Option<String>,
-    /// The life in seconds that a token gets when its request does not say.
+    /// The lifetime in seconds of a token without `expires_in` in the request.
     pub token_lifetime: i64,
     /// The algorithm that signs its tokens.
     pub token_algorithm: String,
     /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`.
     pub token_typ: String,
-    /// Whether its tokens may be made by token exchange, as it was set; `null`: as its profile has it.
+    /// Whether its tokens may be made by token exchange, as set; `null`: the profile's default.
     pub allow_delegation: Option<bool>,
     /// Whether its tokens may be made by token exchange.
     pub delegation_allowed: bool,
-    /// Name of the agent that is the resource server; `null`: none is known.
+    /// Name of the agent that is the resource server; `null`: none.
     pub server: Option<String>,
     /// Whether its tokens must be bound to a key (DPoP, RFC 9449).
     pub dpop_required: bool,
@@ -41,13 +41,13 @@ pub struct Resource {
     pub version: i64,
 }
 
-/// A resource to be made.
+/// A request to create a resource.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewResource {
     #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     pub name: String,
-    /// An absolute URI; may be left out with profile `claude`.
+    /// An absolute URI; optional with profile `claude`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,7 @@ pub struct NewResource {
     pub profile: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
-    /// Life of its tokens in seconds.
+    /// Lifetime of its tokens in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 60, maximum = 43_200)]
     pub lifetime: Option<i64>,
@@ -67,24 +67,24 @@ pub struct NewResource {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(ES256|RS256)$")]
     pub algorithm: Option<String>,
-    /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`; left out: `at+jwt` with profile
-    /// `generic`, `JWT` with profile `claude`, which takes no other.
+    /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`; omitted: `at+jwt` with profile `generic`,
+    /// `JWT` with profile `claude`, which accepts no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = r"^(at\+jwt|JWT)$")]
     pub typ: Option<String>,
-    /// Whether its tokens may be made by token exchange; left out: yes with profile `generic`, else no.
+    /// Whether its tokens may be made by token exchange; omitted: yes with profile `generic`, otherwise no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_delegation: Option<bool>,
-    /// Name of the agent that is the resource server: it may introspect tokens for the resource, and
-    /// exchange those that it received.
+    /// Name of the agent that is the resource server: it may introspect tokens for the resource, and exchange
+    /// tokens that it received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); left out: no.
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); omitted: no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dpop_required: Option<bool>,
 }
 
-/// An edit of a resource; what is left out stays.
+/// An edit of a resource. Omitted members keep their values.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResourceEdit {
@@ -95,7 +95,7 @@ pub struct ResourceEdit {
     )]
     #[schema(nullable = false, max_length = 1024)]
     pub description: Option<String>,
-    /// All its scopes.
+    /// All its scopes; they replace the current ones.
     #[serde(
         default,
         deserialize_with = "present",
@@ -103,7 +103,7 @@ pub struct ResourceEdit {
     )]
     #[schema(nullable = false)]
     pub scopes: Option<Vec<String>>,
-    /// Life of its tokens in seconds; `null`: the default.
+    /// Lifetime of its tokens in seconds; `null`: the default.
     #[serde(
         default,
         deserialize_with = "present",
@@ -119,7 +119,7 @@ pub struct ResourceEdit {
     )]
     #[schema(value_type = Option<String>, pattern = "^(ES256|RS256)$")]
     pub algorithm: Option<Option<String>>,
-    /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`; `null`: as its profile has it.
+    /// The `typ` header of its tokens: `at+jwt` (RFC 9068) or `JWT`; `null`: the profile's default.
     #[serde(
         default,
         deserialize_with = "present",
@@ -127,7 +127,7 @@ pub struct ResourceEdit {
     )]
     #[schema(value_type = Option<String>, pattern = r"^(at\+jwt|JWT)$")]
     pub typ: Option<Option<String>>,
-    /// Whether its tokens may be made by token exchange; `null`: as its profile has it.
+    /// Whether its tokens may be made by token exchange; `null`: the profile's default.
     #[serde(
         default,
         deserialize_with = "present",

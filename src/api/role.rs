@@ -24,12 +24,12 @@ pub struct Role {
 pub struct Grant {
     /// The resource's name.
     pub resource: String,
-    /// The resource's identifier, which becomes `aud`.
+    /// The resource's identifier, the value of `aud`.
     pub identifier: String,
     pub scopes: GrantedScopes,
 }
 
-/// Scopes of a grant: a list, or `"*"` for all, now and later.
+/// Scopes of a grant: a list, or `"*"` for all current and future scopes.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(
     untagged,
@@ -45,7 +45,7 @@ pub enum GrantedScopes {
 /// The text `"*"`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub enum AllScopes {
-    /// All scopes, now and later.
+    /// All current and future scopes.
     #[serde(rename = "*")]
     Star,
 }
@@ -62,7 +62,7 @@ impl From<domain::GrantedScopes> for GrantedScopes {
 }
 
 impl GrantedScopes {
-    /// The names; `None`: all, as when the member is left out.
+    /// The names; `None`: all, as when the member is absent.
     pub(crate) fn names(scopes: Option<Self>) -> Option<Vec<String>> {
         match scopes {
             Some(Self::Only(names)) => Some(names),
@@ -71,18 +71,18 @@ impl GrantedScopes {
     }
 }
 
-/// A grant to be made.
+/// A grant of a new or edited role.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewGrant {
     /// Name or identifier of the resource.
     pub resource: String,
-    /// Left out: all scopes, now and later.
+    /// Omitted: all current and future scopes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<GrantedScopes>,
 }
 
-/// A role to be made.
+/// A request to create a role.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRole {
@@ -95,7 +95,7 @@ pub struct NewRole {
     pub grants: Option<Vec<NewGrant>>,
 }
 
-/// An edit of a role; what is left out stays.
+/// An edit of a role. Omitted members keep their values.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoleEdit {
@@ -106,7 +106,7 @@ pub struct RoleEdit {
     )]
     #[schema(nullable = false, max_length = 1024)]
     pub description: Option<String>,
-    /// All its grants.
+    /// All its grants; they replace the current ones.
     #[serde(
         default,
         deserialize_with = "present",

@@ -15,52 +15,52 @@ use super::warning::Warning;
 pub struct TrustedIssuer {
     pub id: String,
     pub name: String,
-    /// What `iss` of its tokens is, byte for byte; or `spiffe://` and a trust domain.
+    /// The exact `iss` of its tokens, or `spiffe://` and a trust domain.
     pub url: String,
     pub description: String,
-    /// What `aud` of its tokens must be, alone.
+    /// The only accepted `aud` of its tokens.
     pub audience: String,
-    /// Where its keys come from: `{"type": "discovery"}`, `{"type": "jwks_uri", "url": …}` or
-    /// `{"type": "inline", "jwks": …}`.
+    /// The source of its keys: `{"type": "discovery"}`, `{"type": "jwks_uri", "url": …}` or `{"type": "inline",
+    /// "jwks": …}`.
     #[schema(value_type = Object)]
     pub keys: KeySource,
-    /// What it is trusted with: `client_auth`, `subject`, `actor`.
+    /// What it is trusted for: `client_auth`, `subject`, `actor`.
     pub trust: Vec<String>,
-    /// Whether its subject tokens may hold an `act`, whose actors are then carried on under its `iss`.
+    /// Whether its subject tokens may contain `act`; the actors are kept under its `iss`.
     pub accept_act: bool,
-    /// Longest life of its tokens in seconds.
+    /// Longest lifetime of its tokens in seconds.
     pub max_lifetime: i64,
-    /// Accepted `typ` headers; the empty text stands for none.
+    /// Accepted `typ` headers; the empty text for an absent one.
     pub types: Vec<String>,
     /// `single-use` or `reusable`.
     pub jti: String,
-    /// Claims that every token of it must have, with their values.
+    /// Claims that every token must have, with their values.
     pub required_claims: BTreeMap<String, String>,
     /// The claim that names the subject.
     pub subject_claim: String,
-    /// Attributes of tokens minted for its subjects, with the claim that provides each.
+    /// Attributes of tokens minted for its users, each with the claim that provides it.
     pub claims: BTreeMap<String, String>,
-    /// What an administrator should know of it.
+    /// Warnings for the administrator.
     pub warnings: Vec<Warning>,
     pub created_at: i64,
     pub updated_at: i64,
     pub version: i64,
 }
 
-/// An issuer to be trusted. What is left out of `trust` it is not trusted with.
+/// A request to trust an issuer. It is not trusted for anything that `trust` omits.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTrustedIssuer {
     /// A short name; part of the subjects of its users, so never reused.
     #[schema(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length = 128)]
     pub name: String,
-    /// What `iss` of its tokens is, byte for byte; or `spiffe://` and a trust domain.
+    /// The exact `iss` of its tokens, or `spiffe://` and a trust domain.
     #[schema(max_length = 512)]
     pub url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1024)]
     pub description: Option<String>,
-    /// What `aud` of its tokens must be, alone; this issuer's URL by default.
+    /// The only accepted `aud` of its tokens; this issuer's URL by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 512)]
     pub audience: Option<String>,
@@ -72,14 +72,14 @@ pub struct NewTrustedIssuer {
     /// Any of `client_auth`, `subject`, `actor`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<Vec<String>>,
-    /// Accept subject tokens that hold an `act`; `false` by default.
+    /// Accept subject tokens with `act`; `false` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept_act: Option<bool>,
-    /// Longest life of its tokens in seconds; 3600 by default.
+    /// Longest lifetime of its tokens in seconds; 3600 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 90_000)]
     pub max_lifetime: Option<i64>,
-    /// Accepted `typ` headers, the empty text for none; `JWT` by default.
+    /// Accepted `typ` headers, the empty text for an absent one; `JWT` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub types: Option<Vec<String>>,
     /// `single-use` (the default) or `reusable`.
@@ -96,7 +96,7 @@ pub struct NewTrustedIssuer {
     pub claims: Option<BTreeMap<String, String>>,
 }
 
-/// An edit of a trusted issuer; what is left out stays.
+/// An edit of a trusted issuer. Omitted members keep their values.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrustedIssuerEdit {
@@ -121,7 +121,7 @@ pub struct TrustedIssuerEdit {
     )]
     #[schema(value_type = Object)]
     pub keys: Option<KeySource>,
-    /// All that it is trusted with.
+    /// Everything that it is trusted for; replaces the current list.
     #[serde(
         default,
         deserialize_with = "present",
@@ -129,7 +129,7 @@ pub struct TrustedIssuerEdit {
     )]
     #[schema(nullable = false)]
     pub trust: Option<Vec<String>>,
-    /// Accept subject tokens that hold an `act`.
+    /// Accept subject tokens with `act`.
     #[serde(
         default,
         deserialize_with = "present",

@@ -1,4 +1,4 @@
-//! What an administrator should know about an object that was accepted.
+//! Warnings about an object that was accepted.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,7 +10,7 @@ use crate::domain::remedy::Remedy;
 pub struct Warning {
     /// The fault, in one sentence.
     pub text: String,
-    /// One command or one action that helps.
+    /// The remedy: one command or one action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -24,7 +24,7 @@ impl Warning {
         }
     }
 
-    /// The same warning with what helps.
+    /// The same warning with a remedy.
     #[must_use]
     pub fn with_remedy(self, remedy: &Remedy) -> Self {
         Self {

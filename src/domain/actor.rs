@@ -1,5 +1,5 @@
-//! The `act` claim (RFC 8693 §4.1): who acts, and who acted before. A chain is only ever extended at its
-//! outside, never shortened or rewritten; an actor is the pair of issuer and subject.
+//! The `act` claim (RFC 8693 §4.1): the current actor and the previous ones. A chain is only extended at the
+//! outermost actor, never shortened or rewritten. An actor is the pair of issuer and subject.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
@@ -12,23 +12,23 @@ const NAME_MAX_BYTES: usize = 512;
 /// One actor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// `iss`: whose subject it is.
+    /// `iss`: the issuer of its subject.
     pub issuer: String,
     /// `sub`.
     pub subject: String,
-    /// `sub_profile`: what it is; `ai_agent` for agents. Empty, and left out of the claim, when a foreign
-    /// issuer does not say.
+    /// `sub_profile`: the kind of actor; `ai_agent` for agents. Empty, and omitted from the claim, when a foreign
+    /// issuer does not state it.
     pub profile: String,
 }
 
-/// The actors of a token, newest first. Empty: the subject acts itself.
+/// The actors of a token, newest first. Empty: the subject acts for itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActorChain(Vec<Actor>);
 
 /// Why a chain cannot be read or extended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActorError {
-    /// An `act` is not an object with `iss`, `sub` and `sub_profile`, or holds something else.
+    /// An `act` is not an object with `iss`, `sub` and `sub_profile`, or has other members.
     #[error(
         "`act` must be an object with `iss`, `sub`, `sub_profile` and at most one further `act`"
     )]
@@ -38,12 +38,12 @@ pub enum ActorError {
         "each `act` must be an object with `sub`, a string of 1 to {NAME_MAX_BYTES} bytes without control characters, and an optional `sub_profile` of the same kind"
     )]
     ForeignShape,
-    /// An actor is one of another issuer than the one that wrote the token.
+    /// An actor's issuer is not the issuer of the token.
     #[error(
         "`act` names an actor of another issuer than the token's own; leave out its `iss`, or use the token's"
     )]
     OtherIssuer,
-    /// There would be more than [`ACTORS_MAX`] actors.
+    /// The chain would have more than [`ACTORS_MAX`] actors.
     #[error("the chain of actors would have more than {0} links")]
     TooDeep(usize),
 }
@@ -55,16 +55,16 @@ impl ActorChain {
         &self.0
     }
 
-    /// True when the subject acts itself.
+    /// True when the subject acts for itself.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Reads an `act` claim that this issuer wrote; `None` is the empty chain.
+    /// Parses an `act` claim of this issuer; `None` is the empty chain.
     ///
     /// # Errors
-    /// [`ActorError`]; a chain is read whole or not at all.
+    /// [`ActorError`]; a chain is never read in part.
     pub fn parse(act: Option<&Value>) -> Result<Self, ActorError> {
         let mut actors = Vec::new();
         let mut next = act;
@@ -87,13 +87,13 @@ impl ActorChain {
         Ok(Self(actors))
     }
 
-    /// Reads an `act` claim that `issuer`, another than this one, wrote. Each actor becomes one of `issuer`,
-    /// whose word is all there is of it: one that states another `iss` is refused, because that issuer
-    /// is not trusted to name subjects of a third, least of all ours. Of an actor only `sub` and `sub_profile`
-    /// are kept; RFC 8693 §4.1 gives what else may stand there no meaning for who acts.
+    /// Parses an `act` claim of another issuer, `issuer`. Each actor becomes an actor of `issuer`, the only party
+    /// that asserts it. An actor with another `iss` is rejected, because `issuer` is not trusted to name subjects
+    /// of a third issuer, nor of this one. Only `sub` and `sub_profile` of an actor are kept: by RFC 8693 §4.1
+    /// other members do not identify the actor.
     ///
     /// # Errors
-    /// [`ActorError`]; a chain is read whole or not at all.
+    /// [`ActorError`]; a chain is never read in part.
     pub fn parse_foreign(act: &Value, issuer: &str) -> Result<Self, ActorError> {
         let mut actors = Vec::new();
         let mut next = Some(act);
@@ -121,10 +121,10 @@ impl ActorChain {
         Ok(Self(actors))
     }
 
-    /// The chain with `actor` at its outside. The same actor twice in a row adds no link.
+    /// The chain with `actor` as the new outermost actor. The same actor twice in a row adds no link.
     ///
     /// # Errors
-    /// [`ActorError::TooDeep`] when there would be more than `max` links; nothing is cut off.
+    /// [`ActorError::TooDeep`] when the chain would have more than `max` links; it is never truncated.
     pub fn extended(&self, actor: Actor, max: usize) -> Result<Self, ActorError> {
         let max = max.min(ACTORS_MAX);
         let repeats = self
@@ -142,7 +142,7 @@ impl ActorChain {
         Ok(Self(actors))
     }
 
-    /// The subjects of this issuer that act, newest first.
+    /// The subjects of this issuer's actors, newest first.
     pub fn subjects_of<'c>(&'c self, issuer: &'c str) -> impl Iterator<Item = &'c str> {
         self.0
             .iter()
@@ -168,7 +168,7 @@ fn profile(members: &Map<String, Value>) -> Result<String, ActorError> {
 }
 
 impl Serialize for ActorChain {
-    /// The `act` claim: `null` for the empty chain, which a claim set leaves out.
+    /// The `act` claim: `null` for the empty chain, which a claim set omits.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Link(&self.0).serialize(serializer)
     }

@@ -1,4 +1,4 @@
-//! Who may call the admin API.
+//! The callers of the admin API and their roles.
 
 use crate::ports::time::UnixTime;
 
@@ -6,17 +6,17 @@ use super::Invalid;
 use super::id::AdministratorId;
 use super::name::Name;
 
-/// The name of the administrator made at first start.
+/// The name of the administrator that the first start creates.
 pub const BOOTSTRAP: &str = "bootstrap";
 
-/// What an administrator may do; each role includes the ones before it.
+/// The permissions of an administrator; each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AdministratorRole {
     /// Reads.
     Viewer,
     /// Reads and changes agents, groups, roles, resources and credentials.
     Operator,
-    /// Everything, keys and administrators included.
+    /// Everything, including keys and administrators.
     Owner,
 }
 
@@ -37,7 +37,7 @@ impl AdministratorRole {
     /// The role of that name.
     ///
     /// # Errors
-    /// When there is none.
+    /// When no role has that name.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let mut all = Self::ALL.into_iter();
         all.find(|role| role.as_str() == text)
@@ -45,29 +45,29 @@ impl AdministratorRole {
     }
 }
 
-/// One administrator with a hashed bearer token.
+/// One administrator, with a hashed bearer token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Administrator {
     /// Stable id.
     pub id: AdministratorId,
     /// Unique in the issuer, revoked ones included.
     pub name: Name,
-    /// What it may do.
+    /// Its permissions.
     pub role: AdministratorRole,
-    /// SHA-256 of the token; the token has 256 random bits, so that a fast hash is enough.
+    /// SHA-256 of the token. The token has 256 random bits, so a fast hash is sufficient.
     pub token_digest: [u8; 32],
-    /// When it stops working, if ever.
+    /// When it expires, if ever.
     pub expires_at: Option<UnixTime>,
-    /// When it was revoked, if it was. A revoked one stays revoked.
+    /// When it was revoked, if it was; this is permanent.
     pub revoked_at: Option<UnixTime>,
-    /// The issuer's registry version at its last change; 0 for one from before there were versions.
+    /// The issuer's registry version at its last change; 0 for an administrator from before versions existed.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixTime,
 }
 
 impl Administrator {
-    /// True while its token is to be accepted.
+    /// True while its token is accepted.
     #[must_use]
     pub fn is_live(&self, now: UnixTime) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| now < expiry)

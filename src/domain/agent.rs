@@ -1,4 +1,4 @@
-//! Agents: the non-human principals that tokens are about.
+//! Agents: the non-human principals of this issuer.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::name::Name;
 use super::subject::Subject;
 use super::text;
 
-/// Most groups an agent may be in, and most roles it may be given: both end up in every token.
+/// Most groups and most directly assigned roles of an agent: both are in every token.
 pub const MEMBERSHIPS_MAX: usize = 64;
 /// Most attributes of an agent: each is a claim in every token.
 pub const ATTRIBUTES_MAX: usize = 32;
@@ -30,7 +30,7 @@ pub struct Agent {
     pub id: AgentId,
     /// Its `client_id`; unique in the issuer, removed agents included.
     pub name: Name,
-    /// Its `sub`; never changes and is never given out twice.
+    /// Its `sub`; never changes and is never reused.
     pub subject: Subject,
     /// The accountable person or team.
     pub owner: String,
@@ -40,17 +40,17 @@ pub struct Agent {
     pub attributes: BTreeMap<String, String>,
     /// Whether it may get tokens.
     pub status: AgentStatus,
-    /// When it stops getting tokens, if ever.
+    /// When it expires, if ever: it then gets no token.
     pub expires_at: Option<UnixTime>,
     /// Whether its tokens must be bound to a key (RFC 9449).
     pub dpop_required: bool,
-    /// What `aud` of its assertions must be; `None`: what the issuer says.
+    /// The required `aud` of its assertions; `None`: the issuer's policy.
     pub assertion_audience: Option<AssertionAudience>,
-    /// The groups it is in, sorted by id.
+    /// Its groups, sorted by id.
     pub groups: Vec<GroupId>,
-    /// The roles given to it directly, sorted by id.
+    /// Its directly assigned roles, sorted by id.
     pub roles: Vec<RoleId>,
-    /// The issuer's registry version at its last change, its credentials' included.
+    /// The issuer's registry version at its last change, including changes of its credentials.
     pub version: i64,
     /// When it was registered.
     pub created_at: UnixTime,
@@ -70,17 +70,17 @@ impl Agent {
     }
 }
 
-/// Whether an agent may get tokens, with the fact that goes with it.
+/// Whether an agent may get tokens, and since when not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AgentStatus {
-    /// It may.
+    /// It may get tokens.
     Active,
-    /// Switched off until it is resumed.
+    /// Suspended until it is resumed.
     Suspended {
         /// Since when.
         at: UnixTime,
     },
-    /// Gone for good; the row stays so that its name and subject are never given out again.
+    /// Removed permanently. The row stays so that its name and subject are never reused.
     Removed {
         /// Since when.
         at: UnixTime,
@@ -98,7 +98,7 @@ impl AgentStatus {
         }
     }
 
-    /// Since when, for those that say.
+    /// Since when it has the status, if recorded.
     #[must_use]
     pub fn since(self) -> Option<UnixTime> {
         match self {
@@ -111,8 +111,8 @@ impl AgentStatus {
 /// Checks the attributes of an agent.
 ///
 /// # Errors
-/// When there are more than [`ATTRIBUTES_MAX`], a name is not `[a-z][a-z0-9_]*` of at most 64
-/// characters or is a claim that the issuer sets itself, or a value is empty or not well-formed.
+/// When there are more than [`ATTRIBUTES_MAX`], a name is not `[a-z][a-z0-9_]*` of at most 64 characters or is a
+/// claim that only the issuer sets, or a value is empty or malformed.
 pub fn parse_attributes(
     attributes: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Invalid> {

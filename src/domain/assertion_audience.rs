@@ -1,5 +1,5 @@
-//! What the `aud` of a client assertion must be (RFC 7523 §3 item 3): a policy of the issuer, which an agent
-//! can replace by its own.
+//! The required `aud` of a client assertion (RFC 7523 §3 item 3): a policy of the issuer that an agent can
+//! override.
 
 use std::fmt;
 
@@ -9,32 +9,32 @@ use super::Invalid;
 use super::remedy::Remedy;
 use crate::jose::jwt::Audience;
 
-/// Which audiences of a client assertion are accepted. An array of several is never: each server that it names
+/// The accepted audiences of a client assertion. An array of several is never accepted: each server named in it
 /// can present the assertion to the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AssertionAudience {
     /// The issuer as a string, never in an array (FAPI 2.0 Security Profile §5.3.2.1).
     IssuerAsString,
-    /// The issuer, as a string or in an array of one, which says the same (RFC 7519 §4.1.3).
+    /// The issuer, as a string or in an array of one, which means the same (RFC 7519 §4.1.3).
     #[default]
     Issuer,
-    /// As [`AssertionAudience::Issuer`], or the URL of the token endpoint, which older client libraries write. A
+    /// As [`AssertionAudience::Issuer`], or the URL of the token endpoint, which older client libraries use. A
     /// server that names this endpoint in its metadata can collect such assertions and replay them here
     /// (draft-ietf-oauth-rfc7523bis).
     IssuerOrTokenEndpoint,
 }
 
-/// Why the `aud` of an assertion is not accepted.
+/// Why the `aud` of an assertion is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongAudience {
     /// The sentence for the client.
     pub problem: String,
-    /// The command that accepts such an audience, where one does.
+    /// The command that accepts such an audience, if one exists.
     pub remedy: Option<Remedy>,
 }
 
-/// What the audience of an assertion is compared with.
+/// The values that the audience of an assertion is compared with.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// The issuer's URL.
@@ -82,7 +82,7 @@ impl AssertionAudience {
     /// Checks the `aud` of an assertion whose signature verified.
     ///
     /// # Errors
-    /// [`WrongAudience`]. It repeats nothing of the assertion.
+    /// [`WrongAudience`]. It contains nothing of the assertion.
     pub fn check(
         self,
         audience: Option<&Audience>,
@@ -134,7 +134,7 @@ impl AssertionAudience {
         Ok(())
     }
 
-    /// What it accepts.
+    /// The accepted audiences, as text.
     fn wants(self, expected: Expected<'_>) -> String {
         match self {
             Self::IssuerAsString => format!("`aud` must be the string {}", expected.issuer),

@@ -1,4 +1,4 @@
-//! The claims of the tokens we mint (RFC 9068 §2.2, RFC 7519 §4.1).
+//! The claims of the tokens issued here (RFC 9068 §2.2, RFC 7519 §4.1).
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::ports::time::UnixTime;
 use super::actor::ActorChain;
 use super::id::DelegationId;
 
-/// Longest token we mint, in bytes: proxies drop longer headers; Claude accepts twice as much.
+/// Longest token that is minted, in bytes: proxies drop longer headers; Claude accepts twice as much.
 pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
 
-/// Claim names that no attribute and no claim source may set: those the issuer writes, and those
-/// that relying parties give a meaning that only an issuer may assert.
+/// Claim names that an attribute or a claim source may not set: those that the issuer writes, and those that
+/// relying parties interpret as the issuer's assertion.
 pub const RESERVED_CLAIMS: [&str; 40] = [
     "acr",
     "act",
@@ -58,7 +58,7 @@ pub const RESERVED_CLAIMS: [&str; 40] = [
     "typ",
 ];
 
-/// True when only the issuer sets this claim.
+/// True when only the issuer may set this claim.
 #[must_use]
 pub fn is_reserved_claim(name: &str) -> bool {
     RESERVED_CLAIMS.contains(&name)
@@ -69,7 +69,7 @@ pub fn is_reserved_claim(name: &str) -> bool {
 pub struct TokenClaims {
     /// `iss`: the issuer URL, byte for byte.
     pub issuer: String,
-    /// `sub`: whom the token is about.
+    /// `sub`: the subject.
     pub subject: String,
     /// `aud`: exactly one audience.
     pub audience: String,
@@ -81,7 +81,7 @@ pub struct TokenClaims {
     pub token_id: String,
     /// `client_id`: the agent's name.
     pub client_id: String,
-    /// `scope`: granted scopes, space-separated; left out when there are none.
+    /// `scope`: granted scopes, space-separated; omitted when empty.
     pub scope: String,
     /// `groups`: names, sorted.
     pub groups: Vec<String>,
@@ -89,27 +89,26 @@ pub struct TokenClaims {
     pub roles: Vec<String>,
     /// `owner` and the agent's attributes, each a top-level string.
     pub attributes: BTreeMap<String, String>,
-    /// `sub_profile`: what the subject is.
+    /// `sub_profile`: the kind of subject.
     pub subject_profile: String,
-    /// `acting_agent`: the subject of the agent that presented itself, always.
+    /// `acting_agent`: always the subject of the agent that requested the token.
     pub acting_agent: String,
     /// `cnf.jkt`: the thumbprint of the key that the token is bound to; `None`: a bearer token (RFC 9449 §6).
     pub bound_to: Option<String>,
-    /// `act`: who acts for the subject; left out for a subject that acts itself (RFC 8693 §4.1).
+    /// `act`: the actors; omitted for a subject that acts for itself (RFC 8693 §4.1).
     pub actors: ActorChain,
-    /// Where a delegated token comes from; `None` for every other.
+    /// The origin of a delegated token; `None` for any other token.
     pub origin: Option<Origin>,
 }
 
-/// Where a delegated token comes from: what a verifier that works offline compares with the revocation list.
+/// The origin of a delegated token, which a verifier that works offline compares with the revocation list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// `txn`: the `jti` of the root, or the name of a token from outside (RFC 8417 §2.2).
+    /// `txn`: the `jti` of the root, or the name of an external token (RFC 8417 §2.2).
     pub root_id: String,
-    /// `parents`: the `jti` of each token between the root and this one, newest first; left out when there is
-    /// none.
+    /// `parents`: the `jti` of each token between the root and this one, newest first; omitted when empty.
     pub parents: Vec<String>,
-    /// `delegations`: the ids of the delegations that it and those tokens were made under, newest first.
+    /// `delegations`: the ids of the delegations that this token and those were made under, newest first.
     pub delegations: Vec<DelegationId>,
 }
 
@@ -121,7 +120,7 @@ struct Confirmation<'c> {
 
 /// The `sub_profile` of an agent.
 pub const AI_AGENT: &str = "ai_agent";
-/// The `sub_profile` of a subject from outside.
+/// The `sub_profile` of a trusted issuer's user.
 pub const USER: &str = "user";
 
 impl Serialize for TokenClaims {

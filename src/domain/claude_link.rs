@@ -1,6 +1,6 @@
-//! What an agent is called at Claude: the ids of the federation rule, the organization and the service
-//! account that its exchanges name. They are made at Claude and only kept here, so that commands need
-//! no flags; nothing about a token rests on them.
+//! The objects at Claude that belong to an agent: the ids of the federation rule, the organization and the service
+//! account in its token exchanges. They are created at Claude and only stored here, so that commands need no
+//! flags. Tokens do not depend on them.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use super::Invalid;
 use super::id::AgentId;
 use crate::ports::time::UnixTime;
 
-/// Longest id, in bytes: Claude's have some thirty.
+/// Longest id, in bytes: Claude's have about thirty.
 const ID_MAX_BYTES: usize = 128;
-/// The word for the workspace that every organization has.
+/// The name of the workspace that every organization has.
 const DEFAULT_WORKSPACE: &str = "default";
-/// Shortest life of a Claude token that a rule can name, and the least that Claude gives, in seconds.
+/// Shortest lifetime of a Claude token that a rule can set, and the shortest that Claude issues, in seconds.
 pub const TOKEN_LIFETIME_MIN_SECONDS: i64 = 60;
-/// Longest life of a Claude token that a rule can name, in seconds.
+/// Longest lifetime of a Claude token that a rule can set, in seconds.
 pub const TOKEN_LIFETIME_MAX_SECONDS: i64 = 86_400;
 
-/// The prefixes of Claude's ids and what each stands for, to tell a slip of the pen.
+/// The prefixes of Claude's ids and their meaning, to explain a wrong id.
 const KINDS: [(&str, &str); 5] = [
     ("fdrl_", "a federation rule"),
     ("fdis_", "a federation issuer"),
@@ -39,7 +39,7 @@ macro_rules! claude_id {
             /// Parses an id as Claude shows it.
             ///
             /// # Errors
-            /// When it is not of this kind.
+            /// When it is not an id of this kind.
             pub fn parse(text: &str) -> Result<Self, Invalid> {
                 $parse(text)
                     .map(Self)
@@ -103,7 +103,7 @@ impl WorkspaceId {
         Self(DEFAULT_WORKSPACE.to_owned())
     }
 
-    /// Whether this is that one.
+    /// Whether this is the default workspace.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.0 == DEFAULT_WORKSPACE
@@ -158,7 +158,7 @@ fn tagged(text: &str, prefix: &str) -> Result<String, String> {
     ))
 }
 
-/// What the text is an id of instead of `wanted`, if it is one.
+/// The kind of id that the text is instead of `wanted`, if it is one.
 fn mistaken(text: &str, wanted: &str) -> String {
     KINDS
         .iter()
@@ -168,10 +168,10 @@ fn mistaken(text: &str, wanted: &str) -> String {
         })
 }
 
-/// Checks the life of the tokens that a rule gives, in seconds.
+/// Checks the lifetime of a rule's tokens, in seconds.
 ///
 /// # Errors
-/// When it is not 60 to 86400, which Claude refuses.
+/// When it is not 60 to 86400; Claude rejects any other.
 pub fn check_token_lifetime(seconds: i64) -> Result<i64, Invalid> {
     if (TOKEN_LIFETIME_MIN_SECONDS..=TOKEN_LIFETIME_MAX_SECONDS).contains(&seconds) {
         return Ok(seconds);
@@ -184,8 +184,7 @@ pub fn check_token_lifetime(seconds: i64) -> Result<i64, Invalid> {
     ))
 }
 
-/// Objects at Claude, as the exchanges of one agent name them. Serialized as the admin API and the audit
-/// show them.
+/// Objects at Claude, as named in the exchanges of one agent. Serialized as the admin API and the audit show them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClaudeObjects {
     /// The federation rule.
@@ -194,16 +193,16 @@ pub struct ClaudeObjects {
     /// The organization that owns the rule.
     #[serde(rename = "organization_id")]
     pub organization: OrganizationId,
-    /// Whom Claude's tokens act as.
+    /// The service account that Claude's tokens act as.
     #[serde(rename = "service_account_id")]
     pub service_account: ServiceAccountId,
-    /// The workspace; `None`: exchanges name none.
+    /// The workspace; `None`: exchanges do not name one.
     #[serde(rename = "workspace_id")]
     pub workspace: Option<WorkspaceId>,
-    /// What this issuer is registered as; `None`: not known here.
+    /// The id of this issuer's registration; `None`: unknown.
     #[serde(rename = "issuer_id")]
     pub issuer: Option<IssuerObjectId>,
-    /// The rule's token lifetime in seconds; `None`: not known here.
+    /// The rule's token lifetime in seconds; `None`: unknown.
     pub token_lifetime: Option<i64>,
 }
 
@@ -216,20 +215,20 @@ pub struct ClaudeLink {
     pub objects: ClaudeObjects,
     /// The issuer's registry version at its last change.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixTime,
     /// When it was last changed.
     pub updated_at: UnixTime,
 }
 
-/// How long Claude may honour what it gave for one identity token, or may still give for it: until when,
-/// at most.
+/// The latest time until which Claude may honour a token that it issued, or may still issue, for one identity
+/// token.
 ///
 /// A Claude token lives `max(60, min(rule, 2 × what is left of the identity token))` from its exchange. The
-/// exchange may have been at any moment of the identity token's life, so that the latest end is that of
-/// an exchange half the rule's lifetime before `expires_at`, or of one at `issued_at` when the rule gives
-/// more than twice the whole life (or how much it gives is not known); and 60 seconds are given even at
-/// the last moment, which is `skew` after `expires_at`.
+/// exchange may happen at any time in the identity token's lifetime. The latest end results from an exchange half
+/// the rule's lifetime before `expires_at`, or from one at `issued_at` if the rule allows more than twice the
+/// identity token's lifetime or is unknown. Claude grants 60 seconds even at the last moment, which is `skew`
+/// after `expires_at`.
 #[must_use]
 pub fn access_until_at_most(
     issued_at: UnixTime,
@@ -318,7 +317,7 @@ mod tests {
         assert_eq!(organization.as_str(), UUID.to_ascii_lowercase());
     }
 
-    /// Every moment of exchange tried, with the formula as Claude documents it.
+    /// Tries every moment of exchange with the formula that Claude documents.
     #[test]
     fn claude_access_never_outlives_what_is_told() {
         let skew = 30;

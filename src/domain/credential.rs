@@ -1,5 +1,4 @@
-//! Credentials: the ways in which an agent proves itself. An agent holds several at once; that is
-//! how a rotation overlaps.
+//! Credentials: how an agent authenticates. An agent can have several at once, so that a rotation can overlap.
 
 use crate::jose::jwk::PublicJwk;
 use crate::ports::time::UnixTime;
@@ -17,24 +16,24 @@ pub const LIVE_SECRETS_MAX: usize = 2;
 pub struct Credential {
     /// Stable id.
     pub id: CredentialId,
-    /// Whose it is.
+    /// Its agent.
     pub agent: AgentId,
-    /// How it proves its holder.
+    /// The kind, with what verifies it.
     pub kind: CredentialKind,
-    /// When it starts to be accepted.
+    /// When it becomes valid.
     pub not_before: UnixTime,
-    /// When it stops being accepted, if ever.
+    /// When it expires, if ever.
     pub expires_at: Option<UnixTime>,
     /// When it was revoked, if it was.
     pub revoked_at: Option<UnixTime>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixTime,
 }
 
-/// How a credential proves its holder.
+/// The kind of a credential, with what verifies it.
 #[derive(Clone)]
 pub enum CredentialKind {
-    /// A shared secret, kept as an Argon2id PHC string.
+    /// A shared secret, stored as an Argon2id PHC string.
     ClientSecret {
         /// `$argon2id$…`.
         hash: String,
@@ -46,9 +45,9 @@ pub enum CredentialKind {
     },
     /// Tokens of a trusted issuer (RFC 7523 §2.2, RFC 8693).
     Federated {
-        /// Whose tokens.
+        /// The trusted issuer.
         trusted_issuer: TrustedIssuerId,
-        /// Which of them.
+        /// Which of its tokens match.
         matching: Box<TokenMatch>,
     },
 }
@@ -72,13 +71,13 @@ impl std::fmt::Debug for CredentialKind {
 }
 
 impl Credential {
-    /// True while it is to be accepted.
+    /// True while it is accepted.
     #[must_use]
     pub fn is_live(&self, now: UnixTime) -> bool {
         self.not_before <= now && !self.is_over(now)
     }
 
-    /// True when it is this public key and still stands.
+    /// True when it is this public key and is not revoked.
     #[must_use]
     pub fn is_for(&self, key: &PublicJwk) -> bool {
         match &self.kind {
@@ -89,7 +88,7 @@ impl Credential {
         }
     }
 
-    /// True once it is revoked or expired and can never be accepted again.
+    /// True once it is revoked or has expired.
     #[must_use]
     pub fn is_over(&self, now: UnixTime) -> bool {
         self.revoked_at.is_some() || self.expires_at.is_some_and(|expiry| now >= expiry)

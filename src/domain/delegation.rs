@@ -1,4 +1,4 @@
-//! Delegations: the permission of an agent to act for others. Token exchange (RFC 8693) needs one.
+//! Delegations: the permission of an agent to act for others. Token exchange (RFC 8693) requires one.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::trusted_issuer::{check_claims, has_claims};
 
 /// Most delegations of one agent that are not revoked or expired: each is read with the agent.
 pub const DELEGATIONS_MAX: usize = 64;
-/// Longest life of a delegation, in seconds: 400 days, so that each is looked at once a year.
+/// Longest lifetime of a delegation, in seconds: 400 days, so that each is reviewed once a year.
 pub const DELEGATION_MAX_SECONDS: i64 = 400 * 86_400;
 
 /// "Agent `actor` may act for subjects that match, on `resource`, until `expires_at`."
@@ -26,37 +26,37 @@ pub struct Delegation {
     pub id: DelegationId,
     /// The agent that may act.
     pub actor: AgentId,
-    /// For whom.
+    /// The subjects that it may act for.
     pub subject: SubjectPattern,
-    /// On which resource.
+    /// The resource.
     pub resource: ResourceId,
-    /// With which of its scopes at most.
+    /// The most scopes of the resource.
     pub scopes: GrantedScopes,
     /// Most actors in the chain of a token made under it, 1 to [`ACTORS_MAX`].
     pub max_depth: usize,
-    /// Whether it holds.
+    /// Whether it is in force.
     pub status: DelegationStatus,
     /// When it expires.
     pub expires_at: UnixTime,
     /// The issuer's registry version at its last change.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixTime,
     /// When it was last changed.
     pub updated_at: UnixTime,
 }
 
-/// Whether a delegation holds.
+/// Whether a delegation is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DelegationStatus {
-    /// It does.
+    /// In force until it expires.
     Active,
-    /// Not until it is resumed.
+    /// Not in force until it is resumed.
     Suspended {
         /// Since when.
         at: UnixTime,
     },
-    /// Never again.
+    /// Permanently ended.
     Revoked {
         /// Since when.
         at: UnixTime,
@@ -74,7 +74,7 @@ impl DelegationStatus {
         }
     }
 
-    /// Since when, for those that say.
+    /// Since when it has the status, if recorded.
     #[must_use]
     pub fn since(self) -> Option<UnixTime> {
         match self {
@@ -84,15 +84,15 @@ impl DelegationStatus {
     }
 }
 
-/// Which subjects are meant: as our tokens name them, so `user:<trusted issuer>:<sub>` for those from
-/// outside.
+/// A set of subjects, in the form of this issuer's tokens: `user:<trusted issuer>:<sub>` for users of trusted
+/// issuers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubjectPattern {
     /// How `subject` is compared.
     pub kind: SubjectKind,
-    /// The subject, or what it begins with.
+    /// The subject, or its prefix.
     pub subject: String,
-    /// Only tokens of this trusted issuer; needed when `claims` are compared.
+    /// Only tokens of this trusted issuer match; required when `claims` are compared.
     pub trusted_issuer: Option<TrustedIssuerId>,
     /// Top-level string claims of the trusted issuer's token.
     pub claims: BTreeMap<String, String>,
@@ -102,9 +102,9 @@ pub struct SubjectPattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubjectKind {
-    /// Byte for byte.
+    /// Exact match, byte for byte.
     Exact,
-    /// By its beginning.
+    /// Prefix match.
     Prefix,
 }
 
@@ -119,23 +119,23 @@ impl SubjectKind {
     }
 }
 
-/// A subject token's side of the comparison.
+/// The subject of a presented subject token.
 #[derive(Clone, Copy, Debug)]
 pub struct PresentedSubject<'t> {
-    /// The subject, as our token would name it.
+    /// The subject, in the form of this issuer's tokens.
     pub subject: &'t str,
-    /// The trusted issuer that said so; `None`: this one.
+    /// The trusted issuer of the token; `None`: this issuer.
     pub trusted_issuer: Option<&'t TrustedIssuerId>,
     /// The claims of its token.
     pub claims: &'t Map<String, Value>,
 }
 
 impl SubjectPattern {
-    /// Reads a subject as people write it: a trailing `*` makes it a prefix.
+    /// Parses a subject as people write it: a trailing `*` makes it a prefix.
     ///
     /// # Errors
-    /// When it is empty, too long, not printable ASCII, would take everybody, or claims are compared
-    /// without a trusted issuer.
+    /// When it is empty, too long, not printable ASCII, would match everyone, or claims are compared without a
+    /// trusted issuer.
     pub fn parse(
         text: &str,
         trusted_issuer: Option<TrustedIssuerId>,
@@ -176,7 +176,7 @@ impl SubjectPattern {
         }
     }
 
-    /// Whether a subject is meant.
+    /// Whether it matches a presented subject.
     #[must_use]
     pub fn matches(&self, presented: PresentedSubject<'_>) -> bool {
         let is_named = match self.kind {
@@ -192,7 +192,7 @@ impl SubjectPattern {
     }
 }
 
-/// Whether a prefix ends within the name of a trusted issuer: `user:okta*` would take `user:okta2:…` too.
+/// Whether a prefix ends inside a trusted issuer's name: `user:okta*` would also match `user:okta2:…`.
 fn is_cut_off(prefix: &str) -> bool {
     prefix
         .strip_prefix(USER_PREFIX)
@@ -200,7 +200,7 @@ fn is_cut_off(prefix: &str) -> bool {
 }
 
 impl Delegation {
-    /// True while it holds.
+    /// True while it is in force.
     #[must_use]
     pub fn is_live(&self, now: UnixTime) -> bool {
         match self.status {
@@ -209,7 +209,7 @@ impl Delegation {
         }
     }
 
-    /// True once it can never hold again.
+    /// True once it is revoked or has expired.
     #[must_use]
     pub fn is_over(&self, now: UnixTime) -> bool {
         match self.status {

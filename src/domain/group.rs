@@ -1,11 +1,11 @@
-//! Groups: agents belong to them, roles are given to them.
+//! Groups: agents belong to them and get their roles.
 
 use crate::ports::time::UnixTime;
 
 use super::id::{GroupId, RoleId};
 use super::name::Name;
 
-/// A group of agents. Its name goes into the `groups` claim and is never given out twice.
+/// A group of agents. Its name is in the `groups` claim and is never reused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Stable id.
@@ -14,11 +14,11 @@ pub struct Group {
     pub name: Name,
     /// What it is for; may be empty.
     pub description: String,
-    /// The roles every member has, sorted by id.
+    /// The roles of every member, sorted by id.
     pub roles: Vec<RoleId>,
     /// The issuer's registry version at its last change.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixTime,
     /// When it was last changed.
     pub updated_at: UnixTime,

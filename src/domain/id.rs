@@ -1,5 +1,5 @@
-//! Identifiers as types, so that a group's id does not compile where an agent's is wanted.
-//! All are UUID version 7 (RFC 9562 §5.7) in text: time-ordered, so that indexes on them stay cheap.
+//! Identifiers as types, so that a group's id does not compile as an agent's. All are UUID version 7 (RFC 9562
+//! §5.7) as text: ordered by time, so that indexes on them stay efficient.
 
 use std::fmt;
 
@@ -28,8 +28,7 @@ macro_rules! id_type {
                 Self(uuid_v7(now, random))
             }
 
-            /// An id read back from the database or given by a caller; one that was never made
-            /// simply matches no row.
+            /// An id from the database or from a caller; an unknown id matches no row.
             pub fn from_text(text: impl Into<String>) -> Self {
                 Self(text.into())
             }

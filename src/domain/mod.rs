@@ -1,6 +1,5 @@
-//! Words and rules: what an agent, a role, a resource, a credential *is*, and which values are
-//! well-formed. No I/O, no async, no SQL, no HTTP. Everything here is parsed once at the edge and
-//! trusted afterwards.
+//! Words and rules: what an agent, a role, a resource, a credential *is*, and which values are well-formed. No
+//! I/O, no async, no SQL, no HTTP. Values are parsed once at the edge and trusted afterwards.
 
 pub mod actor;
 pub mod administrator;
@@ -29,16 +28,16 @@ pub mod trusted_issuer;
 
 use remedy::Remedy;
 
-/// A value from outside that is not well-formed. The message says what is wrong and what is allowed;
-/// it never repeats more than a short, escaped part of the value.
+/// A malformed value from outside. The message names the fault and what is allowed; it never repeats more than a
+/// short, escaped part of the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct Invalid {
     /// The member or parameter concerned, as the caller spells it.
     pub field: &'static str,
-    /// What is wrong with it and what would be right.
+    /// The fault and what is allowed.
     pub problem: String,
-    /// What to do about it, if it is more than another value.
+    /// The remedy, if it is more than another value.
     pub remedy: Option<Remedy>,
 }
 
@@ -52,7 +51,7 @@ impl Invalid {
         }
     }
 
-    /// The same error with what to do about it.
+    /// The same error with a remedy.
     #[must_use]
     pub fn with_remedy(self, remedy: Remedy) -> Self {
         Self {

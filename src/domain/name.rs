@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::Invalid;
 
-/// Longest name, in bytes (all are ASCII): long enough for `team.product.environment.agent`, short
-/// enough for every column and claim it ends up in.
+/// Longest name, in bytes (all are ASCII): long enough for `team.product.environment.agent`, short enough for
+/// every column and claim that contains it.
 pub const NAME_MAX_BYTES: usize = 128;
 
-/// Labels of `[a-z0-9-]` joined by `.`: `team-a.triage-bot`. A label neither is empty nor starts or
-/// ends with `-`, so that `agent:team-a.*` is a safe prefix rule at a relying party.
+/// Labels of `[a-z0-9-]` joined by `.`: `team-a.triage-bot`. A label is not empty and does not start or end with
+/// `-`, so that `agent:team-a.*` is a safe prefix rule at a relying party.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Name(String);
@@ -20,7 +20,7 @@ impl Name {
     /// Parses a name.
     ///
     /// # Errors
-    /// When it is empty, longer than [`NAME_MAX_BYTES`] or holds anything but such labels.
+    /// When it is empty, longer than [`NAME_MAX_BYTES`] or not made of such labels.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let problem = if text.is_empty() {
             "is empty"

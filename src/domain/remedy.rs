@@ -1,5 +1,5 @@
-//! What helps against an error, apart from the error's own sentence: the command line prints it as `hint: …`, the
-//! admin API returns it as the member `hint`, the token endpoint never sends it.
+//! The remedy for an error, separate from its sentence: the command line prints it as `hint: …`, the admin API
+//! returns it as the member `hint`, the token endpoint never sends it.
 
 use std::fmt;
 
@@ -15,19 +15,19 @@ pub enum Remedy {
 }
 
 impl Remedy {
-    /// A command line of `firman`, without that word.
+    /// A command line of `firman`, without the program's name.
     pub fn command(line: impl Into<String>) -> Self {
         Self::Command(line.into())
     }
 
-    /// Anything else that a person or a program can do.
+    /// Any other action of a person or a program.
     pub fn action(sentence: impl Into<String>) -> Self {
         Self::Action(sentence.into())
     }
 }
 
 impl Serialize for Remedy {
-    /// As it is printed.
+    /// The printed form.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

@@ -1,4 +1,4 @@
-//! Resources: what a token is for.
+//! Resources: the audiences of access tokens.
 
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
@@ -13,40 +13,41 @@ use super::token_typ::TokenTyp;
 
 /// Longest resource identifier, in bytes.
 pub const IDENTIFIER_MAX_BYTES: usize = 512;
-/// Identifiers that only firman itself registers.
+/// Prefix of identifiers that only firman itself registers.
 pub const RESERVED_IDENTIFIER_PREFIX: &str = "urn:firman:";
 
-/// Something a token is for.
+/// An audience of access tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     /// Stable id.
     pub id: ResourceId,
     /// A short name for people and for role grants; unique among resources that are not removed.
     pub name: Name,
-    /// What becomes `aud`; unique among resources that are not removed.
+    /// The value of `aud`; unique among resources that are not removed.
     pub identifier: Identifier,
     /// What it is; may be empty.
     pub description: String,
-    /// What its relying party demands of a token.
+    /// The requirements of its relying party.
     pub profile: Profile,
-    /// The scopes it knows.
+    /// Its scopes.
     pub scopes: Scopes,
-    /// Life of its tokens in seconds when the request does not say; `None`: the profile's or issuer's default.
+    /// Default lifetime of its tokens in seconds; `None`: the profile's or issuer's default.
     pub lifetime: Option<i64>,
-    /// The algorithm of its tokens; `None`: the issuer's default if the profile takes it, else the profile's first.
+    /// The algorithm of its tokens; `None`: the issuer's default if the profile accepts it, otherwise the
+    /// profile's first.
     pub algorithm: Option<SigningAlgorithm>,
-    /// The `typ` header of its tokens; `None`: as its profile has it.
+    /// The `typ` header of its tokens; `None`: the profile's default.
     pub typ: Option<TokenTyp>,
-    /// Whether its tokens may be made by token exchange; `None`: as its profile has it.
+    /// Whether its tokens may be made by token exchange; `None`: the profile's default.
     pub allow_delegation: Option<bool>,
-    /// The agent that is the resource server: it may introspect tokens for this resource, and exchange
-    /// those that it received.
+    /// The agent that is the resource server: it may introspect tokens for this resource, and exchange tokens that
+    /// it received.
     pub server: Option<AgentId>,
     /// Whether its tokens must be bound to a key (RFC 9449).
     pub dpop_required: bool,
     /// The issuer's registry version at its last change.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixTime,
     /// When it was last changed.
     pub updated_at: UnixTime,
@@ -71,7 +72,7 @@ impl Resource {
             .unwrap_or(self.profile.demands().allow_delegation)
     }
 
-    /// Whether its tokens are bound to a key.
+    /// Whether and when its tokens are bound to a key.
     #[must_use]
     pub fn binding(&self) -> Binding {
         if self.dpop_required {
@@ -83,7 +84,7 @@ impl Resource {
         }
     }
 
-    /// The life in seconds of a token for it whose request names none.
+    /// The lifetime in seconds of its tokens without `expires_in` in the request.
     #[must_use]
     pub fn default_lifetime(&self, settings: &IssuerSettings) -> i64 {
         self.lifetime
@@ -92,7 +93,7 @@ impl Resource {
             .min(self.max_lifetime(settings))
     }
 
-    /// The longest life of a token for it, in seconds.
+    /// The longest lifetime of its tokens, in seconds.
     #[must_use]
     pub fn max_lifetime(&self, settings: &IssuerSettings) -> i64 {
         self.profile
@@ -101,7 +102,7 @@ impl Resource {
             .map_or(settings.max_lifetime, |cap| cap.min(settings.max_lifetime))
     }
 
-    /// The algorithm of its tokens: its own, else the issuer's default if the profile accepts it, else the
+    /// The algorithm of its tokens: its own, or the issuer's default if the profile accepts it, otherwise the
     /// profile's first.
     #[must_use]
     pub fn signing_algorithm(&self, settings: &IssuerSettings) -> SigningAlgorithm {
@@ -120,18 +121,18 @@ impl Resource {
 /// Whether tokens are bound to the key of a proof (RFC 9449 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
-    /// Those are that are asked for with a proof.
+    /// Tokens requested with a proof are bound.
     Offered,
-    /// All are: without a proof there is none.
+    /// Every token is bound; a request without a proof is rejected.
     Required,
-    /// None is, and a proof is refused: who takes them does not look at the binding, so that it would only
-    /// seem to protect.
+    /// Tokens are never bound, and a request with a proof is rejected: the relying party does not check the
+    /// binding, so it would not protect the token.
     Impossible,
-    /// None is, with or without a proof: an ID token is for the agent itself.
+    /// Never bound, with or without a proof: an ID token is for the agent itself.
     None,
 }
 
-/// A resource identifier (RFC 8707 §2): an absolute URI without a fragment, kept byte for byte.
+/// A resource identifier (RFC 8707 §2): an absolute URI without a fragment, stored byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identifier(String);
 
@@ -139,9 +140,9 @@ impl Identifier {
     /// Parses an identifier for a resource that a person registers.
     ///
     /// # Errors
-    /// When it is not an absolute URI, has a fragment, is too long or is one of firman's own.
+    /// When it is not an absolute URI, has a fragment, is too long or is reserved for firman.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        // RFC 8141 §3.1: the scheme and the namespace of a URN are the same in either case.
+        // RFC 8141 §3.1: the scheme and the namespace of a URN are case-insensitive.
         let is_reserved = text
             .get(..RESERVED_IDENTIFIER_PREFIX.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_IDENTIFIER_PREFIX));
@@ -167,7 +168,7 @@ impl Identifier {
         Err(Invalid::new("identifier", problem))
     }
 
-    /// An identifier read back from the database, or one of firman's own.
+    /// An identifier from the database, or a reserved one.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text)
@@ -180,11 +181,11 @@ impl Identifier {
     }
 }
 
-/// Checks a resource's identifier against the audiences that belong to relying parties: each is compared
-/// byte for byte there, and takes only tokens of its own profile.
+/// Checks a resource's identifier against the audiences of known relying parties: such a party compares `aud` byte
+/// for byte and accepts only tokens of its own profile.
 ///
 /// # Errors
-/// When it is the audience of another profile, or differs from one only in case or by a slash at its end.
+/// When it is the audience of another profile, or differs from one only in case or by a trailing slash.
 pub fn check_audience(identifier: &Identifier, profile: Profile) -> Result<(), Invalid> {
     let plain = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
     let text = identifier.as_str();
@@ -220,7 +221,7 @@ pub fn check_audience(identifier: &Identifier, profile: Profile) -> Result<(), I
 /// Checks a resource's own lifetime against its profile's and the issuer's limits.
 ///
 /// # Errors
-/// When it is below a minute, above the issuer's maximum, or above what the relying party takes.
+/// When it is below a minute, above the issuer's maximum, or above the relying party's.
 pub fn check_lifetime(lifetime: i64, profile: Profile, issuer_max: i64) -> Result<i64, Invalid> {
     let max = profile
         .demands()
@@ -239,10 +240,10 @@ pub fn check_lifetime(lifetime: i64, profile: Profile, issuer_max: i64) -> Resul
     ))
 }
 
-/// Checks whether a resource's tokens may be bound to a key always.
+/// Checks whether a resource may require bound tokens.
 ///
 /// # Errors
-/// When the relying party takes bearer tokens only.
+/// When the relying party accepts bearer tokens only.
 pub fn check_dpop_required(required: bool, profile: Profile) -> Result<bool, Invalid> {
     if !required || profile.demands().takes_bound_tokens {
         return Ok(required);
@@ -256,10 +257,10 @@ pub fn check_dpop_required(required: bool, profile: Profile) -> Result<bool, Inv
     ))
 }
 
-/// Checks whether an agent of ours may be a resource's server.
+/// Checks whether an agent may be a resource's server.
 ///
 /// # Errors
-/// When the relying party is outside: its tokens would become exchangeable for that agent.
+/// When the relying party is an outside service: its tokens would become exchangeable for that agent.
 pub fn check_server(profile: Profile) -> Result<(), Invalid> {
     if profile.demands().default_identifier.is_none() {
         return Ok(());
@@ -302,7 +303,7 @@ pub fn check_algorithm(
 /// Checks the `typ` header of a resource's tokens against its profile.
 ///
 /// # Errors
-/// When the relying party does not accept it, or it is not one that tokens have.
+/// When the relying party does not accept it, or access tokens never have it.
 pub fn check_typ(text: &str, profile: Profile) -> Result<TokenTyp, Invalid> {
     let allowed = profile.demands().typs;
     match TokenTyp::parse(text) {
@@ -369,7 +370,7 @@ mod tests {
                 );
             }
         }
-        // A rule may name another audience; that is Claude's to compare.
+        // A rule may name another audience; only Claude can check that.
         for (good, profile) in [
             ("https://api.anthropic.com", Profile::Claude),
             ("api://claude", Profile::Claude),

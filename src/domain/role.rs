@@ -1,4 +1,4 @@
-//! Roles: the only source of scopes and audiences.
+//! Roles: scopes and audiences come from roles only.
 
 use crate::ports::time::UnixTime;
 
@@ -11,15 +11,15 @@ use super::scope::Scopes;
 pub struct Role {
     /// Stable id.
     pub id: RoleId,
-    /// Unique in the issuer, removed roles included; goes into the `roles` claim.
+    /// Unique in the issuer, removed roles included; in the `roles` claim.
     pub name: Name,
     /// What it is for; may be empty.
     pub description: String,
-    /// What it grants, one entry per resource, sorted by resource id.
+    /// Its grants, one entry per resource, sorted by resource id.
     pub grants: Vec<Grant>,
     /// The issuer's registry version at its last change.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixTime,
     /// When it was last changed.
     pub updated_at: UnixTime,
@@ -27,7 +27,7 @@ pub struct Role {
     pub removed_at: Option<UnixTime>,
 }
 
-/// The right to a resource with some or all of its scopes.
+/// The right to request tokens for a resource, with some or all of its scopes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The resource.
@@ -36,11 +36,11 @@ pub struct Grant {
     pub scopes: GrantedScopes,
 }
 
-/// Which scopes of a resource a grant gives.
+/// The scopes of a resource that a grant includes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantedScopes {
-    /// All the resource has, now and later.
+    /// All current and future scopes of the resource.
     All,
-    /// These, as far as the resource still has them.
+    /// These scopes, as far as the resource still has them.
     Only(Scopes),
 }

@@ -11,25 +11,25 @@ use super::Invalid;
 pub const SCOPES_MAX: usize = 64;
 /// Longest scope name, in bytes.
 pub const SCOPE_MAX_BYTES: usize = 128;
-/// The scope that asks for an `id_token` (OpenID Connect Core §3.1.2.1). Needs no grant.
+/// The scope that requests an `id_token` (OpenID Connect Core §3.1.2.1). Needs no grant.
 pub const OPENID: &str = "openid";
 /// The other scope that needs no grant (OpenID Connect Core §5.4).
 pub const PROFILE: &str = "profile";
 
-/// One `scope-token` of RFC 6749 §3.3. `*` alone is kept for "all scopes" in role grants.
+/// One `scope-token` of RFC 6749 §3.3. `*` alone is reserved for "all scopes" in role grants.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Scope(String);
 
-/// A set of scopes: sorted, no scope twice.
+/// A set of scopes, sorted.
 pub type Scopes = BTreeSet<Scope>;
 
 impl Scope {
     /// Parses one scope name.
     ///
     /// # Errors
-    /// When it is empty, longer than [`SCOPE_MAX_BYTES`], `*`, or holds a character outside
-    /// `%x21 / %x23-5B / %x5D-7E`.
+    /// When it is empty, longer than [`SCOPE_MAX_BYTES`], `*`, or contains a character outside `%x21 / %x23-5B /
+    /// %x5D-7E`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let problem = if text.is_empty() {
             "is empty"
@@ -67,11 +67,11 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Parses the `scope` parameter: names separated by one or more spaces, a repeated name counting once.
-/// Nothing but spaces is the empty set.
+/// Parses the `scope` parameter: names separated by one or more spaces. A repeated name counts once. An empty or
+/// blank text is the empty set.
 ///
 /// # Errors
-/// When a name is not well-formed or there are more than [`SCOPES_MAX`].
+/// When a name is malformed or there are more than [`SCOPES_MAX`].
 pub fn parse_scopes(parameter: &str) -> Result<Scopes, Invalid> {
     let mut scopes = Scopes::new();
     for name in parameter.split(' ').filter(|name| !name.is_empty()) {

@@ -7,19 +7,19 @@ use super::assertion_audience::AssertionAudience;
 use super::id::IssuerId;
 use super::subject::SubjectTemplate;
 
-/// Shortest life of a token anyone can ask for, in seconds: below it clock skew alone makes tokens fail.
+/// Shortest lifetime that can be requested, in seconds: below it clock skew alone makes tokens fail.
 pub const LIFETIME_FLOOR_SECONDS: i64 = 60;
-/// What no issuer may exceed, in seconds (12 h): services that verify offline do not see a revocation.
+/// The upper limit of an issuer's maximum, in seconds (12 h): services that verify offline do not see a
+/// revocation.
 pub const LIFETIME_CEILING_SECONDS: i64 = 43_200;
-/// Default life of a token, in seconds.
+/// Default lifetime of a token, in seconds.
 pub const DEFAULT_LIFETIME_SECONDS: i64 = 900;
-/// Longest life an issuer gives unless its maximum is raised, in seconds.
+/// Default maximum of an issuer, in seconds.
 pub const DEFAULT_MAX_LIFETIME_SECONDS: i64 = 3600;
-/// Longest life an agent or a credential can be given, in seconds: ten years. More is "never", which
-/// is said by leaving it out.
+/// Longest lifetime of an agent or a credential, in seconds: ten years. To set none, omit it.
 pub const EXPIRES_IN_MAX_SECONDS: i64 = 315_360_000;
-/// Clock difference to others that is tolerated in both directions, in seconds: the skew that
-/// Claude documents, between the 10 s that must pass and the 60 s that must not (FAPI 2.0 §5.3.2.1).
+/// Accepted clock difference in both directions, in seconds: the skew that Claude documents, between the 10 s that
+/// must be accepted and the 60 s that must be rejected (FAPI 2.0 §5.3.2.1).
 pub const SKEW_SECONDS: i64 = 30;
 /// The slug of the issuer at the public URL.
 pub const DEFAULT_SLUG: &str = "default";
@@ -33,15 +33,15 @@ pub struct IssuerSettings {
     pub slug: String,
     /// The issuer identifier: `iss`, byte for byte.
     pub url: String,
-    /// How subjects are made.
+    /// The template of agents' subjects.
     pub subject_template: SubjectTemplate,
-    /// Default life of a token, in seconds.
+    /// Default lifetime of a token, in seconds.
     pub default_lifetime: i64,
-    /// Longest life of a token in seconds.
+    /// Longest lifetime of a token, in seconds.
     pub max_lifetime: i64,
-    /// The algorithm of tokens whose resource names none.
+    /// The signing algorithm of tokens whose resource has none.
     pub default_algorithm: SigningAlgorithm,
-    /// What `aud` of client assertions must be, unless the agent has a policy of its own.
+    /// The required `aud` of client assertions, unless the agent has its own policy.
     pub assertion_audience: AssertionAudience,
     /// The issuer's registry version at the last change of these settings.
     pub version: i64,
@@ -53,7 +53,7 @@ pub fn token_endpoint(issuer_url: &str) -> String {
     format!("{issuer_url}/oauth2/token")
 }
 
-/// Checks a life given in seconds.
+/// Checks a lifetime in seconds.
 ///
 /// # Errors
 /// When it is not 1 to [`EXPIRES_IN_MAX_SECONDS`].

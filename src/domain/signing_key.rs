@@ -1,5 +1,5 @@
-//! The life of a signing key: its states, and what is due next. A prepared key waits for every consumer that
-//! holds a copy of the keys, because its signatures would fail at each that lacks it.
+//! The life cycle of a signing key: its states, and the next step that is due. A prepared key waits for every
+//! consumer with a copy of the keys, because consumers without it would reject its signatures.
 
 use crate::jose::algorithm::SigningAlgorithm;
 use crate::ports::time::UnixTime;
@@ -11,11 +11,11 @@ use super::key_consumer::{KeyConsumer, waiting_for};
 pub struct SigningKeyRecord {
     /// RFC 7638 thumbprint.
     pub kid: String,
-    /// The one algorithm it signs with.
+    /// The only algorithm it signs with.
     pub algorithm: SigningAlgorithm,
-    /// Where it is in its life.
+    /// Its state.
     pub state: KeyState,
-    /// When it was made, and so first published.
+    /// When it was created and first published.
     pub created_at: UnixTime,
     /// The issuer's registry version at its last change.
     pub version: i64,
@@ -36,12 +36,12 @@ pub enum KeyState {
         /// When it leaves the JWKS.
         until: UnixTime,
     },
-    /// Out of the JWKS; its private half is erased.
+    /// Removed from the JWKS; its private half is erased.
     Retired {
         /// Since when.
         at: UnixTime,
     },
-    /// Out of the JWKS at once; its private half is erased.
+    /// Removed from the JWKS at once; its private half is erased.
     Revoked {
         /// Since when.
         at: UnixTime,
@@ -61,7 +61,7 @@ impl KeyState {
         }
     }
 
-    /// The time that goes with the state, for those that have one.
+    /// The time of the state, if it has one.
     #[must_use]
     pub fn at(self) -> Option<UnixTime> {
         match self {
@@ -82,23 +82,23 @@ impl KeyState {
     }
 }
 
-/// A step in a key's life that is due.
+/// A step that is due in a key's life cycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RotationStep {
-    /// The prepared key has been published for long enough and every consumer holds it: it starts signing and
-    /// the active key retires.
+    /// The prepared key has been published for long enough and every consumer holds it: it starts signing and the
+    /// active key starts retiring.
     Activate {
         /// The prepared key.
         kid: String,
     },
-    /// The retiring key's last token has expired: out of the JWKS.
+    /// The last token of the retiring key has expired: it leaves the JWKS.
     Retire {
         /// The retiring key.
         kid: String,
     },
 }
 
-/// What is due at `now`. Pure: two replicas that ask come to the same answer.
+/// The steps that are due at `now`. Pure: two replicas reach the same result.
 #[must_use]
 pub fn plan_rotation(
     now: UnixTime,
@@ -130,7 +130,7 @@ pub fn plan_rotation(
     steps
 }
 
-/// When a prepared key starts signing if no consumer holds it up.
+/// When a prepared key starts signing unless a consumer delays it.
 #[must_use]
 pub fn activates_at(key: &SigningKeyRecord, publish_ahead: i64) -> UnixTime {
     key.created_at.plus(publish_ahead)

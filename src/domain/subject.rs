@@ -1,5 +1,5 @@
-//! Subjects: the `sub` values of our tokens (RFC 7519 §4.1.2). This room says what each looks like, so that a reader
-//! of `sub` can tell our agents from the users of a trusted issuer.
+//! Subjects: the `sub` values of tokens issued here (RFC 7519 §4.1.2). This file defines their forms, so that a
+//! reader of `sub` can distinguish agents from users of a trusted issuer.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::name::Name;
 
 /// Longest subject, in bytes: OpenID Connect Core §2 allows 255 ASCII characters.
 pub const SUBJECT_MAX_BYTES: usize = 255;
-/// The prefix of subjects of trusted issuers.
+/// The prefix of trusted issuers' users.
 pub const USER_PREFIX: &str = "user:";
 
 /// A `sub` value (RFC 7519 §4.1.2): printable ASCII without spaces that never ends in `*`, because
@@ -20,15 +20,14 @@ pub const USER_PREFIX: &str = "user:";
 #[serde(transparent)]
 pub struct Subject(String);
 
-/// Prefixes that only the issuer itself uses: a reader of `sub` must be able to distinguish agents from subjects of
-/// trusted issuers.
+/// Reserved prefixes: a reader of `sub` must be able to distinguish agents from users of trusted issuers.
 const RESERVED_PREFIXES: [&str; 2] = ["agent:", USER_PREFIX];
 
 impl Subject {
-    /// A subject taken over from another issuer.
+    /// Parses an agent's subject that another issuer assigned.
     ///
     /// # Errors
-    /// When it is not well-formed or starts with a prefix that the issuer keeps for itself.
+    /// When it is malformed or starts with a reserved prefix.
     pub fn parse_foreign(text: &str) -> Result<Self, Invalid> {
         if let Some(prefix) = RESERVED_PREFIXES
             .into_iter()
@@ -44,7 +43,7 @@ impl Subject {
         Self::well_formed(text)
     }
 
-    /// A subject read back from the database.
+    /// A subject from the database.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text)
@@ -78,7 +77,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// How an issuer makes subjects: text with `{name}` or `{id}` in it.
+/// The template of an issuer's subjects: text with `{name}` or `{id}` in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectTemplate(String);
 
@@ -89,7 +88,8 @@ impl SubjectTemplate {
     /// Parses a template.
     ///
     /// # Errors
-    /// When it holds neither `{name}` nor `{id}`, another placeholder, or what a subject cannot hold.
+    /// When it has neither `{name}` nor `{id}`, has another placeholder, or contains a character that subjects
+    /// cannot contain.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if !text.contains("{name}") && !text.contains("{id}") {
             return Err(Invalid::new(
@@ -118,7 +118,7 @@ impl SubjectTemplate {
     /// The subject of an agent.
     ///
     /// # Errors
-    /// When the template makes it longer than [`SUBJECT_MAX_BYTES`], or look like one from outside.
+    /// When the result is longer than [`SUBJECT_MAX_BYTES`], or has the form of a trusted issuer's user.
     pub fn subject(&self, name: &Name, id: &AgentId) -> Result<Subject, Invalid> {
         let made = self
             .0
@@ -140,11 +140,12 @@ impl SubjectTemplate {
     }
 }
 
-/// The subject of our tokens for a subject of a trusted issuer: `user:<issuer's name>:<subject>`, where
-/// all but letters, digits, `-`, `.`, `_` and `~` is percent-encoded, so that it never looks like ours.
+/// The subject of a trusted issuer's user in tokens issued here: `user:<issuer's name>:<subject>`, where
+/// everything but letters, digits, `-`, `.`, `_` and `~` is percent-encoded, so that it never looks like an
+/// agent's.
 ///
 /// # Errors
-/// When it would be longer than a subject may be.
+/// When it would be longer than [`SUBJECT_MAX_BYTES`].
 pub fn user_subject(issuer: &Name, subject: &str) -> Result<String, Invalid> {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     // RFC 3986 §2.3: unreserved.
@@ -173,13 +174,13 @@ pub fn is_user(subject: &str) -> bool {
     subject.starts_with(USER_PREFIX)
 }
 
-/// The trusted issuer's name and the percent-encoded rest of a user's subject; `None` for one of ours.
+/// The trusted issuer's name and the percent-encoded rest of a user's subject; `None` for an agent's.
 #[must_use]
 pub fn split_user(subject: &str) -> Option<(&str, &str)> {
     subject.strip_prefix(USER_PREFIX)?.split_once(':')
 }
 
-/// The trusted issuer's name in a user's subject; `None` for one of ours.
+/// The trusted issuer's name in a user's subject; `None` for an agent's.
 #[must_use]
 pub fn issuer_of_user(subject: &str) -> Option<&str> {
     split_user(subject).map(|(issuer, _)| issuer)
@@ -191,18 +192,18 @@ pub fn users_of(issuer: &Name) -> String {
     format!("{USER_PREFIX}{issuer}:")
 }
 
-/// What the subjects of one trusted issuer begin with, `user:NAME:`, out of one of them; `None` for a subject
-/// of ours. A mark on it ends the tokens of all its users.
+/// The prefix of all subjects of a user's trusted issuer, `user:NAME:`; `None` for an agent's subject. A mark on
+/// it ends the tokens of all its users.
 #[must_use]
 pub fn trust_of_user(subject: &str) -> Option<&str> {
     let name = issuer_of_user(subject)?;
     subject.get(..USER_PREFIX.len() + name.len() + 1)
 }
 
-/// Checks a subject from outside that a person wrote: another spelling of it would match no user.
+/// Checks a user's subject that a person wrote: another encoding of it would match no user.
 ///
 /// # Errors
-/// When it is not as [`user_subject`] writes it.
+/// When it differs from the form that [`user_subject`] writes.
 pub fn check_user_subject(subject: &str) -> Result<(), Invalid> {
     let meant = split_user(subject).and_then(|(issuer, user)| {
         let user = percent_encoding::percent_decode_str(user)

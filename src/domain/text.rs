@@ -1,13 +1,13 @@
-//! Free text that people write (descriptions, owners, attribute values): bounded, and free of characters
-//! that deceive a reader or that PostgreSQL cannot store. What may be shown on a terminal is decided here.
+//! Free text that people write (descriptions, owners, attribute values): bounded, and without characters that
+//! deceive a reader or that PostgreSQL cannot store. This file also decides which characters may reach a terminal.
 
 use super::Invalid;
 
 /// Checks a line of text of at most `max_chars` characters.
 ///
 /// # Errors
-/// When it is too long, or a character [`is_unshowable`]: control characters (PostgreSQL cannot store NUL)
-/// and those that make one name look like another.
+/// When it is too long, or contains a character that [`is_unshowable`]: control characters (PostgreSQL cannot
+/// store NUL) and characters that make one name look like another.
 pub fn line(field: &'static str, text: &str, max_chars: usize) -> Result<String, Invalid> {
     if text.chars().count() > max_chars {
         return Err(Invalid::new(
@@ -30,7 +30,7 @@ pub fn line(field: &'static str, text: &str, max_chars: usize) -> Result<String,
 /// Like [`line()`], and not blank.
 ///
 /// # Errors
-/// As [`line()`], or when nothing but white space is left.
+/// As [`line()`], or when only white space is left.
 pub fn filled_line(field: &'static str, text: &str, max_chars: usize) -> Result<String, Invalid> {
     let text = line(field, text.trim(), max_chars)?;
     if text.is_empty() {
@@ -40,14 +40,14 @@ pub fn filled_line(field: &'static str, text: &str, max_chars: usize) -> Result<
     }
 }
 
-/// True for a character that must not reach a terminal or a reader as it is (CWE-150): control characters
-/// (C0, DEL, C1), and the zero-width, bidirectional and line-separating ones (Unicode UAX #9 and UTS #39).
+/// True for a character that must not reach a terminal or a reader unescaped (CWE-150): control characters (C0,
+/// DEL, C1), and zero-width, bidirectional and line-separating ones (Unicode UAX #9 and UTS #39).
 #[must_use]
 pub fn is_unshowable(c: char) -> bool {
     c.is_control() || is_deceiving(c)
 }
 
-/// `text` with every character that [`is_unshowable`] as a visible escape, `\u{202e}`.
+/// `text` with every character that [`is_unshowable`] replaced by a visible escape, `\u{202e}`.
 #[must_use]
 pub fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -63,7 +63,7 @@ pub fn harmless(text: &str) -> String {
 
 fn is_deceiving(c: char) -> bool {
     matches!(c, '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        // Fillers that show as nothing, interlinear annotations, and the tag characters, in which a whole hidden text fits.
+        // Invisible fillers, interlinear annotations, and the tag characters, which can hide a whole text.
         | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-/// What an access token calls itself.
+/// The `typ` of an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum TokenTyp {
-    /// An access token by the JWT profile (RFC 9068 §2.1): a verifier can tell it from an ID token.
+    /// An access token of the JWT profile (RFC 9068 §2.1): a verifier can distinguish it from an ID token.
     #[serde(rename = "at+jwt")]
     AccessToken,
-    /// A JWT: for verifiers that refuse every other `typ`.
+    /// A JWT, for verifiers that reject any other `typ`.
     #[serde(rename = "JWT")]
     Jwt,
 }

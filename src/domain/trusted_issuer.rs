@@ -1,5 +1,5 @@
-//! Trusted issuers: whose tokens are accepted, for what, and within which bounds. Nothing is
-//! believed of an issuer by default.
+//! Trusted issuers: whose tokens are accepted, for what purpose, and within which bounds. By default nothing is
+//! trusted.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use super::Invalid;
 use super::id::TrustedIssuerId;
 use super::name::Name;
 
-/// Longest life of a token from outside that an issuer may be given, in seconds: a day and an hour. Azure
-/// gives managed identities tokens for a day, dated five minutes back.
+/// Upper limit of the longest lifetime of a trusted issuer's tokens, in seconds: a day and an hour. Azure issues
+/// tokens of managed identities for a day, dated five minutes back.
 pub const MAX_LIFETIME_CEILING_SECONDS: i64 = 90_000;
-/// The default for an issuer, in seconds.
+/// Default of the longest lifetime, in seconds.
 pub const DEFAULT_MAX_LIFETIME_SECONDS: i64 = 3600;
 /// Most required claims, mapped claims or accepted types.
 pub const ENTRIES_MAX: usize = 16;
@@ -26,7 +26,7 @@ pub const CLAIM_MAX_BYTES: usize = 512;
 pub const TRUSTED_ISSUERS_MAX: usize = 256;
 /// Longest URL of a trusted issuer or its key set, in bytes.
 pub const URL_MAX_BYTES: usize = 512;
-/// What the URL of a SPIFFE trust domain begins with.
+/// Prefix of the URL of a SPIFFE trust domain.
 pub const SPIFFE_SCHEME: &str = "spiffe://";
 
 /// An issuer whose tokens are accepted.
@@ -34,15 +34,15 @@ pub const SPIFFE_SCHEME: &str = "spiffe://";
 pub struct TrustedIssuer {
     /// Stable id.
     pub id: TrustedIssuerId,
-    /// A short name; part of the subjects minted for its users, so never given out twice.
+    /// A short name; part of the subjects of its users, so never reused.
     pub name: Name,
-    /// What `iss` of its tokens must equal, byte for byte.
+    /// The exact `iss` of its tokens, byte for byte.
     pub url: String,
     /// What its tokens are accepted for.
     pub definition: TrustDefinition,
     /// The issuer's registry version at its last change.
     pub version: i64,
-    /// When it was made known.
+    /// When it was added.
     pub created_at: UnixTime,
     /// When it was last changed.
     pub updated_at: UnixTime,
@@ -54,26 +54,25 @@ pub struct TrustedIssuer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustDefinition {
-    /// What it is; may be empty.
+    /// A description; may be empty.
     pub description: String,
-    /// What `aud` must be, alone.
+    /// The only accepted `aud`.
     pub audience: String,
-    /// Where its keys come from.
+    /// The source of its keys.
     pub keys: KeySource,
-    /// Its tokens may prove agents (federated credentials).
+    /// Its tokens may authenticate agents (federated credentials).
     pub client_auth: bool,
     /// Its tokens may be subject tokens.
     pub subject: bool,
     /// Its tokens may be actor tokens.
     pub actor: bool,
-    /// Its subject tokens may say who acts already (`act`): those actors are carried on as actors of that
-    /// issuer. Without it such a token is refused.
+    /// Its subject tokens may name actors (`act`), which are kept as actors of that issuer. Otherwise such a token
+    /// is rejected.
     #[serde(default)]
     pub accept_act: bool,
     /// Longest `exp - iat`, in seconds.
     pub max_lifetime: i64,
-    /// Accepted `typ` headers, compared without case and without `application/`; the empty text stands
-    /// for none.
+    /// Accepted `typ` headers, compared without case and without `application/`; the empty text for an absent one.
     pub types: Vec<String>,
     /// Whether a token is accepted once or for its whole lifetime.
     pub jti: JtiPolicy,
@@ -85,18 +84,18 @@ pub struct TrustDefinition {
     pub claims: BTreeMap<String, String>,
 }
 
-/// Where a trusted issuer's keys come from.
+/// The source of a trusted issuer's keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum KeySource {
-    /// Its discovery document names them.
+    /// The `jwks_uri` of its discovery document.
     Discovery,
-    /// They are at this URL.
+    /// This URL.
     JwksUri {
         /// The URL.
         url: String,
     },
-    /// They are these; nothing is fetched.
+    /// These keys; nothing is fetched.
     Inline {
         /// A JWKS.
         jwks: Value,
@@ -107,9 +106,9 @@ pub enum KeySource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JtiPolicy {
-    /// Once: it must have a `jti`.
+    /// Once; `jti` is required.
     SingleUse,
-    /// For all its life, as Kubernetes and GitLab hand the same token out again.
+    /// Until it expires, because Kubernetes and GitLab return the same token several times.
     Reusable,
 }
 
@@ -122,7 +121,7 @@ impl TrustedIssuer {
 }
 
 impl TrustDefinition {
-    /// Whether it is trusted with anything.
+    /// Whether it is trusted for any purpose.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.client_auth || self.subject || self.actor
@@ -140,14 +139,15 @@ impl JtiPolicy {
     }
 }
 
-/// Which tokens of a trusted issuer are meant. What is `None` or empty does not narrow; one thing must.
+/// The tokens of a trusted issuer that match. A member that is `None` or empty does not restrict; one restriction
+/// is required.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenMatch {
     /// The exact subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// What the subject begins with.
+    /// The prefix of the subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_prefix: Option<String>,
     /// Top-level string claims with their exact values.
@@ -159,10 +159,10 @@ pub struct TokenMatch {
 }
 
 impl TokenMatch {
-    /// Checks what can be checked without evaluating the condition.
+    /// Checks everything except the condition.
     ///
     /// # Errors
-    /// When nothing narrows, a text is empty or too long, or a prefix would take every subject.
+    /// When it has no restriction, a text is empty or too long, or a prefix would match every subject.
     pub fn check(&self) -> Result<(), Invalid> {
         let refused = |problem: &str| Err(Invalid::new("match", problem));
         if self.subject.is_some() && self.subject_prefix.is_some() {
@@ -185,7 +185,7 @@ impl TokenMatch {
         check_claims("match", &self.claims)
     }
 
-    /// Whether the token's subject and claims match; the condition is for the caller to evaluate.
+    /// Whether the token's subject and claims match; the caller evaluates the condition.
     #[must_use]
     pub fn matches(&self, subject: &str, claims: &Map<String, Value>) -> bool {
         self.subject.as_deref().is_none_or(|exact| exact == subject)
@@ -197,7 +197,7 @@ impl TokenMatch {
     }
 }
 
-/// Whether `claims` holds every wanted one as a top-level string of that value.
+/// Whether `claims` has every wanted claim as a top-level string with that value.
 #[must_use]
 pub fn has_claims(claims: &Map<String, Value>, wanted: &BTreeMap<String, String>) -> bool {
     wanted

@@ -1,4 +1,4 @@
-//! Administrators: whose token a call carries; making, editing and revoking them.
+//! Administrators: identifying one by the token of a call; creating, editing, rotating and revoking them.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use super::change::{Change, Touches};
 use super::named::{Facts, Head, Named, known_name};
 use super::{Caller, Issuer, IssuerError};
 
-/// What administrator tokens begin with.
+/// Prefix of administrator tokens.
 const TOKEN_PREFIX: &str = "fma_";
 
 impl Named for Administrator {
@@ -36,7 +36,8 @@ impl Named for Administrator {
         Head {
             name: &self.name,
             version: self.version,
-            // A revoked one is still listed and shown: a change says that it is revoked, not that it was not found.
+            // A revoked administrator is still listed, so a change reports that it is revoked, not that it was not
+            // found.
             is_removed: false,
         }
     }
@@ -71,9 +72,9 @@ impl Named for Administrator {
 }
 
 impl Issuer {
-    /// The administrator, live or not, whose token this is. Asked of the database on every call, so
-    /// that a revoked token opens nothing from the commit on. The look-up is by SHA-256 of the token:
-    /// how long it takes tells nothing of any token's own bytes.
+    /// The administrator, live or not, that this token belongs to. Reads the database on every call, so that a
+    /// revoked token is rejected from the commit on. The look-up is by SHA-256 of the token, so that its timing
+    /// reveals nothing about any token's bytes.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -89,7 +90,7 @@ impl Issuer {
         Ok(found)
     }
 
-    /// Makes an administrator and its token, which only this answer contains.
+    /// Creates an administrator and its token. Only this response contains the token.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was used before.
@@ -124,7 +125,7 @@ impl Issuer {
         Ok(with_token(administrator, &token))
     }
 
-    /// The refusal of a name that was used before, by a revoked administrator too.
+    /// The error for a name that was used before, by a revoked administrator too.
     async fn name_taken(
         &self,
         change: &mut Change,
@@ -141,7 +142,7 @@ impl Issuer {
         change.name_taken(new).await
     }
 
-    /// One administrator, a revoked one too.
+    /// One administrator, revoked ones included.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`].
@@ -166,7 +167,7 @@ impl Issuer {
         Ok(all.into_iter().map(view).collect())
     }
 
-    /// Edits an administrator; what is left out stays.
+    /// Edits an administrator. Omitted members keep their values.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`], and [`IssuerError::Conflict`] for a
@@ -198,7 +199,7 @@ impl Issuer {
         Ok(view(after))
     }
 
-    /// Gives an administrator a new token, which only this answer contains. The old one ends at once.
+    /// Issues a new token to an administrator. Only this response contains it. The old token is revoked at once.
     ///
     /// # Errors
     /// As [`Issuer::edit_administrator`]; [`IssuerError::Conflict`] also for one that has expired, unless the new
@@ -237,7 +238,7 @@ impl Issuer {
         Ok(with_token(after, &token))
     }
 
-    /// Revokes an administrator's token permanently. Does nothing to one that is revoked.
+    /// Revokes an administrator's token permanently. Does nothing if it is already revoked.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], [`IssuerError::Stale`], or [`IssuerError::Conflict`] for the last owner.
@@ -264,8 +265,9 @@ impl Issuer {
 }
 
 impl Issuer {
-    /// Gives the owner of that name a new token without an expiry, or makes that owner: for those who hold the database
-    /// and its key-encryption key, and no token. The audit has it as done by `system`, with the word `recover`.
+    /// Issues a new token without an expiry to the owner of that name, or creates that owner: for an operator who
+    /// has the database and its key-encryption key but no token. The audit entry has the actor `system` and
+    /// `"by":"recover"`.
     ///
     /// # Errors
     /// [`IssuerError::Conflict`] when an administrator of that name is revoked or is not an owner.
@@ -312,7 +314,7 @@ impl Issuer {
     }
 }
 
-/// Refuses to make an owner of an administrator who was not one, and to bring back a revoked one.
+/// Refuses to make an existing non-owner an owner, and to restore a revoked administrator.
 fn recoverable(found: Administrator) -> Result<Administrator, IssuerError> {
     let what = if found.revoked_at.is_some() {
         "revoked, permanently".to_owned()
@@ -328,8 +330,8 @@ fn recoverable(found: Administrator) -> Result<Administrator, IssuerError> {
 }
 
 impl Change {
-    /// Refuses to end the last owner. One that does not expire must stay, if there is one: else an issuer could lose
-    /// its last owner by the clock alone.
+    /// Refuses to end the last owner. If an owner without an expiry exists, one must remain; otherwise an issuer
+    /// could lose its last owner by the clock alone.
     async fn keep_an_owner(
         &mut self,
         before: &Administrator,

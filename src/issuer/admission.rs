@@ -1,6 +1,6 @@
-//! Lets a client that proved itself ask for something other than a token: judges, by the database, what its
-//! proof rests on, and uses up its assertion. An assertion is used up in the ledger's batch, as those of
-//! token requests are; what leaves no mark is only read.
+//! Admits an authenticated client to an endpoint that issues no token: checks in the database that what its proof
+//! rests on is unchanged, and marks its assertion as used. The mark is set in the ledger's batch, as for token
+//! requests. A client without an assertion causes reads only.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use super::ledger::{Record, Verdict};
 use super::mint::token_id;
 use super::single_use::Spent;
 
-/// Whether a client is let in.
+/// Whether a client is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It is; its assertion, if it used one, is used up.
+    /// It is. Its assertion, if it used one, is marked as used.
     Admitted,
     /// What its proof rests on has changed: authenticate it again.
     Stale,
-    /// What it proved itself with was used before.
+    /// Its assertion or proof was used before.
     Replayed(Spent),
 }
 
 impl Issuer {
-    /// Lets a client in. An assertion is marked as used under the issuer's head row, so that it is good
-    /// once on all processes and at all endpoints together (RFC 7523 §3 item 7).
+    /// Admits a client. Its assertion is marked as used under the issuer's head row, so that all processes and
+    /// endpoints together accept it once (RFC 7523 §3 item 7).
     ///
     /// # Errors
-    /// When the database cannot be read, or for an assertion written.
+    /// When the database cannot be read, or an assertion's mark cannot be written.
     pub async fn admit(
         self: &Arc<Self>,
         client: &AuthenticatedClient,
@@ -57,7 +57,7 @@ impl Issuer {
         })
     }
 
-    /// What the ledger records of a client's proof alone: its assertion, if it used one.
+    /// What the ledger records for authentication alone: the assertion, if one was used.
     pub(super) fn record_of(&self, client: &AuthenticatedClient) -> Record {
         Record {
             basis: Basis {
@@ -81,7 +81,7 @@ impl Issuer {
         if basis == head.registry_version {
             return Ok(false);
         }
-        // A basis newer than the head is one that the database lost.
+        // A basis newer than the head means that the database was rolled back.
         if basis > head.registry_version || head.policy_version > basis {
             return Ok(true);
         }

@@ -1,4 +1,4 @@
-//! Reading the audit, and checking its chain.
+//! Reading the audit log and verifying its chain.
 
 use crate::domain::Invalid;
 use crate::domain::audit::{AuditEntry, AuditEvent, GENESIS, chain_hash};
@@ -11,14 +11,14 @@ use crate::store::{AuditFilter, AuditSpan, StoreError, Tx};
 use super::named::known_name;
 use super::{Issuer, IssuerError};
 
-/// Entries read at once when the chain is checked.
+/// Entries read at once when the chain is verified.
 const VERIFY_BATCH: i64 = 500;
-/// Entries that one call reads at most where no index leads to those that are looked for.
+/// Most entries that one call scans when no index matches the filter.
 const WINDOW: i64 = 50_000;
-/// How far the clocks of processes that write to one audit may be apart, in milliseconds: entries are in the
-/// order of their times but for that.
+/// Largest difference between the clocks of processes that write to one audit log, in milliseconds: entries are
+/// ordered by time only to this precision.
 const CLOCK_DIFFERENCE_MILLIS: i64 = 3_600_000;
-/// Longest text that is looked for.
+/// Longest text in a filter.
 const FILTER_MAX_CHARS: usize = 256;
 
 /// Which entries a list shows.
@@ -30,12 +30,12 @@ pub struct AuditQuery {
     pub agent: Option<String>,
     /// The `jti` of the token concerned.
     pub token_id: Option<String>,
-    /// Who did it: `administrator:NAME`, `agent:NAME`, `system`, `unknown`, or the bare name of an
-    /// administrator or agent.
+    /// The actor: `administrator:NAME`, `agent:NAME`, `system`, `unknown`, or the bare name of an administrator or
+    /// agent.
     pub actor: Option<String>,
-    /// What it was done to, such as `role:reader`.
+    /// The target, such as `role:reader`.
     pub target: Option<String>,
-    /// From this second on.
+    /// Not before this second.
     pub since: Option<i64>,
     /// Before this second.
     pub until: Option<i64>,
@@ -46,8 +46,7 @@ pub struct AuditQuery {
 pub struct AuditPage {
     /// The entries.
     pub entries: Vec<AuditEntry>,
-    /// All entries from this number on were looked at; those before it are the next page. `None`: nothing
-    /// is left to look at.
+    /// All entries from this number on were scanned; the next page has those before it. `None`: all were scanned.
     pub next_before: Option<i64>,
 }
 
@@ -56,24 +55,24 @@ pub struct AuditPage {
 pub struct AuditTail {
     /// The entries.
     pub entries: Vec<AuditEntry>,
-    /// All entries up to this number were looked at.
+    /// All entries up to this number were scanned.
     pub after: i64,
-    /// True when that is the newest.
+    /// True when that is the newest entry.
     pub is_caught_up: bool,
 }
 
-/// What a check of the chain found.
+/// What verifying the chain found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditVerdict {
-    /// How many entries were read and are sound.
+    /// Number of entries that were read and are intact.
     pub entries: i64,
-    /// The hash of the last entry, to be kept elsewhere and compared with later.
+    /// The hash of the last entry, to store elsewhere and compare with later.
     pub head_hash: [u8; 32],
-    /// The first entry that is not as it was written.
+    /// The first entry that was altered.
     pub first_bad: Option<BadEntry>,
 }
 
-/// An entry that is not as it was written.
+/// An altered entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadEntry {
     /// Its number.
@@ -92,12 +91,12 @@ impl BadEntry {
 }
 
 impl Issuer {
-    /// Audit entries, the newest first, those before entry `before`. Where no index leads to them, no more
-    /// than a part of the audit is looked at, so that a page may be short although there are more.
+    /// Audit entries, the newest first, those before entry `before`. Where no index matches the filter, one call
+    /// scans only a part of the log, so a page may be short although more entries match.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`] for a filter that no entry can match, [`IssuerError::NotFound`] for an
-    /// agent there never was.
+    /// [`IssuerError::Invalid`] for a filter that no entry can match, [`IssuerError::NotFound`] for an agent that
+    /// never existed.
     pub async fn audit(
         &self,
         query: &AuditQuery,
@@ -136,8 +135,8 @@ impl Issuer {
         })
     }
 
-    /// Audit entries as they come: those after entry `after`, the oldest first; without `after` none, but
-    /// the number of the newest, to go on from.
+    /// Follows the audit log: entries after entry `after`, the oldest first. Without `after` it returns no
+    /// entries, only the number of the newest, to continue from.
     ///
     /// # Errors
     /// As [`Issuer::audit`].
@@ -175,7 +174,7 @@ impl Issuer {
         Ok(head.map_or(0, |head| head.seq))
     }
 
-    /// Whether entry `seq` and those before it are older than all that are looked for.
+    /// Whether entry `seq` and those before it are older than the filter's `since`.
     async fn all_are_older(
         &self,
         tx: &mut Tx,
@@ -220,7 +219,7 @@ impl Issuer {
             }
             None => None,
         };
-        // A token is issued by its agent, and is about a subject: an agent's, or one from outside.
+        // A token is issued by its agent and is about a subject: an agent, or a user of a trusted issuer.
         let may_be_subject = match target.as_deref() {
             Some(target) if is_user(target) => true,
             Some(target) => tx.agent_name_by_subject(&self.id, target).await?.is_some(),
@@ -244,7 +243,7 @@ impl Issuer {
         })
     }
 
-    /// An actor as entries have it. A bare name is that of an administrator or of an agent.
+    /// An actor in the form that entries have. A bare name is that of an administrator or an agent.
     async fn actor_named(&self, tx: &mut Tx, text: String) -> Result<String, IssuerError> {
         if text.contains(':') || ["system", "unknown"].contains(&text.as_str()) {
             return Ok(text);
@@ -267,11 +266,11 @@ impl Issuer {
         Err(Invalid::new("actor", problem).into())
     }
 
-    /// Reads the whole chain and checks each entry against its hash and its predecessor, up to the
-    /// head at the start of the check.
+    /// Reads the whole chain and verifies each entry against its hash and its predecessor, up to the head at the
+    /// start.
     ///
     /// # Errors
-    /// When the database cannot be read. A damaged chain is the result, not an error.
+    /// When the database cannot be read. A damaged chain is a result, not an error.
     pub async fn verify_audit(&self) -> Result<AuditVerdict, IssuerError> {
         let (mut tx, _) = self.read().await?;
         let head = tx
@@ -285,7 +284,7 @@ impl Issuer {
             let (mut tx, _) = self.read().await?;
             let batch = match tx.audit_from(&self.id, seq, batch_size).await {
                 Ok(batch) => batch,
-                // One row of the batch does not read back: go on one by one to find it.
+                // A row of the batch is corrupt: read one by one to find it.
                 Err(StoreError::Corrupt { .. }) if batch_size > 1 => {
                     batch_size = 1;
                     continue;

@@ -1,8 +1,8 @@
-//! The registry in memory. It saves reading and parsing; it never decides: every decision made on
-//! it carries the registry version it was made at, and the ledger judges that again inside the
-//! transaction that records the token.
+//! The registry in memory. It saves reading and parsing; it never decides. Every decision based on it carries the
+//! registry version at which it was made, and the ledger checks that version inside the transaction that records
+//! the token.
 //!
-//! Invariant: everything in here is at least as new as registry version `seen`.
+//! Invariant: everything in the cache is at least as new as registry version `seen`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,9 +27,9 @@ use crate::store::{Head, Store, StoreError, Tx};
 use super::keyring::Keyring;
 use super::sealing::Sealing;
 
-/// Agents kept in memory. An aggregate with two keys takes a few KiB: some 100 MiB when full.
+/// Agents kept in memory. An aggregate with two keys needs a few KiB: some 100 MiB when full.
 const AGENTS_CACHED: usize = 20_000;
-/// More changed agents than this at once, and the cache starts anew instead of reading each.
+/// With more changed agents than this at once, the cache is cleared instead of reading each.
 const RELOAD_MAX: i64 = 256;
 
 /// Roles, groups, resources, keys and settings: small, and needed by every decision.
@@ -43,10 +43,10 @@ pub struct Policy {
     pub roles: HashMap<RoleId, Role>,
     /// Resources that are not removed, in id order.
     pub resources: BTreeMap<ResourceId, Resource>,
-    /// Assertions made at or before this second are refused: a restored database cannot know which of
-    /// them were used after its backup.
+    /// Assertions made at or before this second are rejected: a restored database does not contain the marks of
+    /// those used after its backup.
     pub assertions_not_before: UnixTime,
-    /// Those who hold copies of the keys, and which.
+    /// The holders of key copies, and which keys each holds.
     pub key_consumers: Vec<KeyConsumer>,
     /// Trusted issuers, in id order.
     pub trusted_issuers: BTreeMap<TrustedIssuerId, TrustedIssuer>,
@@ -55,8 +55,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Whether a subject still exists: one from outside, `user:<trusted issuer's name>:…`, is known by
-    /// the word of an issuer that is trusted to name subjects.
+    /// Whether a subject still exists. A user of a trusted issuer, `user:<trusted issuer's name>:…`, exists while
+    /// that issuer is trusted to name subjects.
     #[must_use]
     pub fn vouches_for(&self, subject: &str) -> bool {
         issuer_of_user(subject).is_none_or(|name| {
@@ -66,7 +66,7 @@ impl Policy {
         })
     }
 
-    /// Reads the policy; keys that `previous` already holds are not unsealed and parsed again.
+    /// Reads the policy. Keys that `previous` already holds are not unsealed and parsed again.
     ///
     /// # Errors
     /// When the database cannot be read, or a key cannot be unsealed.
@@ -129,18 +129,18 @@ impl Policy {
 pub struct Registry {
     policy: ArcSwap<Policy>,
     agents: Cache<String, Arc<AgentAggregate>>,
-    /// Names by subject. A subject is never given to another agent, so that what is in here stays true.
+    /// Names by subject. A subject is never reassigned, so entries stay valid.
     names: Cache<String, String>,
     seen: AtomicI64,
     cold_reads: Semaphore,
-    /// Held while entries are replaced or added, so that an old row never follows a newer `seen`.
+    /// Held while entries are replaced or added, so that an old row is never stored after a newer `seen`.
     renewal: Mutex<()>,
 }
 
 impl Registry {
-    /// A cache that holds `policy`, read at registry version `seen`, and no agents yet. At most `cold_reads`
-    /// agents are read at once: anyone can ask for agents that are not in memory or do not exist, and the
-    /// other connections are for the ledger and for clients that proved themselves.
+    /// A cache with `policy`, read at registry version `seen`, and no agents yet. At most `cold_reads` agents are
+    /// read at once: anyone can request agents that are not in memory or do not exist, and the other connections
+    /// are for the ledger and for authenticated clients.
     #[must_use]
     pub fn new(policy: Policy, seen: i64, cold_reads: usize) -> Self {
         Self {
@@ -153,25 +153,25 @@ impl Registry {
         }
     }
 
-    /// The registry version that everything in the cache is at least as new as. A decision reads it
-    /// *before* anything else and carries it as its basis.
+    /// Everything in the cache is at least as new as this registry version. A decision reads it *before* anything
+    /// else and carries it as its basis.
     #[must_use]
     pub fn seen(&self) -> i64 {
         self.seen.load(Ordering::Acquire)
     }
 
-    /// The policy as it is known here.
+    /// The cached policy.
     #[must_use]
     pub fn policy(&self) -> Arc<Policy> {
         self.policy.load_full()
     }
 
-    /// Begins a read of what the database holds now, with its head. One that shows less than was read from it
-    /// before is no answer to anything: neither that an agent is active nor that there is none. Its connection
-    /// is closed. What was read while it began may be newer than it; that is no fault.
+    /// Begins a read of the database's current state, with its head. A read that shows an older state than the
+    /// cache is an error and its connection is closed: it proves neither that an agent is active nor that it is
+    /// missing. The cache may become newer than the read while the read begins; that is allowed.
     ///
     /// # Errors
-    /// When the database cannot be read, or shows an older state than is known here.
+    /// When the database cannot be read, or shows an older state than the cache.
     pub async fn read(&self, store: &Store, issuer: &IssuerId) -> Result<(Tx, Head), StoreError> {
         let known = self.seen();
         let mut tx = store.read().await?;
@@ -188,10 +188,10 @@ impl Registry {
         Ok((tx, head))
     }
 
-    /// An agent and its credentials by `client_id`, removed agents included; from memory if it can be.
+    /// An agent and its credentials by `client_id`, removed agents included; from memory if possible.
     ///
     /// # Errors
-    /// When the database must be asked and cannot be.
+    /// When the database is needed and cannot be read.
     pub async fn agent(
         &self,
         store: &Store,
@@ -202,7 +202,7 @@ impl Registry {
             return Ok(Some(found));
         }
         let place = self.cold_reads.acquire().await.ok();
-        // The version first: what is read after it is at least as new.
+        // The version first, so that everything read after it is at least as new.
         let (mut tx, head) = self.read(store, issuer).await?;
         let aggregate = tx.aggregate_by_name(issuer, client_id).await?.map(Arc::new);
         tx.rollback().await?;
@@ -216,13 +216,13 @@ impl Registry {
         Ok(aggregate)
     }
 
-    /// The name of the agent with a subject, if it is known here.
+    /// The name of the agent with a subject, if it is cached.
     #[must_use]
     pub fn name_of(&self, subject: &str) -> Option<String> {
         self.names.get(subject)
     }
 
-    /// Keeps the name of the agent with a subject, as the database has it.
+    /// Caches the name of the agent with a subject, as read from the database.
     pub fn note_name(&self, subject: &str, name: &str) {
         self.names.insert(subject.to_owned(), name.to_owned());
     }
@@ -233,9 +233,8 @@ impl Registry {
         self.agents.peek(client_id).map(|found| found.agent.version)
     }
 
-    /// [`Registry::refresh`] under the issuer's lock, where `head` is the newest there is. One that is
-    /// older than the cache is that of a database that went back, to a backup or to a standby that
-    /// lagged behind: then nothing that is known here counts.
+    /// [`Registry::refresh`] under the issuer's lock, where `head` is the newest. A head older than the cache
+    /// means that the database was rolled back to a backup or to a lagging standby; then the cache is discarded.
     ///
     /// # Errors
     /// As [`Registry::refresh`].
@@ -263,11 +262,11 @@ impl Registry {
         Ok(())
     }
 
-    /// Brings the cache up to `head`, which was read in `tx` before anything else: by [`Registry::read`], so that
-    /// one that is older than the cache is only older than what was read meanwhile.
+    /// Updates the cache to `head`, which was read in `tx` before anything else, by [`Registry::read`]: a head
+    /// older than the cache is therefore only older than what was read concurrently.
     ///
     /// # Errors
-    /// When the database cannot be read; the cache is then as it was, or partly newer.
+    /// When the database cannot be read; the cache is then unchanged, or newer in part.
     pub async fn refresh(
         &self,
         tx: &mut Tx,
@@ -301,8 +300,8 @@ impl Registry {
                         }
                     }
                     Ok(None) => {}
-                    // One damaged row must not end the service for everybody else: its agent is
-                    // forgotten here, and whoever asks for it reads it again and is told.
+                    // One damaged row must not stop the service for every other agent. Its agent leaves the cache,
+                    // so that the next request for it reads the row again and gets the error.
                     Err(StoreError::Corrupt { what }) => {
                         tracing::error!(
                             what,

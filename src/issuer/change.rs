@@ -1,5 +1,5 @@
-//! A change of the registry: one write transaction that holds the issuer's head row, so that no
-//! token is recorded between the decision and the commit, with its audit entries in the same commit.
+//! A change of the registry: one write transaction that holds the issuer's head row, so that no token is recorded
+//! between the decision and the commit. Its audit entries are in the same commit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,15 +20,15 @@ use super::{Caller, Issuer, IssuerError};
 pub enum Touches {
     /// One agent, its credentials or its memberships.
     Agent,
-    /// Roles, groups, resources, keys or settings: the policy every decision rests on.
+    /// Roles, groups, resources, keys or settings: the policy that every decision rests on.
     Policy,
 }
 
-/// A change under way. Dropping it changes nothing.
+/// A change in progress. Dropping it changes nothing.
 pub struct Change {
     /// The transaction; it holds the issuer's head row.
     pub tx: Tx,
-    /// The registry version this change makes: every row it touches carries it.
+    /// The registry version of this change: every row that it writes carries it.
     pub version: i64,
     /// The instant of the change.
     pub at: UnixMillis,
@@ -42,7 +42,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Groups, roles and resources as they were when the change first asked.
+    /// Groups, roles and resources as they were when the change first read them.
     pub(super) async fn directory(&mut self) -> Result<Arc<Directory>, StoreError> {
         if let Some(directory) = &self.directory {
             return Ok(Arc::clone(directory));
@@ -58,9 +58,9 @@ impl Change {
         self.at.seconds()
     }
 
-    /// The moment up to which a mark ends tokens: this second, or the `iat` of the newest token that was
-    /// recorded, which a replica whose clock is ahead may have made. Not later than the longest life from now:
-    /// a clock that was once years ahead does not end the tokens of years to come.
+    /// Marks set by this change end tokens issued up to this moment: the current second, or the `iat` of the
+    /// newest recorded token, which a replica whose clock is ahead may have issued. Capped at now plus the longest
+    /// lifetime: a clock that was once years ahead does not end the tokens of years to come.
     #[must_use]
     pub fn ends_until(&self) -> UnixTime {
         let now = self.now();
@@ -92,7 +92,7 @@ impl Change {
 }
 
 impl Change {
-    /// Notes the `jti` of the token that the last audit entry is about.
+    /// Records the `jti` of the token that the last audit entry is about.
     pub fn about_token(&mut self, token_id: &str) {
         if let Some(last) = self.drafts.last_mut() {
             last.token_id = Some(token_id.to_owned());
@@ -101,8 +101,8 @@ impl Change {
 }
 
 impl Issuer {
-    /// Begins a change: takes the head row, which orders it against every other change and every
-    /// token, and the next registry version.
+    /// Begins a change: locks the head row, which orders it against every other change and every token, and
+    /// allocates the next registry version.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -112,7 +112,7 @@ impl Issuer {
             .lock_head(&self.id)
             .await?
             .ok_or_else(|| IssuerError::not_found("issuer", &self.url))?;
-        // Under the lock: what was recorded while this change waited for it is older than the change.
+        // Read under the lock: everything recorded while this change waited is older than the change.
         let at = self.ports.clock.now_millis();
         let version = tx
             .bump_registry_version(&self.id, touches == Touches::Policy)
@@ -130,8 +130,8 @@ impl Issuer {
         })
     }
 
-    /// Ends a change: commits what it wrote with its audit entries and brings the cache up to it, or lets go of a change
-    /// that wrote nothing. Runs to its end even when the caller goes away meanwhile.
+    /// Ends a change: commits what it wrote with its audit entries and updates the cache, or rolls back a change
+    /// that wrote nothing. Runs to its end even if the caller is dropped.
     ///
     /// # Errors
     /// When the database cannot commit; then nothing was changed.
@@ -146,7 +146,7 @@ impl Issuer {
             "what a change writes is audited, and nothing else is"
         );
         if !is_written {
-            // Its connection and the issuer's head row are free before the caller goes on.
+            // Its connection and the issuer's head row are free before the caller continues.
             if let Err(error) = change.tx.rollback().await {
                 tracing::debug!(%error, "an empty change could not be rolled back");
             }
@@ -156,7 +156,7 @@ impl Issuer {
         let commit = tokio::spawn(async move {
             issuer.commit(change).await?;
             if let Err(error) = issuer.catch_up().await {
-                // The change is durable; the ledger notices the newer version before any token leaves.
+                // The change is durable; the ledger notices the newer version before a token leaves.
                 tracing::warn!(%error, "the cache could not be brought up to date");
             }
             Ok::<(), StoreError>(())
@@ -182,19 +182,20 @@ impl Issuer {
         tx.commit().await
     }
 
-    /// Reads what changed in the database since the cache was last brought up to date.
+    /// Reads what changed in the database since the last update of the cache.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         let known = self.registry.seen();
-        // The connection first, then the cache's lock: no one waits for a connection while holding it.
+        // The connection first, then the cache's lock: waiting for a connection while holding the lock could block
+        // the pool.
         let mut tx = self.store.read().await?;
         let Some(head) = tx.head(&self.id).await? else {
             return tx.rollback().await;
         };
         if head.registry_version < known {
-            // Either this connection shows the past, or the database went back. Under the lock it is known which.
+            // Either this connection shows an old state, or the database was rolled back. Only the lock can tell.
             tx.distrust();
             return self.catch_up_locked().await;
         }
@@ -204,7 +205,7 @@ impl Issuer {
         tx.rollback().await
     }
 
-    /// [`Issuer::catch_up`] by the newest head there is.
+    /// [`Issuer::catch_up`] to the newest head, read under the lock.
     async fn catch_up_locked(&self) -> Result<(), StoreError> {
         let mut tx = self.store.write().await?;
         if let Some(head) = tx.lock_head(&self.id).await? {
@@ -215,37 +216,37 @@ impl Issuer {
         tx.rollback().await
     }
 
-    /// [`Registry::read`](super::cache::Registry::read) of this issuer: how every operation reads.
+    /// [`Registry::read`](super::cache::Registry::read) of this issuer, used by every operation.
     ///
     /// # Errors
-    /// When the database cannot be read, or shows an older state than is known here.
+    /// When the database cannot be read, or shows an older state than the cache.
     pub(crate) async fn read(&self) -> Result<(Tx, Head), StoreError> {
         self.registry.read(&self.store, &self.id).await
     }
 }
 
-/// Lets one renewal run at a time. Renewals are numbered as they start.
+/// Serialises renewals. They are numbered as they start.
 #[derive(Debug, Default)]
 pub(crate) struct Renewals {
     started: AtomicU64,
-    /// The last that succeeded.
+    /// The last one that succeeded.
     done: AtomicU64,
-    /// The last that failed.
+    /// The last one that failed.
     failed: AtomicU64,
     running: tokio::sync::Mutex<()>,
 }
 
 impl Issuer {
-    /// The registry version that everything decided from here on is at least as new as.
+    /// Everything decided from here on is at least as new as this registry version.
     #[must_use]
     pub fn registry_version(&self) -> i64 {
         self.registry.seen()
     }
 
-    /// Brings the cache up to the database before a refusal is given, so that a right granted a
-    /// moment ago on another replica works at once. One read at a time: whoever arrives while one
-    /// runs shares the next, its failure too, so that a flood of refusals cannot become a flood of
-    /// reads. True when the cache is now newer than `basis`, which the refusal rests on.
+    /// Updates the cache from the database before a request is rejected, so that a right granted a moment ago on
+    /// another replica works at once. One read runs at a time. Requests that arrive while one runs share the next,
+    /// including its failure, so that a flood of rejections does not cause a flood of reads. True when the cache
+    /// is now newer than `basis`, which the rejection rests on.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -253,8 +254,8 @@ impl Issuer {
         let renewals = &self.renewals;
         let started_before = renewals.started.load(Ordering::Acquire);
         let _running = renewals.running.lock().await;
-        // One that started after we arrived has ended by now: it saw what we want to see. One whose
-        // request went away meanwhile did neither, and is made up for here.
+        // A renewal that started after this request arrived has ended: it saw everything this request needs. A
+        // renewal whose request was dropped set neither number, so another runs.
         if renewals.done.load(Ordering::Acquire) > started_before {
             return Ok(self.registry.seen() > basis);
         }

@@ -1,5 +1,5 @@
-//! Claude links: which objects at Claude belong to an agent, and how long Claude may go on honouring
-//! what the agent already has.
+//! Claude links: which objects at Claude belong to an agent, and how long Claude may honour tokens that the agent
+//! already has.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ use super::named::{known_name, target};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
 
-/// Tokens of an agent that are looked at for what Claude may still do with them: more than an agent that
-/// behaves gets while any of them matters. Those before are assumed to have lived as long as possible.
+/// Tokens of an agent that are examined for their remaining use at Claude: more than a well-behaved agent gets
+/// while any of them matters. Earlier tokens are assumed to have had the longest lifetime.
 const TOKENS_LOOKED_AT: i64 = 256;
 
-/// The objects at Claude that an agent is to be linked to.
+/// The objects at Claude to link an agent to.
 #[derive(Debug, Default)]
 pub struct NewClaudeLink {
     /// `fdrl_…`.
@@ -45,7 +45,7 @@ pub struct NewClaudeLink {
     pub token_lifetime: Option<i64>,
 }
 
-/// A link as it is shown.
+/// A link as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaudeLinkView {
     /// The agent's name.
@@ -54,23 +54,21 @@ pub struct ClaudeLinkView {
     pub link: ClaudeLink,
 }
 
-/// What Claude may still do for an agent that gets no more tokens here.
+/// The remaining access at Claude of an agent that gets no more tokens here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaudeAccess {
-    /// Until when, at most; `None`: nothing that it was given is good for anything there.
+    /// The latest time at which it may end; `None`: none of its tokens is usable there.
     pub until_at_most: Option<UnixTime>,
-    /// Its objects there, as far as they are known here.
+    /// Its objects there, as far as they are known.
     pub link: Option<ClaudeLink>,
 }
 
 impl Issuer {
-    /// Links an agent, or changes the link that it has; true when it is new. Its members are replaced as
-    /// a whole.
+    /// Links an agent, or changes its link; true when the link is new. All members are replaced.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`] for an id that is none, [`IssuerError::NotFound`], [`IssuerError::Stale`]
-    /// when the link is not at version `expected`, and [`IssuerError::Conflict`] when the agent was
-    /// removed.
+    /// [`IssuerError::Invalid`] for a malformed id, [`IssuerError::NotFound`], [`IssuerError::Stale`] when the
+    /// link is not at version `expected`, and [`IssuerError::Conflict`] when the agent was removed.
     pub async fn link_claude(
         self: &Arc<Self>,
         caller: &Caller,
@@ -132,7 +130,7 @@ impl Issuer {
     /// The link of an agent.
     ///
     /// # Errors
-    /// [`IssuerError::NotFound`] when the agent does not exist, or it has no link.
+    /// [`IssuerError::NotFound`] when the agent does not exist or has no link.
     pub async fn claude_link(&self, name: &str) -> Result<ClaudeLinkView, IssuerError> {
         let name = known_name("agent", name)?;
         let (mut tx, _) = self.read().await?;
@@ -146,7 +144,7 @@ impl Issuer {
         Ok(ClaudeLinkView { agent: name, link })
     }
 
-    /// Links by the agent's name, those after `after`.
+    /// Links ordered by agent name, those after `after`.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -164,10 +162,10 @@ impl Issuer {
         Ok(Page::cut(views.collect(), limit))
     }
 
-    /// Removes the link of an agent; what is at Claude stays as it is.
+    /// Removes the link of an agent. The objects at Claude stay as they are.
     ///
     /// # Errors
-    /// [`IssuerError::NotFound`] when the agent does not exist, or it has no link, [`IssuerError::Stale`].
+    /// [`IssuerError::NotFound`] when the agent does not exist or has no link, [`IssuerError::Stale`].
     pub async fn unlink_claude(
         self: &Arc<Self>,
         caller: &Caller,
@@ -191,7 +189,7 @@ impl Issuer {
         self.end(change).await
     }
 
-    /// Takes the link of an agent away, with its audit entry; does nothing when there is none.
+    /// Removes the link of an agent, with its audit entry. Does nothing if it has none.
     pub(super) async fn drop_claude_link(
         &self,
         change: &mut Change,
@@ -216,8 +214,8 @@ impl Issuer {
         Ok(())
     }
 
-    /// How long Claude may go on honouring what an agent was given until now, for one that was switched
-    /// off.
+    /// How long Claude may still honour tokens that an agent got so far, for an agent that was suspended or
+    /// removed.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], or when the database cannot be read.
@@ -239,8 +237,8 @@ impl Issuer {
         })
     }
 
-    /// The latest end of what Claude may give for the tokens that the agent got, by the audit. Not only
-    /// the last token counts: one before it may have had a longer life.
+    /// The latest end of access that Claude may grant for the tokens that the agent got, according to the audit.
+    /// The last token alone is not enough: an earlier one may have had a longer lifetime.
     async fn claude_tokens_end(
         &self,
         tx: &mut Tx,
@@ -255,7 +253,7 @@ impl Issuer {
             .filter(|resource| resource.profile == Profile::Claude)
             .map(|resource| resource.identifier.as_str().to_owned())
             .collect();
-        // A resource that was removed since: the audit does not say what its profile was.
+        // For a resource that was removed since: the audit does not record its profile.
         audiences.extend(demands.default_identifier.map(str::to_owned));
         let filter = AuditFilter {
             event: Some(AuditEvent::TokenIssued),
@@ -281,7 +279,7 @@ impl Issuer {
     }
 }
 
-/// When the latest Claude token for one of our tokens ends; `None` when it was not for Claude.
+/// When the latest Claude token for an identity token ends; `None` when that was not issued for Claude.
 fn end_of(draft: &AuditDraft, audiences: &[String], rule: Option<i64>) -> Option<UnixTime> {
     let detail = TokenDetail::read(draft)?;
     if !audiences.iter().any(|known| *known == detail.aud) {

@@ -1,4 +1,4 @@
-//! RFC 7009: a client revokes a token that it holds. Administrators revoke by `revocations.rs`.
+//! RFC 7009: a client revokes its own token. Administrators revoke through `revocations.rs`.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::own_token::OwnToken;
 use super::single_use::Spent;
 use super::{Caller, Issuer};
 
-/// What a client's request to revoke a token came to. The response tells it none of this (RFC 7009 §2.2).
+/// The result of a client's request to revoke a token. The response reveals none of it (RFC 7009 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientRevocation {
     /// It is revoked, with everything made from it.
@@ -24,7 +24,7 @@ pub enum ClientRevocation {
     NotAllowed,
 }
 
-/// Why a client's request to revoke a token could not be recorded: nothing was ended.
+/// Why a client's revocation could not be recorded: nothing was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotRecorded {
     /// What the authentication rests on has changed: authenticate the client again.
@@ -36,8 +36,8 @@ pub enum NotRecorded {
 }
 
 impl Issuer {
-    /// Revokes a token that its own client presents, or the agent that it is about (RFC 7009 §2.1), and marks the
-    /// client's assertion as used, in one record of the ledger.
+    /// Revokes a token that is presented by its own client or by the agent that is its subject (RFC 7009 §2.1),
+    /// and marks the client's assertion as used, in one record of the ledger.
     ///
     /// # Errors
     /// [`NotRecorded`]; then nothing was revoked.

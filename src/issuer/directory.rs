@@ -1,9 +1,9 @@
-//! Groups, roles and resources as one change sees them: from names to ids and back, and what the
-//! tokens of an agent would weigh. Read inside the change's transaction, which holds the issuer's
-//! head row, so that nothing named here disappears before the commit.
+//! Groups, roles and resources as one change sees them: names to ids and back, and the size of an agent's tokens.
+//! Read inside the change's transaction, which holds the issuer's head row, so that nothing named here disappears
+//! before the commit.
 //!
-//! Not [`Policy`](super::cache::Policy), which holds the same rows: that one is in memory and may be older than the
-//! change, and reading it anew would unseal the signing keys, which no change of the registry needs.
+//! Separate from [`Policy`](super::cache::Policy), which holds the same rows: that copy is in memory and may be
+//! older than the change, and rereading it would unseal the signing keys, which no change of the registry needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use crate::store::{StoreError, Tx};
 use super::IssuerError;
 use crate::domain::claims::TOKEN_MAX_BYTES;
 
-/// Header and signature of a token in base64url, and what of the claims is the same for every agent
+/// Header and signature of a token in base64url, and the part of the claims that is the same for every agent
 /// (times, `jti`, member names): 342 bytes of RS256 signature and some 350 for the rest.
 const TOKEN_FIXED_BYTES: usize = 700;
 
@@ -40,7 +40,7 @@ pub(crate) struct Directory {
 pub struct Through {
     /// The role.
     pub role: Name,
-    /// The group that the role comes from; `None`: given directly.
+    /// The group that passes on the role; `None`: a direct assignment.
     pub group: Option<Name>,
 }
 
@@ -53,7 +53,7 @@ impl Directory {
         })
     }
 
-    /// The ids of groups given by name, sorted, none twice.
+    /// The ids of the named groups, sorted, without duplicates.
     pub(crate) fn group_ids(&self, names: &[String]) -> Result<Vec<GroupId>, Invalid> {
         ids("groups", "group", names, |name| {
             self.groups
@@ -63,7 +63,7 @@ impl Directory {
         })
     }
 
-    /// The ids of roles given by name, sorted, none twice.
+    /// The ids of the named roles, sorted, without duplicates.
     pub(crate) fn role_ids(&self, names: &[String]) -> Result<Vec<RoleId>, Invalid> {
         ids("roles", "role", names, |name| {
             self.roles
@@ -73,14 +73,14 @@ impl Directory {
         })
     }
 
-    /// A group by its name; `field` is what a refusal names.
+    /// A group by its name; an error names `field`.
     pub(crate) fn group_named(&self, field: &'static str, name: &str) -> Result<&Group, Invalid> {
         let name = Name::parse(name).map_err(|invalid| Invalid::new(field, invalid.problem))?;
         let found = self.groups.iter().find(|group| group.name == name);
         found.ok_or_else(|| unknown(field, "group", &name))
     }
 
-    /// A role by its name; `field` is what a refusal names.
+    /// A role by its name; an error names `field`.
     pub(crate) fn role_named(&self, field: &'static str, name: &str) -> Result<&Role, Invalid> {
         let name = Name::parse(name).map_err(|invalid| Invalid::new(field, invalid.problem))?;
         let found = self.roles.iter().find(|role| role.name == name);
@@ -96,7 +96,7 @@ impl Directory {
         passing.map(|group| group.id.clone()).collect()
     }
 
-    /// Every role of an agent, as often as there are ways to it, by name; a direct one first.
+    /// Every role of an agent, once for each way it holds it, by name; the direct assignment first.
     pub(crate) fn ways(&self, agent: &Agent) -> Vec<Through> {
         let way = |id: &RoleId, group: Option<&Group>| {
             let role = self.roles.iter().find(|role| role.id == *id)?;
@@ -151,7 +151,7 @@ impl Directory {
         })
     }
 
-    /// All roles of an agent: those given to it and those of its groups.
+    /// All roles of an agent: directly assigned ones and those of its groups.
     fn all_roles<'a>(&'a self, agent: &'a Agent) -> impl Iterator<Item = &'a Role> {
         let through_groups = self
             .groups
@@ -168,8 +168,8 @@ impl Directory {
             .any(|role| role.grants.iter().any(|grant| grant.resource == *resource))
     }
 
-    /// Refuses an agent whose largest token would be longer than every hop on its way accepts: the administrator who
-    /// assigns can mend it, the agent could not.
+    /// Refuses an agent whose largest token would exceed what every hop on its way accepts. The administrator who
+    /// assigns the roles can fix that; the agent could not.
     pub(crate) fn check_token_size(
         &self,
         agent: &Agent,

@@ -1,6 +1,6 @@
-//! Proofs of holding a key at this issuer's endpoints (RFC 9449): is this one for this request, from now,
-//! and made with a nonce of ours? `jose/dpop.rs` has read it and verified its signature. That it was not
-//! used before, the ledger says.
+//! Proofs of key possession at this issuer's endpoints (RFC 9449): checks that a proof is for this request, is
+//! recent, and has a nonce of this issuer. `jose/dpop.rs` has parsed it and verified its signature. The ledger
+//! rejects replays.
 
 use url::Url;
 
@@ -10,10 +10,10 @@ use crate::ports::time::UnixTime;
 use super::Issuer;
 use super::single_use::{Spent, SpentAssertion};
 
-/// How far `iat` of a proof may be from now, in seconds, in both directions: RFC 9449 §11.1 wants seconds
-/// to minutes. A clock that is a whole minute off is tolerated, and the mark of a used proof is short-lived.
+/// How far `iat` of a proof may differ from now, in seconds, in both directions: RFC 9449 §11.1 recommends seconds
+/// to minutes. A clock may be a whole minute off, and the mark of a used proof is short-lived.
 pub const PROOF_WINDOW_SECONDS: i64 = 60;
-/// How long a nonce is the newest one, in seconds. It is accepted for one more such period.
+/// How long a nonce is the current one, in seconds. It is accepted for one more such period.
 pub const NONCE_SECONDS: i64 = 300;
 
 /// A key that a request proved to hold. Made in this file only.
@@ -37,13 +37,13 @@ impl ProvenKey {
     }
 }
 
-/// Why a proof is refused.
+/// Why a proof is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofRefused {
     /// It has a fault; the sentence is for the client.
     #[error("{0}")]
     Fault(String),
-    /// It is good, but for a nonce of ours that is not too old (RFC 9449 §8).
+    /// It is valid, but has no nonce of this issuer that is recent enough (RFC 9449 §8).
     #[error("the proof has no nonce of this issuer, or an expired one")]
     Nonce,
 }
@@ -52,7 +52,7 @@ impl Issuer {
     /// Checks the proof of a request with that method and URI (RFC 9449 §4.3).
     ///
     /// # Errors
-    /// [`ProofRefused`]; a nonce is asked for only when all else is good.
+    /// [`ProofRefused`]; a nonce is requested only when everything else is valid.
     pub fn check_proof(
         &self,
         unverified_proof: &str,
@@ -74,7 +74,7 @@ impl Issuer {
                 "`iat` must be at most {PROOF_WINDOW_SECONDS} seconds from now; make a new proof for each request and check the clock"
             )));
         }
-        // A restored database does not know which proofs were used.
+        // A restored database does not contain the marks of all used proofs.
         let not_before = self.policy().assertions_not_before;
         if proof.issued_at <= not_before {
             return Err(fault(format!(
@@ -96,14 +96,15 @@ impl Issuer {
         })
     }
 
-    /// The nonce that proofs made now must hold.
+    /// The nonce that new proofs must contain.
     #[must_use]
     pub fn dpop_nonce(&self, now: UnixTime) -> String {
         self.secrets.nonce(period(now))
     }
 
-    /// Of this period or the one before; and of the next, which another process may have begun whose clock
-    /// is a little ahead: a client retries once, and must not be sent from one process to the other.
+    /// Accepts the nonce of this period, of the previous one, and of the next, which another process whose clock
+    /// is slightly ahead may already use: a client retries once, and two processes must not reject each other's
+    /// nonces.
     fn is_dpop_nonce(&self, unverified_nonce: &str, now: UnixTime) -> bool {
         let present = period(now);
         [present, present - 1, present + 1]
@@ -116,9 +117,8 @@ fn period(now: UnixTime) -> i64 {
     now.0.div_euclid(NONCE_SECONDS)
 }
 
-/// RFC 9449 §4.3 item 9: the same but for query and fragment, after the normalisation of RFC 3986 §6.2.2
-/// and §6.2.3. A text with a backslash, a space or a line end, which a browser's parser
-/// corrects, is not a URI.
+/// RFC 9449 §4.3 item 9: equal except for query and fragment, after the normalisation of RFC 3986 §6.2.2 and
+/// §6.2.3. A text with a backslash, a space or a line end, which a browser's parser corrects, is not a URI.
 fn is_same_uri(unverified: &str, uri: &str) -> bool {
     let plain = |text: &str| {
         let mut url = Url::parse(text).ok()?;

@@ -1,4 +1,4 @@
-//! Marks that end tokens: all of a subject, or all that were made under a delegation, up to a moment.
+//! Marks that end tokens up to a moment: all of a subject, or all that were made under a delegation.
 
 use crate::domain::id::DelegationId;
 use crate::domain::settings::{LIFETIME_CEILING_SECONDS, SKEW_SECONDS};
@@ -10,15 +10,15 @@ use super::Issuer;
 use super::change::Change;
 
 impl Issuer {
-    /// Ends, within a change, every token so far that is about a subject or in which it acts; `subject` may be
-    /// `user:NAME:` for all users of a trusted issuer. Switching it on again later does not bring them back.
+    /// Ends, within a change, every token issued so far in which `subject` is the subject or an actor. `subject`
+    /// may be `user:NAME:` for all users of a trusted issuer. Later changes do not restore these tokens.
     pub(super) async fn end_tokens_of(
         &self,
         change: &mut Change,
         subject: &str,
     ) -> Result<EndMark, StoreError> {
-        // The longest life there can be, whatever the settings were when a token was made; of one from
-        // outside, what its issuer gave it.
+        // The longest possible lifetime, whatever the settings were when a token was issued; for a user's tokens
+        // at least that of tokens from trusted issuers.
         let longest = if is_user(subject) {
             LIFETIME_CEILING_SECONDS.max(MAX_LIFETIME_CEILING_SECONDS)
         } else {
@@ -27,8 +27,8 @@ impl Issuer {
         self.mark(change, EndKind::Subject, subject, longest).await
     }
 
-    /// Ends, within a change, every token so far that was made under a delegation, and all that was made from
-    /// those. Switching the delegation on again later does not bring them back.
+    /// Ends, within a change, every token issued so far under a delegation, and everything made from those.
+    /// Resuming the delegation does not restore them.
     pub(super) async fn end_tokens_under(
         &self,
         change: &mut Change,

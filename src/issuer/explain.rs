@@ -1,4 +1,4 @@
-//! What an agent would get, and why, without minting: the same decision as the token endpoint's.
+//! What an agent would get, and why, without minting: the token endpoint's decision.
 
 use serde_json::Value;
 
@@ -21,12 +21,12 @@ use super::{Issuer, IssuerError};
 
 pub use super::directory::Through;
 
-/// What the agent is supposed to ask for.
+/// The request to explain.
 #[derive(Debug, Default)]
 pub struct ExplainQuery {
-    /// Name or identifier of the resource; `None`: none named.
+    /// Name or identifier of the resource; `None`: the request names none.
     pub resource: Option<String>,
-    /// The `scope` parameter; `None`: none named.
+    /// The `scope` parameter; `None`: the request has none.
     pub scope: Option<String>,
 }
 
@@ -35,19 +35,19 @@ pub struct ExplainQuery {
 pub struct Explanation {
     /// The agent's name.
     pub agent: Name,
-    /// True while it may get tokens at all.
+    /// False when it cannot get any token now.
     pub is_active: bool,
-    /// Every resource it may reach, and the one asked for, by name.
+    /// Every resource that it may reach, and the requested one, by name.
     pub resources: Vec<ExplainedResource>,
-    /// The claims of the access token, without its times and number; absent when it is refused.
+    /// The claims of the access token, without its times and `jti`; absent when the request is rejected.
     pub claims: Option<Value>,
-    /// Why no token would be given.
+    /// Why the request is rejected.
     pub refusal: Option<Refusal>,
-    /// For whom it may act, with which token exchange begins: the delegations that hold now.
+    /// The live delegations, which token exchange requires.
     pub delegations: Vec<DelegationView>,
 }
 
-/// An error as the token endpoint would give it.
+/// An error as the token endpoint would return it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// RFC 6749 §5.2 `error`.
@@ -58,20 +58,20 @@ pub struct Refusal {
     pub remedy: Option<Remedy>,
 }
 
-/// One resource as an agent may reach it.
+/// One resource, with the agent's scopes there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedResource {
     /// The resource's name.
     pub resource: Name,
-    /// What becomes `aud`.
+    /// The value of `aud`.
     pub identifier: Identifier,
-    /// The ways in which it is granted; none: it is not.
+    /// The ways in which it is granted; empty: it is not granted.
     pub through: Vec<Through>,
     /// The granted scopes.
     pub granted: Vec<ExplainedScope>,
     /// The scopes of the resource that are not granted.
     pub not_granted: Vec<Scope>,
-    /// Why a request that names the resource, with the scopes asked for, gets no token.
+    /// Why a request that names the resource, with the requested scopes, gets no token.
     pub refusal: Option<Refusal>,
 }
 
@@ -85,11 +85,10 @@ pub struct ExplainedScope {
 }
 
 impl Issuer {
-    /// What the agent would get for this request, and through which roles and groups.
+    /// The result of this request for the agent, and the roles and groups that it rests on.
     ///
     /// # Errors
-    /// [`IssuerError::NotFound`] for an agent or resource there is not, [`IssuerError::Invalid`] for a
-    /// scope that is not well-formed.
+    /// [`IssuerError::NotFound`] for an unknown agent or resource, [`IssuerError::Invalid`] for a malformed scope.
     pub async fn explain(
         &self,
         name: &str,
@@ -105,7 +104,7 @@ impl Issuer {
         let now = self.ports.clock.now();
         let (agent, delegations) = self.agent_and_delegations(&name, now).await?;
         let asked = match query.resource.as_deref() {
-            // The issuer itself, whose tokens `openid` asks for: an audience that is not a resource.
+            // The issuer itself: a request for `openid` alone is for it, and it is not a resource.
             None => None,
             Some(text) if text == policy.settings.url => None,
             Some(text) => Some(asked_resource(text, &policy)?),
@@ -152,7 +151,7 @@ impl Issuer {
         })
     }
 
-    /// The token endpoint's decision at `now`: the claims, or why there is no token.
+    /// The token endpoint's decision at `now`: the claims, or why it is rejected.
     fn answer(
         &self,
         agent: &Agent,
@@ -171,7 +170,7 @@ impl Issuer {
                 description: error.to_string(),
                 remedy: None,
             }),
-            // A missing key, say, is not a property of the agent: readiness reports it.
+            // A missing key, for example, is not a property of the agent: readiness reports it.
             Ok(()) | Err(MintError::NoKey(_) | MintError::Sign(_) | MintError::SelfCheck(_)) => {
                 Ok(claims)
             }
@@ -195,7 +194,7 @@ impl Issuer {
     }
 }
 
-/// The claims without what differs from one token to the next.
+/// The claims without those that differ from token to token.
 fn shown(claims: &TokenClaims) -> Result<Value, IssuerError> {
     let mut value =
         serde_json::to_value(claims).map_err(|error| IssuerError::Unavailable(Box::new(error)))?;
@@ -269,7 +268,7 @@ fn explain_resource(
     }
 }
 
-/// Why an agent gets no token at all; to the agent itself the token endpoint does not say which.
+/// Why an agent gets no token at all; the token endpoint does not tell the agent which reason applies.
 fn inactive(agent: &Agent, now: UnixTime) -> Option<Refusal> {
     let name = &agent.name;
     let (description, remedy) = match agent.status {

@@ -1,6 +1,5 @@
 //! Verifies tokens of trusted issuers: signature, audience, times, required claims and single use (RFC 7523 §3).
-//! The key is looked up by the trusted issuer that was registered, never at an address that the token
-//! names (RFC 8725 §3.10).
+//! Keys come from the registered trusted issuer, never from an address that the token names (RFC 8725 §3.10).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,12 +19,12 @@ use super::Issuer;
 use super::refusals::fact;
 use super::single_use::{self, ASSERTION_MAX_BYTES, JTI_MAX_BYTES, SpentAssertion};
 
-/// What a token of a trusted issuer is used for; each must be allowed.
+/// The use of a trusted issuer's token; each must be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedFor {
-    /// To prove an agent.
+    /// To authenticate an agent.
     ClientAuth,
-    /// To prove an agent as a JWT-SVID, whose `sub` names its trust domain
+    /// To authenticate an agent as a JWT-SVID, whose `sub` names its trust domain
     /// (draft-ietf-oauth-spiffe-client-auth §3.1).
     SpiffeClientAuth,
     /// As subject token.
@@ -35,8 +34,8 @@ pub enum TrustedFor {
 }
 
 impl TrustedFor {
-    /// Whether these unverified claims say that the token is of `trusted`. A SPIFFE trust domain is named
-    /// by `sub`, and by nothing else; everybody else by `iss`, byte for byte.
+    /// Whether these unverified claims name `trusted`. A SPIFFE trust domain is named by `sub` alone, any other
+    /// issuer by `iss`, byte for byte.
     fn is_named(self, trusted: &TrustedIssuer, unverified_claims: &Map<String, Value>) -> bool {
         let text = |name: &str| unverified_claims.get(name).and_then(Value::as_str);
         match self {
@@ -60,7 +59,7 @@ impl TrustedFor {
         }
     }
 
-    /// The trusted issuer that these unverified claims name, if it is trusted for this.
+    /// The trusted issuer that these unverified claims name, if it is trusted for this use.
     fn issuer_of<'t>(
         self,
         unverified_claims: &Map<String, Value>,
@@ -97,10 +96,10 @@ impl TrustedFor {
     }
 }
 
-/// A token of a trusted issuer that is good in every respect but for who it is about.
+/// A token of a trusted issuer that is valid. Its subject is not matched yet.
 #[derive(Clone, Debug)]
 pub struct ExternalToken {
-    /// Whose token it is.
+    /// Its issuer.
     pub trusted: TrustedIssuer,
     /// The value of the claim that names the subject.
     pub subject: String,
@@ -108,27 +107,27 @@ pub struct ExternalToken {
     pub claims: Claims,
     /// `exp`.
     pub expires_at: UnixTime,
-    /// What the record knows it by: the trusted issuer's name, `:`, and a digest of its `jti` or, where a `jti` is
-    /// not taken once, of what is signed in the token.
+    /// Its name in the audit and in its line: the trusted issuer's name, `:`, and a digest of its `jti`, or of the
+    /// signed part if a `jti` may repeat.
     pub reference: String,
-    /// What stood or will stand for it under the other [`JtiPolicy`]: a revocation of that name counts too.
+    /// Its name under the other [`JtiPolicy`]: a revocation of that name counts too.
     pub other_reference: Option<String>,
-    /// The mark of its single use; `None`: it may be used again.
+    /// Its single-use mark; `None`: it may be reused.
     pub spends: Option<SpentAssertion>,
 }
 
-/// Why a token of a trusted issuer is refused.
+/// Why a token of a trusted issuer is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum ExternalTokenError {
-    /// No trusted issuer's signature verified.
+    /// No trusted issuer's key verified the signature.
     #[error("{told}")]
     Unproven {
-        /// The sentence for a client that proved itself by other means.
+        /// The sentence for a client that authenticated by other means.
         told: String,
-        /// The same with what the token claims, for the log and the audit.
+        /// The same with the token's claims, for the log and the audit.
         exact: String,
     },
-    /// Its signature verified, and it has another fault, which the answer may name.
+    /// Its signature verified, and it has another fault, which the response may name.
     #[error("{0}")]
     Fault(String),
     /// The trusted issuer's keys are not available.
@@ -142,7 +141,7 @@ pub enum ExternalTokenError {
 }
 
 impl ExternalToken {
-    /// All claims under their names, as conditions see them.
+    /// All claims by name, as conditions see them.
     #[must_use]
     pub fn all_claims(&self) -> Map<String, Value> {
         let claims = &self.claims;
@@ -173,7 +172,7 @@ impl Issuer {
     /// Verifies a token of a trusted issuer.
     ///
     /// # Errors
-    /// [`ExternalTokenError`], which says what the client may see.
+    /// [`ExternalTokenError`], which separates what the client may see.
     pub async fn verify_external(
         &self,
         token: &str,
@@ -212,13 +211,13 @@ impl Issuer {
             check_not_from_before_restore(trusted, &claims, restored_at, now).map_err(Fault)?;
         }
         let named = |digest: [u8; 32]| format!("{}:{}", trusted.name, base64url(&digest[..16]));
-        // Not over the signature: a second one can be made of an ECDSA signature without the key.
+        // Not over the signature: anyone can derive a second ECDSA signature from the first without the key.
         let by_content = named(sha256(signed_part(token).as_bytes()));
         let by_jti = claims
             .jwt_id
             .as_ref()
             .map(|jti| named(sha256(jti.as_bytes())));
-        // Several tokens may have the same jti when it is not taken once.
+        // Several tokens may share a `jti` if it is reusable.
         let (reference, other_reference) = match (by_jti, trusted.definition.jti) {
             (Some(by_jti), JtiPolicy::SingleUse) => (by_jti, Some(by_content)),
             (by_jti, JtiPolicy::Reusable) => (by_content, by_jti),
@@ -253,11 +252,11 @@ fn unproven(told: &str, exact: &str) -> ExternalTokenError {
     }
 }
 
-/// Keys of a trusted issuer tried for one token that names none, or one that several share: each costs a
-/// verification, and a token cannot choose how many there are.
+/// Keys of a trusted issuer tried for one token without a `kid`, or with a `kid` that several keys share. Each
+/// costs a verification, and a token must not choose how many there are.
 const FOREIGN_KEYS_TRIED_MAX: usize = 16;
 
-/// Header and payload of a compact JWS: what its signature is over.
+/// Header and payload of a compact JWS: the signed part.
 fn signed_part(token: &str) -> &str {
     token.rsplit_once('.').map_or(token, |(signed, _)| signed)
 }
@@ -270,7 +269,7 @@ fn verify(unverified: &UnverifiedJws<'_>, keys: &Arc<PublicJwkSet>) -> Option<Ve
         .find_map(|key| unverified.verify(key).ok())
 }
 
-/// RFC 8725 §3.11: another kind of JWT of the same issuer is refused.
+/// RFC 8725 §3.11: another kind of JWT of the same issuer is rejected.
 fn check_type(trusted: &TrustedIssuer, unverified: &UnverifiedJws<'_>) -> Result<(), String> {
     let header = unverified.unverified_header();
     let types = &trusted.definition.types;
@@ -294,7 +293,7 @@ fn check_type(trusted: &TrustedIssuer, unverified: &UnverifiedJws<'_>) -> Result
     ))
 }
 
-/// Audience, times, lifetime and required claims. Returns `exp`.
+/// Checks audience, times, lifetime and required claims. Returns `exp`.
 fn check_bounds(
     trusted: &TrustedIssuer,
     claims: &Claims,
@@ -304,7 +303,7 @@ fn check_bounds(
     let expected = definition.audience.as_str();
     let is_for_us = match &claims.audience {
         Some(Audience::One(audience)) => audience == expected,
-        // Kubernetes always writes an array. Another audience in it could present the token here.
+        // Kubernetes always writes an array. Any other audience in it could present the token here.
         Some(Audience::Many(audiences)) => audiences.iter().all(|audience| audience == expected),
         None => false,
     };
@@ -372,7 +371,7 @@ fn spends(
     }
 }
 
-/// RFC 7523 §3 item 6: a token that may have been used before a restore is refused.
+/// RFC 7523 §3 item 6: a token that may have been used before a restore is rejected.
 fn check_not_from_before_restore(
     trusted: &TrustedIssuer,
     claims: &Claims,

@@ -1,4 +1,4 @@
-//! What a role or a delegation grants: the resource, and those of its scopes that are named.
+//! What a role or a delegation grants: a resource, and some or all of its scopes.
 
 use crate::domain::Invalid;
 use crate::domain::name::Name;
@@ -6,9 +6,9 @@ use crate::domain::remedy::Remedy;
 use crate::domain::resource::{Identifier, Resource};
 use crate::domain::scope::{SCOPES_MAX, Scope, Scopes, join_scopes};
 
-/// The refusal of an unknown resource, given by name or identifier.
+/// The error for an unknown resource, named by name or identifier.
 pub(super) fn unknown_resource(field: &'static str, text: &str) -> Invalid {
-    // Repeated only when it is harmless to show.
+    // Repeated only if it is safe to display.
     match Name::parse(text) {
         Ok(name) => Invalid::new(field, format!("resource `{name}` not found"))
             .with_remedy(Remedy::command("resource list")),
@@ -29,7 +29,7 @@ pub(super) fn unknown_resource(field: &'static str, text: &str) -> Invalid {
     }
 }
 
-/// Reads the names of scopes that a resource must have; `field` is what a refusal names.
+/// Reads the names of scopes, which the resource must have; an error names `field`.
 pub(super) fn parse_granted(
     field: &'static str,
     names: &[String],

@@ -1,4 +1,4 @@
-//! Groups: making, editing, removing.
+//! Groups: creating, editing, removing.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ impl Named for Group {
 }
 
 impl Issuer {
-    /// Makes a group.
+    /// Creates a group.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was used before.
@@ -115,7 +115,7 @@ impl Issuer {
         Ok(view(group, &directory, Some(members)))
     }
 
-    /// Groups by name, those after `after`; with `role` only those that give the role of that name to their members.
+    /// Groups by name, those after `after`; with `role` only those that pass that role on to their members.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for an unknown role.
@@ -146,7 +146,7 @@ impl Issuer {
         Ok(Page::cut(views.collect(), limit))
     }
 
-    /// Edits a group; what is left out stays.
+    /// Edits a group. Omitted members keep their values.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -169,18 +169,18 @@ impl Issuer {
         }
         change.write(&before, &mut after).await?;
         self.end(change).await?;
-        // Counted after the change: a large group takes a while, and tokens wait for a change. The number is no part of
-        // what the edit wrote.
+        // Counted after the change: counting a large group is slow, and a change delays tokens. The edit did not
+        // write the number.
         let (mut tx, _) = self.read().await?;
         let members = tx.count_group_members(&self.id, &after.id).await?;
         tx.rollback().await?;
         Ok(view(after, &directory, Some(members)))
     }
 
-    /// Removes a group. Its name is never given out again.
+    /// Removes a group. Its name is never reused.
     ///
     /// # Errors
-    /// [`IssuerError::Conflict`] when agents are in it and the removal is not forced.
+    /// [`IssuerError::Conflict`] when it has members and the removal is not forced.
     pub async fn remove_group(
         self: &Arc<Self>,
         caller: &Caller,
@@ -216,7 +216,7 @@ impl Issuer {
         self.end(change).await
     }
 
-    /// Applies `detach` to each of those agents, each with its audit entry.
+    /// Applies `detach` to each of these agents, with one audit entry per agent.
     pub(super) async fn detach_agents(
         &self,
         change: &mut Change,

@@ -1,5 +1,5 @@
-//! Introspection (RFC 7662): whether a token of ours is in force at this moment, as the database has it,
-//! for those whom it concerns. Everybody else learns nothing, not even whether it is ours.
+//! Introspection (RFC 7662): whether a token issued here is in force now, according to the database. Only clients
+//! that the token concerns get an answer; every other client learns nothing, not even whether it was issued here.
 
 use crate::ports::time::UnixTime;
 use crate::store::{StoreError, Tx};
@@ -10,8 +10,8 @@ use super::cache::Policy;
 use super::own_token::OwnToken;
 
 impl Issuer {
-    /// The token, when it is in force and the caller may know of it; `None` for every other reason, which
-    /// the caller is not told (RFC 7662 §2.2).
+    /// The token, if it is in force and the caller may see it. `None` for every other reason, which the caller
+    /// does not learn (RFC 7662 §2.2).
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -22,7 +22,7 @@ impl Issuer {
     ) -> Result<Option<OwnToken>, StoreError> {
         let now = self.ports.clock.now();
         let (mut tx, head) = self.read().await?;
-        // The keys as they are now: one that was withdrawn a moment ago on another process vouches for nothing.
+        // The current keys: a key that another process revoked a moment ago verifies nothing.
         self.registry
             .refresh(&mut tx, &self.id, &head, &self.sealing)
             .await?;
@@ -38,8 +38,8 @@ impl Issuer {
         Ok(answer)
     }
 
-    /// Whether an unexpired token of ours still holds: not revoked, every agent in it switched
-    /// on, and a subject from outside still vouched for.
+    /// Whether an unexpired token issued here is in force: not revoked, every agent in it active, and a user's
+    /// trusted issuer still trusted.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -56,7 +56,7 @@ impl Issuer {
             return Ok(false);
         }
         let principals = token.principals(&self.url);
-        // The one who got it is an agent of ours; a subject may be from outside.
+        // The recipient is an agent of this issuer; a subject may be a user of a trusted issuer.
         let mut names = vec![token.client_id.clone()];
         for subject in &principals {
             let name = tx.agent_name_by_subject(&self.id, subject).await?;
@@ -72,7 +72,7 @@ impl Issuer {
     }
 }
 
-/// The agent that got the token, the one it is for, and the resource server it is for.
+/// True for the agent that got the token, its audience, and the resource server of its audience.
 fn may_see(client: &AuthenticatedClient, token: &OwnToken, policy: &Policy) -> bool {
     let agent = &client.aggregate().agent;
     let name = agent.name.as_str();

@@ -1,5 +1,5 @@
-//! Key consumers: those who were given the keys themselves. Adding and removing them, and noting which
-//! keys each has confirmed to hold; what follows for rotation is decided in `rotation.rs`.
+//! Key consumers: relying parties with a copy of the keys. Adding and removing them, and recording which keys each
+//! has confirmed. `rotation.rs` decides what that means for rotation.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::change::{Change, Touches};
 use super::named::known_name;
 use super::{Caller, Issuer, IssuerError};
 
-/// A key consumer as it is shown.
+/// A key consumer as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyConsumerView {
     /// The consumer.
@@ -28,7 +28,7 @@ pub struct KeyConsumerView {
     pub acknowledged: Vec<String>,
     /// Published keys that it has not confirmed, the newest last.
     pub missing: Vec<String>,
-    /// Keys that it has confirmed and that were revoked since: it goes on trusting them.
+    /// Confirmed keys that were revoked since: the consumer still trusts them.
     pub revoked: Vec<String>,
 }
 
@@ -46,11 +46,11 @@ impl Issuer {
         Ok(views.collect())
     }
 
-    /// Makes a key consumer known. It has confirmed nothing yet: no new key signs before it has.
+    /// Registers a key consumer. It has confirmed nothing yet, so no new key signs until it has.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] when there is one of that name or there are
-    /// too many.
+    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] when the name exists or there are too many
+    /// consumers.
     pub async fn add_key_consumer(
         self: &Arc<Self>,
         caller: &Caller,
@@ -88,8 +88,8 @@ impl Issuer {
         Ok(view(consumer, &keys))
     }
 
-    /// Notes that a consumer holds keys: those named besides what it holds; or without names, that its copy
-    /// is the key set as it is published now, so that it has lost what was revoked.
+    /// Records that a consumer holds keys: the named ones in addition to those it holds. Without names, its copy
+    /// is the key set as published now, without revoked keys.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], or [`IssuerError::Invalid`] for a key that is not published.

@@ -1,5 +1,5 @@
-//! The signing keys in memory: parsed once, with the JWKS and the discovery document rendered, so
-//! that neither a token nor a verifier's question costs any parsing.
+//! The signing keys in memory: parsed once, with the JWKS and the discovery document rendered, so that neither
+//! issuing a token nor fetching the JWKS costs any parsing.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::store::StoredKey;
 
 use super::sealing::{Sealing, SealingError};
 
-/// The algorithms an issuer keeps keys for.
+/// The algorithms that an issuer keeps keys for.
 pub const SIGNED_WITH: [SigningAlgorithm; 2] = [SigningAlgorithm::Es256, SigningAlgorithm::Rs256];
 
 /// How long a verifier may keep the JWKS, in seconds: well below the publish-ahead time, so that
@@ -27,10 +27,10 @@ pub const JWKS_MAX_AGE_SECONDS: u32 = 300;
 /// Why the keys in the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
-    /// A private key does not open.
+    /// A private key cannot be unsealed.
     #[error(transparent)]
     Sealing(#[from] SealingError),
-    /// What was sealed is not the key it is filed under.
+    /// The unsealed key does not match its `kid`.
     #[error("signing key `{kid}` is damaged: {problem}")]
     Damaged {
         /// Its key id.
@@ -45,7 +45,7 @@ pub enum KeyringError {
 pub struct Rendered {
     /// The bytes that are served.
     pub body: bytes::Bytes,
-    /// A strong entity tag (RFC 9110 §8.8.3), quotes included.
+    /// A strong entity tag (RFC 9110 §8.8.3), including quotes.
     pub etag: String,
 }
 
@@ -56,7 +56,7 @@ impl Rendered {
         Self::of(bytes::Bytes::from(document.to_string()))
     }
 
-    /// A document that is rendered already.
+    /// Wraps a document that is already rendered.
     #[must_use]
     pub fn of(body: bytes::Bytes) -> Self {
         let etag = format!("\"{}\"", &base64url(&sha256(&body))[..22]);
@@ -88,7 +88,7 @@ impl Keyring {
     /// Unseals and parses the keys, except those that `previous` already holds.
     ///
     /// # Errors
-    /// When a key that is still published does not open or does not match its `kid`.
+    /// When a published key cannot be unsealed or does not match its `kid`.
     pub fn open(
         issuer: &IssuerId,
         stored: Vec<StoredKey>,
@@ -129,7 +129,7 @@ impl Keyring {
         self.active.get(&algorithm)
     }
 
-    /// The public half of a published key, to verify what it signed.
+    /// The public half of a published key, for verification.
     #[must_use]
     pub fn verifying(&self, kid: &str) -> Option<&PublicJwk> {
         self.parsed.get(kid).map(|key| key.public_jwk())
@@ -148,7 +148,7 @@ impl Keyring {
     }
 }
 
-/// The name a signing key is sealed under.
+/// The name that a signing key is sealed under.
 #[must_use]
 pub fn sealed_name(kid: &str) -> String {
     format!("signing key {kid}")

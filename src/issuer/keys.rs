@@ -25,7 +25,7 @@ use super::{Caller, Issuer, IssuerError};
 pub struct KeyView {
     /// The key without its private half.
     pub record: SigningKeyRecord,
-    /// When a prepared key starts signing if no consumer holds it up.
+    /// When a prepared key starts signing unless a consumer delays it.
     pub activates_at: Option<UnixTime>,
     /// The key consumers that a prepared key waits for.
     pub waiting_for: Vec<Name>,
@@ -48,7 +48,7 @@ impl KeyView {
     }
 }
 
-/// What revoking a key came to.
+/// The result of revoking a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokedKey {
     /// The revoked key.
@@ -95,7 +95,7 @@ impl Issuer {
         };
         let mut made = Vec::new();
         for algorithm in algorithms {
-            // Outside the transaction: an RSA key takes a second.
+            // Outside the transaction: generating an RSA key takes a second.
             made.push(generate(algorithm).await?);
         }
         let mut change = self.begin(caller, Touches::Policy).await?;

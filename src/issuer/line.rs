@@ -1,6 +1,6 @@
-//! A token's line, from itself up to its root, and whether it is ended: by a revocation of a token on the
-//! line, or by a mark on a delegation that one was made under or on a subject in it. Introspection,
-//! exchange and the ledger read upward; ending one writes one row.
+//! A token's line, from the token up to its root, and whether it is ended: by a revocation of any token on the
+//! line, or by a mark on one of its delegations or subjects. Introspection, exchange and the ledger read the line
+//! upward; ending a token writes one row.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -12,10 +12,10 @@ use crate::store::{EndKind, LineageRow, StoreError, Tx};
 use super::Issuer;
 use super::own_token::OwnToken;
 
-/// Most exchanges between a token and its root. Actors are few, but an agent that exchanges its own token adds
-/// none, and each step makes the token longer.
+/// Most exchanges between a token and its root. The number of actors is limited, but an agent that exchanges its
+/// own token adds none, and each step makes the token longer.
 pub const STEPS_MAX: i64 = 16;
-/// Most rows above a token that are read: older versions allowed so many exchanges.
+/// Most rows above a token that are read: the number of exchanges that older versions allowed.
 const ROWS_MAX: i64 = 128;
 
 /// What can end a token.
@@ -23,23 +23,23 @@ const ROWS_MAX: i64 = 128;
 pub struct Line {
     /// Its `jti` first, its root last.
     token_ids: Vec<String>,
-    /// Under which delegations it and those above it were made, and when; newest first.
+    /// The delegations under which it and the tokens above it were made, and when; newest first.
     made: Vec<(DelegationId, UnixTime)>,
-    /// Whom it is about and who acts in it, and for a user from outside the trust that vouches for it.
+    /// Its subject and actors and, for a user of a trusted issuer, the trust in that issuer.
     subjects: Vec<String>,
     issued_at: UnixTime,
-    /// Another name of a root from outside, whose revocation counts too.
+    /// Another name of an external root; a revocation of that name counts too.
     alias: Option<String>,
 }
 
 impl Line {
-    /// The same, ended by a revocation of `alias` too.
+    /// The same line, also ended by a revocation of `alias`.
     #[must_use]
     pub fn also_named(self, alias: Option<String>) -> Self {
         Self { alias, ..self }
     }
 
-    /// The line of a token that was not made from another. `principals`: whom it is about and who acts in it.
+    /// The line of a token that was not made from another. `principals`: its subject and actors.
     #[must_use]
     pub fn of_root(token_id: String, principals: Vec<String>, issued_at: UnixTime) -> Self {
         Self {
@@ -51,17 +51,17 @@ impl Line {
         }
     }
 
-    /// The line of a token whose row comes first in `rows`, those above it after it. `None` when a row is
-    /// missing on the way: what is not known to hold does not hold.
+    /// The line of a token from its row, the first in `rows`, and the rows above it. `None` if a row is missing:
+    /// an unknown part of the line counts as ended.
     fn of_rows(rows: &[LineageRow], principals: Vec<String>, issued_at: UnixTime) -> Option<Self> {
-        // More than are read: what is above is not known.
+        // More rows than are read: the rest of the line is unknown.
         if rows.len() > usize::try_from(ROWS_MAX).unwrap_or(usize::MAX) {
             return None;
         }
         let mut token_ids: Vec<String> = rows.iter().map(|row| row.token_id.clone()).collect();
         match &rows.last()?.made {
             None => {}
-            // A row of an older version, which recorded no roots.
+            // A row of an older version, which did not record roots.
             Some(made) if rows.last()?.root_id.is_empty() => {
                 token_ids.push(made.parent_id.clone());
             }
@@ -80,7 +80,7 @@ impl Line {
         })
     }
 
-    /// The line of a token that was made from the one at the beginning of this line.
+    /// The line of a token made from the first token of this line.
     #[must_use]
     pub fn below(
         &self,
@@ -98,19 +98,19 @@ impl Line {
         }
     }
 
-    /// The token itself.
+    /// The `jti` of the token itself.
     #[must_use]
     pub fn token_id(&self) -> &str {
         self.token_ids.first().map_or("", String::as_str)
     }
 
-    /// The token at the top: the first `jti`, or the name of a token from outside.
+    /// The root: the first `jti`, or the name of an external token.
     #[must_use]
     pub fn root_id(&self) -> &str {
         self.token_ids.last().map_or("", String::as_str)
     }
 
-    /// Those from the token itself to the one below the root, newest first; none for a root.
+    /// The tokens from this one to the one below the root, newest first; empty for a root.
     #[must_use]
     pub fn below_root(&self) -> &[String] {
         self.token_ids
@@ -118,7 +118,7 @@ impl Line {
             .map_or(&[], |(_, below_root)| below_root)
     }
 
-    /// The delegations it was made under, newest first, each once.
+    /// The delegations that the line was made under, newest first, each once.
     #[must_use]
     pub fn delegations(&self) -> Vec<DelegationId> {
         let mut seen = BTreeSet::new();
@@ -140,7 +140,7 @@ fn with_trust(mut subjects: Vec<String>) -> Vec<String> {
     subjects
 }
 
-/// What the database has of ends that concern some lines.
+/// The ends in the database that concern some lines.
 pub struct Endings {
     revoked: HashSet<String>,
     subjects: HashMap<String, UnixTime>,
@@ -148,8 +148,8 @@ pub struct Endings {
 }
 
 impl Endings {
-    /// Reads, in two statements for up to 256 names each, whatever ends any of `lines`, and which of `also`
-    /// (token ids) were revoked.
+    /// Reads everything that ends any of `lines`, and which of the token ids in `also` were revoked: two
+    /// statements for up to 256 names each.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -189,13 +189,13 @@ impl Endings {
         Ok(endings)
     }
 
-    /// Whether the token with this id was revoked itself.
+    /// Whether this token itself was revoked.
     #[must_use]
     pub fn is_revoked(&self, token_id: &str) -> bool {
         self.revoked.contains(token_id)
     }
 
-    /// Whether the token at the beginning of the line is ended.
+    /// Whether the first token of the line is ended.
     #[must_use]
     pub fn have_ended(&self, line: &Line) -> bool {
         let until = |marks: &HashMap<String, UnixTime>, key: &str, issued_at: UnixTime| {
@@ -217,16 +217,15 @@ impl Endings {
     }
 }
 
-/// A token of ours with where it comes from.
+/// A token issued here, with its origin.
 pub(super) struct Traced {
     pub(super) line: Line,
-    /// Its row and those above it; none for a token that is a root.
+    /// Its row and those above it; empty for a root.
     pub(super) rows: Vec<LineageRow>,
 }
 
 impl Issuer {
-    /// Where a token of ours comes from; `None` when a row on the way is missing. Reads nothing for a token that
-    /// is a root.
+    /// The origin of a token issued here; `None` when a row of its line is missing. Reads nothing for a root.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -240,7 +239,7 @@ impl Issuer {
         Ok(traced)
     }
 
-    /// What was made by exchange has an actor, the agent that presented itself: this has none.
+    /// Every exchanged token has an actor, the agent that presented it; this token has none.
     fn traced_root(&self, token: &OwnToken) -> Traced {
         let principals = token.principals(&self.url);
         Traced {
@@ -259,7 +258,7 @@ impl Issuer {
         Ok(line.map(|line| Traced { line, rows }))
     }
 
-    /// Whether a token of ours is ended, or where it comes from is not known.
+    /// Whether a token issued here is ended, or its origin is unknown.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -388,7 +387,7 @@ mod tests {
             row("mid", Some(("root", "d1")), 20),
         ];
         assert_eq!(Line::of_rows(&cut, principals(), UnixTime(30)), None);
-        // An older version recorded no roots, and no root_id.
+        // An older version recorded neither roots nor `root_id`.
         let older = cut.map(|row| LineageRow {
             root_id: String::new(),
             ..row

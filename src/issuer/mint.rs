@@ -1,5 +1,5 @@
-//! Turns an [`Authorization`] into signed tokens that have not left yet. Only the ledger releases
-//! them, after their audit entries are durable.
+//! Turns an [`Authorization`] into signed tokens. Only the ledger releases them, after their audit entries are
+//! durable.
 
 use std::fmt;
 
@@ -21,16 +21,16 @@ use super::{Caller, Issuer};
 /// Bytes of a `jti` before base64url.
 const TOKEN_ID_BYTES: usize = 22;
 
-/// Why no token could be made.
+/// Why minting failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
-    /// No key signs with the algorithm that is needed.
+    /// No active key for the required algorithm.
     #[error("there is no active {0} signing key")]
     NoKey(SigningAlgorithm),
-    /// The signature could not be made.
+    /// Signing failed.
     #[error("the token could not be signed")]
     Sign(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The finished claims are not what they must be: a fault of ours that must not leave.
+    /// The finished claims do not match the authorization: a server-side fault. The token is not released.
     #[error("the claims failed their own check: {0}")]
     SelfCheck(&'static str),
     /// Groups, roles and attributes make the token longer than [`TOKEN_MAX_BYTES`].
@@ -40,8 +40,7 @@ pub enum MintError {
     TooLong(usize),
 }
 
-/// Tokens that are signed and not yet recorded. The tokens cannot be read from outside this module
-/// and the ledger's.
+/// Tokens that are signed and not yet recorded. Only this module and the ledger can read them.
 pub struct Minted {
     pub(super) authorization: Authorization,
     pub(super) token_id: String,
@@ -58,17 +57,17 @@ impl fmt::Debug for Minted {
     }
 }
 
-/// Tokens that are recorded and may leave (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+/// Recorded tokens, to be returned to the client (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
 pub struct IssuedToken {
     /// The access token.
     pub access_token: String,
-    /// The ID token, when `openid` was asked for.
+    /// The ID token, if `openid` was requested.
     pub id_token: Option<String>,
-    /// Life in seconds.
+    /// Lifetime in seconds.
     pub expires_in: i64,
     /// Granted scopes, space-separated.
     pub scope: String,
-    /// What the token is, when it was asked for as a type (RFC 8693 §2.2.1).
+    /// The type of the token, in response to a token exchange (RFC 8693 §2.2.1).
     pub issued_token_type: Option<TokenType>,
     /// True when the access token is bound to a key (RFC 9449 §5).
     pub is_bound: bool,
@@ -83,10 +82,10 @@ impl fmt::Debug for IssuedToken {
 }
 
 impl Issuer {
-    /// Signs what was authorized.
+    /// Signs an authorization.
     ///
     /// # Errors
-    /// When no key is active, or the finished token is not what it must be.
+    /// When no key is active, or the finished token fails its checks.
     pub fn mint(
         &self,
         authorization: Authorization,
@@ -158,10 +157,10 @@ impl Issuer {
     }
 }
 
-/// Whether a token with these claims would be short enough, without signing it: for `explain`.
+/// Whether a token with these claims would be short enough, without signing it; for `explain`.
 ///
 /// # Errors
-/// [`MintError::TooLong`], as [`Issuer::mint`] would give it.
+/// [`MintError::TooLong`], as from [`Issuer::mint`].
 pub fn check_length(claims: &TokenClaims, target: &Target, now: UnixTime) -> Result<(), MintError> {
     let claims = TokenClaims {
         expires_at: now,
@@ -169,7 +168,7 @@ pub fn check_length(claims: &TokenClaims, target: &Target, now: UnixTime) -> Res
         token_id: base64url(&[0; TOKEN_ID_BYTES]),
         ..claims.clone()
     };
-    // A `kid` is an RFC 7638 thumbprint, as long as any SHA-256.
+    // A `kid` is an RFC 7638 thumbprint, which has the length of any SHA-256.
     let kid = base64url(&[0; 32]);
     let header = json!({ "alg": target.algorithm, "kid": kid, "typ": target.typ });
     let payload = serde_json::to_vec(&claims).map_err(|error| MintError::Sign(Box::new(error)))?;
@@ -187,7 +186,7 @@ pub fn check_length(claims: &TokenClaims, target: &Target, now: UnixTime) -> Res
     }
 }
 
-/// RFC 7518 §3.3 to §3.5 with our 2048-bit keys, RFC 8037 §3.1.
+/// RFC 7518 §3.3 to §3.5 with 2048-bit keys, RFC 8037 §3.1.
 fn signature_bytes(algorithm: SigningAlgorithm) -> usize {
     match algorithm {
         SigningAlgorithm::Es256 | SigningAlgorithm::EdDsa => 64,
@@ -196,8 +195,8 @@ fn signature_bytes(algorithm: SigningAlgorithm) -> usize {
     }
 }
 
-/// base64url of 6 bytes of time and 16 random bytes: unique per mint, 128 bits that cannot be
-/// guessed, and time-ordered, so that an index on it stays cheap.
+/// base64url of 6 bytes of time and 16 random bytes: unique per mint, 128 bits that cannot be guessed, and ordered
+/// by time, so that an index on it stays efficient.
 pub(super) fn token_id(now: UnixMillis, random: &dyn Random) -> String {
     let mut bytes = [0; TOKEN_ID_BYTES];
     bytes[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
@@ -223,8 +222,8 @@ fn sign(
     }
 }
 
-/// The finished claims once more, against the authorization they came from: a change of how
-/// claims are made cannot change whom they are about.
+/// Checks the finished claims against their authorization, so that an error in building claims cannot change their
+/// subject.
 fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(), MintError> {
     let presenter = authorization.agent().subject.as_str();
     let newest = claims.actors.actors().first();
@@ -262,7 +261,7 @@ fn self_check(claims: &TokenClaims, authorization: &Authorization) -> Result<(),
     Err(MintError::SelfCheck(fault))
 }
 
-/// What the audit entries of one request have in common.
+/// The common part of the audit entries of one request.
 struct Entry<'e> {
     authorization: &'e Authorization,
     kid: &'e str,

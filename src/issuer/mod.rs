@@ -1,5 +1,5 @@
-//! One issuer's operations. Every verb is a method on [`Issuer`], which is also the embedding API:
-//! the admin API, the CLI and the token endpoint call nothing else. No HTTP here, and no SQL.
+//! One issuer's operations. Every verb is a method on [`Issuer`], which is also the embedding API: the admin API,
+//! the CLI and the token endpoint call nothing else. No HTTP and no SQL here.
 
 pub mod administrators;
 pub mod admission;
@@ -63,21 +63,21 @@ use ledger::Ledger;
 use sealing::Sealing;
 use secrets::Secrets;
 
-/// What every issuer of a process shares.
+/// The ports that every issuer of a process shares.
 #[derive(Clone, Debug)]
 pub struct Ports {
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
     pub random: Arc<dyn Random>,
-    /// What fetches documents of trusted issuers.
+    /// The source of documents that trusted issuers publish.
     pub fetcher: Arc<dyn Fetcher>,
 }
 
-/// One issuer: its registry, its keys, its chain.
+/// One issuer: its registry, its keys, its audit chain.
 pub struct Issuer {
     pub(crate) id: IssuerId,
-    /// The issuer identifier, byte for byte; never taken from a request.
+    /// The issuer identifier, byte for byte; never derived from a request.
     pub(crate) url: String,
     pub(crate) store: Store,
     pub(crate) ports: Ports,
@@ -107,27 +107,27 @@ impl Issuer {
         &self.url
     }
 
-    /// The policy as it is known here: settings, roles, groups, resources and keys.
+    /// The cached policy: settings, roles, groups, resources and keys.
     #[must_use]
     pub fn policy(&self) -> Arc<cache::Policy> {
         self.registry.policy()
     }
 
-    /// The ports it was made with.
+    /// The ports of this issuer.
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.ports
     }
 }
 
-/// Who asks for an operation, for the audit.
+/// The caller of an operation, for the audit.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// `administrator:NAME`, `agent:NAME` or `system`.
     pub actor: String,
-    /// The id of the request; empty for what the process does on its own.
+    /// The id of the request; empty for operations of the process itself.
     pub request_id: String,
-    /// The peer's IP address; empty for what the process does on its own.
+    /// The peer's IP address; empty for operations of the process itself.
     pub address: String,
 }
 
@@ -142,7 +142,7 @@ impl Caller {
         }
     }
 
-    /// An audit entry that belongs to this request, with `actor` as who did it.
+    /// An audit entry for this request, with `actor` as its actor.
     #[must_use]
     pub fn draft(
         &self,
@@ -159,10 +159,10 @@ impl Caller {
     }
 }
 
-/// Why an operation on the registry did not happen. Nothing was changed.
+/// Why an operation on the registry failed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum IssuerError {
-    /// A value is not well-formed.
+    /// A value is malformed.
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// The object does not exist.
@@ -170,15 +170,15 @@ pub enum IssuerError {
     NotFound {
         /// `agent`, `group`, …
         noun: &'static str,
-        /// What was asked for.
+        /// The requested name.
         name: String,
     },
-    /// The registry is in a state that forbids it.
+    /// The state of the registry does not allow it.
     #[error("{what}")]
     Conflict {
-        /// Which state.
+        /// The state.
         what: String,
-        /// What to do about it.
+        /// What the caller can do about it.
         remedy: Option<Remedy>,
     },
     /// The object changed since the version the caller named.
@@ -186,18 +186,18 @@ pub enum IssuerError {
     Stale {
         /// `agent`, `group`, …
         noun: &'static str,
-        /// The version it has now.
+        /// The current version.
         present: i64,
     },
     /// The caller may not do this.
     #[error("{what}")]
     Forbidden {
-        /// What it takes.
+        /// The permission that it requires.
         what: String,
-        /// What to do about it.
+        /// What the caller can do about it.
         remedy: Option<Remedy>,
     },
-    /// A fault of ours: the database, or a key that cannot be used.
+    /// A server-side fault: the database, or a key that cannot be used.
     #[error("temporarily unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -209,8 +209,8 @@ impl From<StoreError> for IssuerError {
 }
 
 impl IssuerError {
-    /// The innermost cause of a fault of ours, in the words of the database or the operating system; of anything
-    /// else its sentence.
+    /// The innermost cause of a server-side fault, in the words of the database or the operating system. For any
+    /// other error its own sentence.
     #[must_use]
     pub fn reason(&self) -> String {
         let mut cause: &(dyn std::error::Error + 'static) = self;
@@ -223,7 +223,7 @@ impl IssuerError {
         cause.to_string()
     }
 
-    /// The registry is in a state that forbids it: `what`.
+    /// The state of the registry does not allow it: `what`.
     pub fn conflict(what: impl Into<String>) -> Self {
         Self::Conflict {
             what: what.into(),
@@ -231,7 +231,7 @@ impl IssuerError {
         }
     }
 
-    /// The same error with what to do about it. Only an error that a caller can act on carries a remedy.
+    /// The same error with a remedy. Only an error that a caller can act on has one.
     #[must_use]
     pub fn with_remedy(mut self, found: Remedy) -> Self {
         match &mut self {
@@ -243,7 +243,7 @@ impl IssuerError {
         self
     }
 
-    /// What to do about it.
+    /// What the caller can do about it.
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
@@ -259,7 +259,7 @@ impl IssuerError {
     pub fn not_found(noun: &'static str, name: &str) -> Self {
         Self::NotFound {
             noun,
-            // Whatever it is, it is repeated to a person: nothing that a terminal acts on or that hides.
+            // Any text may be repeated to a person, so remove characters that control a terminal or hide text.
             name: name
                 .chars()
                 .filter(|c| c.is_ascii_graphic())
@@ -269,7 +269,7 @@ impl IssuerError {
     }
 }
 
-/// Compares an object's version with the one the caller saw, if the caller said.
+/// Compares an object's version with the one that the caller saw, if it sent one.
 ///
 /// # Errors
 /// [`IssuerError::Stale`] when they differ.

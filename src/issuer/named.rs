@@ -1,7 +1,7 @@
-//! What the verbs of every named thing share: agents, groups, roles, resources, trusted issuers. How one is found for a
-//! change, how it is written back and what the audit then says are decided here, once: not found, changed meanwhile, the
-//! version and the moment that a change leaves, and which members differ. A verb is a straight function between
-//! `Change::live` and `Change::write`; the laws that only its noun has are the lines between the two.
+//! The shared part of the verbs of every named thing: agents, groups, roles, resources, trusted issuers. This file
+//! finds one for a change, writes it back and audits the difference: not found, changed concurrently, the new
+//! version and time, and the members that differ. A verb is a straight function between `Change::live` and
+//! `Change::write`; the rules specific to its noun are the lines in between.
 
 use std::future::Future;
 
@@ -21,50 +21,50 @@ use crate::store::{StoreError, Tx};
 use super::change::Change;
 use super::{IssuerError, check_version};
 
-/// Most agents, credentials or delegations that a forced removal changes: all of them are written in one transaction,
-/// during which no token is issued.
+/// Most agents, credentials or delegations that a forced removal changes: all of them are written in one
+/// transaction, and no token is issued during it.
 pub const FORCED_REMOVAL_MAX: i64 = 500;
 
-/// How an object with dependents is to be removed.
+/// How to remove an object with dependents.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Removal {
-    /// Remove the dependents' references too, each with its audit entry.
+    /// Remove the dependents' references too, with one audit entry each.
     pub force: bool,
-    /// The version the caller saw.
+    /// The version that the caller saw.
     pub expected: Option<i64>,
 }
 
-/// What all named things have.
+/// The common members of all named things.
 pub(super) struct Head<'a> {
     pub(super) name: &'a Name,
     pub(super) version: i64,
-    /// True for a row that is only kept so that its name is not given out again.
+    /// True for a row that is only kept so that its name is never reused.
     pub(super) is_removed: bool,
 }
 
-/// A thing with a unique name and a version that every change moves on.
+/// A thing with a unique name and a version that every change increments.
 pub(super) trait Named: Send + Sync {
-    /// What a refusal calls it.
+    /// Its noun in error messages.
     const NOUN: &'static str;
-    /// What the target of an audit entry begins with.
+    /// The prefix of an audit entry's target.
     const KIND: &'static str;
     /// The event of an edit.
     const CHANGED: AuditEvent;
 
     fn head(&self) -> Head<'_>;
 
-    /// Gives it the version and the moment of a change.
+    /// Sets the version and the time of a change.
     fn stamp(&mut self, version: i64, now: UnixTime);
 
-    /// The agent that an audit entry about it is found by.
+    /// The agent under which its audit entries are found.
     fn agent(&self) -> Option<&AgentId> {
         None
     }
 
-    /// Its members as the audit shows them: names in place of ids.
+    /// Its members as the audit shows them, with names in place of ids.
     fn facts(&self, change: &mut Change) -> impl Future<Output = Result<Facts, StoreError>> + Send;
 
-    /// The row of that name, a removed one too.
+    /// The row of that name, removed ones included.
     fn find(
         tx: &mut Tx,
         issuer: &IssuerId,
@@ -73,7 +73,7 @@ pub(super) trait Named: Send + Sync {
     where
         Self: Sized;
 
-    /// False when its name, or another thing that must be unique, is taken.
+    /// False when its name, or another unique member, is in use.
     fn insert(
         &self,
         tx: &mut Tx,
@@ -89,7 +89,7 @@ pub(super) trait Named: Send + Sync {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// What an audit entry says of a thing, by member.
+/// The facts of a thing in an audit entry, by member.
 #[derive(Debug, Default)]
 pub(super) struct Facts(Map<String, Value>);
 
@@ -106,7 +106,7 @@ impl Facts {
         }
     }
 
-    /// The same facts and `more`, which replaces a member of the same name.
+    /// The same facts with `more`, which replaces members of the same name.
     pub(super) fn and(mut self, more: Value) -> Self {
         self.0.extend(Self::of(more).0);
         self
@@ -122,7 +122,7 @@ impl Facts {
 pub(super) struct Difference(Map<String, Value>);
 
 impl Difference {
-    /// The members that two states of one thing differ in.
+    /// The members that differ between two states of a thing.
     pub(super) fn between(before: Facts, after: Facts) -> Self {
         let mut difference = Self::default();
         let Facts(mut before) = before;
@@ -133,7 +133,7 @@ impl Difference {
         difference
     }
 
-    /// Notes a member if it changed.
+    /// Records a member if it changed.
     pub(super) fn note<T: Serialize + PartialEq>(&mut self, member: &str, from: &T, to: &T) {
         if from != to {
             let sides = json!({ "from": from, "to": to });
@@ -152,7 +152,7 @@ impl Difference {
 }
 
 impl Change {
-    /// The thing of that name, to be changed.
+    /// Finds the thing of that name, to be changed.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`]; [`IssuerError::Stale`] when it is not at version `expected`.
@@ -170,8 +170,8 @@ impl Change {
         Ok(thing)
     }
 
-    /// Adds a new thing, with `event` and what is audited of it. False when it could not be added because something of
-    /// it is taken; then nothing was written.
+    /// Adds a new thing and audits it as `event` with `detail`. False when a unique member is in use; then nothing
+    /// was written.
     pub(super) async fn add<T: Named>(
         &mut self,
         thing: &T,
@@ -185,7 +185,8 @@ impl Change {
         Ok(true)
     }
 
-    /// Writes an edit and audits what differs; when nothing does, `after` stays at its version and nothing is written.
+    /// Writes an edit and audits the difference. Without a difference `after` keeps its version and nothing is
+    /// written.
     ///
     /// # Errors
     /// [`IssuerError::Stale`].
@@ -204,7 +205,7 @@ impl Change {
             .await
     }
 
-    /// Writes a change that has an event of its own.
+    /// Writes a change that has its own event.
     ///
     /// # Errors
     /// [`IssuerError::Stale`].
@@ -228,7 +229,7 @@ impl Change {
         Ok(())
     }
 
-    /// The refusal of a name that was given out before.
+    /// The error for a name that was used before.
     pub(super) async fn name_taken<T: Named>(
         &mut self,
         thing: &T,
@@ -243,7 +244,7 @@ impl Change {
     }
 }
 
-/// The refusal of the name of something that was removed.
+/// The error for the name of something that was removed.
 pub(super) fn name_belonged(noun: &str, name: &Name) -> IssuerError {
     IssuerError::conflict(format!(
         "the name `{name}` belonged to {} that was removed; a name is never reused, because relying parties may still trust it",
@@ -252,7 +253,7 @@ pub(super) fn name_belonged(noun: &str, name: &Name) -> IssuerError {
     .with_remedy(Remedy::action("choose another name"))
 }
 
-/// The refusal of the name of something else.
+/// The error for the name of something else.
 pub(super) fn name_in_use(noun: &str, name: &Name) -> IssuerError {
     IssuerError::conflict(format!("{} named `{name}` exists", with_article(noun)))
         .with_remedy(Remedy::command(format!("{noun} edit {name}")))
@@ -267,12 +268,12 @@ fn with_article(noun: &str) -> String {
     format!("{article} {noun}")
 }
 
-/// What an audit entry names a thing by: `group:mailers`.
+/// The target of a thing in the audit: `group:mailers`.
 pub(super) fn target<T: Named>(thing: &T) -> String {
     format!("{}:{}", T::KIND, thing.head().name)
 }
 
-/// A name in a path; one that no object can have is one that is not found.
+/// Parses a name in a path; a name that no object can have is not found.
 pub(super) fn known_name(noun: &'static str, text: &str) -> Result<Name, IssuerError> {
     Name::parse(text).map_err(|_| IssuerError::not_found(noun, text))
 }

@@ -1,5 +1,5 @@
-//! Reads tokens that this issuer signed: those handed in for exchange, introspection or revocation.
-//! Says whether a token is ours and unexpired; whether it was revoked, the database says.
+//! Reads tokens that this issuer signed: those presented for exchange, introspection or revocation. Verifies that
+//! a token was issued here and has not expired. Whether it was revoked is in the database.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::ports::time::UnixTime;
 use super::Issuer;
 use super::cache::Policy;
 
-/// A token of ours whose signature and times are good.
+/// A token issued here whose signature and times are valid.
 #[derive(Clone, Debug)]
 pub struct OwnToken {
     /// `jti`.
@@ -37,19 +37,19 @@ pub struct OwnToken {
     pub issued_at: UnixTime,
     /// `exp`.
     pub expires_at: UnixTime,
-    /// `cnf.jkt`: the thumbprint of the key it is bound to (RFC 9449 §6).
+    /// `cnf.jkt`: the thumbprint of the key that it is bound to (RFC 9449 §6).
     pub jkt: Option<String>,
-    /// All claims as they stand.
+    /// All claims, unchanged.
     pub claims: Claims,
 }
 
-/// Why a token is not accepted as ours. The text holds nothing of the token.
+/// Why a token is not accepted as issued here. Contains nothing of the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotOurs(pub String);
 
 impl OwnToken {
-    /// The subject and the actors of this issuer in the token, each once: suspending one of them ends the token.
+    /// The subject and this issuer's actors in the token, each once: suspending one of them ends the token.
     #[must_use]
     pub fn principals(&self, issuer: &str) -> Vec<String> {
         let mut principals = vec![self.subject.clone()];
@@ -62,8 +62,8 @@ impl OwnToken {
         principals
     }
 
-    /// Whether this issuer still knows the subject: one from outside depends on a trusted issuer, and its tokens end
-    /// with that trust.
+    /// Whether this issuer still accepts the subject: tokens of a trusted issuer's user end with the trust in that
+    /// issuer.
     #[must_use]
     pub fn is_vouched_for(&self, policy: &Policy) -> bool {
         self.subject_profile != USER || policy.vouches_for(&self.subject)
@@ -80,7 +80,7 @@ impl OwnToken {
 }
 
 impl Issuer {
-    /// Whether the token claims to be one of this issuer's. Costs no cryptography and proves nothing.
+    /// Whether the token's unverified `iss` is this issuer. Costs no cryptography and proves nothing.
     #[must_use]
     pub fn claims_to_be_ours(&self, unverified_token: &str) -> bool {
         UnverifiedJws::parse(unverified_token, TOKEN_MAX_BYTES)
@@ -91,8 +91,8 @@ impl Issuer {
             })
     }
 
-    /// Reads a token of this issuer: access tokens and ID tokens, signed by a key that is still
-    /// published, not expired.
+    /// Verifies a token of this issuer: an access token or ID token that is signed by a published key and has not
+    /// expired.
     ///
     /// # Errors
     /// [`NotOurs`] with the reason.
@@ -119,7 +119,8 @@ impl Issuer {
         let expires_at = claims
             .check_times(now, SKEW_SECONDS)
             .map_err(|error| NotOurs(error.to_string()))?;
-        // Both clocks are ours: the skew is for tokens that another replica just made, not for old ones.
+        // Only processes of this issuer set these times: the skew is for tokens that another replica just made,
+        // not for expired ones.
         if now >= expires_at {
             return Err(no("it has expired"));
         }

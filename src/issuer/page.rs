@@ -5,12 +5,12 @@
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
-    /// True when the list goes on after them.
+    /// True when more items follow.
     pub more: bool,
 }
 
 impl<T> Page<T> {
-    /// A page from at most `limit + 1` items: the one too many tells that the list goes on.
+    /// A page from at most `limit + 1` items: the extra one shows that more follow.
     #[must_use]
     pub fn cut(mut items: Vec<T>, limit: i64) -> Self {
         let limit = usize::try_from(limit).unwrap_or(0);

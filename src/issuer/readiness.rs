@@ -1,5 +1,5 @@
-//! Whether a token could be issued now, proven: the ledger is kept, keys sign, a write is committed and a reader
-//! sees it. A rolled back write proves nothing: SQLite does not touch the disk before it commits.
+//! Proves whether a token could be issued now: the ledger runs, keys sign, a write is committed and a reader sees
+//! it. A write that is rolled back proves nothing: SQLite does not touch the disk before a commit.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,9 +10,10 @@ use crate::store::StoreError;
 
 use super::{Issuer, keyring, mint};
 
-/// How long a proof counts. Each is a durable write, and anyone who reaches the private listener may ask.
+/// How long a proof is reused. Each is a durable write, and anyone who reaches the private listener may request
+/// one.
 const COUNTS_FOR: Duration = Duration::from_secs(1);
-/// Longest wait for an answer: readiness checks give up soon after.
+/// Longest wait for the proof: readiness checks time out soon after.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why no token could be issued now: one reason in plain words, without secrets.
@@ -25,10 +26,10 @@ pub struct NotReady {
 
 type Proof = Result<(), NotReady>;
 
-/// How long a failed batch of the ledger counts when none follows it.
+/// How long a failed batch of the ledger counts if no other follows.
 const FAILURE_COUNTS_FOR: Duration = Duration::from_secs(5);
 
-/// The last proof and the one under way, shared by all who ask, and what became of the ledger's last batch.
+/// The last proof and the running one, shared by all callers, and the result of the ledger's last batch.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     proofs: Mutex<Proofs>,
@@ -42,8 +43,8 @@ struct Proofs {
 }
 
 impl Issuer {
-    /// Whether a token could be issued now. Writes to the database at most once a second, however many ask, and
-    /// answers within two seconds, whether or not the database does.
+    /// Whether a token could be issued now. Writes to the database at most once a second, however many callers
+    /// ask, and returns within two seconds, even if the database does not respond.
     ///
     /// # Errors
     /// [`NotReady`] with the reason.
@@ -75,10 +76,10 @@ impl Issuer {
         }
     }
 
-    /// The proof to wait for, begun if there is none; or the last one, while it counts.
+    /// The running proof to wait for, started if none is running; or the last one, while it is reused.
     fn proof_under_way(self: &Arc<Self>) -> Result<watch::Receiver<Option<Proof>>, Proof> {
         let mut proofs = self.readiness.lock();
-        // One whose task ended without an answer is not waited for.
+        // A proof whose task ended without a result is not waited for.
         if let Some(running) = &proofs.running
             && running.has_changed().is_ok()
         {
@@ -92,7 +93,7 @@ impl Issuer {
         let (answer, running) = watch::channel(None);
         proofs.running = Some(running.clone());
         let issuer = Arc::clone(self);
-        // Its own task: it goes on, and is shared, when those who asked have gone.
+        // In its own task, so that it continues and is shared when its callers have gone.
         tokio::spawn(async move {
             let proof = issuer.prove_write().await;
             let proof = proof.map_err(|error| not_ready(error.reason()));
@@ -104,7 +105,7 @@ impl Issuer {
         Ok(running)
     }
 
-    /// Commits a write under the issuer's head row and reads it back as everything else is read.
+    /// Commits a write under the issuer's head row and reads it back as every other operation reads.
     async fn prove_write(&self) -> Result<(), StoreError> {
         let missing = || StoreError::corrupt("the issuer's head row is missing");
         let mut tx = self.store.write().await?;
@@ -131,7 +132,7 @@ impl Readiness {
         self.proofs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what became of a batch of the ledger: the proof writes a table of its own, and a lock or a fault of
+    /// Records the result of a batch of the ledger: the proof writes its own table, so a lock or a fault of
     /// another table would not show in it.
     pub(crate) fn note_batch(&self, outcome: Result<(), &StoreError>) {
         let failed = outcome

@@ -1,6 +1,6 @@
-//! The signed revocation list: one JWT that tells verifiers who work offline which tokens ended before
-//! their time. docs/reference/revocation-list.md describes it. Looked up seldom and signed when something changed,
-//! however often it is asked for.
+//! The signed revocation list: one JWT that lists tokens that ended before their expiry, for verifiers that work
+//! offline. docs/reference/revocation-list.md describes it. However often it is requested, the database is read at
+//! intervals and a new list is signed only after a change.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,29 +17,30 @@ use super::keyring::Rendered;
 use super::mint::MintError;
 use super::{Issuer, IssuerError};
 
-/// `typ` of the list: nothing that takes tokens takes it for one (RFC 8725 §3.11).
+/// `typ` of the list, so that no verifier accepts it as a token (RFC 8725 §3.11).
 pub const REVOCATION_LIST_TYPE: &str = "revocation-list+jwt";
 /// How long a list is valid, in seconds.
 pub const REVOCATION_LIST_LIFETIME_SECONDS: i64 = 3600;
-/// How long a cache may hand it out without asking, in seconds.
+/// How long a cache may serve it without revalidation, in seconds.
 pub const REVOCATION_LIST_MAX_AGE_SECONDS: u32 = 30;
-/// The database is asked after so many seconds, or when the registry has changed.
+/// The database is read again after this many seconds, or when the registry has changed.
 const LOOKED_UP_SECONDS: i64 = 10;
-/// A list that did not change is signed anew after so many seconds, long before it ends.
+/// An unchanged list is signed again after this many seconds, long before it expires.
 const SIGNED_ANEW_SECONDS: i64 = 300;
-/// Most tokens, subjects and delegations in a list: some 700 KiB each. More, and the list says that it is not whole.
+/// Most tokens, subjects and delegations in a list: some 700 KiB each. With more, the list states that it is
+/// incomplete.
 const ENTRIES_MAX: usize = 10_000;
 
-/// How long a reader waits for the database, or for another that waits for it, before it gets the list that is
-/// there: less than an answer may take.
+/// How long a request waits for the database, or for another request's renewal, before it gets the kept list:
+/// shorter than the response deadline.
 const RENEWED_WITHIN: Duration = Duration::from_secs(2);
 
-/// The list as it was last made.
+/// The last list.
 #[derive(Default)]
 pub(crate) struct KeptList {
-    /// Never held over anything that waits.
+    /// Never held across an await.
     kept: Mutex<Option<Kept>>,
-    /// Held by the one that renews the list.
+    /// Held by the request that renews the list.
     renewing: tokio::sync::Mutex<()>,
     /// Ends that this process recorded without a change of the registry.
     ended: AtomicU64,
@@ -60,17 +61,16 @@ struct Kept {
     version: Version,
 }
 
-/// What a list was made from: when neither number has moved on, a new one would say the same.
+/// What a list was made from: while neither number changes, a new list would be the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Version {
     registry: i64,
-    /// How many ends this process recorded without a change of the registry.
+    /// The number of ends that this process recorded without a change of the registry.
     ended: u64,
 }
 
 impl KeptList {
-    /// Has the database asked again by the next that reads the list: a token ended without a change of the
-    /// registry.
+    /// Makes the next request read the database: a token ended without a change of the registry.
     pub(crate) fn is_outdated(&self) {
         self.ended.fetch_add(1, Ordering::AcqRel);
     }
@@ -79,7 +79,7 @@ impl KeptList {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The list, if `holds` of it.
+    /// The list, if `holds` is true of it.
     fn rendered(&self, holds: impl Fn(&Kept) -> bool) -> Option<Rendered> {
         let kept = self.kept();
         let kept = kept.as_ref().filter(|kept| holds(kept));
@@ -92,8 +92,8 @@ impl Kept {
         self.version == version && (0..LOOKED_UP_SECONDS).contains(&now.since(self.looked_up_at))
     }
 
-    /// Whether it may be handed out although it could not be renewed: verifiers see its age in `iat`, and a
-    /// cache lets go of it before its `exp`.
+    /// Whether it may be served although it could not be renewed: verifiers see its age in `iat`, and caches drop
+    /// it before its `exp`.
     fn is_good(&self, now: UnixTime) -> bool {
         let longest = REVOCATION_LIST_LIFETIME_SECONDS - i64::from(REVOCATION_LIST_MAX_AGE_SECONDS);
         (0..longest).contains(&now.since(self.signed_at))
@@ -115,11 +115,11 @@ struct Contents {
 }
 
 impl Issuer {
-    /// The list as it is now, at most some seconds old. While the database cannot be read, or does not answer
-    /// for two seconds, the last one, as long as it is good.
+    /// The current list, at most some seconds old. While the database cannot be read or does not respond within
+    /// two seconds, the last list, as long as it is valid.
     ///
     /// # Errors
-    /// When there is none, or no key signs.
+    /// When no valid list is kept and none can be made, or no key signs.
     pub async fn revocation_list(&self) -> Result<Rendered, IssuerError> {
         let now = self.ports.clock.now();
         let version = Version {
@@ -131,7 +131,7 @@ impl Issuer {
             return Ok(list);
         }
         let renewed = tokio::time::timeout(RENEWED_WITHIN, async {
-            // One renews it; those that wait meanwhile get the same one.
+            // One request renews it; concurrent requests wait and get the same list.
             let _renewing = self.kept_list.renewing.lock().await;
             match fresh() {
                 Some(list) => Ok(list),
@@ -189,7 +189,7 @@ impl Issuer {
     async fn listed(&self, now: UnixTime) -> Result<Contents, StoreError> {
         let limit = i64::try_from(ENTRIES_MAX + 1).unwrap_or(i64::MAX);
         let (mut tx, _) = self.read().await?;
-        // Verifiers take a token for the skew longer than it says.
+        // Verifiers accept a token past its `exp` by the skew.
         let mut tokens = tx
             .revoked_tokens(&self.id, now.plus(-SKEW_SECONDS), None, limit)
             .await?;

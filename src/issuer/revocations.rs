@@ -1,7 +1,7 @@
 //! The administrators' revocations: end a token with everything made from it, or all tokens of a subject so far,
-//! and list what was ended. Each end is one row, however many tokens descend from it: introspection, exchange
-//! and the ledger read a token's line upward (`line.rs`). The database keeps it until the tokens would have
-//! expired. Clients revoke by `client_revocation.rs`.
+//! and list what was ended. Each end is one row, however many tokens descend from it: introspection, exchange and
+//! the ledger read a token's line upward (`line.rs`). The row is kept until the tokens would have expired. Clients
+//! revoke through `client_revocation.rs`.
 
 use std::sync::Arc;
 
@@ -22,16 +22,16 @@ use super::own_token::OwnToken;
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
 
-/// Longest `jti`, or name of a token from outside, that is looked for.
+/// Longest accepted `jti`, or name of an external token.
 pub const TOKEN_ID_MAX_CHARS: usize = 256;
 
-/// What an administrator wants ended.
+/// What an administrator wants to end.
 pub enum ToRevoke {
-    /// The token with this `jti`, or what was made from a token from outside, by its name in a trace.
+    /// The token with this `jti`, or everything made from an external token, by its name in a trace.
     TokenId(String),
-    /// This token, whole; it is neither kept nor logged.
+    /// This token in full; it is neither stored nor logged.
     Token(SecretString),
-    /// All tokens so far that are about this subject or in which it acts.
+    /// All tokens issued so far in which this is the subject or an actor.
     Subject(String),
 }
 
@@ -58,11 +58,11 @@ pub enum Ended {
 pub enum Revocation {
     /// A token.
     Token(RevokedToken),
-    /// All tokens of a subject, or made under a delegation, up to a moment.
+    /// All tokens of a subject, or all made under a delegation, up to a moment.
     Mark(EndMark),
 }
 
-/// After which entry a page of the list begins: tokens come first, then subjects, then delegations.
+/// The entry that a page of the list starts after: tokens come first, then subjects, then delegations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AfterRevocation {
     /// After the token with this `jti`.
@@ -71,7 +71,7 @@ pub enum AfterRevocation {
     Mark(EndKind, String),
 }
 
-/// What is known of a token that was issued, without the token.
+/// The record of an issued token, without the token.
 struct Issued {
     token_id: String,
     subject: String,
@@ -94,8 +94,8 @@ impl Issuer {
     /// Ends what an administrator names.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`] for a token that is not a good one of this issuer,
-    /// [`IssuerError::NotFound`] for a `jti` that was never issued or a subject that does not exist.
+    /// [`IssuerError::Invalid`] for a token that is not a valid one of this issuer, [`IssuerError::NotFound`] for
+    /// a `jti` that was never issued or a subject that does not exist.
     pub async fn revoke(
         self: &Arc<Self>,
         caller: &Caller,
@@ -129,14 +129,14 @@ impl Issuer {
         })
     }
 
-    /// Revokes a token and everything below it; false when it had expired or was revoked before.
+    /// Revokes a token and everything below it; false when it had expired or was already revoked.
     async fn revoke_token(
         self: &Arc<Self>,
         caller: &Caller,
         issued: &Issued,
     ) -> Result<bool, IssuerError> {
         let mut change = self.begin(caller, Touches::Agent).await?;
-        // Verifiers grant a skew: until then a verifier may still accept it.
+        // Verifiers allow a skew: until then a verifier may still accept it.
         let is_over = issued.expires_at <= change.now().plus(-SKEW_SECONDS);
         let token = RevokedToken {
             token_id: issued.token_id.clone(),
@@ -171,7 +171,7 @@ impl Issuer {
             Some(name) => change.tx.agent_by_name(&self.id, &name).await?,
             None => None,
         };
-        // A slip of the pen would end nothing and seem to have ended everything.
+        // A mistyped subject would end nothing but report success.
         if agent.is_none() {
             let checked = if is_user(&subject) {
                 check_user_subject(&subject).map_err(IssuerError::from)
@@ -194,7 +194,7 @@ impl Issuer {
         Ok(Ended::Subject(mark))
     }
 
-    /// What was revoked and would not have expired yet: tokens by `jti`, then subjects, then delegations.
+    /// Revocations whose tokens would not have expired yet: tokens by `jti`, then subjects, then delegations.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -240,9 +240,9 @@ impl Issuer {
         Ok(Page::cut(entries, limit))
     }
 
-    /// What is known of a token by its `jti`; `None` when none was issued with it.
+    /// The record of a token by its `jti`; `None` when no token has it.
     async fn issued(&self, tx: &mut Tx, token_id: &str) -> Result<Option<Issued>, StoreError> {
-        // The row of a root of ours does not say which agent got it; the audit does.
+        // The row of a root issued here does not name its agent; the audit does.
         if let Some(row) = tx.lineage(&self.id, token_id).await?
             && (row.made.is_some() || row.proven.is_some())
         {
@@ -266,7 +266,7 @@ impl Issuer {
                 expires_at,
             }));
         }
-        // A token from outside that an older version exchanged, without a row of its own.
+        // An external token that an older version exchanged, without a row of its own.
         let first = tx.lineage_children(&self.id, token_id, 1).await?.pop();
         Ok(first.map(|child| Issued {
             token_id: token_id.to_owned(),
@@ -278,7 +278,7 @@ impl Issuer {
         }))
     }
 
-    /// How long a token from outside, named `TRUSTED-ISSUER:DIGEST`, can have lived after it was first seen.
+    /// The longest lifetime of an external token, named `TRUSTED-ISSUER:DIGEST`, after it was first seen.
     fn longest_life_outside(&self, token_id: &str) -> i64 {
         let name = token_id.split(':').next().unwrap_or_default();
         self.policy()
@@ -290,7 +290,7 @@ impl Issuer {
             })
     }
 
-    /// The audit entry with which a token left.
+    /// The audit entry that recorded a token's issuance.
     pub(super) async fn issue_entry(
         &self,
         tx: &mut Tx,

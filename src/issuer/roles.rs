@@ -1,4 +1,4 @@
-//! Roles: making, editing, removing. A role is the only source of scopes and audiences.
+//! Roles: creating, editing, removing. Scopes and audiences come from roles only.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::named::{Facts, Head, Named, Removal, description, known_name};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
 
-/// Most grants of a role: more is a mistake, and each is looked at for every token.
+/// Most grants of a role: more is a mistake, and each is examined for every token.
 pub const GRANTS_MAX: usize = 64;
 
 impl Named for Role {
@@ -70,7 +70,7 @@ impl Named for Role {
 }
 
 impl Issuer {
-    /// Makes a role.
+    /// Creates a role.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was used before.
@@ -117,7 +117,8 @@ impl Issuer {
         Ok(view(role, &directory))
     }
 
-    /// Roles by name, those after `after`; with `resource`, a name or identifier, only those that grant it.
+    /// Roles by name, those after `after`; with `resource`, a name or identifier, only those that grant that
+    /// resource.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for an unknown resource.
@@ -150,7 +151,7 @@ impl Issuer {
         Ok(Page::cut(views.collect(), limit))
     }
 
-    /// Edits a role; what is left out stays.
+    /// Edits a role. Omitted members keep their values.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -176,7 +177,7 @@ impl Issuer {
         Ok(view(after, &directory))
     }
 
-    /// Removes a role. Its name is never given out again.
+    /// Removes a role. Its name is never reused.
     ///
     /// # Errors
     /// [`IssuerError::Conflict`] when agents or groups hold it and the removal is not forced.

@@ -1,5 +1,5 @@
-//! Carries out the life of signing keys: `prepared → active → retiring → retired`. What is due is decided by
-//! `plan_rotation` from durable times and carried out by compare-and-set, so that two replicas rotate once.
+//! The life cycle of signing keys: `prepared → active → retiring → retired`. `plan_rotation` decides from durable
+//! times what is due. Steps are compare-and-set, so that each is carried out once even with two replicas.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,10 +27,10 @@ pub const PUBLISH_AHEAD_SECONDS: i64 = 900;
 /// How long a key stays published after its last signature, in seconds: no token lives longer than
 /// the ceiling, whatever the settings were when it was minted.
 pub const RETENTION_SECONDS: i64 = LIFETIME_CEILING_SECONDS + SKEW_SECONDS;
-/// How often the log warns about a key that is held up, in seconds.
+/// How often the log warns about a delayed key, in seconds.
 const HELD_UP_WARNED_SECONDS: i64 = 3600;
 
-/// Which keys the log has warned about as held up, and when.
+/// The delayed keys that the log has warned about, and when.
 #[derive(Debug, Default)]
 pub(crate) struct HeldUp(Mutex<HashMap<String, UnixTime>>);
 
@@ -74,7 +74,7 @@ pub(super) struct Reason<'r> {
 }
 
 impl Issuer {
-    /// Carries out what is due. Cheap when nothing is: it looks at the keys in memory.
+    /// Carries out the steps that are due. Cheap when none is: it examines the keys in memory.
     ///
     /// # Errors
     /// When the database rejects a step.
@@ -126,7 +126,7 @@ impl Issuer {
         self.end(change).await
     }
 
-    /// Lets a prepared key sign and the one that does retire.
+    /// Activates a prepared key and retires the active one.
     pub(super) async fn promote(
         &self,
         change: &mut Change,
@@ -154,10 +154,10 @@ impl Issuer {
         Ok(keys.into_iter().map(|key| key.record).collect())
     }
 
-    /// Makes the first key of each algorithm, already signing.
+    /// Generates the first key of each algorithm, already active.
     ///
     /// # Errors
-    /// When a key cannot be made or stored.
+    /// When a key cannot be generated or stored.
     pub(crate) async fn insert_first_keys(
         &self,
         change: &mut Change,
@@ -261,10 +261,10 @@ impl Issuer {
     }
 }
 
-/// Makes a key pair off the async threads.
+/// Generates a key pair off the async threads.
 ///
 /// # Errors
-/// When the library cannot make one.
+/// When the cryptographic library fails.
 pub async fn generate(algorithm: SigningAlgorithm) -> Result<SigningKey, IssuerError> {
     match tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await {
         Ok(Ok(key)) => Ok(key),

@@ -1,6 +1,6 @@
-//! Sealing: private keys and the pepper rest in the database encrypted (AES-256-GCM, NIST
-//! SP 800-38D) under the key-encryption key, bound to the issuer and their own name, so that a
-//! stolen backup signs nothing and no sealed value can be put in another's place.
+//! Sealing: private keys and the pepper are stored encrypted (AES-256-GCM, NIST SP 800-38D) under the
+//! key-encryption key, bound to the issuer and their own name. A stolen backup cannot sign, and a sealed value
+//! cannot replace another.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,18 +16,18 @@ use crate::ports::secret_file::{self, Readers, SecretFileError};
 
 /// Length of the key-encryption key, in bytes.
 const KEK_BYTES: usize = 32;
-/// First byte of a sealed value; another layout gets another number.
+/// First byte of a sealed value; another layout has another number.
 const LAYOUT: u8 = 1;
 
 /// Why a key-encryption key or a sealed value cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SealingError {
-    /// No key where one is expected.
+    /// The key is missing.
     #[error(
         "key-encryption key not found at {path}; restore the file that this database was sealed with, or set FIRMAN_KEYS_DIR, FIRMAN_KEK or FIRMAN_KEK_FILE"
     )]
     Missing {
-        /// Where it was looked for.
+        /// The expected path.
         path: PathBuf,
     },
     /// The key is not 32 bytes of base64url.
@@ -46,7 +46,7 @@ pub enum SealingError {
         /// The operating system's reason.
         source: io::Error,
     },
-    /// Others may read the key, or it is not text.
+    /// Other users may read the key, or it is not text.
     #[error("the key-encryption key cannot be used: {0}")]
     Unfit(SecretFileError),
     /// The sealed value was not sealed with this key for this name, or was changed.
@@ -54,13 +54,13 @@ pub enum SealingError {
         "cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed; restore the key that belongs to this database"
     )]
     Open {
-        /// What was to be opened.
+        /// The value to decrypt.
         name: String,
     },
-    /// The cipher refused to seal.
+    /// The cipher failed to encrypt.
     #[error("cannot encrypt {name}")]
     Seal {
-        /// What was to be sealed.
+        /// The value to encrypt.
         name: String,
     },
 }
@@ -77,7 +77,7 @@ impl fmt::Debug for Sealing {
 }
 
 impl Sealing {
-    /// Uses a key given as 43 base64url characters; `origin` says where it came from.
+    /// Parses a key of 43 base64url characters; `origin` names its source.
     ///
     /// # Errors
     /// When it is not 32 bytes of base64url.
@@ -98,7 +98,7 @@ impl Sealing {
     /// Reads the key from a file.
     ///
     /// # Errors
-    /// When the file is missing, unreadable or not a key, or its mode lets others read it.
+    /// When the file is missing, unreadable or not a key, or its mode allows others to read it.
     pub fn from_file(path: &Path) -> Result<Self, SealingError> {
         match secret_file::read_text(path, Readers::OwnerOnly) {
             Ok(text) => Self::from_text(&text, &path.display().to_string()),
@@ -117,7 +117,7 @@ impl Sealing {
         }
     }
 
-    /// Makes a new key in a new file that only its owner can read. Never overwrites one.
+    /// Generates a key in a new file that only its owner can read. Never overwrites a file.
     ///
     /// # Errors
     /// When the file exists already or cannot be written.
@@ -133,8 +133,8 @@ impl Sealing {
         std::fs::create_dir_all(folder).map_err(fault)?;
         let bytes = Zeroizing::new(random_bytes::<KEK_BYTES>(random));
         let text = Zeroizing::new(base64url(&*bytes));
-        // Under another name first, with mode 0600: a start that is cut off leaves no half a key behind,
-        // and nobody reads one.
+        // Under another name first, with mode 0600: an interrupted start does not leave a partial key, and no
+        // other user can read it.
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault)?;
         file.write_all(text.as_bytes())
             .and_then(|()| file.write_all(b"\n"))
@@ -142,7 +142,7 @@ impl Sealing {
             .map_err(fault)?;
         file.persist_noclobber(path)
             .map_err(|error| fault(error.error))?;
-        // Its name too must outlive a power cut, before anything is sealed with it.
+        // Its directory entry must survive a power failure too, before anything is sealed with the key.
         #[cfg(unix)]
         std::fs::File::open(folder)
             .and_then(|folder| folder.sync_all())
@@ -153,7 +153,7 @@ impl Sealing {
     /// Encrypts `plain`, bound to the issuer and `name`.
     ///
     /// # Errors
-    /// When the cipher refuses (a value beyond its limits).
+    /// When the cipher fails (a value beyond its limits).
     pub fn seal(
         &self,
         issuer: &IssuerId,

@@ -1,10 +1,10 @@
-//! Client secrets: made here, shown once, kept as Argon2id (RFC 9106) with a pepper.
+//! Client secrets: generated here, shown once, stored as Argon2id (RFC 9106) with a pepper.
 //!
-//! A secret is `fmn_`, 256 random bits in base64url, and a checksum, so that garbage is refused
-//! before any hash is computed and secret scanners recognise one. Its entropy does the work, hence
-//! the light hash; the pepper rests sealed beside the signing keys.
+//! A secret is `fmn_`, 256 random bits in base64url, and a checksum, so that malformed input is rejected before
+//! any hash is computed and secret scanners recognise it. Its entropy is the protection, so the hash is light; the
+//! pepper is stored sealed like the signing keys.
 //!
-//! Here too: the nonces of RFC 9449, which are authenticated with a key made from the pepper.
+//! Also here: the nonces of RFC 9449, which are authenticated with a key derived from the pepper.
 
 use std::fmt;
 
@@ -19,37 +19,37 @@ use crate::domain::id::CredentialId;
 use crate::jose::digest::{base64url, decode_base64url, sha256};
 use crate::ports::random::{Random, random_bytes};
 
-/// What every secret begins with.
+/// Prefix of every secret.
 pub const PREFIX: &str = "fmn_";
 /// Prefix, 43 characters of secret, 6 of checksum.
 pub const SECRET_CHARS: usize = PREFIX.len() + 43 + 6;
 /// Length of the pepper, in bytes.
 pub const PEPPER_BYTES: usize = 32;
 
-/// Memory of the hash of a generated secret, in KiB: its 256 random bits need no slow hash
-/// (OWASP ASVS 5.0 6.5.2), and ten thousand agents that come back after a restart must be no herd.
+/// Memory of the hash of a generated secret, in KiB. Its 256 random bits need no slow hash (OWASP ASVS 5.0 6.5.2),
+/// and ten thousand agents that reconnect after a restart must not overload the server.
 const MEMORY_KIB: u32 = 64;
 const PASSES: u32 = 1;
 const LANES: u32 = 1;
-/// A stored hash that asks for more memory than this is refused instead of obeyed: a changed row
-/// must not make us allocate gigabytes. OWASP's 19 MiB fits.
+/// A stored hash that requires more memory than this is rejected: a tampered row must not make the server allocate
+/// gigabytes. OWASP's 19 MiB fits.
 const MEMORY_KIB_CEILING: u32 = 32 * 1024;
-/// Likewise for passes.
+/// The same for passes.
 const PASSES_CEILING: u32 = 4;
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
-/// Bytes of a nonce: 128 bits cannot be guessed in the minutes that it lives.
+/// Bytes of a nonce: 128 bits cannot be guessed during its lifetime of minutes.
 const NONCE_BYTES: usize = 16;
-/// What the pepper is turned into the key of nonces with: another label, another key.
+/// The label that derives the nonce key from the pepper.
 const NONCE_LABEL: &[u8] = b"firman dpop nonce 1";
-/// Secrets that were verified once and are remembered, so that the next use costs one HMAC.
+/// Verified secrets that are remembered, so that the next use costs one HMAC.
 const REMEMBERED: usize = 50_000;
 
-/// A secret that was just made.
+/// A new secret.
 pub struct NewSecret {
     /// The secret, to be shown once.
     pub plaintext: SecretString,
-    /// What is stored of it.
+    /// The stored hash.
     pub hash: String,
 }
 
@@ -59,24 +59,24 @@ impl fmt::Debug for NewSecret {
     }
 }
 
-/// Why a secret cannot be hashed or verified: a fault of ours.
+/// Why a secret cannot be hashed or verified: a server-side fault.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
-    /// The hash function refused its parameters.
+    /// The hash function rejected its parameters.
     #[error("Argon2 failed: {0}")]
     Hash(argon2::Error),
-    /// A stored hash does not parse, or asks for more than the ceiling.
+    /// A stored hash does not parse, or requires more than the ceiling.
     #[error("a stored secret hash is malformed or asks for more memory or passes than are allowed")]
     StoredHash,
 }
 
-/// Makes and verifies client secrets.
+/// Generates and verifies client secrets.
 pub struct Secrets {
     pepper: Zeroizing<Vec<u8>>,
     remembering: hmac::Key,
     nonces: hmac::Key,
     remembered: Cache<[u8; 32], ()>,
-    /// Verified when there is nothing to verify, so that an unknown client takes as long.
+    /// Verified for an unknown client, so that the timing is the same.
     decoy: String,
 }
 
@@ -87,10 +87,10 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Works with `pepper`.
+    /// Uses `pepper`.
     ///
     /// # Errors
-    /// When the hash function refuses its parameters.
+    /// When the hash function rejects its parameters.
     pub fn new(pepper: Zeroizing<Vec<u8>>, random: &dyn Random) -> Result<Self, SecretsError> {
         let key = Zeroizing::new(random_bytes::<32>(random));
         let remembering = hmac::Key::new(hmac::HMAC_SHA256, &*key);
@@ -110,7 +110,7 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// Makes a secret.
+    /// Generates a secret.
     ///
     /// # Errors
     /// When the hash function fails.
@@ -140,7 +140,7 @@ impl Secrets {
     /// True when `unverified` is the secret that `stored` was made from.
     ///
     /// # Errors
-    /// When the stored hash is malformed or the hash function fails: a fault of ours.
+    /// When the stored hash is malformed or the hash function fails: a server-side fault.
     pub fn verify(
         &self,
         credential: &CredentialId,
@@ -164,7 +164,7 @@ impl Secrets {
         Ok(matches)
     }
 
-    /// Does the work of a verification that fails.
+    /// Does the work of a failing verification.
     ///
     /// # Errors
     /// When the hash function fails.
@@ -178,7 +178,7 @@ impl Secrets {
         Ok(())
     }
 
-    /// The nonce of a period: the same on every process that has the pepper, and no other can make it.
+    /// The nonce of a period: the same on every process that has the pepper, and only they can make it.
     #[must_use]
     pub fn nonce(&self, period: i64) -> String {
         base64url(&self.nonce_bytes(period))
@@ -227,34 +227,34 @@ impl Secrets {
     }
 }
 
-/// True when `text` has the shape of a secret of ours, checksum included.
+/// True when `text` has the form of a client secret of this program, checksum included.
 #[must_use]
 pub fn is_well_formed(text: &str) -> bool {
     check_shape(text).is_ok()
 }
 
-/// Why a text cannot be a client secret. Holds nothing of it.
+/// Why a text cannot be a client secret. Contains nothing of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedSecret {
-    /// It begins otherwise.
+    /// It has another prefix.
     #[error("is not a client secret of firman, which begins with `{PREFIX}`")]
     Prefix,
-    /// It is cut off, or there is more behind it.
+    /// It is truncated, or has trailing characters.
     #[error(
         "has {0} characters; a client secret has {SECRET_CHARS}, so it was cut off or something was added"
     )]
     Length(usize),
-    /// Its last six characters do not belong to the others.
+    /// Its checksum, the last six characters, does not match.
     #[error(
         "has a client secret whose checksum does not match: at least one character of it was changed"
     )]
     Checksum,
 }
 
-/// Checks the shape of a secret of ours, checksum included, without any key.
+/// Checks the form of a client secret, checksum included, without any key.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first fault.
 pub fn check_shape(text: &str) -> Result<(), MalformedSecret> {
     if !text.starts_with(PREFIX) {
         return Err(MalformedSecret::Prefix);
@@ -268,7 +268,7 @@ pub fn check_shape(text: &str) -> Result<(), MalformedSecret> {
     }
 }
 
-/// Why a text is not a secret of ours, for the operator, in words that hold nothing of it; `None` when it has the shape
+/// Why a text is not a client secret, for the operator, without repeating any of it; `None` when it has the form
 /// of one.
 #[must_use]
 pub fn malformation(text: &str) -> Option<&'static str> {
@@ -285,7 +285,7 @@ pub fn malformation(text: &str) -> Option<&'static str> {
     })
 }
 
-/// Six characters (36 bits) of SHA-256 over prefix and secret: an accident passes once in 2^36.
+/// Six characters (36 bits) of SHA-256 over prefix and secret: a random error passes once in 2^36.
 fn checksum(body: &str) -> String {
     let mut text = base64url(&sha256(body.as_bytes()));
     text.truncate(6);

@@ -15,16 +15,16 @@ use super::keyring::SIGNED_WITH;
 use super::named::Difference;
 use super::{Caller, Issuer, IssuerError, check_version};
 
-/// An edit of the settings; `None` leaves a member as it is.
+/// An edit of the settings; `None` keeps a member's value.
 #[derive(Debug, Default)]
 pub struct SettingsChanges {
-    /// Default lifetime of a token in seconds.
+    /// Default token lifetime in seconds.
     pub default_lifetime: Option<i64>,
-    /// Longest life of a token in seconds.
+    /// Longest token lifetime in seconds.
     pub max_lifetime: Option<i64>,
-    /// The algorithm of tokens whose resource names none.
+    /// The signing algorithm of tokens whose resource has none.
     pub default_algorithm: Option<String>,
-    /// What `aud` of client assertions must be.
+    /// The required `aud` of client assertions.
     pub assertion_audience: Option<AssertionAudience>,
 }
 
@@ -43,8 +43,8 @@ impl Issuer {
     /// Edits the settings.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`], [`IssuerError::Stale`], or [`IssuerError::Conflict`] when a resource
-    /// has a longer life than the new maximum.
+    /// [`IssuerError::Invalid`], [`IssuerError::Stale`], or [`IssuerError::Conflict`] when a resource's lifetime
+    /// exceeds the new maximum.
     pub async fn edit_settings(
         self: &Arc<Self>,
         caller: &Caller,

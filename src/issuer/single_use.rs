@@ -1,25 +1,25 @@
-//! What is accepted only once (RFC 7523 §3 item 7, RFC 9449 §11.1): the mark that a replay is recognised by, and
-//! the limits that keep marks small and short-lived. The ledger sets the marks, in the transaction that records
-//! what they pay for.
+//! What is accepted only once (RFC 7523 §3 item 7, RFC 9449 §11.1): the mark that identifies a replay, and the
+//! limits that keep marks small and short-lived. The ledger sets the marks in the transaction that records the
+//! result.
 
 use crate::domain::settings::SKEW_SECONDS;
 use crate::jose::digest::sha256;
 use crate::jose::jwt::Claims;
 use crate::ports::time::UnixTime;
 
-/// Longest assertion or token of a trusted issuer, in bytes; checked before anything is parsed.
+/// Longest assertion or token of a trusted issuer, in bytes; checked before parsing.
 pub const ASSERTION_MAX_BYTES: usize = 8 * 1024;
-/// How far ahead an assertion may expire, in seconds: its `jti` is remembered that long.
+/// How far in the future an assertion may expire, in seconds: its `jti` is kept that long.
 pub const ASSERTION_MAX_AHEAD_SECONDS: i64 = 3600;
 /// Longest `jti`, in bytes.
 pub const JTI_MAX_BYTES: usize = 256;
 
-/// The single-use mark of an assertion, set when the token that it pays for is recorded.
+/// The single-use mark of an assertion, set when its token is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpentAssertion {
-    /// Over the principal and its `jti`: no byte in a `jti` can trouble the database.
+    /// Over the principal and its `jti`, so that no byte in a `jti` can affect the database.
     pub digest: [u8; 16],
-    /// Until when a replay must be recognised.
+    /// Until when a replay must be detected.
     pub expires_at: UnixTime,
     /// What it marks.
     pub what: Spent,
@@ -28,7 +28,7 @@ pub struct SpentAssertion {
 /// What is accepted only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spent {
-    /// What a client authenticated with.
+    /// The client's credential.
     ClientAssertion,
     /// A subject token of a trusted issuer.
     SubjectToken,
@@ -39,8 +39,8 @@ pub enum Spent {
 }
 
 impl SpentAssertion {
-    /// The mark of `jti`, which `principal` (a kind and an id, neither with a NUL) made and which expires at
-    /// `expires_at`. It marks a client assertion until [`SpentAssertion::as_of`] changes that.
+    /// The mark of `jti` from `principal` (a kind and an id, neither with a NUL), which expires at `expires_at`.
+    /// It marks a client assertion until [`SpentAssertion::as_of`] changes that.
     pub(super) fn of(principal: [&str; 2], jti: &str, expires_at: UnixTime) -> Self {
         let mut marked = Vec::with_capacity(jti.len() + 64);
         for part in principal {
@@ -50,7 +50,7 @@ impl SpentAssertion {
         marked.extend_from_slice(jti.as_bytes());
         let mut digest = [0; 16];
         digest.copy_from_slice(&sha256(&marked)[..16]);
-        // Kept past exp by the skew: until then it would still be accepted.
+        // Kept past `exp` by the skew: until then it would still be accepted.
         Self {
             digest,
             expires_at: expires_at.plus(SKEW_SECONDS + 1),
@@ -58,21 +58,21 @@ impl SpentAssertion {
         }
     }
 
-    /// The same mark, of something else.
+    /// The same mark for something else.
     pub(super) fn as_of(self, what: Spent) -> Self {
         Self { what, ..self }
     }
 }
 
-/// The `jti` of what is accepted once; `None` when it is missing, empty or longer than [`JTI_MAX_BYTES`].
+/// The `jti` for single use; `None` when it is missing, empty or longer than [`JTI_MAX_BYTES`].
 pub(super) fn jti(claims: &Claims) -> Option<&str> {
     let jti = claims.jwt_id.as_deref()?;
     (1..=JTI_MAX_BYTES).contains(&jti.len()).then_some(jti)
 }
 
-/// Whether something may have been used before the issuer was restored from a backup at `restored_at`, which
-/// lost its mark. Without `iat` the answer is yes for as long as one made before could still be good: it lives
-/// at most `longest_life` seconds.
+/// Whether an assertion or token may have been used before the issuer was restored at `restored_at` from a backup
+/// without its mark. Without `iat` the result is true while one from before the restore could still be valid: its
+/// lifetime is at most `longest_life` seconds.
 pub(super) fn may_predate_restore(
     claims: &Claims,
     restored_at: UnixTime,
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_may_have_been_used_before_a_restore_is_recognised() {
-        // Restored this many seconds ago, and `iat` this many seconds ago, of what lives 100 seconds.
+        // Restored and issued this many seconds ago, with a lifetime of 100 seconds.
         for (restored, issued, expected) in [
             (10, Some(11), true),
             (10, Some(10), true),

@@ -1,4 +1,4 @@
-//! What a token says: the claims of an agent, and of one that acts for a subject.
+//! The claims of a token: for an agent, and for an agent that acts for a subject.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::authorize::token_exchange::Delegated;
 use super::authorize::{self, Authorization};
 use super::cache::Policy;
 
-/// The claims an agent's access token would have: what `explain` shows.
+/// The claims of an agent's access token, as `explain` shows them.
 #[must_use]
 pub fn agent_claims(
     issuer: &str,
@@ -60,7 +60,7 @@ pub fn agent_claims(
     }
 }
 
-/// The claims of the access token that was authorized.
+/// The claims of an authorized access token.
 pub(super) fn access_token_claims(
     issuer: &str,
     authorization: &Authorization,
@@ -89,8 +89,8 @@ pub(super) fn access_token_claims(
     }
 }
 
-/// The claims of a token that an agent gets for another subject. Of the subject's groups and roles it has those that
-/// the agent has as well, so that a service that reads roles grants no more than both may have.
+/// The claims of a token that an agent gets for another subject. Of the subject's groups and roles it contains
+/// those that the agent has too, so that a service that reads roles grants no more than both may have.
 fn delegated_claims(own: TokenClaims, delegated: &Delegated, policy: &Policy) -> TokenClaims {
     let mut claims = TokenClaims {
         subject: delegated.subject.clone(),

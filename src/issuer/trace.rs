@@ -1,5 +1,5 @@
-//! Where a token comes from and what was made from it: up to its root and down the whole tree, with who
-//! asked for each and whether it still holds.
+//! The origin of a token and everything made from it: up to its root and down the whole tree, with the agent that
+//! requested each token and whether it is in force.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,65 +15,66 @@ use super::line::{Endings, Line};
 use super::revocations::TOKEN_ID_MAX_CHARS;
 use super::{Issuer, IssuerError};
 
-/// Most tokens of a trace: each costs some reads.
+/// Most tokens of a trace: each costs several reads.
 pub const TRACE_MAX: usize = 1000;
 
 /// A tree of tokens.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    /// The `jti` that was asked for.
+    /// The requested `jti`.
     pub asked: String,
-    /// False when there are more than [`TRACE_MAX`]; then the way to the asked one is among those shown.
+    /// False when the tree has more than [`TRACE_MAX`] tokens; the path to the requested one is then among those
+    /// shown.
     pub is_whole: bool,
-    /// The root, then depth first what was made from it.
+    /// The root, then depth first everything made from it.
     pub tokens: Vec<TracedToken>,
 }
 
-/// A token of a tree. What is not known is left out.
+/// A token of a tree. Unknown members are `None`.
 #[derive(Clone, Debug)]
 pub struct TracedToken {
-    /// Its `jti`; for one from outside the name that stands for it.
+    /// Its `jti`; the name of an external token.
     pub token_id: String,
-    /// What it was made from; `None` for the root.
+    /// The token it was made from; `None` for the root.
     pub parent_id: Option<String>,
     /// Steps from the root.
     pub depth: usize,
-    /// The trusted issuer, for a token from outside.
+    /// The trusted issuer of an external token.
     pub trusted_issuer: Option<String>,
     /// `access_token` or `id_token`.
     pub kind: Option<&'static str>,
-    /// Its `sub`: for whom.
+    /// Its `sub`.
     pub subject: Option<String>,
-    /// The agent that asked for it.
+    /// The agent that requested it.
     pub agent: Option<Name>,
     /// Its `aud`.
     pub audience: Option<String>,
     /// Its `scope`.
     pub scope: Option<String>,
-    /// Under which delegation it was made.
+    /// The delegation under which it was made.
     pub delegation: Option<DelegationId>,
     /// Its `iat`.
     pub issued_at: Option<UnixTime>,
     /// Its `exp`.
     pub expires_at: Option<UnixTime>,
-    /// Whether it holds; `None` for one from outside that was not revoked here.
+    /// Whether it is in force; `None` for an external token that was not revoked here.
     pub state: Option<TokenState>,
     /// The request that it was issued in.
     pub request_id: Option<String>,
-    /// From where that came.
+    /// The address of that request.
     pub address: Option<String>,
 }
 
-/// Whether a token holds.
+/// Whether a token is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenState {
-    /// It does.
+    /// It is in force.
     Active,
-    /// It was revoked, alone or with all of a subject.
+    /// It was revoked, individually or with all of a subject.
     Revoked,
     /// It has expired.
     Expired,
-    /// An agent in it is switched off, or its subject's issuer is no longer trusted.
+    /// An agent in it is not active, or its subject's issuer is no longer trusted.
     SwitchedOff,
 }
 
@@ -90,12 +91,12 @@ impl TokenState {
     }
 }
 
-/// The way from the root to a token: all that it lives by.
+/// The path from the root to a token: everything that its state depends on.
 #[derive(Clone)]
 struct Way {
     depth: usize,
     principals: Vec<String>,
-    /// True when an agent on it is switched off, or its subject is vouched for no longer.
+    /// True when an agent on it is not active, or the issuer of its subject is no longer trusted.
     is_off: bool,
     line: Line,
 }
@@ -108,7 +109,7 @@ impl Way {
     }
 }
 
-/// An agent as it matters here.
+/// The facts of an agent that a trace needs.
 #[derive(Clone)]
 struct Actor {
     name: Name,
@@ -121,7 +122,7 @@ struct Walk<'w> {
     tx: Tx,
     now: UnixTime,
     agents: HashMap<AgentId, Option<Actor>>,
-    /// Those found, each with its way.
+    /// The tokens found, each with its path.
     found: Vec<(TracedToken, Way)>,
     is_whole: bool,
 }
@@ -130,7 +131,7 @@ impl Issuer {
     /// The tree that a token belongs to.
     ///
     /// # Errors
-    /// [`IssuerError::NotFound`] when no such token was issued, nor anything made from it.
+    /// [`IssuerError::NotFound`] when neither that token nor anything made from it was issued.
     pub async fn trace(&self, token_id: &str) -> Result<Trace, IssuerError> {
         let asked = text::filled_line("token_id", token_id, TOKEN_ID_MAX_CHARS)?;
         let mut walk = Walk {
@@ -142,7 +143,7 @@ impl Issuer {
             is_whole: true,
         };
         let mut path = walk.tx.ancestry(&self.id, &asked, TRACE_MAX as i64).await?;
-        // An older version recorded no row for the root.
+        // An older version did not record a row for the root.
         let root = match path.last().map(|row| (&row.token_id, &row.made)) {
             None => asked.clone(),
             Some((token_id, None)) => token_id.clone(),
@@ -166,7 +167,7 @@ impl Issuer {
 }
 
 impl Walk<'_> {
-    /// Depth first, those on `path` before others, so that a cut never hides the token asked for.
+    /// Depth first, tokens on `path` before others, so that a cut never hides the requested token.
     async fn down(
         &mut self,
         root: String,
@@ -275,7 +276,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Those found, each with its state: what ends any of them is read at once.
+    /// The tokens found, each with its state: everything that ends any of them is read at once.
     async fn judged(mut self) -> Result<(Vec<TracedToken>, bool), StoreError> {
         let lines: Vec<&Line> = self.found.iter().map(|(_, way)| &way.line).collect();
         let endings = Endings::read(&mut self.tx, &self.issuer.id, &lines, &[]).await?;
@@ -289,7 +290,7 @@ impl Walk<'_> {
                 let is_over = token.expires_at.is_some_and(|expiry| now >= expiry);
                 token.state = match (is_ended, is_over, way.is_off) {
                     (true, _, _) => Some(TokenState::Revoked),
-                    // Of a token from outside nothing more is known.
+                    // Nothing more is known about an external token.
                     (false, _, _) if token.kind.is_none() && token.parent_id.is_none() => None,
                     (false, true, _) => Some(TokenState::Expired),
                     (false, false, true) => Some(TokenState::SwitchedOff),
@@ -344,7 +345,7 @@ fn blank(token_id: &str) -> TracedToken {
     }
 }
 
-/// Adds what the audit entry of a token tells.
+/// Adds the facts from a token's audit entry.
 fn tell(token: &mut TracedToken, entry: &AuditEntry) {
     let draft = &entry.draft;
     token.kind = Some(if draft.event == AuditEvent::IdTokenIssued {

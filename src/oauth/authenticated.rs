@@ -1,5 +1,5 @@
-//! Who the client is: authentication as the endpoints for clients share it. `issuer/authenticate/` verifies; this
-//! file turns its outcome into an answer.
+//! Client authentication, shared by the endpoints for clients. `issuer/authenticate/` verifies; this file turns
+//! its outcome into a response.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use super::in_flight::Place;
 use super::refusal::{Refusal, refuse, replayed};
 use super::{Shared, client_auth};
 
-/// Longest wait for an answer: after it the database counts as unavailable. The request is dropped then: the
-/// ledger does not record one without a waiting caller.
+/// Deadline of a response: after it the database counts as unavailable. The request is then dropped, and the
+/// ledger does not record a request without a waiting caller.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
-/// The client of a request that mints nothing, let in: authenticated as at the token endpoint (RFC 7662
-/// §2.1), its assertion used up, with its place among the requests that it may have in flight.
+/// The authenticated client of a request that issues no token: authenticated as at the token endpoint (RFC 7662
+/// §2.1), its assertion marked as used, with its place among the client's requests in flight.
 pub(super) async fn admitted(
     shared: &Shared,
     caller: &Caller,
@@ -31,7 +31,7 @@ pub(super) async fn admitted(
     form: &Form,
 ) -> Result<(AuthenticatedClient, Place), OAuthError> {
     let presented = client_auth::parse(headers, form)?;
-    // A proof that went stale is looked at again on fresh rows, until the answer is due.
+    // A stale proof is verified again on fresh rows until the deadline.
     loop {
         let client = authenticate(shared, &presented, caller).await?;
         let place = shared.in_flight.place(&client.aggregate().agent.id).await;
@@ -47,7 +47,7 @@ pub(super) async fn admitted(
     }
 }
 
-/// Another method than POST at an endpoint for clients.
+/// Rejects any method but POST at an endpoint for clients.
 pub(super) fn post_only(endpoint: &str) -> Response {
     let body = json!({ "error": "invalid_request", "error_description": format!("the {endpoint} accepts only POST") });
     (
@@ -58,7 +58,7 @@ pub(super) fn post_only(endpoint: &str) -> Response {
         .into_response()
 }
 
-/// Authenticates; a refusal that a newer row could change is decided once more on fresh rows.
+/// Authenticates. A rejection that a newer row could change is decided once more on fresh rows.
 pub(super) async fn authenticate(
     shared: &Shared,
     presented: &PresentedCredential,
@@ -132,7 +132,7 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Brings the cache up to the database; true when it is newer than the refusal's basis.
+/// Updates the cache from the database; true when it is then newer than the basis of the rejection.
 pub(super) async fn renewed(issuer: &Issuer, basis: i64) -> Result<bool, OAuthError> {
     issuer
         .renew(basis)

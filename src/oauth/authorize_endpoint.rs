@@ -1,6 +1,6 @@
-//! `/oauth2/authorize`. Client libraries require the member `authorization_endpoint` in discovery, also
-//! those that never send a browser there. There is no authorization-code grant yet: every request gets
-//! one page that says so, and nothing of the request is read, so that nothing is redirected or echoed.
+//! `/oauth2/authorize`. Client libraries require the member `authorization_endpoint` in discovery, even those that
+//! never send a browser there. The authorization-code grant is not supported yet: every request gets the same
+//! page, which states this. Nothing of the request is read, so nothing is redirected or echoed.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -14,7 +14,7 @@ pub(super) fn route() -> MethodRouter<Shared> {
     any(refuse)
 }
 
-/// RFC 6749 §4.1.2.1: an error for which no `redirect_uri` is verified is shown, not redirected.
+/// RFC 6749 §4.1.2.1: an error without a verified `redirect_uri` is shown, not redirected.
 async fn refuse(State(shared): State<Shared>) -> Response {
     let error = ErrorCode::UnsupportedResponseType.as_str();
     let issuer = shared.issuer.url();

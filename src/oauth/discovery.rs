@@ -1,6 +1,6 @@
-//! The issuer's own description: OpenID Connect Discovery 1.0 §3 and RFC 8414 §2, one document for
-//! both. Lists come from the enums that the code matches on, so that nothing is advertised that
-//! does not work. Nothing in it comes from the request.
+//! The issuer metadata: OpenID Connect Discovery 1.0 §3 and RFC 8414 §2, one document for both. Lists come from
+//! the enums that the code matches on, so that nothing unsupported is advertised. Nothing in it comes from the
+//! request.
 
 use axum::Json;
 use axum::extract::State;
@@ -26,7 +26,7 @@ pub(super) fn issuer_path(issuer: &str) -> String {
 pub(super) fn metadata(issuer: &str) -> Value {
     json!({
         "issuer": issuer,
-        // Client libraries require it, and some PKCE beside it, before they ask for a token with any grant.
+        // Client libraries require it, and some also require PKCE, before they request a token with any grant.
         "authorization_endpoint": format!("{issuer}/oauth2/authorize"),
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint": format!("{issuer}/oauth2/token"),
@@ -41,9 +41,9 @@ pub(super) fn metadata(issuer: &str) -> Value {
         "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
         "revocation_endpoint_auth_methods_supported": ClientAuthMethod::ALL.map(ClientAuthMethod::as_str),
         "revocation_endpoint_auth_signing_alg_values_supported": assertion_algorithms(),
-        // No registered member says this, so the name has a prefix of its own.
+        // Not a registered member, so the name has a prefix.
         "firman_revocation_list_uri": format!("{issuer}/oauth2/revocations"),
-        // No `scopes_supported`: MCP clients ask for exactly what it lists, in place of what is granted.
+        // No `scopes_supported`: MCP clients request exactly what it lists instead of what is granted.
         // Client libraries require the next three; an ID token comes from the token endpoint here.
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
@@ -55,7 +55,7 @@ pub(super) fn metadata(issuer: &str) -> Value {
     })
 }
 
-/// What assertions and DPoP proofs may be signed with; Ed25519 under both of its names (RFC 9864).
+/// The accepted signing algorithms of assertions and DPoP proofs; Ed25519 under both of its names (RFC 9864).
 fn assertion_algorithms() -> Vec<&'static str> {
     SigningAlgorithm::ALL
         .iter()
@@ -68,13 +68,13 @@ pub(super) async fn discovery(State(shared): State<Shared>, headers: HeaderMap) 
     public_document(&shared.metadata, JSON, &headers)
 }
 
-/// What a public document is, and how long a cache may hand it out without asking, in seconds.
+/// The media type of a public document, and how long a cache may serve it without revalidation, in seconds.
 pub(super) type Kind = (&'static str, u32);
 
 /// Discovery and key set.
 pub(super) const JSON: Kind = ("application/json", JWKS_MAX_AGE_SECONDS);
 
-/// Answers a public document: cacheable, comparable, readable from any origin, without credentials.
+/// Returns a public document: cacheable, with an entity tag, readable from any origin, without credentials.
 pub(super) fn public_document(
     document: &Rendered,
     (content_type, max_age_seconds): Kind,
@@ -116,7 +116,7 @@ fn matches(if_none_match: &str, etag: &str) -> bool {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// Another method than GET and HEAD on a public document.
+/// Rejects any method but GET and HEAD on a public document.
 pub(super) async fn read_only(method: Method) -> Response {
     let status = if method == Method::OPTIONS {
         StatusCode::NO_CONTENT

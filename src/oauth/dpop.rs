@@ -1,4 +1,4 @@
-//! The header fields of RFC 9449: `DPoP` as it comes, `DPoP-Nonce` as it goes. `issuer/dpop.rs` decides.
+//! The header fields of RFC 9449: `DPoP` in requests, `DPoP-Nonce` in responses. `issuer/dpop.rs` decides.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::issuer::Issuer;
 static DPOP: HeaderName = HeaderName::from_static("dpop");
 static DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
-/// The proof of a request, if it brings one (RFC 9449 §4.3 item 1).
+/// The proof of a request, if it has one (RFC 9449 §4.3 item 1).
 ///
 /// # Errors
-/// `invalid_dpop_proof`, when it brings several.
+/// `invalid_dpop_proof` when it has several.
 pub(super) fn unverified_proof(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
     let mut values = headers.get_all(&DPOP).iter();
     let Some(value) = values.next() else {
@@ -31,7 +31,7 @@ pub(super) fn unverified_proof(headers: &HeaderMap) -> Result<Option<&str>, OAut
         .map_err(|_| OAuthError::invalid_dpop_proof("the `DPoP` header must be ASCII"))
 }
 
-/// The answer to a request with a proof, with the nonce that the next one needs (RFC 9449 §8.2).
+/// The response to a request with a proof, with the nonce for the next one (RFC 9449 §8.2).
 pub(super) fn with_nonce(
     mut answer: Response,
     request: &HeaderMap,

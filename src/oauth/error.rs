@@ -1,5 +1,5 @@
-//! Errors of the protocol surface (RFC 6749 §5.2, RFC 8707 §2): a fixed public text outside, a
-//! private source in the log beside the request id.
+//! Errors of the protocol endpoints (RFC 6749 §5.2, RFC 8707 §2): a fixed public text in the response, a private
+//! cause in the log beside the request id.
 
 use std::error::Error;
 use std::fmt;
@@ -11,16 +11,16 @@ use serde_json::json;
 
 use crate::issuer::authorize::{AuthorizationError, Rejection};
 
-/// The `error` values we answer with.
+/// The `error` values of responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// The request cannot be parsed.
     InvalidRequest,
-    /// The client did not prove itself.
+    /// Client authentication failed.
     InvalidClient,
-    /// We do not know that grant type.
+    /// The grant type is unknown.
     UnsupportedGrantType,
-    /// No grant begins at the authorization endpoint (RFC 6749 §4.1.2.1).
+    /// The authorization endpoint supports no grant (RFC 6749 §4.1.2.1).
     UnsupportedResponseType,
     /// The scope is not granted.
     InvalidScope,
@@ -28,13 +28,13 @@ pub enum ErrorCode {
     InvalidTarget,
     /// The client may not use that grant type.
     UnauthorizedClient,
-    /// The proof of a key is not good, or is owed (RFC 9449 §5).
+    /// The proof of a key is invalid or missing (RFC 9449 §5).
     InvalidDpopProof,
-    /// The proof needs the nonce that the answer brings (RFC 9449 §8).
+    /// The proof needs the nonce in this response (RFC 9449 §8).
     UseDpopNonce,
-    /// A fault of ours.
+    /// A server-side fault.
     ServerError,
-    /// Too much at once; try again.
+    /// Too many requests at once; try again.
     TemporarilyUnavailable,
 }
 
@@ -58,7 +58,7 @@ impl ErrorCode {
     }
 }
 
-/// A refusal or a fault, ready to be answered.
+/// A rejection or a fault, ready to be returned.
 #[derive(Debug)]
 pub struct OAuthError {
     code: ErrorCode,
@@ -96,18 +96,18 @@ impl OAuthError {
         )
     }
 
-    /// 401: the one answer to everyone who did not prove themselves, whatever the reason.
+    /// 401: the same response for every failed authentication, whatever the reason.
     #[must_use]
     pub fn invalid_client() -> Self {
         Self::invalid_assertion("client authentication failed")
     }
 
-    /// 401: the signature is good; the fault is named.
+    /// 401: the signature verified; the fault is named.
     pub fn invalid_assertion(problem: impl Into<String>) -> Self {
         Self::new(ErrorCode::InvalidClient, StatusCode::UNAUTHORIZED, problem)
     }
 
-    /// 400: not a grant type of ours.
+    /// 400: the grant type is not supported.
     #[must_use]
     pub fn unsupported_grant_type(supported: &str) -> Self {
         Self::new(
@@ -117,7 +117,7 @@ impl OAuthError {
         )
     }
 
-    /// 400: the proof of a key is not good; the fault is named.
+    /// 400: the proof of a key is invalid; the fault is named.
     pub fn invalid_dpop_proof(problem: impl Into<String>) -> Self {
         Self::new(
             ErrorCode::InvalidDpopProof,
@@ -126,7 +126,7 @@ impl OAuthError {
         )
     }
 
-    /// 400: the same again, with the nonce that the header `DPoP-Nonce` gives.
+    /// 400: retry with the nonce from the header `DPoP-Nonce`.
     #[must_use]
     pub fn use_dpop_nonce() -> Self {
         Self::new(
@@ -136,13 +136,13 @@ impl OAuthError {
         )
     }
 
-    /// 429: too many refusals for this caller.
+    /// 429: too many rejections for this caller.
     #[must_use]
     pub fn slow_down() -> Self {
         Self::too_often("too many failed attempts for this client from this address")
     }
 
-    /// 429: too much at once of one caller.
+    /// 429: too many requests of one caller.
     pub fn too_often(description: impl Into<String>) -> Self {
         let error = Self::new(
             ErrorCode::TemporarilyUnavailable,
@@ -155,7 +155,7 @@ impl OAuthError {
         }
     }
 
-    /// 503: overload, or a database that is away.
+    /// 503: overload, or the database is unavailable.
     #[must_use]
     pub fn unavailable() -> Self {
         let error = Self::new(
@@ -169,7 +169,7 @@ impl OAuthError {
         }
     }
 
-    /// 503: something of ours is broken and needs an operator.
+    /// 503: a server-side fault that needs an operator.
     #[must_use]
     pub fn server_error() -> Self {
         let error = Self::new(
@@ -183,7 +183,8 @@ impl OAuthError {
         }
     }
 
-    /// Adds `WWW-Authenticate: Basic`, owed when the client used the Authorization header (RFC 6749 §5.2).
+    /// Adds `WWW-Authenticate: Basic`, which is required when the client used the Authorization header (RFC 6749
+    /// §5.2).
     #[must_use]
     pub fn challenging(mut self, used_authorization_header: bool) -> Self {
         self.challenge = used_authorization_header && self.status == StatusCode::UNAUTHORIZED;
@@ -258,7 +259,7 @@ impl IntoResponse for OAuthError {
     }
 }
 
-/// The characters RFC 6749 §5.2 allows in `error_description`.
+/// The characters that RFC 6749 §5.2 allows in `error_description`.
 fn described(text: &str) -> String {
     text.chars()
         .map(|c| match c {

@@ -1,6 +1,6 @@
-//! `application/x-www-form-urlencoded` as the token endpoint takes it (RFC 6749 §3.2 and appendix B):
-//! each parameter at most once, empty ones treated as left out, every byte decoded strictly. `resource` and
-//! `audience` may be repeated (RFC 8707 §2, RFC 8693 §2.1); what the values say is for the grant to judge.
+//! `application/x-www-form-urlencoded` as the token endpoint accepts it (RFC 6749 §3.2 and appendix B): each
+//! parameter at most once, empty ones ignored, every byte decoded strictly. `resource` and `audience` may be
+//! repeated (RFC 8707 §2, RFC 8693 §2.1); the grant judges the values.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, header};
 
 use super::error::OAuthError;
 
-/// Most parameters of one request; the grants we know need ten.
+/// Most parameters of one request; the supported grants need ten.
 const PARAMETERS_MAX: usize = 64;
 
-/// Parsed parameters. Values are from outside and unchecked.
+/// Parsed parameters. The values are not verified.
 #[derive(Debug, Default)]
 pub(super) struct Form {
     parameters: BTreeMap<String, String>,
@@ -26,7 +26,7 @@ impl Form {
     /// Parses a request body.
     ///
     /// # Errors
-    /// `invalid_request`, when the media type is another, a parameter is repeated, or the encoding is broken.
+    /// `invalid_request` for another media type, a repeated parameter or a malformed encoding.
     pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, OAuthError> {
         let media_type = headers
             .get(header::CONTENT_TYPE)
@@ -87,8 +87,8 @@ impl Form {
     }
 }
 
-/// Decodes one name or value: `+` is a space, `%XX` a byte; `None` when an escape is broken or the
-/// bytes are not UTF-8.
+/// Decodes one name or value: `+` is a space, `%XX` a byte. `None` for a malformed escape or bytes that are not
+/// UTF-8.
 pub(super) fn decode(text: &[u8]) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter();

@@ -1,5 +1,5 @@
-//! `/healthz`: the process is up and answers. Says nothing about the database: discovery and JWKS
-//! are served without it.
+//! `/healthz`: the process is up and responds. It does not check the database, which discovery and JWKS do not
+//! need.
 
 use axum::Json;
 use axum::http::{Method, StatusCode, Uri, header};
@@ -16,8 +16,8 @@ pub(super) async fn healthz() -> Response {
         .into_response()
 }
 
-/// A path without a route. Load balancers check by default with `OPTIONS /` (HAProxy) or ask
-/// for the server as a whole with `OPTIONS *` (RFC 9110 §9.3.7): both learn that the process answers.
+/// A path without a route. By default load balancers check with `OPTIONS /` (HAProxy) or with `OPTIONS *` for the
+/// server as a whole (RFC 9110 §9.3.7): both get a response that shows that the process is up.
 pub(super) async fn anywhere_else(method: Method, uri: Uri) -> Response {
     if method == Method::OPTIONS && matches!(uri.path(), "/" | "*") {
         return (

@@ -1,5 +1,5 @@
-//! How many requests of one client are worked on at once. A client that proved itself and sends more waits
-//! for its own, in the order in which they came; other clients do not wait.
+//! Limits the concurrent requests of one client. An authenticated client that sends more waits for its own
+//! requests, in order of arrival; other clients do not wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,17 +8,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::id::AgentId;
 
-/// Requests of one client that are past its authentication: an eighth of a commit's batch, so that eight such
-/// clients still share each commit.
+/// Concurrent requests of one authenticated client: an eighth of a commit's batch, so that eight such clients
+/// still share each commit.
 const IN_FLIGHT_MAX: usize = 32;
 
-/// The places of all clients that have a request in flight; no other client is kept.
+/// The places of all clients with a request in flight; other clients are not kept.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     clients: Mutex<HashMap<AgentId, Arc<Semaphore>>>,
 }
 
-/// A client's place for one request; it is free again when this is dropped.
+/// A client's place for one request, released on drop.
 #[derive(Debug)]
 pub(super) struct Place {
     permit: Option<OwnedSemaphorePermit>,
@@ -28,7 +28,7 @@ pub(super) struct Place {
 }
 
 impl InFlight {
-    /// A place for one more request of a client, after those of its own that came before.
+    /// A place for one more request of a client, after its earlier requests.
     pub(super) async fn place(self: &Arc<Self>, client: &AgentId) -> Place {
         let client = client.clone();
         let places = Arc::clone(
@@ -36,7 +36,7 @@ impl InFlight {
                 .entry(client.clone())
                 .or_insert_with(|| Arc::new(Semaphore::new(IN_FLIGHT_MAX))),
         );
-        // Made before the wait, so that a request that is dropped while it waits leaves nothing behind.
+        // Made before the wait, so that a request that is dropped while it waits is cleaned up.
         let mut place = Place {
             permit: None,
             client,
@@ -57,7 +57,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.permit = None;
         let mut clients = self.in_flight.clients();
-        // Under the lock, so that of two that go at once the second sees that the map alone has it.
+        // Under the lock, so that of two concurrent drops the second sees that only the map still holds it.
         self.places = None;
         if clients
             .get(&self.client)
@@ -93,7 +93,7 @@ mod tests {
         assert!(in_flight.clients().is_empty());
     }
 
-    /// What a future has now; `None` when it waits.
+    /// The output of a future that is ready now; `None` if it is pending.
     async fn futures_now<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
         std::future::poll_fn(|context| {
             std::task::Poll::Ready(match future.as_mut().poll(context) {

@@ -1,5 +1,5 @@
-//! `POST /oauth2/introspect` (RFC 7662): whether a token is in force, for clients that it concerns.
-//! Everything that is not a plain yes is the same `{"active":false}` (§2.2, §4).
+//! `POST /oauth2/introspect` (RFC 7662): whether a token is in force, for clients that it concerns. Every other
+//! outcome is the same `{"active":false}` (§2.2, §4).
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -19,7 +19,7 @@ use super::error::OAuthError;
 use super::form::Form;
 use super::{Shared, client_auth};
 
-/// The endpoint with its one method.
+/// The endpoint with its only method.
 pub(super) fn route() -> MethodRouter<Shared> {
     post(introspect).fallback(async || post_only("introspection endpoint"))
 }
@@ -55,7 +55,7 @@ async fn answer(
     body: &[u8],
 ) -> Result<Value, OAuthError> {
     let form = Form::parse(headers, body)?;
-    // `token_type_hint` only says where to look first (§2.1); there is one place to look here.
+    // `token_type_hint` only names where to look first (§2.1); here all tokens are looked up in one place.
     let token = form
         .get("token")
         .ok_or_else(|| OAuthError::invalid_request("`token` is required"))?;
@@ -68,8 +68,8 @@ async fn answer(
     Ok(found.map_or_else(|| json!({ "active": false }), |token| active(&token)))
 }
 
-/// RFC 7662 §2.2, with `act`, `cnf` (RFC 8693 §4.1, RFC 9449 §6.2) and where a delegated token comes from, as
-/// the token has them.
+/// RFC 7662 §2.2, with `act`, `cnf` (RFC 8693 §4.1, RFC 9449 §6.2) and the origin of a delegated token, as in the
+/// token.
 fn active(token: &OwnToken) -> Value {
     let claims = &token.claims;
     let mut members = Map::from_iter([
@@ -99,8 +99,8 @@ fn active(token: &OwnToken) -> Value {
     Value::Object(members)
 }
 
-/// How the token is presented (RFC 6749 §7.1). An ID token, whose `aud` is its client, is not an access token
-/// and opens nothing: RFC 8693 §2.2.1 has a word for that.
+/// How the token is presented (RFC 6749 §7.1). An ID token, whose `aud` is its client, is not an access token: RFC
+/// 8693 §2.2.1 defines a value for that.
 fn token_type(token: &OwnToken) -> &'static str {
     if token.audience == token.client_id {
         "N_A"

@@ -1,4 +1,4 @@
-//! Limits on what clients may repeat: refusals of strangers, and revocations of agents that proved themselves.
+//! Limits on repeated requests: rejections of unauthenticated callers, and revocations by authenticated agents.
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
@@ -8,21 +8,21 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::domain::id::AgentId;
 
-/// Refusals a second that one address gets for one client, after a burst, before it must slow down. A right
-/// credential is never delayed, so that an agent cannot be locked out.
+/// Rejections per second that one address gets for one client, after a burst, before it is limited. A valid
+/// credential is never delayed, so an agent cannot be locked out.
 const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("20 is not 0");
 const REFUSAL_BURST: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
 
-/// Revocations a second that one client gets, after a burst: each stays in the revocation list until its token
-/// would have expired, and one client must not fill the list for all.
+/// Revocations per second for one client, after a burst: each stays in the revocation list until its token would
+/// have expired, and one client must not fill the list for all.
 const REVOCATIONS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1).expect("1 is not 0");
 const REVOCATION_BURST: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
 
-/// Agents whose revocations are counted before the cells of those below their limit are dropped.
+/// Agents whose revocations are counted before the cells of agents below their limit are dropped.
 const COUNTED_AGENTS: usize = 1024;
 
-/// Counts the revocations of each agent separately: one over its limit delays no other. It has about as many cells
-/// as agents revoked something in the last minute.
+/// Counts the revocations of each agent separately: one agent over its limit does not delay others. It has about
+/// as many cells as agents revoked something in the last minute.
 pub(crate) struct RevocationLimiter {
     cells: DefaultKeyedRateLimiter<AgentId>,
     swept_at: AtomicUsize,
@@ -43,11 +43,11 @@ impl RevocationLimiter {
         }
     }
 
-    /// Counts one more of an agent that proved itself; true when there were too many.
+    /// Counts one more revocation of an authenticated agent; true when there were too many.
     pub(super) fn is_exceeded(&self, agent: &AgentId) -> bool {
         if self.cells.len() >= self.swept_at.load(Ordering::Relaxed) {
             self.cells.retain_recent();
-            // Twice what is left, so that a sweep is paid for by as many new cells.
+            // Twice the remaining cells, so that as many new cells pay for a sweep.
             let next = COUNTED_AGENTS.max(2 * self.cells.len());
             self.swept_at.store(next, Ordering::Relaxed);
         }
@@ -55,8 +55,8 @@ impl RevocationLimiter {
     }
 }
 
-/// Counts refusals of strangers, in a fixed number of cells. Two strangers may share a cell and its limit, which
-/// concerns only requests that are refused anyway.
+/// Counts rejections of unauthenticated callers in a fixed number of cells. Two callers may share a cell and its
+/// limit, which affects only requests that would be rejected anyway.
 pub(crate) struct Limiter {
     hasher: RandomState,
     cells: DefaultKeyedRateLimiter<u16>,
@@ -78,7 +78,7 @@ impl Limiter {
         }
     }
 
-    /// Counts one more; true when there were too many.
+    /// Counts one more rejection; true when there were too many.
     pub(super) fn is_exceeded(&self, address: &str, client: &str) -> bool {
         let [low, high, ..] = self.hasher.hash_one((address, client)).to_le_bytes();
         self.cells
@@ -97,12 +97,12 @@ mod tests {
         let busy = AgentId::from_text("busy");
         let allowed = (0..1000).filter(|_| !limiter.is_exceeded(&busy)).count();
         assert!((60..110).contains(&allowed), "{allowed}");
-        // With 65,536 shared cells some of so many would have met the busy one's.
+        // With 65,536 shared cells some of these agents would share the busy one's cell.
         for number in 0..200_000 {
             let agent = AgentId::from_text(format!("agent-{number}"));
             assert!(!limiter.is_exceeded(&agent), "{number}");
         }
-        // One a second comes back; a sweep that forgave would give the whole burst.
+        // One per second is restored; a sweep that dropped the cell would restore the whole burst.
         let allowed = (0..100).filter(|_| !limiter.is_exceeded(&busy)).count();
         assert!(allowed < 50, "{allowed}");
     }

@@ -1,5 +1,5 @@
-//! The public protocol surface: parses requests, calls the issuer, renders answers. Decides nothing.
-//! The table of contents of the public listener is [`router`].
+//! The public protocol endpoints: parse requests, call the issuer, render responses. Nothing is decided here. The
+//! routes of the public listener are in [`router`].
 
 mod authenticated;
 mod authorize_endpoint;
@@ -29,18 +29,18 @@ use axum::routing::get;
 use crate::issuer::Issuer;
 use crate::issuer::keyring::Rendered;
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     issuer: Arc<Issuer>,
     refusals: Arc<limits::Limiter>,
     revocations: Arc<limits::RevocationLimiter>,
     in_flight: Arc<in_flight::InFlight>,
-    /// The discovery document: it says nothing that changes while the process runs.
+    /// The discovery document: constant while the process runs.
     metadata: Arc<Rendered>,
 }
 
-/// Everything the public listener answers, under the issuer's path.
+/// Every route of the public listener, under the issuer's path.
 pub fn router(issuer: &Arc<Issuer>) -> Router {
     let shared = Shared {
         issuer: Arc::clone(issuer),
@@ -61,7 +61,7 @@ pub fn router(issuer: &Arc<Issuer>) -> Router {
             &format!("{path}/.well-known/openid-configuration"),
             openid.clone(),
         )
-        // Relying parties that join an issuer URL with a slash of their own ask with two.
+        // Two slashes, for relying parties that append the path to the issuer URL with a trailing slash.
         .route(&format!("{path}//.well-known/openid-configuration"), openid)
         .route(
             &format!("{path}/.well-known/oauth-authorization-server"),
@@ -86,7 +86,7 @@ pub fn router(issuer: &Arc<Issuer>) -> Router {
         .route(&format!("{path}/oauth2/revoke"), revoke_endpoint::route())
         .route(&format!("{path}/oauth2/token"), token_endpoint::route());
     if !path.is_empty() {
-        // RFC 8414 §3.1 puts the well-known part between host and path.
+        // RFC 8414 §3.1 inserts the well-known part between host and path.
         router = router.route(
             &format!("/.well-known/oauth-authorization-server{path}"),
             oauth,

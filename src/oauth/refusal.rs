@@ -1,4 +1,4 @@
-//! What a refusal of an agent that proved itself leaves in the audit.
+//! Audits the rejected requests of authenticated agents.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::store::AgentAggregate;
 
 use super::error::OAuthError;
 
-/// A refusal, with what the audit shows of it.
+/// A rejection, with what the audit shows of it.
 pub(super) struct Refusal<'r> {
-    /// What the client gets.
+    /// The response to the client.
     pub(super) answer: &'r OAuthError,
     /// Why, for the operator.
     pub(super) reason: &'r str,
@@ -24,7 +24,7 @@ pub(super) struct Refusal<'r> {
     pub(super) facts: Value,
 }
 
-/// Audits a refusal of an agent that proved itself.
+/// Audits the rejection of an authenticated agent's request.
 pub(super) fn refuse(
     issuer: &Arc<Issuer>,
     client: &AgentAggregate,
@@ -48,7 +48,7 @@ pub(super) fn refuse(
     });
 }
 
-/// The answer to a replay of something that is accepted once, audited.
+/// The response to a replay of a single-use assertion, token or proof, audited.
 pub(super) fn replayed(
     issuer: &Arc<Issuer>,
     client: &AgentAggregate,

@@ -1,5 +1,5 @@
-//! `POST /oauth2/revoke` (RFC 7009): a client ends a token of its own, with everything made from it. The
-//! answer is 200 for every token, also for one that is not ours or not the client's (§2.2).
+//! `POST /oauth2/revoke` (RFC 7009): a client revokes its own token, with everything made from it. The response is
+//! 200 for every token, including one that was not issued here or belongs to another client (§2.2).
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ use super::form::Form;
 use super::refusal::replayed;
 use super::{Shared, client_auth};
 
-/// How long the answer to a client that revokes too often is held back: with its places, it bounds how many of
-/// its requests are answered in a second.
+/// How long the response to a client that revokes too often is delayed. With its places in flight, this bounds how
+/// many of its requests are answered per second.
 const HELD_BACK: Duration = Duration::from_millis(100);
 
-/// The endpoint with its one method.
+/// The endpoint with its only method.
 pub(super) fn route() -> MethodRouter<Shared> {
     post(revoke).fallback(async || post_only("revocation endpoint"))
 }
@@ -64,8 +64,8 @@ async fn answer(
     body: &[u8],
 ) -> Result<ClientRevocation, OAuthError> {
     let form = Form::parse(headers, body)?;
-    // `token_type_hint` is ignored, as §2.1 allows. `unsupported_token_type` (§2.2.1) is for kinds of token
-    // that cannot be revoked: every kind that is issued here can, and another is not ours.
+    // `token_type_hint` is ignored, as §2.1 allows. `unsupported_token_type` (§2.2.1) is for kinds of token that
+    // cannot be revoked; every kind issued here can be.
     let token = form
         .get("token")
         .ok_or_else(|| OAuthError::invalid_request("`token` is required"))?;
@@ -75,9 +75,9 @@ async fn answer(
         let client = authenticate(shared, &presented, caller).await?;
         let agent = &client.aggregate().agent.id;
         let _place = shared.in_flight.place(agent).await;
-        // Before anything is used up: a client that must wait may send the same assertion again.
+        // Before the assertion is marked as used: a limited client may send it again.
         if !is_counted && shared.revocations.is_exceeded(agent) {
-            // It keeps its place meanwhile, so that a client in a loop asks no faster and delays no other.
+            // It keeps its place while it waits, so that a client in a loop is slowed down and delays no other.
             tokio::time::sleep(HELD_BACK).await;
             return Err(OAuthError::too_often(
                 "too many revocations by this client; an administrator can revoke all its tokens at once",

@@ -1,4 +1,4 @@
-//! `POST /oauth2/token`: parse → authenticate → authorize → mint → record → answer.
+//! `POST /oauth2/token`: parse → authenticate → authorize → mint → record → respond.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use super::grant::GrantRequest;
 use super::refusal::{Refusal, refuse, replayed};
 use super::{Shared, client_auth, dpop, grant};
 
-/// The endpoint with its one method.
+/// The endpoint with its only method.
 pub(super) fn route() -> MethodRouter<Shared> {
     post(token).fallback(async || post_only("token endpoint"))
 }
@@ -70,7 +70,7 @@ async fn answer(
     let request = grant::parse(&form)?;
     let presented = client_auth::parse(headers, &form)?;
     let unverified_proof = dpop::unverified_proof(headers)?;
-    // A decision that went stale is made again on fresh rows, until the answer is due.
+    // A stale decision is made again on fresh rows until the deadline.
     loop {
         let client = authenticate(shared, &presented, caller).await?;
         let _place = shared.in_flight.place(&client.aggregate().agent.id).await;
@@ -88,7 +88,7 @@ async fn answer(
         if matches!(decision, Decision::Refused { .. })
             && renewed(issuer, attempt.client.basis()).await?
         {
-            // A refusal is decided once more on fresh rows before it is returned.
+            // A rejection is decided once more on fresh rows before it is returned.
             attempt.client = authenticate(shared, &presented, caller).await?;
             decision = attempt.decide().await?;
         }
@@ -129,7 +129,7 @@ async fn answer(
     }
 }
 
-/// One attempt at a token, by a client that proved itself.
+/// One attempt at a token by an authenticated client.
 struct Attempt<'r> {
     issuer: &'r Arc<Issuer>,
     caller: &'r Caller,
@@ -140,11 +140,11 @@ struct Attempt<'r> {
     now: UnixTime,
 }
 
-/// Why a request is refused, for the audit.
+/// Why a request is rejected, for the audit.
 struct Why {
     reason: String,
     hint: Option<Remedy>,
-    /// What the audit shows besides.
+    /// Further facts for the audit.
     facts: Value,
 }
 
@@ -163,14 +163,14 @@ enum Decision {
     Granted(Box<Authorization>),
     Refused {
         error: AuthorizationError,
-        /// What the audit shows besides the reason.
+        /// Further facts for the audit.
         facts: Value,
     },
 }
 
 impl Attempt<'_> {
-    /// The key that the request proves to hold, if it brings a proof. A request for a nonce is not a refusal and
-    /// leaves no audit entry: every client begins with one.
+    /// The key that the request proves to hold, if it has a proof. A request for a nonce is not a rejection and is
+    /// not audited: every client begins with one.
     fn prove(&self, unverified_proof: Option<&str>) -> Result<Option<ProvenKey>, OAuthError> {
         let Some(unverified_proof) = unverified_proof else {
             return Ok(None);
@@ -189,7 +189,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Decides. An error is a fault that no newer row would change.
+    /// Decides. An error is a fault that a newer row would not change.
     async fn decide(&self) -> Result<Decision, OAuthError> {
         let Self {
             client,
@@ -224,7 +224,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// The answer, audited.
+    /// The response, audited.
     fn refused(&self, answer: OAuthError, why: &Why) -> OAuthError {
         let refusal = Refusal {
             answer: &answer,
@@ -237,7 +237,7 @@ impl Attempt<'_> {
     }
 }
 
-/// What the audit shows of a delegated token that is refused after the decision.
+/// What the audit shows of a delegated token that is rejected after the decision.
 fn parent(authorization: &Authorization) -> Value {
     match authorization.delegated() {
         None => Value::Null,
@@ -250,8 +250,8 @@ fn parent(authorization: &Authorization) -> Value {
     }
 }
 
-/// The answer when the token cannot be made. A token that would be too long is neither our fault nor temporary:
-/// fewer scopes may help, or an administrator.
+/// The response when minting fails. A token that would be too long is neither a server-side fault nor temporary:
+/// the client can request fewer scopes, or an administrator can help.
 fn not_minted(error: MintError) -> OAuthError {
     match error {
         MintError::TooLong(_) => OAuthError::invalid_request(error.to_string()),
@@ -263,7 +263,7 @@ fn not_minted(error: MintError) -> OAuthError {
 
 /// RFC 6749 §5.1, RFC 8693 §2.2.1, RFC 9449 §5.
 fn issued_response(issued: &IssuedToken) -> Response {
-    // RFC 8693 §2.2.1: a token that is not an access token has no such type.
+    // RFC 8693 §2.2.1: a token that is not an access token has the type `N_A`.
     let token_type = match issued.issued_token_type {
         Some(TokenType::IdToken) => "N_A",
         Some(TokenType::AccessToken | TokenType::Jwt) | None if issued.is_bound => "DPoP",

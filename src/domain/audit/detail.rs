@@ -1,6 +1,5 @@
-//! What an audit entry says beside its columns, one type per family of events. The text of a detail is under
-//! the hash chain: members are in the order of their names, as every detail so far was written, and a member
-//! that is absent is left out.
+//! The detail of an audit entry, one type per family of events. The text of a detail is under the hash chain:
+//! members are sorted by name, as in every detail written so far, and absent members are omitted.
 
 use std::borrow::Cow;
 
@@ -13,8 +12,8 @@ use crate::jose::algorithm::SigningAlgorithm;
 
 use super::AuditDraft;
 
-/// With `token.issued` and `id_token.issued`: what left, and why. Read only where an administrator asks what
-/// became of a token.
+/// Of `token.issued` and `id_token.issued`: what was issued, and why. Read only when an administrator asks about a
+/// token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenDetail<'d> {
     /// The `act` claim of a delegated token.
@@ -31,10 +30,10 @@ pub struct TokenDetail<'d> {
     pub delegation: Option<Cow<'d, str>>,
     /// The `exp` claim, in Unix seconds.
     pub exp: i64,
-    /// Which token of a trusted issuer proved the agent.
+    /// The token of a trusted issuer that authenticated the agent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub external: Option<Value>,
-    /// The grant type that was asked with.
+    /// The grant type of the request.
     #[serde(borrow, default)]
     pub grant_type: Cow<'d, str>,
     /// The thumbprint of the key that the token is bound to (RFC 9449 §6).
@@ -43,7 +42,7 @@ pub struct TokenDetail<'d> {
     /// The key that signed it.
     #[serde(borrow, default)]
     pub kid: Cow<'d, str>,
-    /// How the agent authenticated.
+    /// The method that the agent authenticated with.
     #[serde(borrow, default)]
     pub method: Cow<'d, str>,
     /// The granted scopes, space-separated.
@@ -55,21 +54,21 @@ pub struct TokenDetail<'d> {
 }
 
 impl<'d> TokenDetail<'d> {
-    /// What the entry of an issued token says; `None` when its detail is not one.
+    /// Reads the detail of an issued token's entry; `None` when it has another form.
     #[must_use]
     pub fn read(draft: &'d AuditDraft) -> Option<Self> {
         serde_json::from_str(&draft.detail).ok()
     }
 }
 
-/// With `token.revoked`.
+/// Of `token.revoked`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct EndDetail {
-    /// The token's `exp` claim, in Unix seconds: from then on nothing is left to revoke.
+    /// The token's `exp` claim, in Unix seconds: after it nothing is left to revoke.
     pub exp: i64,
 }
 
-/// With `key.prepared`, `key.activated`, `key.retired` and `key.revoked`.
+/// Of `key.prepared`, `key.activated`, `key.retired` and `key.revoked`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyDetail<'d> {
     algorithm: SigningAlgorithm,
@@ -84,7 +83,7 @@ pub struct KeyDetail<'d> {
 }
 
 impl<'d> KeyDetail<'d> {
-    /// A key that was prepared or retired, or an issuer's first.
+    /// A key that was prepared or retired, or one of an issuer's first keys.
     #[must_use]
     pub fn of(algorithm: SigningAlgorithm) -> Self {
         Self {
@@ -106,7 +105,7 @@ impl<'d> KeyDetail<'d> {
         }
     }
 
-    /// A revoked key: the state that it was in, and the administrator's reason.
+    /// A revoked key: its previous state, and the administrator's reason.
     #[must_use]
     pub fn revoked(algorithm: SigningAlgorithm, was: &'d str, reason: &'d str) -> Self {
         Self {
@@ -117,7 +116,7 @@ impl<'d> KeyDetail<'d> {
     }
 }
 
-/// How a request was refused.
+/// The response to a refused request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'d> {
     /// By the OAuth listener, with this error code.
@@ -126,16 +125,16 @@ pub enum Answer<'d> {
     Status(u16),
 }
 
-/// With `token.refused`, `client.refused` and `admin.refused`.
+/// Of `token.refused`, `client.refused` and `admin.refused`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusalDetail<'d> {
-    /// What the caller was answered.
+    /// The response to the caller.
     pub answer: Answer<'d>,
-    /// Why; the caller's answer does not contain it.
+    /// Why; not part of the response.
     pub reason: &'d str,
     /// What an administrator can do about it.
     pub hint: Option<&'d Remedy>,
-    /// Further facts, such as the audience that was asked for.
+    /// Further facts, such as the requested audience.
     pub facts: Map<String, Value>,
 }
 
@@ -155,7 +154,7 @@ impl<'d> RefusalDetail<'d> {
 impl Serialize for RefusalDetail<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut members = self.facts.clone();
-        // A fact may not stand in for the answer or the reason.
+        // A fact may not replace the answer or the reason.
         match self.answer {
             Answer::Error(code) => members.insert("error".to_owned(), code.into()),
             Answer::Status(status) => members.insert("status".to_owned(), status.into()),
@@ -220,7 +219,7 @@ mod tests {
             r#"{"act":{"iss":"https://id.example","sub":"agent:a"},"aud":"https://reports.example","credential":"credential-1","delegation":"delegation-1","exp":1800000300,"external":{"issuer":"github","sub":"s"},"grant_type":"client_credentials","jkt":"thumbprint","kid":"key-1","method":"private_key_jwt","scope":"read \"all\"","subject_token":"AaIAiJ52"}"#
         );
         for detail in [plain(), full] {
-            // As it was written before there was a type: by way of a map with sorted keys.
+            // The text must equal that of a map with sorted keys, as written before this type existed.
             assert_eq!(text(&detail), json!(detail).to_string());
             assert_eq!(TokenDetail::read(&draft(&detail)), Some(detail));
         }

@@ -1,6 +1,6 @@
-//! What an audit entry can be about: one table of events, their names and the kind of object that each concerns.
+//! The events of audit entries: one table with their names and the kind of object that each concerns.
 
-/// What happened. Closed: a new audited action is a new variant and a row of the table below.
+/// The event of an entry. Closed: a new audited action is a new variant and a row of the table below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuditEvent {
     /// An issuer was created.
@@ -25,7 +25,7 @@ pub enum AuditEvent {
     AgentSuspended,
     /// An agent was resumed.
     AgentResumed,
-    /// An agent was removed; its name is never used again.
+    /// An agent was removed; its name is never reused.
     AgentRemoved,
     /// A credential was added to an agent.
     CredentialAdded,
@@ -87,7 +87,7 @@ pub enum AuditEvent {
     DelegationRevoked,
     /// A token was revoked, with every token made from it.
     TokenRevoked,
-    /// All tokens of a subject so far were revoked.
+    /// All tokens issued so far to a subject were revoked.
     SubjectRevoked,
     /// An access token was issued.
     TokenIssued,
@@ -104,10 +104,10 @@ pub enum AuditEvent {
 /// One event.
 struct Row {
     event: AuditEvent,
-    /// On the wire and in the database.
+    /// The name on the wire and in the database.
     name: &'static str,
-    /// What an entry's `target` begins with, before the colon. `None`: the target is a subject, a request or a
-    /// client id as it was claimed.
+    /// The prefix of an entry's `target`, before the colon. `None`: the target is a subject, a request or a
+    /// claimed client id.
     target: Option<&'static str>,
 }
 
@@ -257,7 +257,7 @@ const EVENTS: [Row; 48] = [
     Row::new(AuditEvent::RefusalsLost, "refusals.lost", None),
 ];
 
-// A row in the wrong place would give an event another's name.
+// A row in the wrong place would swap the names of events.
 const _: () = {
     let mut at = 0;
     while at < EVENTS.len() {
@@ -290,14 +290,14 @@ impl AuditEvent {
         Self::ALL.into_iter().find(|event| event.as_str() == text)
     }
 
-    /// The kind of object that the event concerns, as its entries' targets begin: `agent` in `agent:mailer`.
-    /// `None` when the target is not an object by name: a subject, a request, a claimed client id.
+    /// The kind of object that the event concerns, the prefix of its entries' targets: `agent` in `agent:mailer`.
+    /// `None` when the target is not a named object: a subject, a request, a claimed client id.
     #[must_use]
     pub fn target_kind(self) -> Option<&'static str> {
         EVENTS[self as usize].target
     }
 
-    /// Whether a token left with it. The statements on the audit keep these events apart.
+    /// Whether it issues a token. The SQL on the audit separates these events.
     #[must_use]
     pub fn is_issuance(self) -> bool {
         matches!(self, Self::TokenIssued | Self::IdTokenIssued)

@@ -1,8 +1,8 @@
-//! Audit entries and the hash chain that holds them together.
+//! Audit entries and the hash chain that links them.
 //!
-//! Each issuer has one chain: entry *n* carries the SHA-256 over its own content and the hash of
-//! entry *n-1*, so that a changed, removed or inserted row is detected. The bytes under the hash are a
-//! versioned, length-prefixed encoding; fixed vectors in the tests below pin it.
+//! Each issuer has one chain: entry *n* contains the SHA-256 over its own content and the hash of entry *n-1*, so
+//! that a changed, removed or inserted row is detected. The hashed bytes are a versioned, length-prefixed
+//! encoding; fixed vectors in the tests below pin it.
 
 mod detail;
 mod event;
@@ -22,21 +22,21 @@ pub use event::AuditEvent;
 pub struct AuditDraft {
     /// When it happened.
     pub at: UnixMillis,
-    /// What happened.
+    /// The event.
     pub event: AuditEvent,
-    /// Who did it: `agent:NAME`, `administrator:NAME`, `system`, or `unknown`.
+    /// The actor: `agent:NAME`, `administrator:NAME`, `system`, or `unknown`.
     pub actor: String,
-    /// What it was done to: `agent:NAME`, `role:NAME`, `key:KID`, an audience …; may be empty.
+    /// The target: `agent:NAME`, `role:NAME`, `key:KID`, an audience …; may be empty.
     pub target: String,
     /// The agent concerned, if one is.
     pub agent: Option<AgentId>,
     /// The `jti` of the token concerned, if one is.
     pub token_id: Option<String>,
-    /// The id of the request it happened in; empty for what the process does on its own.
+    /// The id of the request; empty for actions of the process itself.
     pub request_id: String,
-    /// The peer's IP address; empty for what the process does on its own.
+    /// The peer's IP address; empty for actions of the process itself.
     pub address: String,
-    /// Further facts, a JSON object in text. Never a secret, a whole token or a private key.
+    /// Further facts, a JSON object as text. Never a secret, a complete token or a private key.
     pub detail: String,
 }
 
@@ -58,7 +58,7 @@ impl AuditDraft {
             token_id: None,
             request_id: String::new(),
             address: String::new(),
-            // Objects with texts for keys always serialize.
+            // An object with string keys always serializes.
             detail: serde_json::to_string(detail).unwrap_or_else(|_| "{}".to_owned()),
         }
     }
@@ -78,7 +78,7 @@ pub struct AuditEntry {
 /// The hash before the first entry of a chain.
 pub const GENESIS: [u8; 32] = [0; 32];
 
-/// The last entry of a chain: what the next one follows.
+/// The last entry of a chain, which the next one follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainHead {
     /// Its number; 0 before the first entry.
@@ -88,7 +88,7 @@ pub struct ChainHead {
 }
 
 impl ChainHead {
-    /// Before the first entry.
+    /// The head of an empty chain.
     pub const START: Self = Self {
         seq: 0,
         hash: GENESIS,
@@ -107,8 +107,8 @@ impl From<&AuditEntry> for ChainHead {
 /// Version of the encoding under the hash; a change of [`chain_hash`] needs a new one.
 const ENCODING: &[u8] = b"firman-audit-1";
 
-/// The hash of an entry: SHA-256 over encoding name, issuer id, previous hash, number, time and every
-/// text field, each with its length before it; an absent field and an empty one differ.
+/// The hash of an entry: SHA-256 over encoding name, issuer id, previous hash, number, time and every text field,
+/// each prefixed by its length. An absent field and an empty one differ.
 #[must_use]
 pub fn chain_hash(issuer_id: &str, previous: &[u8; 32], seq: i64, draft: &AuditDraft) -> [u8; 32] {
     let mut bytes = Vec::with_capacity(256 + draft.detail.len());
@@ -143,7 +143,7 @@ fn put_optional(bytes: &mut Vec<u8>, field: Option<&str>) {
     }
 }
 
-/// Gives drafts their places behind `head`, in order.
+/// Appends drafts after `head`, in order.
 #[must_use]
 pub fn chain(issuer_id: &str, head: ChainHead, drafts: Vec<AuditDraft>) -> Vec<AuditEntry> {
     let ChainHead { mut seq, mut hash } = head;
@@ -161,7 +161,7 @@ pub fn chain(issuer_id: &str, head: ChainHead, drafts: Vec<AuditDraft>) -> Vec<A
 mod tests {
     use super::*;
 
-    // The vectors, computed without this code, with Python:
+    // The vectors, computed independently with Python:
     // from hashlib import sha256;P=lambda t:len(t.encode()).to_bytes(8,'big')+t.encode();O=lambda t:b'\0' if t is None else b'\1'+P(t);H=lambda i,p,n,a,e,ac,tg,ag,tk,rq,ad,d:sha256(P('firman-audit-1')+P(i)+p+n.to_bytes(8,'big')+a.to_bytes(8,'big')+P(e)+P(ac)+P(tg)+O(ag)+O(tk)+P(rq)+P(ad)+P(d)).hexdigest()
     // FILLED = H('issuer-1',bytes(range(32)),7,1800000000123,'token.issued','agent:mailer','agent:mailer','agent-1','AaIAiJ52','request-1','192.0.2.7','{"audience":"https://reports.example","owner":"Équipe"}')
     // SPARSE = H('issuer-1',bytes(32),1,1800000000000,'issuer.created','system','',None,None,'','','{}')
@@ -211,7 +211,7 @@ mod tests {
             event: AuditEvent::IdTokenIssued,
             ..filled()
         });
-        // A byte that moves over a field's border changes the lengths.
+        // A byte that moves across a field boundary changes the lengths.
         changed.push(AuditDraft {
             actor: "agent:mailera".to_owned(),
             target: "gent:mailer".to_owned(),

@@ -1,5 +1,5 @@
-//! Claude Workload Identity Federation, as its reference documents it: EdDSA is not on its list,
-//! `typ` is what its supported providers send, the lifetime cap is the issuer's registered maximum.
+//! Claude Workload Identity Federation, as its reference documents it: EdDSA is not supported, `typ` is the one
+//! that its supported providers send, the lifetime limit is the registered maximum.
 
 use crate::jose::algorithm::SigningAlgorithm;
 
@@ -12,8 +12,9 @@ pub(super) const DEMANDS: Demands = Demands {
     default_lifetime: Some(600),
     max_lifetime: Some(3600),
     default_identifier: Some("https://api.anthropic.com"),
-    // A static rule there cannot see `act`: a rule that pins `sub` alone would take whoever acts for it.
+    // A static rule at Claude cannot match `act`: a rule that pins `sub` alone would accept every actor for that
+    // subject.
     allow_delegation: false,
-    // Its token endpoint takes the JWT alone: a bound token would be used there like any other.
+    // Claude's token endpoint accepts the JWT alone, so a bound token would be usable there as a bearer token.
     takes_bound_tokens: false,
 };

@@ -6,7 +6,7 @@ use super::Demands;
 use crate::domain::token_typ::TokenTyp;
 
 pub(super) const DEMANDS: Demands = Demands {
-    // RFC 9068 §2.1, or what verifiers that do not know it require.
+    // RFC 9068 §2.1, or the type that verifiers without support for it require.
     typs: &[TokenTyp::AccessToken, TokenTyp::Jwt],
     algorithms: &[SigningAlgorithm::Es256, SigningAlgorithm::Rs256],
     default_lifetime: None,

@@ -1,5 +1,5 @@
-//! What a kind of relying party demands of a token: its `typ`, its algorithms, its longest life.
-//! One file per relying party; `Profile` is the list.
+//! The requirements of a kind of relying party: `typ`, algorithms, longest lifetime. One file per relying party;
+//! `Profile` lists them.
 
 mod claude;
 mod generic;
@@ -16,23 +16,23 @@ pub enum Profile {
     Claude,
 }
 
-/// The demands of one profile.
+/// The requirements of one profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demands {
-    /// The `typ` headers of the access token that the relying party accepts; the first is the default.
+    /// The `typ` headers of access tokens that the relying party accepts; the first is the default.
     pub typs: &'static [TokenTyp],
-    /// Algorithms the relying party verifies; the first is the default, unless the issuer's own
-    /// default is among them.
+    /// The algorithms that the relying party verifies. The first is the default, unless the issuer's own default
+    /// is among them.
     pub algorithms: &'static [SigningAlgorithm],
     /// Default lifetime of a token in seconds; `None`: the issuer's default.
     pub default_lifetime: Option<i64>,
-    /// Longest life in seconds that the relying party takes; `None`: the issuer's maximum alone counts.
+    /// Longest lifetime in seconds that the relying party accepts; `None`: only the issuer's maximum applies.
     pub max_lifetime: Option<i64>,
-    /// The audience when none is given; `None`: one must be given.
+    /// The default audience; `None`: an audience is required.
     pub default_identifier: Option<&'static str>,
-    /// Whether it takes tokens made by token exchange when the resource does not say.
+    /// Whether it accepts tokens made by token exchange, unless the resource overrides it.
     pub allow_delegation: bool,
-    /// Whether it checks that a token comes with a proof of the key that it is bound to (RFC 9449 §7).
+    /// Whether it verifies the proof of the key that a token is bound to (RFC 9449 §7).
     pub takes_bound_tokens: bool,
 }
 
@@ -57,7 +57,7 @@ impl Profile {
             .find(|profile| profile.as_str() == text)
     }
 
-    /// What this kind of relying party demands.
+    /// The requirements of this kind of relying party.
     #[must_use]
     pub fn demands(self) -> Demands {
         match self {

@@ -15,18 +15,18 @@ use super::AgentView;
 pub struct AgentQuery {
     /// `active`, `suspended` or `removed`; `None`: all that are not removed.
     pub status: Option<String>,
-    /// Name of a group they are in.
+    /// Name of a group they belong to.
     pub group: Option<String>,
     /// Name of a role that they hold.
     pub role: Option<String>,
-    /// Only those that the role was given to directly; else also those that hold it through a group.
+    /// Only agents with a direct assignment of the role; otherwise also those that hold it through a group.
     pub direct: bool,
     /// Part of the name.
     pub search: Option<String>,
 }
 
 impl AgentQuery {
-    /// What the items of its pages are found again by.
+    /// The key that the pages of this query are ordered by.
     #[must_use]
     pub fn order(&self) -> AgentOrder {
         if self.group.is_some() || self.role.is_some() {
@@ -42,14 +42,13 @@ impl AgentQuery {
 pub enum AgentOrder {
     /// By name: all agents.
     Name,
-    /// By id, which is the order in which they were registered: those of a group or a role, so that a page
-    /// costs the same however many other agents there are.
+    /// By id, the order of registration: for the members of a group or a role, so that the cost of a page does not
+    /// depend on the number of other agents.
     Id,
 }
 
 impl Issuer {
-    /// Agents in the order of the query, those after `after`: a name or an id, as
-    /// [`AgentQuery::order`] says.
+    /// Agents in the order of the query, those after `after`: a name or an id, depending on [`AgentQuery::order`].
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for a filter that no agent can match.

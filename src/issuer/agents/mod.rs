@@ -1,4 +1,4 @@
-//! Agents: registering, editing, switching off and on, removing.
+//! Agents: registering, editing, suspending, resuming, removing.
 
 mod list;
 mod status;
@@ -30,20 +30,20 @@ use super::{Caller, Issuer, IssuerError};
 
 pub use list::{AgentOrder, AgentQuery};
 
-/// An agent as it is shown.
+/// An agent as lists show it.
 #[derive(Clone, Debug)]
 pub struct AgentView {
     /// The agent.
     pub agent: Agent,
     /// Names of its groups, sorted.
     pub groups: Vec<Name>,
-    /// Names of the roles given to it directly, sorted.
+    /// Names of its directly assigned roles, sorted.
     pub roles: Vec<Name>,
-    /// Every role that it holds, as often as there are ways to it, sorted.
+    /// Every role that it holds, once for each way it holds it, sorted.
     pub effective: Vec<Through>,
 }
 
-/// An agent as it is shown alone.
+/// An agent in full.
 #[derive(Clone, Debug)]
 pub struct AgentDetail {
     /// The agent with its names.
@@ -59,9 +59,9 @@ pub struct AgentDetail {
 pub struct CreatedAgent {
     /// The agent.
     pub agent: AgentDetail,
-    /// Its first credential, if one was asked for.
+    /// Its first credential, if one was requested.
     pub credential: Option<Credential>,
-    /// The client secret, shown this once.
+    /// The client secret, shown only once.
     pub secret: Option<SecretString>,
 }
 
@@ -74,7 +74,7 @@ impl Named for Agent {
         Head {
             name: &self.name,
             version: self.version,
-            // A removed agent is still shown, and an attempt to change it is refused with that reason.
+            // A removed agent is still shown, and a change of it is refused with that reason.
             is_removed: false,
         }
     }
@@ -121,10 +121,10 @@ impl Named for Agent {
 }
 
 impl Issuer {
-    /// Registers an agent, with its first credential if one is asked for.
+    /// Registers an agent, with its first credential if one is requested.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`] for a value that is not well-formed or names what does not exist,
+    /// [`IssuerError::Invalid`] for a value that is malformed or names something unknown,
     /// [`IssuerError::Conflict`] for a name or subject that was used before.
     pub async fn create_agent(
         self: &Arc<Self>,
@@ -221,7 +221,7 @@ impl Issuer {
     /// One agent, removed ones included.
     ///
     /// # Errors
-    /// [`IssuerError::NotFound`] when there never was one of that name.
+    /// [`IssuerError::NotFound`] when no agent ever had that name.
     pub async fn agent(&self, name: &str) -> Result<AgentDetail, IssuerError> {
         let name = known_name("agent", name)?;
         let (mut tx, _) = self.read().await?;
@@ -239,7 +239,7 @@ impl Issuer {
         })
     }
 
-    /// Edits an agent; what is left out stays.
+    /// Edits an agent. Omitted members keep their values.
     ///
     /// # Errors
     /// As [`Issuer::create_agent`], [`IssuerError::Stale`] when it is not at version `expected`, and
@@ -266,7 +266,7 @@ impl Issuer {
         let settings = self.settings_in(&mut change.tx).await?;
         directory.check_token_size(&after, &settings)?;
         change.write(&before, &mut after).await?;
-        // One that was over comes back, its tokens do not.
+        // An expired agent is restored; its old tokens are not.
         let now = change.now();
         if before.expires_at.is_some_and(|end| end <= now)
             && after.expires_at.is_none_or(|end| end > now)
@@ -277,20 +277,20 @@ impl Issuer {
         self.end_with(change, after).await
     }
 
-    /// Ends a change of an agent and shows the agent as the change left it, whatever happens to it afterwards.
+    /// Ends a change of an agent and returns the agent as this change left it, regardless of later changes.
     async fn end_with(
         self: &Arc<Self>,
         mut change: Change,
         agent: Agent,
     ) -> Result<AgentDetail, IssuerError> {
-        // A row that cannot be read costs the answer, never the change: an agent with a damaged credential can
-        // still be suspended.
+        // A credential row that cannot be read fails the response, never the change: an agent with a damaged
+        // credential can still be suspended.
         let credentials = change.tx.credentials_of(&self.id, &agent.id).await;
         let directory = change.directory().await;
         self.end(change).await?;
         let directory = directory?;
-        // Read after the change: it looks for a token among everything that the audit has of the agent, and tokens wait
-        // for a change.
+        // Read after the change: the query searches the agent's audit entries for a token, and a change delays
+        // tokens.
         let (mut tx, _) = self.read().await?;
         let last_token_at = tx.last_token_at(&self.id, &agent.id).await?;
         tx.rollback().await?;
@@ -301,7 +301,7 @@ impl Issuer {
         })
     }
 
-    /// An agent that is not removed, for a change of it.
+    /// An agent that is not removed, to be changed.
     pub(super) async fn live_agent(
         &self,
         change: &mut Change,
@@ -320,7 +320,7 @@ impl Issuer {
     }
 }
 
-/// Applies all of an edit but the expiry, which counts from the moment of the change.
+/// Applies an edit except for the expiry, which is relative to the time of the change.
 fn apply(edit: AgentEdit, agent: &mut Agent, directory: &Directory) -> Result<(), Invalid> {
     if let Some(owner) = edit.owner {
         agent.owner = text::filled_line("owner", &owner, OWNER_MAX_CHARS)?;

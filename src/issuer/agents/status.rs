@@ -1,4 +1,4 @@
-//! Switching agents off and on, and removing them.
+//! Suspending, resuming and removing agents.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::issuer::{Caller, Issuer, IssuerError};
 use super::AgentDetail;
 
 impl Issuer {
-    /// Suspends an agent: it gets no token from the commit on, and the tokens that are about it, or in which it acts,
-    /// end. Does nothing to a suspended one.
+    /// Suspends an agent. From the commit on it gets no token, and the tokens that name it as subject or actor are
+    /// ended. Does nothing if it is already suspended.
     ///
     /// # Errors
     /// As [`Issuer::edit_agent`].
@@ -37,7 +37,7 @@ impl Issuer {
         self.end_with(change, after).await
     }
 
-    /// Resumes a suspended agent; tokens from before its suspension stay ended. Does nothing to an active one.
+    /// Resumes a suspended agent. Tokens from before its suspension stay ended. Does nothing if it is active.
     ///
     /// # Errors
     /// As [`Issuer::edit_agent`].
@@ -60,8 +60,8 @@ impl Issuer {
         self.end_with(change, after).await
     }
 
-    /// Removes an agent for good: its credentials, delegations and tokens are revoked, it leaves its groups
-    /// and roles, and its name and subject are never given out again. Does nothing to one that is removed.
+    /// Removes an agent permanently: its credentials, delegations and tokens are revoked, and it leaves its groups
+    /// and roles. Its name and subject are never reused. Does nothing if it is already removed.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], [`IssuerError::Stale`].

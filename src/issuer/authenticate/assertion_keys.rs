@@ -1,6 +1,6 @@
-//! Which of an agent's keys verifies its assertion. `kid` is a hint (RFC 7515 §4.1.4): where it names a live key of
-//! the agent, that key alone is tried; else those that were registered without a name, and without a `kid` all. Exactly
-//! one must verify. When none does, the audit says why; the answer to the client does not.
+//! Selects the key of an agent that verifies its assertion. `kid` is a hint (RFC 7515 §4.1.4): if it names a live
+//! key of the agent, only that key is tried. Otherwise the keys that were registered without a name are tried, and
+//! without a `kid` all. Exactly one must verify. When none does, the audit records why; the response does not.
 
 use crate::domain::credential::{CREDENTIALS_MAX, Credential, CredentialKind};
 use crate::jose::compact::{JwsError, UnverifiedJws, VerifiedJws};
@@ -16,10 +16,10 @@ struct Key<'c> {
     jwk: &'c PublicJwk,
 }
 
-/// Verifies the signature of an assertion with the keys of the agent that it names.
+/// Verifies the signature of an assertion with the live keys of the agent that it names.
 ///
 /// # Errors
-/// Why no key counts, as a sentence for the operator.
+/// Why no key verifies it, as a sentence for the operator.
 pub(super) fn verify_signature<'c>(
     unverified: &UnverifiedJws<'_>,
     credentials: &'c [Credential],
@@ -70,8 +70,8 @@ fn public_keys(credentials: &[Credential]) -> impl Iterator<Item = Key<'_>> {
         })
 }
 
-/// The key of that name. A key answers to the `kid` that it was registered with and to its RFC 7638 thumbprint;
-/// the newest first, because a revoked one may have had the same.
+/// The key of that name. A key matches both the `kid` that it was registered with and its RFC 7638 thumbprint. The
+/// newest first, because a revoked one may have had the same name.
 fn named<'c>(keys: &[Key<'c>], kid: &str) -> Option<Key<'c>> {
     let newest = || keys.iter().rev().copied();
     newest()
@@ -79,8 +79,8 @@ fn named<'c>(keys: &[Key<'c>], kid: &str) -> Option<Key<'c>> {
         .or_else(|| newest().find(|key| key.jwk.thumbprint() == kid))
 }
 
-/// Whether a key was registered without a `kid`, or under the one that firman makes: its client may call it
-/// otherwise.
+/// Whether a key was registered without a `kid`, or under the thumbprint that firman assigns: its client may use
+/// another `kid` for it.
 fn is_nameless(jwk: &PublicJwk) -> bool {
     jwk.kid().is_none_or(|kid| kid == jwk.thumbprint())
 }
@@ -98,7 +98,7 @@ fn why_not(unverified: &UnverifiedJws<'_>, key: Key<'_>, error: &JwsError) -> St
     format!("the key that `kid` names (credential {id}) does not verify the signature")
 }
 
-/// `over`: the key that `kid` names and that is not live.
+/// `over`: the key that `kid` names and that is no longer live.
 fn why_none(
     unverified: &UnverifiedJws<'_>,
     live: &[Key<'_>],

@@ -1,5 +1,5 @@
-//! Authenticates a client by its secret (RFC 6749 §2.3.1). Every refusal costs the same number of hashes, so that
-//! its time shows neither whether the client exists nor how many secrets it has.
+//! Authenticates a client by its secret (RFC 6749 §2.3.1). Every rejection computes the same number of hashes, so
+//! that its timing shows neither whether the client exists nor how many secrets it has.
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -37,7 +37,7 @@ impl Issuer {
             };
             tried += 1;
             let verified = match self.secrets.verify(&credential.id, unverified_secret, hash) {
-                // A damaged row matches nothing; the agent's other secret is still good.
+                // A damaged row matches nothing; the agent's other secret still works.
                 Err(error @ SecretsError::StoredHash) => {
                     tracing::error!(credential = credential.id.as_str(), %error, "a client secret cannot be verified");
                     false

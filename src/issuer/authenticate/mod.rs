@@ -1,9 +1,9 @@
-//! Verifies what a client presented. An [`AuthenticatedClient`] is made only in this room, one file per method;
-//! nothing here reads HTTP.
+//! Verifies the credentials that a client presents. An [`AuthenticatedClient`] is made only in this room, one file
+//! per method; nothing here reads HTTP.
 //!
-//! Order: cheap checks, then the signature or the hash, then the rest of the claims. Faults of an assertion are
-//! named only after its signature verified; an unknown client, a wrong secret and a suspended agent get the same
-//! answer (RFC 6749 §5.2, OWASP ASVS 5.0 6.3.8).
+//! Order: cheap checks, then the signature or the hash, then the remaining claims. Faults of an assertion are
+//! named only after its signature verified. An unknown client, a wrong secret and a suspended agent get the same
+//! response (RFC 6749 §5.2, OWASP ASVS 5.0 6.3.8).
 
 mod assertion_keys;
 mod client_secret;
@@ -64,13 +64,13 @@ impl ClientAuthMethod {
     }
 }
 
-/// What a client presented: parsed, not verified.
+/// The credential that a client presented: parsed, not verified.
 pub enum PresentedCredential {
     /// A client id with a secret.
     Secret {
-        /// Where it was presented.
+        /// How it was presented.
         method: ClientAuthMethod,
-        /// The client that it claims to be.
+        /// The claimed `client_id`.
         unverified_client_id: String,
         /// The secret.
         unverified_secret: SecretString,
@@ -109,43 +109,43 @@ impl PresentedCredential {
     }
 }
 
-/// Why a client is refused.
+/// Why authentication failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticationError {
-    /// It did not prove itself. `reason` is for the log and the audit, not for the client.
+    /// The client did not prove itself. `reason` is for the log and the audit, not for the client.
     #[error("{reason}")]
     Refused {
         /// Why.
         reason: Cow<'static, str>,
-        /// The client that it claimed to be, if that much was readable.
+        /// The claimed `client_id`, if it was readable.
         unverified_client_id: Option<String>,
-        /// True when a newer row of the database could change the answer: not for an unknown client, which was
+        /// True when a newer row of the database could change the result. Not for an unknown client, which was
         /// just looked up there.
         rests_on_state: bool,
     },
-    /// The signature of its assertion verified, and the assertion has another fault, which the answer names.
+    /// The signature of its assertion verified, and the assertion has another fault, which the response names.
     #[error("{problem}")]
     Assertion {
-        /// Which, as a sentence for the client.
+        /// The fault, as a sentence for the client.
         problem: String,
         /// What an administrator can do about it.
         remedy: Option<Remedy>,
         /// The agent that signed it.
         client: Arc<AgentAggregate>,
-        /// True when a newer row of the database could change the answer.
+        /// True when a newer row of the database could change the result.
         rests_on_state: bool,
     },
-    /// The signature of a trusted issuer verified, and the token has another fault, or matches no agent.
+    /// The signature of a trusted issuer verified, and the token has another fault or matches no agent.
     #[error("{problem}")]
     External {
-        /// What, as a sentence for the client.
+        /// The fault, as a sentence for the client.
         problem: String,
-        /// The client that it claimed to be, else the subject that the trusted issuer names.
+        /// The claimed `client_id`, or else the subject that the trusted issuer names.
         claimed: String,
-        /// True when a newer row of the database could change the answer.
+        /// True when a newer row of the database could change the result.
         rests_on_state: bool,
     },
-    /// A fault of ours, or keys of a trusted issuer that are not available.
+    /// A server-side fault, or unavailable keys of a trusted issuer.
     #[error("authentication is temporarily unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -156,7 +156,7 @@ impl From<StoreError> for AuthenticationError {
     }
 }
 
-/// A client that proved itself. Made in this room only.
+/// An authenticated client. Made in this room only.
 #[derive(Debug)]
 pub struct AuthenticatedClient {
     aggregate: Arc<AgentAggregate>,
@@ -167,10 +167,10 @@ pub struct AuthenticatedClient {
     basis: i64,
 }
 
-/// What a proof is judged by.
+/// The state and the time that a proof is verified against.
 #[derive(Clone, Copy)]
 struct Moment {
-    /// The registry version that everything read is at least as new as.
+    /// Everything read is at least as new as this registry version.
     basis: i64,
     now: UnixTime,
 }
@@ -182,31 +182,31 @@ impl AuthenticatedClient {
         &self.aggregate
     }
 
-    /// How it proved itself.
+    /// The method that it authenticated with.
     #[must_use]
     pub fn method(&self) -> ClientAuthMethod {
         self.method
     }
 
-    /// With which credential.
+    /// The credential that it authenticated with.
     #[must_use]
     pub fn credential(&self) -> &CredentialId {
         &self.credential
     }
 
-    /// The assertion it used up, if it used one.
+    /// The mark of the assertion that it used, if it used one.
     #[must_use]
     pub fn spends(&self) -> Option<SpentAssertion> {
         self.spends
     }
 
-    /// Its identity at the trusted issuer whose token proved it, if one did.
+    /// Its identity at the trusted issuer that proved it, if one did.
     #[must_use]
     pub fn external(&self) -> Option<&Arc<ExternalIdentity>> {
         self.external.as_ref()
     }
 
-    /// The registry version that everything verified here is at least as new as.
+    /// Everything verified here is at least as new as this registry version.
     #[must_use]
     pub fn basis(&self) -> i64 {
         self.basis
@@ -217,13 +217,13 @@ impl Issuer {
     /// Verifies a presented credential.
     ///
     /// # Errors
-    /// [`AuthenticationError`], which says what the client may see.
+    /// [`AuthenticationError`], which separates what the client may see.
     pub async fn authenticate(
         &self,
         presented: &PresentedCredential,
         now: UnixTime,
     ) -> Result<AuthenticatedClient, AuthenticationError> {
-        // Before anything is read: what is read after it is at least as new.
+        // Before anything is read, so that everything read is at least as new.
         let moment = Moment {
             basis: self.registry.seen(),
             now,
@@ -261,7 +261,7 @@ impl Issuer {
         }
     }
 
-    /// The agent of that name. `None` is never remembered: it comes from the database, just now.
+    /// The agent of that name. `None` is never cached: it was just read from the database.
     pub(super) async fn known_agent(
         &self,
         client_id: &str,

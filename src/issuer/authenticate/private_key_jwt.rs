@@ -13,7 +13,7 @@
 //! | 7 | `jti` is required and new | `single_use::jti`; the ledger refuses a replay |
 //! | 8 | other claims are ignored | |
 //!
-//! The answer names a fault only after item 9: before that, nothing proves who reads it.
+//! The response names a fault only after item 9: before that, the recipient is not proven.
 
 use std::sync::Arc;
 
@@ -41,11 +41,11 @@ use crate::ports::time::UnixTime;
 
 /// A rule of RFC 7523 §3 that a signed assertion breaks.
 struct Broken {
-    /// The sentence for the client.
+    /// The fault, as a sentence for the client.
     problem: String,
     /// What an administrator can do about it.
     remedy: Option<Remedy>,
-    /// Whether a newer row of the database could change the answer.
+    /// Whether a newer row of the database could change the result.
     rests_on_state: bool,
 }
 
@@ -73,7 +73,7 @@ impl Issuer {
             .unverified_claims()
             .map_err(|error| refused(error.to_string(), claimed, false))?;
         let Some(client_id) = named_client(&unverified_claims) else {
-            // An `iss` that is not a URL belongs to no trusted issuer.
+            // An `iss` that is not a URL cannot name a trusted issuer.
             if !names_a_url(&unverified_claims) {
                 return Err(refused(why_no_client(&unverified_claims), claimed, false));
             }
@@ -150,7 +150,7 @@ impl Issuer {
         let expires_at = claims
             .check_times(now, SKEW_SECONDS)
             .map_err(|error| error.to_string())?;
-        // Item 4, last sentence: its mark is kept until then.
+        // Item 4, last sentence: the mark is kept until `exp`.
         check_not_far_ahead(expires_at, now)?;
         // Item 6, last sentence.
         self.check_not_from_before_restore(&claims, now)?;
@@ -162,7 +162,7 @@ impl Issuer {
         Ok(SpentAssertion::of(principal, jti, expires_at))
     }
 
-    /// Item 3, by the agent's policy or else the issuer's.
+    /// Item 3, by the agent's policy, or the issuer's if it has none.
     fn check_audience(&self, agent: &Agent, claims: &Claims) -> Result<(), Broken> {
         let policy = agent
             .assertion_audience
@@ -214,7 +214,7 @@ fn check_not_far_ahead(expires_at: UnixTime, now: UnixTime) -> Result<(), String
     Ok(())
 }
 
-/// Why the claims of an assertion name no client (RFC 7523 §3 items 1 and 2), for the operator.
+/// Why the claims of an assertion do not name a client (RFC 7523 §3 items 1 and 2), for the operator.
 fn why_no_client(unverified_claims: &Map<String, Value>) -> String {
     let mut names = Vec::new();
     for name in ["iss", "sub"] {
@@ -236,7 +236,7 @@ fn why_no_client(unverified_claims: &Map<String, Value>) -> String {
     )
 }
 
-/// `typ` is not enforced when absent; another kind of JWT is refused (RFC 8725 §3.11, 3.12).
+/// An absent `typ` is accepted; another kind of JWT is rejected (RFC 8725 §3.11, 3.12).
 fn is_assertion_type(typ: Option<&str>) -> bool {
     typ.is_none_or(|typ| {
         let typ = typ.strip_prefix("application/").unwrap_or(typ);

@@ -17,9 +17,9 @@ use crate::ports::time::UnixTime;
 use crate::relying_party::cel::{TokenClaims, condition_holds};
 use crate::store::{AgentAggregate, StoreError};
 
-/// Agents that are looked at for a token that comes without `client_id`.
+/// Most agents compared with a token that comes without `client_id`.
 const CANDIDATES_MAX: usize = 32;
-/// Conditions that are evaluated for one token, whatever it matches: each may take a few milliseconds.
+/// Most conditions evaluated for one token, whatever matches: each may cost a few milliseconds.
 const CONDITIONS_MAX: usize = 32;
 
 /// An agent's identity at a trusted issuer, for the audit.
@@ -29,7 +29,7 @@ pub struct ExternalIdentity {
     pub trusted_issuer: String,
     /// The subject of its token.
     pub subject: String,
-    /// The name of the token in the record.
+    /// The name of the token in the audit.
     pub reference: String,
 }
 
@@ -43,12 +43,12 @@ impl ExternalIdentity {
     }
 }
 
-/// Why a verified token proves no agent.
+/// Why a verified token does not prove an agent.
 #[derive(Debug)]
 pub(in crate::issuer) enum NoAgent {
-    /// The sentence for the client, whose token it is.
+    /// The sentence for the client that presented the token.
     Told(String),
-    /// The database cannot be asked.
+    /// The database cannot be read.
     Store(StoreError),
 }
 
@@ -58,7 +58,7 @@ impl From<StoreError> for NoAgent {
     }
 }
 
-/// A token of a trusted issuer, as a client presents it to prove who it is.
+/// A token of a trusted issuer that a client presents to authenticate.
 pub(super) struct ExternalProof<'r> {
     pub(super) claimed: Option<&'r str>,
     pub(super) unverified_token: &'r str,
@@ -66,13 +66,13 @@ pub(super) struct ExternalProof<'r> {
     pub(super) method: ClientAuthMethod,
 }
 
-/// A token under comparison: how much of the work that it may cause is left.
+/// A token under comparison, with the work that it may still cause.
 struct Comparison<'t> {
     token: &'t ExternalToken,
     claims: Map<String, Value>,
-    /// The same for conditions, made with the first of them.
+    /// The claims as conditions see them, made for the first condition.
     condition_claims: Option<Arc<TokenClaims>>,
-    /// The results of the conditions so far: many agents may have the same.
+    /// The results of the conditions so far: several agents may share one.
     verdicts: HashMap<String, bool>,
     conditions_left: usize,
     now: UnixTime,
@@ -91,7 +91,7 @@ impl Issuer {
             used,
             method,
         } = presented;
-        // CA-046: what we issued proves what an agent may do, not who presents it.
+        // CA-046: a token issued here proves what an agent may do, not who presents it.
         if self.claims_to_be_ours(unverified_token) {
             return Err(refused(
                 "a token of this issuer is not a client assertion",
@@ -137,12 +137,13 @@ impl Issuer {
         )
     }
 
-    /// The agent that a verified token proves, and by which credential: the one that `claimed` names, or
-    /// without a name the only one there is.
+    /// The agent that a verified token proves, and the matching credential: the agent that `claimed` names, or
+    /// without a name the only one that matches.
     ///
-    /// Without a name the candidates are those whose credential states the token's very subject, and those
-    /// whose credential states none, both found by the index and [`CANDIDATES_MAX`] at most. Texts are compared
-    /// first; a condition is evaluated only when they match, each text once, [`CONDITIONS_MAX`] at most.
+    /// Without a name the candidates are the agents whose credential has exactly the token's subject, and those
+    /// whose credential has no subject. The index finds both, [`CANDIDATES_MAX`] at most. Texts are compared
+    /// first. A condition is evaluated only when they match, each distinct condition once, [`CONDITIONS_MAX`] at
+    /// most.
     pub(in crate::issuer) async fn federated_agent(
         &self,
         token: &ExternalToken,
@@ -157,10 +158,10 @@ impl Issuer {
             conditions_left: CONDITIONS_MAX,
             now,
         };
-        // The draft on SPIFFE client authentication has the SPIFFE ID as `client_id`, which is `sub` again.
+        // The draft on SPIFFE client authentication uses the SPIFFE ID as `client_id`, which repeats `sub`.
         let claimed = claimed.filter(|name| !(token.trusted.is_spiffe() && *name == token.subject));
         if let Some(client_id) = claimed {
-            // The answer does not show whether the agent exists: anyone can get a token of a public platform.
+            // The response does not show whether the agent exists: anyone can get a token of a public platform.
             let found = match self.known_agent(client_id).await? {
                 None => None,
                 Some(aggregate) => comparison
@@ -211,7 +212,7 @@ impl Issuer {
     }
 }
 
-/// A refusal that names the subject of the client's own token.
+/// A rejection that names the subject of the client's own token.
 fn told(token: &ExternalToken, problem: &str) -> NoAgent {
     let subject: String = token.subject.chars().take(256).collect();
     NoAgent::Told(format!(
@@ -251,7 +252,7 @@ impl Comparison<'_> {
         Ok(None)
     }
 
-    /// Whether a condition holds; one that cannot be evaluated does not.
+    /// Whether a condition is true; one that cannot be evaluated counts as false.
     async fn holds(&mut self, condition: &str) -> Result<bool, NoAgent> {
         if let Some(verdict) = self.verdicts.get(condition) {
             return Ok(*verdict);

@@ -1,8 +1,7 @@
-//! The client-credentials grant (RFC 6749 §4.4): an agent asks for itself.
+//! The client-credentials grant (RFC 6749 §4.4): an agent requests a token for itself.
 //!
-//! An explicit scope or audience that is not granted is refused and what is granted is named; an
-//! omitted scope gives all that is granted; nothing available is an error. Nothing is dropped
-//! silently.
+//! An explicit scope or audience that is not granted is rejected, and the error names what is granted. An omitted
+//! scope means every granted scope. If nothing is available, that is an error. Nothing is dropped silently.
 
 use crate::domain::resource::{Binding, Resource};
 use crate::domain::scope::{OPENID, Scope, Scopes, join_scopes};
@@ -21,26 +20,26 @@ use crate::ports::time::UnixTime;
 pub struct ClientCredentialsRequest {
     /// `resource` or `audience`, if one was named.
     pub audience: Option<String>,
-    /// `scope`; empty or absent: everything that is granted.
+    /// `scope`; empty or absent: every granted scope.
     pub scopes: Scopes,
     /// `expires_in`, in seconds.
     pub expires_in: Option<i64>,
 }
 
-/// A decision before it is bound to a proven client; `explain` shows it to administrators.
+/// A decision before it is bound to an authenticated client; `explain` shows it to administrators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What the token would be for.
+    /// What the token would be issued for.
     pub target: Target,
     /// The scopes it would carry.
     pub scopes: Scopes,
-    /// Its life in seconds.
+    /// Its lifetime in seconds.
     pub lifetime: i64,
-    /// True when an ID token would go with it.
+    /// True when an ID token would be issued with it.
     pub with_id_token: bool,
 }
 
-/// Decides a request of a proven client at `now`; `proven` is the key that it proved to hold.
+/// Decides a request of an authenticated client at `now`. `proven` is the key that it proved to hold.
 ///
 /// # Errors
 /// [`AuthorizationError`], naming what is granted.
@@ -100,7 +99,7 @@ pub fn decide(
         ),
         None => match reachable.as_slice() {
             [only] => Some(*only),
-            // `openid` alone asks for an identity, not for a resource: the token is for the issuer itself.
+            // `openid` alone requests an identity, not a resource: the token is for the issuer itself.
             _ if with_id_token && wanted.is_empty() => None,
             _ => Some(meant_by(&wanted, &reachable)?),
         },
@@ -168,7 +167,7 @@ fn grant_scopes(
         return Ok(wanted.clone());
     }
     if any_asked {
-        // Only `openid` or `profile` were asked for: an identity needs no scope of the resource.
+        // Only `openid` or `profile` were requested: an identity needs no scope of the resource.
         return Ok(Scopes::new());
     }
     if granted.is_empty() && !resource.scopes.is_empty() {
@@ -179,7 +178,7 @@ fn grant_scopes(
     Ok(granted.clone())
 }
 
-/// The one resource that has all the scopes asked for: what a client means that can send only `scope`.
+/// The only resource that has all the requested scopes: for clients that can send `scope` but no resource.
 fn meant_by<'p>(
     wanted: &Scopes,
     reachable: &[Reachable<'p>],

@@ -1,4 +1,4 @@
-//! Why a proven client does not get the token that it requested.
+//! Why an authenticated client does not get the token that it requested.
 
 use crate::domain::remedy::Remedy;
 
@@ -31,7 +31,7 @@ impl Rejection {
     }
 }
 
-/// Why a proven client does not get what it requests. The sentence says what *is* granted.
+/// Why an authenticated client does not get what it requests. The sentence names what *is* granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct AuthorizationError {

@@ -1,5 +1,5 @@
-//! Decides what a client gets: for which subject, audience and scope, and for how long. An [`Authorization`] is made
-//! only in this room; it carries the basis of its decision and cannot sign. One file per grant.
+//! Decides which subject, audience, scope and lifetime a client's token gets. An [`Authorization`] is made only in
+//! this room; it carries the basis of its decision and cannot sign. One file per grant.
 
 pub mod client_credentials;
 mod error;
@@ -57,12 +57,12 @@ impl GrantType {
     }
 }
 
-/// What a decision rests on: the registry version it was made at, and the agents concerned.
+/// What a decision rests on: the registry version at which it was made, and the agents concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Basis {
     /// Everything the decision read is at least as new as this registry version.
     pub version: i64,
-    /// The agents whose change makes the decision stale; first the one that gets the token.
+    /// The agents whose change makes the decision stale, the one that gets the token first.
     pub agents: Vec<ConcernedAgent>,
 }
 
@@ -84,7 +84,7 @@ impl ConcernedAgent {
     }
 }
 
-/// A decision to issue, complete but for time, number and signature. Made in this room only.
+/// A decision to issue, complete except for time, `jti` and signature. Made in this room only.
 #[derive(Clone, Debug)]
 pub struct Authorization {
     aggregate: Arc<AgentAggregate>,
@@ -102,7 +102,7 @@ pub struct Authorization {
     delegated: Option<Box<Delegated>>,
 }
 
-/// What the token is for, and how it must look for it.
+/// What the token is for, and the form that this requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// `aud`.
@@ -116,7 +116,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// What a token for `resource` is for, and how it must look.
+    /// The target of a token for `resource`.
     fn of(resource: &Resource, settings: &IssuerSettings) -> Self {
         Self {
             audience: resource.identifier.as_str().to_owned(),
@@ -140,49 +140,50 @@ impl Authorization {
         &self.basis
     }
 
-    /// The grant it was asked by.
+    /// The grant of the request.
     #[must_use]
     pub fn grant_type(&self) -> GrantType {
         self.grant_type
     }
 
-    /// How the client proved itself.
+    /// The method that the client authenticated with.
     #[must_use]
     pub fn method(&self) -> ClientAuthMethod {
         self.method
     }
 
-    /// With which credential.
+    /// The credential that the client authenticated with.
     #[must_use]
     pub fn credential(&self) -> &CredentialId {
         &self.credential
     }
 
-    /// The client's identity at the trusted issuer whose token proved it, if one did.
+    /// The client's identity at the trusted issuer that proved it, if one did.
     #[must_use]
     pub fn external(&self) -> Option<&ExternalIdentity> {
         self.external.as_deref()
     }
 
-    /// The assertions and proofs that are used up by issuing.
+    /// The assertions and proofs that issuing marks as used.
     #[must_use]
     pub fn spends(&self) -> &[SpentAssertion] {
         &self.spends
     }
 
-    /// The thumbprint of the key that the access token is bound to, if it is.
+    /// The thumbprint of the key that the access token is bound to, if it is bound.
     #[must_use]
     pub fn jkt(&self) -> Option<&str> {
         self.jkt.as_deref()
     }
 
-    /// What the ledger needs of it, without a copy: its basis, what it spends, and for whom the agent acts.
+    /// The parts that the ledger needs, without a copy: its basis, what it marks as used, and the delegated
+    /// subject.
     pub(super) fn into_parts(self) -> (Basis, Vec<SpentAssertion>, Option<Box<Delegated>>) {
         (self.basis, self.spends, self.delegated)
     }
 
-    /// The same, complete: bound to the key that was proven, and ending with the agent and the credential that
-    /// proved it. Every grant ends here. `expires_in`: the life that was asked for, in seconds.
+    /// Completes the decision: bound to the proven key, with a lifetime that ends no later than the agent and the
+    /// credential that proved it. Every grant ends here. `expires_in`: the requested lifetime, in seconds.
     fn completed(
         self,
         proven: Option<&ProvenKey>,
@@ -193,7 +194,7 @@ impl Authorization {
             .bound_to(proven)
     }
 
-    /// A token does not outlive the agent that gets it, nor the credential that proved that agent.
+    /// A token does not outlive its agent or the credential that proved that agent.
     fn ending_with_its_agent(
         mut self,
         expires_in: Option<i64>,
@@ -228,8 +229,8 @@ impl Authorization {
         Ok(self)
     }
 
-    /// The same, bound to the key that was proven. Where a key is owed there is nothing without it, and where
-    /// a binding would protect nothing there is nothing with it.
+    /// Binds the decision to the proven key. Rejects a request without a proof where a key is required, and a
+    /// request with one where the audience accepts bearer tokens only.
     fn bound_to(mut self, proven: Option<&ProvenKey>) -> Result<Self, AuthorizationError> {
         const OWED: &str = "must be bound to a key: send a proof in the `DPoP` header (RFC 9449)";
         let audience = &self.target.audience;
@@ -263,13 +264,13 @@ impl Authorization {
         Ok(self)
     }
 
-    /// The subject that the agent acts for, if not itself.
+    /// The subject that the agent acts for, unless it acts for itself.
     #[must_use]
     pub fn delegated(&self) -> Option<&Delegated> {
         self.delegated.as_deref()
     }
 
-    /// Whom the token is about.
+    /// The subject of the token.
     #[must_use]
     pub fn subject(&self) -> &str {
         match &self.delegated {
@@ -284,27 +285,27 @@ impl Authorization {
         &self.target
     }
 
-    /// The granted scopes, `openid` and `profile` among them when asked for.
+    /// The granted scopes, including `openid` and `profile` if they were requested.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
         &self.scopes
     }
 
-    /// Life of the token, in seconds.
+    /// The token's lifetime, in seconds.
     #[must_use]
     pub fn lifetime(&self) -> i64 {
         self.lifetime
     }
 
-    /// True when an ID token goes with it.
+    /// True when an ID token is issued with it.
     #[must_use]
     pub fn with_id_token(&self) -> bool {
         self.with_id_token
     }
 }
 
-/// A value from outside as an `error_description` may hold it (RFC 6749 §5.2), at most 200 characters.
-/// Other characters are replaced instead of left out: what is left would read like a value that is granted.
+/// A value from outside in the form that `error_description` allows (RFC 6749 §5.2), at most 200 characters. Other
+/// characters are replaced, not removed: the rest could read like a granted value.
 #[must_use]
 pub fn shown(unverified_text: &str) -> String {
     unverified_text

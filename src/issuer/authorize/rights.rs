@@ -1,4 +1,4 @@
-//! What an agent may reach: its roles, directly or through groups, and the resources and scopes that they grant.
+//! What an agent may reach: its roles, direct or through groups, and the resources and scopes that they grant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,16 +12,16 @@ use crate::domain::role::{GrantedScopes, Role};
 use crate::domain::scope::Scopes;
 use crate::issuer::cache::Policy;
 
-/// One way in which an agent has a role: directly, or through a group.
+/// One way in which an agent holds a role: directly, or through a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldRole<'p> {
     /// The role.
     pub role: &'p Role,
-    /// The group it comes through; `None`: given directly.
+    /// The group that passes it on; `None`: a direct assignment.
     pub through: Option<&'p Group>,
 }
 
-/// The groups an agent is in, by name.
+/// The groups of an agent, by name.
 #[must_use]
 pub fn groups<'p>(agent: &Agent, policy: &'p Policy) -> Vec<&'p Group> {
     let mut groups: Vec<_> = agent
@@ -33,7 +33,7 @@ pub fn groups<'p>(agent: &Agent, policy: &'p Policy) -> Vec<&'p Group> {
     groups
 }
 
-/// Every way in which an agent has a role, by role name.
+/// Every way in which an agent holds a role, by role name.
 #[must_use]
 pub fn held_roles<'p>(agent: &Agent, policy: &'p Policy) -> Vec<HeldRole<'p>> {
     let direct = agent
@@ -68,7 +68,7 @@ pub fn role_names<'p>(agent: &Agent, policy: &'p Policy) -> BTreeSet<&'p Name> {
         .collect()
 }
 
-/// The scopes that a role gives on one resource; `None` when it does not grant the resource.
+/// The scopes that a role grants on one resource; `None` when it does not grant the resource.
 #[must_use]
 pub fn scopes_given(role: &Role, resource: &Resource) -> Option<Scopes> {
     role.grants
@@ -84,7 +84,7 @@ pub(super) fn available(granted: &GrantedScopes, resource: &Resource) -> Scopes 
     }
 }
 
-/// What an agent may reach: each granted resource with the granted scopes it still has.
+/// What an agent may reach: each granted resource, with the granted scopes that the resource still has.
 #[must_use]
 pub fn reach(agent: &Agent, policy: &Policy) -> BTreeMap<ResourceId, Scopes> {
     let mut reach = BTreeMap::<ResourceId, Scopes>::new();
@@ -137,7 +137,7 @@ pub(super) fn identifiers(reachable: &[Reachable<'_>]) -> String {
     names.join(" ")
 }
 
-/// The refusal of an audience that the agent cannot reach.
+/// The rejection of an audience that the agent cannot reach.
 pub(super) fn not_granted(audience: &str, reachable: &[Reachable<'_>]) -> AuthorizationError {
     let shown = shown(audience);
     AuthorizationError::invalid_target(match reachable {

@@ -1,4 +1,4 @@
-//! Whether an agent may have a further credential, or this one in place of that.
+//! Whether an agent may have another credential, or this one as the replacement of that one.
 
 use crate::domain::Invalid;
 use crate::domain::agent::Agent;
@@ -45,7 +45,7 @@ pub(super) fn check_replacement(
     }
 }
 
-/// A `kid` names one key of its agent: a key answers to its thumbprint too, so that neither may be another's.
+/// A `kid` names one key of its agent. A key also matches by its thumbprint, so neither may name another key.
 pub(super) fn check_kid(held: &[Credential], kind: &CredentialKind) -> Result<(), IssuerError> {
     let CredentialKind::PublicKey { jwk: new } = kind else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Credentials of agents: adding, rotating with an overlap, revoking. A secret is shown once, when it
-//! is made; what is kept is its hash.
+//! Credentials of agents: adding, rotating with an overlap, revoking. A secret is shown once, when it is made;
+//! only its hash is stored.
 
 mod checks;
 mod new;
@@ -34,20 +34,20 @@ use new::{NewCredentialKind, PreparedCredential, PreparedKind};
 /// Default overlap of a rotation, in seconds: a day, so that every copy can be replaced in working hours.
 pub const DEFAULT_OVERLAP_SECONDS: i64 = 86_400;
 
-/// The replacement of a credential.
+/// A request to replace a credential.
 #[derive(Debug)]
 pub struct Rotation {
-    /// The credential to be replaced.
+    /// The credential to replace.
     pub credential: String,
-    /// Seconds for which the old one stays good beside the new one.
+    /// Seconds for which the old credential stays valid beside the new one.
     pub overlap: i64,
     /// The new public key; `None` for a client secret.
     pub key: Option<UnverifiedKey>,
-    /// Seconds until the new one stops being accepted; `None`: never, however long the old one was made for.
+    /// Seconds until the new credential expires; `None`: never, whatever the old one's expiry.
     pub expires_in: Option<i64>,
 }
 
-/// A credential that was made.
+/// A new credential.
 #[derive(Debug)]
 pub struct AddedCredential {
     /// The new credential.
@@ -56,7 +56,7 @@ pub struct AddedCredential {
     pub replaced: Option<Credential>,
     /// The agent's name.
     pub client_id: String,
-    /// The client secret, shown this once.
+    /// The client secret, shown only once.
     pub secret: Option<SecretString>,
 }
 
@@ -77,7 +77,7 @@ impl Issuer {
     }
 
     /// A page of the live credentials of all agents, oldest first; with `expires_within`, only those that expire
-    /// within so many seconds.
+    /// within that many seconds.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for a time out of range.
@@ -109,11 +109,11 @@ impl Issuer {
         Ok(Page::cut(found, limit))
     }
 
-    /// Gives an agent a further credential.
+    /// Adds a credential to an agent.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`] for a key that cannot be trusted, [`IssuerError::Conflict`] when the
-    /// agent has as many as it may, or the key is registered already.
+    /// [`IssuerError::Invalid`] for a key that cannot be trusted, [`IssuerError::Conflict`] when the agent has the
+    /// maximum number of credentials, or the key is already registered.
     pub async fn add_credential(
         self: &Arc<Self>,
         caller: &Caller,
@@ -138,10 +138,10 @@ impl Issuer {
         })
     }
 
-    /// Replaces a credential by a new one of the same kind. The old one stays good for the overlap.
+    /// Replaces a credential by a new one of the same kind. The old one stays valid for the overlap.
     ///
     /// # Errors
-    /// As [`Issuer::add_credential`]; [`IssuerError::Conflict`] when the old one is over.
+    /// As [`Issuer::add_credential`]; [`IssuerError::Conflict`] when the old one is no longer live.
     pub async fn rotate_credential(
         self: &Arc<Self>,
         caller: &Caller,
@@ -201,7 +201,7 @@ impl Issuer {
         })
     }
 
-    /// Revokes a credential: from the commit on it authenticates no agent. Does nothing to a revoked one.
+    /// Revokes a credential: from the commit on it is rejected. Does nothing if it is already revoked.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -286,7 +286,7 @@ impl Issuer {
         Ok((credential, prepared.secret))
     }
 
-    /// The trusted issuer of that name, which must be trusted to prove agents.
+    /// The trusted issuer of that name, which must be trusted for client authentication.
     async fn trusted_for_agents(
         &self,
         change: &mut Change,
@@ -329,7 +329,7 @@ impl Issuer {
     }
 }
 
-/// The facts of a credential for the audit: never the secret or its hash.
+/// The facts of a credential for the audit, without the secret or its hash.
 pub(super) fn facts(credential: &Credential) -> Value {
     let thumbprint = match &credential.kind {
         CredentialKind::ClientSecret { .. } | CredentialKind::Federated { .. } => None,

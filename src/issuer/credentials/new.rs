@@ -1,4 +1,4 @@
-//! A credential to be made: as it was asked for, and checked and hashed.
+//! A new credential: as requested, and as checked and hashed.
 
 use secrecy::SecretString;
 use serde_json::Value;
@@ -14,30 +14,30 @@ use crate::issuer::{Issuer, IssuerError};
 use crate::jose::jwk::PublicJwk;
 use crate::relying_party::cel::check_condition;
 
-/// Longest `kid` of a public key, in characters; jose counts its bytes.
+/// Longest `kid` of a public key, in characters; `jose` counts bytes.
 const KID_MAX_CHARS: usize = 256;
 
-/// A credential to be made, as it was asked for.
+/// A request for a credential.
 #[derive(Debug)]
 pub(in crate::issuer) struct NewCredential {
-    /// What kind, and its public part.
+    /// Its kind, with the public part.
     pub(super) kind: NewCredentialKind,
-    /// Seconds until it stops being accepted; `None`: never.
+    /// Seconds until it expires; `None`: never.
     pub(super) expires_in: Option<i64>,
 }
 
-/// The kind of a credential to be made.
+/// The kind of a requested credential.
 #[derive(Debug)]
 pub(super) enum NewCredentialKind {
-    /// A client secret, which is made here.
+    /// A client secret, generated here.
     ClientSecret,
-    /// A public key, whose private half stays with the agent.
+    /// A public key. The private key stays with the agent.
     PublicKey(UnverifiedKey),
     /// Tokens of a trusted issuer.
     Federated {
         /// The trusted issuer's name.
         trusted_issuer: String,
-        /// Which of its tokens.
+        /// Which of its tokens match.
         matching: TokenMatch,
     },
 }
@@ -49,21 +49,22 @@ pub enum UnverifiedKey {
     Jwk(Value),
     /// As a PEM text.
     Pem(String),
-    /// One of these under a `kid` of its owner's choice.
+    /// One of these under a `kid` that its owner chose.
     Named(Box<UnverifiedKey>, String),
 }
 
-/// A credential checked and hashed, before the transaction: neither is done while the head row is held.
+/// A credential that is checked and hashed before the transaction, so that neither happens while the head row is
+/// locked.
 pub(in crate::issuer) struct PreparedCredential {
     pub(super) kind: PreparedKind,
     pub(super) secret: Option<SecretString>,
     pub(super) expires_in: Option<i64>,
 }
 
-/// What kind it becomes.
+/// The kind of a prepared credential.
 pub(super) enum PreparedKind {
     Ready(CredentialKind),
-    /// The trusted issuer is found by its name in the change's transaction.
+    /// The trusted issuer is looked up by its name in the change's transaction.
     Federated {
         trusted_issuer: Name,
         matching: Box<TokenMatch>,
@@ -74,7 +75,7 @@ impl NewCredential {
     /// Reads a request for a credential.
     ///
     /// # Errors
-    /// [`Invalid`] when its members do not go together.
+    /// [`Invalid`] when its members do not fit together.
     pub(in crate::issuer) fn parse(body: api::NewCredential) -> Result<Self, Invalid> {
         let key = UnverifiedKey::parse(body.jwk, body.pem, body.kid)?;
         let federation = (body.trusted_issuer, body.matching);
@@ -126,7 +127,7 @@ impl NewCredential {
 }
 
 impl UnverifiedKey {
-    /// Reads a key that was sent in one of two forms, with its name.
+    /// Reads a key in one of two forms, with its name.
     ///
     /// # Errors
     /// [`Invalid`] for a name without a key, or two keys.
@@ -193,7 +194,7 @@ impl Issuer {
     }
 }
 
-/// Checks a match, its condition included, which is compiled for it.
+/// Checks a match and compiles its condition.
 fn prepare_match(trusted_issuer: &str, matching: TokenMatch) -> Result<PreparedKind, IssuerError> {
     let trusted_issuer = known_name("trusted issuer", trusted_issuer)?;
     matching.check()?;
@@ -214,7 +215,8 @@ fn public_jwk(key: UnverifiedKey) -> Result<PublicJwk, Invalid> {
         UnverifiedKey::Named(key, kid) => (public_jwk(*key)?.with_kid(&kid), "kid"),
     };
     let jwk = jwk.map_err(|error| Invalid::new(field, error.to_string()))?;
-    // jose accepts any `kid` that is printable; it is shown to people like every other text.
+    // `jose` accepts any printable `kid`; like every text that is displayed, it must be a single line of limited
+    // length.
     if let Some(kid) = jwk.kid() {
         text::line(field, kid, KID_MAX_CHARS)
             .map_err(|invalid| Invalid::new(field, format!("`kid` {}", invalid.problem)))?;

@@ -1,5 +1,5 @@
-//! Delegations: permitting an agent to act for others, and ending that (the permission that token
-//! exchange, RFC 8693, asks for). Whether a request falls under one is decided where tokens are.
+//! Delegations: permitting an agent to act for others, and ending that permission. Token exchange (RFC 8693)
+//! requires one; `authorize/` decides whether a request falls under it.
 
 mod new;
 mod status;
@@ -29,33 +29,33 @@ use super::{Caller, Issuer, IssuerError, check_version};
 pub use new::AddedDelegation;
 pub use status::EndedDelegation;
 
-/// A delegation to be made.
+/// A request for a delegation.
 #[derive(Debug)]
 pub struct NewDelegation {
     /// Name of the agent that may act.
     pub actor: String,
-    /// For whom: a subject, or with `*` at its end the beginning of subjects.
+    /// A subject, or with a trailing `*` a prefix of subjects.
     pub subject: String,
-    /// Name of the trusted issuer whose tokens alone count.
+    /// Name of the trusted issuer whose tokens alone are accepted.
     pub trusted_issuer: Option<String>,
     /// Claims that such a token must have.
     pub subject_claims: BTreeMap<String, String>,
     /// Name or identifier of the resource.
     pub resource: String,
-    /// Scopes of the resource; `None`: all, now and later.
+    /// Scopes of the resource; `None`: all current and future scopes.
     pub scopes: Option<Vec<String>>,
     /// Most actors in the chain; `None`: 1.
     pub max_depth: Option<i64>,
-    /// Until when.
+    /// When it ends.
     pub end: DelegationEnd,
 }
 
-/// When a delegation is to end.
+/// When a delegation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DelegationEnd {
-    /// At that second.
+    /// At this second.
     At(UnixTime),
-    /// So many seconds from now.
+    /// This many seconds from now.
     In(i64),
 }
 
@@ -64,21 +64,21 @@ pub enum DelegationEnd {
 pub struct DelegationQuery {
     /// Name of the agent that may act.
     pub actor: Option<String>,
-    /// A subject that they take; with `*` at its end, those that take any of the subjects that begin so.
+    /// A subject that they match; with a trailing `*`, delegations that match any subject with this prefix.
     pub subject: Option<String>,
 }
 
-/// A delegation as it is shown.
+/// A delegation as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DelegationView {
     /// The delegation.
     pub delegation: Delegation,
-    /// The names of what it speaks of.
+    /// The names of the objects that it refers to.
     pub names: DelegationNames,
 }
 
 impl Issuer {
-    /// One delegation, a revoked one too.
+    /// One delegation, revoked ones included.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`].
@@ -91,7 +91,7 @@ impl Issuer {
         Ok(view)
     }
 
-    /// Delegations, the oldest first, those after the id `after`; revoked and expired ones too.
+    /// Delegations, the oldest first, those after the id `after`. Revoked and expired ones are included.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for a filter that no delegation can match.
@@ -135,8 +135,8 @@ impl Issuer {
         Ok(agent.id)
     }
 
-    /// Moves the end of a delegation that is not over. No token outlives its delegation: where one made under it
-    /// so far could outlive an earlier end, all of them end at once.
+    /// Changes when a delegation ends, unless it is already over. No token outlives its delegation: if a token
+    /// made under it could outlive an earlier end, all tokens made under it are ended at once.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`], and
@@ -159,7 +159,7 @@ impl Issuer {
             expires_at,
             ..before.clone()
         };
-        // A token made under it so far may outlive an end that is nearer than the longest life.
+        // A token made under it may outlive a new end that is nearer than the longest lifetime.
         let may_outlive = expires_at < before.expires_at
             && expires_at < change.ends_until().plus(LIFETIME_CEILING_SECONDS);
         let ended = if may_outlive {
@@ -192,7 +192,7 @@ impl Issuer {
         Ok(delegation)
     }
 
-    /// A delegation that is not over, for a change of it.
+    /// A delegation that is not over, to be changed.
     async fn lasting_delegation(
         &self,
         change: &mut Change,
@@ -278,12 +278,12 @@ impl Issuer {
     }
 }
 
-/// Whether a change of a delegation has its actor's row to mark as changed.
+/// Whether a change of a delegation must also mark its actor's row as changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Touch {
     /// Yes.
     Actor,
-    /// No: the same change writes the row anyway.
+    /// No: the same change already writes the row.
     Nobody,
 }
 
@@ -296,7 +296,7 @@ fn audit(change: &mut Change, event: AuditEvent, view: &DelegationView, detail: 
     change.audit(event, target(delegation), Some(&delegation.actor), detail);
 }
 
-/// What tells a person which delegation is meant.
+/// The facts that identify a delegation to a person.
 fn identifying(view: &DelegationView) -> Value {
     json!({
         "actor": view.names.actor,

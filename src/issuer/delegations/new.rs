@@ -24,15 +24,15 @@ use crate::store::Tx;
 use super::subject::parse_subject;
 use super::{DelegationView, NewDelegation, check_end, identifying, target};
 
-/// Default number of actors in a chain: the agent acts directly, not for another actor.
+/// Default number of actors in a chain: the agent acts directly, not through another actor.
 const MAX_DEPTH_DEFAULT: i64 = 1;
 
-/// A delegation that was made.
+/// A new delegation.
 #[derive(Clone, Debug)]
 pub struct AddedDelegation {
     /// The delegation.
     pub view: DelegationView,
-    /// Why it is of no use as things are; a sentence each.
+    /// Why it has no effect yet; one sentence each.
     pub warnings: Vec<Warning>,
 }
 
@@ -40,9 +40,9 @@ impl Issuer {
     /// Permits an agent to act for others.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`] for what is not well-formed or names what there is not,
-    /// [`IssuerError::Conflict`] when the resource does not allow delegation, the agent was removed or
-    /// has too many delegations.
+    /// [`IssuerError::Invalid`] for a value that is malformed or names something unknown,
+    /// [`IssuerError::Conflict`] when the resource does not allow delegation, or the agent was removed or has too
+    /// many delegations.
     pub async fn add_delegation(
         self: &Arc<Self>,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! Switching delegations off and on, and revoking them, with the tokens made under them.
+//! Suspending, resuming and revoking delegations, with the tokens made under them.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use super::{DelegationView, Touch, audit, identifying};
 pub struct EndedDelegation {
     /// The delegation.
     pub view: DelegationView,
-    /// Tokens made under it up to this second ended now, and all that was made from them; `None` when it was
-    /// over before.
+    /// Tokens made under it up to this second, and everything made from them, ended now; `None` when it was
+    /// already suspended or over.
     pub tokens_ended_until: Option<UnixTime>,
 }
 
 impl Issuer {
-    /// Switches a delegation off; the tokens made under it end at once, and those made from them. Does
-    /// nothing to one that is.
+    /// Suspends a delegation. The tokens made under it, and those made from them, end at once. Does nothing if it
+    /// is already suspended.
     ///
     /// # Errors
-    /// [`IssuerError::NotFound`], [`IssuerError::Stale`], and [`IssuerError::Conflict`] when it was
-    /// revoked or has expired.
+    /// [`IssuerError::NotFound`], [`IssuerError::Stale`], and [`IssuerError::Conflict`] when it was revoked or has
+    /// expired.
     pub async fn suspend_delegation(
         self: &Arc<Self>,
         caller: &Caller,
@@ -64,7 +64,7 @@ impl Issuer {
         })
     }
 
-    /// Switches a delegation on again; tokens that ended stay so. Does nothing to one that is.
+    /// Resumes a suspended delegation. Ended tokens stay ended. Does nothing if it is active.
     ///
     /// # Errors
     /// As [`Issuer::suspend_delegation`].
@@ -94,8 +94,8 @@ impl Issuer {
         Ok(view)
     }
 
-    /// Ends a delegation for good, an expired one too; the tokens made under it end at once, and those
-    /// made from them. Does nothing to one that is revoked.
+    /// Revokes a delegation permanently, an expired one too. The tokens made under it, and those made from them,
+    /// end at once. Does nothing if it is already revoked.
     ///
     /// # Errors
     /// [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -122,7 +122,7 @@ impl Issuer {
         Ok(ended)
     }
 
-    /// Revokes the delegations of an agent that is being removed, and is written by that.
+    /// Revokes the delegations of an agent that is being removed; the removal writes the agent's row.
     pub(in crate::issuer) async fn revoke_delegations_of(
         &self,
         change: &mut Change,
@@ -136,7 +136,7 @@ impl Issuer {
         Ok(())
     }
 
-    /// Revokes delegations that name a resource which is being removed.
+    /// Revokes the delegations that name a resource that is being removed.
     pub(in crate::issuer) async fn revoke_delegations_on(
         &self,
         change: &mut Change,
@@ -150,7 +150,7 @@ impl Issuer {
         Ok(())
     }
 
-    /// Revokes a delegation that names a trusted issuer which is being removed.
+    /// Revokes a delegation that names a trusted issuer that is being removed.
     pub(in crate::issuer) async fn revoke_with_trust(
         &self,
         change: &mut Change,

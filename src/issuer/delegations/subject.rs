@@ -1,4 +1,4 @@
-//! For whom an agent may act, and why a pattern matches no subject.
+//! The subject that an agent may act for, and why a pattern matches no subject.
 
 use crate::api::warning::Warning;
 use crate::domain::Invalid;
@@ -14,7 +14,7 @@ use crate::store::{StoreError, Tx};
 use super::NewDelegation;
 
 impl Issuer {
-    /// Why no subject token can fall under a pattern as things are, if it is plain to see.
+    /// Why no subject token can match a pattern now, as far as the registry shows it.
     pub(super) async fn why_no_subject(
         &self,
         tx: &mut Tx,

@@ -1,5 +1,5 @@
-//! One batch of the ledger in one transaction: judge each record under the head row, mark its assertions as used,
-//! write what it ends, chain its audit entries, commit.
+//! One batch of the ledger in one transaction: check each record under the head row, mark its assertions as used,
+//! write the tokens that it ends, chain its audit entries, commit.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use super::super::line::{Endings, Line};
 use super::{Request, Verdict};
 
 impl Issuer {
-    /// One transaction: judge, mark, chain, commit. Verdicts are in the order of the requests.
+    /// One transaction: check, mark, chain, commit. Returns the verdicts in the order of the requests.
     pub(super) async fn record_together(
         &self,
         requests: &mut [Request],
@@ -54,7 +54,7 @@ impl Issuer {
         Ok(verdicts)
     }
 
-    /// Under the head row: is everything that each decision rests on still as it was?
+    /// Checks under the head row whether what each decision rests on is unchanged.
     async fn judge(
         &self,
         tx: &mut Tx,
@@ -67,7 +67,7 @@ impl Issuer {
             .map(|request| {
                 if request.reply.is_closed() {
                     // Its caller is gone: a token that cannot leave is not recorded, and its assertion stays
-                    // good for the client's next attempt.
+                    // usable for the client's next attempt.
                     Verdict::Unavailable
                 } else if is_current(head, &request.record.basis, &versions) {
                     Verdict::Recorded
@@ -101,7 +101,7 @@ impl Issuer {
         Ok(verdicts)
     }
 
-    /// The versions of the agents that a decision older than the registry rests on, in one statement.
+    /// The versions of the agents that the outdated decisions rest on, in one statement.
     async fn versions(
         &self,
         tx: &mut Tx,
@@ -133,7 +133,7 @@ impl Issuer {
         Ok(versions)
     }
 
-    /// Writes the ends of tokens; whether there was one that had not ended before.
+    /// Writes the ends of tokens. Returns whether any of them had not ended before.
     async fn write_ends(
         &self,
         tx: &mut Tx,
@@ -165,7 +165,7 @@ impl Issuer {
         Ok(!ends.is_empty())
     }
 
-    /// Marks the assertions of what is to be recorded; those that were used before are replays.
+    /// Marks the assertions of the records that are accepted; those already marked are replays.
     async fn mark_assertions(
         &self,
         tx: &mut Tx,
@@ -208,7 +208,8 @@ impl Issuer {
             .into_iter()
             .collect();
         for (request, verdict) in requests.iter().zip(verdicts.iter_mut()) {
-            // One that won a mark and lost another leaves the first used: its bearer showed it.
+            // A request that set one mark and failed at another leaves the first one used: it presented that
+            // assertion.
             if *verdict == Verdict::Recorded
                 && let Some(lost) = request
                     .record
@@ -227,7 +228,7 @@ fn is_current(head: &Head, basis: &Basis, versions: &HashMap<String, i64>) -> bo
     if basis.version == head.registry_version {
         return true;
     }
-    // A basis newer than the head is one that the database lost.
+    // A basis newer than the head means that the database was rolled back.
     if basis.version > head.registry_version || head.policy_version > basis.version {
         return false;
     }

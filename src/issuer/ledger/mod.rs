@@ -1,12 +1,12 @@
-//! The ledger: the only way a token leaves, and the one way in which a client's request commits anything.
+//! The ledger: the only way a token is released, and the only way a client's request commits anything.
 //!
-//! One task per process gathers the records that queued while the previous commit ran and writes them in one
-//! transaction: judged against the registry and the revocations as they are at that moment, their assertions
-//! marked as used, their audit entries chained. A batch is judged with two look-ups, and on
-//! PostgreSQL it is one insert a table: the same few ways to the server whatever its size, up to 256 rows.
-//! Then each waiting request gets its own verdict. A token that is not recorded is dropped unseen.
+//! One task per process gathers the records that queued during the previous commit and writes them in one
+//! transaction: checked against the current registry and revocations, their assertions marked as used, their audit
+//! entries chained. Checking a batch costs two look-ups. On PostgreSQL a batch is one insert per table, up to 256
+//! rows each, so the number of round trips does not depend on its size. Then each waiting request gets its own
+//! verdict. A token that is not recorded is dropped and never released.
 //!
-//! Refusals are written here too, as `refusals/` has counted and folded them; no request waits for them.
+//! Refusals are written here too, as `refusals/` has counted and folded them. No request waits for them.
 
 mod batch;
 mod record;
@@ -26,40 +26,40 @@ use super::single_use::Spent;
 
 pub(super) use record::Record;
 
-/// Issuances that may wait: at 64 a commit, 64 commits' worth; more means the disk is not keeping up.
+/// Issuances that may wait: 64 commits of 64 each. More means that the disk is too slow.
 const QUEUE: usize = 4096;
-/// Most issuances in one commit: past it a longer transaction saves nothing more.
+/// Most issuances in one commit: a longer transaction saves nothing more.
 const BATCH: usize = 256;
-/// Entries of refusals that may wait; further ones are lost, and their number is recorded later.
+/// Refusal entries that may wait. Further entries are lost, and their number is recorded later.
 const REFUSAL_QUEUE: usize = 4096;
 
-/// What became of an issuance.
+/// The result of an issuance.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It is durable: the token may leave.
+    /// It is durable: the token may be released.
     Recorded(IssuedToken),
-    /// What it was decided on has changed: decide again.
+    /// What the decision rests on has changed: decide again.
     Stale,
-    /// Something that is accepted once was used before.
+    /// A single-use assertion, token or proof was used before.
     Replayed(Spent),
-    /// The token that it is made from was revoked.
+    /// The subject token was revoked.
     Revoked,
-    /// It could not be recorded: nothing leaves.
+    /// It could not be recorded: no token is released.
     Unavailable,
 }
 
-/// What became of a [`Record`].
+/// The result for a [`Record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It is durable.
     Recorded,
-    /// It is durable but for the end of its token, which was ended before.
+    /// It is durable, except that its token had already ended.
     EndedBefore,
-    /// What it was decided on has changed.
+    /// What the decision rests on has changed.
     Stale,
-    /// Something that is accepted once was used before.
+    /// A single-use assertion, token or proof was used before.
     Replayed(Spent),
-    /// The token that a new one is made from is ended.
+    /// The subject token is ended.
     Revoked,
     /// It could not be recorded.
     Unavailable,
@@ -86,7 +86,7 @@ impl fmt::Debug for Ledger {
     }
 }
 
-/// The receiving side, to be run by one task.
+/// The receiving side, run by one task.
 pub struct LedgerTask {
     requests: mpsc::Receiver<Request>,
     refusals: mpsc::Receiver<Refusal>,
@@ -99,7 +99,7 @@ impl fmt::Debug for LedgerTask {
     }
 }
 
-/// A ledger and the task that keeps it.
+/// A ledger and the task that runs it.
 #[must_use]
 pub fn ledger() -> (Ledger, LedgerTask) {
     let (request_sender, requests) = mpsc::channel(QUEUE);
@@ -122,12 +122,12 @@ pub fn ledger() -> (Ledger, LedgerTask) {
 }
 
 impl Ledger {
-    /// Asks the task to write what is queued and end.
+    /// Asks the task to write what is queued and then end.
     pub fn stop(&self) {
         self.stop.notify_one();
     }
 
-    /// False once the task that keeps it has ended: no token can leave.
+    /// False once the task has ended: no token can be released.
     pub(super) fn is_kept(&self) -> bool {
         !self.requests.is_closed()
     }
@@ -137,14 +137,14 @@ impl Ledger {
         &self.refusals
     }
 
-    /// Queues the entry of a refusal; false when too many wait.
+    /// Queues a refusal entry; false when too many wait.
     pub(super) fn queue_refusal(&self, refusal: Refusal) -> bool {
         self.refusal_queue.try_send(refusal).is_ok()
     }
 }
 
 impl Issuer {
-    /// Records what was minted. The token comes back only when its audit entry is durable.
+    /// Records minted tokens. They are returned only when their audit entry is durable.
     pub async fn record(self: &Arc<Self>, minted: Minted) -> Outcome {
         let (record, issued) = minted.into_record();
         match self.commit_record(record).await {
@@ -164,7 +164,7 @@ impl Issuer {
             record,
             reply,
         };
-        // A full queue is overload: refused at once instead of waiting for a time-out.
+        // A full queue is overload: reject at once instead of waiting for a time-out.
         if self.ledger.requests.try_send(request).is_err() {
             return Verdict::Unavailable;
         }
@@ -173,7 +173,7 @@ impl Issuer {
 }
 
 impl LedgerTask {
-    /// Keeps the ledger until [`Ledger::stop`], then writes what is queued and ends.
+    /// Runs the ledger until [`Ledger::stop`], then writes what is queued and ends.
     pub async fn run(mut self) {
         let mut requests = Vec::with_capacity(BATCH);
         let mut refusals = Vec::with_capacity(BATCH);
@@ -201,7 +201,7 @@ impl LedgerTask {
                 return;
             }
             let batch = (std::mem::take(&mut requests), std::mem::take(&mut refusals));
-            // Its own task: a panic in one batch answers its callers with `Unavailable` and no more.
+            // In its own task, so that a panic in one batch only makes its callers get `Unavailable`.
             if let Err(error) = tokio::spawn(record_batch(batch.0, batch.1)).await {
                 tracing::error!(%error, "a ledger batch ended abnormally");
             }
@@ -243,7 +243,7 @@ async fn record_batch(requests: Vec<Request>, refusals: Vec<Refusal>) {
             vec![Verdict::Unavailable; requests.len()]
         });
         for (request, verdict) in requests.into_iter().zip(verdicts) {
-            // A caller that went away meanwhile gets nothing; its token stays recorded and unseen.
+            // A caller that went away gets nothing; its token stays recorded and is never released.
             let _ = request.reply.send(verdict);
         }
     }

@@ -1,4 +1,4 @@
-//! What one request commits, and how a minted token becomes it.
+//! The unit of commit for one request, and how a minted token becomes one.
 
 use crate::domain::audit::AuditDraft;
 use crate::ports::time::UnixTime;
@@ -9,18 +9,18 @@ use super::super::line::Line;
 use super::super::mint::{IssuedToken, Minted};
 use super::super::single_use::SpentAssertion;
 
-/// What one request commits: all of it, or nothing.
+/// Everything that one request commits, or nothing.
 #[derive(Debug, Default)]
 pub(in crate::issuer) struct Record {
-    /// What was decided on.
+    /// What the decision rests on.
     pub(in crate::issuer) basis: Basis,
-    /// A number that no other record has: the `jti` of the token, if there is one.
+    /// A unique id: the `jti` of the token, if it has one.
     pub(in crate::issuer) id: String,
-    /// Marked as used.
+    /// The single-use marks to set.
     pub(in crate::issuer) spends: Vec<SpentAssertion>,
-    /// The token that a new one is made from: nothing on its line may be ended.
+    /// The line of the subject token: nothing on it may be ended.
     pub(in crate::issuer) made_from: Option<Line>,
-    /// What is noted of where a new token comes from.
+    /// The rows that record the origin of a new token.
     pub(in crate::issuer) lineage: Vec<LineageRow>,
     /// The `iat` of a new token.
     pub(in crate::issuer) issued_at: Option<UnixTime>,
@@ -31,7 +31,7 @@ pub(in crate::issuer) struct Record {
 }
 
 impl Minted {
-    /// What the ledger records of it, and the tokens, which leave only when that is durable.
+    /// The ledger's record, and the tokens, which are released only when the record is durable.
     pub(in crate::issuer) fn into_record(self) -> (Record, IssuedToken) {
         let lineage = self.lineage();
         let (basis, spends, delegated) = self.authorization.into_parts();
@@ -48,7 +48,7 @@ impl Minted {
         (record, self.issued)
     }
 
-    /// The row of a delegated token, and that of the root it was made from, which may be the first.
+    /// The row of a delegated token and, for the first token made from a root, the root's row.
     fn lineage(&self) -> Vec<LineageRow> {
         let Some(delegated) = self.authorization.delegated() else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Equal refusals of one caller become one entry with their number and times.
+//! Folds equal refusals of one caller into one entry with their number and times.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,11 @@ use crate::ports::time::UnixMillis;
 
 use super::shown::{SHOWN_MAX_BYTES, capped, cut};
 
-/// Kinds of refusals of one agent or administrator kept apart per interval; further ones are counted together.
+/// Kinds of refusals of one agent or administrator counted separately per interval; further ones are counted
+/// together.
 pub(super) const KINDS: usize = 8;
 
-/// What makes refusals of one actor equal.
+/// What two equal refusals of one actor have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Kind {
     event: AuditEvent,
@@ -39,7 +40,7 @@ impl Kind {
     }
 }
 
-/// Equal refusals since the one that was written at once.
+/// Equal refusals after the one that was written at once.
 pub(super) struct Fold {
     kind: Kind,
     count: u64,
@@ -56,7 +57,7 @@ pub(super) struct Folds {
 }
 
 impl Folds {
-    /// True when the refusal is the first of its kind, and to be written now.
+    /// True when the refusal is the first of its kind, to be written now.
     pub(super) fn fold(&mut self, draft: &AuditDraft, detail: &Value) -> bool {
         let kind = Kind::of(draft, detail);
         if let Some(fold) = self.kinds.iter_mut().find(|fold| fold.kind == kind) {

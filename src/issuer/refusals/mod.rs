@@ -1,9 +1,9 @@
-//! Refusals as the audit shows them: bounded, whatever is sent. No request waits for them.
+//! Refusals in the audit: their number is bounded, whatever callers send. No request waits for them.
 //!
-//! Callers that proved nothing are counted, on both listeners, and become entries at the interval. A caller
-//! that is known, an agent or an administrator, gets its first refusal of a kind written at once; equal ones
-//! of the same interval are folded into one entry. What could not be written is counted too, and the number
-//! becomes an entry of its own as soon as one can be written.
+//! Refusals of unauthenticated callers are counted, on both listeners, and become entries at the end of the
+//! interval. For an authenticated caller, an agent or an administrator, the first refusal of a kind is written at
+//! once; equal ones of the same interval are folded into one entry. Refusals that could not be written are counted
+//! too, and their number becomes an entry as soon as one can be written.
 
 mod fold;
 mod shown;
@@ -26,19 +26,20 @@ pub(super) use shown::fact;
 
 /// How often counted and folded refusals become entries.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Kinds of unproven callers kept apart per listener and interval: strangers can cause this many entries.
+/// Kinds of unauthenticated callers counted separately per listener and interval: strangers can cause this many
+/// entries.
 const UNPROVEN_KINDS: usize = 128;
-/// Agents and administrators kept apart per interval; refusals of further ones are counted together.
+/// Agents and administrators counted separately per interval; refusals of further ones are counted together.
 const PRINCIPALS: usize = 4096;
 
-/// An entry to write, and how many refusals it stands for.
+/// An entry to write, and the number of refusals that it represents.
 pub(super) struct Refusal {
     pub(super) issuer: Arc<Issuer>,
     pub(super) draft: AuditDraft,
     pub(super) stands_for: u64,
 }
 
-/// What is not written yet, by issuer.
+/// The refusals that are not written yet, by issuer.
 #[derive(Default)]
 pub(super) struct Refusals(Mutex<HashMap<IssuerId, Unwritten>>);
 
@@ -50,13 +51,13 @@ struct Unwritten {
     callers: Unproven,
     /// By the actor's name in the audit.
     principals: HashMap<String, Folds>,
-    /// Refusals of those beyond [`PRINCIPALS`].
+    /// Refusals of actors beyond [`PRINCIPALS`].
     others: u64,
     /// Refusals that could not be written.
     lost: u64,
 }
 
-/// A kind of unproven caller: reason, address, what it claimed or asked for.
+/// A kind of unauthenticated caller: reason, address, what it claimed or requested.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct UnprovenKind {
     reason: String,
@@ -77,7 +78,7 @@ impl UnprovenKind {
 #[derive(Default)]
 struct Unproven {
     counts: BTreeMap<UnprovenKind, u64>,
-    /// Those beyond [`UNPROVEN_KINDS`].
+    /// Callers beyond [`UNPROVEN_KINDS`].
     others: u64,
 }
 
@@ -90,7 +91,7 @@ impl Unproven {
         }
     }
 
-    /// The entries, each with how many refusals it stands for.
+    /// The entries, each with the number of refusals that it represents.
     fn drafts(self, event: AuditEvent, at: UnixMillis) -> Vec<(AuditDraft, u64)> {
         let others = UnprovenKind {
             reason: "further callers".to_owned(),
@@ -115,7 +116,7 @@ impl Unproven {
 }
 
 impl Unwritten {
-    /// True when a refusal is to be written now.
+    /// True when the refusal is to be written now.
     fn fold(&mut self, draft: &AuditDraft, detail: &Value) -> bool {
         if self.principals.len() >= PRINCIPALS && !self.principals.contains_key(&draft.actor) {
             self.others += 1;
@@ -158,7 +159,7 @@ impl Refusals {
 }
 
 impl Issuer {
-    /// Notes the refusal of an agent or administrator that is known. The first of its kind is queued for the
+    /// Records the refusal of an authenticated agent or administrator. The first of its kind is queued for the
     /// audit; equal ones are folded until [`Issuer::flush_refusals`].
     pub fn note_refusal(self: &Arc<Self>, draft: AuditDraft) {
         let draft = printable(draft);
@@ -179,7 +180,7 @@ impl Issuer {
         }
     }
 
-    /// Counts a client that did not prove itself; a flood becomes one entry per kind and interval.
+    /// Counts a client that failed to authenticate; a flood becomes one entry per kind and interval.
     pub fn note_unproven(&self, reason: &str, unverified_client_id: &str, caller: &Caller) {
         let kind = UnprovenKind::of(reason, unverified_client_id, caller);
         let mut unwritten = self.ledger.refusals().all();
@@ -187,8 +188,8 @@ impl Issuer {
         unwritten.clients.count(kind);
     }
 
-    /// Counts a caller of the admin API that did not prove itself. `target`: what it asked for, one of the
-    /// API's own paths.
+    /// Counts a caller of the admin API that failed to authenticate. `target`: the requested path, one of the
+    /// API's own.
     pub fn note_unproven_call(&self, reason: &'static str, target: &str, caller: &Caller) {
         let kind = UnprovenKind::of(reason, target, caller);
         let mut unwritten = self.ledger.refusals().all();
@@ -196,7 +197,8 @@ impl Issuer {
         unwritten.callers.count(kind);
     }
 
-    /// Queues what was counted and folded in the past interval, and the number of refusals that were lost.
+    /// Queues the refusals that were counted and folded in the past interval, and the number of refusals that were
+    /// lost.
     pub fn flush_refusals(self: &Arc<Self>) {
         let Some(unwritten) = self.ledger.refusals().all().remove(&self.id) else {
             return;
@@ -212,7 +214,7 @@ impl Issuer {
         INTERVAL
     }
 
-    /// Counts refusals whose entries could not be written, until their number can be.
+    /// Counts refusals that could not be written, until their number can be.
     pub(super) fn lose_refusals(&self, count: u64) {
         if count > 0 {
             let mut unwritten = self.ledger.refusals().all();

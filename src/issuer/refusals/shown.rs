@@ -1,4 +1,4 @@
-//! How much of a refusal the audit shows: bounded and printable, whatever a caller sent.
+//! The part of a refusal that the audit shows: bounded and printable, whatever a caller sent.
 
 use serde_json::{Value, json};
 
@@ -9,20 +9,20 @@ use super::super::secrets::is_well_formed;
 
 /// Longest detail of a refusal, in bytes of JSON.
 const DETAIL_MAX_BYTES: usize = 256;
-/// How much of each text in a detail is kept, in bytes of JSON: the first that makes the whole short enough.
+/// How much of each text in a detail is kept, in bytes of JSON: the first value that makes the detail short
+/// enough.
 const TEXT_MAX_BYTES: [usize; 5] = [160, 96, 64, 40, 20];
-/// In place of what is left out.
+/// Replaces what is left out.
 const MARK: char = '…';
 /// Members of a detail that are never left out.
 const KEPT_MEMBERS: [&str; 6] = ["error", "status", "reason", "count", "first_at", "last_at"];
-/// Bytes of a claimed client id, or of a target in a kind, that are kept, and at most one escape more: names
-/// have 128.
+/// Bytes kept of a claimed client id, or of a target in a kind, plus at most one escape: names have up to 128.
 pub(super) const SHOWN_MAX_BYTES: usize = 160;
 
-/// Bytes of a stranger's value that a reason repeats, and at most one escape more.
+/// Bytes kept of a stranger's value in a reason, plus at most one escape.
 const FACT_MAX_BYTES: usize = 64;
 
-/// Refusals repeat what callers sent: no character of it may trouble the database or a terminal.
+/// Refusals repeat what callers sent: removes characters that could affect the database or a terminal.
 pub(super) fn printable(draft: AuditDraft) -> AuditDraft {
     let clean = |text: String| text.chars().filter(|&c| !is_unshowable(c)).collect();
     AuditDraft {
@@ -34,7 +34,7 @@ pub(super) fn printable(draft: AuditDraft) -> AuditDraft {
     }
 }
 
-/// A claimed client id as the audit shows it: short, one line, and nothing that opens anything.
+/// A claimed client id as the audit shows it: short, one line, never a secret.
 pub(super) fn shown(unverified_client_id: &str) -> String {
     if is_well_formed(unverified_client_id.trim()) {
         return "a client secret in place of a client id".to_owned();
@@ -42,7 +42,7 @@ pub(super) fn shown(unverified_client_id: &str) -> String {
     escaped(unverified_client_id, SHOWN_MAX_BYTES)
 }
 
-/// A value that a stranger wrote, in a reason: short, quoted, one line, and nothing that opens anything.
+/// A stranger's value in a reason: short, quoted, one line, never a secret.
 pub(in crate::issuer) fn fact(unverified: &str) -> String {
     if is_well_formed(unverified.trim()) {
         return "(a client secret)".to_owned();
@@ -64,7 +64,7 @@ fn escaped(unverified: &str, most: usize) -> String {
             break;
         }
         if is_unshowable(c) {
-            // Escaped, not left out: the rest could be another client's name.
+            // Escaped, not removed: the rest could be another client's name.
             shown.extend(c.escape_unicode());
         } else {
             shown.push(c);
@@ -73,7 +73,8 @@ fn escaped(unverified: &str, most: usize) -> String {
     shown
 }
 
-/// A detail of at most [`DETAIL_MAX_BYTES`]: what is nested goes first, then texts are cut, then facts go.
+/// A detail of at most [`DETAIL_MAX_BYTES`]: nested values are removed first, then texts are cut, then members are
+/// dropped.
 pub(super) fn capped(mut detail: Value) -> String {
     let text = detail.to_string();
     if text.len() <= DETAIL_MAX_BYTES {
@@ -102,7 +103,7 @@ pub(super) fn capped(mut detail: Value) -> String {
     detail.to_string()
 }
 
-/// The beginning of a text that takes at most `most` bytes in JSON, with a mark when it is not all of it.
+/// The beginning of a text, at most `most` bytes in JSON, with a mark if it was cut.
 pub(super) fn cut(text: &str, most: usize) -> String {
     let mut length = 0;
     let mut end = 0;

@@ -1,4 +1,4 @@
-//! Resources: making, editing, removing.
+//! Resources: creating, editing, removing.
 
 mod parse;
 mod removal;
@@ -84,7 +84,7 @@ impl Named for Resource {
 }
 
 impl Issuer {
-    /// Makes a resource.
+    /// Creates a resource.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name or identifier in use.
@@ -146,7 +146,7 @@ impl Issuer {
         Ok(view(resource, server.map(|server| server.name), &settings))
     }
 
-    /// The agent that is to be a resource server, by its name.
+    /// The agent that becomes the resource server, by its name.
     async fn known_server(
         &self,
         change: &mut Change,
@@ -254,7 +254,7 @@ impl Issuer {
         Ok(views.collect())
     }
 
-    /// Edits a resource; what is left out stays, and so do its name, identifier and profile.
+    /// Edits a resource. Omitted members keep their values; name, identifier and profile never change.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -283,7 +283,7 @@ impl Issuer {
     }
 }
 
-/// The name of the agent that is the resource server.
+/// The name of the resource's server, an agent.
 async fn server_name(
     tx: &mut Tx,
     issuer: &IssuerId,

@@ -1,4 +1,4 @@
-//! What a resource may be made of, as it is sent.
+//! Parses and checks the members of a resource.
 
 use crate::api::resource::ResourceEdit;
 use crate::domain::Invalid;
@@ -12,7 +12,7 @@ use crate::domain::settings::IssuerSettings;
 use crate::issuer::named::description;
 use crate::jose::algorithm::SigningAlgorithm;
 
-/// Changes the members that need nothing but themselves to be checked.
+/// Applies the members that can be checked on their own.
 pub(super) fn apply(
     resource: &mut Resource,
     changes: &ResourceEdit,
@@ -73,8 +73,8 @@ pub(super) fn parse_identifier(
     }
 }
 
-/// The issuer's URL is the audience of identity tokens, which no role grants: as a resource it would be
-/// two things under one name.
+/// The issuer's URL is the audience of identity tokens, which no role grants. A resource with this identifier
+/// would make it ambiguous.
 pub(super) fn check_is_not_issuer(
     identifier: &Identifier,
     settings: &IssuerSettings,
@@ -111,8 +111,9 @@ pub(super) fn parse_algorithm(text: &str, profile: Profile) -> Result<SigningAlg
     })
 }
 
-/// Reads the names of a resource's scopes; `known` are those that it has already. RFC 6749 §3.3 allows a
-/// comma in a name, but lists of scopes are typed with commas: a new name has none, an old one stays.
+/// Reads the names of a resource's scopes; `known` are those that it already has. RFC 6749 §3.3 allows a comma in
+/// a name, but people type lists of scopes with commas: a new name with a comma is rejected, an existing one
+/// stays.
 pub(super) fn parse_scope_names(names: &[String], known: &Scopes) -> Result<Scopes, Invalid> {
     let mut scopes = Scopes::new();
     for name in names {

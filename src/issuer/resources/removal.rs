@@ -15,7 +15,7 @@ use crate::issuer::named::Removal;
 use crate::issuer::{Caller, Issuer, IssuerError};
 
 impl Issuer {
-    /// Removes a resource. Its name and identifier may be used again.
+    /// Removes a resource. Its name and identifier may be reused.
     ///
     /// # Errors
     /// [`IssuerError::Conflict`] when roles grant it or delegations name it, and the removal is not forced.

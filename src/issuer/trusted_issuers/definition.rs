@@ -1,4 +1,4 @@
-//! The definition of a trusted issuer: its defaults, edits of it, and the checks of the whole.
+//! The definition of a trusted issuer: its defaults, edits, and the checks of the whole.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,9 @@ use crate::ports::fetch::FetchError;
 use super::TrustChanges;
 
 impl Issuer {
-    /// The trust in an issuer whose definition leaves everything out.
+    /// The definition of an issuer without any members set.
     pub(super) fn default_trust(&self, url: &str) -> TrustDefinition {
-        // JWT-SVID §3: typ may be left out, JWT or JOSE. Everybody else writes JWT.
+        // JWT-SVID §3: `typ` is absent, JWT or JOSE. Every other issuer writes JWT.
         let types: &[&str] = if url.starts_with(SPIFFE_SCHEME) {
             &["", "JWT", "JOSE"]
         } else {
@@ -78,7 +78,7 @@ impl Issuer {
         }
         match &definition.keys {
             KeySource::Discovery => self.check_fetched("url", url),
-            // It is a name then: one that only its own network reaches is as good as any.
+            // The URL is not fetched, so one that only its own network reaches is accepted.
             KeySource::Inline { .. } | KeySource::JwksUri { .. } => {
                 if url.starts_with("https://") || self.ports.fetcher.check(url).is_ok() {
                     Ok(())
@@ -102,7 +102,7 @@ impl Issuer {
         }
     }
 
-    /// Checks the whole definition of an issuer, after every change.
+    /// Checks the whole definition of an issuer after every change.
     pub(super) fn checked(
         &self,
         url: &str,
@@ -143,7 +143,7 @@ impl Issuer {
         Ok(definition)
     }
 
-    /// Fetches the keys as for a token. A lasting fault is an error; one that may pass is a warning.
+    /// Fetches the keys as for a token. A permanent fault is an error; a temporary one is a warning.
     pub(super) async fn try_keys(
         &self,
         url: &str,
@@ -190,7 +190,7 @@ pub(super) fn applied(definition: TrustDefinition, changes: TrustChanges) -> Tru
     }
 }
 
-/// Whether two URLs lead to one place, however they are spelled.
+/// Whether two URLs lead to the same place, whatever their spelling.
 fn same_place(one: &str, other: &str) -> bool {
     let place = |text: &str| {
         Url::parse(text).map_or_else(

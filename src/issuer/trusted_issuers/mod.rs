@@ -1,5 +1,5 @@
-//! Trusted issuers: add, edit, remove. What a definition leaves out is not trusted. A definition is checked as a whole
-//! after each change.
+//! Trusted issuers: adding, editing, removing. What a definition omits is not trusted. A definition is checked as
+//! a whole after each change.
 
 mod definition;
 mod removal;
@@ -29,26 +29,26 @@ use super::{Caller, Issuer, IssuerError, check_version};
 
 use definition::applied;
 
-/// A definition of a trusted issuer, or an edit of one; `None`: the default, or as it was.
+/// A definition of a trusted issuer, or an edit of one; `None`: the default, or unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct TrustChanges {
-    /// What it is.
+    /// A description.
     pub description: Option<String>,
-    /// What `aud` must be, alone; by default this issuer's URL.
+    /// The only accepted `aud`; by default this issuer's URL.
     pub audience: Option<String>,
-    /// Where its keys come from; by default its discovery document.
+    /// The source of its keys; by default its discovery document.
     pub keys: Option<KeySource>,
-    /// Whether its tokens may prove agents; by default not.
+    /// Whether its tokens may authenticate agents; by default not.
     pub client_auth: Option<bool>,
     /// Whether its tokens may be subject tokens; by default not.
     pub subject: Option<bool>,
     /// Whether its tokens may be actor tokens; by default not.
     pub actor: Option<bool>,
-    /// Whether its subject tokens may hold an `act`; by default not.
+    /// Whether its subject tokens may contain `act`; by default not.
     pub accept_act: Option<bool>,
-    /// Longest life of its tokens in seconds; by default an hour.
+    /// Longest lifetime of its tokens in seconds; by default an hour.
     pub max_lifetime: Option<i64>,
-    /// Accepted `typ` headers, the empty text for none; by default `JWT`.
+    /// Accepted `typ` headers, the empty text for an absent one; by default `JWT`.
     pub types: Option<Vec<String>>,
     /// How often one token is accepted; by default once.
     pub jti: Option<JtiPolicy>,
@@ -60,23 +60,23 @@ pub struct TrustChanges {
     pub claims: Option<BTreeMap<String, String>>,
 }
 
-/// An issuer to be trusted.
+/// A request to trust an issuer.
 #[derive(Clone, Debug, Default)]
 pub struct NewTrustedIssuer {
     /// Its short name.
     pub name: String,
-    /// What `iss` of its tokens is, byte for byte, or `spiffe://` and a trust domain.
+    /// The exact `iss` of its tokens, or `spiffe://` and a trust domain.
     pub url: String,
-    /// What it is trusted for.
+    /// The definition.
     pub trust: TrustChanges,
 }
 
-/// A trusted issuer as it is shown.
+/// A trusted issuer as lists show it.
 #[derive(Clone, Debug)]
 pub struct TrustedIssuerView {
     /// The trusted issuer.
     pub trusted: TrustedIssuer,
-    /// What an administrator should know of it.
+    /// Warnings for the administrator.
     pub warnings: Vec<Warning>,
 }
 
@@ -121,11 +121,11 @@ impl Named for TrustedIssuer {
 }
 
 impl Issuer {
-    /// Trusts an issuer. Its keys are fetched once to see whether they can be.
+    /// Trusts an issuer. Its keys are fetched once as a check.
     ///
     /// # Errors
-    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was used before or a
-    /// URL that is trusted already.
+    /// [`IssuerError::Invalid`], or [`IssuerError::Conflict`] for a name that was used before or a URL that is
+    /// already trusted.
     pub async fn add_trusted_issuer(
         self: &Arc<Self>,
         caller: &Caller,
@@ -212,7 +212,7 @@ impl Issuer {
             .ok_or_else(|| IssuerError::not_found("trusted issuer", name.as_str()))
     }
 
-    /// Changes what a trusted issuer is trusted for; its name and URL stay.
+    /// Edits the definition of a trusted issuer. Name and URL never change.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`], [`IssuerError::NotFound`], [`IssuerError::Stale`].
@@ -223,7 +223,7 @@ impl Issuer {
         changes: TrustChanges,
         expected: Option<i64>,
     ) -> Result<TrustedIssuerView, IssuerError> {
-        // Keys are tried before the change holds the head row: no token waits for a fetch.
+        // Keys are fetched before the change locks the head row, so that tokens do not wait for a fetch.
         let seen = self.trusted_issuer(name).await?.trusted;
         check_version("trusted issuer", seen.version, expected)?;
         let definition = self.edited(&seen, changes.clone())?;
@@ -234,14 +234,14 @@ impl Issuer {
         };
         let mut change = self.begin(caller, Touches::Policy).await?;
         let before: TrustedIssuer = change.live(name, expected).await?;
-        // Applied to what others may have written meanwhile. Its keys were tried: they come from the edit, and no
-        // edit changes the URL.
+        // Applied to the current row, which may have changed concurrently. The keys are already checked: they come
+        // from the edit, and an edit cannot change the URL.
         let mut after = TrustedIssuer {
             definition: self.edited(&before, changes)?,
             ..before.clone()
         };
         change.write(&before, &mut after).await?;
-        // What is no longer trusted does not live on in tokens.
+        // Tokens that rest on withdrawn trust end with it.
         if before.definition.subject && !after.definition.subject
             || before.definition.accept_act && !after.definition.accept_act
         {
@@ -268,8 +268,8 @@ impl Issuer {
         self.checked(&trusted.url, definition)
     }
 
-    /// Ends, within a change, the tokens so far of all users of a trusted issuer: to trust it again later does not
-    /// bring them back.
+    /// Ends, within a change, the tokens issued so far to all users of a trusted issuer. Trusting it again later
+    /// does not restore them.
     async fn end_tokens_of_users(
         &self,
         change: &mut Change,

@@ -14,11 +14,11 @@ use crate::issuer::named::{FORCED_REMOVAL_MAX, Removal, target};
 use crate::issuer::{Caller, Issuer, IssuerError};
 
 impl Issuer {
-    /// Trusts an issuer no longer. Its name is never given out again.
+    /// Removes a trusted issuer. Its name is never reused.
     ///
     /// # Errors
-    /// [`IssuerError::Conflict`] when live federated credentials or delegations rest on it and the removal
-    /// is not forced; forced, they are revoked, and the tokens made under the delegations with them.
+    /// [`IssuerError::Conflict`] when live federated credentials or delegations rest on it and the removal is not
+    /// forced. A forced removal revokes them, with the tokens made under the delegations.
     pub async fn remove_trusted_issuer(
         self: &Arc<Self>,
         caller: &Caller,

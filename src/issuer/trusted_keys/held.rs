@@ -1,22 +1,21 @@
-//! The keys of one trusted issuer as they are held in memory: whether to fetch again, and what can be answered
-//! meanwhile.
+//! The keys of one trusted issuer in memory: when to fetch again, and which keys to use until then.
 
 use std::sync::Arc;
 
 use super::source::KeysError;
 use crate::jose::jwk_set::PublicJwkSet;
 
-/// Fetched keys are used without a new fetch for this long, in seconds: a key that its issuer withdrew is accepted
+/// Fetched keys are used for this long without a new fetch, in seconds: a key that its issuer withdrew is accepted
 /// no longer than this.
 const FRESH_SECONDS: i64 = 600;
-/// Keys that could not be fetched again are used for this long, in seconds. Issuers publish a key days before and
-/// after they use it, so a day-old set is right, and an outage of a platform lasts a day at worst. With a longer
-/// time, an attacker who blocks our fetches keeps a withdrawn key alive.
+/// Keys that could not be refreshed are used for this long, in seconds. Issuers publish a key days before and
+/// after they use it, so a day-old set is correct, and an outage of a platform lasts a day at most. A longer time
+/// would let an attacker who blocks the fetches keep a withdrawn key alive.
 pub(super) const STALE_SECONDS: i64 = 86_400;
-/// A `kid` that is not known and a signature that does not verify make us fetch again at most this often for
-/// each issuer, in seconds: a stranger can send either.
+/// An unknown `kid` or a signature that does not verify causes a fetch at most this often for each issuer, in
+/// seconds: a stranger can send either.
 const UNKNOWN_KEY_SECONDS: i64 = 60;
-/// After a failed fetch the next waits this long, in seconds, then twice as long each time.
+/// The wait after a failed fetch, in seconds; it doubles with each further failure.
 const BACK_OFF_SECONDS: i64 = 5;
 /// The longest such wait, in seconds.
 const BACK_OFF_MAX_SECONDS: i64 = 60;
@@ -40,24 +39,24 @@ impl Moment {
 pub(super) struct State {
     pub(super) held: Option<(Arc<PublicJwkSet>, Moment)>,
     tried_at: Option<Moment>,
-    /// Failed fetches since the last good one.
+    /// Failed fetches since the last successful one.
     failures: u32,
     problem: Option<KeysError>,
-    /// When the held keys were last written to the database.
+    /// When the keys were last written to the database.
     pub(super) stored_at: Option<Moment>,
 }
 
-/// Why keys are asked for.
+/// The reason for requesting keys.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted<'k> {
-    /// The key that goes by this `kid`; `None`: any.
+    /// The key with this `kid`; `None`: any.
     Kid(Option<&'k str>),
-    /// Others than these, none of which verifies a signature.
+    /// Other keys than these, none of which verifies a signature.
     Other(&'k Arc<PublicJwkSet>),
 }
 
 impl State {
-    /// Whether to ask again: there is a reason to, and the last time was long enough ago.
+    /// Whether to fetch: there is a reason, and the last fetch was long enough ago.
     pub(super) fn is_due(&self, wanted: Wanted<'_>, now: Moment) -> bool {
         let will_do = self.held.as_ref().is_some_and(|(keys, at)| match wanted {
             Wanted::Kid(kid) => now.since(*at) < FRESH_SECONDS && knows(keys, kid),
@@ -73,7 +72,7 @@ impl State {
         !will_do && self.tried_at.is_none_or(|at| now.since(at) >= wait)
     }
 
-    /// What can be said without asking.
+    /// The result without a fetch.
     pub(super) fn answer(
         &self,
         kid: Option<&str>,
@@ -94,15 +93,15 @@ impl State {
         }
     }
 
-    /// Notes the result of a fetch. True when the keys are to be written to the database: they are others, or
-    /// those there are no longer fresh. Not after each fetch: a write delays tokens.
+    /// Records the result of a fetch. True when the keys must be written to the database: they changed, or the
+    /// stored ones are no longer fresh. Not after each fetch: a write delays tokens.
     pub(super) fn note(
         &mut self,
         outcome: Result<PublicJwkSet, KeysError>,
         began: Moment,
         ended: Moment,
     ) -> bool {
-        // A slow one must not be due again when it ends: the wait is between fetches.
+        // Measured from the end: after a slow fetch the next one must not be due immediately.
         self.tried_at = Some(ended);
         match outcome {
             Ok(keys) => {

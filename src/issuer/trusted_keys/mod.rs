@@ -1,10 +1,10 @@
-//! The keys of trusted issuers: given by the administrator, or fetched and kept, in memory and in the
-//! database. A token can make us fetch from addresses of registered issuers only, one fetch at a time for
-//! each, and not often. An issuer that is down for a while does not take its workloads down with it, even
-//! when this process restarts meanwhile.
+//! The keys of trusted issuers: set by the administrator, or fetched and kept in memory and in the database. A
+//! token can only cause fetches from addresses of registered issuers, one fetch at a time for each, at limited
+//! intervals. A temporary outage of an issuer does not affect its workloads, even if this process restarts during
+//! it.
 //!
-//! Ages are measured on the monotonic clock: a wall clock that is set makes no key fresh and none stale. Only
-//! what was fetched before this process started is dated by the wall clock.
+//! Ages are measured on the monotonic clock, so that setting the wall clock makes no key fresh or stale. Only keys
+//! fetched before this process started are dated by the wall clock.
 
 mod held;
 mod source;
@@ -27,19 +27,19 @@ use held::{Moment, STALE_SECONDS, State, Wanted};
 pub(crate) use source::KeysError;
 use source::{load, parse_keys};
 
-/// How long a request waits for newer keys when those at hand would do.
+/// How long a request waits for newer keys when it already has usable ones.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Issuers whose keys are kept: more than can be registered, with those that were edited meanwhile.
+/// Issuers whose keys are kept: more than can be registered, including concurrent edits.
 const ISSUERS_MAX: usize = 1024;
 
-/// The keys of trusted issuers, as they are known here.
+/// The cached keys of trusted issuers.
 #[derive(Debug)]
 pub(crate) struct TrustedKeys {
     outside: Arc<Outside>,
     known: Mutex<HashMap<TrustedIssuerId, Arc<Known>>>,
 }
 
-/// What is asked for keys and for the time.
+/// The sources of keys and of the time.
 #[derive(Debug)]
 struct Outside {
     fetcher: Arc<dyn Fetcher>,
@@ -48,13 +48,13 @@ struct Outside {
     issuer: IssuerId,
 }
 
-/// What is known of one issuer at one version of it.
+/// The cached keys of one version of an issuer.
 #[derive(Debug)]
 struct Known {
     trusted: TrustedIssuer,
     state: Mutex<State>,
     fetching: Arc<tokio::sync::Mutex<()>>,
-    /// Set once the database was asked for keys of an earlier process.
+    /// Set once the database was read for keys of an earlier process.
     recalled: tokio::sync::OnceCell<()>,
 }
 
@@ -76,10 +76,10 @@ impl TrustedKeys {
         }
     }
 
-    /// The keys of `trusted`, among them the one named `kid` if it is available.
+    /// The keys of `trusted`, including the one named `kid` if it is available.
     ///
     /// # Errors
-    /// When there are none and none can be fetched.
+    /// When no keys are kept and none can be fetched.
     pub(crate) async fn keys(
         &self,
         trusted: &TrustedIssuer,
@@ -99,7 +99,7 @@ impl TrustedKeys {
         match at_hand {
             None => fetching.await,
             Some(keys) => {
-                // Newer ones if they come soon; the fetch goes on either way.
+                // Wait briefly for newer ones; the fetch continues in any case.
                 if tokio::time::timeout(PATIENCE, fetching).await.is_err() {
                     return Ok(keys);
                 }
@@ -108,9 +108,9 @@ impl TrustedKeys {
         known.state().answer(kid, now)
     }
 
-    /// Other keys of `trusted` than those `tried`, none of which verifies a token: some issuers put a new key
-    /// under an old `kid`. Fetches as seldom as for an unknown `kid`, however many bad signatures are
-    /// sent; a fetch that fails or is slow loses nothing.
+    /// Other keys of `trusted` than those `tried`, none of which verifies a token: some issuers publish a new key
+    /// under an old `kid`. Limited to the interval for an unknown `kid`, however many bad signatures arrive. A
+    /// fetch that fails or is slow loses nothing.
     pub(crate) async fn other_keys(
         &self,
         trusted: &TrustedIssuer,
@@ -123,14 +123,14 @@ impl TrustedKeys {
             KeySource::Discovery | KeySource::JwksUri { .. } => {}
         }
         if known.state().is_due(wanted, now) {
-            // The fetch goes on when patience ends, and the next token finds what it brought.
+            // The fetch continues after the time-out, and the next token uses its result.
             let _ = tokio::time::timeout(PATIENCE, self.refresh(&known, wanted)).await;
         }
         let keys = known.state().answer(None, now).ok()?;
         (keys.keys() != tried.keys()).then_some(keys)
     }
 
-    /// Fetches as it would be done for tokens, keeping nothing. Returns what is faulty in the set.
+    /// Fetches keys as for tokens, but keeps nothing. Returns the faulty entries of the set.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -152,8 +152,8 @@ impl TrustedKeys {
         match all.get(&trusted.id) {
             Some(known) if known.trusted.version == trusted.version => Arc::clone(known),
             older => {
-                // A change of anything but where the keys come from leaves what is known of them: the issuer
-                // may be away at this very moment.
+                // An edit that keeps the source of the keys keeps the cached keys: the issuer may be down right
+                // now.
                 let source = &trusted.definition.keys;
                 let same = older.filter(|older| older.trusted.definition.keys == *source);
                 let state = same.map(|older| older.state().clone()).unwrap_or_default();
@@ -172,8 +172,8 @@ impl TrustedKeys {
         }
     }
 
-    /// Waits for a fetch of another request, or fetches. The fetch has a task of its own: it goes
-    /// on when the request is dropped, and the next request finds the keys.
+    /// Waits for another request's fetch, or fetches. The fetch has its own task: it continues when the request is
+    /// dropped, and the next request finds the keys.
     async fn refresh(&self, known: &Arc<Known>, wanted: Wanted<'_>) {
         let only_one = Arc::clone(&known.fetching).lock_owned().await;
         if !known.state().is_due(wanted, self.outside.moment()) {
@@ -196,7 +196,7 @@ impl Outside {
         Moment(i64::try_from(seconds).unwrap_or(i64::MAX))
     }
 
-    /// Fetches the keys of one issuer and notes the result.
+    /// Fetches the keys of one issuer and records the result.
     async fn fetch(self: &Arc<Self>, known: &Arc<Known>) {
         let (began, fetched_at) = (self.moment(), self.clock.now());
         let trusted = &known.trusted;
@@ -213,13 +213,13 @@ impl Outside {
         }
         let must_store = known.state().note(outcome, began, self.moment());
         if must_store {
-            // Not on the way of the request that waits for the keys.
+            // In its own task, so that the request that waits for the keys does not wait for the write.
             let (outside, known) = (Arc::clone(self), Arc::clone(known));
             tokio::spawn(async move { outside.store(&known, fetched_at, began).await });
         }
     }
 
-    /// Writes the keys that are held to the database. What fails costs the next process a fetch, no more.
+    /// Writes the keys to the database. A failure only costs the next process a fetch.
     async fn store(&self, known: &Known, fetched_at: UnixTime, began: Moment) {
         let trusted = &known.trusted;
         let (Some(keys), Some(source)) = (known.held(), source_text(trusted)) else {
@@ -242,7 +242,7 @@ impl Outside {
         .await;
         match written {
             Ok(true) => known.state().stored_at = Some(began),
-            // Edited or removed meanwhile: these keys are not of the issuer as it is now.
+            // Edited or removed concurrently: these keys do not belong to the current issuer.
             Ok(false) => {}
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -255,7 +255,7 @@ impl Outside {
         }
     }
 
-    /// Reads the keys that an earlier process or another replica kept, once.
+    /// Reads, once, the keys that an earlier process or another replica stored.
     async fn recall(&self, known: &Known) {
         let read = known.recalled.get_or_try_init(|| async {
             if known.held().is_some() {
@@ -287,13 +287,13 @@ impl Outside {
         }
     }
 
-    /// The kept keys with their age in seconds, if they are of the present source and their age is known.
+    /// The stored keys with their age in seconds, if they come from the current source and their age is known.
     fn usable(&self, known: &Known, kept: &FetchedKeys) -> Option<(PublicJwkSet, i64)> {
         if source_text(&known.trusted).as_ref() != Some(&kept.source) {
             return None;
         }
-        // Only the wall clock outlives a process. One that was set back makes keys seem to come from the
-        // future: how old they are cannot be said then, and they count as too old.
+        // Only the wall clock outlives a process. If it was set back, keys seem to come from the future: their age
+        // is unknown, so they count as too old.
         let age = self.clock.now().since(kept.fetched_at);
         if !(-SKEW_SECONDS..STALE_SECONDS).contains(&age) {
             return None;
@@ -309,7 +309,7 @@ impl Outside {
     }
 }
 
-/// Where fetched keys come from, as the database has it; `None` for those that are not fetched.
+/// The source of fetched keys in the database's form; `None` for keys that are not fetched.
 fn source_text(trusted: &TrustedIssuer) -> Option<String> {
     match &trusted.definition.keys {
         KeySource::Inline { .. } => None,
@@ -328,7 +328,7 @@ impl Known {
         self.state().held.as_ref().map(|(keys, _)| Arc::clone(keys))
     }
 
-    /// Keys given by the administrator, parsed once.
+    /// Keys set by the administrator, parsed once.
     fn given(&self, jwks: &Value, now: Moment) -> Result<Arc<PublicJwkSet>, KeysError> {
         let mut state = self.state();
         if let Some((keys, _)) = &state.held {
@@ -342,7 +342,7 @@ impl Known {
     }
 }
 
-/// Logs each entry that is not used, once for as long as the set holds it.
+/// Logs each unusable entry, once for as long as the set contains it.
 fn log_skipped(trusted_issuer: &Name, before: &[SkippedKey], skipped: &[SkippedKey]) {
     for key in skipped.iter().filter(|key| !before.contains(key)) {
         let trusted_issuer = trusted_issuer.as_str();

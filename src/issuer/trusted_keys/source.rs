@@ -1,4 +1,4 @@
-//! Where the keys of a trusted issuer come from: inline, at an address, or found by discovery.
+//! The source of a trusted issuer's keys: inline, an address, or discovery.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::ports::fetch::{FetchError, Fetcher};
 /// Why keys are not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeysError {
-    /// They must not be fetched from there.
+    /// The address is not allowed.
     #[error("{what} must not be fetched: {why}")]
     Refused {
         /// The discovery document or the key set, with its address.
@@ -18,7 +18,7 @@ pub(crate) enum KeysError {
         /// The reason.
         why: String,
     },
-    /// What is there is not what it must be.
+    /// The document is invalid.
     #[error("{0}")]
     Wrong(String),
     /// They cannot be fetched now.
@@ -31,7 +31,7 @@ pub(crate) enum KeysError {
     },
 }
 
-/// Keys from wherever they come.
+/// Loads keys from any source.
 pub(super) async fn load(
     fetcher: &dyn Fetcher,
     url: &str,
@@ -47,8 +47,8 @@ pub(super) async fn load(
     parse_keys(url, &body).map_err(|error| KeysError::Wrong(format!("{what}: {error}")))
 }
 
-/// OpenID Connect Discovery §4: the document is at the issuer's own address and must name that very
-/// issuer (§4.3), or another could speak for it.
+/// OpenID Connect Discovery §4: the document is at the issuer's own address and must name that exact issuer
+/// (§4.3), or another could impersonate it.
 async fn discover(fetcher: &dyn Fetcher, url: &str) -> Result<String, KeysError> {
     let address = discovery_url(url);
     let what = format!("the discovery document {address}");

@@ -1,5 +1,5 @@
-//! How a client authenticates, as it stands in the request: exactly one method (RFC 6749 §2.3).
-//! Parses only; `issuer/authenticate/` verifies.
+//! The client authentication in a request: exactly one method (RFC 6749 §2.3). Parses only; `issuer/authenticate/`
+//! verifies.
 
 mod client_secret;
 mod private_key_jwt;
@@ -10,15 +10,15 @@ use super::error::OAuthError;
 use super::form::Form;
 use crate::issuer::authenticate::PresentedCredential;
 
-/// True when the request holds an Authorization header, which decides the challenge in a refusal.
+/// True when the request has an Authorization header, which decides whether a rejection carries a challenge.
 pub(super) fn uses_authorization_header(headers: &HeaderMap) -> bool {
     headers.contains_key(header::AUTHORIZATION)
 }
 
-/// What the client presents.
+/// Parses the credential that the client presents.
 ///
 /// # Errors
-/// `invalid_request` for two methods at once or a method that cannot be parsed, `invalid_client` for none.
+/// `invalid_request` for two methods at once or a malformed method, `invalid_client` for none.
 pub(super) fn parse(headers: &HeaderMap, form: &Form) -> Result<PresentedCredential, OAuthError> {
     let methods = [
         uses_authorization_header(headers),

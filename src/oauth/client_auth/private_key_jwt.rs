@@ -7,7 +7,7 @@ use crate::issuer::authenticate::PresentedCredential;
 use crate::oauth::error::OAuthError;
 use crate::oauth::form::Form;
 
-/// A JWT, the client's own or a trusted issuer's.
+/// A JWT of the client or of a trusted issuer.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// A JWT-SVID.
 const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";

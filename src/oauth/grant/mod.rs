@@ -1,4 +1,4 @@
-//! What is asked for, as it stands in the request. Parses only; `issuer/authorize/` decides.
+//! The grant of a token request. Parses only; `issuer/authorize/` decides.
 
 mod client_credentials;
 mod token_exchange;
@@ -19,7 +19,7 @@ pub(super) enum GrantRequest {
     TokenExchange(Box<TokenExchangeRequest>),
 }
 
-/// What the request asks for.
+/// Parses the grant of a request.
 ///
 /// # Errors
 /// `invalid_request` or `unsupported_grant_type`.
@@ -37,7 +37,7 @@ pub(super) fn parse(form: &Form) -> Result<GrantRequest, OAuthError> {
     }
 }
 
-/// What the token is asked for: the one value of `resource` and `audience`, however often it is sent.
+/// The requested target: the one value of `resource` and `audience`, however often it is sent.
 ///
 /// # Errors
 /// `invalid_target` when two values differ (RFC 8707 §2, RFC 8693 §2.2.2), `invalid_request` when one is

@@ -1,5 +1,5 @@
-//! Parameters of token exchange (RFC 8693 §2.1). Fields that name claims (`sub`, `act`, `roles`) are no
-//! parameters and count for nothing.
+//! Parameters of token exchange (RFC 8693 §2.1). Fields that name claims (`sub`, `act`, `roles`) are not
+//! parameters and are ignored.
 
 use crate::domain::scope::{Scopes, parse_scopes};
 use crate::issuer::authorize::AuthorizationError;

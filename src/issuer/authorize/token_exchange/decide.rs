@@ -1,4 +1,4 @@
-//! Decides an exchange whose tokens are verified: pure, and the same at every call with the same input.
+//! Decides an exchange whose tokens are verified. Pure: the same input gives the same result.
 
 use serde_json::{Map, Value};
 
@@ -20,10 +20,10 @@ use super::super::{AuthorizationError, Target, reach};
 use super::tokens::{BOUND, VerifiedSubject, is_held};
 use super::{TokenExchangeRequest, TokenType};
 
-/// An exchange whose tokens are verified: all that is decided on.
+/// An exchange whose tokens are verified: the complete input of the decision.
 #[derive(Clone, Copy)]
 pub(super) struct Exchange<'e> {
-    /// The agent that asks, with its delegations.
+    /// The agent that requests it, with its delegations.
     pub(super) client: &'e AgentAggregate,
     pub(super) request: &'e TokenExchangeRequest,
     pub(super) subject: &'e VerifiedSubject,
@@ -33,7 +33,7 @@ pub(super) struct Exchange<'e> {
     pub(super) now: UnixTime,
 }
 
-/// What an exchange results in.
+/// The result of an exchange.
 #[derive(Debug)]
 pub(super) struct Decision {
     pub(super) target: Target,
@@ -52,7 +52,7 @@ struct Lifetimes {
 }
 
 impl Exchange<'_> {
-    /// The decision.
+    /// Decides the exchange.
     pub(super) fn decide(&self) -> Result<Decision, AuthorizationError> {
         let (agent, subject) = (&self.client.agent, self.subject);
         if subject.subject == agent.subject.as_str() {
@@ -119,7 +119,7 @@ impl Exchange<'_> {
             max: resource.max_lifetime(settings),
         };
         let mut first_refusal = None;
-        // The oldest delegation that permits all that is asked for, whatever an older one refuses.
+        // The oldest delegation that permits everything requested, even if an older one does not.
         for held in matching.iter().filter(|held| held.resource == resource.id) {
             let permitted = self.under(held, chosen, &ceiling).and_then(|scopes| {
                 Ok(Decision {
@@ -141,8 +141,8 @@ impl Exchange<'_> {
             .unwrap_or_else(|| self.not_delegated(resource.identifier.as_str(), &reachable)))
     }
 
-    /// The resource that the token is for: the one that is named, the only one that is delegated, or else the
-    /// only one where subject, agent and delegation all allow every scope that is asked for.
+    /// The resource that the token is for: the named one, the only delegated one, or else the only one where
+    /// subject, agent and delegation all allow every requested scope.
     fn chosen<'p>(
         &self,
         matching: &[&Delegation],
@@ -193,7 +193,7 @@ impl Exchange<'_> {
             })
     }
 
-    /// An ID token about the subject, for the agent that acts.
+    /// An ID token about the subject, issued to the acting agent.
     fn identity(&self, matching: &[&Delegation]) -> Result<Decision, AuthorizationError> {
         let name = self.client.agent.name.as_str();
         if self
@@ -222,7 +222,7 @@ impl Exchange<'_> {
                     audience: name.to_owned(),
                     typ: TokenTyp::Jwt,
                     algorithm: settings.default_algorithm,
-                    // It identifies the subject and opens nothing: no service would ask for the key.
+                    // It identifies the subject and grants no access, so no service would require the key.
                     binding: Binding::None,
                 },
                 scopes: Scopes::new(),
@@ -237,7 +237,7 @@ impl Exchange<'_> {
         })
     }
 
-    /// The chain with the presenter at its outside.
+    /// The chain with the presenter outermost.
     fn chain(&self, held: &Delegation) -> Result<ActorChain, AuthorizationError> {
         let actor = Actor {
             issuer: self.policy.settings.url.clone(),
@@ -254,10 +254,10 @@ impl Exchange<'_> {
             })
     }
 
-    /// The most that the subject may pass on for `resource`; `None`: whatever the delegation says.
+    /// The most that the subject may pass on for `resource`; `None`: the delegation alone decides.
     fn ceiling(&self, resource: &Resource) -> Result<Option<Scopes>, AuthorizationError> {
         let subject = self.subject;
-        // A detour over another audience does not restore a scope that was left out once.
+        // A detour through another audience does not restore a scope that an earlier token lacked.
         let token_scopes = subject
             .passed_on
             .iter()
@@ -280,7 +280,7 @@ impl Exchange<'_> {
         }))
     }
 
-    /// The scopes under one delegation.
+    /// The scopes that one delegation permits.
     fn under(
         &self,
         held: &Delegation,
@@ -318,7 +318,7 @@ impl Exchange<'_> {
         Ok(common)
     }
 
-    /// Never past the subject token's end or the delegation's.
+    /// The lifetime; it never passes the end of the subject token or of the delegation.
     fn lifetime(&self, held: &Delegation, lifetimes: Lifetimes) -> Result<i64, AuthorizationError> {
         let end = self.subject.expires_at.min(held.expires_at);
         let remaining = end.since(self.now);
@@ -348,7 +348,7 @@ impl Exchange<'_> {
     }
 }
 
-/// RFC 8693 §4.4: a subject token that names who may act is for that actor only.
+/// RFC 8693 §4.4: a subject token with `may_act` is for that actor only.
 fn check_may_act(
     claims: &Map<String, Value>,
     agent: &Agent,
@@ -526,7 +526,7 @@ mod tests {
         }
     }
 
-    /// The input of a decision. As it is made, everything is granted: `mailer` acts for Ada of `okta` at `crm`.
+    /// The input of a decision. By default everything is granted: `mailer` acts for Ada of `okta` at `crm`.
     struct World {
         client: AgentAggregate,
         request: TokenExchangeRequest,

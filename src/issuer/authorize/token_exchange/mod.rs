@@ -2,7 +2,7 @@
 //! permits the agent to act for it, and the result is what subject, agent and delegation all allow.
 //!
 //! Two steps: `tokens.rs` verifies the tokens and reads the agents concerned (`origin.rs`: what they were made
-//! from), `decide.rs` decides without reading anything. The chain of actors is only ever extended.
+//! from). `decide.rs` decides without reading anything. The chain of actors only grows.
 
 mod decide;
 mod origin;
@@ -42,7 +42,7 @@ pub struct TokenExchangeRequest {
     pub requested_token_type: TokenType,
     /// `resource` or `audience`, if one was named.
     pub audience: Option<String>,
-    /// `scope`; empty: whatever is available.
+    /// `scope`; empty: every available scope.
     pub scopes: Scopes,
     /// `expires_in`, in seconds.
     pub expires_in: Option<i64>,
@@ -53,7 +53,7 @@ pub struct TokenExchangeRequest {
 pub enum TokenType {
     /// An access token.
     AccessToken,
-    /// A JWT, as which our access tokens may be asked for too.
+    /// A JWT. An access token can be requested as this type too.
     Jwt,
     /// An ID token.
     IdToken,
@@ -80,29 +80,29 @@ impl TokenType {
     }
 }
 
-/// What makes a token a delegated one.
+/// What makes a token a delegated token.
 #[derive(Clone, Debug)]
 pub struct Delegated {
     /// The subject of the token.
     pub subject: String,
     /// What the subject is: `user` or `ai_agent`.
     pub subject_profile: String,
-    /// The subject's agent, when it is one of ours.
+    /// The subject's agent, if the subject is an agent of this issuer.
     pub subject_agent: Option<Arc<AgentAggregate>>,
-    /// Claims about a subject from outside.
+    /// Claims about a user of a trusted issuer.
     pub attributes: BTreeMap<String, String>,
     /// The actors, the presenter outermost.
     pub actors: ActorChain,
-    /// What it is made from.
+    /// The token that it is made from.
     pub parent: ParentToken,
     /// The delegation that permits it.
     pub delegation: DelegationId,
-    /// The type that was asked for.
+    /// The requested type.
     pub token_type: TokenType,
 }
 
 impl Delegated {
-    /// Where the token comes from, as it says itself.
+    /// The origin of the token, as its claims state it.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let above = self.parent.line.delegations();
@@ -117,28 +117,28 @@ impl Delegated {
     }
 }
 
-/// The subject token of a delegated token, as the ledger judges it once more.
+/// The subject token of a delegated token, which the ledger checks again.
 #[derive(Clone, Debug)]
 pub struct ParentToken {
     /// What can end it.
     pub line: Line,
-    /// Its row, when it is a root: recorded with the first token that is made from it.
+    /// Its row, if it is a root: recorded with the first token that is made from it.
     pub root: Option<LineageRow>,
     /// Exchanges since its root.
     pub depth: i64,
 }
 
-/// Why an exchange is refused, with what the audit shows of it.
+/// Why an exchange fails, with what the audit shows of it.
 #[derive(Debug)]
 pub enum ExchangeError {
-    /// The answer names the fault.
+    /// The response names the fault.
     Refused {
         /// Why.
         error: AuthorizationError,
-        /// Subject, chain, and the tokens' numbers, as far as they are proven.
+        /// Subject, chain and token ids, as far as they are proven.
         facts: Value,
     },
-    /// A fault of ours, or of a trusted issuer that cannot be reached.
+    /// A server-side fault, or a trusted issuer that cannot be reached.
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -216,7 +216,7 @@ struct ProvenSubject<'t> {
     actors: &'t ActorChain,
 }
 
-/// What the audit shows of a refused exchange: what was asked for and, once it is proven, the subject token.
+/// What the audit shows of a rejected exchange: the request and, once proven, the subject token.
 fn facts(request: &TokenExchangeRequest, proven: Option<ProvenSubject<'_>>) -> Value {
     match proven {
         None => json!({ "aud": request.audience }),
@@ -229,7 +229,7 @@ fn facts(request: &TokenExchangeRequest, proven: Option<ProvenSubject<'_>>) -> V
     }
 }
 
-/// The decision, bound to the client that proved itself.
+/// Binds the decision to the authenticated client.
 fn bind(
     client: &AuthenticatedClient,
     request: &TokenExchangeRequest,

@@ -1,5 +1,5 @@
-//! What a subject token was made from, as the rows of its line record it; for a token from outside, its actors and
-//! the row that it gets as the root of a new line.
+//! What a subject token was made from, as the rows of its line record it; for an external token, its actors and
+//! the row that makes it the root of a new line.
 
 use serde_json::{Map, Value};
 
@@ -15,21 +15,21 @@ use crate::issuer::own_token::OwnToken;
 use crate::ports::time::UnixTime;
 use crate::store::LineageRow;
 
-/// Audience and scopes of one token of ours: for that audience, nothing more can be made from it.
+/// Audience and scopes of one token issued here: an upper bound for that audience in everything made from it.
 #[derive(Clone, Debug)]
 pub(super) struct PassedOn {
     pub(super) audience: String,
     pub(super) scopes: Scopes,
 }
 
-/// What a subject token of ours brings along from those that it was made from.
+/// What a subject token issued here inherits from the tokens that it was made from.
 pub(super) struct SubjectOrigin {
     pub(super) parent: ParentToken,
     pub(super) passed_on: Vec<PassedOn>,
     pub(super) proven: Map<String, Value>,
 }
 
-/// What the rows of a token's line say. A token of ours that is a root says it itself.
+/// The origin according to the rows of a token's line. A root issued here states it in its own claims.
 pub(super) fn traced_origin(
     token: &OwnToken,
     traced: Option<Traced>,
@@ -52,7 +52,7 @@ pub(super) fn traced_origin(
                 .collect();
             continue;
         }
-        // A row of an older version does not say what may be passed on.
+        // A row of an older version does not record what may be passed on.
         if row.audience.is_empty() {
             return Err(UNKNOWN.to_owned());
         }
@@ -88,8 +88,8 @@ pub(super) fn traced_origin(
     })
 }
 
-/// The actors of a token from outside. A token with `act` is rejected unless its issuer is trusted with that:
-/// dropping `act` would hide who acted, and shorten the chain.
+/// The actors of an external token. A token with `act` is rejected unless its issuer is trusted for that: dropping
+/// `act` would hide the actors and shorten the chain.
 pub(super) fn foreign_actors(token: &ExternalToken) -> Result<ActorChain, AuthorizationError> {
     let trusted = &token.trusted;
     match token.claims.other.get("act") {
@@ -109,8 +109,8 @@ pub(super) fn foreign_actors(token: &ExternalToken) -> Result<ActorChain, Author
     }
 }
 
-/// The row of a token from outside, the root of all that is made from it, with the claims that later
-/// exchanges may ask for: strings that a delegation can name.
+/// The row of an external token, the root of everything made from it, with the claims that later exchanges may
+/// need: strings that a delegation can name.
 pub(super) fn outside_root(
     token: &ExternalToken,
     subject: &str,

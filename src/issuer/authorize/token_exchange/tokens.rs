@@ -1,5 +1,5 @@
-//! Verifies the tokens of an exchange, whether this issuer or a trusted one issued them. `decide.rs` decides what may
-//! be made from them.
+//! Verifies the tokens of an exchange, issued here or by a trusted issuer. `decide.rs` decides what may be made
+//! from them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,23 +25,23 @@ use super::super::AuthorizationError;
 use super::origin::{PassedOn, SubjectOrigin, foreign_actors, outside_root, traced_origin};
 use super::{ExchangeError, ParentToken, ProvenSubject, TokenExchangeRequest, TokenType, facts};
 
-/// A subject token that was verified.
+/// A verified subject token.
 #[derive(Clone, Debug)]
 pub(super) struct VerifiedSubject {
     pub(super) subject: String,
     pub(super) profile: String,
-    /// The subject's agent, when it is one of ours.
+    /// The subject's agent, if the subject is an agent of this issuer.
     pub(super) agent: Option<Arc<AgentAggregate>>,
-    /// Every agent of ours that the token is about or that acts in it.
+    /// Every agent of this issuer that is the token's subject or an actor in it.
     pub(super) concerned: Vec<Arc<AgentAggregate>>,
     pub(super) trusted_issuer: Option<TrustedIssuerId>,
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) claims: Map<String, Value>,
-    /// The claims that a trusted issuer's signature proved of the subject; those of our own tokens are not
-    /// among them.
+    /// The claims about the subject that a trusted issuer signed. The claims of tokens issued here are not
+    /// included.
     pub(super) proven: Map<String, Value>,
     pub(super) actors: ActorChain,
-    /// Audience and scopes of a token of ours, and of those that it was made from.
+    /// Audience and scopes of a token issued here, and of those that it was made from.
     pub(super) passed_on: Vec<PassedOn>,
     pub(super) parent: ParentToken,
     pub(super) expires_at: UnixTime,
@@ -94,7 +94,7 @@ impl Issuer {
         let mut concerned = Vec::new();
         let mut subject_agent = None;
         for principal in token.principals(&self.url) {
-            // A user from outside is not an agent, whatever the names of agents are.
+            // A user of a trusted issuer is never an agent, even if the names are equal.
             if principal == token.subject && token.subject_profile == USER {
                 continue;
             }
@@ -124,7 +124,7 @@ impl Issuer {
         Ok(subject)
     }
 
-    /// An actor token adds nothing that client authentication did not prove; it must be the client's own.
+    /// An actor token adds nothing to client authentication; it must be the client's own.
     pub(super) async fn actor_token(
         &self,
         client: &AuthenticatedClient,
@@ -191,7 +191,7 @@ impl Issuer {
         Ok(is_ended)
     }
 
-    /// The agent with that subject, removed ones too.
+    /// The agent with that subject, removed agents included.
     pub(crate) async fn agent_by_subject(
         &self,
         subject: &str,
@@ -216,11 +216,11 @@ impl Issuer {
     }
 }
 
-/// The fault of a bound token that comes without a proof of its key.
+/// The fault of a bound token that is presented without a proof of its key.
 pub(super) const BOUND: &str =
     "it is bound to a key (`cnf.jkt`): send a DPoP proof made with that key";
 
-/// Whether a token is not bound, or the request proved to hold the key that it is bound to.
+/// Whether a token is unbound, or the request proved to hold the key that it is bound to.
 pub(super) fn is_held(jkt: Option<&str>, proven_jkt: Option<&str>) -> bool {
     jkt.is_none_or(|jkt| proven_jkt == Some(jkt))
 }
@@ -228,7 +228,7 @@ pub(super) fn is_held(jkt: Option<&str>, proven_jkt: Option<&str>) -> bool {
 /// `cnf.jkt` of a token: the thumbprint of the key that it is bound to (RFC 9449 §6.1).
 ///
 /// # Errors
-/// When it is bound in another way: a binding that is not understood cannot be checked.
+/// When it is bound in another way: an unsupported binding cannot be checked.
 fn confirmation(claims: &Map<String, Value>) -> Result<Option<&str>, String> {
     match claims.get("cnf") {
         None => Ok(None),
@@ -261,7 +261,7 @@ fn external_fault(what: &str, error: ExternalTokenError, facts: Value) -> Exchan
     }
 }
 
-/// The trusted issuer that the user of a token of ours came from.
+/// The trusted issuer of a user in a token issued here.
 fn trusted_issuer_of(user: &str, policy: &Policy) -> Option<TrustedIssuerId> {
     let name = issuer_of_user(user)?;
     policy
@@ -271,9 +271,9 @@ fn trusted_issuer_of(user: &str, policy: &Policy) -> Option<TrustedIssuerId> {
         .map(|trusted| trusted.id.clone())
 }
 
-/// A token of ours may be exchanged by those whom it was sent to: an audience of this issuer, of the
-/// client, or of a resource whose server the client is. A token for an outside relying party may not:
-/// everybody there has seen it.
+/// A token issued here may be exchanged by its recipients: its audience must be this issuer, the client, or a
+/// resource whose server the client is. A token for an outside relying party may not be exchanged: anyone there
+/// may have seen it.
 fn check_presentable(
     token: &OwnToken,
     client: &AuthenticatedClient,
@@ -312,7 +312,7 @@ fn own_subject(
 ) -> VerifiedSubject {
     let attributes = match &agent {
         Some(_) => BTreeMap::new(),
-        // Attributes of a subject from outside are passed on.
+        // Attributes of a trusted issuer's user are passed on.
         None => token
             .claims
             .other
@@ -358,7 +358,7 @@ fn outside_subject(token: ExternalToken) -> Result<VerifiedSubject, Authorizatio
     let jkt = confirmation(&token.claims.other)
         .map_err(fault)?
         .map(str::to_owned);
-    // One that does not say when it was made cannot be shown to be newer than a revocation, nor how long it lives.
+    // Without `iat` neither its lifetime nor that it is newer than a revocation can be checked.
     let Some(issued_at) = token.claims.issued_at else {
         return Err(fault("`iat` is required".to_owned()));
     };
