@@ -171,8 +171,8 @@ impl Issuer {
             .await?;
         let mut detail = identifying(&view);
         detail["expires_at"] = json!({ "from": before.expires_at.0, "to": expires_at.0 });
-        if let Some(mark) = ended {
-            detail["tokens_ended_until"] = json!(mark.not_before.0);
+        if let Some(ending) = ended {
+            detail["tokens_ended_until"] = json!(ending.mark.not_before.0);
         }
         audit(&mut change, AuditEvent::DelegationChanged, &view, &detail);
         self.end(change).await?;

@@ -50,7 +50,7 @@ impl Issuer {
             status: DelegationStatus::Suspended { at: change.now() },
             ..before.clone()
         };
-        let mark = self.end_tokens_under(&mut change, &before.id).await?;
+        let mark = self.end_tokens_under(&mut change, &before.id).await?.mark;
         let view = self
             .write_delegation(&mut change, &before, after, Touch::Actor)
             .await?;
@@ -173,7 +173,7 @@ impl Issuer {
             status: DelegationStatus::Revoked { at: change.now() },
             ..before.clone()
         };
-        let mark = self.end_tokens_under(change, &before.id).await?;
+        let mark = self.end_tokens_under(change, &before.id).await?.mark;
         let view = self.write_delegation(change, before, after, touch).await?;
         let mut detail = identifying(&view);
         detail["tokens_ended_until"] = json!(mark.not_before.0);
