@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 
 use crate::api::problem::Problem as ProblemBody;
 use crate::domain::Invalid;
+use crate::domain::administrator::NotAdmitted;
 use crate::issuer::IssuerError;
 use crate::ports::cause::with_causes;
 use crate::ports::request::RequestId;
@@ -116,10 +117,6 @@ impl Problem {
         }
     }
 
-    pub(super) fn status(&self) -> StatusCode {
-        self.kind.status()
-    }
-
     /// Writes the problem over `response`, whose headers (such as `Allow`) stay.
     fn write(self, response: &mut Response<Body>, request_id: &str) {
         if let Some(cause) = &self.private_cause {
@@ -177,6 +174,18 @@ impl From<Invalid> for Problem {
     }
 }
 
+impl From<NotAdmitted> for Problem {
+    fn from(refused: NotAdmitted) -> Self {
+        let detail = refused.to_string();
+        match refused {
+            NotAdmitted::Unknown | NotAdmitted::Revoked | NotAdmitted::Expired => {
+                Self::unauthorized(&detail, true)
+            }
+            NotAdmitted::RoleTooLow { .. } => Self::new(Kind::Forbidden, detail),
+        }
+    }
+}
+
 impl From<IssuerError> for Problem {
     fn from(error: IssuerError) -> Self {
         let detail = error.to_string();
@@ -190,7 +199,7 @@ impl From<IssuerError> for Problem {
             IssuerError::NotFound { .. } => Self::new(Kind::NotFound, detail),
             IssuerError::Conflict { .. } => refused(Kind::Conflict, detail),
             IssuerError::Stale { .. } => Self::new(Kind::PreconditionFailed, detail),
-            IssuerError::Forbidden { .. } => refused(Kind::Forbidden, detail),
+            IssuerError::NotAdmitted(refused) => refused.into(),
             IssuerError::Unavailable(cause) => {
                 let detail = "temporarily unavailable; nothing was changed; try again in a second";
                 Self {

@@ -105,8 +105,13 @@ impl Issuer {
     /// token, and the next registry version.
     ///
     /// # Errors
-    /// When the database cannot be written.
-    pub async fn begin(&self, caller: &Caller, touches: Touches) -> Result<Change, IssuerError> {
+    /// [`IssuerError::NotAdmitted`] when the administrator whose call this is may no longer do it; when the database
+    /// cannot be written.
+    pub async fn begin(
+        self: &Arc<Self>,
+        caller: &Caller,
+        touches: Touches,
+    ) -> Result<Change, IssuerError> {
         let mut tx = self.store.write().await?;
         let head = tx
             .lock_head(&self.id)
@@ -114,6 +119,7 @@ impl Issuer {
             .ok_or_else(|| IssuerError::not_found("issuer", &self.url))?;
         // Under the lock: what was recorded while this change waited for it is older than the change.
         let at = self.ports.clock.now_millis();
+        self.readmit(&mut tx, caller, at).await?;
         let version = tx
             .bump_registry_version(&self.id, touches == Touches::Policy)
             .await?;

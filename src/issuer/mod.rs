@@ -6,6 +6,7 @@ pub mod admission;
 pub mod agents;
 pub mod audit_log;
 pub mod authenticate;
+pub mod authority;
 pub mod authorize;
 pub mod cache;
 pub mod change;
@@ -50,6 +51,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::Invalid;
+use crate::domain::administrator::NotAdmitted;
 use crate::domain::audit::{AuditDraft, AuditEvent};
 use crate::domain::id::IssuerId;
 use crate::domain::remedy::Remedy;
@@ -58,6 +60,7 @@ use crate::ports::random::Random;
 use crate::ports::time::{Clock, UnixMillis};
 use crate::store::{Store, StoreError};
 
+use authority::Authority;
 use cache::Registry;
 use ledger::Ledger;
 use sealing::Sealing;
@@ -129,6 +132,8 @@ pub struct Caller {
     pub request_id: String,
     /// The peer's IP address; empty for what the process does on its own.
     pub address: String,
+    /// What an administrator may do, which every change looks up again; `None` for all others.
+    pub authority: Option<Authority>,
 }
 
 impl Caller {
@@ -139,6 +144,7 @@ impl Caller {
             actor: "system".to_owned(),
             request_id: String::new(),
             address: String::new(),
+            authority: None,
         }
     }
 
@@ -191,14 +197,9 @@ pub enum IssuerError {
         /// The version it has now.
         present: i64,
     },
-    /// The caller may not do this.
-    #[error("{what}")]
-    Forbidden {
-        /// What it takes.
-        what: String,
-        /// What to do about it.
-        remedy: Option<Remedy>,
-    },
+    /// The caller may not do this, or no longer.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// A fault of ours: the database, or a key that cannot be used.
     #[error("temporarily unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -237,10 +238,13 @@ impl IssuerError {
     #[must_use]
     pub fn with_remedy(mut self, found: Remedy) -> Self {
         match &mut self {
-            Self::Invalid(Invalid { remedy, .. })
-            | Self::Conflict { remedy, .. }
-            | Self::Forbidden { remedy, .. } => *remedy = Some(found),
-            Self::NotFound { .. } | Self::Stale { .. } | Self::Unavailable(_) => {}
+            Self::Invalid(Invalid { remedy, .. }) | Self::Conflict { remedy, .. } => {
+                *remedy = Some(found);
+            }
+            Self::NotFound { .. }
+            | Self::Stale { .. }
+            | Self::NotAdmitted(_)
+            | Self::Unavailable(_) => {}
         }
         self
     }
@@ -249,10 +253,11 @@ impl IssuerError {
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::Invalid(Invalid { remedy, .. })
-            | Self::Conflict { remedy, .. }
-            | Self::Forbidden { remedy, .. } => remedy.clone(),
-            Self::NotFound { .. } | Self::Stale { .. } | Self::Unavailable(_) => None,
+            Self::Invalid(Invalid { remedy, .. }) | Self::Conflict { remedy, .. } => remedy.clone(),
+            Self::NotFound { .. }
+            | Self::Stale { .. }
+            | Self::NotAdmitted(_)
+            | Self::Unavailable(_) => None,
         }
     }
 
