@@ -29,6 +29,7 @@ pub(super) enum Kind {
     PreconditionFailed,
     UnsupportedMediaType,
     TooLarge,
+    ResultNotShown,
     Unavailable,
 }
 
@@ -44,6 +45,7 @@ impl Kind {
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ResultNotShown => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -64,6 +66,10 @@ impl Kind {
             Self::PreconditionFailed => ("precondition_failed", "The object has changed"),
             Self::UnsupportedMediaType => ("unsupported_media_type", "The body is not JSON"),
             Self::TooLarge => ("too_large", "The body is too large"),
+            Self::ResultNotShown => (
+                "result_not_shown",
+                "The change was made; its result cannot be shown",
+            ),
             Self::Unavailable => ("unavailable", "Temporarily unavailable"),
         }
     }
@@ -160,7 +166,8 @@ impl Problem {
             | Kind::Conflict
             | Kind::PreconditionFailed
             | Kind::UnsupportedMediaType
-            | Kind::TooLarge => {}
+            | Kind::TooLarge
+            | Kind::ResultNotShown => {}
         }
     }
 }
@@ -200,6 +207,13 @@ impl From<IssuerError> for Problem {
             IssuerError::Conflict { .. } => refused(Kind::Conflict, detail),
             IssuerError::Stale { .. } => Self::new(Kind::PreconditionFailed, detail),
             IssuerError::NotAdmitted(refused) => refused.into(),
+            IssuerError::NotShown { source, .. } => {
+                let detail = format!("{detail}; the log has the cause under this request id");
+                Self {
+                    private_cause: Some(with_causes(&*source)),
+                    ..refused(Kind::ResultNotShown, detail)
+                }
+            }
             IssuerError::Unavailable(cause) => {
                 let detail = "temporarily unavailable; nothing was changed; try again in a second";
                 Self {

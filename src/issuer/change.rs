@@ -52,6 +52,16 @@ impl Change {
         Ok(directory)
     }
 
+    /// [`Change::directory`], if the change asked.
+    pub(super) fn known_directory(&self) -> Option<Arc<Directory>> {
+        self.directory.clone()
+    }
+
+    /// True when there is something to commit.
+    pub(super) fn is_written(&self) -> bool {
+        self.tx.rows_changed() > self.rows_before
+    }
+
     /// The second of the change.
     #[must_use]
     pub fn now(&self) -> UnixTime {
@@ -145,7 +155,7 @@ impl Issuer {
     /// # Panics
     /// When something was written that is not audited, or audited that was not written.
     pub async fn end(self: &Arc<Self>, change: Change) -> Result<(), IssuerError> {
-        let is_written = change.tx.rows_changed() > change.rows_before;
+        let is_written = change.is_written();
         let is_audited = !change.drafts.is_empty();
         assert_eq!(
             is_written, is_audited,

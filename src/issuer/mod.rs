@@ -165,7 +165,7 @@ impl Caller {
     }
 }
 
-/// Why an operation on the registry did not happen. Nothing was changed.
+/// Why an operation on the registry did not happen. Nothing was changed, but where [`IssuerError::NotShown`] says so.
 #[derive(Debug, thiserror::Error)]
 pub enum IssuerError {
     /// A value is not well-formed.
@@ -200,6 +200,14 @@ pub enum IssuerError {
     /// The caller may not do this, or no longer.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
+    /// The change was made, and is durable. What there is to show of it cannot be read.
+    #[error("the change was made, but its result cannot be shown")]
+    NotShown {
+        /// Why not.
+        source: Box<IssuerError>,
+        /// What shows it.
+        remedy: Remedy,
+    },
     /// A fault of ours: the database, or a key that cannot be used.
     #[error("temporarily unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -226,6 +234,15 @@ impl IssuerError {
         cause.to_string()
     }
 
+    /// The same error, met after a change was made: `line` is the command that shows what the change left.
+    #[must_use]
+    pub fn after_change(self, line: impl Into<String>) -> Self {
+        Self::NotShown {
+            source: Box::new(self),
+            remedy: Remedy::command(line),
+        }
+    }
+
     /// The registry is in a state that forbids it: `what`.
     pub fn conflict(what: impl Into<String>) -> Self {
         Self::Conflict {
@@ -241,6 +258,7 @@ impl IssuerError {
             Self::Invalid(Invalid { remedy, .. }) | Self::Conflict { remedy, .. } => {
                 *remedy = Some(found);
             }
+            Self::NotShown { remedy, .. } => *remedy = found,
             Self::NotFound { .. }
             | Self::Stale { .. }
             | Self::NotAdmitted(_)
@@ -254,6 +272,7 @@ impl IssuerError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Invalid(Invalid { remedy, .. }) | Self::Conflict { remedy, .. } => remedy.clone(),
+            Self::NotShown { remedy, .. } => Some(remedy.clone()),
             Self::NotFound { .. }
             | Self::Stale { .. }
             | Self::NotAdmitted(_)

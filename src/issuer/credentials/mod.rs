@@ -17,7 +17,7 @@ use crate::domain::credential::{Credential, CredentialKind};
 use crate::domain::id::{CredentialId, TrustedIssuerId};
 use crate::domain::name::Name;
 use crate::domain::settings::EXPIRES_IN_MAX_SECONDS;
-use crate::store::LiveCredentials;
+use crate::store::{ListedCredential, LiveCredentials};
 
 use super::change::{Change, Touches};
 use super::named::{known_name, target};
@@ -76,7 +76,7 @@ impl Issuer {
     }
 
     /// A page of the live credentials of all agents, oldest first; with `expires_within`, only those that expire
-    /// within so many seconds.
+    /// within so many seconds. A damaged one is among them, and logged.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for a time out of range.
@@ -85,7 +85,7 @@ impl Issuer {
         expires_within: Option<i64>,
         after: Option<&str>,
         limit: i64,
-    ) -> Result<Page<(String, Credential)>, IssuerError> {
+    ) -> Result<Page<ListedCredential>, IssuerError> {
         let now = self.ports.clock.now();
         let expires_by = match expires_within {
             None => None,
@@ -105,6 +105,11 @@ impl Issuer {
         let (mut tx, _) = self.read().await?;
         let found = tx.credentials_page(&self.id, wanted, limit + 1).await?;
         tx.rollback().await?;
+        for listed in &found {
+            if let Err(error) = &listed.credential {
+                tracing::error!(agent = listed.agent, %error, "a credential cannot be read");
+            }
+        }
         Ok(Page::cut(found, limit))
     }
 
