@@ -151,8 +151,7 @@ impl Issuer {
         let expires_at = check_end(end, change.now())?;
         let before = self.lasting_delegation(&mut change, id, expected).await?;
         if before.expires_at == expires_at {
-            self.end(change).await?;
-            return self.delegation(id).await;
+            return self.unchanged(change, before).await;
         }
         let after = Delegation {
             expires_at,
@@ -175,6 +174,17 @@ impl Issuer {
             detail["tokens_ended_until"] = json!(ending.mark.not_before.0);
         }
         audit(&mut change, AuditEvent::DelegationChanged, &view, &detail);
+        self.end(change).await?;
+        Ok(view)
+    }
+
+    /// Ends a change that found nothing to change, and shows what it found.
+    async fn unchanged(
+        self: &Arc<Self>,
+        mut change: Change,
+        found: Delegation,
+    ) -> Result<DelegationView, IssuerError> {
+        let view = self.delegation_view(&mut change.tx, found).await?;
         self.end(change).await?;
         Ok(view)
     }

@@ -39,10 +39,8 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.lasting_delegation(&mut change, id, expected).await?;
         if before.status != DelegationStatus::Active {
-            self.end(change).await?;
-            let view = self.delegation(id).await?;
             return Ok(EndedDelegation {
-                view,
+                view: self.unchanged(change, before).await?,
                 tokens_ended_until: None,
             });
         }
@@ -77,8 +75,7 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.lasting_delegation(&mut change, id, expected).await?;
         let DelegationStatus::Suspended { at } = before.status else {
-            self.end(change).await?;
-            return self.delegation(id).await;
+            return self.unchanged(change, before).await;
         };
         let after = Delegation {
             status: DelegationStatus::Active,
@@ -108,10 +105,8 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.known_delegation(&mut change, id, expected).await?;
         if matches!(before.status, DelegationStatus::Revoked { .. }) {
-            self.end(change).await?;
-            let view = self.delegation(id).await?;
             return Ok(EndedDelegation {
-                view,
+                view: self.unchanged(change, before).await?,
                 tokens_ended_until: None,
             });
         }
