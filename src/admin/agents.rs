@@ -201,7 +201,8 @@ pub(super) async fn suspend(
     IfMatch(expected): IfMatch,
 ) -> Result<Tagged<SuspendedBody>, Problem> {
     let detail = issuer.suspend_agent(&caller, &name, expected).await?;
-    let access = issuer.claude_access(&name).await?;
+    let access = issuer.claude_access(&name).await;
+    let access = access.map_err(|error| error.after_change(format!("agent show {name}")))?;
     let Tagged { version, body } = tagged(detail, &issuer);
     Ok(Tagged {
         version,

@@ -1,7 +1,8 @@
-//! The caller: the bearer token (RFC 6750 §2.1) is looked up in the database on every call, so that a
-//! revoked one opens nothing from then on. What a handler demands is its first argument: [`Viewer`]
-//! reads, [`Operator`] changes the registry, [`Owner`] changes keys, administrators and settings.
-//! Refused calls are audited: those of administrators as they come, equal ones folded; those of others counted.
+//! The caller: the bearer token (RFC 6750 §2.1) is looked up in the database on every call. What a handler demands is
+//! its first argument: [`Viewer`] reads, [`Operator`] changes the registry, [`Owner`] changes keys, administrators and
+//! settings. A call that was admitted may still be reading when its administrator is revoked; a change looks the
+//! administrator up again under the issuer's lock (`issuer/authority.rs`), so that a revoked one changes nothing from
+//! then on. Refused calls are audited: those of administrators as they come, equal ones folded; those of others counted.
 
 use std::sync::Arc;
 
@@ -9,12 +10,12 @@ use axum::extract::{FromRequestParts, MatchedPath, OriginalUri};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
-use crate::domain::administrator::{Administrator, AdministratorRole};
-use crate::domain::audit::{Answer, AuditDraft, AuditEvent, RefusalDetail};
+use crate::domain::administrator::{AdministratorRole, NotAdmitted};
+use crate::issuer::authority::Authority;
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
 
-use super::problem::{Kind, Problem};
+use super::problem::Problem;
 
 /// Longest token that is looked at, in bytes; ours have about fifty.
 const TOKEN_MAX_BYTES: usize = 512;
@@ -61,17 +62,10 @@ impl FromRequestParts<Arc<Issuer>> for Owner {
     }
 }
 
-/// Why a call is not admitted.
-struct Refused {
-    actor: String,
-    reason: &'static str,
-    problem: Box<Problem>,
-}
-
 async fn admit(
     parts: &Parts,
     issuer: &Arc<Issuer>,
-    minimum: AdministratorRole,
+    least: AdministratorRole,
 ) -> Result<Caller, Problem> {
     let mut caller = Caller {
         actor: UNKNOWN.to_owned(),
@@ -83,30 +77,70 @@ async fn admit(
             .extensions
             .get::<PeerAddr>()
             .map_or_else(String::new, |peer| peer.0.ip().to_string()),
+        authority: None,
     };
-    let administrator = match unverified_token(parts) {
-        Ok(token) => issuer.administrator_of(token).await?,
-        Err(refused) => return Err(refuse(parts, issuer, caller, refused)),
+    let unproven = |caller: &Caller, reason| {
+        // The path as it was written could be another one each time.
+        let route = parts.extensions.get::<MatchedPath>();
+        let target = format!("{} {}", parts.method, route.map_or("", MatchedPath::as_str));
+        issuer.note_unproven_call(reason, &target, caller);
     };
-    match judge(administrator, issuer, minimum) {
-        Ok(administrator) => {
-            caller.actor = actor(&administrator);
-            Ok(caller)
+    let token = match unverified_token(parts) {
+        Ok(token) => token,
+        Err(refused) => {
+            unproven(&caller, refused.reason);
+            return Err(refused.into());
         }
-        Err(refused) => Err(refuse(parts, issuer, caller, refused)),
+    };
+    let Some(administrator) = issuer.administrator_of(token).await? else {
+        unproven(&caller, NotAdmitted::Unknown.reason());
+        return Err(NotAdmitted::Unknown.into());
+    };
+    caller.actor = format!("administrator:{}", administrator.name);
+    let authority = Authority {
+        token_digest: administrator.token_digest,
+        least,
+        call: written_target(parts),
+    };
+    if let Err(refused) = administrator.admit(least, issuer.ports().clock.now()) {
+        issuer.note_not_admitted(&caller, &authority, &refused);
+        return Err(refused.into());
+    }
+    caller.authority = Some(authority);
+    Ok(caller)
+}
+
+/// Method and path of a call as it was written.
+fn written_target(parts: &Parts) -> String {
+    let uri = parts
+        .extensions
+        .get::<OriginalUri>()
+        .map_or(&parts.uri, |original| &original.0);
+    let target = format!("{} {}", parts.method, uri.path());
+    target.chars().take(TARGET_MAX_CHARS).collect()
+}
+
+/// Why a header holds no token.
+struct NoToken {
+    reason: &'static str,
+    detail: &'static str,
+    token_was_sent: bool,
+}
+
+impl From<NoToken> for Problem {
+    fn from(no: NoToken) -> Self {
+        Self::unauthorized(no.detail, no.token_was_sent)
     }
 }
 
-fn unverified_token(parts: &Parts) -> Result<&str, Refused> {
-    let unproven = |reason, detail: &str, token_was_sent| Refused {
-        actor: UNKNOWN.to_owned(),
-        reason,
-        problem: Box::new(Problem::unauthorized(detail, token_was_sent)),
-    };
+fn unverified_token(parts: &Parts) -> Result<&str, NoToken> {
     let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
     let (Some(header), None) = (headers.next(), headers.next()) else {
-        let detail = "send one header 'Authorization: Bearer TOKEN'; the first token is in the file admin-token of the data directory";
-        return Err(unproven("no token", detail, false));
+        return Err(NoToken {
+            reason: "no token",
+            detail: "send one header 'Authorization: Bearer TOKEN'; the first token is in the file admin-token of the data directory",
+            token_was_sent: false,
+        });
     };
     let (scheme, token) = header
         .to_str()
@@ -117,80 +151,11 @@ fn unverified_token(parts: &Parts) -> Result<&str, Refused> {
     let is_token =
         (1..=TOKEN_MAX_BYTES).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
     if !scheme.eq_ignore_ascii_case("bearer") || !is_token {
-        return Err(unproven(
-            "malformed token",
-            "the header Authorization does not hold 'Bearer TOKEN'",
-            true,
-        ));
+        return Err(NoToken {
+            reason: "malformed token",
+            detail: "the header Authorization does not hold 'Bearer TOKEN'",
+            token_was_sent: true,
+        });
     }
     Ok(token)
-}
-
-fn judge(
-    administrator: Option<Administrator>,
-    issuer: &Issuer,
-    minimum: AdministratorRole,
-) -> Result<Administrator, Refused> {
-    // The same words for unknown, expired and revoked: which one it is, is for the audit.
-    let detail = "the token is not, or no longer, an administrator's";
-    let Some(administrator) = administrator else {
-        return Err(Refused {
-            actor: UNKNOWN.to_owned(),
-            reason: "unknown token",
-            problem: Box::new(Problem::unauthorized(detail, true)),
-        });
-    };
-    if !administrator.is_live(issuer.ports().clock.now()) {
-        let reason = if administrator.revoked_at.is_some() {
-            "revoked token"
-        } else {
-            "expired token"
-        };
-        return Err(Refused {
-            actor: actor(&administrator),
-            reason,
-            problem: Box::new(Problem::unauthorized(detail, true)),
-        });
-    }
-    if administrator.role < minimum {
-        let detail = format!(
-            "this takes an administrator with the role {}; '{}' is {}",
-            minimum.as_str(),
-            administrator.name,
-            administrator.role.as_str()
-        );
-        return Err(Refused {
-            actor: actor(&administrator),
-            reason: "role too low",
-            problem: Box::new(Problem::new(Kind::Forbidden, detail)),
-        });
-    }
-    Ok(administrator)
-}
-
-fn actor(administrator: &Administrator) -> String {
-    format!("administrator:{}", administrator.name)
-}
-
-fn refuse(parts: &Parts, issuer: &Arc<Issuer>, caller: Caller, refused: Refused) -> Problem {
-    if refused.actor == UNKNOWN {
-        // The path as it was written could be another one each time.
-        let route = parts.extensions.get::<MatchedPath>();
-        let target = format!("{} {}", parts.method, route.map_or("", MatchedPath::as_str));
-        issuer.note_unproven_call(refused.reason, &target, &caller);
-        return *refused.problem;
-    }
-    let uri = parts
-        .extensions
-        .get::<OriginalUri>()
-        .map_or(&parts.uri, |original| &original.0);
-    let target = format!("{} {}", parts.method, uri.path());
-    let answer = Answer::Status(refused.problem.status().as_u16());
-    let detail = RefusalDetail::new(answer, refused.reason);
-    let at = issuer.ports().clock.now_millis();
-    issuer.note_refusal(AuditDraft {
-        target: target.chars().take(TARGET_MAX_CHARS).collect(),
-        ..caller.draft(at, AuditEvent::AdminRefused, refused.actor, &detail)
-    });
-    *refused.problem
 }

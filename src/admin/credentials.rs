@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use crate::api::credential::{
     AddedCredential as AddedCredentialBody, AgentCredential as AgentCredentialBody,
-    Credential as CredentialBody, CredentialRotation as RotationBody,
+    Credential as CredentialBody, CredentialRotation as RotationBody, DAMAGED,
     NewCredential as NewCredentialBody,
 };
 use crate::domain::credential::{Credential, CredentialKind};
@@ -18,6 +18,7 @@ use crate::issuer::credentials::{
     AddedCredential, DEFAULT_OVERLAP_SECONDS, Rotation, UnverifiedKey,
 };
 use crate::ports::time::UnixTime;
+use crate::store::ListedCredential;
 
 use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader};
@@ -28,6 +29,26 @@ use super::path::Named;
 use super::problem::Problem;
 
 impl CredentialBody {
+    fn listed(listed: ListedCredential, issuer: &Issuer) -> Self {
+        match listed.credential {
+            Ok(credential) => Self::of(&credential, issuer),
+            Err(_) => Self {
+                id: listed.id.to_string(),
+                kind: listed.kind,
+                kid: None,
+                jwk: None,
+                thumbprint: None,
+                trusted_issuer: None,
+                matching: None,
+                not_before: listed.not_before.0,
+                expires_at: listed.expires_at.map(|at| at.0),
+                revoked_at: None,
+                status: DAMAGED.to_owned(),
+                created_at: listed.created_at.0,
+            },
+        }
+    }
+
     pub(super) fn of(credential: &Credential, issuer: &Issuer) -> Self {
         let now = issuer.ports().clock.now();
         let (trusted_issuer, matching) = match &credential.kind {
@@ -156,10 +177,10 @@ pub(super) async fn all(
     Ok(axum::Json(List::of(
         ALL,
         page,
-        |(_, credential)| credential.id.to_string(),
-        |(agent, credential)| AgentCredentialBody {
-            agent,
-            credential: CredentialBody::of(&credential, &issuer),
+        |listed| listed.id.to_string(),
+        |listed| AgentCredentialBody {
+            agent: listed.agent.clone(),
+            credential: CredentialBody::listed(listed, &issuer),
         },
     )))
 }

@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 
 use crate::api::problem::Problem as ProblemBody;
 use crate::domain::Invalid;
+use crate::domain::administrator::NotAdmitted;
 use crate::issuer::IssuerError;
 use crate::ports::cause::with_causes;
 use crate::ports::request::RequestId;
@@ -28,6 +29,7 @@ pub(super) enum Kind {
     PreconditionFailed,
     UnsupportedMediaType,
     TooLarge,
+    ResultNotShown,
     Unavailable,
 }
 
@@ -43,6 +45,7 @@ impl Kind {
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ResultNotShown => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -63,6 +66,10 @@ impl Kind {
             Self::PreconditionFailed => ("precondition_failed", "The object has changed"),
             Self::UnsupportedMediaType => ("unsupported_media_type", "The body is not JSON"),
             Self::TooLarge => ("too_large", "The body is too large"),
+            Self::ResultNotShown => (
+                "result_not_shown",
+                "The change was made; its result cannot be shown",
+            ),
             Self::Unavailable => ("unavailable", "Temporarily unavailable"),
         }
     }
@@ -116,10 +123,6 @@ impl Problem {
         }
     }
 
-    pub(super) fn status(&self) -> StatusCode {
-        self.kind.status()
-    }
-
     /// Writes the problem over `response`, whose headers (such as `Allow`) stay.
     fn write(self, response: &mut Response<Body>, request_id: &str) {
         if let Some(cause) = &self.private_cause {
@@ -163,7 +166,8 @@ impl Problem {
             | Kind::Conflict
             | Kind::PreconditionFailed
             | Kind::UnsupportedMediaType
-            | Kind::TooLarge => {}
+            | Kind::TooLarge
+            | Kind::ResultNotShown => {}
         }
     }
 }
@@ -173,6 +177,18 @@ impl From<Invalid> for Problem {
         Self {
             hint: invalid.remedy.map(|remedy| remedy.to_string()),
             ..Self::invalid(invalid.field, &invalid.problem)
+        }
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(refused: NotAdmitted) -> Self {
+        let detail = refused.to_string();
+        match refused {
+            NotAdmitted::Unknown | NotAdmitted::Revoked | NotAdmitted::Expired => {
+                Self::unauthorized(&detail, true)
+            }
+            NotAdmitted::RoleTooLow { .. } => Self::new(Kind::Forbidden, detail),
         }
     }
 }
@@ -190,7 +206,14 @@ impl From<IssuerError> for Problem {
             IssuerError::NotFound { .. } => Self::new(Kind::NotFound, detail),
             IssuerError::Conflict { .. } => refused(Kind::Conflict, detail),
             IssuerError::Stale { .. } => refused(Kind::PreconditionFailed, detail),
-            IssuerError::Forbidden { .. } => refused(Kind::Forbidden, detail),
+            IssuerError::NotAdmitted(refused) => refused.into(),
+            IssuerError::NotShown { source, .. } => {
+                let detail = format!("{detail}; see the log under this request id");
+                Self {
+                    private_cause: Some(with_causes(&*source)),
+                    ..refused(Kind::ResultNotShown, detail)
+                }
+            }
             IssuerError::Unavailable(cause) => {
                 let detail = "temporarily unavailable; nothing was changed; try again in a second";
                 Self {

@@ -9,6 +9,9 @@ use utoipa::ToSchema;
 
 use crate::domain::trusted_issuer as domain;
 
+/// The status of a credential whose row cannot be read.
+pub const DAMAGED: &str = "damaged";
+
 /// A credential, without the secret or its hash.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Credential {
@@ -37,7 +40,7 @@ pub struct Credential {
     pub not_before: i64,
     pub expires_at: Option<i64>,
     pub revoked_at: Option<i64>,
-    /// `live`, `pending`, `expired` or `revoked`.
+    /// `live`, `pending`, `expired` or `revoked`; in the list over all agents also `damaged`: the log says why.
     pub status: String,
     pub created_at: i64,
 }

@@ -45,6 +45,46 @@ impl AdministratorRole {
     }
 }
 
+/// Why an administrator's call is rejected. The sentence is the response: an unknown, a revoked and an expired token get
+/// the same one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// The token does not belong to an administrator: it never did, or it was replaced.
+    #[error("{NOT_LIVE}")]
+    Unknown,
+    /// The administrator was revoked.
+    #[error("{NOT_LIVE}")]
+    Revoked,
+    /// The administrator has expired.
+    #[error("{NOT_LIVE}")]
+    Expired,
+    /// The call requires a stronger role.
+    #[error("this requires an administrator with the role `{}`; `{name}` is `{}`", .least.as_str(), .role.as_str())]
+    RoleTooLow {
+        /// The administrator.
+        name: Name,
+        /// Its role.
+        role: AdministratorRole,
+        /// The role that the call requires.
+        least: AdministratorRole,
+    },
+}
+
+const NOT_LIVE: &str = "the token is not, or is no longer, an administrator's";
+
+impl NotAdmitted {
+    /// The reason in the audit, which the caller does not learn.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown token",
+            Self::Revoked => "revoked token",
+            Self::Expired => "expired token",
+            Self::RoleTooLow { .. } => "role too low",
+        }
+    }
+}
+
 /// One administrator, with a hashed bearer token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Administrator {
@@ -72,6 +112,28 @@ impl Administrator {
     pub fn is_live(&self, now: UnixTime) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| now < expiry)
     }
+
+    /// Admits a call that demands the role `least`.
+    ///
+    /// # Errors
+    /// [`NotAdmitted`]: revoked, expired, or with a lower role.
+    pub fn admit(&self, least: AdministratorRole, now: UnixTime) -> Result<(), NotAdmitted> {
+        if !self.is_live(now) {
+            return Err(match self.revoked_at {
+                Some(_) => NotAdmitted::Revoked,
+                None => NotAdmitted::Expired,
+            });
+        }
+        if self.role < least {
+            return Err(NotAdmitted::RoleTooLow {
+                name: self.name.clone(),
+                role: self.role,
+                least,
+            });
+        }
+        Ok(())
+    }
+
     /// True while it is an owner whose token is accepted.
     #[must_use]
     pub fn is_live_owner(&self, now: UnixTime) -> bool {

@@ -294,7 +294,10 @@ impl Issuer {
         let owner = match found {
             None => {
                 let event = AuditEvent::AdministratorCreated;
-                change.add(&owner, event, &detail).await?;
+                if !change.add(&owner, event, &detail).await? {
+                    let what = "could not make a new token; try again";
+                    return Err(IssuerError::conflict(what));
+                }
                 owner
             }
             Some(before) => {

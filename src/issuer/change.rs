@@ -52,6 +52,16 @@ impl Change {
         Ok(directory)
     }
 
+    /// [`Change::directory`], if the change asked.
+    pub(super) fn known_directory(&self) -> Option<Arc<Directory>> {
+        self.directory.clone()
+    }
+
+    /// True when there is something to commit.
+    pub(super) fn is_written(&self) -> bool {
+        self.tx.rows_changed() > self.rows_before
+    }
+
     /// The second of the change.
     #[must_use]
     pub fn now(&self) -> UnixTime {
@@ -105,8 +115,13 @@ impl Issuer {
     /// allocates the next registry version.
     ///
     /// # Errors
-    /// When the database cannot be written.
-    pub async fn begin(&self, caller: &Caller, touches: Touches) -> Result<Change, IssuerError> {
+    /// [`IssuerError::NotAdmitted`] when the administrator whose call this is may no longer do it; when the database
+    /// cannot be written.
+    pub async fn begin(
+        self: &Arc<Self>,
+        caller: &Caller,
+        touches: Touches,
+    ) -> Result<Change, IssuerError> {
         let mut tx = self.store.write().await?;
         let head = tx
             .lock_head(&self.id)
@@ -114,6 +129,7 @@ impl Issuer {
             .ok_or_else(|| IssuerError::not_found("issuer", &self.url))?;
         // Read under the lock: everything recorded while this change waited is older than the change.
         let at = self.ports.clock.now_millis();
+        self.readmit(&mut tx, caller, at).await?;
         let version = tx
             .bump_registry_version(&self.id, touches == Touches::Policy)
             .await?;
@@ -139,7 +155,7 @@ impl Issuer {
     /// # Panics
     /// When something was written that is not audited, or audited that was not written.
     pub async fn end(self: &Arc<Self>, change: Change) -> Result<(), IssuerError> {
-        let is_written = change.tx.rows_changed() > change.rows_before;
+        let is_written = change.is_written();
         let is_audited = !change.drafts.is_empty();
         assert_eq!(
             is_written, is_audited,

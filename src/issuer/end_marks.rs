@@ -9,6 +9,15 @@ use crate::store::{EndKind, EndMark, StoreError};
 use super::Issuer;
 use super::change::Change;
 
+/// The mark that a change leaves on a subject or a delegation.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    /// The mark: an older one where that ends at least as many tokens.
+    pub(super) mark: EndMark,
+    /// True when the change moved it.
+    pub(super) is_written: bool,
+}
+
 impl Issuer {
     /// Ends, within a change, every token issued so far in which `subject` is the subject or an actor. `subject`
     /// may be `user:NAME:` for all users of a trusted issuer. Later changes do not restore these tokens.
@@ -16,7 +25,7 @@ impl Issuer {
         &self,
         change: &mut Change,
         subject: &str,
-    ) -> Result<EndMark, StoreError> {
+    ) -> Result<Ending, StoreError> {
         // The longest possible lifetime, whatever the settings were when a token was issued; for a user's tokens
         // at least that of tokens from trusted issuers.
         let longest = if is_user(subject) {
@@ -33,7 +42,7 @@ impl Issuer {
         &self,
         change: &mut Change,
         delegation: &DelegationId,
-    ) -> Result<EndMark, StoreError> {
+    ) -> Result<Ending, StoreError> {
         let key = delegation.as_str();
         self.mark(change, EndKind::Delegation, key, LIFETIME_CEILING_SECONDS)
             .await
@@ -45,7 +54,7 @@ impl Issuer {
         kind: EndKind,
         key: &str,
         longest_life: i64,
-    ) -> Result<EndMark, StoreError> {
+    ) -> Result<Ending, StoreError> {
         let not_before = change.ends_until();
         let mark = EndMark {
             kind,
@@ -53,7 +62,20 @@ impl Issuer {
             not_before,
             expires_at: not_before.plus(longest_life + SKEW_SECONDS),
         };
-        change.tx.mark_ended(&self.id, &mark).await?;
-        Ok(mark)
+        if change.tx.mark_ended(&self.id, &mark).await? {
+            return Ok(Ending {
+                mark,
+                is_written: true,
+            });
+        }
+        let marks = change.tx.end_marks_among(&self.id, &[key]).await?;
+        let mark = marks
+            .into_iter()
+            .find(|present| present.kind == kind)
+            .ok_or_else(|| StoreError::corrupt("a mark that is in the way is not found"))?;
+        Ok(Ending {
+            mark,
+            is_written: false,
+        })
     }
 }

@@ -168,13 +168,24 @@ impl Issuer {
             after.roles = directory.role_ids(&roles)?;
         }
         change.write(&before, &mut after).await?;
+        let is_written = change.is_written();
         self.end(change).await?;
         // Counted after the change: counting a large group is slow, and a change delays tokens. The edit did not
         // write the number.
+        match self.count_members(&after).await {
+            Ok(members) => Ok(view(after, &directory, Some(members))),
+            Err(error) if is_written => {
+                Err(error.after_change(format!("group show {}", after.name)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn count_members(&self, group: &Group) -> Result<i64, IssuerError> {
         let (mut tx, _) = self.read().await?;
-        let members = tx.count_group_members(&self.id, &after.id).await?;
+        let members = tx.count_group_members(&self.id, &group.id).await?;
         tx.rollback().await?;
-        Ok(view(after, &directory, Some(members)))
+        Ok(members)
     }
 
     /// Removes a group. Its name is never reused.

@@ -6,6 +6,7 @@ pub mod admission;
 pub mod agents;
 pub mod audit_log;
 pub mod authenticate;
+pub mod authority;
 pub mod authorize;
 pub mod cache;
 pub mod change;
@@ -50,6 +51,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::Invalid;
+use crate::domain::administrator::NotAdmitted;
 use crate::domain::audit::{AuditDraft, AuditEvent};
 use crate::domain::id::IssuerId;
 use crate::domain::remedy::Remedy;
@@ -58,6 +60,7 @@ use crate::ports::random::Random;
 use crate::ports::time::{Clock, UnixMillis};
 use crate::store::{Store, StoreError};
 
+use authority::Authority;
 use cache::Registry;
 use ledger::Ledger;
 use sealing::Sealing;
@@ -129,6 +132,8 @@ pub struct Caller {
     pub request_id: String,
     /// The peer's IP address; empty for operations of the process itself.
     pub address: String,
+    /// What an administrator may do, which every change looks up again; `None` for all others.
+    pub authority: Option<Authority>,
 }
 
 impl Caller {
@@ -139,6 +144,7 @@ impl Caller {
             actor: "system".to_owned(),
             request_id: String::new(),
             address: String::new(),
+            authority: None,
         }
     }
 
@@ -159,7 +165,7 @@ impl Caller {
     }
 }
 
-/// Why an operation on the registry failed. Nothing was changed.
+/// Why an operation on the registry failed. Nothing was changed, except with [`IssuerError::NotShown`].
 #[derive(Debug, thiserror::Error)]
 pub enum IssuerError {
     /// A value is malformed.
@@ -189,13 +195,16 @@ pub enum IssuerError {
         /// The current version.
         present: i64,
     },
-    /// The caller may not do this.
-    #[error("{what}")]
-    Forbidden {
-        /// The permission that it requires.
-        what: String,
-        /// What the caller can do about it.
-        remedy: Option<Remedy>,
+    /// The caller may not do this, or no longer.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    /// The change was made and is durable, but its result cannot be read.
+    #[error("the change was made, but its result cannot be shown")]
+    NotShown {
+        /// The cause.
+        source: Box<IssuerError>,
+        /// The command that shows the result.
+        remedy: Remedy,
     },
     /// A server-side fault: the database, or a key that cannot be used.
     #[error("temporarily unavailable")]
@@ -223,6 +232,15 @@ impl IssuerError {
         cause.to_string()
     }
 
+    /// The same error, after a change was made: `line` is the command that shows the result.
+    #[must_use]
+    pub fn after_change(self, line: impl Into<String>) -> Self {
+        Self::NotShown {
+            source: Box::new(self),
+            remedy: Remedy::command(line),
+        }
+    }
+
     /// The state of the registry does not allow it: `what`.
     pub fn conflict(what: impl Into<String>) -> Self {
         Self::Conflict {
@@ -235,10 +253,14 @@ impl IssuerError {
     #[must_use]
     pub fn with_remedy(mut self, found: Remedy) -> Self {
         match &mut self {
-            Self::Invalid(Invalid { remedy, .. })
-            | Self::Conflict { remedy, .. }
-            | Self::Forbidden { remedy, .. } => *remedy = Some(found),
-            Self::NotFound { .. } | Self::Stale { .. } | Self::Unavailable(_) => {}
+            Self::Invalid(Invalid { remedy, .. }) | Self::Conflict { remedy, .. } => {
+                *remedy = Some(found);
+            }
+            Self::NotShown { remedy, .. } => *remedy = found,
+            Self::NotFound { .. }
+            | Self::Stale { .. }
+            | Self::NotAdmitted(_)
+            | Self::Unavailable(_) => {}
         }
         self
     }
@@ -247,11 +269,10 @@ impl IssuerError {
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::Invalid(Invalid { remedy, .. })
-            | Self::Conflict { remedy, .. }
-            | Self::Forbidden { remedy, .. } => remedy.clone(),
+            Self::Invalid(Invalid { remedy, .. }) | Self::Conflict { remedy, .. } => remedy.clone(),
+            Self::NotShown { remedy, .. } => Some(remedy.clone()),
             Self::Stale { .. } => Some(Remedy::action("read it again and repeat the change")),
-            Self::NotFound { .. } | Self::Unavailable(_) => None,
+            Self::NotFound { .. } | Self::NotAdmitted(_) | Self::Unavailable(_) => None,
         }
     }
 

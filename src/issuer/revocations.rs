@@ -18,6 +18,7 @@ use crate::ports::time::UnixTime;
 use crate::store::{EndKind, EndMark, RevokedToken, StoreError, Tx, Window};
 
 use super::change::Touches;
+use super::end_marks::Ending;
 use super::own_token::OwnToken;
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
@@ -183,13 +184,16 @@ impl Issuer {
                 return Err(error);
             }
         }
-        let mark = self.end_tokens_of(&mut change, &subject).await?;
-        change.audit(
-            AuditEvent::SubjectRevoked,
-            &subject,
-            agent.as_ref().map(|agent| &agent.id),
-            &json!({ "not_before": mark.not_before.0 }),
-        );
+        let Ending { mark, is_written } = self.end_tokens_of(&mut change, &subject).await?;
+        // In the second of an earlier call all of them are ended already.
+        if is_written {
+            change.audit(
+                AuditEvent::SubjectRevoked,
+                &subject,
+                agent.as_ref().map(|agent| &agent.id),
+                &json!({ "not_before": mark.not_before.0 }),
+            );
+        }
         self.end(change).await?;
         Ok(Ended::Subject(mark))
     }

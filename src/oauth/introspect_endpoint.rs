@@ -35,6 +35,7 @@ async fn introspect(
         actor: String::new(),
         request_id,
         address: peer.ip().to_string(),
+        authority: None,
     };
     let answered = tokio::time::timeout(ANSWER_WITHIN, answer(&shared, &caller, &headers, &body));
     match answered

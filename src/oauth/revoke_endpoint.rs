@@ -41,6 +41,7 @@ async fn revoke(
         actor: String::new(),
         request_id,
         address: peer.ip().to_string(),
+        authority: None,
     };
     let answered = tokio::time::timeout(ANSWER_WITHIN, answer(&shared, &caller, &headers, &body));
     match answered

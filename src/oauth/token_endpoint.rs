@@ -45,6 +45,7 @@ async fn token(
         actor: String::new(),
         request_id,
         address: peer.ip().to_string(),
+        authority: None,
     };
     let answered = tokio::time::timeout(ANSWER_WITHIN, answer(&shared, &caller, &headers, &body));
     let answer = match answered

@@ -36,7 +36,7 @@ mod trusted_issuers;
 pub use agents::{AgentAggregate, AgentFilter, Among, HeldBy};
 pub use assertions::UsedAssertion;
 pub use audit::{AuditFilter, AuditSpan};
-pub use credentials::LiveCredentials;
+pub use credentials::{ListedCredential, LiveCredentials};
 pub use delegations::DelegationNames;
 pub use engine::Store;
 pub use error::StoreError;

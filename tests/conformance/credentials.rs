@@ -270,7 +270,18 @@ pub(crate) async fn live_credentials_of_all_agents_come_by_id(store: &Store) {
         let page = tx.credentials_page(&home(), wanted, limit).await.unwrap();
         let found: Vec<String> = page
             .iter()
-            .map(|(agent, credential)| format!("{agent} {}", credential.id))
+            .map(|listed| {
+                let credential = listed.credential.as_ref().unwrap();
+                assert_eq!(
+                    (
+                        &credential.id,
+                        credential.kind.as_str(),
+                        credential.expires_at
+                    ),
+                    (&listed.id, listed.kind.as_str(), listed.expires_at)
+                );
+                format!("{} {}", listed.agent, listed.id)
+            })
             .collect();
         assert_eq!(found, expected);
         assert!(

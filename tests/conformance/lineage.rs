@@ -168,12 +168,15 @@ pub(crate) async fn a_mark_only_moves_forward_and_is_of_one_kind(store: &Store) 
     issuers(store).await;
     let mut tx = write(store).await;
     let (of_subject, of_delegation) = (EndKind::Subject, EndKind::Delegation);
-    for (kind, at) in [
-        (of_subject, NOW),
-        (of_subject, NOW.plus(-5)),
-        (of_delegation, NOW.plus(7)),
+    for (kind, at, is_moved) in [
+        (of_subject, NOW.plus(-1), true),
+        (of_subject, NOW, true),
+        (of_subject, NOW, false),
+        (of_subject, NOW.plus(-5), false),
+        (of_delegation, NOW.plus(7), true),
     ] {
-        tx.mark_ended(&home(), &mark(kind, "a", at)).await.unwrap();
+        let moved = tx.mark_ended(&home(), &mark(kind, "a", at)).await;
+        assert_eq!(moved.unwrap(), is_moved, "{kind:?} {at:?}");
     }
     let mut found = tx.end_marks_among(&home(), &["b", "a"]).await.unwrap();
     found.sort_by_key(|mark| mark.not_before);

@@ -451,6 +451,7 @@ async fn a_flood_of_invented_clients_is_a_bounded_number_of_entries() {
         actor: String::new(),
         request_id: String::new(),
         address: "192.0.2.1".to_owned(),
+        authority: None,
     };
     for number in 0..3000 {
         issuer

@@ -15,7 +15,7 @@ use super::parse::{parse_id, parse_name};
 use super::print::{time, time_and_distance};
 use super::proof::{Proof, hints};
 use super::session::Session;
-use crate::api::credential::{AddedCredential, AgentCredential, Credential};
+use crate::api::credential::{AddedCredential, AgentCredential, Credential, DAMAGED};
 use crate::api::list::List;
 
 /// The live credentials of all agents.
@@ -25,7 +25,7 @@ const CREDENTIAL: Noun<AgentCredential> = Noun {
     columns: &[
         ("AGENT", |held, _| held.agent.clone()),
         ("ID", |held, _| held.credential.id.clone()),
-        ("KIND", |held, _| held.credential.kind.clone()),
+        ("KIND", |held, _| kind(&held.credential)),
         ("KID", |held, _| kid(&held.credential)),
         ("AGE", |held, now| age(now.0 - held.credential.created_at)),
         ("EXPIRES", |held, now| {
@@ -181,6 +181,14 @@ fn print_added(
     shown.extend(facts.map(|(title, text)| (*title, text(&added.credential, now))));
     session.printer.facts(&shown)?;
     Ok(Some(added))
+}
+
+/// The kind, and whether its row cannot be read: the list has no column for what nearly all credentials are.
+fn kind(credential: &Credential) -> String {
+    if credential.status == DAMAGED {
+        return format!("{} (damaged)", credential.kind);
+    }
+    credential.kind.clone()
 }
 
 fn kid(credential: &Credential) -> String {

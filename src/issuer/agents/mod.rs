@@ -280,22 +280,36 @@ impl Issuer {
     /// Ends a change of an agent and returns the agent as this change left it, regardless of later changes.
     async fn end_with(
         self: &Arc<Self>,
-        mut change: Change,
+        change: Change,
         agent: Agent,
     ) -> Result<AgentDetail, IssuerError> {
-        // A credential row that cannot be read fails the response, never the change: an agent with a damaged
-        // credential can still be suspended.
-        let credentials = change.tx.credentials_of(&self.id, &agent.id).await;
-        let directory = change.directory().await;
+        let (known, is_written) = (change.known_directory(), change.is_written());
         self.end(change).await?;
-        let directory = directory?;
-        // Read after the change: the query searches the agent's audit entries for a token, and a change delays
-        // tokens.
+        // What the change did not write is read after it. A row that cannot be read fails the response, never the
+        // change: an agent with a damaged credential can still be suspended. A change delays tokens, so the search
+        // in the agent's audit entries comes after it.
+        let show = format!("agent list --search {}", agent.name);
+        match self.shown_after(agent, known).await {
+            Err(error) if is_written => Err(error.after_change(show)),
+            shown => shown,
+        }
+    }
+
+    async fn shown_after(
+        &self,
+        agent: Agent,
+        known: Option<Arc<Directory>>,
+    ) -> Result<AgentDetail, IssuerError> {
         let (mut tx, _) = self.read().await?;
+        let directory = match known {
+            Some(directory) => directory,
+            None => Arc::new(Directory::load(&mut tx, &self.id).await?),
+        };
+        let credentials = tx.credentials_of(&self.id, &agent.id).await?;
         let last_token_at = tx.last_token_at(&self.id, &agent.id).await?;
         tx.rollback().await?;
         Ok(AgentDetail {
-            credentials: credentials?,
+            credentials,
             last_token_at,
             view: AgentView::of(agent, &directory),
         })

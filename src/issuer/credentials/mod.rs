@@ -18,7 +18,7 @@ use crate::domain::id::{CredentialId, TrustedIssuerId};
 use crate::domain::name::Name;
 use crate::domain::remedy::Remedy;
 use crate::domain::settings::EXPIRES_IN_MAX_SECONDS;
-use crate::store::LiveCredentials;
+use crate::store::{ListedCredential, LiveCredentials};
 
 use super::change::{Change, Touches};
 use super::named::{known_name, target};
@@ -77,7 +77,7 @@ impl Issuer {
     }
 
     /// A page of the live credentials of all agents, oldest first; with `expires_within`, only those that expire
-    /// within that many seconds.
+    /// within that many seconds. Damaged ones are included, and logged.
     ///
     /// # Errors
     /// [`IssuerError::Invalid`] for a time out of range.
@@ -86,7 +86,7 @@ impl Issuer {
         expires_within: Option<i64>,
         after: Option<&str>,
         limit: i64,
-    ) -> Result<Page<(String, Credential)>, IssuerError> {
+    ) -> Result<Page<ListedCredential>, IssuerError> {
         let now = self.ports.clock.now();
         let expires_by = match expires_within {
             None => None,
@@ -106,6 +106,11 @@ impl Issuer {
         let (mut tx, _) = self.read().await?;
         let found = tx.credentials_page(&self.id, wanted, limit + 1).await?;
         tx.rollback().await?;
+        for listed in &found {
+            if let Err(error) = &listed.credential {
+                tracing::error!(agent = listed.agent, %error, "a credential cannot be read");
+            }
+        }
         Ok(Page::cut(found, limit))
     }
 

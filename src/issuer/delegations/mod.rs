@@ -152,8 +152,7 @@ impl Issuer {
         let expires_at = check_end(end, change.now())?;
         let before = self.lasting_delegation(&mut change, id, expected).await?;
         if before.expires_at == expires_at {
-            self.end(change).await?;
-            return self.delegation(id).await;
+            return self.unchanged(change, before).await;
         }
         let after = Delegation {
             expires_at,
@@ -172,10 +171,21 @@ impl Issuer {
             .await?;
         let mut detail = identifying(&view);
         detail["expires_at"] = json!({ "from": before.expires_at.0, "to": expires_at.0 });
-        if let Some(mark) = ended {
-            detail["tokens_ended_until"] = json!(mark.not_before.0);
+        if let Some(ending) = ended {
+            detail["tokens_ended_until"] = json!(ending.mark.not_before.0);
         }
         audit(&mut change, AuditEvent::DelegationChanged, &view, &detail);
+        self.end(change).await?;
+        Ok(view)
+    }
+
+    /// Ends a change that found nothing to change, and shows what it found.
+    async fn unchanged(
+        self: &Arc<Self>,
+        mut change: Change,
+        found: Delegation,
+    ) -> Result<DelegationView, IssuerError> {
+        let view = self.delegation_view(&mut change.tx, found).await?;
         self.end(change).await?;
         Ok(view)
     }

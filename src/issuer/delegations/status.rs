@@ -39,10 +39,8 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.lasting_delegation(&mut change, id, expected).await?;
         if before.status != DelegationStatus::Active {
-            self.end(change).await?;
-            let view = self.delegation(id).await?;
             return Ok(EndedDelegation {
-                view,
+                view: self.unchanged(change, before).await?,
                 tokens_ended_until: None,
             });
         }
@@ -50,7 +48,7 @@ impl Issuer {
             status: DelegationStatus::Suspended { at: change.now() },
             ..before.clone()
         };
-        let mark = self.end_tokens_under(&mut change, &before.id).await?;
+        let mark = self.end_tokens_under(&mut change, &before.id).await?.mark;
         let view = self
             .write_delegation(&mut change, &before, after, Touch::Actor)
             .await?;
@@ -77,8 +75,7 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.lasting_delegation(&mut change, id, expected).await?;
         let DelegationStatus::Suspended { at } = before.status else {
-            self.end(change).await?;
-            return self.delegation(id).await;
+            return self.unchanged(change, before).await;
         };
         let after = Delegation {
             status: DelegationStatus::Active,
@@ -108,10 +105,8 @@ impl Issuer {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.known_delegation(&mut change, id, expected).await?;
         if matches!(before.status, DelegationStatus::Revoked { .. }) {
-            self.end(change).await?;
-            let view = self.delegation(id).await?;
             return Ok(EndedDelegation {
-                view,
+                view: self.unchanged(change, before).await?,
                 tokens_ended_until: None,
             });
         }
@@ -173,7 +168,7 @@ impl Issuer {
             status: DelegationStatus::Revoked { at: change.now() },
             ..before.clone()
         };
-        let mark = self.end_tokens_under(change, &before.id).await?;
+        let mark = self.end_tokens_under(change, &before.id).await?.mark;
         let view = self.write_delegation(change, before, after, touch).await?;
         let mut detail = identifying(&view);
         detail["tokens_ended_until"] = json!(mark.not_before.0);

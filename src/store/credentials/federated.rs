@@ -1,5 +1,6 @@
 //! Federated credentials: which tokens of trusted issuers prove an agent.
 
+use super::ListedCredential;
 use crate::domain::credential::{Credential, CredentialKind};
 use crate::domain::id::{AgentId, CredentialId, IssuerId, TrustedIssuerId};
 use crate::ports::time::UnixTime;
@@ -20,6 +21,18 @@ pub(super) struct FederatedRow {
 }
 
 impl FederatedRow {
+    pub(super) fn listed(self, agent: String) -> ListedCredential {
+        ListedCredential {
+            agent,
+            id: CredentialId::from_text(self.id.clone()),
+            kind: "federated".to_owned(),
+            not_before: UnixTime(self.not_before),
+            expires_at: self.expires_at.map(UnixTime),
+            created_at: UnixTime(self.created_at),
+            credential: self.credential(),
+        }
+    }
+
     pub(super) fn credential(self) -> Result<Credential, StoreError> {
         let matching = serde_json::from_str(&self.definition).map_err(|_| {
             StoreError::corrupt(format!("credential {}: its match cannot be read", self.id))

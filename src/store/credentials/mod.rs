@@ -52,6 +52,20 @@ impl CredentialRow {
     }
 }
 
+impl CredentialRow {
+    fn listed(self, agent: String) -> ListedCredential {
+        ListedCredential {
+            agent,
+            id: CredentialId::from_text(self.id.clone()),
+            kind: self.kind.clone(),
+            not_before: UnixTime(self.not_before),
+            expires_at: self.expires_at.map(UnixTime),
+            created_at: UnixTime(self.created_at),
+            credential: self.credential(),
+        }
+    }
+}
+
 /// A secret or key with the name of its agent.
 #[derive(sqlx::FromRow)]
 struct HeldCredential {
@@ -66,6 +80,25 @@ struct HeldFederated {
     #[sqlx(flatten)]
     row: FederatedRow,
     agent_name: String,
+}
+
+/// A credential in the list of all agents' credentials: one that is damaged does not hide the others.
+#[derive(Debug)]
+pub struct ListedCredential {
+    /// The name of its agent.
+    pub agent: String,
+    /// Its id.
+    pub id: CredentialId,
+    /// The name of its kind.
+    pub kind: String,
+    /// When it begins to be accepted.
+    pub not_before: UnixTime,
+    /// When it stops being accepted, if ever.
+    pub expires_at: Option<UnixTime>,
+    /// When it was made.
+    pub created_at: UnixTime,
+    /// All of it, or what is wrong with its row.
+    pub credential: Result<Credential, StoreError>,
 }
 
 /// Which credentials of all agents to list: those that are neither revoked nor expired.
@@ -229,7 +262,7 @@ impl Tx {
         issuer: &IssuerId,
         wanted: LiveCredentials<'_>,
         limit: i64,
-    ) -> Result<Vec<(String, Credential)>, StoreError> {
+    ) -> Result<Vec<ListedCredential>, StoreError> {
         let until = wanted.expires_by.map_or(i64::MAX, |until| until.0);
         let rows = on_engine!(self, connection => sqlx::query_as::<_, HeldCredential>(PAGE)
             .bind(issuer.as_str())
@@ -245,14 +278,14 @@ impl Tx {
             .bind(until)
             .bind(limit)
             .fetch_all(connection))?;
-        let mut credentials = Vec::with_capacity(rows.len() + federated.len());
-        for held in rows {
-            credentials.push((held.agent_name, held.row.credential()?));
-        }
-        for held in federated {
-            credentials.push((held.agent_name, held.row.credential()?));
-        }
-        credentials.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
+        let rows = rows
+            .into_iter()
+            .map(|held| held.row.listed(held.agent_name));
+        let federated = federated
+            .into_iter()
+            .map(|held| held.row.listed(held.agent_name));
+        let mut credentials: Vec<ListedCredential> = rows.chain(federated).collect();
+        credentials.sort_by(|a, b| a.id.cmp(&b.id));
         credentials.truncate(usize::try_from(limit).unwrap_or(0));
         Ok(credentials)
     }

@@ -161,13 +161,14 @@ impl Tx {
         Ok(rows.into_iter().map(|(token_id,)| token_id).collect())
     }
 
-    /// Ends all tokens so far of a subject or a delegation. A mark only moves forward.
+    /// Ends all tokens so far of a subject or a delegation. A mark only moves forward: false when it is at that
+    /// moment or a later one already.
     pub async fn mark_ended(
         &mut self,
         issuer: &IssuerId,
         mark: &EndMark,
-    ) -> Result<(), StoreError> {
-        execute!(
+    ) -> Result<bool, StoreError> {
+        let marked = execute!(
             self,
             sqlx::query(MARK)
                 .bind(issuer.as_str())
@@ -176,7 +177,7 @@ impl Tx {
                 .bind(mark.not_before.0)
                 .bind(mark.expires_at.0)
         )?;
-        Ok(())
+        Ok(marked == 1)
     }
 
     /// The marks on any of `keys`, of both kinds. In no order.

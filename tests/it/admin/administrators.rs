@@ -1,5 +1,12 @@
 //! Administrators: what must be refused, then making, editing, rotating and revoking them.
 
+use std::sync::Arc;
+
+use firman::host::{Host, KekSource};
+use firman::issuer::Ports;
+use firman::ports::fetch::{HttpFetcher, Loopback};
+use firman::testing::SeededRandom;
+
 use super::engines::on_postgres;
 use super::*;
 
@@ -351,4 +358,29 @@ async fn a_revoked_administrator_is_refused_at_once_at_another_replica() {
     let revoked = call(&a, Method::POST, "/administrators/olga/revoke").await;
     assert_eq!(revoked.status, 200, "{revoked}");
     assert_eq!(status(&b, &olga, Method::GET, path).await, 401);
+}
+
+#[tokio::test]
+async fn a_token_that_belongs_to_another_owner_is_not_handed_out_by_a_recovery() {
+    let issuer = TestIssuer::start().await;
+    let database = format!("sqlite:{}", issuer.folder().join("firman.db").display());
+    let kek = KekSource::File(issuer.folder().join("keys/kek"));
+    let recover = async |name: &str| {
+        let ports = Ports {
+            clock: Arc::clone(&issuer.clock) as _,
+            // The same bits each time: a token is drawn that exists.
+            random: Arc::new(SeededRandom::new(7)),
+            fetcher: Arc::new(HttpFetcher::new(Loopback::Refused)),
+        };
+        Host::recover_owner(&database, &kek, name, ports).await
+    };
+    let first = recover("first").await.expect("a good recovery");
+    let Err(refused) = recover("second").await else {
+        panic!("the token of another owner was handed out");
+    };
+    assert_eq!(refused.to_string(), "could not make a new token; try again");
+    let headers = format!("Bearer {}", first.token);
+    assert_eq!(status(&issuer, &headers, Method::GET, "/agents").await, 200);
+    let second = get(&issuer, "/administrators/second").await;
+    assert_eq!(second.status, 404, "{second}");
 }

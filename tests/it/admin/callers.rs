@@ -3,7 +3,7 @@
 use super::*;
 
 const NO_TOKEN: &str = "send one header 'Authorization: Bearer TOKEN'; the first token is in the file admin-token of the data directory";
-const BAD_TOKEN: &str = "the token is not, or no longer, an administrator's";
+const BAD_TOKEN: &str = "the token is not, or is no longer, an administrator's";
 
 #[tokio::test]
 async fn ad_001_a_call_without_a_good_token_is_refused() {
@@ -196,7 +196,7 @@ async fn ad_006_a_viewer_reads_and_changes_nothing() {
             "{path}"
         );
     }
-    let detail = "this takes an administrator with the role operator; 'vera' is viewer";
+    let detail = "this requires an administrator with the role `operator`; `vera` is `viewer`";
     let new = json!({ "name": "x", "owner": "x" });
     assert_problem(
         &call_with(&issuer, (Method::POST, "/agents"), &viewer, Some(&new)).await,
@@ -223,7 +223,7 @@ async fn ad_006_a_viewer_reads_and_changes_nothing() {
         "forbidden",
         detail,
     );
-    let detail = "this takes an administrator with the role owner; 'vera' is viewer";
+    let detail = "this requires an administrator with the role `owner`; `vera` is `viewer`";
     assert_problem(
         &call_with(&issuer, (Method::POST, "/keys/rotate"), &viewer, None).await,
         403,
@@ -242,7 +242,7 @@ async fn ad_006_a_viewer_neither_links_nor_acknowledges() {
     issuer.agent("mailer").with_secret().await;
     let viewer = administrator(&issuer, "vera", AdministratorRole::Viewer, None).await;
     let viewer = [("authorization", viewer.as_str())];
-    let detail = "this takes an administrator with the role operator; 'vera' is viewer";
+    let detail = "this requires an administrator with the role `operator`; `vera` is `viewer`";
     for (method, path) in [
         (Method::PUT, "/agents/mailer/claude-link"),
         (Method::DELETE, "/agents/mailer/claude-link"),
@@ -266,7 +266,7 @@ async fn ad_007_an_operator_does_not_reach_what_only_owners_may() {
     let settings = json!({ "max_lifetime": 43200 });
     let consumer = json!({ "name": "claude" });
     let activation = json!({ "override_consumers": true });
-    let detail = "this takes an administrator with the role owner; 'olga' is operator";
+    let detail = "this requires an administrator with the role `owner`; `olga` is `operator`";
     for (method, path, body) in [
         (Method::POST, "/keys/rotate".to_owned(), None),
         (Method::POST, format!("/keys/{kid}/revoke"), Some(&reason)),

@@ -193,12 +193,16 @@ async fn both_engines_give_the_same_answers() {
     assert_eq!(on_sqlite, on_postgres);
 }
 
-pub(super) async fn on_postgres() -> TestIssuer {
-    let database_url = fresh_postgres_database(&server_url())
+/// The URL of an empty database on PostgreSQL.
+pub(super) async fn database_url() -> String {
+    fresh_postgres_database(&server_url())
         .await
-        .expect("a database");
+        .expect("a database")
+}
+
+pub(super) async fn on_postgres() -> TestIssuer {
     TestIssuer::start_with(TestOptions {
-        database_url: Some(database_url),
+        database_url: Some(database_url().await),
         ..TestOptions::default()
     })
     .await

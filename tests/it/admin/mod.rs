@@ -13,6 +13,7 @@ mod groups_and_roles;
 mod inputs;
 mod key_consumers;
 mod keys_and_settings;
+mod meanwhile;
 mod openapi;
 mod readiness;
 mod resources;

@@ -23,7 +23,7 @@ fn a_wrong_admin_token_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the token is not, or no longer, an administrator's
+    error: the token is not, or is no longer, an administrator's
     hint: check the admin token from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): it must be a token of this issuer that was not revoked
     ");
     let outcome = stranger.run(&["agent", "list", "-o", "json"]);
@@ -31,7 +31,7 @@ fn a_wrong_admin_token_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"the token is not, or no longer, an administrator's","hint":"check the admin token from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): it must be a token of this issuer that was not revoked","kind":"unauthorized","request_id":"[ID]","status":401}}
+    {"error":{"detail":"the token is not, or is no longer, an administrator's","hint":"check the admin token from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): it must be a token of this issuer that was not revoked","kind":"unauthorized","request_id":"[ID]","status":401}}
     "#);
 }
 
@@ -151,7 +151,7 @@ fn an_administrator_is_added_shown_edited_rotated_and_revoked() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: this takes an administrator with the role owner; 'olga' is viewer
+    error: this requires an administrator with the role `owner`; `olga` is `viewer`
     ");
     assert_snapshot!(live.run("administrator revoke olga --yes"), @r"
     exit code 0

@@ -1,5 +1,11 @@
 //! How delegations end, and what ends with them.
 
+use std::time::Duration;
+
+use firman::domain::delegation::DelegationStatus;
+use firman::issuer::Caller;
+use firman::issuer::delegations::DelegationEnd;
+
 use super::*;
 
 #[tokio::test]
@@ -195,4 +201,61 @@ async fn a_resource_whose_delegations_are_over_is_removed_without_force() {
     let removed = call(&issuer, Method::DELETE, "/resources/api").await;
     assert_eq!(removed.status, 204, "{removed}");
     assert_eq!(get(&issuer, &expired).await.json()["status"], "expired");
+}
+
+fn id_of(path: &str) -> &str {
+    path.trim_start_matches("/delegations/")
+}
+
+/// Every connection that reads, so that no read can begin.
+async fn all_readers(issuer: &TestIssuer) -> Vec<Tx> {
+    let (mut readers, wait) = (Vec::new(), Duration::from_millis(300));
+    let store = issuer.host().store();
+    while let Ok(reader) = tokio::time::timeout(wait, store.read()).await {
+        readers.push(reader.expect("a store"));
+    }
+    readers
+}
+
+#[tokio::test]
+async fn a_call_that_changes_nothing_shows_what_it_found_and_does_not_read_again() {
+    let issuer = with_agents().await;
+    let (active, suspended, revoked) = (
+        added(&issuer, new()).await,
+        added(&issuer, new()).await,
+        added(&issuer, new()).await,
+    );
+    for (path, verb) in [(&suspended, "suspend"), (&revoked, "revoke")] {
+        let answer = call(&issuer, Method::POST, &format!("{path}/{verb}")).await;
+        assert_eq!(answer.status, 200, "{answer}");
+    }
+    let (handle, system) = (issuer.issuer(), Caller::system());
+    // What is read from here on could be what another administrator did meanwhile.
+    let readers = all_readers(&issuer).await;
+    let found = async {
+        let same_end = DelegationEnd::At(UnixTime(START + 3600));
+        let edited = handle.edit_delegation(&system, id_of(&active), same_end, None);
+        let resumed = handle.resume_delegation(&system, id_of(&active), None);
+        let suspended = handle.suspend_delegation(&system, id_of(&suspended), None);
+        let revoked = handle.revoke_delegation(&system, id_of(&revoked), None);
+        [
+            edited.await.expect("a delegation"),
+            resumed.await.expect("a delegation"),
+            suspended.await.expect("a delegation").view,
+            revoked.await.expect("a delegation").view,
+        ]
+    };
+    let found = tokio::time::timeout(Duration::from_secs(20), found).await;
+    let found = found.expect("nothing was read");
+    drop(readers);
+    let at = UnixTime(START);
+    assert_eq!(
+        found.map(|view| view.delegation.status),
+        [
+            DelegationStatus::Active,
+            DelegationStatus::Active,
+            DelegationStatus::Suspended { at },
+            DelegationStatus::Revoked { at },
+        ]
+    );
 }

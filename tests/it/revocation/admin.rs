@@ -229,6 +229,25 @@ async fn all_tokens_of_a_subject_so_far_end_and_later_ones_live() {
 }
 
 #[tokio::test]
+async fn a_subject_that_is_revoked_twice_in_a_second_is_revoked_once() {
+    let (issuer, _, _) = two_agents().await;
+    let subject = json!({"subject": "agent:mailer"});
+    let first = post(&issuer, subject.clone()).await;
+    assert_snapshot!(first, @r#"200 {"subject":"agent:mailer","expires_at":1800043230,"not_before":1800000000}"#);
+    let again = post(&issuer, subject.clone()).await;
+    assert_eq!(again.to_string(), first.to_string());
+    assert_eq!(audited(&issuer, "subject.revoked").await.len(), 1);
+    // Nor does a clock that was set back take the mark back.
+    issuer.clock.advance(-60);
+    let earlier = post(&issuer, subject.clone()).await;
+    assert_eq!(earlier.to_string(), first.to_string());
+    assert_eq!(audited(&issuer, "subject.revoked").await.len(), 1);
+    issuer.clock.advance(61);
+    assert_snapshot!(post(&issuer, subject).await, @r#"200 {"subject":"agent:mailer","expires_at":1800043231,"not_before":1800000001}"#);
+    assert_eq!(audited(&issuer, "subject.revoked").await.len(), 2);
+}
+
+#[tokio::test]
 async fn what_was_made_from_a_token_from_outside_ends_by_the_name_that_stands_for_it() {
     let (issuer, _, printer) = two_agents().await;
     let token = delegated(&issuer, "user:okta:alice");

@@ -1,0 +1,70 @@
+//! What an administrator may do when a change begins. A call was admitted when it arrived, and may have waited since: for
+//! a body, for the keys of a trusted issuer, for a new key, for the issuer's lock. Under the lock its administrator is
+//! looked up again, so that the revocation of one is older than every change that it does not stop.
+
+use std::sync::Arc;
+
+use crate::domain::administrator::{AdministratorRole, NotAdmitted};
+use crate::domain::audit::{Answer, AuditDraft, AuditEvent, RefusalDetail};
+use crate::ports::time::UnixMillis;
+use crate::store::Tx;
+
+use super::{Caller, Issuer, IssuerError};
+
+/// By what an administrator's call was admitted.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// SHA-256 of the token that the call carried: a token that was replaced admits nothing either.
+    pub token_digest: [u8; 32],
+    /// The least role that the call demands.
+    pub least: AdministratorRole,
+    /// Method and path of the call, as the audit names it.
+    pub call: String,
+}
+
+impl Issuer {
+    /// Looks the administrator up again whose call this is, within a transaction that holds the head row.
+    ///
+    /// # Errors
+    /// [`IssuerError::NotAdmitted`], which is audited.
+    pub(super) async fn readmit(
+        self: &Arc<Self>,
+        tx: &mut Tx,
+        caller: &Caller,
+        at: UnixMillis,
+    ) -> Result<(), IssuerError> {
+        let Some(authority) = &caller.authority else {
+            return Ok(());
+        };
+        let administrator = tx
+            .administrator_by_digest(&self.id, &authority.token_digest)
+            .await?;
+        let admitted = match administrator {
+            Some(administrator) => administrator.admit(authority.least, at.seconds()),
+            None => Err(NotAdmitted::Unknown),
+        };
+        admitted.map_err(|refused| {
+            self.note_not_admitted(caller, authority, &refused);
+            refused.into()
+        })
+    }
+
+    /// Audits the refusal of an administrator's call.
+    pub fn note_not_admitted(
+        self: &Arc<Self>,
+        caller: &Caller,
+        authority: &Authority,
+        refused: &NotAdmitted,
+    ) {
+        let status = match refused {
+            NotAdmitted::Unknown | NotAdmitted::Revoked | NotAdmitted::Expired => 401,
+            NotAdmitted::RoleTooLow { .. } => 403,
+        };
+        let detail = RefusalDetail::new(Answer::Status(status), refused.reason());
+        let at = self.ports.clock.now_millis();
+        self.note_refusal(AuditDraft {
+            target: authority.call.clone(),
+            ..caller.draft(at, AuditEvent::AdminRefused, &caller.actor, &detail)
+        });
+    }
+}
