@@ -1,7 +1,8 @@
 //! The caller: the bearer token (RFC 6750 §2.1) is looked up in the database on every call, so that a
-//! revoked one opens nothing from then on. What a handler demands is its first argument: [`Viewer`]
-//! reads, [`Operator`] changes the registry, [`Owner`] changes keys, administrators and settings.
-//! Refused calls are audited: those of administrators as they come, equal ones folded; those of others counted.
+//! revocation takes effect at once. A handler states the role that it requires by its first argument:
+//! [`Viewer`] reads, [`Operator`] changes the registry, [`Owner`] changes keys, administrators and settings.
+//! Refused calls are audited: an entry for each call of an administrator, equal ones folded, and a count for
+//! all others.
 
 use std::sync::Arc;
 
@@ -11,24 +12,25 @@ use axum::http::request::Parts;
 
 use crate::domain::administrator::{Administrator, AdministratorRole};
 use crate::domain::audit::{Answer, AuditDraft, AuditEvent, RefusalDetail};
+use crate::domain::remedy::Remedy;
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
 
 use super::problem::{Kind, Problem};
 
-/// Longest token that is looked at, in bytes; ours have about fifty.
+/// Longest accepted token, in bytes; an administrator's token has about fifty.
 const TOKEN_MAX_BYTES: usize = 512;
 /// Longest path in an audit entry, in characters.
 const TARGET_MAX_CHARS: usize = 256;
 
-/// The actor of a call that proves nothing.
+/// The actor of a call without a valid token.
 const UNKNOWN: &str = "unknown";
 
-/// A caller who may read.
+/// A caller that may read.
 pub(super) struct Viewer;
-/// A caller who may change agents, groups, roles, resources and credentials.
+/// A caller that may change agents, groups, roles, resources and credentials.
 pub(super) struct Operator(pub(super) Caller);
-/// A caller who may do everything.
+/// A caller that may do everything.
 pub(super) struct Owner(pub(super) Caller);
 
 impl FromRequestParts<Arc<Issuer>> for Viewer {
@@ -61,7 +63,7 @@ impl FromRequestParts<Arc<Issuer>> for Owner {
     }
 }
 
-/// Why a call is not admitted.
+/// Why a call is rejected.
 struct Refused {
     actor: String,
     reason: &'static str,
@@ -98,15 +100,19 @@ async fn admit(
 }
 
 fn unverified_token(parts: &Parts) -> Result<&str, Refused> {
-    let unproven = |reason, detail: &str, token_was_sent| Refused {
+    let unproven = |reason, problem| Refused {
         actor: UNKNOWN.to_owned(),
         reason,
-        problem: Box::new(Problem::unauthorized(detail, token_was_sent)),
+        problem: Box::new(problem),
     };
     let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
     let (Some(header), None) = (headers.next(), headers.next()) else {
-        let detail = "send one header 'Authorization: Bearer TOKEN'; the first token is in the file admin-token of the data directory";
-        return Err(unproven("no token", detail, false));
+        let problem =
+            Problem::unauthorized("exactly one header `Authorization` is required", false);
+        let remedy = Remedy::action(
+            "send `Authorization: Bearer TOKEN`; the first token is in the file `admin-token` of the data directory",
+        );
+        return Err(unproven("no token", problem.with_remedy(&remedy)));
     };
     let (scheme, token) = header
         .to_str()
@@ -119,8 +125,7 @@ fn unverified_token(parts: &Parts) -> Result<&str, Refused> {
     if !scheme.eq_ignore_ascii_case("bearer") || !is_token {
         return Err(unproven(
             "malformed token",
-            "the header Authorization does not hold 'Bearer TOKEN'",
-            true,
+            Problem::unauthorized("the header `Authorization` is not `Bearer TOKEN`", true),
         ));
     }
     Ok(token)
@@ -131,8 +136,8 @@ fn judge(
     issuer: &Issuer,
     minimum: AdministratorRole,
 ) -> Result<Administrator, Refused> {
-    // The same words for unknown, expired and revoked: which one it is, is for the audit.
-    let detail = "the token is not, or no longer, an administrator's";
+    // The same words for unknown, expired and revoked: only the audit distinguishes them.
+    let detail = "the token is not a valid administrator token";
     let Some(administrator) = administrator else {
         return Err(Refused {
             actor: UNKNOWN.to_owned(),
@@ -154,7 +159,7 @@ fn judge(
     }
     if administrator.role < minimum {
         let detail = format!(
-            "this takes an administrator with the role {}; '{}' is {}",
+            "an administrator with the role `{}` is required; `{}` is `{}`",
             minimum.as_str(),
             administrator.name,
             administrator.role.as_str()
@@ -174,7 +179,7 @@ fn actor(administrator: &Administrator) -> String {
 
 fn refuse(parts: &Parts, issuer: &Arc<Issuer>, caller: Caller, refused: Refused) -> Problem {
     if refused.actor == UNKNOWN {
-        // The path as it was written could be another one each time.
+        // The path as written could differ in each call.
         let route = parts.extensions.get::<MatchedPath>();
         let target = format!("{} {}", parts.method, route.map_or("", MatchedPath::as_str));
         issuer.note_unproven_call(refused.reason, &target, &caller);

@@ -165,7 +165,7 @@ pub(crate) async fn set_delegation(
     handle.end(change).await.unwrap();
 }
 
-/// What is believed of a trusted issuer that may name subjects, and whose tokens are taken once.
+/// The settings of a trusted issuer that may name subjects, and whose tokens are accepted once.
 pub(crate) fn trust(issuer: &TestIssuer, key: TestKey) -> TrustDefinition {
     TrustDefinition {
         description: String::new(),
@@ -302,7 +302,7 @@ pub(crate) async fn mark(issuer: &TestIssuer, subject: &str) {
     handle.end(change).await.unwrap();
 }
 
-/// A token of somebody else, to be changed as the test wants.
+/// A token of another issuer, which the test can change.
 #[derive(Clone)]
 pub(crate) struct Outside {
     key: TestKey,
@@ -362,8 +362,8 @@ impl Outside {
     }
 }
 
-/// A token with the issuer's own signature and any claims: what nobody but the issuer can make, to see
-/// what it would do with one.
+/// A token with the issuer's own signature and any claims: which only the issuer can make, to see what it would
+/// do with one.
 pub(crate) fn forged(issuer: &TestIssuer, typ: &str, claims: &Value) -> String {
     let policy = issuer.issuer().policy();
     let key = policy.keyring.active(SigningAlgorithm::Es256).unwrap();
