@@ -1,5 +1,5 @@
-//! What one token costs, piece by piece: the signature, the check of an assertion, and a whole
-//! request through the router on a SQLite file, alone and with others in one commit.
+//! The cost of one token by its parts: the signature, the check of an assertion, and a whole request through
+//! the router on a SQLite file, alone and with others in one commit.
 
 use std::hint::black_box;
 

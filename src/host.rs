@@ -1,5 +1,5 @@
-//! The process: one store, one ledger, one sealing key, and the issuers they serve. Starts them from
-//! nothing or from what the database holds, keeps them, and ends them in order.
+//! The process: one store, one ledger, one sealing key, and the issuers that they serve. Creates them or opens
+//! those in the database, maintains them, and stops them in order.
 
 mod check;
 mod error;
@@ -7,7 +7,7 @@ mod first_start;
 mod open;
 mod recover;
 
-pub use check::{StartCheck, check_start};
+pub use check::{StartCheck, StartFault, check_start};
 pub use error::HostError;
 
 use std::path::PathBuf;
@@ -33,26 +33,26 @@ use crate::jose::key::SigningKey;
 use crate::store::{Store, StoreError};
 use open::{open_issuer, open_pepper};
 
-/// How often the process looks whether anything is due: keys to rotate, rows of other replicas to
-/// read, used assertions and old revocations to forget. Well below the publish-ahead time of keys.
+/// How often the process checks whether work is due: keys to rotate, rows of other replicas to read, used
+/// assertions and old revocations to delete. Well below the publish-ahead time of keys.
 pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
-/// Used assertions, revocations and the lineage of tokens are kept this much longer than they are needed, in
-/// seconds, so that a clock that is set back opens nothing again.
+/// Used assertions, revocations and the lineage of tokens are kept this many seconds longer than needed, so
+/// that a clock that is set back does not make them acceptable again.
 const KEPT_SECONDS: i64 = 86_400;
-/// Used assertions, revoked tokens, marks and lineages each forgotten in one transaction: tokens wait for it.
+/// Used assertions, revoked tokens, marks and lineages that one transaction deletes: tokens wait for it.
 const PURGE_MAX: u32 = 1_000;
-/// Such transactions in one go: 10,000 assertions a second, more than are used.
+/// Such transactions in one run: 10,000 assertions a second, more than are used.
 const PURGES: u32 = 50;
 /// Where the key-encryption key is.
 #[derive(Clone, Debug)]
 pub enum KekSource {
-    /// Given outright; the second half says where.
+    /// The key itself; the second field names its origin.
     Text(SecretString, String),
-    /// In this file, which is made at the first start.
+    /// In this file, which the first start creates.
     File(PathBuf),
 }
 
-/// What a process is started with.
+/// The options of a process.
 #[derive(Clone, Debug)]
 pub struct HostOptions {
     /// `sqlite:PATH` or `postgres://…`.
@@ -63,10 +63,10 @@ pub struct HostOptions {
     pub kek: KekSource,
     /// Where the bootstrap token is written at the first start.
     pub admin_token_file: PathBuf,
-    /// Settings of an issuer that is made now; one that exists keeps its own.
+    /// Settings of a new issuer; an existing one keeps its own.
     pub first_settings: FirstSettings,
-    /// Signing keys of an issuer that is made now. For an algorithm that none of them is for, a key is generated:
-    /// an RSA key costs a tenth of a second, which a test that starts many issuers can save.
+    /// Signing keys of a new issuer. For an algorithm without one, a key is generated: an RSA key costs a tenth
+    /// of a second, which a test that starts many issuers can save.
     pub first_keys: Vec<Arc<SigningKey>>,
 }
 
@@ -77,7 +77,7 @@ pub struct FirstSettings {
     pub default_lifetime: i64,
     /// Longest lifetime of a token in seconds.
     pub max_lifetime: i64,
-    /// The algorithm of tokens whose resource names none.
+    /// The algorithm of tokens for resources that do not name one.
     pub default_algorithm: SigningAlgorithm,
 }
 
@@ -101,11 +101,11 @@ pub struct Host {
 }
 
 impl Host {
-    /// Opens the database, migrates it, unseals what it holds; at the first start makes the issuer,
-    /// its signing keys and the bootstrap administrator.
+    /// Opens and migrates the database and unseals its keys. The first start creates the issuer, its signing
+    /// keys and the bootstrap administrator.
     ///
     /// # Errors
-    /// [`HostError`], one sentence for a person.
+    /// [`HostError`].
     pub async fn start(options: &HostOptions, ports: Ports) -> Result<Self, HostError> {
         let url = &options.database_url;
         let store = Store::open(url)
@@ -148,8 +148,8 @@ impl Host {
         &self.store
     }
 
-    /// Does what is due now: reads what other replicas changed, rotates keys, forgets used assertions
-    /// and revocations that are over. Faults are logged; the next call tries again.
+    /// Does the work that is due: reads the changes of other replicas, rotates keys, deletes used assertions
+    /// and revocations that have expired. Faults are logged; the next call tries again.
     pub async fn maintain(&self) {
         let issuer = &self.issuer;
         let result: Result<(), IssuerError> = async {
@@ -180,7 +180,7 @@ impl Host {
         }
     }
 
-    /// Writes what is queued and closes the database. Call it after the listeners have drained.
+    /// Writes the queue and closes the database. Call it after the listeners have drained.
     pub async fn stop(&self) {
         self.issuer.flush_refusals();
         self.ledger.stop();
@@ -192,8 +192,8 @@ impl Host {
         self.store.close().await;
     }
 
-    /// Forgets what only tokens and assertions that are long over would need. With nothing to forget it
-    /// only reads: every write waits for the disk, and tokens wait for the lock.
+    /// Deletes rows that only long-expired tokens and assertions would need. With nothing to delete it only
+    /// reads: every write waits for the disk, and tokens wait for the lock.
     async fn forget(&self) -> Result<(), StoreError> {
         let before = self.issuer.ports().clock.now().plus(-KEPT_SECONDS);
         for _ in 0..PURGES {
@@ -216,7 +216,7 @@ impl Host {
     }
 }
 
-/// The issuer of those settings. Fails unless the key-encryption key opens what is sealed.
+/// The issuer with those settings. Fails unless the key-encryption key decrypts what is sealed.
 async fn assemble(
     store: &Store,
     settings: IssuerSettings,

@@ -1,7 +1,7 @@
-//! The whole-process load test: `benches/load/run`. Starts the release binary on loopback with a SQLite
-//! file of its own, registers agents through the command line, signs every assertion beforehand, then
-//! sends them over keep-alive connections and reports tokens a second, latency, processor time and memory.
-//! It measures and judges nothing but that every request got its token. Bounded in count and in time.
+//! The whole-process load test: `benches/load/run`. Starts the release binary on loopback with a SQLite file of
+//! its own, registers agents through the command line, signs every assertion beforehand, then sends them over
+//! keep-alive connections and reports tokens a second, latency, processor time and memory. It measures, and
+//! checks only that every request got its token. Bounded in count and in time.
 
 #![expect(clippy::print_stdout, reason = "a report is what this program is for")]
 
@@ -25,9 +25,9 @@ use crate::server::Server;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How long an answer may take before the run is called off.
+/// How long an answer may take before the run is aborted.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
-/// An answer's body is read whole; a token is at most 8 KiB.
+/// The body of an answer is read completely; a token has at most 8 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Far enough ahead for any run, and inside the hour that an assertion may live.
 const ASSERTION_LIFE_SECONDS: i64 = 1800;
@@ -35,10 +35,10 @@ const ASSERTION_LIFE_SECONDS: i64 = 1800;
 /// Load test of the token endpoint: `private_key_jwt` to ES256, on SQLite.
 #[derive(Parser)]
 struct Options {
-    /// Tokens to ask for, after the warm-up of a tenth as many.
+    /// Tokens to request, after a warm-up of a tenth as many.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     assertions: u32,
-    /// Keep-alive connections, each with one request under way.
+    /// Keep-alive connections, each with one request at a time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     connections: u32,
     /// Agents that take turns.
@@ -47,7 +47,7 @@ struct Options {
     /// Stop sending after this many seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// What `cargo bench` says to every benchmark.
+    /// The argument that `cargo bench` passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -182,8 +182,8 @@ async fn send(
     })
 }
 
-/// One request and its answer, which must be a token. Speaks just enough HTTP for that: a client library
-/// would take processor time from the server under test.
+/// One request and its answer, which must be a token. Implements just enough HTTP for that: a client library
+/// would use processor time of the server under test.
 async fn exchange(stream: &mut BufReader<TcpStream>, request: &[u8]) -> Outcome<()> {
     stream.write_all(request).await?;
     let mut status = String::new();

@@ -1,5 +1,5 @@
-//! The program under test: starts it on free loopback ports with data of its own, speaks to its command
-//! line, and reads from the kernel what it uses. It ends with the value that stands for it.
+//! The program under test: starts it on free loopback ports with its own data, runs its commands, and reads its
+//! resource use from the kernel. It ends when its value is dropped.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use crate::Outcome;
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
-/// What the kernel counts processor time in (`getconf CLK_TCK`), the same on every Linux.
+/// The kernel's unit of processor time (`getconf CLK_TCK`), the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 pub(crate) struct Server {
@@ -45,7 +45,7 @@ impl Usage {
 impl Server {
     /// Starts `firman serve` and waits until it answers.
     pub(crate) async fn start() -> Outcome<Self> {
-        // Beside the build, not in /tmp: that may lie in memory, where a commit costs nothing.
+        // Beside the build, not in /tmp, which may be in memory, where a commit costs nothing.
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let (address, admin_address) = free_addresses()?;
         let log = File::create(directory.path().join("log"))?;
@@ -108,7 +108,7 @@ impl Server {
         Ok(std::fs::write(self.directory.path().join(name), content)?)
     }
 
-    /// What the kernel says that the server has used.
+    /// The server's resource use according to the kernel.
     pub(crate) fn usage(&self) -> Outcome<Usage> {
         let process = self.process.id().ok_or("firman ended during the run")?;
         let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
@@ -125,7 +125,7 @@ impl Server {
                 .ok_or_else(|| format!("no {name} in /proc/{process}/status"))
         };
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-        // The name in brackets may hold spaces; utime and stime are the 12th and 13th field after it.
+        // The name in brackets may contain spaces; utime and stime are the 12th and 13th field after it.
         let fields: Vec<&str> = stat
             .rsplit(')')
             .next()
@@ -143,7 +143,7 @@ impl Server {
     }
 }
 
-/// Nothing of the caller's environment gets in: a FIRMAN_DATABASE_URL there must not be used.
+/// Without the caller's environment: a `FIRMAN_DATABASE_URL` there must not be used.
 fn command_in(directory: &TempDir, address: SocketAddr, admin_address: SocketAddr) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_firman"));
     command

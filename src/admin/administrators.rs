@@ -34,7 +34,7 @@ pub(super) async fn list(
     Ok(axum::Json(List::whole(issuer.administrators().await?)))
 }
 
-/// Makes an administrator; its token is in this answer only.
+/// Makes an administrator. Only this answer contains its token.
 #[utoipa::path(post, path = "/administrators", tag = "administrators", request_body = NewAdministrator,
     security(("administrator_token" = [])), responses((status = 201, body = AdministratorToken), Problems))]
 pub(super) async fn create(
@@ -50,7 +50,7 @@ pub(super) async fn create(
     })
 }
 
-/// Shows an administrator, a revoked one too.
+/// Shows an administrator, also a revoked one.
 #[utoipa::path(get, path = "/administrators/{name}", tag = "administrators", params(("name" = String, Path)),
     security(("administrator_token" = [])), responses((status = 200, body = Administrator), Problems))]
 pub(super) async fn show(
@@ -61,7 +61,7 @@ pub(super) async fn show(
     Ok(tagged(issuer.administrator(&name).await?))
 }
 
-/// Edits an administrator's role and expiry; the last owner keeps both.
+/// Edits an administrator's role and expiry. Those of the last owner cannot change.
 #[utoipa::path(patch, path = "/administrators/{name}", tag = "administrators", params(("name" = String, Path), IfMatchHeader),
     request_body = AdministratorEdit, security(("administrator_token" = [])),
     responses((status = 200, body = Administrator), Problems))]
@@ -76,7 +76,7 @@ pub(super) async fn edit(
     Ok(tagged(edited.await?))
 }
 
-/// Gives an administrator a new token, which is in this answer only; the old one ends at once.
+/// Replaces an administrator's token. Only this answer contains the new token; the old one ends at once.
 #[utoipa::path(post, path = "/administrators/{name}/rotate", tag = "administrators", params(("name" = String, Path), IfMatchHeader),
     request_body = AdministratorRotation, security(("administrator_token" = [])),
     responses((status = 200, body = AdministratorToken), Problems))]
@@ -95,7 +95,7 @@ pub(super) async fn rotate(
     })
 }
 
-/// Revokes an administrator's token permanently; the last owner's stays.
+/// Revokes an administrator's token permanently. That of the last owner cannot be revoked.
 #[utoipa::path(post, path = "/administrators/{name}/revoke", tag = "administrators", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = Administrator), Problems))]
 pub(super) async fn revoke(

@@ -94,15 +94,15 @@ pub(super) struct ListParams {
     /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// `active`, `suspended` or `removed`; left out: all but removed ones.
+    /// `active`, `suspended` or `removed`; by default all but removed ones.
     status: Option<String>,
     /// Name of a group they are in.
     group: Option<String>,
     /// Name of a role that they hold, directly or through a group.
     role: Option<String>,
-    /// `true`: only those that the role was given to directly.
+    /// `true`: only agents that hold the role directly.
     direct: Option<bool>,
     /// Part of the name.
     search: Option<String>,
@@ -164,7 +164,7 @@ pub(super) async fn create(
     })
 }
 
-/// Shows an agent, a removed one too.
+/// Shows an agent, also a removed one.
 #[utoipa::path(get, path = "/agents/{name}", tag = "agents", params(("name" = String, Path)), security(("administrator_token" = [])),
     responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn show(
@@ -191,7 +191,7 @@ pub(super) async fn edit(
     ))
 }
 
-/// Switches an agent off: it gets no further token.
+/// Suspends an agent: it gets no further tokens.
 #[utoipa::path(post, path = "/agents/{name}/suspend", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = SuspendedBody), Problems))]
 pub(super) async fn suspend(
@@ -214,7 +214,7 @@ pub(super) async fn suspend(
     })
 }
 
-/// Switches an agent on again.
+/// Resumes an agent.
 #[utoipa::path(post, path = "/agents/{name}/resume", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = AgentBody), Problems))]
 pub(super) async fn resume(
@@ -229,7 +229,7 @@ pub(super) async fn resume(
     ))
 }
 
-/// Removes an agent for good. Its name and subject are never reused.
+/// Removes an agent permanently. Its name and subject are never reused.
 #[utoipa::path(delete, path = "/agents/{name}", tag = "agents", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(
@@ -242,7 +242,7 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What the agent is supposed to ask for.
+/// The request to explain.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -253,7 +253,7 @@ pub(super) struct ExplainParams {
     scope: Option<String>,
 }
 
-/// Tells what an agent would get, through which roles and groups, without minting.
+/// Explains which token an agent would get, and through which roles and groups, without minting.
 #[utoipa::path(get, path = "/agents/{name}/explain", tag = "agents", params(("name" = String, Path), ExplainParams),
     security(("administrator_token" = [])), responses((status = 200, body = ExplanationBody), Problems))]
 pub(super) async fn explain(

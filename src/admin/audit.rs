@@ -1,4 +1,4 @@
-//! `/audit`: read only; no call changes or removes an entry.
+//! `/audit`: read only. No call changes or removes an entry.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(super) struct ListParams {
     /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
     /// Name of an event, such as `token.issued`.
     event: Option<String>,
@@ -59,7 +59,7 @@ pub(super) struct ListParams {
     token_id: Option<String>,
     /// The actor, such as `administrator:bootstrap`, or the bare name of an administrator or agent.
     actor: Option<String>,
-    /// What it was done to, such as `role:reader`.
+    /// The target, such as `role:reader`.
     target: Option<String>,
     /// From this Unix second on.
     since: Option<i64>,
@@ -67,8 +67,8 @@ pub(super) struct ListParams {
     until: Option<i64>,
 }
 
-/// Lists audit entries, the newest first. A page may hold fewer entries than there are: the list is at its
-/// end when `next_cursor` is `null`.
+/// Lists audit entries, the newest first. A page may contain fewer entries than its limit: the list ends when
+/// `next_cursor` is `null`.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(ListParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<EntryBody>), Problems))]
 pub(super) async fn list(
@@ -100,10 +100,10 @@ pub(super) async fn list(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TailParams {
-    /// Most entries of an answer, 1 to 200; 50 by default.
+    /// Maximum number of entries in an answer, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// Those numbered above this; left out: those that come from now on.
+    /// Entries with a higher number; by default those that are written from now on.
     #[param(minimum = 0)]
     after: Option<i64>,
     /// Name of an event, such as `token.issued`.
@@ -114,11 +114,11 @@ pub(super) struct TailParams {
     token_id: Option<String>,
     /// The actor, such as `administrator:bootstrap`, or the bare name of an administrator or agent.
     actor: Option<String>,
-    /// What it was done to, such as `role:reader`.
+    /// The target, such as `role:reader`.
     target: Option<String>,
 }
 
-/// Lists audit entries after one, the oldest first, to follow the audit.
+/// Lists the audit entries after a given one, the oldest first, to follow the audit.
 #[utoipa::path(get, path = "/audit/tail", tag = "audit", params(TailParams), security(("administrator_token" = [])),
     responses((status = 200, body = TailBody), Problems))]
 pub(super) async fn tail(
@@ -150,7 +150,7 @@ pub(super) async fn tail(
     }))
 }
 
-/// Checks the whole chain.
+/// Verifies the whole chain.
 #[utoipa::path(get, path = "/audit/verify", tag = "audit", security(("administrator_token" = [])),
     responses((status = 200, body = VerdictBody), Problems))]
 pub(super) async fn verify(

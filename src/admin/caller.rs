@@ -1,8 +1,8 @@
-//! The caller: the bearer token (RFC 6750 §2.1) is looked up in the database on every call. What a handler demands is
-//! its first argument: [`Viewer`] reads, [`Operator`] changes the registry, [`Owner`] changes keys, administrators and
-//! settings. A call that was admitted may still be reading when its administrator is revoked; a change looks the
-//! administrator up again under the issuer's lock (`issuer/authority.rs`), so that a revoked one changes nothing from
-//! then on. Refused calls are audited: those of administrators as they come, equal ones folded; those of others counted.
+//! The caller: the bearer token (RFC 6750 §2.1) is looked up in the database on every call. A handler states the role
+//! that it requires by its first argument: [`Viewer`] reads, [`Operator`] changes the registry, [`Owner`] changes keys,
+//! administrators and settings. An administrator may be revoked while an admitted call is still being read, so each
+//! change looks the administrator up again under the issuer's lock (`issuer/authority.rs`). Rejected calls are audited:
+//! an entry for each call of an administrator, equal ones folded, and a count for all others.
 
 use std::sync::Arc;
 
@@ -11,25 +11,26 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use crate::domain::administrator::{AdministratorRole, NotAdmitted};
+use crate::domain::remedy::Remedy;
 use crate::issuer::authority::Authority;
 use crate::issuer::{Caller, Issuer};
 use crate::ports::request::{PeerAddr, RequestId};
 
 use super::problem::Problem;
 
-/// Longest token that is looked at, in bytes; ours have about fifty.
+/// Longest accepted token, in bytes; an administrator's token has about fifty.
 const TOKEN_MAX_BYTES: usize = 512;
 /// Longest path in an audit entry, in characters.
 const TARGET_MAX_CHARS: usize = 256;
 
-/// The actor of a call that proves nothing.
+/// The actor of a call without a valid token.
 const UNKNOWN: &str = "unknown";
 
-/// A caller who may read.
+/// A caller that may read.
 pub(super) struct Viewer;
-/// A caller who may change agents, groups, roles, resources and credentials.
+/// A caller that may change agents, groups, roles, resources and credentials.
 pub(super) struct Operator(pub(super) Caller);
-/// A caller who may do everything.
+/// A caller that may do everything.
 pub(super) struct Owner(pub(super) Caller);
 
 impl FromRequestParts<Arc<Issuer>> for Viewer {
@@ -120,16 +121,21 @@ fn written_target(parts: &Parts) -> String {
     target.chars().take(TARGET_MAX_CHARS).collect()
 }
 
-/// Why a header holds no token.
+/// Why a call does not have a token.
 struct NoToken {
     reason: &'static str,
     detail: &'static str,
+    remedy: Option<Remedy>,
     token_was_sent: bool,
 }
 
 impl From<NoToken> for Problem {
     fn from(no: NoToken) -> Self {
-        Self::unauthorized(no.detail, no.token_was_sent)
+        let problem = Self::unauthorized(no.detail, no.token_was_sent);
+        match no.remedy {
+            Some(remedy) => problem.with_remedy(&remedy),
+            None => problem,
+        }
     }
 }
 
@@ -138,7 +144,10 @@ fn unverified_token(parts: &Parts) -> Result<&str, NoToken> {
     let (Some(header), None) = (headers.next(), headers.next()) else {
         return Err(NoToken {
             reason: "no token",
-            detail: "send one header 'Authorization: Bearer TOKEN'; the first token is in the file admin-token of the data directory",
+            detail: "exactly one header `Authorization` is required",
+            remedy: Some(Remedy::action(
+                "send `Authorization: Bearer TOKEN`; the first token is in the file `admin-token` of the data directory",
+            )),
             token_was_sent: false,
         });
     };
@@ -153,7 +162,8 @@ fn unverified_token(parts: &Parts) -> Result<&str, NoToken> {
     if !scheme.eq_ignore_ascii_case("bearer") || !is_token {
         return Err(NoToken {
             reason: "malformed token",
-            detail: "the header Authorization does not hold 'Bearer TOKEN'",
+            detail: "the header `Authorization` is not `Bearer TOKEN`",
+            remedy: None,
             token_was_sent: true,
         });
     }

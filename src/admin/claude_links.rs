@@ -55,7 +55,7 @@ pub(super) async fn show(
     Ok(tagged(issuer.claude_link(&name).await?))
 }
 
-/// Links an agent to its objects at Claude, or replaces the link that it has.
+/// Links an agent to its objects at Claude, or replaces its link.
 #[utoipa::path(put, path = "/agents/{name}/claude-link", tag = "claude-links", params(("name" = String, Path), IfMatchHeader),
     request_body = NewClaudeLinkBody, security(("administrator_token" = [])),
     responses((status = 200, body = ClaudeLinkBody), (status = 201, body = ClaudeLinkBody), Problems))]
@@ -86,7 +86,7 @@ pub(super) async fn put(
     Ok(made.into_response())
 }
 
-/// Removes an agent's link. What is at Claude stays as it is.
+/// Removes an agent's link. The objects at Claude stay unchanged.
 #[utoipa::path(delete, path = "/agents/{name}/claude-link", tag = "claude-links", params(("name" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(

@@ -148,13 +148,13 @@ pub(super) async fn list(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AllParams {
-    /// Only those that expire within so many seconds.
+    /// Only credentials that expire within so many seconds.
     #[param(minimum = 0, maximum = 315_360_000)]
     expires_within: Option<i64>,
     /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -185,7 +185,7 @@ pub(super) async fn all(
     )))
 }
 
-/// Gives an agent a further credential.
+/// Adds a credential to an agent.
 #[utoipa::path(post, path = "/agents/{name}/credentials", tag = "credentials", params(("name" = String, Path), IfMatchHeader), request_body = NewCredentialBody,
     security(("administrator_token" = [])), responses((status = 201, body = AddedCredentialBody, description = "The secret is shown this once."), Problems))]
 pub(super) async fn add(
@@ -201,7 +201,7 @@ pub(super) async fn add(
     Ok(created(added, &issuer))
 }
 
-/// Replaces a credential by a new one of its kind; the old one stays good for the overlap.
+/// Replaces a credential by a new one of its kind. The old one stays valid for the overlap.
 #[utoipa::path(post, path = "/agents/{name}/credentials/{id}/rotate", tag = "credentials",
     params(("name" = String, Path), ("id" = String, Path), IfMatchHeader), request_body = Option<RotationBody>, security(("administrator_token" = [])),
     responses((status = 201, body = AddedCredentialBody, description = "The secret is shown this once."), Problems))]

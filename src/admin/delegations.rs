@@ -91,11 +91,11 @@ fn end(expires_at: Option<i64>, expires_in: Option<i64>) -> Result<DelegationEnd
         (None, Some(seconds)) => Ok(DelegationEnd::In(seconds)),
         (None, None) => Err(Problem::invalid(
             "expires_at",
-            "is missing: a delegation ends at a time (expires_at) or after so many seconds (expires_in)",
+            "`expires_at` (a time) or `expires_in` (seconds) is required",
         )),
         (Some(_), Some(_)) => Err(Problem::invalid(
             "expires_in",
-            "is given beside expires_at; one of them says when it ends",
+            "cannot be combined with `expires_at`",
         )),
     }
 }
@@ -108,16 +108,16 @@ pub(super) struct ListParams {
     /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Name of the agent that may act.
+    /// Name of the actor.
     actor: Option<String>,
-    /// A subject that they accept, exactly or by a prefix; with `*` at its end, those that take any
-    /// of the subjects that begin so.
+    /// A subject that they accept, exactly or by a prefix. With `*` at its end: those that accept any of the
+    /// subjects with that prefix.
     subject: Option<String>,
 }
 
-/// Lists delegations, the oldest first; revoked and expired ones too.
+/// Lists delegations, the oldest first, also revoked and expired ones.
 #[utoipa::path(get, path = "/delegations", tag = "delegations", params(ListParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<DelegationBody>), Problems))]
 pub(super) async fn list(
@@ -172,7 +172,7 @@ pub(super) async fn add(
     })
 }
 
-/// Shows a delegation, a revoked one too.
+/// Shows a delegation, also a revoked one.
 #[utoipa::path(get, path = "/delegations/{id}", tag = "delegations", params(("id" = String, Path)), security(("administrator_token" = [])),
     responses((status = 200, body = DelegationBody), Problems))]
 pub(super) async fn show(
@@ -183,7 +183,7 @@ pub(super) async fn show(
     Ok(tagged(issuer.delegation(&id).await?, &issuer))
 }
 
-/// Moves the end of a delegation; for anything else make a new one.
+/// Moves the end of a delegation. For any other change, make a new one.
 #[utoipa::path(patch, path = "/delegations/{id}", tag = "delegations", params(("id" = String, Path), IfMatchHeader), request_body = EditBody,
     security(("administrator_token" = [])), responses((status = 200, body = DelegationBody), Problems))]
 pub(super) async fn edit(
@@ -198,7 +198,7 @@ pub(super) async fn edit(
     Ok(tagged(view, &issuer))
 }
 
-/// Switches a delegation off: the tokens made under it end, and those made from them.
+/// Suspends a delegation: the tokens issued under it and those derived from them end.
 #[utoipa::path(post, path = "/delegations/{id}/suspend", tag = "delegations", params(("id" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = EndedBody), Problems))]
 pub(super) async fn suspend(
@@ -211,7 +211,7 @@ pub(super) async fn suspend(
     Ok(ended(suspended, &issuer))
 }
 
-/// Switches a delegation on again; tokens that ended stay so.
+/// Resumes a delegation. Tokens that ended stay ended.
 #[utoipa::path(post, path = "/delegations/{id}/resume", tag = "delegations", params(("id" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = DelegationBody), Problems))]
 pub(super) async fn resume(
@@ -224,7 +224,7 @@ pub(super) async fn resume(
     Ok(tagged(view, &issuer))
 }
 
-/// Ends a delegation for good: the tokens made under it end, and those made from them.
+/// Revokes a delegation permanently: the tokens issued under it and those derived from them end.
 #[utoipa::path(post, path = "/delegations/{id}/revoke", tag = "delegations", params(("id" = String, Path), IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 200, body = EndedBody), Problems))]
 pub(super) async fn revoke(

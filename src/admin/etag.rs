@@ -16,7 +16,7 @@ use crate::issuer::Issuer;
 
 use super::problem::Problem;
 
-/// The version a caller saw; `None`: it did not say, or any will do (`*`).
+/// The version that a caller saw; `None` when the caller does not state one, or accepts any (`*`).
 pub(super) struct IfMatch(pub(super) Option<i64>);
 
 /// [`IfMatch`] in the API's description.
@@ -67,7 +67,7 @@ impl<T: Serialize> IntoResponse for Tagged<T> {
     }
 }
 
-/// A new object, with its version and its place.
+/// A new object, with its version and its location.
 pub(super) struct Created<T> {
     pub(super) version: Option<i64>,
     pub(super) location: String,

@@ -31,7 +31,7 @@ fn tagged(group: Group) -> Tagged<Group> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RemovalParams {
-    /// Remove it although it is in use; each use is removed and audited.
+    /// Remove it although it is in use. Each use is removed and audited.
     force: Option<bool>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct GroupListParams {
     /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
     /// Name of a role that they pass on to their members.
     role: Option<String>,

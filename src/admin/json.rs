@@ -1,5 +1,5 @@
-//! JSON bodies, read strictly: one reading only (no member twice, bounded depth), no member that is
-//! not known, and errors that name the member without repeating its value.
+//! JSON bodies, read strictly: exactly one interpretation (no member twice, bounded depth), no unknown member,
+//! and errors that name the member without repeating its value.
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
@@ -8,18 +8,19 @@ use axum::http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::domain::remedy::Remedy;
 use crate::domain::text::is_unshowable;
 use crate::jose::json::{JsonError, parse_object};
 
 use super::problem::{Kind, Problem};
 
-/// Largest body, in bytes: an agent with every attribute filled takes some 12 KiB.
+/// Longest body, in bytes: an agent with every attribute set has some 12 KiB.
 const BODY_MAX_BYTES: usize = 64 * 1024;
 
-/// A body that must be there.
+/// A required body.
 pub(super) struct Json<T>(pub(super) T);
 
-/// A body that may be left out when every member may.
+/// A body that is optional because all its members are.
 pub(super) struct OptionalJson<T>(pub(super) T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
@@ -45,7 +46,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for OptionalJson<T> {
     }
 }
 
-/// Only `application/json`, which a form on a foreign page cannot send; a `charset` may say UTF-8.
+/// Only `application/json`, which a form on another site cannot send. A `charset` must be UTF-8.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let only = match (values.next(), values.next()) {
@@ -63,7 +64,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
     Err(Problem::new(
         Kind::UnsupportedMediaType,
-        "send the body as 'Content-Type: application/json'",
+        "the `Content-Type` of the body must be `application/json`",
     ))
 }
 
@@ -71,7 +72,7 @@ async fn body(request: Request) -> Result<Vec<u8>, Problem> {
     let too_large = || {
         Problem::new(
             Kind::TooLarge,
-            format!("a body may have at most {BODY_MAX_BYTES} bytes"),
+            format!("the body must be at most {BODY_MAX_BYTES} bytes long"),
         )
     };
     let announced = request
@@ -89,10 +90,8 @@ async fn body(request: Request) -> Result<Vec<u8>, Problem> {
             Err(if is_limit {
                 too_large()
             } else {
-                Problem::new(
-                    Kind::Invalid,
-                    "the body did not arrive whole; send the request again",
-                )
+                Problem::new(Kind::Invalid, "the body is incomplete")
+                    .with_remedy(&Remedy::action("send the request again"))
             })
         }
     }
@@ -136,7 +135,7 @@ fn in_words(serde_words: &str) -> String {
     shown(serde_words)
 }
 
-/// A text that a caller may have had a part in, cut and without what a terminal would act on.
+/// A text that a caller may have influenced, cut and without control characters for a terminal.
 pub(super) fn shown(text: &str) -> String {
     text.chars()
         .filter(|&c| !is_unshowable(c))

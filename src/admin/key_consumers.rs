@@ -1,4 +1,4 @@
-//! `/key-consumers`: those who hold copies of the signing keys.
+//! `/key-consumers`: parties that hold copies of the signing keys.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub(super) async fn list(
     )))
 }
 
-/// Makes a key consumer known: from then on no new key signs before it has acknowledged it.
+/// Registers a key consumer. From then on a new key signs only after the consumer has acknowledged it.
 #[utoipa::path(post, path = "/key-consumers", tag = "key-consumers", request_body = NewKeyConsumerBody, security(("administrator_token" = [])),
     responses((status = 201, body = KeyConsumerBody), Problems))]
 pub(super) async fn add(
@@ -65,7 +65,7 @@ pub(super) async fn add(
     })
 }
 
-/// Notes that a key consumer holds keys.
+/// Records that a key consumer has keys.
 #[utoipa::path(post, path = "/key-consumers/{name}/ack", tag = "key-consumers", params(("name" = String, Path)),
     request_body = Option<AcknowledgementBody>, security(("administrator_token" = [])),
     responses((status = 200, body = KeyConsumerBody), Problems))]

@@ -73,7 +73,7 @@ pub(super) async fn rotate(
         .algorithm
         .map(|text| {
             SigningAlgorithm::parse(&text)
-                .ok_or_else(|| Problem::invalid("algorithm", "must be ES256 or RS256"))
+                .ok_or_else(|| Problem::invalid("algorithm", "must be `ES256` or `RS256`"))
         })
         .transpose()?;
     let keys = issuer.rotate_keys(&caller, algorithm).await?;
@@ -83,7 +83,7 @@ pub(super) async fn rotate(
     ))
 }
 
-/// Withdraws a key at once; its replacement signs at once. Tokens it signed stop verifying.
+/// Revokes a key at once; its replacement signs at once. Tokens that it signed no longer verify.
 #[utoipa::path(post, path = "/keys/{kid}/revoke", tag = "keys", params(("kid" = String, Path)), request_body = RevocationBody,
     security(("administrator_token" = [])), responses((status = 200, body = RevokedBody), Problems))]
 pub(super) async fn revoke(
@@ -100,7 +100,7 @@ pub(super) async fn revoke(
     }))
 }
 
-/// Lets a prepared key sign now, once it has been published for long enough. It does so on its own when
+/// Activates a prepared key, once it has been published long enough. A key activates without this call when
 /// every key consumer has acknowledged it; `override_consumers` does not wait for them.
 #[utoipa::path(post, path = "/keys/{kid}/activate", tag = "keys", params(("kid" = String, Path)), request_body = Option<ActivationBody>,
     security(("administrator_token" = [])), responses((status = 200, body = KeyBody), Problems))]

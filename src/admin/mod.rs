@@ -1,6 +1,5 @@
-//! The private JSON API, `/admin/v1`: parse, call the issuer, answer. It decides nothing but who may
-//! call what. Errors are RFC 9457 problems; every handler names in its first argument what the caller
-//! must be.
+//! The private JSON API, `/admin/v1`: parse, call the issuer, answer. It decides only who may call what. Errors
+//! are RFC 9457 problems; every handler names the required role by its first argument.
 
 mod administrators;
 mod agents;
@@ -36,7 +35,7 @@ use utoipa_axum::routes;
 
 use crate::issuer::Issuer;
 
-/// Where the API lives on the private listener.
+/// The API's path on the private listener.
 pub const BASE: &str = "/admin/v1";
 
 /// The routes of the private listener's API, with problems for what is not routed. The layers above

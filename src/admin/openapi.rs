@@ -1,5 +1,5 @@
-//! The API's own description, OpenAPI 3.1, made from the handlers. It holds no secret and is served
-//! without a token.
+//! The API's own description, OpenAPI 3.1, generated from the handlers. It contains no secret and requires no
+//! token.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -10,13 +10,13 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoResponses, OpenApi};
 
-/// Where it is served.
+/// Its path.
 pub(super) const PATH: &str = "/admin/v1/openapi.json";
 
 /// The security scheme that every operation names.
 pub(super) const SCHEME: &str = "administrator_token";
 
-/// What the document says before its paths.
+/// The document before its paths.
 pub(super) fn head() -> utoipa::openapi::OpenApi {
     Head::openapi()
 }
@@ -48,7 +48,7 @@ impl utoipa::Modify for BearerToken {
     }
 }
 
-/// The problems that any operation may answer with.
+/// The problems that any operation may return.
 #[derive(IntoResponses)]
 #[response(
     status = "default",
@@ -60,7 +60,7 @@ pub(super) struct Problems(
     crate::api::problem::Problem,
 );
 
-/// What OpenAPI 3.1 demands and the derives leave out: an `operationId` that is unique in the document
+/// Parts that OpenAPI 3.1 requires and the derives omit: an `operationId` that is unique in the document
 /// (§4.8.10; handlers of different nouns share their names) and a description of every response (§4.8.17).
 fn complete(document: &mut utoipa::openapi::OpenApi) {
     for item in document.paths.paths.values_mut() {

@@ -1,5 +1,5 @@
-//! Pages of lists: a limit, and an opaque cursor that says after what the next page begins. A cursor
-//! belongs to the list it came from.
+//! Pages of lists: a limit, and an opaque cursor that states where the next page begins. A cursor belongs to
+//! one list.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use utoipa::IntoParams;
 
 pub(super) use crate::api::list::List;
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::issuer::Issuer;
 use crate::issuer::page::Page;
 use crate::jose::digest::{base64url, decode_base64url};
@@ -20,12 +21,12 @@ use super::problem::{Kind, Problem};
 
 /// Default number of items in a page.
 const LIMIT_DEFAULT: i64 = 50;
-/// Most items of a page: some 200 KiB of agents.
+/// Most items in a page: some 200 KiB of agents.
 const LIMIT_MAX: i64 = 200;
-/// Longest cursor that is looked at, in bytes: a list's name and the longest subject.
+/// Longest accepted cursor, in bytes: a list's name and the longest subject.
 const CURSOR_MAX_BYTES: usize = 512;
 
-/// The parameters of a query; one that is not known, or given twice, is refused.
+/// The parameters of a query. An unknown or repeated one is rejected.
 pub(super) struct Params<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequestParts<Arc<Issuer>> for Params<T> {
@@ -39,7 +40,7 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Issuer>> for Params<T> {
                 let said = shown(words.trim_start_matches("Failed to deserialize query string: "));
                 Err(Problem::new(
                     Kind::Invalid,
-                    format!("the query is not well-formed: {said}"),
+                    format!("the query is malformed: {said}"),
                 ))
             }
         }
@@ -54,12 +55,12 @@ pub(super) struct PageParams {
     /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<i64>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     pub(super) cursor: Option<String>,
 }
 
 impl<T> List<T> {
-    /// A list that is always whole.
+    /// A list without pages.
     pub(super) fn whole(items: Vec<T>) -> Self {
         Self {
             items,
@@ -67,7 +68,7 @@ impl<T> List<T> {
         }
     }
 
-    /// A page of `list` that the next one follows at `next`.
+    /// A page of `list`; the next one begins at `next`.
     pub(super) fn up_to(list: &str, items: Vec<T>, next: Option<String>) -> Self {
         Self {
             items,
@@ -75,12 +76,12 @@ impl<T> List<T> {
         }
     }
 
-    /// A page of `list`, whose items are found again by `key`.
+    /// A page of `list`; `key` is an item's place in it.
     pub(super) fn page(list: &str, page: Page<T>, key: impl Fn(&T) -> String) -> Self {
         Self::of(list, page, key, std::convert::identity)
     }
 
-    /// A page of `list`, whose items are shown by `show` and found again by `key`.
+    /// A page of `list`; `show` renders an item and `key` is its place.
     pub(super) fn of<I>(
         list: &str,
         page: Page<I>,
@@ -104,7 +105,7 @@ pub(super) fn limit(asked: Option<i64>) -> Result<i64, Problem> {
     }
 }
 
-/// The name that a cursor of `list` stands for.
+/// The name in a cursor of `list`.
 pub(super) fn after_name(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(key) = key_of(list, cursor)? else {
         return Ok(None);
@@ -114,7 +115,7 @@ pub(super) fn after_name(list: &str, cursor: Option<&str>) -> Result<Option<Stri
         .map_err(|_| forged())
 }
 
-/// The id that a cursor of `list` stands for.
+/// The id in a cursor of `list`.
 pub(super) fn after_id(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(key) = key_of(list, cursor)? else {
         return Ok(None);
@@ -123,7 +124,7 @@ pub(super) fn after_id(list: &str, cursor: Option<&str>) -> Result<Option<String
     if is_id { Ok(Some(key)) } else { Err(forged()) }
 }
 
-/// The number that a cursor of `list` stands for.
+/// The number in a cursor of `list`.
 pub(super) fn before_number(list: &str, cursor: Option<&str>) -> Result<Option<i64>, Problem> {
     let Some(key) = key_of(list, cursor)? else {
         return Ok(None);
@@ -135,7 +136,7 @@ pub(super) fn before_number(list: &str, cursor: Option<&str>) -> Result<Option<i
         .ok_or_else(forged)
 }
 
-/// The text that a cursor of `list` stands for.
+/// The text in a cursor of `list`.
 pub(super) fn after_text(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
     key_of(list, cursor)
 }
@@ -158,10 +159,9 @@ fn key_of(list: &str, cursor: Option<&str>) -> Result<Option<String>, Problem> {
     Ok(Some(key.to_owned()))
 }
 
-/// A cursor that no list gave.
+/// A cursor that is not from this list.
 pub(super) fn forged() -> Problem {
-    Problem::invalid(
-        "cursor",
-        "is not one that this list gave; send next_cursor as it was, or leave it out to begin anew",
-    )
+    Problem::invalid("cursor", "is not a cursor of this list").with_remedy(&Remedy::action(
+        "send `next_cursor` unchanged, or omit `cursor` to start again",
+    ))
 }

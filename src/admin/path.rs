@@ -1,4 +1,4 @@
-//! What a path names. A segment that does not decode names nothing.
+//! The parameters of a path. A segment that does not decode is not found.
 
 use std::sync::Arc;
 

@@ -1,6 +1,5 @@
-//! Errors as the API tells them: RFC 9457 problem details. Each has a fixed kind, a sentence that
-//! says what happened, why and what to do, and the request's id. The private cause of a fault of ours
-//! is logged under that id and never sent.
+//! The API's errors: RFC 9457 problem details. Each has a fixed kind, a sentence with the fault, often a hint,
+//! and the request's id. The private cause of an internal fault is logged with that id and never sent.
 
 use axum::Json;
 use axum::body::Body;
@@ -13,6 +12,7 @@ use axum::response::IntoResponse;
 use crate::api::problem::Problem as ProblemBody;
 use crate::domain::Invalid;
 use crate::domain::administrator::NotAdmitted;
+use crate::domain::remedy::Remedy;
 use crate::issuer::IssuerError;
 use crate::ports::cause::with_causes;
 use crate::ports::request::RequestId;
@@ -54,7 +54,7 @@ impl Kind {
         match self {
             Self::Unauthorized => (
                 "unauthorized",
-                "The call carries no valid administrator token",
+                "The call does not carry a valid administrator token",
             ),
             Self::Forbidden => ("forbidden", "The administrator may not do this"),
             Self::NotFound => ("not_found", "Not found"),
@@ -75,14 +75,14 @@ impl Kind {
     }
 }
 
-/// A problem on its way out; [`finish`] writes it down once the request's id is at hand.
+/// A problem to answer with; [`finish`] writes it, because it knows the request's id.
 #[derive(Clone, Debug)]
 pub(super) struct Problem {
     kind: Kind,
     detail: String,
     field: Option<String>,
     hint: Option<String>,
-    /// True when a token was sent, and was no good (RFC 6750 §3.1).
+    /// True when a token was sent and is not valid (RFC 6750 §3.1).
     token_was_sent: bool,
     private_cause: Option<String>,
 }
@@ -106,11 +106,17 @@ impl Problem {
         }
     }
 
+    /// The same with what to do about it.
+    pub(super) fn with_remedy(self, remedy: &Remedy) -> Self {
+        Self {
+            hint: Some(remedy.to_string()),
+            ..self
+        }
+    }
+
     pub(super) fn not_found() -> Self {
-        Self::new(
-            Kind::NotFound,
-            "there is nothing at this path; the paths are listed at /admin/v1/openapi.json",
-        )
+        Self::new(Kind::NotFound, "not found")
+            .with_remedy(&Remedy::action("see the paths at `/admin/v1/openapi.json`"))
     }
 
     /// A member or parameter that is not well-formed.
@@ -215,10 +221,11 @@ impl From<IssuerError> for Problem {
                 }
             }
             IssuerError::Unavailable(cause) => {
-                let detail = "temporarily unavailable; nothing was changed; try again in a second";
+                let detail = "temporarily unavailable; nothing was changed";
                 Self {
                     private_cause: Some(with_causes(&*cause)),
                     ..Self::new(Kind::Unavailable, detail)
+                        .with_remedy(&Remedy::action("try again in a second"))
                 }
             }
         }
@@ -233,8 +240,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Writes problems down with the request's id, turns the router's own refusals into problems, and
-/// forbids everyone to keep an answer.
+/// Writes problems with the request's id, turns the router's own refusals into problems, and forbids caches to
+/// store an answer.
 pub(super) async fn finish(request: Request, next: Next) -> Response<Body> {
     let request_id = request
         .extensions()
@@ -245,8 +252,9 @@ pub(super) async fn finish(request: Request, next: Next) -> Response<Body> {
         (response.status() == StatusCode::METHOD_NOT_ALLOWED).then(|| {
             Problem::new(
                 Kind::MethodNotAllowed,
-                "this path does not take this method; the header Allow lists those it takes",
+                "this path does not accept this method",
             )
+            .with_remedy(&Remedy::action("use a method of the `Allow` header"))
         })
     });
     if let Some(problem) = problem {

@@ -1,4 +1,4 @@
-//! `/revocations`: tokens ended before their time, and the ending of them.
+//! `/revocations`: revoked tokens, and their revocation.
 
 use std::sync::Arc;
 
@@ -75,12 +75,12 @@ impl From<Revocation> for RevocationBody {
 
 /// The list's name in its cursors.
 const LIST: &str = "revocations";
-/// What the key of a token begins with in a cursor, and those of a subject and of a delegation.
+/// The first letters of a cursor's key: for a token, a subject and a delegation.
 const TOKEN: &str = "token:";
 const SUBJECT: &str = "subject:";
 const DELEGATION: &str = "delegation:";
 
-/// Ends a token with everything made from it, or all tokens of a subject so far.
+/// Revokes a token with everything derived from it, or all earlier tokens of a subject.
 #[utoipa::path(post, path = "/revocations", tag = "revocations", request_body = NewRevocationBody,
     security(("administrator_token" = [])), responses((status = 200, body = EndedBody), Problems))]
 pub(super) async fn create(
@@ -95,7 +95,7 @@ pub(super) async fn create(
         (_, _, _) => {
             return Err(Problem::new(
                 Kind::Invalid,
-                "name exactly one of token_id, token and subject",
+                "exactly one of `token_id`, `token` and `subject` is required",
             ));
         }
     };
@@ -103,7 +103,7 @@ pub(super) async fn create(
     Ok(axum::Json(ended.into()))
 }
 
-/// Lists what was revoked and would not have expired yet: tokens by `jti`, then subjects, then delegations.
+/// Lists revocations of unexpired tokens: tokens by `jti`, then subjects, then delegations.
 #[utoipa::path(get, path = "/revocations", tag = "revocations", params(PageParams), security(("administrator_token" = [])),
     responses((status = 200, body = List<RevocationBody>), Problems))]
 pub(super) async fn list(

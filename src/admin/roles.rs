@@ -34,7 +34,7 @@ pub(super) struct RoleListParams {
     /// Items of a page, 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
     /// Name or identifier of a resource that they grant.
     resource: Option<String>,

@@ -1,4 +1,4 @@
-//! `/tokens/{id}/trace`: where a token comes from and what was made from it.
+//! `/tokens/{id}/trace`: what a token was derived from, and what was derived from it.
 
 use std::sync::Arc;
 

@@ -64,7 +64,7 @@ fn tagged(view: TrustedIssuerView) -> Tagged<TrustedIssuerBody> {
     }
 }
 
-/// The three flags, each said as soon as the list is there.
+/// The three flags; all are set as soon as the list is present.
 struct Trust {
     client_auth: Option<bool>,
     subject: Option<bool>,
@@ -80,7 +80,7 @@ fn trust(names: Option<Vec<String>>) -> Result<Trust, Problem> {
     {
         return Err(Problem::invalid(
             "trust",
-            "holds something else than client_auth, subject and actor",
+            "must contain only `client_auth`, `subject` and `actor`",
         ));
     }
     let has = |wanted: &str| {
@@ -100,7 +100,10 @@ fn jti(text: Option<String>) -> Result<Option<JtiPolicy>, Problem> {
         None => Ok(None),
         Some("single-use") => Ok(Some(JtiPolicy::SingleUse)),
         Some("reusable") => Ok(Some(JtiPolicy::Reusable)),
-        Some(_) => Err(Problem::invalid("jti", "must be single-use or reusable")),
+        Some(_) => Err(Problem::invalid(
+            "jti",
+            "must be `single-use` or `reusable`",
+        )),
     }
 }
 
@@ -124,7 +127,7 @@ pub(super) async fn list(
     )))
 }
 
-/// Trusts an issuer, with what is said and nothing else.
+/// Trusts an issuer, for the stated purposes only.
 #[utoipa::path(post, path = "/trusted-issuers", tag = "trusted-issuers", request_body = NewTrustedIssuerBody, security(("administrator_token" = [])),
     responses((status = 201, body = TrustedIssuerBody), Problems))]
 pub(super) async fn add(
@@ -204,7 +207,7 @@ pub(super) async fn edit(
     ))
 }
 
-/// Trusts an issuer no longer.
+/// Stops trusting an issuer.
 #[utoipa::path(delete, path = "/trusted-issuers/{name}", tag = "trusted-issuers", params(("name" = String, Path), RemovalParams, IfMatchHeader),
     security(("administrator_token" = [])), responses((status = 204), Problems))]
 pub(super) async fn remove(

@@ -16,29 +16,29 @@ use crate::config::{Config, Overrides};
 use crate::domain::remedy::Remedy;
 use crate::ports::secret_file::{self, Readers, SecretFileError};
 
-/// The configuration as the flags, the environment and its file have it.
+/// The configuration from the flags, the environment and its file.
 pub(super) fn load_config(
     globals: &Globals,
     environment: &BTreeMap<String, String>,
 ) -> Result<Config, CliError> {
     let flags = Overrides::default().with_data_dir(globals.data_dir.as_deref());
-    Config::load(globals.config.as_deref(), environment, &flags)
-        .map_err(|error| CliError::failed("config", error.to_string()))
+    Config::load(globals.config.as_deref(), environment, &flags).map_err(CliError::from)
 }
 
-/// The flag, the setting, the address that the running server wrote down, the default.
+/// The address of the admin API: the flag, the setting, the address that the running server recorded, or the
+/// default, in this order.
 pub(super) fn find_url(globals: &Globals, config: &Config) -> Result<Url, CliError> {
     if let Some(url) = &globals.url {
-        return http::parse_url(url, "--url");
+        return http::parse_url(url, "`--url`");
     }
     if is_set(config, "client.url") {
-        return http::parse_url(&config.client_url, "client.url");
+        return http::parse_url(&config.client_url, "`client.url`");
     }
     let path = config.data_dir.join("admin-url");
     match fs::read_to_string(&path) {
-        Ok(url) => http::parse_url(url.trim(), &path.display().to_string()),
+        Ok(url) => http::parse_url(url.trim(), &format!("`{}`", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            http::parse_url(&config.client_url, "client.url")
+            http::parse_url(&config.client_url, "`client.url`")
         }
         Err(error) => Err(CliError::file(&path, "read", &error)),
     }
@@ -63,13 +63,13 @@ pub(super) fn find_token(config: &Config) -> Result<SecretString, CliError> {
         Err(SecretFileError::Unreadable { source: error, .. }) => Err(CliError::failed(
             "no_token",
             format!(
-                "no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and {} cannot be read ({})",
+                "no admin token: `FIRMAN_ADMIN_TOKEN` and `FIRMAN_ADMIN_TOKEN_FILE` are not set, and `{}` cannot be read ({})",
                 path.display(),
                 super::error::reason(&error)
             ),
         )
         .with_remedy(&Remedy::action(
-            "run this in the directory where `firman serve` runs, or name its data directory with --data-dir",
+            "run this in the directory where `firman serve` runs, or name its data directory with `--data-dir`",
         ))),
         Err(
             error @ (SecretFileError::TooLarge { .. }
@@ -81,8 +81,10 @@ pub(super) fn find_token(config: &Config) -> Result<SecretString, CliError> {
 
 pub(super) fn token_source(config: &Config) -> String {
     match &config.admin_token {
-        Some(_) => "client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE)".to_owned(),
-        None => config.data_dir.join("admin-token").display().to_string(),
+        Some(_) => {
+            "`client.admin_token` (`FIRMAN_ADMIN_TOKEN` or `FIRMAN_ADMIN_TOKEN_FILE`)".to_owned()
+        }
+        None => format!("`{}`", config.data_dir.join("admin-token").display()),
     }
 }
 
@@ -119,13 +121,16 @@ mod tests {
     #[test]
     fn a_missing_token_names_every_place_that_was_tried() {
         let error = find_token(&config(Path::new("no-such-dir"), &[])).unwrap_err();
-        insta::assert_snapshot!(error.text().unwrap(), @"error: no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and no-such-dir/admin-token cannot be read (no such file or directory)\nhint: run this in the directory where `firman serve` runs, or name its data directory with --data-dir");
+        insta::assert_snapshot!(error.text().unwrap(), @r"
+        error: no admin token: `FIRMAN_ADMIN_TOKEN` and `FIRMAN_ADMIN_TOKEN_FILE` are not set, and `no-such-dir/admin-token` cannot be read (no such file or directory)
+        hint: run this in the directory where `firman serve` runs, or name its data directory with `--data-dir`
+        ");
     }
 
     #[test]
     fn a_token_that_cannot_stand_in_a_header_is_refused_without_showing_it() {
         let config = config(Path::new("x"), &[("FIRMAN_ADMIN_TOKEN", "top secret")]);
-        insta::assert_snapshot!(find_token(&config).unwrap_err().text().unwrap(), @"error: client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE) is not an admin token: expected one word of printable ASCII");
+        insta::assert_snapshot!(find_token(&config).unwrap_err().text().unwrap(), @"error: `client.admin_token` (`FIRMAN_ADMIN_TOKEN` or `FIRMAN_ADMIN_TOKEN_FILE`) is not an admin token: expected one word of printable ASCII");
     }
 
     #[test]

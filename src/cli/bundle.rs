@@ -42,7 +42,7 @@ impl Bundle {
         let failed = |problem: &str| {
             CliError::failed(
                 "bundle",
-                format!("{} is not an agent bundle: {problem}", path.display()),
+                format!("`{}` is not an agent bundle: {problem}", path.display()),
             )
         };
         if path == Path::new("-") {
@@ -152,7 +152,7 @@ mod tests {
             ),
             (
                 r#"{"issuer":"a","client_id":"b","jwk":{}}"#,
-                "`jwk`: the JWK has no `kty`",
+                "`jwk`: the JWK does not have the member `kty`",
             ),
         ] {
             keyfile::write_atomically(&path, content.as_bytes()).unwrap();
@@ -160,7 +160,7 @@ mod tests {
             let path = path.display();
             assert_eq!(
                 told,
-                format!("error: {path} is not an agent bundle: {problem}")
+                format!("error: `{path}` is not an agent bundle: {problem}")
             );
         }
         let cut = r#"{"issuer":"a","client_id":"b","client_secret":"fmn_precious"}"#;

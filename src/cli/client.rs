@@ -22,7 +22,7 @@ use crate::domain::remedy::Remedy;
 /// Most items that the API gives at once.
 const PAGE_MAX: u64 = 200;
 
-/// Talks to one issuer's admin API.
+/// A client of one issuer's admin API.
 pub(super) struct AdminClient {
     http: reqwest::Client,
     base: Url,
@@ -84,12 +84,12 @@ impl AdminClient {
         self.send(Method::POST, path, body, None).await
     }
 
-    /// `POST` without a body: the path says what to do.
+    /// `POST` without a body: the path names the action.
     pub(super) async fn act<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, CliError> {
         read(&self.call(Method::POST, path, Call::default()).await?.body)
     }
 
-    /// `PUT` with a JSON body: what is there is replaced.
+    /// `PUT` with a JSON body, which replaces the object.
     pub(super) async fn put<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -129,8 +129,8 @@ impl AdminClient {
         Ok(())
     }
 
-    /// Reads the object, sends the edit that `change` makes of it, and returns what is there afterwards. The edit
-    /// holds only if nothing changed in between (`If-Match`); it is tried twice.
+    /// Reads the object, sends the edit that `change` makes of it, and returns the new object. The edit holds
+    /// only if nothing changed in between (`If-Match`); it is tried twice.
     pub(super) async fn edit<T: DeserializeOwned, E: Serialize>(
         &self,
         path: &[&str],
@@ -153,9 +153,8 @@ impl AdminClient {
         self.send(Method::PATCH, path, &body, etag).await
     }
 
-    /// Hands the items of each page to `take`, in the API's order, until as many as are wanted have come.
-    /// Returns the cursor of what was left out; `None` when there is nothing more. Everything that reads a
-    /// list reads it here.
+    /// Passes the items of each page to `take`, in the API's order, until the wanted number is reached. Returns
+    /// the cursor of the rest; `None` when the list has ended. Every list is read here.
     pub(super) async fn each_page<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -188,13 +187,13 @@ impl AdminClient {
         }
     }
 
-    /// The issuer's URL, for hints. A caller who may not read it gets a placeholder.
+    /// The issuer's URL, for hints. A caller without permission gets a placeholder.
     pub(super) async fn issuer_url(&self) -> String {
         let known = self.known_issuer_url().await;
         known.unwrap_or_else(|_| "ISSUER_URL".to_owned())
     }
 
-    /// The issuer's URL, where a placeholder would be of no use.
+    /// The issuer's URL, where a placeholder would be useless.
     pub(super) async fn known_issuer_url(&self) -> Result<String, CliError> {
         let issuer: Issuer = self.get(&["issuer"], &Query::default()).await?;
         Ok(issuer.url)
@@ -226,7 +225,7 @@ impl AdminClient {
             request = request.header("if-match", if_match);
         }
         let base = self.base.as_str().trim_end_matches('/');
-        let answer = http::send(request, &format!("cannot reach firman at {base}"))
+        let answer = http::send(request, &format!("cannot reach firman at `{base}`"))
             .await
             .map_err(|error| {
                 if error.is_unreachable() {
@@ -251,10 +250,10 @@ impl AdminClient {
 
 /// What helps when the server does not answer.
 const NOT_REACHED: &str =
-    "start the server with `firman serve`, or set its address with --url or FIRMAN_URL";
+    "start the server with `firman serve`, or set its address with `--url` or `FIRMAN_URL`";
 
-/// An object of the API as it came, with members that only a newer server knows; read as a `T` when a person is to see
-/// it. What is printed as JSON is never read, so that a program gets all of it whatever this version knows.
+/// An object of the API as it came, with members that only a newer server knows; parsed as a `T` to print it
+/// for a person. JSON output is never parsed, so that a program gets all of it with every version.
 pub(super) struct Answer<T> {
     pub(super) raw: Value,
     known: PhantomData<T>,
@@ -268,7 +267,7 @@ impl<T: DeserializeOwned> Answer<T> {
         }
     }
 
-    /// What this version knows of the object.
+    /// The members that this version knows.
     pub(super) fn read(&self) -> Result<T, CliError> {
         T::deserialize(&self.raw).map_err(|error| unreadable(&error))
     }
@@ -333,7 +332,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// What is wanted: what the options say, or else `most` items.
+    /// The wanted number: that of the options, or else `most` items.
     pub(super) fn extent(&self, most: Option<u64>) -> Extent {
         Extent {
             cursor: self.cursor.clone(),
@@ -341,7 +340,7 @@ impl Page {
         }
     }
 
-    /// Whether the options say how much is wanted.
+    /// Whether the options name the wanted number.
     pub(super) fn says_how_many(&self) -> bool {
         self.all || self.limit.is_some()
     }

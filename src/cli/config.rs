@@ -13,7 +13,8 @@ use super::serve;
 use super::serving::{self, Serving};
 use super::session::Session;
 use crate::config::{Config, Overrides, reachable};
-use crate::host::check_start;
+use crate::domain::remedy::Remedy;
+use crate::host::{StartFault, check_start};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -35,6 +36,7 @@ struct Line {
     what: &'static str,
     state: State,
     detail: String,
+    hint: Option<String>,
 }
 
 enum State {
@@ -54,16 +56,33 @@ impl State {
 }
 
 impl Line {
-    fn of(what: &'static str, found: Result<String, String>) -> Self {
-        let (state, detail) = match found {
-            Ok(detail) => (State::Ok, detail),
-            Err(detail) => (State::Failed, detail),
-        };
-        Self {
-            what,
-            state,
-            detail,
+    fn of(what: &'static str, found: Result<String, StartFault>) -> Self {
+        match found {
+            Ok(detail) => Self {
+                what,
+                state: State::Ok,
+                detail,
+                hint: None,
+            },
+            Err(fault) => Self {
+                what,
+                state: State::Failed,
+                detail: fault.detail,
+                hint: fault.remedy.map(|remedy| remedy.to_string()),
+            },
         }
+    }
+
+    fn json(&self) -> Value {
+        let mut line = json!({
+            "check": self.what,
+            "result": self.state.as_str(),
+            "detail": self.detail,
+        });
+        if let Some(hint) = &self.hint {
+            line["hint"] = json!(hint);
+        }
+        line
     }
 }
 
@@ -79,7 +98,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             for line in shown {
                 table.row([line.key.to_owned(), line.value, line.origin]);
             }
-            session.printer.table(&table, "there are no settings")
+            session.printer.table(&table, "no settings")
         }
     }
 }
@@ -87,11 +106,8 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
 async fn check(settings: Overrides, session: &mut Session<'_>) -> Result<(), CliError> {
     let config = serve::config(settings, session)?;
     // Only a start would find this out otherwise: whether the issuer's URL follows from the listener.
-    let failed = |error: crate::config::ConfigError| CliError::failed("config", error.to_string());
-    let issuer_url = config.issuer_url(config.listen).map_err(failed)?;
-    config
-        .insecure_loopback_fetch(&issuer_url)
-        .map_err(failed)?;
+    let issuer_url = config.issuer_url(config.listen)?;
+    config.insecure_loopback_fetch(&issuer_url)?;
     let [public, private] = listeners(&config)?;
     let mut lines = vec![
         Line::of("configuration", Ok("every setting is valid".to_owned())),
@@ -112,10 +128,7 @@ async fn check(settings: Overrides, session: &mut Session<'_>) -> Result<(), Cli
 fn report(lines: &[Line], session: &mut Session<'_>) -> Result<(), CliError> {
     let is_good = !lines.iter().any(|line| matches!(line.state, State::Failed));
     if session.printer.is_json() {
-        let checks: Vec<Value> = lines
-            .iter()
-            .map(|line| json!({ "check": line.what, "result": line.state.as_str(), "detail": line.detail }))
-            .collect();
+        let checks: Vec<Value> = lines.iter().map(Line::json).collect();
         session
             .printer
             .json(&json!({ "ok": is_good, "checks": checks }))?;
@@ -127,6 +140,9 @@ fn report(lines: &[Line], session: &mut Session<'_>) -> Result<(), CliError> {
                 line.what.to_owned(),
                 line.detail.clone(),
             ]);
+            if let Some(hint) = &line.hint {
+                table.note(&format!("hint: {hint}"));
+            }
         }
         session.printer.table(&table, "")?;
         if is_good {
@@ -149,14 +165,23 @@ fn listeners(config: &Config) -> Result<[Line; 2], CliError> {
     let private = if is_same(first, second) {
         Line::of(
             "private listener",
-            Err(format!(
-                "{second} is also the address of the public listener; set another with --admin-listen or FIRMAN_ADMIN_LISTEN"
-            )),
+            fault(
+                format!("`{second}` is also the address of the public listener"),
+                "choose another address with `--admin-listen` or `FIRMAN_ADMIN_LISTEN`",
+            ),
         )
     } else {
         listener("private listener", second, running.as_ref()).0
     };
     Ok([public, private])
+}
+
+/// A check that failed, with an action that helps.
+fn fault<T>(detail: String, action: &str) -> Result<T, StartFault> {
+    Err(StartFault {
+        detail,
+        remedy: Some(Remedy::action(action)),
+    })
 }
 
 /// Whether two listeners would conflict; with port 0 each gets its own port.
@@ -175,40 +200,40 @@ fn listener(
 ) -> (Line, Option<TcpListener>) {
     let here = format!("http://{}", reachable(address));
     let is_ours = running.filter(|it| [&it.public, &it.private].contains(&&here));
-    let (state, detail, socket) = match (TcpListener::bind(address), is_ours) {
-        (Ok(socket), _) => (State::Ok, format!("{address} is free"), Some(socket)),
-        (Err(error), Some(running)) if error.kind() == ErrorKind::AddrInUse => (
-            State::Warning,
-            format!(
-                "{address} is in use by process {}, which serves this data directory; a start fails until that process stops",
+    let line = match (TcpListener::bind(address), is_ours) {
+        (Ok(socket), _) => {
+            let line = Line::of(what, Ok(format!("`{address}` is free")));
+            return (line, Some(socket));
+        }
+        (Err(error), Some(running)) if error.kind() == ErrorKind::AddrInUse => Line {
+            what,
+            state: State::Warning,
+            detail: format!(
+                "process {} uses `{address}` and serves this data directory",
                 running.pid
             ),
-            None,
-        ),
-        (Err(error), None) if error.kind() == ErrorKind::AddrInUse => (
-            State::Failed,
-            format!("{address} is in use by another program; stop it, or choose another address"),
-            None,
-        ),
-        (Err(error), _) => (
-            State::Failed,
-            format!(
-                "cannot listen on {address}: {}; name an address of this machine",
-                reason(&error)
+            hint: Some(Remedy::command("stop").to_string()),
+        },
+        (Err(error), None) if error.kind() == ErrorKind::AddrInUse => Line::of(
+            what,
+            fault(
+                format!("another program uses `{address}`"),
+                "stop that program, or choose another address",
             ),
-            None,
+        ),
+        (Err(error), _) => Line::of(
+            what,
+            fault(
+                format!("cannot listen on `{address}`: {}", reason(&error)),
+                "choose an address of this machine",
+            ),
         ),
     };
-    let line = Line {
-        what,
-        state,
-        detail,
-    };
-    (line, socket)
+    (line, None)
 }
 
 /// Whether a start can write there; a directory that does not exist is made below the first that does.
-fn directory(path: &Path) -> Result<String, String> {
+fn directory(path: &Path) -> Result<String, StartFault> {
     let shown = path.display();
     let existing = path
         .ancestors()
@@ -222,20 +247,26 @@ fn directory(path: &Path) -> Result<String, String> {
         .find(|ancestor| ancestor.exists())
         .unwrap_or(Path::new("/"));
     if !existing.is_dir() {
-        return Err(format!("{} is not a directory", existing.display()));
+        return Err(StartFault {
+            detail: format!("`{}` is not a directory", existing.display()),
+            remedy: None,
+        });
     }
     let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
     if let Err(error) = rustix::fs::access(existing, access) {
         let error = std::io::Error::from(error);
-        return Err(format!(
-            "cannot write to {}: {}; firman must own it",
-            existing.display(),
-            reason(&error)
-        ));
+        return fault(
+            format!(
+                "cannot write to `{}`: {}",
+                existing.display(),
+                reason(&error)
+            ),
+            "make firman's user the owner of the directory",
+        );
     }
     Ok(if existing == path {
-        format!("{shown} is writable")
+        format!("`{shown}` is writable")
     } else {
-        format!("{shown} does not exist; the first start creates it")
+        format!("`{shown}` does not exist; the first start creates it")
     })
 }

@@ -214,7 +214,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             let id = delegation.id;
             session.admin()?;
             session.confirm(
-                &format!("Revoke delegation {id}? The tokens issued under it end at once."),
+                &format!("Revoke delegation `{id}`? The tokens issued under it end at once."),
                 yes,
             )?;
             let ended = act(&id, "revoke", session).await?;
@@ -224,7 +224,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     }
 }
 
-/// Suspends, resumes or revokes; returns what became of the tokens issued under it.
+/// Suspends, resumes or revokes; returns the effect on the tokens issued under it.
 async fn act(id: &str, verb: &str, session: &mut Session<'_>) -> Result<&'static str, CliError> {
     let path = ["delegations", id, verb];
     let answer: Answer<EndedDelegation> = session.admin()?.act(&path).await?;
@@ -235,7 +235,7 @@ async fn act(id: &str, verb: &str, session: &mut Session<'_>) -> Result<&'static
     Ok(ended(answer.tokens_ended_until))
 }
 
-/// What became of the tokens issued under a delegation.
+/// The effect on the tokens issued under a delegation.
 fn ended(tokens_ended_until: Option<i64>) -> &'static str {
     match tokens_ended_until {
         Some(_) => "All tokens issued under it have ended, with everything made from them.",
@@ -285,7 +285,7 @@ async fn proof(actor: &str, admin: &AdminClient) -> String {
     }
 }
 
-/// What the agent runs under a delegation (RFC 8693 §2.1).
+/// The commands of the agent under a delegation (RFC 8693 §2.1).
 async fn exchange(delegation: &Delegation, admin: &AdminClient) -> String {
     let url = admin.issuer_url().await;
     let actor = &delegation.actor;

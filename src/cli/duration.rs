@@ -25,8 +25,7 @@ pub(super) fn parse_duration(text: &str) -> Result<u64, String> {
         .and_then(|(number, seconds)| number.checked_mul(seconds))
         .filter(|seconds| i64::try_from(*seconds).is_ok())
         .ok_or_else(|| {
-            "expected a whole number and a unit: 90s, 15m, 24h or 7d; without a unit, seconds"
-                .to_owned()
+            "expected seconds, or a whole number and a unit: `90s`, `15m`, `24h` or `7d`".to_owned()
         })
 }
 
@@ -104,7 +103,7 @@ pub(super) fn parse_instant(text: &str) -> Result<Instant, String> {
         return Ok(Instant::Ago(seconds));
     }
     calendar_time(text).map(Instant::At).ok_or_else(|| {
-        "expected 2026-11-21, 2026-11-21T09:30:00Z, a duration before now such as 24h, or Unix seconds".to_owned()
+        "expected `2026-11-21`, `2026-11-21T09:30:00Z`, a duration before now such as `24h`, or Unix seconds".to_owned()
     })
 }
 
@@ -116,7 +115,7 @@ pub(super) fn parse_end(text: &str) -> Result<UnixTime, String> {
     let seconds = text.parse::<i64>().ok().map(UnixTime);
     seconds
         .or_else(|| calendar_time(text))
-        .ok_or_else(|| "expected 2026-11-21, 2026-11-21T09:30:00Z or Unix seconds".to_owned())
+        .ok_or_else(|| "expected `2026-11-21`, `2026-11-21T09:30:00Z` or Unix seconds".to_owned())
 }
 
 fn calendar_time(text: &str) -> Option<UnixTime> {

@@ -5,14 +5,19 @@ use std::io;
 
 use serde_json::{Map, Value, json};
 
+use crate::config::ConfigError;
 use crate::domain::Invalid;
 use crate::domain::remedy::Remedy;
+use crate::host::HostError;
+pub(super) use crate::ports::cause::reason;
+use crate::ports::cause::with_causes;
+use crate::server::ServerError;
 
 const UNREACHABLE: &str = "unreachable";
 
 /// What helps when an answer is not one of the admin API.
 pub(super) const OTHER_SERVER: &str =
-    "check that --url is the address of firman's private listener";
+    "check that `--url` is the address of firman's private listener";
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -72,7 +77,7 @@ impl CliError {
     pub(super) fn file(path: &std::path::Path, action: &str, error: &io::Error) -> Self {
         Self::failed(
             "file",
-            format!("cannot {action} {}: {}", path.display(), reason(error)),
+            format!("cannot {action} `{}`: {}", path.display(), reason(error)),
         )
     }
 
@@ -175,6 +180,14 @@ impl CliError {
     /// Whether the server accepted no connection.
     pub(super) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Failed(fault) if fault.kind == UNREACHABLE)
+    }
+
+    /// The same with this hint, if there is one.
+    pub(super) fn with_hint(self, hint: Option<String>) -> Self {
+        match hint {
+            Some(hint) => self.with_remedy(&Remedy::action(hint)),
+            None => self,
+        }
     }
 
     /// The same with this remedy, which replaces an earlier one.
@@ -290,6 +303,28 @@ impl CliError {
     }
 }
 
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::failed("config", error.to_string()).with_hint(error.hint())
+    }
+}
+
+impl From<HostError> for CliError {
+    fn from(error: HostError) -> Self {
+        let fault = Self::failed("start", with_causes(&error));
+        match error.remedy() {
+            Some(remedy) => fault.with_remedy(&remedy),
+            None => fault,
+        }
+    }
+}
+
+impl From<ServerError> for CliError {
+    fn from(error: ServerError) -> Self {
+        Self::failed("start", error.to_string()).with_remedy(&error.remedy())
+    }
+}
+
 impl From<Invalid> for CliError {
     /// A value of the command line that is not well-formed.
     fn from(invalid: Invalid) -> Self {
@@ -312,15 +347,6 @@ impl From<io::Error> for CliError {
                 format!("cannot write the output: {}", reason(&error)),
             )
         }
-    }
-}
-
-/// The operating system's message, without Rust's `(os error 2)`.
-pub(super) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_lowercase(),
-        None => text,
     }
 }
 
@@ -367,7 +393,7 @@ mod tests {
     fn a_page_that_is_not_a_problem_document_is_printed_by_its_status() {
         insta::assert_snapshot!(CliError::problem(404, b"<html>Not Found</html>").text().unwrap(), @r"
         error: the server answered with status 404 without an explanation
-        hint: check that --url is the address of firman's private listener
+        hint: check that `--url` is the address of firman's private listener
         ");
     }
 

@@ -18,17 +18,17 @@ pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CliError> {
         }
     };
     url.path_segments_mut()
-        .map_err(|()| CliError::usage("--url cannot be the URL of a server"))?
+        .map_err(|()| CliError::usage("`--url` is not the URL of a server"))?
         .pop_if_empty()
         .push("healthz");
     let request = session.reach()?.client(&url)?.get(url.clone());
-    let answer = http::send(request, &format!("cannot reach firman at {url}"))
+    let answer = http::send(request, &format!("cannot reach firman at `{url}`"))
         .await
         .map_err(|error| error.with_remedy(&Remedy::command("serve --detach")))?;
     if !answer.is_success() {
         return Err(CliError::failed(
             "unhealthy",
-            format!("{url} answered with status {}", answer.status),
+            format!("`{url}` answered with status {}", answer.status),
         ));
     }
     if session.printer.is_json() {
@@ -36,6 +36,6 @@ pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CliError> {
             .printer
             .json(&json!({ "healthy": true, "url": url.as_str() }));
     }
-    session.printer.hint(&format!("{url} is healthy"));
+    session.printer.hint(&format!("`{url}` is healthy"));
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::ports::cause;
 
 /// A server that accepts no connection in this time is unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than anything the server does on purpose, shorter than a person's patience.
+/// Longer than any intended answer time of the server, shorter than a person's patience.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer read: a page of 200 agents with every field full stays below.
 const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -102,8 +102,10 @@ pub(super) fn parse_url(text: &str, what: &str) -> Result<Url, CliError> {
         }
         Ok(url) => return Ok(url),
     };
-    Err(CliError::usage(format!("{what} {problem}: {text:?}"))
-        .with_remedy(&Remedy::action("use a URL such as https://id.example.com")))
+    Err(
+        CliError::usage(format!("{what} {problem}: `{}`", text.escape_debug()))
+            .with_remedy(&Remedy::action("use a URL like `https://id.example.com`")),
+    )
 }
 
 /// Refuses to send a credential in clear text to another machine without `--insecure-http`.
@@ -112,11 +114,11 @@ pub(super) fn check_transport(url: &Url, insecure_http: bool) -> Result<(), CliE
         return Ok(());
     }
     let fault = format!(
-        "{url} is plain HTTP to another machine, where others on the network can read the credential"
+        "`{url}` is plain HTTP to another machine: others on the network can read the credential"
     );
     Err(
         CliError::failed("insecure_http", fault).with_remedy(&Remedy::action(
-            "use https, or add --insecure-http in a network that you trust",
+            "use https, or add `--insecure-http` in a network that you trust",
         )),
     )
 }

@@ -105,7 +105,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
         Command::Consumer(command) => key_consumer::run(command, session).await,
         Command::Revoke { key, reason, yes } => {
             let question = format!(
-                "Revoke signing key {}? Every token it signed is rejected as soon as relying parties reload the key set.",
+                "Revoke signing key `{}`? Every token it signed is rejected as soon as relying parties reload the key set.",
                 key.kid
             );
             session.admin()?;
@@ -141,7 +141,7 @@ fn waiting_for(key: &Key) -> &[String] {
     key.waiting_for.as_deref().unwrap_or_default()
 }
 
-/// What is to be done after new keys were prepared.
+/// What to do after new keys were prepared.
 fn what_to_do(keys: &[Key]) -> String {
     let mut waiting: Vec<&str> = keys
         .iter()

@@ -85,7 +85,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
             print_as(&FACTS, &consumer, session)?;
             session
                 .printer
-                .hint("Copy the issuer's key set to it, then acknowledge that it has it.");
+                .hint("Copy the issuer's key set to it, then acknowledge the copy.");
             session
                 .printer
                 .next(&format!("firman key consumer ack {}", new.name));
@@ -107,7 +107,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
         Command::Remove { consumer, yes } => {
             let name = consumer.name;
             let question = format!(
-                "Remove key consumer {name}? New keys no longer wait for it; if it lacks one, it rejects what that key signs."
+                "Remove key consumer `{name}`? New keys no longer wait for it. Without a new key, it rejects what that key signs."
             );
             session.confirm(&question, yes)?;
             let path = ["key-consumers", &name];

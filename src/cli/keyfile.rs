@@ -28,16 +28,18 @@ fn read(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, CliError> {
 pub(super) fn read_text(path: &Path, readers: Readers) -> Result<Zeroizing<String>, CliError> {
     let content = read(path, readers)?;
     secret_file::tidy(&content)
-        .ok_or_else(|| CliError::failed("file", format!("{} is not text", path.display())))
+        .ok_or_else(|| CliError::failed("file", format!("`{}` is not text", path.display())))
 }
 
-/// Why a file was not read, as the command line says it.
+/// Why a file was not read, as an error of the command line.
 pub(super) fn refused(error: SecretFileError) -> CliError {
     match error {
         SecretFileError::Unreadable { path, source } => CliError::file(&path, "read", &source),
         SecretFileError::TooLarge { .. }
         | SecretFileError::NotText { .. }
-        | SecretFileError::Exposed { .. } => CliError::failed("file", error.to_string()),
+        | SecretFileError::Exposed { .. } => {
+            CliError::failed("file", error.to_string()).with_hint(error.hint())
+        }
     }
 }
 
@@ -55,12 +57,8 @@ pub(super) fn read_secret(path: &Path) -> Result<SecretString, CliError> {
 
 /// Rejects a malformed client secret and names its file.
 pub(super) fn check_secret(path: &Path, secret: &SecretString) -> Result<(), CliError> {
-    check_shape(secret.expose_secret()).map_err(|problem| {
-        CliError::failed(
-            "secret",
-            format!("{} {problem}; nothing was sent", path.display()),
-        )
-    })
+    check_shape(secret.expose_secret())
+        .map_err(|problem| CliError::failed("secret", format!("`{}` {problem}", path.display())))
 }
 
 fn one_line(path: &Path, what: &str, readers: Readers) -> Result<SecretString, CliError> {
@@ -70,7 +68,7 @@ fn one_line(path: &Path, what: &str, readers: Readers) -> Result<SecretString, C
         return Err(CliError::failed(
             "file",
             format!(
-                "{} does not contain a {what}: expected one line of text without spaces",
+                "`{}` does not contain a {what}: expected one line of text without spaces",
                 path.display()
             ),
         ));
@@ -78,11 +76,11 @@ fn one_line(path: &Path, what: &str, readers: Readers) -> Result<SecretString, C
     Ok(line.as_str().into())
 }
 
-/// The certificates of private authorities from a PEM file, which holds nothing else.
+/// The certificates of private authorities from a PEM file with nothing else.
 pub(super) fn read_ca_cert(path: &Path) -> Result<String, CliError> {
     let text = read_text(path, Readers::Anyone)?;
     check_ca_cert(&text).map_err(|invalid| {
-        CliError::failed("file", format!("{} {}", path.display(), invalid.problem))
+        CliError::failed("file", format!("`{}` {}", path.display(), invalid.problem))
     })?;
     Ok(format!("{}\n", *text))
 }
@@ -91,42 +89,36 @@ pub(super) fn read_ca_cert(path: &Path) -> Result<String, CliError> {
 pub(super) fn read_public(path: &Path) -> Result<PublicJwk, CliError> {
     let content = read(path, Readers::Anyone)?;
     PublicJwk::from_file_content(&content).map_err(|problem| {
-        let told = if problem == JwkError::PrivatePem {
-            private_half("openssl pkey -in FILE -pubout")
-        } else if problem == JwkError::PrivateSsh {
-            private_half("ssh-keygen -y -f FILE")
-        } else if matches!(problem, JwkError::Private(_)) {
-            private_half("jq 'del(.d,.p,.q,.dp,.dq,.qi,.key_ops)' FILE")
-        } else {
-            problem.to_string()
+        // The key is still secret: it was not sent.
+        let public_key = match &problem {
+            JwkError::PrivatePem => "openssl pkey -in FILE -pubout",
+            JwkError::PrivateSsh => "ssh-keygen -y -f FILE",
+            JwkError::Private(_) => "jq 'del(.d,.p,.q,.dp,.dq,.qi,.key_ops)' FILE",
+            _ => return key_error(path, &problem.to_string(), problem.hint()),
         };
-        key_error(path, &told)
+        let hint = format!("register the public key, which `{public_key}` prints");
+        key_error(path, "it is a private key and was not sent", Some(hint))
     })
-}
-
-fn private_half(command: &str) -> String {
-    format!(
-        "this is a private key, and it was not sent; register its public half, which `{command}` prints"
-    )
 }
 
 /// A private key from a file with PEM, a JWK or a JWK Set of one.
 pub(super) fn read_private(path: &Path) -> Result<SigningKey, CliError> {
     let content = read(path, Readers::OwnerOnly)?;
     SigningKey::from_file_content(None, &content)
-        .map_err(|problem| key_error(path, &problem.to_string()))
+        .map_err(|problem| key_error(path, &problem.to_string(), problem.hint()))
 }
 
-/// A key's problem with the file that it is in; the commands of a remedy are for that file.
-fn key_error(path: &Path, problem: &str) -> CliError {
+/// A key's problem with the file that it is in; the command of a hint is for that file.
+fn key_error(path: &Path, problem: &str, hint: Option<String>) -> CliError {
     let path = path.display().to_string();
-    let problem = match path.as_str() {
-        "-" => problem.to_owned(),
-        path => problem
+    let hint = hint.map(|hint| match path.as_str() {
+        "-" => hint,
+        path => hint
             .replace("FILE.plain", &shell_word(&format!("{path}.plain")))
+            .replace("FILE.pem", &shell_word(&format!("{path}.pem")))
             .replace("FILE", &shell_word(path)),
-    };
-    CliError::failed("key", format!("{path}: {problem}"))
+    });
+    CliError::failed("key", format!("cannot use `{path}`: {problem}")).with_hint(hint)
 }
 
 /// A file for a secret or key, made new with mode 0600. Unless [`NewFile::keep`] is called, dropping it
@@ -147,8 +139,11 @@ impl NewFile {
             .open(path)
             .map_err(|error| {
                 if error.kind() == io::ErrorKind::AlreadyExists {
-                    return CliError::failed("file", format!("{} already exists", path.display()))
-                        .with_remedy(&Remedy::action("name another file, or move that one away"));
+                    return CliError::failed(
+                        "file",
+                        format!("`{}` already exists", path.display()),
+                    )
+                    .with_remedy(&Remedy::action("name another file, or move that one away"));
                 }
                 CliError::file(path, "create", &error)
             })?;
@@ -276,7 +271,7 @@ mod tests {
         fs::write(&path, "precious").unwrap();
         let error = KeyFile::generate(&path).err().unwrap().text().unwrap();
         assert!(error.ends_with(
-            "mailer.pem already exists\nhint: name another file, or move that one away"
+            "mailer.pem` already exists\nhint: name another file, or move that one away"
         ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }

@@ -1,6 +1,6 @@
 //! What a noun of the command line is: where the API has it, the columns of its list, and the facts that `show`
-//! prints. The verbs list, show and remove are the same for every noun; what a noun does differently stands in its
-//! own file.
+//! prints. The verbs list, show and remove are the same for every noun; each noun's differences are in its own
+//! file.
 
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -19,13 +19,13 @@ pub(super) type Cell<T> = (&'static str, fn(&T, UnixTime) -> String);
 
 /// A noun whose objects the API describes as `T`.
 pub(super) struct Noun<T: 'static> {
-    /// What one is called in sentences: `group`.
+    /// Its name in sentences: `group`.
     pub(super) name: &'static str,
     /// Its path in the API: `groups`.
     pub(super) path: &'static str,
     /// The columns of its list.
     pub(super) columns: &'static [Cell<T>],
-    /// What is printed of one; empty texts are left out.
+    /// The facts that are printed of one; empty texts are omitted.
     pub(super) facts: &'static [Cell<T>],
 }
 
@@ -80,7 +80,7 @@ impl<T: DeserializeOwned> Noun<T> {
             .await
     }
 
-    /// Prints one object, and returns it for a person who is shown more.
+    /// Prints one object, and returns it for a person, who is shown more.
     pub(super) async fn show(
         &self,
         name: &str,
@@ -91,7 +91,7 @@ impl<T: DeserializeOwned> Noun<T> {
         self.print(&answer, session)
     }
 
-    /// Prints the object of an answer: its facts, or as it came. Returns it for a person who is shown more.
+    /// Prints the object of an answer: its facts, or as it came. Returns it for a person, who is shown more.
     pub(super) fn print(
         &self,
         answer: &Answer<T>,
@@ -125,7 +125,8 @@ impl<T: DeserializeOwned> Noun<T> {
     }
 }
 
-/// Prints the object of an answer: these facts of it, or as it came. Returns it for a person who is shown more.
+/// Prints the object of an answer: these facts of it, or as it came. Returns it for a person, who is shown
+/// more.
 pub(super) fn print_as<T: DeserializeOwned>(
     facts: &[Cell<T>],
     answer: &Answer<T>,
@@ -138,8 +139,8 @@ pub(super) fn print_as<T: DeserializeOwned>(
     Ok(Some(object))
 }
 
-/// Prints a list that came as a whole: these columns of it, or as it came. Returns its items for a person who is shown
-/// more.
+/// Prints a list that came in one answer: these columns of it, or as it came. Returns its items for a person,
+/// who is shown more.
 pub(super) fn print_list<T: DeserializeOwned>(
     columns: &[Cell<T>],
     list: &Answer<List<T>>,
@@ -187,7 +188,7 @@ pub(super) fn table<'o, T: 'o>(
     table
 }
 
-/// Says that something is gone. The API's answer is empty, so that JSON readers get an object of ours.
+/// Reports a removal. The API's answer is empty, so JSON readers get an object of this program.
 pub(super) fn removed(name: &str, session: &mut Session<'_>) -> Result<(), CliError> {
     if session.printer.is_json() {
         return session.printer.json(&json!({ "removed": name }));

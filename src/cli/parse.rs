@@ -40,7 +40,7 @@ pub(super) fn nothing_to_change(command: &str) -> CliError {
         .with_remedy(&Remedy::command(format!("{command} --help")))
 }
 
-/// Pairs as a map; `None` without any. To give the same name twice is an error.
+/// Pairs as a map; `None` without any. A repeated name is an error.
 pub(super) fn unique(
     what: &str,
     pairs: &[(String, String)],
@@ -48,7 +48,7 @@ pub(super) fn unique(
     let mut map = BTreeMap::new();
     for (name, value) in pairs {
         if map.insert(name.clone(), value.clone()).is_some() {
-            return Err(CliError::usage(format!("{what} `{name}` is given twice")));
+            return Err(CliError::usage(format!("{what} `{name}` is repeated")));
         }
     }
     Ok((!map.is_empty()).then_some(map))

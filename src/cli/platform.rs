@@ -53,12 +53,13 @@ impl Platform {
             // docs.gitlab.com/ci/secrets/id_token_authentication: one token for a job, as long as its timeout.
             Self::Gitlab => Documented {
                 url: Some("https://gitlab.com"),
-                note: "A token lives as long as its job may run: for jobs with a timeout above an hour, raise --max-lifetime. For your own GitLab, set --iss.",
+                note: "A token lives as long as its job may run: for jobs with a timeout above an hour, raise `--max-lifetime`. For your own GitLab, set `--iss`.",
                 types: &["JWT"],
                 is_single_use: false,
                 max_lifetime: 3600,
             },
-            // cloud.google.com/docs/authentication/get-id-token: no jti; the metadata server hands a token out again.
+            // cloud.google.com/docs/authentication/get-id-token: no jti; the metadata server returns the same
+            // token again.
             Self::Google => Documented {
                 url: Some("https://accounts.google.com"),
                 note: "All Google accounts get tokens from this issuer; the credential names the service account's unique id.",
@@ -79,7 +80,7 @@ impl Platform {
             // identities get one token for 24 hours, dated five minutes back.
             Self::Azure => Documented {
                 url: None,
-                note: "The URL is https://login.microsoftonline.com/TENANT/v2.0 or https://sts.windows.net/TENANT/, as in `iss`; --audience is the application that the token is requested for.",
+                note: "The URL is https://login.microsoftonline.com/TENANT/v2.0 or https://sts.windows.net/TENANT/, as in `iss`; `--audience` is the application that the token is requested for.",
                 types: &["JWT"],
                 is_single_use: false,
                 max_lifetime: 86_700,
@@ -87,7 +88,7 @@ impl Platform {
             // github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md §3: typ absent, JWT or JOSE; jti optional.
             Self::Spiffe => Documented {
                 url: None,
-                note: "The URL is spiffe:// and the trust domain; --jwks its bundle, or --jwks-uri its bundle endpoint. Send tokens with client_assertion_type urn:ietf:params:oauth:client-assertion-type:jwt-spiffe.",
+                note: "The URL is spiffe:// and the trust domain; `--jwks` its bundle, or `--jwks-uri` its bundle endpoint. Send tokens with client_assertion_type urn:ietf:params:oauth:client-assertion-type:jwt-spiffe.",
                 types: &["", "JWT", "JOSE"],
                 is_single_use: false,
                 max_lifetime: 3600,
@@ -186,14 +187,12 @@ impl WorkloadArgs {
         let mut named = candidates.into_iter().flatten();
         let Some(first) = named.next() else {
             return match self.git_ref {
-                Some(_) => Err("--ref needs --repo or --project".to_owned()),
+                Some(_) => Err("`--ref` requires `--repo` or `--project`".to_owned()),
                 None => Ok(None),
             };
         };
         if named.next().is_some() {
-            return Err(
-                "the options name workloads of several platforms; a credential has one".to_owned(),
-            );
+            return Err("the options name workloads of several platforms".to_owned());
         }
         first.map(Some)
     }
@@ -206,7 +205,7 @@ impl WorkloadArgs {
             !owner.is_empty() && !name.is_empty() && !name.contains('/')
         });
         if !is_repo {
-            return Err("--repo must be OWNER/NAME".to_owned());
+            return Err("`--repo` must be `OWNER/NAME`".to_owned());
         }
         let mut claims = vec![("repository", repo.to_owned())];
         match (&self.environment, &self.git_ref) {
@@ -214,7 +213,7 @@ impl WorkloadArgs {
             (None, Some(git_ref)) => claims.push(("ref", full_ref(git_ref))),
             (None, None) => {
                 return Err(
-                    "--repo alone would accept every workflow of the repository, including pull requests; add --environment or --ref".to_owned(),
+                    "`--repo` alone would accept every workflow of the repository, including pull requests: `--environment` or `--ref` is required".to_owned(),
                 );
             }
         }
@@ -224,7 +223,7 @@ impl WorkloadArgs {
                 None
             }
             None => Some(
-                "Another account can register an abandoned owner name: also pin the owner's id, --owner-id $(gh api users/OWNER --jq .id)",
+                "Another account can register an abandoned owner name. Pin the owner's id too: --owner-id $(gh api users/OWNER --jq .id)",
             ),
         };
         Ok(Workload {
@@ -237,7 +236,7 @@ impl WorkloadArgs {
 
     fn gitlab(&self, project: &str) -> Result<Workload, String> {
         if !project.contains('/') {
-            return Err("--project must be GROUP/NAME".to_owned());
+            return Err("`--project` must be `GROUP/NAME`".to_owned());
         }
         let git_ref = self.git_ref.as_deref().unwrap_or_default();
         let (ref_type, name) = match git_ref.strip_prefix("refs/tags/") {
@@ -249,7 +248,7 @@ impl WorkloadArgs {
         };
         Ok(Workload {
             caution: Some(
-                "This is the documented `sub`. For a project with a custom `sub`, use --claim instead.",
+                "This is the documented `sub`. For a project with a custom `sub`, use `--claim` instead.",
             ),
             ..exact(
                 Platform::Gitlab,

@@ -1,6 +1,6 @@
-//! The one place where the command line speaks: data on stdout, hints and errors on stderr, tables
-//! or JSON. Text from outside is made harmless before it meets a terminal: control characters and
-//! those that reorder or hide text come out as visible escapes.
+//! The one place where the command line speaks: data on stdout, hints and errors on stderr, tables or JSON.
+//! Text from outside is made harmless before it reaches a terminal: control characters and those that reorder
+//! or hide text become visible escapes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -75,7 +75,7 @@ impl Printer {
         self.write(&table.to_string())
     }
 
-    /// Writes name-value pairs as data, values aligned; pairs with an empty value are left out.
+    /// Writes name-value pairs as data, values aligned; pairs with an empty value are omitted.
     pub(super) fn facts(&mut self, facts: &[(&str, String)]) -> Result<(), CliError> {
         let shown = || facts.iter().filter(|(_, value)| !value.is_empty());
         let width = shown().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -103,7 +103,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Prints something helpful on stderr, for people only.
+    /// Prints a note on stderr, only for people.
     pub(super) fn hint(&mut self, text: &str) {
         if !self.is_json() {
             self.warn(text);
@@ -123,7 +123,7 @@ impl Printer {
         self.hint(&format!("Next: {command}"));
     }
 
-    /// Prints on stderr what must not be missed, for people and programs.
+    /// Prints on stderr an important note, for people and programs.
     pub(super) fn warn(&mut self, text: &str) {
         // A command does not fail because stderr is closed or full.
         let _ = writeln!(self.hints, "{}", harmless_lines(text));
@@ -147,8 +147,8 @@ impl Printer {
     }
 }
 
-/// A list as one JSON object, `{"items": […], "next_cursor": …}`: whatever its length, no more than one item
-/// of it is held here. Nothing is written before the first item has come.
+/// A list as one JSON object, `{"items": […], "next_cursor": …}`: only one item is in memory at a time,
+/// whatever its length. Nothing is written before the first item has come.
 pub(super) struct JsonList<'p> {
     printer: &'p mut Printer,
     items: u64,
@@ -168,7 +168,7 @@ impl JsonList<'_> {
             .write(&harmless_json(&format!("{before}{text}")))
     }
 
-    /// Ends the list. `next_cursor`: that of what was left out.
+    /// Ends the list. `next_cursor`: that of the rest.
     pub(super) fn end(self, next_cursor: Option<&str>) -> Result<(), CliError> {
         let before = if self.items == 0 {
             "{\n  \"items\": []"
@@ -208,6 +208,13 @@ impl Table {
         });
         self.rows.push(cells.collect());
     }
+
+    /// Adds a line about the row above, in the last column; the cells before it are blank.
+    pub(super) fn note(&mut self, text: &str) {
+        let mut cells = vec![String::new(); self.header.len() - 1];
+        cells.push(harmless(text));
+        self.rows.push(cells);
+    }
 }
 
 impl std::fmt::Display for Table {
@@ -232,7 +239,7 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// [`harmless`], but line ends stay: for texts of ours around names from outside.
+/// [`harmless`], but with line ends: for texts of this program around names from outside.
 fn harmless_lines(text: &str) -> String {
     text.split('\n')
         .map(harmless)
@@ -240,8 +247,8 @@ fn harmless_lines(text: &str) -> String {
         .join("\n")
 }
 
-/// The same for JSON text, where such characters can only stand in strings and have an escape of
-/// their own; serde_json itself escapes only those below U+0020.
+/// The same for JSON text, where such characters can only occur in strings and have their own escape;
+/// serde_json itself escapes only those below U+0020.
 fn harmless_json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -293,7 +300,7 @@ pub(super) fn time(seconds: impl Into<Option<i64>>) -> String {
         .map_or_else(String::new, |seconds| UnixTime(seconds).to_string())
 }
 
-/// A date followed by how far away it is.
+/// A date and how far away it is.
 pub(super) fn time_and_distance(seconds: impl Into<Option<i64>>, now: UnixTime) -> String {
     seconds
         .into()

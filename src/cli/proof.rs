@@ -1,5 +1,5 @@
-//! What an agent will authenticate with: a client secret, a public key or a new key pair, from the options
-//! to the file in which it is kept.
+//! How an agent will authenticate: a client secret, a public key or a new key pair, from the options to the
+//! file that stores it.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use crate::api::credential::NewCredential;
 use crate::domain::remedy::Remedy;
 use crate::jose::PublicJwk;
 
-/// What the agent will authenticate with.
+/// How the agent will authenticate.
 #[derive(Debug, Args)]
 #[group(id = "proof", multiple = false)]
 pub(super) struct ProofArgs {
@@ -69,8 +69,8 @@ pub(super) enum SecretSink {
     Bundle(NewFile, String),
 }
 
-/// What an answer says of a credential that was just made: as little as the file of its secret needs, so that no secret
-/// is lost to an answer that this version cannot read.
+/// The members of an answer about a new credential: only those that the file of its secret needs, so that no
+/// secret is lost to an answer that this version cannot parse.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Made {
@@ -85,7 +85,7 @@ struct MadeCredential {
 }
 
 impl SecretSink {
-    /// Keeps the secret of `answer`, and puts in its place where it is.
+    /// Writes the secret of `answer` to the file, and replaces it by the file's path.
     fn keep(&mut self, answer: &mut Value) -> Result<(), CliError> {
         let (file, member, issuer) = match self {
             Self::Shown => return Ok(()),
@@ -112,7 +112,7 @@ impl SecretSink {
         };
         file.write(&content).map_err(|error| {
             error
-                .and(&format!("The secret of the new credential {id} is lost"))
+                .and(&format!("The secret of the new credential `{id}` is lost"))
                 .with_remedy(&Remedy::command(format!(
                     "credential revoke {client_id} {id}"
                 )))
@@ -153,12 +153,12 @@ impl Proof {
         })
     }
 
-    /// The `kid` that was asked for, which only a public key has.
+    /// The requested `kid`, which only a public key has.
     pub(super) fn kid(&self, kid: Option<String>) -> Result<Option<String>, CliError> {
         match (self, kid) {
             (_, None) => Ok(None),
             (Self::None | Self::Secret(_), Some(_)) => {
-                let error = CliError::usage("--kid is only for a public key");
+                let error = CliError::usage("`--kid` is only for a public key");
                 Err(error.with_remedy(&Remedy::action(
                     "add --public-key FILE or --generate-key FILE",
                 )))
@@ -167,7 +167,7 @@ impl Proof {
         }
     }
 
-    /// The credential that the API is to make; `None` when there is none.
+    /// The credential for the API to create; `None` without one.
     pub(super) fn to_new(&self, kid: Option<String>) -> Result<Option<NewCredential>, CliError> {
         let kid = self.kid(kid)?;
         let kind = match self {
@@ -219,7 +219,7 @@ impl Proof {
                 file.keep();
                 let path = file.path().display();
                 Err(error.and(&format!(
-                    "The key may have been registered; its private half stays in {path}"
+                    "The key may have been registered. Its private half stays in `{path}`"
                 )))
             }
             Ok(mut answer) => {
@@ -254,27 +254,27 @@ impl Proof {
 
     /// What to do with the new credential.
     fn advice(&self) -> Option<String> {
-        let alone = "and nowhere else; give it to the agent alone.";
+        let alone = "and nowhere else. Let only the agent read it.";
         match self {
             Self::None | Self::Public(_) => None,
             Self::Secret(SecretSink::Shown) => Some(
-                "The client secret is shown once; store it now, where only the agent can read it."
+                "The client secret is shown once. Store it now, where only the agent can read it."
                     .to_owned(),
             ),
             Self::Secret(SecretSink::File(file)) => Some(format!(
-                "The client secret is in {} {alone}",
+                "The client secret is in `{}` {alone}",
                 file.path().display()
             )),
             Self::Secret(SecretSink::Bundle(file, _)) => Some(format!(
-                "The agent bundle with its client secret is in {} {alone}",
+                "The agent bundle with its client secret is in `{}` {alone}",
                 file.path().display()
             )),
             Self::Generated(file) => Some(format!(
-                "The private key is in {} {alone}",
+                "The private key is in `{}` {alone}",
                 file.path().display()
             )),
             Self::Bundled(file) => Some(format!(
-                "The agent bundle with its private key is in {} {alone}",
+                "The agent bundle with its private key is in `{}` {alone}",
                 file.path().display()
             )),
         }
@@ -284,8 +284,10 @@ impl Proof {
 /// Rejects a place for a secret when no secret is made.
 pub(super) fn check_sink(proof: &ProofArgs, sink: &SinkArgs) -> Result<(), CliError> {
     if sink.secret_out.is_some() && !proof.secret {
-        return Err(CliError::usage("--secret-out is only for a client secret")
-            .with_remedy(&Remedy::action("add --secret")));
+        return Err(
+            CliError::usage("`--secret-out` is only for a client secret")
+                .with_remedy(&Remedy::action("add `--secret`")),
+        );
     }
     Ok(())
 }

@@ -63,7 +63,7 @@ pub(super) async fn run(args: PublishArgs, session: &mut Session<'_>) -> Result<
         (Some(copy), _) => check(copy, &issuer, args.from.as_deref(), session).await,
         (None, Some(directory)) => publish(directory, &issuer, &args, session).await,
         (None, None) => Err(CliError::usage(
-            "name the directory to write into, or a published copy with --check",
+            "name the directory to write into, or a published copy with `--check`",
         )),
     }
 }
@@ -125,16 +125,16 @@ async fn publish(
 /// useless.
 fn public_base(base: Option<&str>, issuer: &str) -> Result<String, CliError> {
     if let Some(base) = base {
-        http::parse_url(base, "--base")?;
+        http::parse_url(base, "`--base`")?;
         return Ok(base.trim_end_matches('/').to_owned());
     }
     match check_dialled_url("issuer_url", issuer, false) {
         Ok(()) => Ok(issuer.to_owned()),
         Err(invalid) => Err(CliError::usage(format!(
-            "--base is required: the issuer's own URL {issuer} cannot serve the copy: {invalid}"
+            "`--base` is required: the issuer's own URL `{issuer}` cannot serve the copy: {invalid}"
         ))
         .with_remedy(&Remedy::action(
-            "name the directory's public URL with --base",
+            "name the directory's public URL with `--base`",
         ))),
     }
 }
@@ -149,7 +149,7 @@ fn with_jwks_uri(metadata: &Map<String, Value>, base: &str) -> Vec<u8> {
     format!("{:#}\n", Value::Object(document)).into_bytes()
 }
 
-/// Writes a file below `directory`, unless it has that content; tells whether it was written.
+/// Writes a file below `directory`, unless it has that content; returns whether it was written.
 fn write(directory: &Path, name: &str, content: &[u8]) -> Result<bool, CliError> {
     let path = directory.join(name);
     if fs::read(&path).is_ok_and(|present| present == content) {
@@ -246,7 +246,7 @@ async fn check(
         return Ok(());
     }
     let fault = format!(
-        "the copy at {copy} is stale: {}",
+        "the copy at `{copy}` is stale: {}",
         comparison.problems.join("; ")
     );
     let base = shell_word(copy.trim_end_matches('/'));
@@ -259,9 +259,9 @@ fn compare(live: &Published, copy: &Published) -> Comparison {
     let problems = &mut comparison.problems;
     if copy.issuer() != live.issuer() {
         problems.push(format!(
-            "its issuer is {:?}, not {:?}",
-            copy.issuer(),
-            live.issuer()
+            "its issuer is `{}`, not `{}`",
+            copy.issuer().escape_debug(),
+            live.issuer().escape_debug()
         ));
     }
     let keys = |of: &Published| -> BTreeMap<String, BTreeSet<String>> {
@@ -278,7 +278,7 @@ fn compare(live: &Published, copy: &Published) -> Comparison {
             None => comparison.missing.push(kid.clone()),
             Some(others) if others != thumbprints => {
                 problems.push(format!(
-                    "its key {kid} differs from the issuer's key with that id"
+                    "its key `{kid}` differs from the issuer's key with that id"
                 ));
             }
             Some(_) => {}
@@ -292,7 +292,7 @@ fn compare(live: &Published, copy: &Published) -> Comparison {
         .filter(|kid| !here.contains_key(kid))
         .collect();
     if !comparison.missing.is_empty() {
-        problems.push("it lacks keys, so tokens signed with them are rejected".to_owned());
+        problems.push("keys are missing, so tokens signed with them are rejected".to_owned());
     }
     if !comparison.extra.is_empty() {
         problems.push("it has withdrawn keys, which relying parties still trust".to_owned());
@@ -309,7 +309,7 @@ fn compare(live: &Published, copy: &Published) -> Comparison {
         if !is_json(content_type) {
             let served = content_type.as_deref().unwrap_or("an unknown type");
             problems.push(format!(
-                "{file} is served as {served}, not as {CONTENT_TYPE}"
+                "`{file}` is served as `{served}`, not as `{CONTENT_TYPE}`"
             ));
         }
     }

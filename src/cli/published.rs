@@ -19,14 +19,14 @@ pub(super) struct Published {
     pub(super) metadata: Map<String, Value>,
     /// The key set, byte for byte.
     pub(super) key_set: Vec<u8>,
-    /// What the two were served as, in that order.
+    /// The content types of the two, in that order.
     pub(super) content_types: [Option<String>; 2],
     keys: PublicJwkSet,
 }
 
 impl Published {
-    /// What `issuer` publishes, fetched from `from` when its own URL cannot be reached from here. The document
-    /// must name the issuer (§4.3).
+    /// The documents of `issuer`, fetched from `from` when its own URL cannot be reached from here. The
+    /// document must name the issuer (§4.3).
     pub(super) async fn of(
         issuer: &str,
         from: Option<&str>,
@@ -38,7 +38,9 @@ impl Published {
             return Err(CliError::failed(
                 "discovery",
                 format!(
-                    "{url} belongs to the issuer {stated:?}, not to {issuer:?}: both must match byte for byte"
+                    "`{url}` belongs to the issuer `{}`, not to `{}`: both must match byte for byte",
+                    stated.escape_debug(),
+                    issuer.escape_debug()
                 ),
             ));
         }
@@ -63,10 +65,14 @@ impl Published {
         jwks_uri: &str,
         reach: &Reach,
     ) -> Result<Self, CliError> {
-        let jwks_uri = http::parse_url(jwks_uri, "the document's jwks_uri")?;
+        let jwks_uri = http::parse_url(jwks_uri, "the document's `jwks_uri`")?;
         let key_set = get(&jwks_uri, reach).await?;
-        let keys = PublicJwkSet::parse_published(&key_set.body)
-            .map_err(|problem| CliError::failed("jwks", format!("{jwks_uri}: {problem}")))?;
+        let keys = PublicJwkSet::parse_published(&key_set.body).map_err(|problem| {
+            CliError::failed(
+                "jwks",
+                format!("the key set `{jwks_uri}` is invalid: {problem}"),
+            )
+        })?;
         Ok(Self {
             metadata,
             key_set: key_set.body,
@@ -103,7 +109,7 @@ impl Published {
     }
 }
 
-/// The discovery document below `base`, with where it was found and what it was served as.
+/// The discovery document below `base`, with its URL and content type.
 async fn document(
     base: &str,
     reach: &Reach,
@@ -113,7 +119,7 @@ async fn document(
     let url = http::parse_url(&url, "the address")?;
     let answer = get(&url, reach).await?;
     let metadata = serde_json::from_slice(&answer.body)
-        .map_err(|_| CliError::failed("discovery", format!("{url} is not a JSON object")))?;
+        .map_err(|_| CliError::failed("discovery", format!("`{url}` is not a JSON object")))?;
     Ok((url, metadata, answer.content_type))
 }
 
@@ -124,13 +130,13 @@ fn member<'m>(metadata: &'m Map<String, Value>, name: &str) -> &'m str {
 
 async fn get(url: &Url, reach: &Reach) -> Result<http::Answer, CliError> {
     let request = reach.client(url)?.get(url.clone());
-    let unreachable = format!("cannot reach {url}");
+    let unreachable = format!("cannot reach `{url}`");
     let answer = http::send(request, &unreachable).await?;
     if answer.status == 200 {
         return Ok(answer);
     }
     let fault = format!(
-        "{url} answered with status {}; expected 200 without a redirect",
+        "`{url}` answered with status {}; expected 200 without a redirect",
         answer.status
     );
     Err(CliError::failed("discovery", fault).with_status(answer.status))
@@ -148,16 +154,20 @@ pub(super) struct Discovered {
 impl Discovered {
     /// Fetches the document of `issuer` and checks that it names that issuer (§4.3).
     pub(super) async fn at(issuer: &str, reach: &Reach) -> Result<Self, CliError> {
-        let base = http::parse_url(issuer, "--issuer")?;
+        let base = http::parse_url(issuer, "`--issuer`")?;
         reach.check_transport(&base)?;
         let found = document(issuer, reach).await;
         let (_, metadata, _) = found.map_err(|error| {
-            error.with_remedy(&Remedy::action("check --issuer, and that the issuer runs"))
+            error.with_remedy(&Remedy::action(
+                "check `--issuer`, and that the issuer runs",
+            ))
         })?;
         let stated = member(&metadata, "issuer");
         if stated != issuer {
             let fault = format!(
-                "the issuer calls itself {stated:?}, not {issuer:?}: both must match byte for byte"
+                "the issuer calls itself `{}`, not `{}`: both must match byte for byte",
+                stated.escape_debug(),
+                issuer.escape_debug()
             );
             let remedy = Remedy::action(format!("--issuer {}", shell_word(stated)));
             return Err(CliError::failed("discovery", fault).with_remedy(&remedy));
@@ -174,7 +184,7 @@ impl Discovered {
     /// is reached by HTTPS.
     pub(super) fn endpoint(&self, member: &str) -> Result<Url, CliError> {
         let failed = |problem: &str| {
-            CliError::failed("discovery", format!("the issuer's {member} {problem}"))
+            CliError::failed("discovery", format!("the issuer's `{member}` {problem}"))
         };
         let text = self.metadata.get(member).and_then(Value::as_str);
         let text = text.ok_or_else(|| failed("is missing"))?;
@@ -197,17 +207,17 @@ pub(super) async fn fetch_keys(issuer: &Discovered) -> Result<PublicJwkSet, CliE
     let url = issuer.endpoint("jwks_uri")?;
     let answer = http::send(
         issuer.client(&url)?.get(url.clone()),
-        &format!("cannot reach the key set {url}"),
+        &format!("cannot reach the key set `{url}`"),
     )
     .await?;
     if !answer.is_success() {
         return Err(CliError::failed(
             "jwks",
-            format!("{url} answered with status {}", answer.status),
+            format!("`{url}` answered with status {}", answer.status),
         ));
     }
     PublicJwkSet::parse_published(&answer.body).map_err(|problem| {
-        CliError::failed("jwks", format!("the key set {url} is invalid: {problem}"))
+        CliError::failed("jwks", format!("the key set `{url}` is invalid: {problem}"))
     })
 }
 
@@ -225,7 +235,7 @@ pub(super) fn check_signature(
         return Err(CliError::failed(
             "token",
             format!(
-                "not valid: the issuer does not publish a key for {} with the token's kid ({kid}); the key was withdrawn, or the token is from another issuer",
+                "not valid: the issuer does not publish a key for `{}` with the token's `kid` (`{kid}`): the key was withdrawn, or the token is from another issuer",
                 token.unverified_alg()
             ),
         ));

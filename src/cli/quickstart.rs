@@ -111,7 +111,10 @@ async fn prove(
     };
     let answer = token::request(&request, &proof, &discovered, now).await?;
     let token = answer["access_token"].as_str().ok_or_else(|| {
-        CliError::failed("quickstart", "the token endpoint returned no access token")
+        CliError::failed(
+            "quickstart",
+            "the answer of the token endpoint does not contain `access_token`",
+        )
     })?;
 
     // As the relying party: over HTTP, knowing the issuer's URL and its own name.
@@ -133,7 +136,7 @@ fn not_at_its_url(error: CliError, issuer_url: &str) -> CliError {
         return error;
     }
     error.with_remedy(&Remedy::action(
-        "quickstart requests its token at the issuer's URL: route that URL to this process, or leave it out to try firman on loopback",
+        "route the issuer's URL to this process, or drop the URL to try firman on loopback",
     ))
 }
 
@@ -146,37 +149,37 @@ impl ProvenToken {
         let life = time("exp").zip(time("iat")).map(|(exp, iat)| exp - iat);
         let demands = [
             (
-                "typ must be JWT",
+                "`typ` must be `JWT`",
                 self.header.get("typ") == Some(&json!("JWT")),
             ),
             (
-                "alg must be ES256 or RS256",
+                "`alg` must be `ES256` or `RS256`",
                 ["ES256", "RS256"]
                     .iter()
                     .any(|alg| self.header.get("alg") == Some(&json!(alg))),
             ),
             (
-                "kid is required",
+                "`kid` is required",
                 self.header.get("kid").is_some_and(Value::is_string),
             ),
             (
-                "aud must be one string",
+                "`aud` must be one string",
                 text("aud") == Some(&self.audience),
             ),
             (
-                "sub must name the agent",
+                "`sub` must name the agent",
                 text("sub") == Some(&format!("agent:{AGENT}")),
             ),
             (
-                "acting_agent must be sub",
+                "`acting_agent` must be `sub`",
                 subject.is_some() && self.claims.get("acting_agent") == subject,
             ),
             (
-                "jti is required",
+                "`jti` is required",
                 text("jti").is_some_and(|jti| !jti.is_empty()),
             ),
             (
-                "exp must be at most an hour after iat",
+                "`exp` must be at most an hour after `iat`",
                 life.is_some_and(|life| (1..=3600).contains(&life)),
             ),
         ];
@@ -271,11 +274,11 @@ async fn register_agent(issuer: &Arc<Issuer>, key_file: &Path) -> Result<Signing
     Ok(key)
 }
 
-/// The token endpoint would not tell the agent why it refuses.
+/// The token endpoint does not tell the agent why it refuses, so check it here.
 fn check_is_active(agent: &Agent, issuer: &Issuer) -> Result<(), CliError> {
     let remedy = match agent.status {
         AgentStatus::Removed { .. } => {
-            Remedy::action("names are never reused: run quickstart with another --data-dir")
+            Remedy::action("run `firman quickstart` with another `--data-dir`")
         }
         AgentStatus::Suspended { .. } => Remedy::action(format!(
             "run `firman serve`, then `firman agent resume {AGENT}`"

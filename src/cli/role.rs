@@ -122,8 +122,8 @@ impl Granting {
     }
 }
 
-/// `RESOURCE` or `RESOURCE=scopes`, separated by commas or blanks. A resource whose identifier contains `=` is given
-/// by its name.
+/// `RESOURCE` or `RESOURCE=scopes`, separated by commas or blanks. A resource whose identifier contains `=`
+/// must be named by its name.
 fn parse_grant(text: &str) -> Result<Granting, String> {
     let (resource, scopes) = match text.split_once('=') {
         None => (text, None),

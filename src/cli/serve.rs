@@ -21,7 +21,6 @@ use crate::domain::remedy::Remedy;
 use crate::host::{FirstSettings, Host, HostOptions, KekSource};
 use crate::issuer::Ports;
 use crate::jose::SigningAlgorithm;
-use crate::ports::cause::with_causes;
 use crate::ports::fetch::{HttpFetcher, Loopback};
 use crate::ports::random::SystemRandom;
 use crate::ports::time::SystemClock;
@@ -89,7 +88,7 @@ async fn in_background(settings: Overrides, session: &mut Session<'_>) -> Result
         return Err(CliError::failed(
             "already_running",
             format!(
-                "process {} already serves this data directory at {}",
+                "process {} already serves this data directory at `{}`",
                 running.pid, running.public
             ),
         )
@@ -149,7 +148,7 @@ fn created_sentence(made: &Value) -> Option<String> {
     Some(format!("First start: created {}.", files.join(", ")))
 }
 
-/// A process that serves, and what belongs to it.
+/// A process that serves, with its resources.
 pub(super) struct Running {
     /// The process.
     pub(super) process: Process,
@@ -170,17 +169,17 @@ pub(super) fn config(settings: Overrides, session: &Session<'_>) -> Result<Confi
         session.environment,
         &flags,
     )
-    .map_err(|error| CliError::failed("config", error.to_string()))
+    .map_err(CliError::from)
 }
 
-/// Starts logging, binds, opens the database and serves. Each fault is one sentence.
+/// Starts logging, binds, opens the database and serves.
 pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Running, CliError> {
-    let failed = |error: &dyn std::error::Error| CliError::failed("start", with_causes(error));
-    telemetry::init(config.log_format, level).map_err(|error| failed(&error))?;
+    telemetry::init(config.log_format, level)
+        .map_err(|error| CliError::failed("start", error.to_string()))?;
     create_private_folder(&config.data_dir)?;
     let listeners = Listeners {
-        public: bind(config.listen).await?,
-        private: bind(config.admin_listen).await?,
+        public: Listener::bind(config.listen).await?,
+        private: Listener::bind(config.admin_listen).await?,
     };
     let (options, fetcher) = options(config, listeners.public.local_addr())?;
     let absent = FirstFiles::of(config, &options);
@@ -189,9 +188,7 @@ pub(super) async fn start(config: &Config, level: LogLevel) -> Result<Running, C
         random: Arc::new(SystemRandom),
         fetcher: Arc::new(fetcher),
     };
-    let host = Host::start(&options, ports)
-        .await
-        .map_err(|error| failed(&error))?;
+    let host = Host::start(&options, ports).await?;
     // Before the first request, which an early signal would cut off; after the database was opened, so that a
     // signal still ends a start that hangs.
     let stop = StopSignals::catch()?;
@@ -264,11 +261,6 @@ impl FirstFiles {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<Listener, CliError> {
-    let bound = Listener::bind(address).await;
-    bound.map_err(|error| CliError::failed("start", error.to_string()))
-}
-
 /// `[tokens]` is read when the database is created; afterwards the issuer's own settings apply. An operator who
 /// sets it later must learn that it has no effect.
 fn warn_of_settings_without_effect(config: &Config, host: &Host) {
@@ -296,17 +288,17 @@ fn warn_of_settings_without_effect(config: &Config, host: &Host) {
                 setting,
                 configured = shown.value,
                 in_force,
-                "this setting applies only when the database is created; change it with `firman issuer edit`"
+                hint = "firman issuer edit",
+                "this setting applies only when the database is created"
             );
         }
     }
 }
 
-/// What the host is started with, and how it fetches.
+/// The host's options, and the fetcher.
 fn options(config: &Config, public: SocketAddr) -> Result<(HostOptions, HttpFetcher), CliError> {
-    let unfit = |error: crate::config::ConfigError| CliError::failed("config", error.to_string());
-    let issuer_url = config.issuer_url(public).map_err(unfit)?;
-    let loopback = if config.insecure_loopback_fetch(&issuer_url).map_err(unfit)? {
+    let issuer_url = config.issuer_url(public)?;
+    let loopback = if config.insecure_loopback_fetch(&issuer_url)? {
         tracing::warn!("keys of trusted issuers may be fetched from this machine over plain HTTP");
         Loopback::Insecure
     } else {
@@ -389,7 +381,10 @@ impl StopSignals {
                     if has_terminal {
                         return;
                     }
-                    tracing::warn!("ignored SIGHUP: settings are read at start; restart to apply new ones");
+                    tracing::warn!(
+                        hint = "restart to apply new settings",
+                        "ignored SIGHUP: settings are read at start"
+                    );
                 }
             }
         }

@@ -13,9 +13,9 @@ use crate::domain::remedy::Remedy;
 
 /// The file in the data directory.
 const FILE: &str = "serving.json";
-/// A command that looks at the file holds its lock for microseconds; the server tries this often.
+/// A command that reads the file holds its lock for microseconds; the server tries this often.
 const TRIES: u32 = 10;
-/// Between two tries.
+/// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a running server records about itself.

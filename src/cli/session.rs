@@ -1,5 +1,5 @@
-//! What a command works with: the options, the environment, the printer and the time; and how lists are
-//! fetched and shown.
+//! The context of a command: the options, the environment, the printer and the time; and how lists are fetched
+//! and shown.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal};
@@ -15,7 +15,7 @@ use super::print::{Printer, Table};
 use crate::domain::remedy::Remedy;
 use crate::ports::time::{Clock, SystemClock, UnixTime};
 
-/// What a command works with: options, environment, output, the time.
+/// The context of a command: options, environment, output, time.
 pub(super) struct Session<'a> {
     pub(super) globals: &'a Globals,
     pub(super) environment: &'a BTreeMap<String, String>,
@@ -92,7 +92,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Prints the first of what belongs to an object, below it, and the command that lists all. Returns the
+    /// Prints the first items that belong to an object, below it, and the command that lists all. Returns the
     /// first cell of each row.
     pub(super) async fn sample<T: DeserializeOwned>(
         &mut self,
@@ -136,7 +136,7 @@ impl Session<'_> {
         Ok(names)
     }
 
-    /// Prints an answer as it came for a program. For a person, returns the object that is to be printed.
+    /// Prints an answer as it came for a program. For a person, returns the object to print.
     pub(super) fn object<T: DeserializeOwned>(
         &mut self,
         answer: &Answer<T>,
@@ -148,7 +148,7 @@ impl Session<'_> {
         answer.read().map(Some)
     }
 
-    /// Asks for a confirmation of what cannot be undone; without a terminal, `--yes` is required.
+    /// Asks for confirmation of an irreversible action; without a terminal, `--yes` is required.
     pub(super) fn confirm(&mut self, question: &str, yes: bool) -> Result<(), CliError> {
         if yes {
             return Ok(());
@@ -156,7 +156,7 @@ impl Session<'_> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             let detail = format!("cannot ask for a confirmation without a terminal: {question}");
             return Err(
-                CliError::usage(detail).with_remedy(&Remedy::action("add --yes to confirm"))
+                CliError::usage(detail).with_remedy(&Remedy::action("add `--yes` to confirm"))
             );
         }
         self.printer.ask(&format!("{question} [y/N]"));
@@ -173,18 +173,18 @@ impl Session<'_> {
     }
 }
 
-/// Rows of a table when no option says how many.
+/// Rows of a table without an option for the number.
 const TABLE_ROWS: u64 = 50;
 
 /// Rows of a table below an object that is shown.
 const SAMPLE_ROWS: usize = 20;
-/// Up to how many are counted to say how many more there are.
+/// How many are counted at most to state how many more exist.
 const COUNTED: u64 = 200;
 
 /// A title, and the text of one object below it.
 pub(super) type SampleColumn<'l, T> = (&'static str, &'l dyn Fn(&T) -> String);
 
-/// What belongs to an object that is shown: the first of it, and how to see all.
+/// The items that belong to a shown object: the first ones, and how to see all.
 pub(super) struct Sample<'l, T> {
     pub(super) path: &'l [&'l str],
     pub(super) filter: Query,
@@ -206,7 +206,7 @@ pub(super) struct Listing<'l> {
     pub(super) nothing: &'l str,
 }
 
-/// The hint below a table that is not all.
+/// The hint below a table that does not show all.
 fn there_are_more(cursor: &str) -> String {
-    format!("There are more: add --all, or --cursor {cursor}")
+    format!("There are more: add `--all`, or `--cursor {cursor}`")
 }

@@ -1,15 +1,15 @@
-//! What goes into a workload's manifest, and how the workload asks for a token, platform by platform.
+//! The text for a workload's manifest, and how the workload requests a token, for each platform.
 
 use super::platform::Platform;
 
-/// What a workload needs to know of this issuer.
+/// The facts that a workload needs about this issuer.
 pub(super) struct Here<'h> {
     pub(super) issuer: &'h str,
     pub(super) audience: &'h str,
     pub(super) client_id: &'h str,
 }
 
-/// What stands in the workload's manifest, and how it asks for a token.
+/// The text for the workload's manifest, and how it requests a token.
 pub(super) fn snippet(platform: Option<Platform>, here: &Here<'_>) -> String {
     let ask = |token: &str| request(here, "jwt-bearer", token);
     let Here { audience, .. } = here;

@@ -14,7 +14,7 @@ use crate::domain::remedy::Remedy;
 
 /// How long to wait beyond the drain, for the ledger's last write and for the database to close.
 const GRACE: Duration = Duration::from_secs(20);
-/// Between two looks at the process.
+/// Pause between two checks of the process.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Stop the issuer of this data directory
@@ -44,7 +44,7 @@ pub(super) async fn run(_: StopArgs, session: &mut Session<'_>) -> Result<(), Cl
             .json(&json!({ "stopped": true, "pid": serving.pid }));
     }
     session.printer.hint(&format!(
-        "Stopped the issuer at {} (process {}).",
+        "Stopped the issuer at `{}` (process {}).",
         serving.public, serving.pid
     ));
     Ok(())
@@ -53,7 +53,7 @@ pub(super) async fn run(_: StopArgs, session: &mut Session<'_>) -> Result<(), Cl
 fn terminate(serving: &Serving) -> Result<(), CliError> {
     let pid = i32::try_from(serving.pid).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| {
-        CliError::failed("signal", format!("{} is not a process id", serving.pid))
+        CliError::failed("signal", format!("`{}` is not a process id", serving.pid))
     })?;
     kill_process(pid, Signal::TERM).map_err(|error| {
         let reason = super::error::reason(&error.into());

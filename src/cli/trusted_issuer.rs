@@ -217,7 +217,7 @@ fn key_set(path: &Path) -> Result<KeySource, CliError> {
     let set = crate::jose::json::parse_object(text.as_bytes()).map_err(|error| {
         CliError::failed(
             "invalid",
-            format!("{} is not a JWK Set: {error}", path.display()),
+            format!("`{}` is not a JWK Set: it {error}", path.display()),
         )
     })?;
     Ok(KeySource::Inline { jwks: set.into() })
@@ -242,7 +242,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
         Command::Edit(args) => edit(&args.issuer.name, &args.changes, session).await,
         Command::Remove(args) => {
             let name = &args.name;
-            let question = format!("Stop trusting {name}? Its name is never used again.");
+            let question = format!("Stop trusting `{name}`? Its name is never used again.");
             TRUSTED_ISSUER.remove_after(&question, &args, session).await
         }
     }
@@ -259,7 +259,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let Some(url) = url.or_else(|| known.map(str::to_owned)) else {
         let note = documented.map_or("it is the `iss` of its tokens", |known| known.note);
         let error = CliError::usage(format!("the URL of `{name}` is required"));
-        let remedy = Remedy::action(format!("add --iss URL; {note}"));
+        let remedy = Remedy::action(format!("add `--iss URL`; {note}"));
         return Err(error.with_remedy(&remedy));
     };
     let typed = args.tokens.edit()?;
@@ -317,7 +317,7 @@ fn named_after(url: &str) -> Result<String, CliError> {
         .ok_or_else(|| {
             let error = CliError::usage(format!("the host of `{url}` cannot be a name"));
             error.with_remedy(&Remedy::action(
-                "name the issuer, and add the URL with --iss",
+                "name the issuer, and add the URL with `--iss`",
             ))
         })
 }
@@ -330,7 +330,7 @@ async fn edit(name: &str, changes: &Changes, session: &mut Session<'_>) -> Resul
     if trust.iter().any(|using| using == "none") {
         if trust.len() > 1 {
             return Err(CliError::usage(
-                "`none` cannot be combined with other values of --trust",
+                "`none` cannot be combined with other values of `--trust`",
             ));
         }
         trust.clear();

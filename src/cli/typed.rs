@@ -1,5 +1,6 @@
-//! The command line as people type it: other words for the same commands, the same for every noun, and what to run
-//! instead of a command that other products have. Also how help lists what every command accepts.
+//! The command line as people type it: other words for the same commands, the same for every noun, and what to
+//! run instead of a command that other products have. Also how help lists the options that every command
+//! accepts.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -56,8 +57,7 @@ const NOUNS: [(&str, &[&str]); 14] = [
     ("completions", &["completion"]),
 ];
 
-/// What to run instead of a command that does not exist: the noun it was typed under (empty: none), the words, and
-/// the remedy.
+/// What to run instead of an unknown command: the noun before it (empty: none), the words, and the remedy.
 const INSTEAD: [(&str, &[&str], &str); 15] = [
     (
         "agent",
@@ -114,7 +114,7 @@ const INSTEAD: [(&str, &[&str], &str); 15] = [
     (
         "",
         &["login", "auth", "whoami"],
-        "no login is needed: commands read the admin token from FIRMAN_ADMIN_TOKEN or from the data directory",
+        "no login is needed: commands read the admin token from `FIRMAN_ADMIN_TOKEN` or from the data directory",
     ),
     (
         "",
@@ -128,7 +128,7 @@ const INSTEAD: [(&str, &[&str], &str); 15] = [
     ),
 ];
 
-/// What is done to a noun, in the words that may be typed before it, and as the command is called.
+/// Verbs that may be typed before a noun, and the command that each means.
 const VERBS: [(&str, &str); 12] = [
     ("create", "add"),
     ("add", "add"),
@@ -209,7 +209,7 @@ fn without(hidden: &[Arg], command: Command) -> Command {
         .mut_subcommands(|below| without(hidden, below))
 }
 
-/// The help of a command, which leads to the options that it does not list.
+/// The help of a command, with a pointer to the options that it does not list.
 const BELOW: &str = "{before-help}{about-with-newline}
 {usage-heading} {usage}
 
@@ -231,7 +231,7 @@ fn named<'w>(list: &[(&str, &'w [&'w str])], name: &str) -> &'w [&'w str] {
         .map_or(&[], |(_, words)| words)
 }
 
-/// What a command line asks for.
+/// The meaning of a command line.
 pub(super) enum Typed {
     /// A command.
     Command(Box<Cli>),
@@ -242,7 +242,7 @@ pub(super) enum Typed {
 /// Reads a command line; `args` begin with the program's name.
 ///
 /// # Errors
-/// What cannot be meant, or what asks for help.
+/// An invalid command line, or a request for help.
 pub(super) fn parse<T: Into<OsString> + Clone>(
     args: impl IntoIterator<Item = T>,
 ) -> Result<Typed, Error> {
@@ -282,8 +282,8 @@ fn with_help_asked_for(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// What to run instead of what was typed, `args`, which begin with the program's name. The error's own
-/// suggestions are left with commands that can be undone, by the names that help lists.
+/// What to run instead of the command line `args`, which begins with the program's name. The error's own
+/// suggestions stay if they can be undone, by the names that help lists.
 pub(super) fn instead(error: &mut Error, args: &[OsString]) -> Option<Cow<'static, str>> {
     let text = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -343,8 +343,7 @@ fn noun_first(verb: &str, args: &[OsString]) -> Option<Cow<'static, str>> {
     Some(format!("`firman {} {}`", noun.get_name(), command.get_name()).into())
 }
 
-/// The names of the commands below `nouns` that `words` stand for, each once, without those that cannot be
-/// undone.
+/// The names of the commands below `nouns` that `words` mean, each once, without those that cannot be undone.
 fn suggested(nouns: &[&str], words: &[String]) -> Vec<String> {
     let root = spelled();
     let below = nouns

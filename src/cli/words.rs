@@ -4,7 +4,7 @@
 use super::error::CliError;
 use super::parse::{parse_id, parse_name};
 
-/// The words that one option was given at once.
+/// The words of one option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Words(Vec<String>);
 
@@ -56,18 +56,18 @@ pub(super) fn all_of(given: &[Words]) -> Vec<String> {
     all
 }
 
-/// The same; `None` when the option was not given.
+/// The same; `None` without the option.
 pub(super) fn given(words: &[Words]) -> Option<Vec<String>> {
     (!words.is_empty()).then(|| all_of(words))
 }
 
-/// Scopes as the parameter `scope` has them (RFC 6749 §3.3); nothing when none is named.
+/// Scopes as the parameter `scope` has them (RFC 6749 §3.3); nothing without one.
 pub(super) fn scope_parameter(given: &[Words]) -> Option<String> {
     let scopes = all_of(given);
     (!scopes.is_empty()).then(|| scopes.join(" "))
 }
 
-/// `current` with `add` added and `remove` removed; `None` when neither is given. To remove what is not there is an
+/// `current` with `add` added and `remove` removed; `None` when both are empty. Removing a missing word is an
 /// error, so that a typo does not pass unnoticed.
 pub(super) fn edited_list(
     what: &str,

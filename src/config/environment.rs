@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The variables of others that the program looks at: systemd's notification of a start, what would
-/// win over the federation that `firman exec` sets up, where Claude is, and the OAuth token for its Admin API.
+/// Variables of other programs that this program reads: systemd's notification of a start, those that would
+/// override the federation that `firman exec` sets up, the address of Claude, and the OAuth token for its Admin
+/// API.
 const OTHERS: [&str; 16] = [
     "NOTIFY_SOCKET",
     "ANTHROPIC_API_KEY",
@@ -34,11 +35,11 @@ pub const AGENT_CLIENT_ID: &str = "FIRMAN_AGENT_CLIENT_ID";
 pub const AGENT_KEY_FILE: &str = "FIRMAN_AGENT_KEY_FILE";
 /// The file with the agent's client secret.
 pub const AGENT_SECRET_FILE: &str = "FIRMAN_AGENT_SECRET_FILE";
-/// The file with the token that the agent's platform gives it.
+/// The file with the token of the agent's platform.
 pub const AGENT_ASSERTION_FILE: &str = "FIRMAN_AGENT_ASSERTION_FILE";
 /// The file with all of these.
 pub const AGENT_BUNDLE: &str = "FIRMAN_AGENT_BUNDLE";
-/// The variables that only commands of agents and relying parties read: none of them is a setting.
+/// The variables that only commands of agents and relying parties read. None of them is a setting.
 pub(super) const OF_COMMANDS: [&str; 7] = [
     CA_CERT,
     AGENT_ISSUER,
@@ -49,8 +50,8 @@ pub(super) const OF_COMMANDS: [&str; 7] = [
     AGENT_BUNDLE,
 ];
 
-/// Every variable of the environment whose name begins with `FIRMAN_`, and a few of others that are listed
-/// here: the one place that reads it.
+/// Every variable of the environment whose name begins with `FIRMAN_`, and those of others that are listed
+/// here. Nothing else reads the environment.
 #[must_use]
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
@@ -59,7 +60,7 @@ pub fn environment() -> BTreeMap<String, String> {
                 .into_string()
                 .ok()
                 .filter(|name| is_ours(name) || OTHERS.contains(&name.as_str()))?;
-            // What is not UTF-8 becomes a value that its parser refuses and quotes.
+            // Bytes that are not UTF-8 become a value that its parser rejects and quotes.
             Some((name, value.to_string_lossy().into_owned()))
         })
         .collect()
@@ -69,7 +70,7 @@ pub fn environment() -> BTreeMap<String, String> {
 ///
 /// # Errors
 ///
-/// When the operating system does not say.
+/// When the operating system does not report it.
 pub fn program() -> std::io::Result<PathBuf> {
     std::env::current_exe()
 }
@@ -80,7 +81,7 @@ pub fn is_ours(variable: &str) -> bool {
     variable.starts_with("FIRMAN_")
 }
 
-/// Every variable of the environment that Claude's SDKs read, for telling what they would do here.
+/// Every variable of the environment that Claude's SDKs read, to explain what they would do here.
 #[must_use]
 pub fn claude_environment() -> BTreeMap<String, String> {
     std::env::vars_os()

@@ -6,14 +6,14 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::Setting;
 
-/// The flags that override a setting; a command takes them in with `#[command(flatten)]`.
+/// The flags that override a setting; a command includes them with `#[command(flatten)]`.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// By the setting's key.
     given: BTreeMap<&'static str, String>,
 }
 
-/// A setting that a flag gives.
+/// A setting that is set by a flag.
 pub(super) struct GivenFlag<'o> {
     pub(super) setting: Setting,
     pub(super) name: &'static str,
@@ -21,7 +21,7 @@ pub(super) struct GivenFlag<'o> {
 }
 
 impl Overrides {
-    /// With `--data-dir`, which is an option of every command; `None` changes nothing.
+    /// Adds `--data-dir`, which is an option of every command; `None` changes nothing.
     #[must_use]
     pub fn with_data_dir(mut self, directory: Option<&str>) -> Self {
         if let Some(directory) = directory {
@@ -30,7 +30,7 @@ impl Overrides {
         self
     }
 
-    /// The command line that gives these again, `--data-dir` included.
+    /// The command line for the same flags, `--data-dir` included.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         self.given()
@@ -49,7 +49,7 @@ impl Overrides {
     }
 }
 
-/// The settings that serving commands take as options; each option's id is the setting's key.
+/// The settings that serving commands accept as options; each option's id is the setting's key.
 fn options() -> impl Iterator<Item = (Setting, Arg)> {
     Setting::ALL.into_iter().filter_map(|setting| {
         let flag = setting.flag?;

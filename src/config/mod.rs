@@ -1,7 +1,7 @@
 //! The configuration: defaults, then a TOML file, then the environment, then flags; the later wins.
 //!
-//! Every value remembers where it came from, and every mistake is an error that says where it is and what
-//! to write instead. Nothing else in the program reads the environment.
+//! Every value remembers where it came from. Every mistake is an error that names its place, with a hint.
+//! Nothing else in the program reads the environment.
 
 mod environment;
 mod error;
@@ -31,15 +31,16 @@ pub use sources::{check_variables, claude_admin_token};
 
 use crate::ports::address::is_loopback_url;
 
-/// Connections at once on a listener: leaves a fifth of the usual 1,024 descriptors to the database, the
+/// Concurrent connections on a listener: leaves a fifth of the usual 1,024 descriptors to the database, the
 /// other listener and outgoing fetches.
 pub const DEFAULT_MAX_CONNECTIONS: u32 = 800;
-/// Seconds for accepted requests to finish in: longer than any honest one takes, shorter than the 30 s after
-/// which container platforms kill.
+/// Seconds in which accepted requests may finish: longer than any legitimate request lasts, shorter than the 30
+/// s after which container platforms kill.
 pub const DEFAULT_DRAIN_SECONDS: u32 = 10;
-/// Seconds a token lives by default: one that leaked is soon worthless, and an agent asks four times an hour.
+/// Default lifetime of a token in seconds: a leaked token soon expires, and an agent makes four requests an
+/// hour.
 pub const DEFAULT_LIFETIME_SECONDS: u32 = 900;
-/// Seconds a token lives at most, unless raised: what relying parties expect of short-lived.
+/// Maximum lifetime of a token in seconds, unless raised: what relying parties expect of a short-lived token.
 pub const DEFAULT_MAX_LIFETIME_SECONDS: u32 = 3600;
 
 /// Where a value came from.
@@ -71,18 +72,38 @@ impl fmt::Display for Origin {
     }
 }
 
+impl Origin {
+    /// For the start of a message or parentheses in it: `firman.toml:3`, or a variable in backticks.
+    fn named(&self) -> String {
+        match self {
+            Self::Default | Self::File { .. } => self.to_string(),
+            Self::Variable(_) | Self::Flag(_) => self.quoted(),
+        }
+    }
+
+    /// For the middle of a message, all in backticks.
+    fn quoted(&self) -> String {
+        match self {
+            Self::Default => self.to_string(),
+            Self::File { .. } => format!("`{self}`"),
+            Self::Variable(name) => format!("environment variable `{name}`"),
+            Self::Flag(name) => format!("flag `{name}`"),
+        }
+    }
+}
+
 /// One line of `firman config show`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Shown {
     /// The key as the file spells it: `server.listen`.
     pub key: &'static str,
-    /// The value in force; a secret is only said to be set.
+    /// The value in force; for a secret only whether it is set.
     pub value: String,
     /// Where it came from.
     pub origin: String,
 }
 
-/// The settings in force, and where those that were set came from.
+/// The settings in force, with the origin of those that were set.
 #[derive(Clone, Debug)]
 pub struct Config {
     issuer_url: Option<String>,
@@ -106,14 +127,14 @@ pub struct Config {
     pub(crate) log_format: LogFormat,
     /// Where commands find the admin API, without a trailing slash.
     pub(crate) client_url: String,
-    /// What commands present there, unless it is the bootstrap token of the data directory.
+    /// The admin token for commands, unless it is the bootstrap token of the data directory.
     pub(crate) admin_token: Option<SecretString>,
     /// By the setting's key.
     origins: BTreeMap<&'static str, Origin>,
 }
 
 impl Config {
-    /// The defaults, but for those that follow from other settings: see [`Config::complete`].
+    /// The defaults, except those that follow from other settings: see [`Config::complete`].
     fn unset() -> Self {
         let data_dir = PathBuf::from("data");
         Self {
@@ -144,8 +165,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first mistake found: a file that cannot be read, an unknown key or variable, a value that cannot
-    /// be used, a setting given twice in one place.
+    /// The first mistake found: a file that cannot be read, an unknown key or variable, a value that cannot be
+    /// used, a setting that is set twice in one place.
     pub fn load(
         file: Option<&Path>,
         environment: &BTreeMap<String, String>,
@@ -173,13 +194,9 @@ impl Config {
             (setting.read)(&mut config, text).map_err(|unfit| ConfigError::Unfit {
                 origin: origin.clone(),
                 key: setting.key(),
-                value: if setting.may_quote(text) {
-                    format!("{text:?}")
-                } else {
-                    "(not shown)".to_owned()
-                },
+                value: (setting.may_quote(text) && !text.is_empty()).then(|| text.to_owned()),
                 problem: unfit.problem,
-                remedy: unfit.remedy,
+                hint: unfit.hint,
             })?;
             config.origins.insert(setting.key(), origin);
         }
@@ -194,8 +211,8 @@ impl Config {
         if !is_set("database.url") {
             self.database_url = DatabaseUrl::sqlite(&self.data_dir.join("firman.db"));
         }
-        // A data directory of the operator's choice has its own keys inside, so that two issuers started in
-        // one place do not share a key.
+        // A data directory that the operator chooses contains its own keys, so that two issuers started in one
+        // place do not share a key.
         if !is_set("keys.dir") && is_set("data.dir") {
             self.keys_dir = self.data_dir.join("keys");
         }
@@ -220,8 +237,8 @@ impl Config {
         })
     }
 
-    /// The URL of the default issuer, without a trailing slash. When none is set and the public listener is
-    /// on loopback it is `http://<bound>`, where `bound` is the address really listened on.
+    /// The URL of the default issuer, without a trailing slash. When none is set and the public listener is on
+    /// loopback it is `http://<bound>`, where `bound` is the address of the bound socket.
     ///
     /// # Errors
     ///
@@ -238,8 +255,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::LoopbackFetch`] when they may, and `issuer_url` is not on this machine: then it is not an
-    /// experiment, and anyone who reaches a port here could speak for a trusted issuer.
+    /// [`ConfigError::LoopbackFetch`] when they may, and `issuer_url` is not on this machine: outside an
+    /// experiment, anyone who can open a port here could impersonate a trusted issuer.
     pub fn insecure_loopback_fetch(&self, issuer_url: &str) -> Result<bool, ConfigError> {
         if self.insecure_loopback_fetch == 0 {
             return Ok(false);
@@ -253,7 +270,7 @@ impl Config {
         })
     }
 
-    /// Every setting with its value and where that came from, secrets and passwords left out.
+    /// Every setting with its value and origin, without secrets and passwords.
     #[must_use]
     pub fn show(&self) -> Vec<Shown> {
         let shown = |setting: Setting| Shown {
@@ -270,7 +287,7 @@ impl Config {
     }
 }
 
-/// `address` as a client on this machine dials it.
+/// `address` for a client on this machine.
 #[must_use]
 pub fn reachable(address: SocketAddr) -> SocketAddr {
     match address {

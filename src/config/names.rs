@@ -1,4 +1,4 @@
-//! The names that exist, and the one that a misspelt name was most likely meant to be.
+//! The known names, and the one that a misspelt name was most likely meant to be.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ fn known_keys() -> Vec<String> {
     keys
 }
 
-/// Every variable that sets something, and whether it names a file that holds the value.
+/// Every variable that sets something, and whether it names a file that contains the value.
 pub(super) fn known_variables() -> BTreeMap<String, (Setting, bool)> {
     let mut variables = BTreeMap::new();
     for setting in Setting::ALL {
@@ -53,17 +53,17 @@ pub(super) fn known_variables() -> BTreeMap<String, (Setting, bool)> {
     variables
 }
 
-/// A name with `__` can only be ours. Others may belong to another program (Kubernetes makes `FIRMAN_PORT` for a
-/// service of that name), so those are refused only when they look like one of ours.
+/// A name with `__` can only be meant for this program. Other names may belong to another program (Kubernetes sets
+/// `FIRMAN_PORT` for a service of that name), so they are refused only when they are close to a known one.
 pub(super) fn refuse_misspelt(
     variable: &str,
     known: &BTreeMap<String, (Setting, bool)>,
 ) -> Result<(), ConfigError> {
     let names = known.keys().map(String::as_str).chain(OF_COMMANDS);
     let hint = match nearest(variable, names) {
-        Some(name) => format!("Did you mean {name}?"),
+        Some(name) => format!("did you mean `{name}`?"),
         None if variable.contains("__") => {
-            "Settings are named FIRMAN_SECTION__KEY; unset this one.".to_owned()
+            "unset it; settings are named `FIRMAN_SECTION__KEY`".to_owned()
         }
         None => return Ok(()),
     };
@@ -100,17 +100,27 @@ pub(super) fn key_hint(section: &str, name: &str) -> String {
         .into_iter()
         .any(|setting| setting.is_secret() && setting.key() == name)
     {
-        return format!(
-            "A secret has no place in this file: write {name}_file with the path of a file that holds it."
-        );
+        return format!("set `{name}_file` to the path of a file that contains the secret");
     }
     match nearest(name, known_keys().iter().map(String::as_str)) {
-        Some(key) => format!("Did you mean {key}?"),
-        None => format!("[{section}] has {}.", keys_of(section).join(", ")),
+        Some(key) => format!("did you mean `{key}`?"),
+        None => format!(
+            "the keys of `[{section}]` are {}",
+            listed(&keys_of(section))
+        ),
     }
 }
 
-/// The candidate a name was most likely meant to be.
+/// Names in backticks, joined by commas.
+pub(super) fn listed(names: &[impl AsRef<str>]) -> String {
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect();
+    names.join(", ")
+}
+
+/// The candidate that a name was most likely meant to be.
 pub(super) fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,

@@ -1,4 +1,4 @@
-//! Texts into values, with what is wrong with them when they are not.
+//! Parses texts into values. An error states the problem and a hint.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use url::Url;
 use crate::ports::address::is_loopback;
 use crate::ports::secret_file::tidy;
 
-/// No token of this server lives longer: half a day is a working day with its hand-over.
+/// Maximum lifetime of a token: half a day is a working day with its hand-over.
 const MAX_LIFETIME_CAP_SECONDS: u32 = 43_200;
 /// Below a minute, clock skew alone makes tokens fail.
 const MIN_LIFETIME_SECONDS: u32 = 60;
@@ -20,26 +20,26 @@ const MIN_LIFETIME_SECONDS: u32 = 60;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unfit {
     pub(super) problem: String,
-    pub(super) remedy: String,
+    pub(super) hint: String,
 }
 
-fn unfit<T>(problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, Unfit> {
+fn unfit<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Unfit> {
     Err(Unfit {
         problem: problem.into(),
-        remedy: remedy.into(),
+        hint: hint.into(),
     })
 }
 
-/// How much is logged of what this program does.
+/// How much of the program's work is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
-    /// Faults of ours.
+    /// Faults of the program.
     Error,
-    /// And what will become one.
+    /// And faults to come.
     Warn,
     /// And every request.
     Info,
-    /// And why it was decided so.
+    /// And the reasons of decisions.
     Debug,
     /// Everything.
     Trace,
@@ -74,7 +74,7 @@ pub enum LogFormat {
     Auto,
     /// One JSON object a line.
     Json,
-    /// For eyes.
+    /// For people.
     Text,
 }
 
@@ -92,7 +92,7 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// Where the database is. May hold a password: [`fmt::Display`] and [`fmt::Debug`] leave it out.
+/// The address of the database. May contain a password: [`fmt::Display`] and [`fmt::Debug`] omit it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
 
@@ -143,7 +143,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Unfit> {
     text.parse().or_else(|_| {
         unfit(
             "is not an IP address and a port",
-            "Write it like 127.0.0.1:8080, or 0.0.0.0:8080 for every address of this machine.",
+            "use `127.0.0.1:8080`, or `0.0.0.0:8080` for every address of this machine",
         )
     })
 }
@@ -152,8 +152,8 @@ pub(super) fn number(text: &str, range: RangeInclusive<u32>) -> Result<u32, Unfi
     match text.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
         _ => unfit(
-            "is not a whole number in range",
-            format!("Write one from {} to {}.", range.start(), range.end()),
+            "is out of range or not a whole number",
+            format!("use a number from {} to {}", range.start(), range.end()),
         ),
     }
 }
@@ -164,7 +164,7 @@ pub(super) fn lifetime(text: &str) -> Result<u32, Unfit> {
         Err(_) => unfit(
             "is not a lifetime in seconds",
             format!(
-                "Write a whole number from {MIN_LIFETIME_SECONDS} to {MAX_LIFETIME_CAP_SECONDS} (12 hours)."
+                "use a whole number from {MIN_LIFETIME_SECONDS} to {MAX_LIFETIME_CAP_SECONDS} (12 hours)"
             ),
         ),
     }
@@ -174,20 +174,17 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Unfit> {
     if text.is_empty() {
         return unfit(
             "is empty",
-            "Write the path of a directory, or leave the setting out.",
+            "set it to the path of a directory, or remove the setting",
         );
     }
     Ok(PathBuf::from(text))
 }
 
 pub(super) fn secret(text: &str) -> Result<SecretString, Unfit> {
-    // A variable from an `--env-file` of Docker has its quotes.
+    // A variable from an `--env-file` of Docker keeps its quotes.
     let text = tidy(text.as_bytes()).unwrap_or_default();
     if text.is_empty() {
-        return unfit(
-            "is empty",
-            "Put the secret there, or leave the setting out.",
-        );
+        return unfit("is empty", "put the secret there, or remove the setting");
     }
     Ok(SecretString::from(text.as_str()))
 }
@@ -206,7 +203,7 @@ pub(super) fn host_names(text: &str) -> Result<Vec<String>, Unfit> {
         {
             return unfit(
                 "is not a list of host names",
-                "Write names alone, without scheme, port or path, like console.example.com.",
+                "use names without scheme, port and path, like `console.example.com`",
             );
         }
         names.push(name.to_ascii_lowercase());
@@ -218,8 +215,8 @@ pub(super) fn algorithm(text: &str) -> Result<String, Unfit> {
     match text {
         "ES256" | "RS256" => Ok(text.to_owned()),
         _ => unfit(
-            "is not a signing algorithm of this server",
-            "Write ES256 or RS256.",
+            "is not a supported signing algorithm",
+            "use `ES256` or `RS256`",
         ),
     }
 }
@@ -232,7 +229,7 @@ pub(super) fn log_level(text: &str) -> Result<LogLevel, Unfit> {
         || {
             unfit(
                 "is not a log level",
-                "Write error, warn, info, debug or trace.",
+                "use `error`, `warn`, `info`, `debug` or `trace`",
             )
         },
         Ok,
@@ -244,16 +241,17 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, Unfit> {
         .into_iter()
         .find(|format| format.to_string() == text);
     format.map_or_else(
-        || unfit("is not a log format", "Write auto, json or text."),
+        || unfit("is not a log format", "use `auto`, `json` or `text`"),
         Ok,
     )
 }
 
 pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, Unfit> {
-    const REMEDY: &str = "Write sqlite:data/firman.db or postgres://user:password@host/database.";
+    const HINT: &str =
+        "use a URL like `sqlite:data/firman.db` or `postgres://user:password@host/database`";
     if let Some(path) = text.strip_prefix("sqlite:") {
         if path.trim_start_matches('/').is_empty() || path.contains(":memory:") {
-            return unfit("names no file", REMEDY);
+            return unfit("does not name a file", HINT);
         }
         return Ok(DatabaseUrl(text.to_owned()));
     }
@@ -261,28 +259,28 @@ pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, Unfit> {
         Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => {
             Ok(DatabaseUrl(text.to_owned()))
         }
-        Ok(_) | Err(_) => unfit("is neither a SQLite nor a PostgreSQL URL", REMEDY),
+        Ok(_) | Err(_) => unfit("is neither a SQLite nor a PostgreSQL URL", HINT),
     }
 }
 
 pub(super) fn client_url(text: &str) -> Result<String, Unfit> {
-    const REMEDY: &str = "Write the URL of the private listener, like http://127.0.0.1:8081.";
+    const HINT: &str = "use the URL of the private listener, like `http://127.0.0.1:8081`";
     match Url::parse(text) {
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-            unfit("is not an http or https URL", REMEDY)
+            unfit("is not an http or https URL", HINT)
         }
         Ok(url) if url.query().is_some() || url.fragment().is_some() || has_user(&url) => {
-            unfit("has more than a host and a path", REMEDY)
+            unfit("has more than a host and a path", HINT)
         }
         Ok(url) => Ok(url.as_str().trim_end_matches('/').to_owned()),
-        Err(_) => unfit("is not a URL", REMEDY),
+        Err(_) => unfit("is not a URL", HINT),
     }
 }
 
-/// `https` without query and fragment (OpenID Connect Discovery §3, RFC 8414 §2), and in the one spelling
-/// that every URL library leaves alone: relying parties compare it byte for byte with `iss`.
+/// `https` without query and fragment (OpenID Connect Discovery §3, RFC 8414 §2), and in the spelling that no
+/// URL library changes: relying parties compare it byte for byte with `iss`.
 pub(super) fn issuer_url(text: &str) -> Result<String, Unfit> {
-    const LIKE: &str = "Write it like https://id.example.com.";
+    const LIKE: &str = "use a URL like `https://id.example.com`";
     let Ok(url) = Url::parse(text) else {
         return unfit("is not a URL", LIKE);
     };
@@ -293,27 +291,27 @@ pub(super) fn issuer_url(text: &str) -> Result<String, Unfit> {
         "http" => {
             return unfit(
                 "is not https",
-                "Use https; http is for this machine alone (127.0.0.1, [::1], localhost).",
+                "use https; http is only for this machine (`127.0.0.1`, `[::1]`, `localhost`)",
             );
         }
         _ => return unfit("is not an https URL", LIKE),
     }
     if has_user(&url) {
-        return unfit("has a user name or password in it", LIKE);
+        return unfit("contains a user name or password", LIKE);
     }
     if url.query().is_some() || url.fragment().is_some() {
         return unfit(
             "has a query or a fragment",
-            "Leave out everything from the ? or # on.",
+            "remove everything from the `?` or `#`",
         );
     }
     if text.ends_with('/') {
-        return unfit("ends with a slash", format!("Write {canonical}."));
+        return unfit("ends with a slash", format!("use `{canonical}`"));
     }
     if text != canonical {
         return unfit(
             "is not in its canonical spelling (host in lower case, no default port, no dot segments)",
-            format!("Write {canonical}."),
+            format!("use `{canonical}`"),
         );
     }
     Ok(text.to_owned())

@@ -1,5 +1,5 @@
-//! The table of settings: one row has a setting's names, how its text is read and how it is shown. Its
-//! default is in [`Config::unset`], typed.
+//! The table of settings: a row has a setting's names, its parser and how it is shown. The defaults are in
+//! [`Config::unset`], typed.
 
 use super::Config;
 use super::parse::{self, Unfit};
@@ -19,9 +19,9 @@ pub struct Setting {
     /// How it is written in the file.
     pub(super) kind: Kind,
     secrecy: Secrecy,
-    /// Reads the text of whichever source won.
+    /// Parses the text of the source that has precedence.
     pub(super) read: fn(&mut Config, &str) -> Result<(), Unfit>,
-    /// The value in force as a text; of a secret only whether it is set.
+    /// The value in force as a text; for a secret only whether it is set.
     pub(super) show: fn(&Config) -> String,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Kind {
     Text,
     /// An integer.
     Number,
-    /// An array of strings; elsewhere they are joined by commas.
+    /// An array of strings; in other sources they are joined by commas.
     List,
 }
 
@@ -50,13 +50,13 @@ pub(super) enum Kind {
 enum Secrecy {
     /// All of it.
     Open,
-    /// A password may be in it: no error repeats it.
+    /// It may contain a password: no error repeats it.
     MayHoldPassword,
-    /// Nothing: the file names another file that holds it, `<key>_file`.
+    /// Nothing: the file names another file with the value, `<key>_file`.
     Secret,
 }
 
-/// What most rows have.
+/// The values of most rows.
 const TEXT: Setting = Setting {
     key: "",
     short: None,
@@ -180,12 +180,12 @@ impl Setting {
         self.secrecy != Secrecy::Open
     }
 
-    /// A secret has no place in a file that is shown around: there it is named by `<key>_file`.
+    /// A secret does not belong in a file that people share: `<key>_file` names another file.
     pub(super) fn is_secret(self) -> bool {
         self.secrecy == Secrecy::Secret
     }
 
-    /// True when an error may repeat `text`: not a secret, nor a URL with a password in it.
+    /// True when an error may repeat `text`: it is neither a secret nor a URL with a password.
     pub(super) fn may_quote(self, text: &str) -> bool {
         !self.has_file_form() && !text.contains('@')
     }

@@ -1,5 +1,5 @@
-//! Reads the file, the environment and the flags into one shape: setting, text, origin. Which names
-//! exist is `names.rs`, what the texts mean `parse.rs`.
+//! Reads the file, the environment and the flags into one shape: setting, text, origin. `names.rs` knows which
+//! names exist, `parse.rs` what the texts mean.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,13 +11,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::environment::{OF_COMMANDS, is_ours};
 use super::names::{
-    is_section, key_hint, keys_of, known_key, known_variables, nearest, refuse_misspelt, sections,
+    is_section, key_hint, keys_of, known_key, known_variables, listed, nearest, refuse_misspelt,
+    sections,
 };
 use super::setting::{CONFIG_VARIABLE, Kind};
 use super::{ConfigError, Origin, Overrides, Setting};
 use crate::ports::secret_file::{self, Readers, SecretFileError};
 
-/// What one source says about a setting.
+/// A setting's text in one source.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     pub(super) text: SecretString,
@@ -83,12 +84,12 @@ pub(super) fn from_environment(
     Ok(found)
 }
 
-/// Checks the names of the `FIRMAN_` variables, for a command that reads no setting: one that is near a
-/// known name is a slip.
+/// Checks the names of the `FIRMAN_` variables, for a command that does not read settings: a name that is close
+/// to a known one is a mistake.
 ///
 /// # Errors
 ///
-/// [`ConfigError::UnknownVariable`] for the first that is.
+/// [`ConfigError::UnknownVariable`] for the first such name.
 pub fn check_variables(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     let known = known_variables();
     environment
@@ -177,25 +178,24 @@ impl Document<'_> {
         let Some((setting, is_file)) = known_key(&name) else {
             return Err(ConfigError::UnknownKey {
                 hint: key_hint(section, &name),
-                what: format!("key {name}"),
+                what: format!("key `{name}`"),
                 origin,
             });
         };
         let kind = if is_file { Kind::Text } else { setting.kind };
-        let text = text_of(kind, value.get_ref()).ok_or_else(|| ConfigError::Unfit {
+        let text = text_of(kind, value.get_ref()).ok_or_else(|| ConfigError::WrongType {
             origin: origin.clone(),
             key: setting.key(),
-            value: format!(
+            expected: match kind {
+                Kind::Text => "a string in quotes",
+                Kind::Number => "a whole number without quotes",
+                Kind::List => "a list of strings, like `[\"console.example.com\"]`",
+            },
+            found: format!(
                 "{} {}",
                 article(value.get_ref()),
                 value.get_ref().type_str()
             ),
-            problem: "has the wrong type".to_owned(),
-            remedy: match kind {
-                Kind::Text => "Write a string in quotes.".to_owned(),
-                Kind::Number => "Write a whole number without quotes.".to_owned(),
-                Kind::List => "Write a list of strings, like [\"console.example.com\"].".to_owned(),
-            },
         })?;
         let text = if is_file {
             read_value(Path::new(&text), &origin)?
@@ -208,13 +208,13 @@ impl Document<'_> {
     fn unknown_top_level(&self, name: &str, span: Range<usize>) -> ConfigError {
         let origin = self.origin(&span);
         if is_section(name) {
-            let what = format!("key {name}");
+            let what = format!("key `{name}`");
             return ConfigError::UnknownKey {
                 origin,
                 what,
                 hint: format!(
-                    "{name} is a section: write [{name}] and below it {}.",
-                    keys_of(name).join(", ")
+                    "write the section `[{name}]` and below it {}",
+                    listed(&keys_of(name))
                 ),
             };
         }
@@ -222,19 +222,19 @@ impl Document<'_> {
             .into_iter()
             .find(|setting| setting.key().ends_with(&format!(".{name}")));
         let hint = match (by_last_part, nearest(name, sections().iter().copied())) {
-            (Some(setting), _) => format!("Did you mean {}?", setting.key()),
-            (None, Some(section)) => format!("Did you mean [{section}]?"),
-            (None, None) => format!("The sections are {}.", sections().join(", ")),
+            (Some(setting), _) => format!("did you mean `{}`?", setting.key()),
+            (None, Some(section)) => format!("did you mean `[{section}]`?"),
+            (None, None) => format!("the sections are {}", listed(&sections())),
         };
         ConfigError::UnknownKey {
             origin,
-            what: format!("section or key {name}"),
+            what: format!("section or key `{name}`"),
             hint,
         }
     }
 }
 
-/// The parser keeps tables sorted by name; mistakes are reported from the top of the file.
+/// The parser sorts tables by name; mistakes are reported from the top of the file.
 fn in_file_order<'t, 'i>(
     table: &'t DeTable<'i>,
 ) -> Vec<(
@@ -288,13 +288,13 @@ fn read(path: &Path, by: &str) -> Result<String, ConfigError> {
         source,
     };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    // Editors of Windows put a byte order mark before a text.
+    // Windows editors put a byte order mark before a text.
     Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 
-/// A secret, or a URL with one in it, kept in a file of its own.
+/// A secret, or a URL that contains one, in a file of its own.
 fn read_value(path: &Path, origin: &Origin) -> Result<SecretString, ConfigError> {
-    let by = format!("{origin}: ");
+    let by = format!("{}: ", origin.named());
     match secret_file::read_text(path, Readers::OwnerOnly) {
         Ok(text) => Ok(text.as_str().into()),
         Err(SecretFileError::Unreadable { path, source }) => {

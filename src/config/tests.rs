@@ -2,7 +2,7 @@ use clap::{Args as _, FromArgMatches as _};
 
 use super::*;
 
-/// Writes a file that its owner alone may read.
+/// Writes a file that only its owner may read.
 fn private(path: &Path, content: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::write(path, content).unwrap();
@@ -29,7 +29,10 @@ fn load(file: &str, variables: &[(&str, &str)], flags: &Overrides) -> Result<Con
         &environment,
         flags,
     )
-    .map_err(|error| error.to_string().replace(&prefix, ""))
+    .map_err(|error| {
+        let hint = error.hint().map(|hint| format!(" | hint: {hint}"));
+        format!("{error}{}", hint.unwrap_or_default()).replace(&prefix, "")
+    })
 }
 
 fn flags(arguments: &[&str]) -> Overrides {
@@ -52,79 +55,79 @@ fn shown(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// A file and what is said about it.
+/// A file and the message about it.
 const FILE_MISTAKES: &[(&str, &str)] = &[
     (
         "[server]\nliten = \"127.0.0.1:1\"",
-        "firman.toml:2: unknown key server.liten. Did you mean server.listen?",
+        "firman.toml:2: unknown key `server.liten` | hint: did you mean `server.listen`?",
     ),
     (
         "[server]\n\ncolour = 1",
-        "firman.toml:3: unknown key server.colour. [server] has listen, max_connections, drain_seconds, insecure_loopback_fetch.",
+        "firman.toml:3: unknown key `server.colour` | hint: the keys of `[server]` are `listen`, `max_connections`, `drain_seconds`, `insecure_loopback_fetch`",
     ),
     (
         "[sever]\nlisten = \"127.0.0.1:1\"",
-        "firman.toml:1: unknown section or key sever. Did you mean [server]?",
+        "firman.toml:1: unknown section or key `sever` | hint: did you mean `[server]`?",
     ),
     (
         "\n[colours]",
-        "firman.toml:2: unknown section or key colours. The sections are admin, client, data, database, issuer, keys, log, server, tokens.",
+        "firman.toml:2: unknown section or key `colours` | hint: the sections are `admin`, `client`, `data`, `database`, `issuer`, `keys`, `log`, `server`, `tokens`",
     ),
     (
         "drain_seconds = 3",
-        "firman.toml:1: unknown section or key drain_seconds. Did you mean server.drain_seconds?",
+        "firman.toml:1: unknown section or key `drain_seconds` | hint: did you mean `server.drain_seconds`?",
     ),
     (
         "issuer = \"https://id.example.com\"",
-        "firman.toml:1: unknown key issuer. issuer is a section: write [issuer] and below it url.",
+        "firman.toml:1: unknown key `issuer` | hint: write the section `[issuer]` and below it `url`",
     ),
     (
         "[keys]\nkek = \"hunter2\"",
-        "firman.toml:2: unknown key keys.kek. A secret has no place in this file: write keys.kek_file with the path of a file that holds it.",
+        "firman.toml:2: unknown key `keys.kek` | hint: set `keys.kek_file` to the path of a file that contains the secret",
     ),
     (
         "[server]\nlisten = 8080",
-        "firman.toml:2: server.listen is an integer, which has the wrong type. Write a string in quotes.",
+        "firman.toml:2: `server.listen` must be a string in quotes, not an integer",
     ),
     (
         "[server]\nmax_connections = \"many\"",
-        "firman.toml:2: server.max_connections is a string, which has the wrong type. Write a whole number without quotes.",
+        "firman.toml:2: `server.max_connections` must be a whole number without quotes, not a string",
     ),
     (
         "[admin]\nhosts = [1]",
-        "firman.toml:2: admin.hosts is an array, which has the wrong type. Write a list of strings, like [\"console.example.com\"].",
+        "firman.toml:2: `admin.hosts` must be a list of strings, like `[\"console.example.com\"]`, not an array",
     ),
     (
         "[server]\nlisten = \"8080\"",
-        "firman.toml:2: server.listen is \"8080\", which is not an IP address and a port. Write it like 127.0.0.1:8080, or 0.0.0.0:8080 for every address of this machine.",
+        "firman.toml:2: `server.listen` is not an IP address and a port: `8080` | hint: use `127.0.0.1:8080`, or `0.0.0.0:8080` for every address of this machine",
     ),
     (
         "[server]\nmax_connections = 0",
-        "firman.toml:2: server.max_connections is \"0\", which is not a whole number in range. Write one from 1 to 1000000.",
+        "firman.toml:2: `server.max_connections` is out of range or not a whole number: `0` | hint: use a number from 1 to 1000000",
     ),
     (
         "[tokens]\nmax_lifetime = 43201",
-        "firman.toml:2: tokens.max_lifetime is \"43201\", which is not a lifetime in seconds. Write a whole number from 60 to 43200 (12 hours).",
+        "firman.toml:2: `tokens.max_lifetime` is not a lifetime in seconds: `43201` | hint: use a whole number from 60 to 43200 (12 hours)",
     ),
     (
         "[tokens]\ndefault_lifetime = 7200",
-        "tokens.default_lifetime is 7200 (firman.toml:2), more than tokens.max_lifetime, 3600 (default). Lower the one or raise the other.",
+        "`tokens.default_lifetime` is 7200 (firman.toml:2), more than `tokens.max_lifetime`, 3600 (default) | hint: lower the default, or raise the maximum",
     ),
     (
         "[tokens]\ndefault_algorithm = \"none\"",
-        "firman.toml:2: tokens.default_algorithm is \"none\", which is not a signing algorithm of this server. Write ES256 or RS256.",
+        "firman.toml:2: `tokens.default_algorithm` is not a supported signing algorithm: `none` | hint: use `ES256` or `RS256`",
     ),
     (
         "[keys]\nkek_file = \"DIR/none\"",
-        "firman.toml:2: cannot read none: No such file or directory (os error 2). Create the file or correct the path.",
+        "firman.toml:2: cannot read `none`: no such file or directory | hint: create the file, or correct the path",
     ),
     (
         "[database]\nurl = \"sqlite:a\"\nurl_file = \"DIR/secret\"",
-        "firman.toml:2 and firman.toml:3 both set database.url. Remove one of them.",
+        "`database.url` is set twice: by `firman.toml:2` and by `firman.toml:3` | hint: remove one of them",
     ),
     (
         "[server]\nlisten = \"a\"\nlisten = \"b\"",
-        "firman.toml:3: duplicate key. The file must be TOML, like: [server] and below it listen = \"127.0.0.1:8080\".",
+        "firman.toml:3: duplicate key | hint: write TOML, like `[server]` and below it `listen = \"127.0.0.1:8080\"`",
     ),
 ];
 
@@ -135,72 +138,72 @@ fn mistakes_in_the_file_are_named_with_line_and_remedy() {
     }
 }
 
-/// A variable, its value and what is said about it.
+/// A variable, its value and the message about it.
 const VARIABLE_MISTAKES: &[(&str, &str, &str)] = &[
     (
         "FIRMAN_SERVER__LITEN",
         "a",
-        "unknown environment variable FIRMAN_SERVER__LITEN. Did you mean FIRMAN_SERVER__LISTEN?",
+        "unknown environment variable `FIRMAN_SERVER__LITEN` | hint: did you mean `FIRMAN_SERVER__LISTEN`?",
     ),
     (
         "FIRMAN_COLOUR__RED",
         "",
-        "unknown environment variable FIRMAN_COLOUR__RED. Settings are named FIRMAN_SECTION__KEY; unset this one.",
+        "unknown environment variable `FIRMAN_COLOUR__RED` | hint: unset it; settings are named `FIRMAN_SECTION__KEY`",
     ),
     (
         "FIRMAN_ISUER_URL",
         "a",
-        "unknown environment variable FIRMAN_ISUER_URL. Did you mean FIRMAN_ISSUER_URL?",
+        "unknown environment variable `FIRMAN_ISUER_URL` | hint: did you mean `FIRMAN_ISSUER_URL`?",
     ),
     (
         "FIRMAN_LOG",
         "loud",
-        "environment variable FIRMAN_LOG: log.level is \"loud\", which is not a log level. Write error, warn, info, debug or trace.",
+        "environment variable `FIRMAN_LOG`: `log.level` is not a log level: `loud` | hint: use `error`, `warn`, `info`, `debug` or `trace`",
     ),
     (
         "FIRMAN_LOG_FORMAT",
         "xml",
-        "environment variable FIRMAN_LOG_FORMAT: log.format is \"xml\", which is not a log format. Write auto, json or text.",
+        "environment variable `FIRMAN_LOG_FORMAT`: `log.format` is not a log format: `xml` | hint: use `auto`, `json` or `text`",
     ),
     (
         "FIRMAN_DATABASE_URL",
         "mysql://root:hunter2@db/firman",
-        "environment variable FIRMAN_DATABASE_URL: database.url is (not shown), which is neither a SQLite nor a PostgreSQL URL. Write sqlite:data/firman.db or postgres://user:password@host/database.",
+        "environment variable `FIRMAN_DATABASE_URL`: `database.url` is neither a SQLite nor a PostgreSQL URL | hint: use a URL like `sqlite:data/firman.db` or `postgres://user:password@host/database`",
     ),
     (
         "FIRMAN_DATABASE_URL",
         "sqlite::memory:",
-        "environment variable FIRMAN_DATABASE_URL: database.url is (not shown), which names no file. Write sqlite:data/firman.db or postgres://user:password@host/database.",
+        "environment variable `FIRMAN_DATABASE_URL`: `database.url` does not name a file | hint: use a URL like `sqlite:data/firman.db` or `postgres://user:password@host/database`",
     ),
     (
         "FIRMAN_KEK",
         " ",
-        "environment variable FIRMAN_KEK: keys.kek is (not shown), which is empty. Put the secret there, or leave the setting out.",
+        "environment variable `FIRMAN_KEK`: `keys.kek` is empty | hint: put the secret there, or remove the setting",
     ),
     (
         "FIRMAN_ADMIN_TOKEN_FILE",
         "DIR/blank",
-        "environment variable FIRMAN_ADMIN_TOKEN_FILE: client.admin_token is (not shown), which is empty. Put the secret there, or leave the setting out.",
+        "environment variable `FIRMAN_ADMIN_TOKEN_FILE`: `client.admin_token` is empty | hint: put the secret there, or remove the setting",
     ),
     (
         "FIRMAN_KEK_FILE",
         "DIR/none",
-        "environment variable FIRMAN_KEK_FILE: cannot read none: No such file or directory (os error 2). Create the file or correct the path.",
+        "environment variable `FIRMAN_KEK_FILE`: cannot read `none`: no such file or directory | hint: create the file, or correct the path",
     ),
     (
         "FIRMAN_ADMIN_HOSTS",
         "a.example,http://b.example",
-        "environment variable FIRMAN_ADMIN_HOSTS: admin.hosts is \"a.example,http://b.example\", which is not a list of host names. Write names alone, without scheme, port or path, like console.example.com.",
+        "environment variable `FIRMAN_ADMIN_HOSTS`: `admin.hosts` is not a list of host names: `a.example,http://b.example` | hint: use names without scheme, port and path, like `console.example.com`",
     ),
     (
         "FIRMAN_URL",
         "localhost:8081",
-        "environment variable FIRMAN_URL: client.url is \"localhost:8081\", which is not an http or https URL. Write the URL of the private listener, like http://127.0.0.1:8081.",
+        "environment variable `FIRMAN_URL`: `client.url` is not an http or https URL: `localhost:8081` | hint: use the URL of the private listener, like `http://127.0.0.1:8081`",
     ),
     (
         "FIRMAN_CONFIG",
         "DIR/none.toml",
-        "cannot read none.toml: No such file or directory (os error 2). Create the file or correct the path.",
+        "cannot read `none.toml`: no such file or directory | hint: create the file, or correct the path",
     ),
 ];
 
@@ -223,76 +226,76 @@ fn a_setting_given_twice_in_the_environment_is_refused() {
     ];
     assert_eq!(
         load("", &twice, &Overrides::default()).unwrap_err(),
-        "environment variable FIRMAN_LISTEN and environment variable FIRMAN_SERVER__LISTEN both set server.listen. Remove one of them."
+        "`server.listen` is set twice: by environment variable `FIRMAN_LISTEN` and by environment variable `FIRMAN_SERVER__LISTEN` | hint: remove one of them"
     );
     let secret = [("FIRMAN_KEK", "a"), ("FIRMAN_KEK_FILE", "DIR/secret")];
     assert_eq!(
         load("", &secret, &Overrides::default()).unwrap_err(),
-        "environment variable FIRMAN_KEK and environment variable FIRMAN_KEK_FILE both set keys.kek. Remove one of them."
+        "`keys.kek` is set twice: by environment variable `FIRMAN_KEK` and by environment variable `FIRMAN_KEK_FILE` | hint: remove one of them"
     );
 }
 
 #[test]
 fn an_issuer_url_that_relying_parties_would_stumble_over_is_refused() {
-    for (url, value, problem) in [
+    for (url, problem, hint) in [
         (
             "id.example.com",
-            "\"id.example.com\"",
-            "is not a URL. Write it like https://id.example.com.",
+            "is not a URL: `id.example.com`",
+            "use a URL like `https://id.example.com`",
         ),
         (
             "ftp://a.example",
-            "\"ftp://a.example\"",
-            "is not an https URL. Write it like https://id.example.com.",
+            "is not an https URL: `ftp://a.example`",
+            "use a URL like `https://id.example.com`",
         ),
         (
             "http://a.example",
-            "\"http://a.example\"",
-            "is not https. Use https; http is for this machine alone (127.0.0.1, [::1], localhost).",
+            "is not https: `http://a.example`",
+            "use https; http is only for this machine (`127.0.0.1`, `[::1]`, `localhost`)",
         ),
         (
             "https://u:hunter2@a.example",
-            "(not shown)",
-            "has a user name or password in it. Write it like https://id.example.com.",
+            "contains a user name or password",
+            "use a URL like `https://id.example.com`",
         ),
         (
             "https://a.example?b",
-            "\"https://a.example?b\"",
-            "has a query or a fragment. Leave out everything from the ? or # on.",
+            "has a query or a fragment: `https://a.example?b`",
+            "remove everything from the `?` or `#`",
         ),
         (
             "https://a.example#b",
-            "\"https://a.example#b\"",
-            "has a query or a fragment. Leave out everything from the ? or # on.",
+            "has a query or a fragment: `https://a.example#b`",
+            "remove everything from the `?` or `#`",
         ),
         (
             "https://a.example/",
-            "\"https://a.example/\"",
-            "ends with a slash. Write https://a.example.",
+            "ends with a slash: `https://a.example/`",
+            "use `https://a.example`",
         ),
         (
             "https://a.example/b/",
-            "\"https://a.example/b/\"",
-            "ends with a slash. Write https://a.example/b.",
+            "ends with a slash: `https://a.example/b/`",
+            "use `https://a.example/b`",
         ),
         (
             "https://A.example/B",
-            "\"https://A.example/B\"",
-            "is not in its canonical spelling (host in lower case, no default port, no dot segments). Write https://a.example/B.",
+            "is not in its canonical spelling (host in lower case, no default port, no dot segments): `https://A.example/B`",
+            "use `https://a.example/B`",
         ),
         (
             "https://a.example:443",
-            "\"https://a.example:443\"",
-            "is not in its canonical spelling (host in lower case, no default port, no dot segments). Write https://a.example.",
+            "is not in its canonical spelling (host in lower case, no default port, no dot segments): `https://a.example:443`",
+            "use `https://a.example`",
         ),
         (
             "https://a.example/b/../c",
-            "\"https://a.example/b/../c\"",
-            "is not in its canonical spelling (host in lower case, no default port, no dot segments). Write https://a.example/c.",
+            "is not in its canonical spelling (host in lower case, no default port, no dot segments): `https://a.example/b/../c`",
+            "use `https://a.example/c`",
         ),
     ] {
         let expected = format!(
-            "environment variable FIRMAN_ISSUER_URL: issuer.url is {value}, which {problem}"
+            "environment variable `FIRMAN_ISSUER_URL`: `issuer.url` {problem} | hint: {hint}"
         );
         assert_eq!(
             from_variable("FIRMAN_ISSUER_URL", url).unwrap_err(),
@@ -331,7 +334,7 @@ fn what_is_on_this_machine_is_fetched_only_for_an_issuer_on_this_machine() {
             .insecure_loopback_fetch("https://id.example.com")
             .unwrap_err()
             .to_string(),
-        "environment variable FIRMAN_INSECURE_LOOPBACK_FETCH: server.insecure_loopback_fetch is 1, and the issuer is https://id.example.com, which is not on this machine. The switch is for laboratories: remove it, or serve the issuer on loopback."
+        "environment variable `FIRMAN_INSECURE_LOOPBACK_FETCH`: `server.insecure_loopback_fetch` is 1, but the issuer `https://id.example.com` is not on this machine"
     );
     assert!(from_variable("FIRMAN_INSECURE_LOOPBACK_FETCH", "2").is_err());
 }
@@ -358,7 +361,7 @@ fn without_an_issuer_url_the_bound_loopback_address_is_it_and_any_other_is_refus
             .issuer_url("0.0.0.0:8080".parse().unwrap())
             .unwrap_err()
             .to_string(),
-        "issuer.url is not set, and 0.0.0.0:8080 can be reached from other machines. Set FIRMAN_ISSUER_URL to the https URL under which relying parties find this server, like https://id.example.com."
+        "`issuer.url` is not set, and other machines can reach `0.0.0.0:8080`"
     );
 }
 
@@ -401,7 +404,7 @@ fn the_defaults_are_shown_as_such() {
     );
 }
 
-/// Something of every kind.
+/// A setting of every kind.
 const FILE: &str = r#"
     [issuer]
     url = "https://id.example.com"

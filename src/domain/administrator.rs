@@ -59,7 +59,7 @@ pub enum NotAdmitted {
     #[error("{NOT_LIVE}")]
     Expired,
     /// The call requires a stronger role.
-    #[error("this requires an administrator with the role `{}`; `{name}` is `{}`", .least.as_str(), .role.as_str())]
+    #[error("an administrator with the role `{}` is required; `{name}` is `{}`", .least.as_str(), .role.as_str())]
     RoleTooLow {
         /// The administrator.
         name: Name,
@@ -70,7 +70,7 @@ pub enum NotAdmitted {
     },
 }
 
-const NOT_LIVE: &str = "the token is not, or is no longer, an administrator's";
+const NOT_LIVE: &str = "the token is not a valid administrator token";
 
 impl NotAdmitted {
     /// The reason in the audit, which the caller does not learn.

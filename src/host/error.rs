@@ -6,23 +6,24 @@ use crate::domain::remedy::Remedy;
 use crate::issuer::IssuerError;
 use crate::issuer::sealing::SealingError;
 use crate::issuer::secrets::SecretsError;
+use crate::ports::cause::reason;
 use crate::store::{Store, StoreError};
 
-/// Why a process does not start. One plain sentence each.
+/// Why a process does not start. One sentence each; what to do about it is apart, in [`HostError::remedy`].
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// The database, once it was open.
+    /// The database, after it was opened.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The database cannot be opened.
-    #[error("cannot use {database}: {reason}; {remedy}")]
+    #[error("cannot use {database}: {reason}")]
     Database {
-        /// What a person calls it.
+        /// Its name for people.
         database: String,
         /// The database's or the operating system's reason.
         reason: String,
         /// What to do about it.
-        remedy: &'static str,
+        remedy: Remedy,
     },
     /// The key-encryption key, or something sealed with it.
     #[error(transparent)]
@@ -33,10 +34,8 @@ pub enum HostError {
     /// The secret hash.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    /// The database belongs to another issuer.
-    #[error(
-        "this database belongs to the issuer {stored}, and the configuration says {configured}; relying parties compare the URL byte for byte, so start with FIRMAN_ISSUER_URL={stored}, or with another database"
-    )]
+    /// The database belongs to another issuer. Relying parties compare its URL byte for byte.
+    #[error("the database belongs to the issuer `{stored}`, not to the configured `{configured}`")]
     OtherIssuer {
         /// The URL in the database.
         stored: String,
@@ -46,17 +45,17 @@ pub enum HostError {
     /// The database does not contain an issuer.
     #[error("{database} does not contain an issuer")]
     NotMade {
-        /// What a person calls it.
+        /// Its name for people.
         database: String,
     },
     /// The schema is that of an earlier version.
-    #[error("{database} belongs to an earlier version of firman")]
+    #[error("{database} has the schema of an earlier version of firman")]
     Pending {
-        /// What a person calls it.
+        /// Its name for people.
         database: String,
     },
     /// The bootstrap token cannot be written.
-    #[error("the administrator's token cannot be written to {}: {source}", path.display())]
+    #[error("cannot write the administrator's token to `{}`: {}", path.display(), reason(source))]
     AdminToken {
         /// The file.
         path: PathBuf,
@@ -66,7 +65,7 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// What to do about it, where the sentence does not say so.
+    /// What an operator can do about it.
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
@@ -77,25 +76,26 @@ impl HostError {
             Self::Pending { .. } => Some(Remedy::action(
                 "start the server once with this version, which migrates the database",
             )),
-            Self::Store(_)
-            | Self::Database { .. }
-            | Self::Sealing(_)
-            | Self::Secrets(_)
-            | Self::OtherIssuer { .. }
-            | Self::AdminToken { .. } => None,
+            Self::Store(error) => error.remedy(),
+            Self::Database { remedy, .. } => Some(remedy.clone()),
+            Self::Sealing(error) => error.remedy(),
+            Self::OtherIssuer { stored, .. } => Some(Remedy::action(format!(
+                "start with `FIRMAN_ISSUER_URL={stored}`, or use another database"
+            ))),
+            Self::Secrets(_) | Self::AdminToken { .. } => None,
         }
     }
 
     pub(super) fn opening(database_url: &str, error: StoreError) -> Self {
         let remedy = match &error {
             StoreError::Unavailable(_) if database_url.starts_with("sqlite:") => {
-                "firman must be allowed to write to that file and to its directory"
+                "allow firman to write to that file and to its directory"
             }
             StoreError::Unavailable(_) => {
-                "check that the server runs, and that FIRMAN_DATABASE_URL names it, a user and a database that exist"
+                "check that the server runs, and that `FIRMAN_DATABASE_URL` names it, a user and a database that exist"
             }
             StoreError::Corrupt { .. } | StoreError::Rejected(_) => {
-                "name another with FIRMAN_DATABASE_URL, or restore a backup"
+                "name another database with `FIRMAN_DATABASE_URL`, or restore a backup"
             }
             StoreError::NewerSchema | StoreError::InUse { .. } | StoreError::BadUrl { .. } => {
                 return Self::Store(error);
@@ -104,7 +104,7 @@ impl HostError {
         Self::Database {
             database: Store::name_of(database_url),
             reason: error.reason(),
-            remedy,
+            remedy: Remedy::action(remedy),
         }
     }
 }

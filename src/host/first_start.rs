@@ -82,8 +82,8 @@ impl Host {
     }
 }
 
-/// Makes the bootstrap token and writes it, for its owner only, before its digest is stored: a crash
-/// between the two leaves a token that opens nothing and is replaced at the next start.
+/// Makes the bootstrap token and writes it, for its owner only, before its digest is stored: a crash between
+/// the two leaves a token that is not accepted and that the next start replaces.
 fn write_admin_token(path: &Path, ports: &Ports) -> Result<Zeroizing<String>, HostError> {
     let fault = |source| HostError::AdminToken {
         path: path.to_owned(),

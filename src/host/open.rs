@@ -16,7 +16,7 @@ use crate::ports::address::is_loopback_url;
 use crate::ports::random::random_bytes;
 use crate::store::{Store, StoreError, Tx};
 
-/// The name the pepper is sealed under.
+/// The name under which the pepper is sealed.
 const PEPPER: &str = "pepper";
 
 /// Finds the default issuer and the key it is sealed with, or makes both.
@@ -30,7 +30,7 @@ pub(super) async fn open_issuer(
         if stored.url == options.issuer_url {
             return Ok((stored, sealing));
         }
-        // With a wrong key the start is going to be refused: before it changes anything.
+        // With a wrong key the start is refused, before it changes anything.
         open_pepper(store, &stored, &sealing).await?;
         return Ok((
             move_loopback_issuer(store, stored, options, ports).await?,
@@ -89,7 +89,7 @@ pub(super) async fn stored_issuer(store: &Store) -> Result<Option<IssuerSettings
     Ok(stored)
 }
 
-/// The key of an issuer that exists; none is made.
+/// The key of an existing issuer; does not create one.
 pub(super) fn sealing(kek: &KekSource) -> Result<Sealing, SealingError> {
     match kek {
         KekSource::Text(text, origin) => Sealing::from_text(text.expose_secret(), origin),
@@ -97,7 +97,7 @@ pub(super) fn sealing(kek: &KekSource) -> Result<Sealing, SealingError> {
     }
 }
 
-/// The key of a new issuer: the one that is there, or one that is made.
+/// The key of a new issuer: the existing file, or a new one.
 fn first_sealing(kek: &KekSource, ports: &Ports) -> Result<Sealing, SealingError> {
     let path = match kek {
         KekSource::Text(text, origin) => return Sealing::from_text(text.expose_secret(), origin),
@@ -105,7 +105,7 @@ fn first_sealing(kek: &KekSource, ports: &Ports) -> Result<Sealing, SealingError
     };
     match Sealing::from_file(path) {
         Err(SealingError::Missing { .. }) => match Sealing::create_file(path, &*ports.random) {
-            // Another replica with the same folder was first: its key is whole, and is ours.
+            // Another replica with the same folder was first: its key is complete, so use it.
             Err(SealingError::File { source, .. })
                 if source.kind() == std::io::ErrorKind::AlreadyExists =>
             {
@@ -117,8 +117,8 @@ fn first_sealing(kek: &KekSource, ports: &Ports) -> Result<Sealing, SealingError
     }
 }
 
-/// Unseals the pepper, which every issuer has from its first row on: the proof that the
-/// key-encryption key is the right one.
+/// Unseals the pepper, which every issuer has from the start: proof that the key-encryption key is the right
+/// one.
 pub(super) async fn open_pepper(
     store: &Store,
     settings: &IssuerSettings,
@@ -131,8 +131,8 @@ pub(super) async fn open_pepper(
     Ok(sealing.open(&settings.id, PEPPER, &sealed)?)
 }
 
-/// An issuer on loopback is a developer's machine: its port may change, no relying party pins it.
-/// Any other issuer's URL is never changed behind the back of those who trust it.
+/// An issuer on loopback is a developer's machine: its port may change, because no relying party pins it. The
+/// URL of any other issuer never changes silently.
 async fn move_loopback_issuer(
     store: &Store,
     stored: IssuerSettings,

@@ -10,7 +10,9 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use zeroize::Zeroizing;
 
 use crate::domain::id::IssuerId;
+use crate::domain::remedy::Remedy;
 use crate::jose::digest::{base64url, decode_base64url};
+use crate::ports::cause::reason;
 use crate::ports::random::{Random, random_bytes};
 use crate::ports::secret_file::{self, Readers, SecretFileError};
 
@@ -22,36 +24,32 @@ const LAYOUT: u8 = 1;
 /// Why a key-encryption key or a sealed value cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SealingError {
-    /// The key is missing.
-    #[error(
-        "key-encryption key not found at {path}; restore the file that this database was sealed with, or set FIRMAN_KEYS_DIR, FIRMAN_KEK or FIRMAN_KEK_FILE"
-    )]
+    /// No key where one is expected.
+    #[error("the key-encryption key `{}` does not exist", path.display())]
     Missing {
         /// The expected path.
         path: PathBuf,
     },
     /// The key is not 32 bytes of base64url.
-    #[error(
-        "the key-encryption key in {origin} is not 43 base64url characters (32 bytes); restore it from your backup"
-    )]
+    #[error("the key-encryption key in `{origin}` is not 43 base64url characters (32 bytes)")]
     Malformed {
         /// A path or the name of a variable.
         origin: String,
     },
     /// The file cannot be read or written.
-    #[error("the key-encryption key at {path} cannot be read or written: {source}")]
+    #[error("cannot read or write the key-encryption key `{}`: {}", path.display(), reason(source))]
     File {
         /// The file.
         path: PathBuf,
         /// The operating system's reason.
         source: io::Error,
     },
-    /// Other users may read the key, or it is not text.
-    #[error("the key-encryption key cannot be used: {0}")]
+    /// Others may read the key, or it is not text.
+    #[error("cannot use the key-encryption key: {0}")]
     Unfit(SecretFileError),
     /// The sealed value was not sealed with this key for this name, or was changed.
     #[error(
-        "cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed; restore the key that belongs to this database"
+        "cannot decrypt {name}: the key-encryption key is not the one it was sealed with, or the database was changed"
     )]
     Open {
         /// The value to decrypt.
@@ -63,6 +61,24 @@ pub enum SealingError {
         /// The value to encrypt.
         name: String,
     },
+}
+
+impl SealingError {
+    /// What an operator can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Missing { .. } => Some(Remedy::action(
+                "restore the key that belongs to this database, or name it with `FIRMAN_KEYS_DIR`, `FIRMAN_KEK` or `FIRMAN_KEK_FILE`",
+            )),
+            Self::Malformed { .. } => Some(Remedy::action("restore the key from your backup")),
+            Self::Open { .. } => Some(Remedy::action(
+                "restore the key that belongs to this database",
+            )),
+            Self::Unfit(error) => error.hint().map(Remedy::action),
+            Self::File { .. } | Self::Seal { .. } => None,
+        }
+    }
 }
 
 /// Holds the key-encryption key.

@@ -1,5 +1,5 @@
-//! The signature algorithms this house signs with and accepts (RFC 7518 §3.1, RFC 8037 §3.1). A
-//! closed list of asymmetric ones: `none` and the HMAC family cannot be named, let alone chosen.
+//! The signature algorithms that firman signs with and accepts (RFC 7518 §3.1, RFC 8037 §3.1). A closed list of
+//! asymmetric ones: `none` and the HMAC family cannot be named, let alone chosen.
 
 use std::fmt;
 
@@ -81,7 +81,7 @@ pub enum KeyType {
 }
 
 impl KeyType {
-    /// The kind of key that `algorithm` takes.
+    /// The kind of key that `algorithm` requires.
     #[must_use]
     pub const fn of(algorithm: SigningAlgorithm) -> Self {
         match algorithm {
@@ -103,7 +103,7 @@ impl KeyType {
         }
     }
 
-    /// The name people know it by.
+    /// Its common name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
-//! The compact serialisation of a JWS (RFC 7515 §7.1), read strictly (RFC 8725 §3): three canonical
-//! base64url parts, a header without duplicate members, nothing in it that would fetch, decompress,
-//! embed a key or change what is signed. What is read is called *unverified* until a key vouched for it;
-//! only [`UnverifiedJws::verify`] makes a [`VerifiedJws`].
+//! The compact serialisation of a JWS (RFC 7515 §7.1), read strictly (RFC 8725 §3): three canonical base64url
+//! parts, a header without duplicate members, nothing in it that would fetch, decompress, embed a key or change
+//! what is signed. Its content is called *unverified* until its signature is verified; only
+//! [`UnverifiedJws::verify`] makes a [`VerifiedJws`].
 
 use std::fmt;
 
@@ -14,17 +14,17 @@ use super::jwk::PublicJwk;
 use super::jwk_error::MAX_KEY_ID_BYTES;
 use super::jwk_members::is_valid_key_id;
 
-/// Header members that are refused for being there. `crit` names extensions that must be understood and
-/// we understand none (RFC 7515 §4.1.11); `b64` changes what is signed (RFC 7797 §7); `zip` and `enc`
-/// belong to JWE; `jwk` would let the token vouch for itself (RFC 8725 §3.10). A DPoP proof alone may bring
-/// one, see [`UnverifiedJws::parse_with_jwk`].
+/// Header members whose presence is refused. `crit` names extensions that must be supported, and none is (RFC
+/// 7515 §4.1.11); `b64` changes what is signed (RFC 7797 §7); `zip` and `enc` belong to JWE; `jwk` would let
+/// the token vouch for itself (RFC 8725 §3.10). Only a DPoP proof may have one, see
+/// [`UnverifiedJws::parse_with_jwk`].
 ///
-/// Members that only point to a key or describe the content (`jku`, `x5u`, `x5c`, `x5t`, `cty`) are not read
-/// at all: the key comes from what is registered, so that they decide nothing, and whole families of issuers
-/// write them into every token. A nested token is refused by its payload, which is not a JSON object.
+/// Members that only point to a key or describe the content (`jku`, `x5u`, `x5c`, `x5t`, `cty`) are not read:
+/// the registered key decides, and many issuers write them into every token. A nested token is refused by its
+/// payload, which is not a JSON object.
 const REFUSED_MEMBERS: [&str; 5] = ["crit", "b64", "zip", "enc", "jwk"];
 
-/// Why a token is refused. The texts hold nothing of the token.
+/// Why a token is refused. The texts do not contain any part of the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwsError {
     /// Longer than the caller's limit.
@@ -42,7 +42,7 @@ pub enum JwsError {
     /// A header member of the refused list.
     #[error("the header member `{0}` is not supported; leave it out")]
     Member(&'static str),
-    /// `alg` is absent or none of ours, `none` among them.
+    /// `alg` is absent or not supported, such as `none`.
     #[error("the header member `alg` must be ES256, ES384, RS256, PS256 or EdDSA")]
     Algorithm,
     /// `kid` is not a short printable string.
@@ -56,23 +56,23 @@ pub enum JwsError {
     /// The payload is not an unambiguous JSON object.
     #[error("the payload of the token {0}")]
     Payload(JsonError),
-    /// The key may not verify this algorithm, or goes by another `kid`.
+    /// The key may not verify this algorithm, or has another `kid`.
     #[error("the token names another key or algorithm than this key's")]
     OtherKey,
-    /// The signature is not this key's over this token.
+    /// The signature is not by this key over this token.
     #[error("the signature is not valid")]
     Signature,
 }
 
-/// The protected header, as far as this house uses it; other members are ignored (RFC 7515 §4.2). `A` is
-/// the list of algorithms that are read: ours, unless it is said otherwise.
+/// The members of the protected header that are used; others are ignored (RFC 7515 §4.2). `A` is the list of
+/// accepted algorithms, by default those of firman.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwsHeader<A = SigningAlgorithm> {
     /// `alg`.
     pub algorithm: A,
     /// `kid`.
     pub kid: Option<String>,
-    /// `typ`, as it was spelled.
+    /// `typ`, as spelled.
     pub typ: Option<String>,
 }
 
@@ -109,8 +109,7 @@ impl<A> JwsHeader<A> {
         })
     }
 
-    /// Whether `typ` is this media type, `application/` left out and upper or lower case alike
-    /// (RFC 7515 §4.1.9).
+    /// Whether `typ` is this media type, without `application/` and case-insensitively (RFC 7515 §4.1.9).
     #[must_use]
     pub fn is_type(&self, media_type: &str) -> bool {
         self.typ.as_deref().is_some_and(|typ| {
@@ -124,8 +123,8 @@ impl<A> JwsHeader<A> {
     }
 }
 
-/// A well-formed compact JWS whose signature is not checked yet. Its content may be used to find
-/// the key to check it with, and for nothing else.
+/// A well-formed compact JWS whose signature is not verified yet. Its content may be used only to find the key
+/// to verify it with.
 pub struct UnverifiedJws<'t, A = SigningAlgorithm> {
     signing_input: &'t str,
     header: JwsHeader<A>,
@@ -137,17 +136,17 @@ impl<'t> UnverifiedJws<'t> {
     /// Reads `token`, of at most `max_bytes` bytes.
     ///
     /// # Errors
-    /// When it is longer, is not a compact JWS in its one canonical spelling, or its header asks for
-    /// something this house does not do.
+    /// When it is longer, is not a compact JWS in its one canonical spelling, or its header requires an
+    /// unsupported feature.
     pub fn parse(token: &'t str, max_bytes: usize) -> Result<Self, JwsError> {
         Self::read(token, max_bytes, SigningAlgorithm::parse)
     }
 
-    /// Reads a token that brings the key it is signed with, and that header member beside it: proves that
-    /// the sender holds a key, and nothing about who it is. For DPoP proofs (RFC 9449 §4.2) and nothing else.
+    /// Reads a token whose header contains the key that signed it, and that header member: proves that the
+    /// sender holds a key, not who the sender is. Only for DPoP proofs (RFC 9449 §4.2).
     ///
     /// # Errors
-    /// As [`UnverifiedJws::parse`], but for the member `jwk`.
+    /// As [`UnverifiedJws::parse`], except for the member `jwk`.
     pub(super) fn parse_with_jwk(
         token: &'t str,
         max_bytes: usize,
@@ -159,8 +158,8 @@ impl<'t> UnverifiedJws<'t> {
         Ok((jws, jwk))
     }
 
-    /// Whether `key` is worth trying: it may verify the claimed algorithm and answers to the claimed
-    /// `kid`. Costs no cryptography, so that a caller with many keys can bound how many it tries.
+    /// Whether `key` is worth trying: it may verify the claimed algorithm and has the claimed `kid`. Costs no
+    /// cryptography, so that a caller with many keys can bound its attempts.
     #[must_use]
     pub fn may_be_signed_by(&self, key: &PublicJwk) -> bool {
         key.algorithms().contains(&self.header.algorithm)
@@ -174,9 +173,9 @@ impl<'t> UnverifiedJws<'t> {
     /// Checks the signature with `key`.
     ///
     /// # Errors
-    /// [`JwsError::OtherKey`] when the header names an algorithm the key may not verify (RFC 8725 §3.1)
-    /// or a `kid` it does not go by; [`JwsError::Signature`] when the signature is not the key's. ECDSA
-    /// signatures are accepted in the fixed-length form only (RFC 7518 §3.4).
+    /// [`JwsError::OtherKey`] when the header names an algorithm that the key may not verify (RFC 8725 §3.1) or
+    /// another `kid`; [`JwsError::Signature`] when the signature is not the key's. ECDSA signatures are
+    /// accepted in the fixed-length form only (RFC 7518 §3.4).
     pub fn verify(&self, key: &PublicJwk) -> Result<VerifiedJws, JwsError> {
         if !self.may_be_signed_by(key) {
             return Err(JwsError::OtherKey);
@@ -184,11 +183,11 @@ impl<'t> UnverifiedJws<'t> {
         self.verify_by_algorithm(key)
     }
 
-    /// Checks the signature with `key`, whatever `kid` the header names: for a caller that knows by other means whose
-    /// few keys may have signed (RFC 7515 §4.1.4).
+    /// Checks the signature with `key`, whatever `kid` the header names: for a caller that knows by other means
+    /// which few keys may have signed (RFC 7515 §4.1.4).
     ///
     /// # Errors
-    /// As [`UnverifiedJws::verify`], but for the `kid`.
+    /// As [`UnverifiedJws::verify`], except for the `kid`.
     pub fn verify_by_algorithm(&self, key: &PublicJwk) -> Result<VerifiedJws, JwsError> {
         if !key.algorithms().contains(&self.header.algorithm) {
             return Err(JwsError::OtherKey);
@@ -200,7 +199,7 @@ impl<'t> UnverifiedJws<'t> {
 }
 
 impl<'t, A: Copy> UnverifiedJws<'t, A> {
-    /// Reads `token`, whose `alg` must be one that `algorithm` knows.
+    /// Reads `token`, whose `alg` must be known to `algorithm`.
     pub(super) fn read(
         token: &'t str,
         max_bytes: usize,
@@ -209,7 +208,7 @@ impl<'t, A: Copy> UnverifiedJws<'t, A> {
         Self::read_less(token, max_bytes, algorithm, |_| ())
     }
 
-    /// Reads `token`; `take` takes out of its header what the common rules do not judge.
+    /// Reads `token`; `take` removes from its header the members that the common rules do not check.
     fn read_less(
         token: &'t str,
         max_bytes: usize,
@@ -261,7 +260,7 @@ impl<'t, A: Copy> UnverifiedJws<'t, A> {
         &self.header
     }
 
-    /// The claims as anyone may have written them: to look up whose keys to try, and for nothing else.
+    /// The claims, which anyone may have written: only to look up which keys to try.
     ///
     /// # Errors
     /// When the payload is not a JSON object, or an ambiguous one.
@@ -269,7 +268,7 @@ impl<'t, A: Copy> UnverifiedJws<'t, A> {
         json::parse_object(&self.payload).map_err(JwsError::Payload)
     }
 
-    /// The token as verified, if `is_valid` says so of algorithm, message and signature.
+    /// The token as verified, if `is_valid` accepts algorithm, message and signature.
     pub(super) fn verified_if(
         &self,
         is_valid: impl FnOnce(A, &[u8], &[u8]) -> bool,
@@ -291,8 +290,8 @@ impl<A: fmt::Display> fmt::Debug for UnverifiedJws<'_, A> {
     }
 }
 
-/// A JWS whose signature was checked: header and payload are what the key's holder signed. Whether they
-/// say something acceptable is another question; see [`super::jwt::Claims`].
+/// A JWS whose signature was verified: the key's holder signed this header and payload. [`super::jwt::Claims`]
+/// checks their content.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifiedJws<A = SigningAlgorithm> {
     header: JwsHeader<A>,

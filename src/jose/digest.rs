@@ -1,20 +1,20 @@
-//! SHA-256 and base64url without padding, the two encodings everything in JOSE is made of. Decoding
-//! is strict: one byte string has exactly one spelling, so that a signed token has too.
+//! SHA-256 and base64url without padding. Decoding is strict: one byte string has exactly one spelling, so that
+//! a signed token has too.
 
 use base64::engine::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Why a text is not base64url (RFC 7515 §2). Tells the kind of fault only, never a character of the
-/// input, which may be part of a secret.
+/// Why a text is not base64url (RFC 7515 §2). Names only the kind of fault, never a character of the input,
+/// which may be part of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Base64Error {
-    /// A character outside `A-Z a-z 0-9 - _`: padding, white space, `+` and `/` among them.
+    /// A character outside `A-Z a-z 0-9 - _`, such as padding, white space, `+` and `/`.
     #[error("not base64url: only A-Z a-z 0-9 - _ are allowed, without padding or white space")]
     Character,
-    /// No byte string is spelled with that many characters.
+    /// No byte string has a spelling of that length.
     #[error("not base64url: the text is cut short")]
     Length,
-    /// Bits of the last character that stand for nothing are set: a second spelling (RFC 4648 §3.5).
+    /// Unused bits of the last character are set: a second spelling (RFC 4648 §3.5).
     #[error("not canonical base64url: unused bits of the last character are set")]
     UnusedBits,
 }
@@ -39,7 +39,7 @@ pub fn push_base64url(text: &mut String, bytes: &[u8]) {
     URL_SAFE_NO_PAD.encode_string(bytes, text);
 }
 
-/// How many characters `length` bytes take in base64url without padding.
+/// The length of `length` bytes in base64url without padding.
 #[must_use]
 pub const fn base64url_length(length: usize) -> usize {
     (length * 4).div_ceil(3)

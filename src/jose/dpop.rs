@@ -1,6 +1,6 @@
-//! DPoP proofs (RFC 9449 §4.2): a JWS that brings its own public key and shows that its maker holds the
-//! private one. Says nothing about who that is, nor for which request, when and how often the proof may
-//! count: that is up to the receiver.
+//! DPoP proofs (RFC 9449 §4.2): a JWS that contains its own public key and proves that its maker holds the
+//! private one. The receiver decides who that is, and for which request, when and how often it accepts the
+//! proof.
 
 use serde_json::{Map, Value, json};
 
@@ -12,18 +12,18 @@ use super::key::SigningKey;
 use super::key_error::KeyError;
 use crate::ports::time::UnixTime;
 
-/// Longest proof that is looked at: with an RSA key of 8192 bits, which stands in it as base64url of
-/// base64url, and its signature it has 4 KiB.
+/// Longest proof: with an RSA key of 8192 bits, which it contains as base64url of base64url, and its signature
+/// it has 4 KiB.
 pub const PROOF_MAX_BYTES: usize = 8 * 1024;
 /// Longest `jti` of a proof, in bytes.
 pub const PROOF_JTI_MAX_BYTES: usize = 256;
 /// The `typ` of a proof.
 pub const PROOF_TYPE: &str = "dpop+jwt";
 
-/// Why a text is not a proof. The texts are for its sender and repeat nothing of it.
+/// Why a text is not a proof. The texts are for its sender and do not repeat any part of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
-    /// No compact JWS of ours, or the signature is not that of its key.
+    /// Not an accepted compact JWS, or the signature is not by its key.
     #[error("{0}")]
     Jws(#[from] JwsError),
     /// Another `typ`, or none.
@@ -49,8 +49,8 @@ pub enum ProofError {
     Number,
 }
 
-/// A proof whose signature is that of the key it brings. `ath` is not read: it belongs to requests that
-/// come with an access token (RFC 9449 §4.2), and those come to resource servers.
+/// A proof whose signature verifies with the key that it contains. `ath` is not read: it belongs to requests
+/// with an access token (RFC 9449 §4.2), which go to resource servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DpopProof {
     /// The RFC 7638 thumbprint of the key.
@@ -95,7 +95,7 @@ impl DpopProof {
         })
     }
 
-    /// Makes the proof that says this with `key`, whose thumbprint stands for `jkt`.
+    /// Makes the proof with these claims and `key`, whose thumbprint is `jkt`.
     ///
     /// # Errors
     /// When the crypto library fails.
@@ -118,7 +118,7 @@ impl DpopProof {
     }
 }
 
-/// A claim of a wrong type never passes for an absent one.
+/// A claim of a wrong type never counts as an absent one.
 fn text_of(
     claims: &mut Map<String, Value>,
     name: &'static str,
@@ -138,7 +138,7 @@ mod tests {
     use crate::jose::algorithm::SigningAlgorithm;
     use crate::jose::json::JsonError;
 
-    /// RFC 9449 §4.1, figure 2; the thumbprint stands in §6.1, figure 9.
+    /// RFC 9449 §4.1, figure 2; the thumbprint is in §6.1, figure 9.
     const EXAMPLE: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxNTYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg";
 
     fn key() -> SigningKey {

@@ -1,7 +1,7 @@
-//! Verification as others do it: the nine algorithms of RFC 7518 §3.1 that rest on a public key, to
-//! judge a token as a relying party would that accepts more of them than firman. A list
-//! of its own, with keys of its own: nothing that firman accepts for itself (client assertions, what
-//! discovery names) comes through here, and [`super::SigningAlgorithm`] stays the closed list it is.
+//! Verification as other parties do it: the nine algorithms of RFC 7518 §3.1 with a public key, to judge a
+//! token as a relying party would that accepts more of them than firman. It has its own list and its own keys:
+//! nothing that firman accepts for itself (client assertions, discovery) uses this module, and
+//! [`super::SigningAlgorithm`] stays a closed list.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ use super::jwk_members::{number, optional_string, public_kty, required_string, s
 use super::jwk_set::{as_registered, published_entries};
 use super::weakness::check_rsa_numbers;
 
-/// A signature algorithm that others take. `none`, the HMAC family and EdDSA cannot be named.
+/// A signature algorithm that others accept. `none`, the HMAC family and EdDSA cannot be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ForeignAlgorithm {
     /// ECDSA over P-256 with SHA-256.
@@ -85,7 +85,7 @@ impl ForeignAlgorithm {
         }
     }
 
-    /// The algorithm spelled `name`, upper and lower case as they are (RFC 7515 §4.1.1).
+    /// The algorithm spelled `name`; names are case-sensitive (RFC 7515 §4.1.1).
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL
@@ -143,7 +143,7 @@ impl ForeignKey {
         self.kid.as_deref()
     }
 
-    /// What it may verify: its `alg` if stated, else all that its kind can.
+    /// The algorithms that it may verify: its `alg` if stated, else all of its kind.
     pub fn algorithms(&self) -> impl Iterator<Item = ForeignAlgorithm> {
         self.verifiers.iter().map(|(algorithm, _)| *algorithm)
     }
@@ -190,7 +190,7 @@ fn rsa(members: &Map<String, Value>) -> Result<Vec<(ForeignAlgorithm, ParsedPubl
         .collect()
 }
 
-/// Keys as an issuer publishes them, read with the algorithms of others.
+/// A published key set, read with the algorithms of others.
 #[derive(Clone, Debug)]
 pub struct ForeignKeySet {
     keys: Vec<ForeignKey>,
@@ -224,7 +224,7 @@ impl ForeignKeySet {
 }
 
 impl<'t> UnverifiedJws<'t, ForeignAlgorithm> {
-    /// Reads `token` as [`UnverifiedJws::parse`] does, but for the algorithms of others.
+    /// Reads `token` like [`UnverifiedJws::parse`], but accepts the algorithms of others.
     ///
     /// # Errors
     /// As there.
@@ -232,7 +232,7 @@ impl<'t> UnverifiedJws<'t, ForeignAlgorithm> {
         Self::read(token, max_bytes, ForeignAlgorithm::parse)
     }
 
-    /// Checks the signature with `key`. Whether it is the key of the token's `kid` is the caller's to see to.
+    /// Checks the signature with `key`. The caller checks that it is the key of the token's `kid`.
     ///
     /// # Errors
     /// [`JwsError::OtherKey`] when the key may not verify the token's algorithm (RFC 8725 §3.1),
@@ -392,7 +392,7 @@ mod tests {
             let token = signer.token(made);
             let signature = token.rsplit_once('.').unwrap().1;
             for (claimed, _) in RSA.into_iter().filter(|(claimed, _)| *claimed != made) {
-                // The other algorithm's own input, under this algorithm's signature.
+                // The input of the other algorithm, under this algorithm's signature.
                 let forged = signer.token(claimed);
                 let forged = format!("{}.{signature}", forged.rsplit_once('.').unwrap().0);
                 let jws = UnverifiedJws::parse_foreign(&forged, MAX).unwrap();
@@ -458,7 +458,7 @@ mod tests {
         assert_eq!(set(&[odd, key.clone(), key]).unwrap().keys().len(), 2);
     }
 
-    /// What is accepted here must not leak into what firman itself accepts.
+    /// An algorithm that is accepted here must not become one that firman itself accepts.
     #[test]
     fn none_of_it_is_accepted_by_firman_itself() {
         for algorithm in ForeignAlgorithm::ALL {

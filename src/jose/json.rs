@@ -1,6 +1,6 @@
-//! JSON as two parties must read it alike (RFC 8725 §2.6, RFC 8259 §4): an object in UTF-8, no member
-//! twice at any depth, nothing after it, nesting and numbers bounded. Stricter than RFC 7519 §4, which
-//! lets a parser keep the last of two equal claims: which one wins differs between programs.
+//! JSON that two parties read alike (RFC 8725 §2.6, RFC 8259 §4): an object in UTF-8, no member twice at any
+//! depth, nothing after it, nesting and numbers bounded. Stricter than RFC 7519 §4, which lets a parser keep
+//! the last of two equal claims: programs differ in which one they keep.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,11 +8,11 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How deep objects and arrays may nest, the outermost counted. Headers and keys need 2, claims with
-/// four actors 5; the rest is room for what relying parties add.
+/// How deep objects and arrays may nest, the outermost counted. Headers and keys need 2, claims with four
+/// actors 5; the rest is room for what relying parties add.
 pub const MAX_DEPTH: usize = 16;
 
-/// Why a text is not a JSON object to this house. Carries nothing of the text.
+/// Why a text is not accepted as a JSON object. Does not contain any part of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// Not UTF-8.
@@ -25,7 +25,7 @@ pub enum JsonError {
     #[error("is not a JSON object")]
     NotAnObject,
     /// A member name occurs twice in one object.
-    #[error("has a member twice; state each once")]
+    #[error("has a member twice")]
     DuplicateMember,
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("is nested deeper than {MAX_DEPTH} levels")]
@@ -35,7 +35,7 @@ pub enum JsonError {
 /// Parses `bytes` as one JSON object.
 ///
 /// # Errors
-/// When it is not one, or is one that two parsers could read differently.
+/// When it is not one, or two parsers could read it differently.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
     let fault = Cell::new(None);
@@ -56,7 +56,7 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
     }
 }
 
-/// Reads one value; `fault` carries the reason past serde's own error, which is a mere text.
+/// Reads one value; `fault` carries the reason past serde's own error, which is only a text.
 #[derive(Clone, Copy)]
 struct StrictValue<'a> {
     levels: usize,

@@ -1,6 +1,6 @@
-//! Public signature keys as JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037 §2), validated once and
-//! parsed once. What cannot be trusted to verify signatures, or should never have been sent, is refused
-//! here with what to do about it; nothing of a refused key is kept or repeated.
+//! Public signature keys as JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037 §2), validated once and parsed once.
+//! A key that cannot be trusted to verify signatures, or should never have been sent, is refused with a hint;
+//! no part of a refused key is kept or repeated.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use super::jwk_error::{JwkError, MAX_KEY_BYTES};
 use super::jwk_members::{KeyMeta, is_valid_key_id, number, public_kty, required_string};
 use super::weakness::{check_rsa_numbers, is_small_order};
 
-/// Certificates would need a trust of their own, and `x5u` would have to be fetched (RFC 8725 §3.10).
+/// Certificates would need their own trust decision, and `x5u` would have to be fetched (RFC 8725 §3.10).
 const CERTIFICATE_MEMBERS: [&str; 2] = ["x5c", "x5u"];
 
 /// The numbers of a public key, in the spelling of RFC 7518 §6, which is canonical.
@@ -38,8 +38,8 @@ enum Numbers {
     },
 }
 
-/// A public key that may verify signatures: validated, and parsed by aws-lc-rs for each algorithm it
-/// may be used with. Cheap to verify with from many threads.
+/// A public key that may verify signatures: validated, and parsed by aws-lc-rs for each algorithm that it may
+/// be used with. Verifying is cheap and thread-safe.
 #[derive(Clone)]
 pub struct PublicJwk {
     key_type: KeyType,
@@ -75,7 +75,7 @@ impl PublicJwk {
         Self::from_members(sole_key(&members)?)
     }
 
-    /// Validates a JWK that is JSON already, such as a member of a larger document.
+    /// Validates a JWK that is parsed JSON, such as a member of a larger document.
     ///
     /// # Errors
     /// As [`PublicJwk::parse`].
@@ -208,13 +208,13 @@ impl PublicJwk {
         })
     }
 
-    /// This key under the name `kid`; without one, under its thumbprint.
+    /// This key with the name `kid`; without one, with its thumbprint.
     pub(super) fn named(mut self, kid: Option<String>) -> Self {
         self.kid = Some(kid.unwrap_or_else(|| self.thumbprint.clone()));
         self
     }
 
-    /// This key under the name `kid`.
+    /// This key with the name `kid`.
     ///
     /// # Errors
     /// [`JwkError::KeyId`] when it is not 1 to [`MAX_KEY_ID_BYTES`](super::jwk_error::MAX_KEY_ID_BYTES) bytes without control characters.
@@ -225,7 +225,7 @@ impl PublicJwk {
         Ok(self.named(Some(kid.to_owned())))
     }
 
-    /// The `kid` its owner gave it, if any.
+    /// The `kid` that its owner chose, if any.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
@@ -243,26 +243,26 @@ impl PublicJwk {
         &self.thumbprint
     }
 
-    /// What kind of key it is.
+    /// Its kind.
     #[must_use]
     pub fn key_type(&self) -> KeyType {
         self.key_type
     }
 
-    /// What it may verify: its `alg` if stated, else all that its kind can.
+    /// The algorithms that it may verify: its `alg` if stated, else all of its kind.
     #[must_use]
     pub fn algorithms(&self) -> &'static [SigningAlgorithm] {
         allowed_algorithms(self.key_type, self.stated_algorithm)
     }
 
-    /// Whether a header naming `kid` may mean this key: by the name its owner gave it or by its
-    /// thumbprint. A key without a name may be meant by any: `kid` is a hint (RFC 7515 §4.1.4).
+    /// Whether a header with `kid` may mean this key: by its owner's name for it or by its thumbprint. A key
+    /// without a name may be meant by any `kid`, which is only a hint (RFC 7515 §4.1.4).
     #[must_use]
     pub fn answers_to(&self, kid: &str) -> bool {
         self.kid.as_deref().is_none_or(|own| own == kid) || self.thumbprint == kid
     }
 
-    /// Whether `signature` over `message` is this key's; false for an algorithm it may not verify.
+    /// Whether `signature` over `message` is by this key; false for an algorithm that it may not verify.
     pub(super) fn verifies(
         &self,
         algorithm: SigningAlgorithm,
@@ -275,7 +275,7 @@ impl PublicJwk {
             .is_some_and(|(_, key)| key.verify_sig(message, signature).is_ok())
     }
 
-    /// The JWK with the members a public key needs, and `kid` and `alg` as stated: what to store.
+    /// The JWK for storage, with the members that a public key needs, and `kid` and `alg` as stated.
     #[must_use]
     pub fn to_value(&self) -> Value {
         let mut members = self.public_members();

@@ -9,7 +9,7 @@ use super::jwk_error::{JwkError, MAX_KEY_ID_BYTES};
 /// The members that only a private or symmetric key has (RFC 7518 §6.2.2, §6.3.2, §6.4).
 pub(super) const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// The members of a JWK that say how to use it.
+/// The members of a JWK that state its use.
 #[derive(Debug, Default)]
 pub(super) struct KeyMeta {
     pub(super) kid: Option<String>,
@@ -27,7 +27,7 @@ impl KeyMeta {
     }
 }
 
-/// The `kty` of a key that is public and holds nothing secret.
+/// The `kty` of a key that is public and contains no secret.
 pub(super) fn public_kty(members: &Map<String, Value>) -> Result<&str, JwkError> {
     let kty = required_string(members, "kty")?;
     if kty == "oct" {
@@ -42,7 +42,7 @@ pub(super) fn public_kty(members: &Map<String, Value>) -> Result<&str, JwkError>
     }
 }
 
-/// The `kid` of a key that is for signatures.
+/// The `kid` of a signature key.
 pub(super) fn signature_kid(members: &Map<String, Value>) -> Result<Option<String>, JwkError> {
     match members.get("use") {
         None => {}

@@ -1,5 +1,5 @@
-//! Sets of public keys (RFC 7517 §5): those an agent's owner registers, where every key must be right,
-//! and those a third party publishes, of which every key that can be used is used.
+//! Sets of public keys (RFC 7517 §5): those that an agent's owner registers, where every key must be valid, and
+//! those that a third party publishes, where unusable keys are skipped.
 
 use serde_json::{Map, Value, json};
 
@@ -9,11 +9,11 @@ use super::jwk::PublicJwk;
 use super::jwk_error::{JwkError, SkippedKey};
 use super::jwk_members::PRIVATE_MEMBERS;
 
-/// The most keys of one registered set: an agent holds one or two while it rotates.
+/// Maximum number of keys in a registered set: an agent has one or two while it rotates.
 pub const MAX_KEYS: usize = 16;
-/// The most entries of a published set that are looked at: the large issuers publish 4 to 12.
+/// Maximum number of entries in a published set: the large issuers publish 4 to 12.
 pub const MAX_PUBLISHED_KEYS: usize = 64;
-/// The longest key set that is looked at, as far as it comes over the network.
+/// Maximum length of a key set from the network.
 pub const MAX_KEY_SET_BYTES: usize = 64 * 1024;
 
 /// At least one public key. In a registered set no two have the same `kid`.
@@ -24,7 +24,7 @@ pub struct PublicJwkSet {
 }
 
 impl PublicJwkSet {
-    /// Parses a set that is registered: every entry must be a key that [`PublicJwk::parse`] takes.
+    /// Parses a set that is registered: every entry must be a key that [`PublicJwk::parse`] accepts.
     ///
     /// # Errors
     /// When one is not, two have the same `kid`, or there is none or more than [`MAX_KEYS`].
@@ -37,10 +37,10 @@ impl PublicJwkSet {
         Self::of(keys)
     }
 
-    /// Parses a set that a third party publishes. RFC 7517 §5: entries that cannot be used are skipped,
-    /// whatever is wrong with them ([`PublicJwkSet::skipped`] says what), and the rest is used. Several
-    /// keys may share a `kid`; the algorithm and the signature tell them apart. Certificates beside a
-    /// key are ignored. A private or symmetric key is a leak, not an oddity: it refuses the whole set.
+    /// Parses a set that a third party publishes. RFC 7517 §5: unusable entries are skipped, whatever the
+    /// reason ([`PublicJwkSet::skipped`] names it), and the rest is used. Several keys may share a `kid`; the
+    /// algorithm and the signature distinguish them. Certificates beside a key are ignored. A private or
+    /// symmetric key is a leak: the whole set is refused.
     ///
     /// # Errors
     /// When the set is not a key set, has a private or symmetric key, more than [`MAX_PUBLISHED_KEYS`]
@@ -50,8 +50,8 @@ impl PublicJwkSet {
         Self::usable(entries.into_iter().enumerate())
     }
 
-    /// Parses the bundle of a SPIFFE trust domain: the keys whose `use` is `jwt-svid` (SPIFFE Trust Domain
-    /// and Bundle §4.2.2, §4.2.3); those for certificates are left out.
+    /// Parses the bundle of a SPIFFE trust domain: the keys whose `use` is `jwt-svid` (SPIFFE Trust Domain and
+    /// Bundle §4.2.2, §4.2.3); those for certificates are skipped.
     ///
     /// # Errors
     /// As [`PublicJwkSet::parse_published`].
@@ -68,7 +68,7 @@ impl PublicJwkSet {
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         for (index, entry) in entries {
             match PublicJwk::from_value(&as_registered(&entry)) {
-                // One entry twice is one key.
+                // A repeated entry is one key.
                 Ok(key) if keys.contains(&key) => {}
                 Ok(key) => keys.push(key),
                 Err(reason) => skipped.push(SkippedKey::of(index, &entry, reason)),
@@ -107,7 +107,7 @@ impl PublicJwkSet {
         &self.skipped
     }
 
-    /// The usable keys as a JWK Set, in the one spelling of this house.
+    /// The usable keys as a JWK Set, in canonical spelling.
     #[must_use]
     pub fn to_value(&self) -> Value {
         let keys: Vec<Value> = self.keys.iter().map(PublicJwk::to_value).collect();
@@ -120,7 +120,7 @@ impl PublicJwkSet {
         &self.keys
     }
 
-    /// The keys by themselves.
+    /// The keys without their names.
     #[must_use]
     pub fn into_keys(self) -> Vec<PublicJwk> {
         self.keys
@@ -147,7 +147,7 @@ pub(super) fn entries(json: &[u8], limit: usize) -> Result<Vec<Value>, JwkError>
     Ok(entries)
 }
 
-/// The entries of a set that a third party publishes, none of them secret.
+/// The entries of a set that a third party publishes; none of them is secret.
 pub(super) fn published_entries(json: &[u8]) -> Result<Vec<Value>, JwkError> {
     let entries = entries(json, MAX_PUBLISHED_KEYS)?;
     for members in entries.iter().filter_map(Value::as_object) {
@@ -164,19 +164,19 @@ pub(super) fn published_entries(json: &[u8]) -> Result<Vec<Value>, JwkError> {
     Ok(entries)
 }
 
-/// A published entry as it would have been registered: what a verifier need not look at is left out, and
-/// what many programs write in a second spelling of the same number is rewritten.
+/// A published entry in the form of a registered one: members that a verifier ignores are removed, and a common
+/// second spelling of the same number is rewritten.
 pub(super) fn as_registered(entry: &Value) -> Value {
     let Value::Object(members) = entry else {
         return entry.clone();
     };
     let mut members: Map<String, Value> = members
         .iter()
-        // Several large issuers publish certificates beside the key; no trust comes from them.
+        // Several large issuers publish certificates beside the key; firman does not use them.
         .filter(|(name, _)| *name != "x5c" && *name != "x5u")
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    // RFC 7517 §4.3: further operations do not take `verify` away.
+    // RFC 7517 §4.3: further operations do not exclude `verify`.
     let may_verify = members
         .get("key_ops")
         .and_then(Value::as_array)
@@ -297,8 +297,8 @@ mod tests {
             PublicJwkSet::parse_published(&unusable)
                 .unwrap_err()
                 .to_string(),
-            "the key set has no usable key: key 1 (`kid` encryption): \
-             `use` must be \"sig\": a key for encryption does not sign"
+            "the key set does not have a usable key: key 1 (`kid` `encryption`): \
+             `use` must be `sig`: an encryption key does not sign"
         );
     }
 
@@ -306,7 +306,7 @@ mod tests {
         json!({"kty": "RSA", "kid": kid, "n": base64url(n), "e": e})
     }
 
-    /// 2048 bits, odd: good enough to be parsed.
+    /// 2048 bits, odd: enough for the parser.
     fn modulus() -> Vec<u8> {
         let mut n: Vec<u8> = (0..256_u32)
             .map(|at| u8::try_from(at * 7 % 251).unwrap())
@@ -346,7 +346,7 @@ mod tests {
             assert_eq!(kids, [Some("first"), Some("last")], "{odd}");
             let skipped = SkippedKey::of(1, &odd, reason);
             assert_eq!(parsed.skipped(), [skipped], "{odd}");
-            // What an agent's owner registers is his own, and he can mend it.
+            // The owner of an agent registers this set and can correct it.
             assert!(PublicJwkSet::parse(&published).is_err(), "{odd}");
         }
     }

@@ -1,6 +1,6 @@
-//! The registered claims of a JWT (RFC 7519 §4.1), typed: a claim of a wrong type is an error and never
-//! passes for an absent one (CVE-2026-25537). Claims are only made from a [`VerifiedJws`]; whether an
-//! issuer, audience or jti is acceptable is for those to say who know whom they expect.
+//! The registered claims of a JWT (RFC 7519 §4.1), typed: a claim of a wrong type is an error and never counts
+//! as an absent one (CVE-2026-25537). Claims are only made from a [`VerifiedJws`]; the caller decides which
+//! issuer, audience and jti to accept.
 
 use serde_json::{Map, Number, Value};
 
@@ -8,11 +8,11 @@ use super::compact::VerifiedJws;
 use super::json::{self, JsonError};
 use crate::ports::time::UnixTime;
 
-/// How far two honest clocks may be apart. FAPI 2.0 §5.3.2.1 wants 10 s ahead accepted and more than
-/// 60 s refused; this lies between, and is the same in both directions.
+/// How far two correct clocks may differ. FAPI 2.0 §5.3.2.1 requires accepting 10 s ahead and refusing more
+/// than 60 s; this lies between, and is the same in both directions.
 pub const CLOCK_SKEW_SECONDS: i64 = 30;
 
-/// Why a verified token's claims are refused. The texts name the claim and hold nothing of its value.
+/// Why a verified token's claims are refused. The texts name the claim and do not contain its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
     /// The payload is not an unambiguous JSON object.
@@ -58,7 +58,7 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Whether it is the string `audience` and nothing else: not an array that holds it among others.
+    /// Whether it is the string `audience`: not an array that contains it.
     #[must_use]
     pub fn is_exactly(&self, audience: &str) -> bool {
         match self {
@@ -67,7 +67,7 @@ impl Audience {
         }
     }
 
-    /// Every audience named.
+    /// Every audience.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         match self {
             Self::One(one) => std::slice::from_ref(one),
@@ -77,7 +77,7 @@ impl Audience {
         .map(String::as_str)
     }
 
-    /// Whether `audience` is among those named.
+    /// Whether `audience` is one of them.
     #[must_use]
     pub fn contains(&self, audience: &str) -> bool {
         self.iter().any(|one| one == audience)
@@ -106,7 +106,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The claims that `jws` holds.
+    /// The claims in `jws`.
     ///
     /// # Errors
     /// When the payload is not a JSON object or a registered claim is not of its type.
@@ -165,14 +165,14 @@ fn take_string(
     }
 }
 
-/// The latest time that is read, in seconds: the end of the year 9999, the last that RFC 3339 can write.
+/// The latest time that is accepted, in seconds: the end of the year 9999, the last that RFC 3339 can write.
 const LATEST_SECONDS: i64 = 253_402_300_799;
 
-/// RFC 7519 §2: a `NumericDate` may have a fraction. Whole seconds are what everything here counts in, so
-/// that `round` says to which side: always to the one that accepts less. `exp` goes down (the token ends
-/// no later than it says) and `nbf` up (it begins no earlier). `iat` goes down: an older token is closer
-/// to its longest life, to the revocation of its subject and to the end of a proof's window. What that
-/// gives away, an `iat` less than a second further ahead, is within the skew that is tolerated anyway.
+/// RFC 7519 §2: a `NumericDate` may have a fraction. Everything here counts in whole seconds, and `round`
+/// states the direction: always the one that accepts less. `exp` goes down (the token ends no later than it
+/// says) and `nbf` up (it begins no earlier). `iat` goes down: an older token is closer to its longest life, to
+/// the revocation of its subject and to the end of a proof's window. The cost, an `iat` less than a second
+/// further ahead, is within the tolerated skew.
 fn take_time(
     claims: &mut Map<String, Value>,
     name: &'static str,
@@ -287,7 +287,7 @@ mod tests {
                     ClaimError::OutOfRange(name)
                 );
             }
-            // No such number in JSON: the payload is refused, not the claim.
+            // JSON does not have such a number: the payload is refused, not the claim.
             for value in ["1e400", "NaN", "Infinity", "-Infinity"] {
                 assert_eq!(
                     refusal(&format!("{{\"{name}\":{value}}}")),

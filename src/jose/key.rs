@@ -1,5 +1,5 @@
-//! Private keys: made, read from the formats people have, kept parsed, used to sign. All of it is
-//! aws-lc-rs's work. Secret bytes that pass through here are wiped; a key never prints itself.
+//! Private keys: made, read from common formats, kept parsed, used to sign, all by aws-lc-rs. Secret bytes that
+//! pass through here are wiped; a key never prints itself.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ pub struct SigningKey {
     public: PublicJwk,
 }
 
-/// The DER structure a private key comes in.
+/// The DER structure of a private key.
 #[derive(Clone, Copy)]
 enum Container {
     /// PrivateKeyInfo (RFC 5208, RFC 5958).
@@ -77,7 +77,7 @@ impl SigningKey {
     /// Reads an unencrypted PKCS#8 private key, to sign with `algorithm`.
     ///
     /// # Errors
-    /// When the bytes are no key for `algorithm`, or its public half is refused.
+    /// When the bytes are not a key for `algorithm`, or its public half is refused.
     pub fn from_pkcs8_der(algorithm: SigningAlgorithm, der: &[u8]) -> Result<Self, KeyError> {
         Self::from_der(algorithm, der, Container::Pkcs8)
     }
@@ -87,7 +87,8 @@ impl SigningKey {
     /// (RSA: RS256).
     ///
     /// # Errors
-    /// When the text holds no such key, an encrypted one or several, or the key is refused.
+    /// When the text does not contain such a key, or contains an encrypted one or several, or the key is
+    /// refused.
     pub fn from_pkcs8_pem(
         algorithm: Option<SigningAlgorithm>,
         text: &str,
@@ -233,7 +234,7 @@ impl SigningKey {
         Ok(pem::encode("PRIVATE KEY", &self.to_pkcs8_der()?))
     }
 
-    /// What it signs with.
+    /// The algorithm that it signs with.
     #[must_use]
     pub fn algorithm(&self) -> SigningAlgorithm {
         self.algorithm
@@ -253,7 +254,7 @@ impl SigningKey {
         &self.public
     }
 
-    /// The signature over `message`, in the form JWS wants it (RFC 7518 §3.3 to §3.5, RFC 8037 §3.1).
+    /// The signature over `message`, in the form of JWS (RFC 7518 §3.3 to §3.5, RFC 8037 §3.1).
     ///
     /// # Errors
     /// When the crypto library fails.
@@ -291,13 +292,13 @@ impl SigningKey {
             kid: self.kid(),
             typ,
         };
-        // Three strings always serialise; the error is mapped so that nothing here can panic.
+        // Three strings always serialise; the error is mapped so that nothing here panics.
         let header = serde_json::to_vec(&header).map_err(|_| KeyError::Signing(self.algorithm))?;
         self.sign_parts(&header, claims_json)
     }
 
-    /// The compact JWS over `claims_json` under a header of the caller's making, which is used
-    /// unchanged, however wrong: for tokens that test a verifier.
+    /// The compact JWS over `claims_json` under the caller's header, which is used unchanged, even if wrong:
+    /// for tokens that test a verifier.
     ///
     /// # Errors
     /// When the crypto library fails.

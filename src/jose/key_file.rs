@@ -1,5 +1,5 @@
-//! Keys as files have them, public and private: one bound, one way to make text of the bytes, one way to
-//! tell the formats apart.
+//! Keys in files, public and private: one size limit, one way to decode the bytes, one way to distinguish the
+//! formats.
 
 use zeroize::Zeroizing;
 
@@ -12,7 +12,7 @@ use super::key_error::KeyError;
 use super::ssh;
 use crate::ports::secret_file;
 
-/// The text of a key file, by the format it looks like.
+/// The text of a key file, by its apparent format.
 enum KeyText {
     /// A JWK, or a JWK Set of one.
     Json(Zeroizing<String>),
@@ -82,8 +82,8 @@ impl SigningKey {
     }
 }
 
-/// The command for a DER text, told by the element that its outer SEQUENCE (X.690 §8.9) begins with: an
-/// INTEGER in a private key, a long SEQUENCE in a certificate, a short one in a SubjectPublicKeyInfo.
+/// The command for a DER text, chosen by the first element in its outer SEQUENCE (X.690 §8.9): an INTEGER in a
+/// private key, a long SEQUENCE in a certificate, a short one in a SubjectPublicKeyInfo.
 fn der(content: &[u8]) -> Option<&'static str> {
     let within = match content {
         [0x30, length, rest @ ..] if *length < 0x80 => rest,

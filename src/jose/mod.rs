@@ -1,7 +1,7 @@
-//! JSON Object Signing and Encryption, the signing half: strict parsing, verification and signing of
-//! compact JWS (RFC 7515), public keys as JWK (RFC 7517) and the registered claims of a JWT
-//! (RFC 7519), along the lines of RFC 8725. This room knows no agents, no clock and no network: it is
-//! given keys and a time and says whether a token holds. Every private-key operation is aws-lc-rs's.
+//! JSON Object Signing and Encryption, the signing half: strict parsing, verification and signing of compact
+//! JWS (RFC 7515), public keys as JWK (RFC 7517) and the registered claims of a JWT (RFC 7519), along the lines
+//! of RFC 8725. This room does not know agents, clocks or the network: from keys and a time it decides whether
+//! a token is valid. Every private-key operation is by aws-lc-rs.
 
 pub mod algorithm;
 pub mod compact;

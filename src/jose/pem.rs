@@ -1,5 +1,5 @@
-//! Textual key files (RFC 7468): the blocks of a text by label. Decoding only finds the bytes; what
-//! they mean is for `jwk` and `key` to judge.
+//! Textual key files (RFC 7468): the blocks of a text by label. Decoding only finds the bytes; `jwk` and `key`
+//! interpret them.
 
 use base64::engine::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 /// One block of a key file.
 #[derive(PartialEq, Eq)]
 pub struct PemBlock {
-    /// What stands between `-----BEGIN ` and the dashes, such as `PUBLIC KEY`.
+    /// The text between `-----BEGIN ` and the dashes, such as `PUBLIC KEY`.
     pub label: String,
     /// The decoded bytes, wiped when dropped: they may be a private key.
     pub bytes: Zeroizing<Vec<u8>>,
@@ -20,14 +20,14 @@ impl std::fmt::Debug for PemBlock {
     }
 }
 
-/// Why a text is not PEM. Carries nothing of the text.
+/// Why a text is not PEM. Does not contain any part of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
     /// It has no `-----BEGIN …-----` line.
-    #[error("holds no PEM block (a line starting with -----BEGIN)")]
+    #[error("does not contain a PEM block (a line that starts with `-----BEGIN`)")]
     NoBlock,
     /// A block is not closed by the `-----END …-----` line of its label.
-    #[error("has a PEM block without its -----END line")]
+    #[error("has a PEM block without its `-----END` line")]
     Unclosed,
     /// A block's content is not base64.
     #[error("has a PEM block whose content is not base64")]
@@ -37,9 +37,9 @@ pub enum PemError {
 const BEGIN: &str = "-----BEGIN ";
 const DASHES: &str = "-----";
 
-/// Every block of `text`, in order; text between blocks is explanation (RFC 7468 §2) and skipped. Line ends
-/// may be the two characters `\n`, or blanks when the text is one line: a block that went through a
-/// variable or a JSON string looks like that.
+/// Every block of `text`, in order; text between blocks is explanation (RFC 7468 §2) and skipped. Line ends may
+/// be the two characters `\n`, or blanks when the text is one line: variables and JSON strings change a block
+/// like that.
 ///
 /// # Errors
 /// When it has no block, or one is not closed or not base64. Encrypted legacy blocks with header
@@ -78,7 +78,7 @@ pub fn blocks(text: &str) -> Result<Vec<PemBlock>, PemError> {
     Ok(blocks)
 }
 
-/// `text` with a line end wherever there was one before a variable, a shell or a JSON string took it away.
+/// `text` with the line ends that a variable, a shell or a JSON string removed.
 fn unfolded(text: &str) -> Zeroizing<String> {
     let text = text.trim();
     let has_lines = text.contains('\n');

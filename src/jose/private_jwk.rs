@@ -1,5 +1,5 @@
-//! Private keys as JSON Web Keys (RFC 7518 §6, RFC 8037 §2): the public part is judged like any public
-//! key, the private part must belong to it. What is read here is wiped when it is done with.
+//! Private keys as JSON Web Keys (RFC 7518 §6, RFC 8037 §2): the public part is checked like any public key,
+//! the private part must match it. Everything read here is wiped after use.
 
 use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rsa::{KeyPairComponents, PublicKeyComponents};
@@ -20,8 +20,8 @@ use super::key::{KeyPair, SigningKey};
 use super::key_error::KeyError;
 
 impl SigningKey {
-    /// Reads a private JWK (RFC 7518 §6, RFC 8037 §2); an RSA one needs its primes and CRT members.
-    /// Without `algorithm`, its `alg`, else the usual one of its kind. A `kid` it states is kept.
+    /// Reads a private JWK (RFC 7518 §6, RFC 8037 §2); an RSA one needs its primes and CRT members. Without
+    /// `algorithm`, its `alg`, else the usual one of its kind. Its `kid` is kept.
     ///
     /// # Errors
     /// When it is not a private JWK, its parts do not belong together, or its public half is refused.
@@ -59,8 +59,8 @@ impl SigningKey {
 }
 
 impl SigningKey {
-    /// The key as a private JWK with its `kid` and `alg`, wiped when dropped. RSA keys are not exported so:
-    /// their PEM is what other programs read.
+    /// The key as a private JWK with its `kid` and `alg`, wiped when dropped. RSA keys are not exported in this
+    /// form: other programs read their PEM.
     ///
     /// # Errors
     /// For an RSA key, and when the crypto library fails.

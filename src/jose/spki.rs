@@ -1,7 +1,7 @@
-//! Public keys in PEM, as `openssl pkey -pubout` prints it (RFC 7468 §13), around a DER
-//! SubjectPublicKeyInfo: read by comparing what comes before the numbers whole, so that no ASN.1 has to
-//! be understood; RSA numbers, of the older `RSA PUBLIC KEY` too, are taken out by aws-lc-rs. Certificates
-//! are rejected: firman checks neither their dates nor their issuer.
+//! Public keys in PEM, as `openssl pkey -pubout` prints it (RFC 7468 §13), around a DER SubjectPublicKeyInfo.
+//! The bytes before the numbers are compared as a whole, so that ASN.1 need not be parsed; aws-lc-rs extracts
+//! RSA numbers, also from the older `RSA PUBLIC KEY`. Certificates are rejected: firman checks neither their
+//! dates nor their issuer.
 
 use aws_lc_rs::rsa::PublicKey as RsaPublicKey;
 
@@ -16,7 +16,7 @@ impl PublicJwk {
     /// `RSA PUBLIC KEY` (RFC 8017 appendix A.1.1). The key has no `kid` and no `alg`.
     ///
     /// # Errors
-    /// When the text is not PEM, holds a private key, or the key is rejected.
+    /// When the text is not PEM or contains a private key, or the key is rejected.
     pub fn from_pem(text: &str) -> Result<Self, JwkError> {
         if text.len() > MAX_KEY_BYTES {
             return Err(JwkError::TooLarge);
@@ -50,14 +50,14 @@ impl PublicJwk {
 
     /// The key in a DER SubjectPublicKeyInfo (RFC 5480, RFC 8410, RFC 8017 appendix A.1).
     fn from_spki_der(der: &[u8]) -> Result<Self, JwkError> {
-        // A SubjectPublicKeyInfo of one curve differs only in its last bytes, the point, so that the
-        // bytes before are compared whole and no ASN.1 needs to be read.
+        // SubjectPublicKeyInfos of one curve differ only in their last bytes, the point: the bytes before are
+        // compared as a whole, and ASN.1 need not be parsed.
         const P256: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\
                               \x07\x03\x42\x00\x04";
         const P384: &[u8] =
             b"\x30\x76\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22\x03\x62\x00\x04";
         const ED25519: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
-        // AlgorithmIdentifier of rsaEncryption; RSASSA-PSS keys (RFC 4055) are not taken.
+        // AlgorithmIdentifier of rsaEncryption; RSASSA-PSS keys (RFC 4055) are not accepted.
         const RSA: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
         if let Some(point) = der.strip_prefix(P256).filter(|point| point.len() == 64) {
             return Self::from_ec(

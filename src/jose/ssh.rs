@@ -1,7 +1,7 @@
 //! Keys as OpenSSH writes them: the one-line public key (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4) and the
-//! unencrypted `OPENSSH PRIVATE KEY` (PROTOCOL.key of OpenSSH). Both are strings with a length before them
-//! (RFC 4251 §5). RSA private keys lack two numbers that aws-lc-rs needs, and are refused with the command
-//! that converts them.
+//! unencrypted `OPENSSH PRIVATE KEY` (PROTOCOL.key of OpenSSH). Both are strings with a length before them (RFC
+//! 4251 §5). RSA private keys lack two numbers that aws-lc-rs needs, and are refused; the hint names the
+//! command that converts them.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
@@ -22,7 +22,7 @@ const ED25519: &str = "ssh-ed25519";
 const P256: &str = "ecdsa-sha2-nistp256";
 const P384: &str = "ecdsa-sha2-nistp384";
 const RSA: &str = "ssh-rsa";
-/// What an `OPENSSH PRIVATE KEY` begins with.
+/// The first bytes of an `OPENSSH PRIVATE KEY`.
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 /// The key files of other SSH programs (RFC 4716).
 const SSH2: &str = "---- BEGIN SSH2 PUBLIC KEY";
@@ -118,7 +118,7 @@ impl SigningKey {
     }
 }
 
-/// The unencrypted list of private keys, which holds one.
+/// The unencrypted list of private keys, which has one.
 fn private_part(bytes: &[u8]) -> Result<&[u8], KeyError> {
     let malformed = || KeyError::SshMalformed;
     let mut wire = Wire(bytes.strip_prefix(MAGIC).ok_or_else(malformed)?);
@@ -165,7 +165,7 @@ fn ecdsa(
     Some(KeyPair::Ecdsa(pair))
 }
 
-/// What is left to read (RFC 4251 §5).
+/// The bytes that are not read yet (RFC 4251 §5).
 struct Wire<'a>(&'a [u8]);
 
 impl<'a> Wire<'a> {
@@ -181,7 +181,7 @@ impl<'a> Wire<'a> {
         self.take(usize::try_from(u32::from_be_bytes(length)).ok()?)
     }
 
-    /// A positive `mpint`: a zero byte stands before a first bit that is set.
+    /// A positive `mpint`: a zero byte precedes a first bit that is set.
     fn number(&mut self) -> Option<&'a [u8]> {
         let bytes = self.string()?;
         match bytes {
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
     use crate::jose::pem;
 
-    /// Made with `ssh-keygen -t ed25519 -N ''`, for this test alone.
+    /// Made with `ssh-keygen -t ed25519 -N ''`, only for this test.
     const ED25519_PRIVATE: &str = "\
 -----BEGIN OPENSSH PRIVATE KEY-----\n\
 b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n\
@@ -215,7 +215,7 @@ w6ONVNS22FdvuUY2fMjTAAAABm1haWxlcgECAwQFBgc=\n\
 -----END OPENSSH PRIVATE KEY-----\n";
     const ED25519_PUBLIC: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDZY92Bt4h5dnTxq3SpamcyPw6ONVNS22FdvuUY2fMjT mailer";
-    /// Made with `ssh-keygen -t ecdsa -b 256 -N ''`, for this test alone; its number has a zero byte before it.
+    /// Made with `ssh-keygen -t ecdsa -b 256 -N ''`, only for this test; its number has a zero byte before it.
     const P256_PRIVATE: &str = "\
 -----BEGIN OPENSSH PRIVATE KEY-----\n\
 b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAaAAAABNlY2RzYS\n\

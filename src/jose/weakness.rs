@@ -1,10 +1,10 @@
-//! Public numbers that are well-formed and yet no key to trust (RFC 8725 §3.5).
+//! Public numbers that are well-formed but not trustworthy (RFC 8725 §3.5).
 
 use super::jwk_error::{JwkError, MAX_RSA_BITS, MIN_RSA_BITS};
 use super::roca;
 
-/// 65537 as JWK spells it. Small exponents (1 is no encryption at all, 3 invites forgeries) have no
-/// use left, and no tool makes keys with others.
+/// 65537 as JWK spells it. Small exponents (1 does not encrypt, 3 invites forgeries) are obsolete, and no tool
+/// makes keys with others.
 const RSA_EXPONENT: &[u8] = &[1, 0, 1];
 
 /// Checks modulus and exponent, both big-endian.
@@ -34,9 +34,8 @@ pub(super) fn check_rsa_numbers(n: &[u8], e: &[u8]) -> Result<(), JwkError> {
     Ok(())
 }
 
-/// Whether an Ed25519 point has an order that divides 8: the y coordinates of those points, also the
-/// two that are spelled beyond the field (RFC 8032 §5.1.7 leaves them to the verifier). The last bit is
-/// the sign of x.
+/// Whether an Ed25519 point has an order that divides 8: the y coordinates of those points, also the two with a
+/// spelling beyond the field (RFC 8032 §5.1.7 leaves them to the verifier). The last bit is the sign of x.
 pub(super) fn is_small_order(mut point: [u8; 32]) -> bool {
     const ORDER_8: [u8; 32] = [
         0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,

@@ -1,15 +1,14 @@
-//! Where an address or a host name leads: to this machine, to the public internet, or neither. Every
-//! guard against requests to the inside (SSRF) and every exception for loopback asks here.
+//! Where an address or a host name leads: to this machine, to the public internet, or neither. Every guard
+//! against requests to internal addresses (SSRF) and every exception for loopback uses this module.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
 /// Whether an address belongs to the public internet: not this machine, not a private, shared, reserved,
-/// documentation or multicast range (IANA's special-purpose registries, RFC 6890), and not an IPv6 address
-/// that carries an IPv4 address, whatever that one is: mapped (RFC 4291 §2.5.5), 6to4 (RFC 3056), Teredo
-/// (RFC 4380), NAT64 (RFC 6052). Ranges with public exceptions, such as `192.0.0.0/24`, are not public as
-/// a whole.
+/// documentation or multicast range (IANA's special-purpose registries, RFC 6890), and not an IPv6 address that
+/// carries any IPv4 address: mapped (RFC 4291 §2.5.5), 6to4 (RFC 3056), Teredo (RFC 4380), NAT64 (RFC 6052).
+/// Ranges with public exceptions, such as `192.0.0.0/24`, are not public as a whole.
 #[must_use]
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
@@ -60,9 +59,9 @@ pub(crate) fn nat64_target(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Whether a name is `localhost` or below it, with or without the final dot (RFC 6761 §6.3): never public.
-/// Not proof of loopback: a resolver that does not know the RFC asks the network for `a.localhost`. A caller
-/// that resolves the name itself must check the addresses; any other caller wants [`is_loopback`].
+/// Whether a name is `localhost` or below it, with or without the final dot (RFC 6761 §6.3): never public. Not
+/// proof of loopback: a resolver that does not know the RFC asks the network for `a.localhost`. A caller that
+/// resolves the name itself must check the addresses; any other caller uses [`is_loopback`].
 #[must_use]
 pub(crate) fn is_localhost_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
@@ -73,9 +72,9 @@ pub(crate) fn is_localhost_name(name: &str) -> bool {
     end.eq_ignore_ascii_case(b"localhost") && (before.is_empty() || before.ends_with(b"."))
 }
 
-/// Whether a URL's host is this machine whatever a resolver says: a loopback address, or exactly `localhost`,
-/// which the hosts file answers. Names below `localhost` are not (see [`is_localhost_name`]), nor are
-/// IPv4-mapped addresses.
+/// Whether a URL's host is this machine independently of any resolver: a loopback address, or exactly
+/// `localhost`, which the hosts file defines. Names below `localhost` are not (see [`is_localhost_name`]), nor
+/// are IPv4-mapped addresses.
 #[must_use]
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {

@@ -1,8 +1,9 @@
-//! What is behind an error. Libraries wrap the reason that a person needs in the names of their layers.
+//! The causes of an error. Libraries wrap the reason that a person needs in the names of their layers.
 
 use std::error::Error;
+use std::io;
 
-/// The error at the bottom, which names the cause; those above it name the layers it passed.
+/// The innermost error, which names the cause; those above it name the layers that it passed.
 #[must_use]
 pub(crate) fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     let mut error = error;
@@ -12,19 +13,31 @@ pub(crate) fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error 
     error
 }
 
-/// An error and what is behind it, in one line; a cause that is part of what is already there is left out.
+/// An error and its causes, in one line, without a cause whose text is already there.
 #[must_use]
 pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
+        let cause_text = cause
+            .downcast_ref::<io::Error>()
+            .map_or_else(|| cause.to_string(), reason);
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
         source = cause.source();
     }
     text
+}
+
+/// The operating system's message in lower case, without Rust's `(os error 2)`.
+#[must_use]
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
 }
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ use url::{Host, Url};
 use super::address::{is_localhost_name, is_loopback, is_public, nat64_target};
 use super::cause::innermost;
 
-/// Longest body that is read: key sets of the large issuers have 2 to 12 KiB.
+/// Longest body: key sets of the large issuers have 2 to 12 KiB.
 pub const BODY_MAX_BYTES: usize = 64 * 1024;
-/// Longest that a fetch takes, from the look-up of the name to the end of the body.
+/// Longest duration of a fetch, from the look-up of the name to the end of the body.
 pub const FETCH_WITHIN: Duration = Duration::from_secs(5);
 
 /// A document.
@@ -28,7 +28,7 @@ pub const FETCH_WITHIN: Duration = Duration::from_secs(5);
 pub struct Fetched {
     /// The status code.
     pub status: u16,
-    /// The media type as it was sent; empty when none was.
+    /// The media type as sent; empty when there was none.
     pub content_type: String,
     /// The body, at most [`BODY_MAX_BYTES`].
     pub body: Vec<u8>,
@@ -50,7 +50,7 @@ pub type Fetching<'f> = Pin<Box<dyn Future<Output = Result<Fetched, FetchError>>
 
 /// Fetches documents.
 pub trait Fetcher: Send + Sync + fmt::Debug {
-    /// Whether the URL may be fetched, as far as its text tells.
+    /// Whether the URL may be fetched, judged by its text.
     ///
     /// # Errors
     /// [`FetchError::Refused`] with the reason.
@@ -107,7 +107,7 @@ impl HttpFetcher {
             return refused("it is not a URL");
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return refused("it has a user name or password in it");
+            return refused("it contains a user name or password");
         }
         if url.fragment().is_some() {
             return refused("it has a fragment");
@@ -116,7 +116,7 @@ impl HttpFetcher {
             // Names below it too: they are resolved here, and every address is checked.
             Some(Host::Domain(name)) => is_localhost_name(name),
             Some(Host::Ipv4(_) | Host::Ipv6(_)) => is_loopback(&url),
-            None => return refused("it names no host"),
+            None => return refused("it does not name a host"),
         };
         if is_local && self.loopback == Loopback::Insecure {
             return match url.scheme() {
@@ -142,8 +142,8 @@ impl HttpFetcher {
 
     async fn get(&self, text: &str) -> Result<Fetched, FetchError> {
         let url = self.parse(text)?;
-        // Each fetch has a client of its own: fetches are rare, no connection outlives its check, and
-        // certificates are only loaded for https (a slim container may have none).
+        // Each fetch uses its own client: fetches are rare, no connection outlives its check, and certificates
+        // are loaded only for https (a slim container may have none).
         let builder = Client::builder()
             .user_agent(concat!("firman/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -190,7 +190,7 @@ impl Fetcher for HttpFetcher {
             let outcome = tokio::time::timeout(FETCH_WITHIN, self.get(url)).await;
             outcome.unwrap_or_else(|_| {
                 Err(FetchError::Failed(format!(
-                    "there was no whole answer within {} seconds",
+                    "no complete answer within {} seconds",
                     FETCH_WITHIN.as_secs()
                 )))
             })
@@ -225,13 +225,13 @@ impl NameLookup for SystemLookup {
     }
 }
 
-/// A name that leads to an address that is not public.
+/// A name that resolves to an address that is not public.
 #[derive(Debug, thiserror::Error)]
-#[error("the name {0} leads to an address that is not public")]
+#[error("the name `{0}` resolves to an address that is not public")]
 struct NotPublic(String);
 
-/// Hands the connection the very addresses that were checked, so that a name that changes its mind
-/// between check and connection changes nothing.
+/// Passes exactly the checked addresses to the connection, so that a name that resolves differently later has
+/// no effect.
 struct CheckedNames {
     loopback: Loopback,
     names: Arc<dyn NameLookup>,
@@ -243,7 +243,7 @@ impl Resolve for CheckedNames {
         let (lookup, loopback) = (self.names.addresses(name.clone()), self.loopback);
         Box::pin(async move {
             let addresses = lookup.await?;
-            // A name with one address inside is refused whole: which address is dialled would be chance.
+            // A name with one internal address is refused: which address is dialled would be chance.
             let is_local = is_localhost_name(&name);
             let are_good = addresses.iter().all(|address| {
                 leads_outside(*address)
@@ -314,12 +314,12 @@ mod tests {
         for (url, problem) in [
             ("", "it is not a URL"),
             ("/etc/passwd", "it is not a URL"),
-            ("file:///etc/passwd", "it names no host"),
+            ("file:///etc/passwd", "it does not name a host"),
             ("http://id.example.com/", "it is not an https URL"),
             ("ftp://id.example.com/", "it is not an https URL"),
             (
                 "https://a:b@id.example.com/",
-                "it has a user name or password in it",
+                "it contains a user name or password",
             ),
             ("https://id.example.com/#x", "it has a fragment"),
             ("https://127.0.0.1/", "its host is not a public address"),
@@ -361,7 +361,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_inside_is_refused_even_if_it_leads_outside_too() {
         let refused = FetchError::Refused(
-            "the name id.example.com leads to an address that is not public".to_owned(),
+            "the name `id.example.com` resolves to an address that is not public".to_owned(),
         );
         for addresses in [
             &["10.0.0.5"][..],

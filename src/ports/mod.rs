@@ -1,6 +1,6 @@
-//! What is outside the process, as traits: time, randomness and documents of others, and the
-//! facts of a request. Everything above takes them as
-//! arguments, so that a test (or an embedder) decides what time it is and what is drawn.
+//! What is outside the process, as traits: time, randomness and documents of others, and the facts of a
+//! request. Everything above takes them as arguments, so that a test (or an embedder) controls the time and the
+//! randomness.
 
 pub(crate) mod address;
 pub(crate) mod cause;

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Draws random bytes.
 pub trait Random: Send + Sync + fmt::Debug {
-    /// Fills `bytes` with random bytes. Never fails: an operating system that cannot give
-    /// randomness must not go on making keys, so the real one aborts the request by panicking.
+    /// Fills `bytes` with random bytes. Never fails: without randomness no keys may be made, so the real one
+    /// aborts the request by panicking.
     fn fill(&self, bytes: &mut [u8]);
 }
 
@@ -23,7 +23,7 @@ pub struct SystemRandom;
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
         if let Err(error) = getrandom::fill(bytes) {
-            panic!("the operating system gives no randomness: {error}");
+            panic!("the operating system does not provide randomness: {error}");
         }
     }
 }

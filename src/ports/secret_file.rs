@@ -1,12 +1,14 @@
-//! Files with keys, secrets and tokens, as people have them: read with a bound, refused while other users
-//! may read them, and freed of what editors, shells and other systems leave around a text. Every room that
-//! reads such a file reads it here.
+//! Files with keys, secrets and tokens, as people keep them: read with a size limit, refused while other users
+//! may read them, and stripped of what editors, shells and other systems add around a text. Every room reads
+//! such files here.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
+
+use super::cause::reason;
 
 /// Larger than any key, secret or token that is read here.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
@@ -20,11 +22,11 @@ pub enum Readers {
     Anyone,
 }
 
-/// Why a file is not read. Holds nothing of its content.
+/// Why a file is not read. Does not contain any part of its content.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFileError {
     /// The operating system refused.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read `{}`: {}", path.display(), reason(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -32,29 +34,40 @@ pub enum SecretFileError {
         source: io::Error,
     },
     /// Longer than 64 KiB.
-    #[error("{} is larger than 64 KiB; is it the right file?", path.display())]
+    #[error("`{}` is larger than 64 KiB", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
     /// Neither UTF-8 nor UTF-16 with a byte order mark.
-    #[error("{} is not text", path.display())]
+    #[error("`{}` is not text", path.display())]
     NotText {
         /// The file.
         path: PathBuf,
     },
     /// The file belongs to this user, and its mode lets others read or write it.
-    #[error(
-        "other users can access {} (mode {mode:04o}); run `chmod 600 {}`",
-        path.display(),
-        shell_word(&path.display().to_string())
-    )]
+    #[error("other users can access `{}` (mode {mode:04o})", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
+}
+
+impl SecretFileError {
+    /// What the owner of the file can do about it: one action, lowercase.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreadable { .. } | Self::NotText { .. } => None,
+            Self::TooLarge { .. } => Some("check that it is the right file".to_owned()),
+            Self::Exposed { path, .. } => {
+                let path = shell_word(&path.display().to_string());
+                Some(format!("run `chmod 600 {path}`"))
+            }
+        }
+    }
 }
 
 /// The content of `path`, at most 64 KiB, wiped when dropped.
@@ -135,9 +148,9 @@ fn exposed(_: &File) -> io::Result<Option<u32>> {
     Ok(None)
 }
 
-/// What was meant by `content`: UTF-8, or UTF-16 with a byte order mark (Windows PowerShell writes that),
-/// without the mark, the white space and line ends around, also literal `\n`, and without quotes around the
-/// whole. `None` when it is not text.
+/// The text meant by `content`: UTF-8, or UTF-16 with a byte order mark (Windows PowerShell writes that),
+/// without the mark, surrounding white space and line ends (also literal `\n`), and quotes around the whole.
+/// `None` when it is not text.
 #[must_use]
 pub fn tidy(content: &[u8]) -> Option<Zeroizing<String>> {
     let text = match content {
@@ -169,7 +182,7 @@ fn of_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<Zeroizing<String>>
     if !rest.is_empty() {
         return None;
     }
-    // No character takes more than three bytes of UTF-8 for two of UTF-16: it never grows.
+    // A character has at most three bytes in UTF-8 for two in UTF-16: the string never grows.
     let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 2));
     for character in char::decode_utf16(pairs.iter().map(|pair| unit(*pair))) {
         text.push(character.ok()?);
@@ -177,7 +190,7 @@ fn of_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<Zeroizing<String>>
     Some(text)
 }
 
-/// Without white space at both ends, nor the two characters `\n` or `\r` behind, which `echo` and copied
+/// Removes white space at both ends, and the two characters `\n` or `\r` at the end, which `echo` and copied
 /// program text leave there.
 fn trim(text: &str) -> &str {
     let mut text = text.trim();
@@ -190,7 +203,7 @@ fn trim(text: &str) -> &str {
     text
 }
 
-/// `word` as a shell reads it back: quoted unless it is plain.
+/// `word` for a shell: quoted unless it is plain.
 #[must_use]
 pub fn shell_word(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&b);
@@ -206,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_freed_of_what_surrounds_it() {
+    fn a_text_is_stripped_of_what_surrounds_it() {
         for content in [
             &b"fmn_x"[..],
             b"fmn_x\n",
@@ -224,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_a_text_stays() {
+    fn characters_that_belong_to_a_text_are_kept() {
         for text in ["\"", "'a\"", "\"a", "a b", "{\"a\":\"b\"}", r"a\nb", ""] {
             assert_eq!(tidy(text.as_bytes()).unwrap().as_str(), text);
         }
     }
 
     #[test]
-    fn what_is_not_text_is_told_apart() {
+    fn content_that_is_not_text_is_recognized() {
         for content in [&b"\xff"[..], b"\xFF\xFEa", b"\xFF\xFE\x00\xD8"] {
             assert_eq!(tidy(content), None, "{content:?}");
         }
@@ -276,11 +289,11 @@ mod tests {
             }
         }
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let said = read(&path, Readers::OwnerOnly).unwrap_err().to_string();
-        let said = said.replace(&folder.path().display().to_string(), "DIR");
+        let refused = read(&path, Readers::OwnerOnly).unwrap_err();
+        let shown = format!("{refused}\nhint: {}", refused.hint().unwrap());
         assert_eq!(
-            said,
-            r"other users can access DIR/it's (mode 0644); run `chmod 600 'DIR/it'\''s'`"
+            shown.replace(&folder.path().display().to_string(), "DIR"),
+            "other users can access `DIR/it's` (mode 0644)\nhint: run `chmod 600 'DIR/it'\\''s'`"
         );
     }
 

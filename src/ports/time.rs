@@ -1,4 +1,4 @@
-//! The wall clock, and the one that only goes forward.
+//! The wall clock, and a clock that never goes back.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -54,18 +54,18 @@ impl fmt::Display for UnixMillis {
     }
 }
 
-/// Tells the time. Read it once per request and pass the value down: two reads can straddle an expiry.
+/// A clock. Read it once per request and pass the value down: two reads can straddle an expiry.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// The present instant.
+    /// The current instant.
     fn now_millis(&self) -> UnixMillis;
 
-    /// The present second.
+    /// The current second.
     fn now(&self) -> UnixTime {
         self.now_millis().seconds()
     }
 
-    /// How long it is since a fixed moment of this process. Never goes back and never jumps when the wall
-    /// clock is set: for ages of what is kept in memory. Says nothing to another process.
+    /// The time since a fixed moment of this process. Never goes back and never jumps when the wall clock is
+    /// set: for the age of what is kept in memory. Means nothing to another process.
     fn monotonic(&self) -> Duration;
 }
 
@@ -73,7 +73,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-/// What [`SystemClock::monotonic`] counts from.
+/// The start of [`SystemClock::monotonic`].
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock for SystemClock {

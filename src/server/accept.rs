@@ -14,14 +14,14 @@ use super::crowd::Crowd;
 use super::exchange::Exchange;
 use super::{Listener, stopped};
 
-/// How long `accept` rests after it failed for want of descriptors: long enough not to spin, short enough
-/// that no client waiting in the backlog gives up.
+/// Pause after `accept` failed for want of descriptors: long enough not to spin, short enough that no client in
+/// the backlog gives up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(25);
-/// How many connections are asked to go each time that happens.
+/// How many connections are asked to close each time that happens.
 const EVICTED_PER_PAUSE: usize = 8;
-/// How often it is said that accepting fails.
+/// Pause between two log lines about failures of `accept`.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a place is waited for before the next oldest connection is asked to go as well.
+/// How long to wait for a free place before the next oldest connection is asked to close as well.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Accepts until `stop`, then waits until the last connection is closed. Each connection keeps the drain
@@ -58,7 +58,7 @@ async fn accept_for_ever(
     let mut warned = None;
     loop {
         let (stream, peer) = accept(listener, crowd, &mut warned).await;
-        // Only now, so that no connection is closed before another one is there.
+        // Only now, so that no connection closes before another one has arrived.
         let place = free_place(&places, crowd).await;
         let connection = connection::Connection {
             peer,
@@ -73,8 +73,8 @@ async fn accept_for_ever(
     }
 }
 
-/// A place under the cap. When all are in use, the oldest connections are asked to go, one by one, so that a
-/// crowd of idle ones cannot keep a client with a request waiting.
+/// A place under the cap. When all are in use, the oldest connections are asked to close, one by one, so that
+/// many idle ones cannot keep out a client with a request.
 async fn free_place(places: &Arc<Semaphore>, crowd: &Crowd) -> OwnedSemaphorePermit {
     const NEVER_CLOSED: &str = "this semaphore is never closed";
     if let Ok(place) = Arc::clone(places).try_acquire_owned() {
@@ -114,7 +114,7 @@ async fn accept(
     }
 }
 
-/// True when the client went away between its handshake and our `accept`.
+/// True when the client closed the connection between its handshake and our `accept`.
 fn concerns_one_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! One connection from accept to close: HTTP/1.1 only, and no way to hold it indefinitely.
+//! One connection from accept to close: HTTP/1.1 only, with a time limit on every phase.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -26,11 +26,11 @@ use super::exchange::Exchange;
 use super::stream::{Activity, TimedStream};
 use super::{Limits, stopped};
 
-/// For how long a connection that is closed may still send what it is sending (see [`linger`]).
+/// How long a connection that is closed may still send (see [`linger`]).
 const LINGER_TIME: Duration = Duration::from_secs(1);
-/// How much of that is read before the connection is cut all the same.
+/// How much of that is read before the connection is cut.
 const LINGER_BYTES: usize = 1024 * 1024;
-/// What an evicted connection gets to finish sending an answer that is already known.
+/// Time in which an evicted connection may finish sending an answer that is already known.
 const EVICTION_GRACE: Duration = Duration::from_secs(1);
 
 /// An accepted connection.
@@ -42,9 +42,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Serves the requests that come over `stream` until either side has enough.
+    /// Serves the requests on `stream` until either side ends it.
     pub(super) async fn run(self, stream: TcpStream) {
-        // An answer is written at once and whole; waiting for more to send only delays it.
+        // An answer is written at once and completely; waiting for more to send only delays it.
         if stream.set_nodelay(true).is_err() {
             return;
         }
@@ -91,7 +91,7 @@ impl Connection {
         if let Err(error) = &outcome {
             tracing::debug!(%peer, error = %error, "connection ended early");
         }
-        // One that was refused must be able to read why; any other has nothing left to hear.
+        // A client whose request was refused must be able to read why; any other has nothing left to read.
         if activity.is_closing() || outcome.is_err_and(|error| error.is_parse()) {
             let stream = http.into_parts().io.into_inner().into_inner();
             tokio::select! {
@@ -118,7 +118,7 @@ fn answer(
     })
 }
 
-/// HTTP/1.1 alone: HTTP/2 and its floods (RUSTSEC-2024-0003, -0332) are not compiled in.
+/// Only HTTP/1.1: HTTP/2 and its floods (RUSTSEC-2024-0003, -0332) are not compiled in.
 fn protocol(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
@@ -151,6 +151,6 @@ async fn linger(mut stream: TcpStream) {
         }
         Ok::<_, io::Error>(())
     };
-    // Whatever comes of it, the connection is over.
+    // Whatever the outcome, the connection is over.
     let _ = timeout(LINGER_TIME, read_on).await;
 }

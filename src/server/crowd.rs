@@ -1,4 +1,4 @@
-//! The open connections, oldest first, so that the oldest can be asked to go when the house is full.
+//! The open connections, oldest first, so that the oldest can be asked to close when the cap is reached.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ struct Members {
     waiting: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
-/// One connection's place in the crowd; leaves it when dropped.
+/// One connection's entry; removed when dropped.
 #[derive(Debug)]
 pub(super) struct Membership {
     number: u64,
@@ -27,7 +27,7 @@ pub(super) struct Membership {
 }
 
 impl Crowd {
-    /// Takes in a connection.
+    /// Adds a connection.
     pub(super) fn join(self: &Arc<Self>) -> Membership {
         let (sender, eviction) = oneshot::channel();
         let mut members = self.members();
@@ -42,11 +42,11 @@ impl Crowd {
         }
     }
 
-    /// Asks the oldest connection that was not asked yet to go.
+    /// Asks the oldest connection that was not asked yet to close.
     pub(super) fn evict_oldest(&self) {
         let oldest = self.members().waiting.pop_first();
         if let Some((_, sender)) = oldest {
-            // One that is just leaving does not need the signal.
+            // A connection that is closing already does not need the signal.
             let _ = sender.send(());
         }
     }

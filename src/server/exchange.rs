@@ -1,4 +1,5 @@
-//! One request and its answer: is it fit to be routed, then the router, then the headers every answer has.
+//! One request and its answer: check that the request is fit to be routed, then the router, then the headers of
+//! every answer.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use crate::ports::time::Clock;
 /// Names the request in the answer and in every log line about it.
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What request ids are made from.
+/// The sources of request ids.
 #[derive(Debug)]
 pub(super) struct RequestIds {
     pub(super) clock: Arc<dyn Clock>,
@@ -38,7 +39,7 @@ pub(super) struct RequestIds {
 
 impl RequestIds {
     fn next(&self) -> RequestId {
-        // Before 1970 the clock is wrong anyway; the random part still tells requests apart.
+        // Before 1970 the clock is wrong anyway; the random part still distinguishes requests.
         let millis = u64::try_from(self.clock.now_millis().0).unwrap_or(0);
         let random: [u8; 10] = random_bytes(&*self.random);
         RequestId(
@@ -61,7 +62,8 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn new(router: Router, hosts: HostPolicy, limits: Limits, ids: RequestIds) -> Self {
         let router = router.layer(MapRequestLayer::new(|request: Request<Body>| {
-            // Known only once routed. Never the path itself: it may hold what a client should not have sent.
+            // Known only after routing. Never the path itself: it may contain a secret that a client sent by
+            // mistake.
             if let Some(route) = request.extensions().get::<MatchedPath>() {
                 Span::current().record("route", route.as_str());
             }
@@ -79,7 +81,7 @@ impl Exchange {
         &self.limits
     }
 
-    /// Answers a request, whatever it is and whatever the handler does.
+    /// Answers a request, whatever the request and whatever the handler does.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
@@ -88,7 +90,7 @@ impl Exchange {
         let began = Instant::now();
         let id = self.ids.next();
         let method = method_name(request.method());
-        // At the highest level, so that a warning carries the request id however little is logged.
+        // At the highest level, so that a warning has the request id at every log level.
         let span = tracing::error_span!("request", request_id = %id.0, method, route = Empty);
         async {
             let id_header = HeaderValue::try_from(&id.0).expect("a UUID is a header value");
@@ -109,7 +111,7 @@ impl Exchange {
         .await
     }
 
-    /// The head and the whole body of a request that is fit to be routed.
+    /// The head and the complete body of a request that is fit to be routed.
     async fn admit(&self, request: Request<Incoming>) -> Result<(Parts, Bytes), Refusal> {
         let (head, body) = request.into_parts();
         self.hosts.check(&head)?;
@@ -118,15 +120,15 @@ impl Exchange {
         Ok((head, body))
     }
 
-    /// Reading it here keeps every handler from waiting for a client, and gives all of them one answer to
-    /// bodies that are too long, too slow or broken.
+    /// Reading it here keeps handlers from waiting for a client, and gives one answer to bodies that are too
+    /// long, too slow or malformed.
     async fn whole_body(&self, body: Incoming) -> Result<Bytes, Refusal> {
         let limit_bytes = self.limits.max_body_bytes;
         let too_large = Refusal::BodyTooLarge { limit_bytes };
         if body.is_end_stream() {
             return Ok(Bytes::new());
         }
-        // By its announced length, before it (or a `100 Continue`) is on its way.
+        // By its announced length, before it (or a `100 Continue`) is sent.
         if body.size_hint().lower() > u64::try_from(limit_bytes).unwrap_or(u64::MAX) {
             return Err(too_large);
         }
@@ -158,7 +160,7 @@ impl Exchange {
     }
 }
 
-/// What is answered when a handler panics.
+/// The answer when a handler panics.
 #[derive(Clone)]
 struct OnPanic {
     form: ErrorForm,
@@ -168,15 +170,15 @@ struct OnPanic {
 impl ResponseForPanic for OnPanic {
     type ResponseBody = Body;
 
-    /// The payload may quote the request, so it goes nowhere; the panic hook logs where it happened.
+    /// The payload may quote the request, so it is dropped; the panic hook logs where it happened.
     fn response_for_panic(&mut self, _payload: Box<dyn Any + Send>) -> Response<Body> {
         tracing::error!("a handler panicked");
         Refusal::HandlerPanicked.response(self.form, &self.id)
     }
 }
 
-/// hyper takes any list that ends in `chunked` and hands the body over still compressed; a proxy before us
-/// may see another body in the same bytes (request smuggling).
+/// hyper accepts any list that ends in `chunked` and returns the body still compressed; a proxy in front may
+/// see another body in the same bytes (request smuggling).
 fn check_transfer_coding(head: &Parts) -> Result<(), Refusal> {
     let mut lines = head.headers.get_all(TRANSFER_ENCODING).iter();
     match (lines.next(), lines.next()) {
@@ -186,7 +188,7 @@ fn check_transfer_coding(head: &Parts) -> Result<(), Refusal> {
     }
 }
 
-/// The method for the log: a closed list, since an unknown one is the client's own text.
+/// The method for the log: a closed list, because an unknown one is the client's own text.
 fn method_name(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

@@ -1,6 +1,6 @@
-//! Which `Host` a listener answers to. On the public one the value changes nothing, so any single one will
-//! do. On the private one it must be known: a page in the operator's browser whose own name suddenly
-//! resolves to 127.0.0.1 (DNS rebinding) can reach the port, but cannot lie about the name.
+//! Which `Host` a listener accepts. On the public one the value has no effect, so any single one is accepted.
+//! On the private one it must be known: a page in the operator's browser whose own name suddenly resolves to
+//! 127.0.0.1 (DNS rebinding) can reach the port, but cannot lie about the name.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -12,8 +12,8 @@ use axum::http::uri::Authority;
 
 use super::refusal::{ErrorForm, Refusal};
 
-/// The rule of a listener. Either way a request has exactly one `Host` line (RFC 9112 §3.2); HTTP/1.0 did
-/// not know the header, so that a request of that version may leave it out where its value is ignored.
+/// The rule of a listener. Either way a request has exactly one `Host` line (RFC 9112 §3.2); HTTP/1.0 does not
+/// define the header, so a request of that version may omit it where its value is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostPolicy {
     /// Any one host; its value is ignored.
@@ -22,7 +22,7 @@ pub enum HostPolicy {
     AllowList(AllowedHosts),
 }
 
-/// The names and addresses a private listener answers to, whatever the port.
+/// The names and addresses that a private listener accepts, with any port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHosts {
     listen: IpAddr,
@@ -30,8 +30,8 @@ pub struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// `localhost`, the loopback addresses, the address listened on and `names`. A listener on all
-    /// addresses answers to every IP literal: only a name can be rebound.
+    /// `localhost`, the loopback addresses, the address of the listener and `names`. A listener on all
+    /// addresses accepts every IP literal: only a name can be rebound.
     pub fn new(listen: SocketAddr, names: impl IntoIterator<Item = String>) -> Self {
         let names = names
             .into_iter()
@@ -73,13 +73,13 @@ impl HostPolicy {
         let mut lines = request.headers.get_all(HOST).iter();
         let line = match (lines.next(), lines.next()) {
             (Some(line), None) => line,
-            // Health checks of load balancers are written like that.
+            // Health checks of load balancers send this form.
             (None, _) if *self == Self::AnySingle && request.version < Version::HTTP_11 => {
                 return Ok(());
             }
             (None | Some(_), _) => return Err(Refusal::NotOneHost),
         };
-        // An empty value is legal: a target without an authority has nothing else to say.
+        // An empty value is valid: a target without an authority has nothing else to send.
         let host = match line.as_bytes() {
             b"" => None,
             bytes => Some(Authority::try_from(bytes).map_err(|_| Refusal::MalformedHost)?),
@@ -106,7 +106,7 @@ impl HostPolicy {
     }
 }
 
-/// Names compare without regard to case and to the root's dot.
+/// Names compare case-insensitively and without the root's dot.
 fn canonical(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }

@@ -1,8 +1,8 @@
 //! The listening side of the process: sockets, limits, request ids, traces and the graceful stop.
 //!
 //! Not `axum::serve`, which lets a half-sent header stay open indefinitely and accepts two `Host` lines: an
-//! accept loop over hyper's HTTP/1.1 connection (RFC 9112), one limit on everything. Which answer a
-//! path gets is the router's business; this room only decides whether a request is fit to be routed.
+//! accept loop over hyper's HTTP/1.1 connection (RFC 9112), with a limit on everything. The router decides the
+//! answer of a path; this room only decides whether a request is fit to be routed.
 
 mod accept;
 mod connection;
@@ -24,33 +24,35 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::{self, Config};
+use crate::domain::remedy::Remedy;
+use crate::ports::cause;
 use crate::ports::random::Random;
 use crate::ports::time::Clock;
 
 pub use crate::ports::request::{PeerAddr, RequestId};
 pub use host_policy::{AllowedHosts, HostPolicy};
 
-/// A client that has not sent a whole header block after this long is not a client (slowloris, CWE-400).
+/// A client that has not sent all its headers after this long is not legitimate (slowloris, CWE-400).
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may rest between two requests: longer than the 60 s after which the usual load
-/// balancers close theirs, so that the one who sends is the one who decides.
+/// balancers close theirs, so that the sending side decides.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// A whole body of 64 KiB takes less than this on any link worth serving.
+/// A body of 64 KiB arrives in less time on any usable link.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that takes nothing of its answer for this long holds a connection for nothing.
+/// A client that does not read its answer for this long only occupies a connection.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Room for a request line and its headers; the largest honest ones carry an 8 KiB assertion.
+/// Room for a request line and its headers; the largest legitimate ones carry an 8 KiB assertion.
 pub const MAX_BUFFER_BYTES: usize = 16 * 1024;
 /// Proxies add a dozen headers; this leaves room for several of them.
 pub const MAX_HEADERS: usize = 64;
-/// The largest honest body is an 8 KiB assertion with its form around it; 64 KiB is eight of them.
+/// The largest legitimate body is an 8 KiB assertion in a form; 64 KiB is eight of them.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Connections at once on a listener, unless configured.
+/// Concurrent connections on a listener, unless configured.
 pub const MAX_CONNECTIONS: usize = config::DEFAULT_MAX_CONNECTIONS as usize;
 /// How long accepted requests may take to finish once the process is stopping, unless configured.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(config::DEFAULT_DRAIN_SECONDS as u64);
 
-/// What a client may cost. Every field has a constant of the same meaning that says why.
+/// The resources that a client may use. Every field has a constant of the same meaning with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// From accepting a connection, or from the first byte of a later request, to the end of its headers.
@@ -59,17 +61,17 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// From the end of the headers to the end of the body.
     pub body_timeout: Duration,
-    /// For how long a client may take nothing of what is being sent to it.
+    /// How long a client may read nothing of its answer.
     pub write_timeout: Duration,
-    /// Request line and headers together; hyper wants at least 8 KiB.
+    /// Request line and headers together; hyper requires at least 8 KiB.
     pub max_buffer_bytes: usize,
     /// Header lines of a request.
     pub max_headers: usize,
     /// Bytes of a request body, after chunked decoding.
     pub max_body_bytes: usize,
-    /// Connections at once; one more and the oldest is asked to go.
+    /// Concurrent connections; with one more the oldest is asked to close.
     pub max_connections: usize,
-    /// From the stop signal until what is still running is cut.
+    /// From the stop signal until running requests are cut.
     pub drain_grace: Duration,
 }
 
@@ -90,7 +92,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits with what the operator has chosen of them.
+    /// The limits with those that the operator configured.
     #[must_use]
     pub fn configured(config: &Config) -> Self {
         Self {
@@ -101,9 +103,9 @@ impl Limits {
     }
 }
 
-/// Why a listener could not be bound. Printed as it is: it says what to do next.
+/// Why a listener could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {reason}. {remedy}")]
+#[error("cannot listen on `{address}`: {reason}")]
 pub struct ServerError {
     address: SocketAddr,
     reason: String,
@@ -111,13 +113,10 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    /// The sentence with another remedy, for a program whose address has another name.
+    /// What an operator of `firman serve` can do about it.
     #[must_use]
-    pub fn with_remedy(&self, remedy: &str) -> String {
-        format!(
-            "cannot listen on {}: {}. {remedy}",
-            self.address, self.reason
-        )
+    pub fn remedy(&self) -> Remedy {
+        Remedy::action(self.remedy)
     }
 
     fn new(address: SocketAddr, error: &io::Error) -> Self {
@@ -125,22 +124,22 @@ impl ServerError {
         let (reason, remedy) = if kind == io::ErrorKind::AddrInUse {
             (
                 "address already in use".to_owned(),
-                "Stop the other process, or choose another address with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private).",
+                "stop the other process, or choose another address with `FIRMAN_LISTEN` (public) or `FIRMAN_ADMIN_LISTEN` (private)",
             )
         } else if kind == io::ErrorKind::PermissionDenied {
             (
                 "permission denied".to_owned(),
-                "Ports below 1024 are reserved: choose a higher one with FIRMAN_LISTEN or FIRMAN_ADMIN_LISTEN and let a proxy hold the low one.",
+                "choose a port from 1024 with `FIRMAN_LISTEN` (public) or `FIRMAN_ADMIN_LISTEN` (private), and put a proxy in front of it",
             )
         } else if kind == io::ErrorKind::AddrNotAvailable {
             (
-                "this machine does not have that address".to_owned(),
-                "Use one of its own, 127.0.0.1 for this machine only, or 0.0.0.0 for all of them, in FIRMAN_LISTEN or FIRMAN_ADMIN_LISTEN.",
+                "not an address of this machine".to_owned(),
+                "set `FIRMAN_LISTEN` or `FIRMAN_ADMIN_LISTEN` to an address of this machine: `127.0.0.1` for this machine only, `0.0.0.0` for all its addresses",
             )
         } else {
             (
-                error.to_string(),
-                "Choose another address with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private).",
+                cause::reason(error),
+                "choose another address with `FIRMAN_LISTEN` (public) or `FIRMAN_ADMIN_LISTEN` (private)",
             )
         };
         Self {
@@ -159,7 +158,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `address`; port 0 takes any free one.
+    /// Listens on `address`; port 0 is any free port.
     ///
     /// # Errors
     ///
@@ -171,21 +170,21 @@ impl Listener {
         Ok(Self { socket, address })
     }
 
-    /// The address that was bound, with the port that was really taken.
+    /// The address that was bound, with its actual port.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// What is served on a listener.
+/// The service on a listener.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Which path gets which answer.
+    /// Which path has which answer.
     pub router: Router,
-    /// Which `Host` values are let in.
+    /// Which `Host` values are accepted.
     pub hosts: HostPolicy,
-    /// What a client may cost.
+    /// The resources that a client may use.
     pub limits: Limits,
     /// Dates the request ids.
     pub clock: Arc<dyn Clock>,
@@ -193,10 +192,10 @@ pub struct Service {
     pub random: Arc<dyn Random>,
 }
 
-/// Serves until `stop` turns true (or its sender is gone), then takes no more connections, lets accepted
-/// requests finish for [`Limits::drain_grace`], and returns; what is still running then is cut.
+/// Serves until `stop` turns true (or its sender is gone), then accepts no more connections, lets accepted
+/// requests finish for [`Limits::drain_grace`], cuts the rest, and returns.
 ///
-/// A router sees each request with its body wholly read, and with [`PeerAddr`] and [`RequestId`] among the
+/// A router receives each request with its complete body, and with [`PeerAddr`] and [`RequestId`] among the
 /// extensions.
 pub async fn serve(listener: Listener, service: Service, stop: watch::Receiver<bool>) {
     let Service {

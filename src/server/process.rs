@@ -1,4 +1,4 @@
-//! A whole process: a host behind its two listeners. What `firman serve` runs is what the tests run.
+//! A whole process: a host with its two listeners. `firman serve` and the tests run the same.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::host_policy::AllowedHosts;
 use super::{HostPolicy, Limits, Listener, Service, serve};
 use crate::host::{Host, MAINTENANCE_INTERVAL};
 
-/// The two listeners, bound before anything else, so that a taken port ends the start at once.
+/// The two listeners, bound before anything else, so that an occupied port ends the start at once.
 #[derive(Debug)]
 pub struct Listeners {
     /// OAuth, discovery, JWKS, `/healthz`.
@@ -45,8 +45,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Serves `host` on both listeners and keeps it maintained. `admin_hosts` are the names the
-    /// private listener answers to besides its addresses.
+    /// Serves `host` on both listeners and keeps it maintained. `admin_hosts` are the names that the private
+    /// listener accepts besides its addresses.
     #[must_use]
     pub fn start(host: Host, listeners: Listeners, limits: Limits, admin_hosts: &[String]) -> Self {
         let host = Arc::new(host);
@@ -101,7 +101,7 @@ impl Process {
         self.private
     }
 
-    /// Takes no more requests, lets the accepted ones finish, writes what is queued, closes the database.
+    /// Stops accepting requests, lets the accepted ones finish, writes the queue and closes the database.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         for task in self.serving.drain(..) {

@@ -1,5 +1,5 @@
-//! What is refused before any route is looked up, and what is said then: small JSON, nothing of the request
-//! in it. A malformed head never gets here: hyper answers it itself, with 400 or 431 and no body.
+//! Refusals before routing: small JSON, without any part of the request. A malformed head never arrives here:
+//! hyper answers it itself, with 400 or 431 and no body.
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::ports::request::RequestId;
 
-/// What an error looks like on a listener.
+/// The form of errors on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorForm {
     /// RFC 6749 §5.2, on the public one.
@@ -32,18 +32,18 @@ pub(super) enum Refusal {
     BodyTooLarge { limit_bytes: usize },
     /// A body that did not arrive in time.
     BodyTooSlow,
-    /// A body that breaks its own framing.
+    /// A body with malformed framing.
     MalformedBody,
-    /// A fault of ours, not of the request.
+    /// A fault of the program, not of the request.
     HandlerPanicked,
 }
 
 impl Refusal {
-    /// The answer, in the form that the listener's other errors have. The connection is closed after it
-    /// wherever the rest of the request is unread.
+    /// The answer, in the form of the listener's other errors. The connection is closed after it wherever the
+    /// rest of the request is unread.
     pub(super) fn response(self, form: ErrorForm, id: &RequestId) -> Response<Body> {
         let (status, error, description) = self.wording();
-        let (content_type, body) = match form {
+        let (content_type, mut body) = match form {
             ErrorForm::OAuth => (
                 "application/json",
                 json!({ "error": error, "error_description": description }),
@@ -59,6 +59,9 @@ impl Refusal {
                 }),
             ),
         };
+        if let (ErrorForm::Problem, Self::UnknownHost) = (form, self) {
+            body["hint"] = json!("add the name to `FIRMAN_ADMIN_HOSTS`");
+        }
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -70,7 +73,7 @@ impl Refusal {
         response
     }
 
-    /// The kinds of the admin API where it has one for this.
+    /// The admin API's kind, where it has one.
     fn problem_kind(self) -> &'static str {
         match self {
             Self::NotOneHost | Self::MalformedHost | Self::MalformedBody => "invalid",
@@ -87,28 +90,28 @@ impl Refusal {
             Self::NotOneHost => (
                 StatusCode::BAD_REQUEST,
                 "invalid_request",
-                "the request must have exactly one Host header",
+                "exactly one `Host` header is required",
             ),
             Self::MalformedHost => (
                 StatusCode::BAD_REQUEST,
                 "invalid_request",
-                "the Host header is not a host with an optional port",
+                "the `Host` header is not a host with an optional port",
             ),
             Self::UnknownHost => (
                 StatusCode::MISDIRECTED_REQUEST,
                 "misdirected_request",
-                "this listener does not answer to that host name; add it to FIRMAN_ADMIN_HOSTS if it should",
+                "this listener does not accept that host name",
             ),
             Self::UnknownTransferCoding => (
                 StatusCode::NOT_IMPLEMENTED,
                 "not_implemented",
-                "the only transfer coding understood is chunked",
+                "the only supported transfer coding is `chunked`",
             ),
             Self::BodyTooLarge { limit_bytes } => {
                 return (
                     StatusCode::PAYLOAD_TOO_LARGE,
                     "content_too_large",
-                    format!("the request body may have at most {limit_bytes} bytes"),
+                    format!("the request body must be at most {limit_bytes} bytes long"),
                 );
             }
             Self::BodyTooSlow => (
@@ -119,12 +122,12 @@ impl Refusal {
             Self::MalformedBody => (
                 StatusCode::BAD_REQUEST,
                 "invalid_request",
-                "the request body is cut short or wrongly framed",
+                "the request body is incomplete or malformed",
             ),
             Self::HandlerPanicked => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "server_error",
-                "an internal error; the log has the cause under this request id",
+                "internal error; the log has the cause with this request id",
             ),
         };
         (status, error, description.to_owned())

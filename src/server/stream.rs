@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Limits;
 
-/// What a connection is doing; kept by the stream (bytes) and the exchange (requests) together.
+/// The state of a connection; the stream (bytes) and the exchange (requests) both update it.
 #[derive(Clone, Debug)]
 pub(super) struct Activity(Arc<AtomicU8>);
 
@@ -27,23 +27,23 @@ const RESTING: u8 = 2;
 const CLOSING: u8 = 3;
 
 impl Activity {
-    /// That of a fresh connection, which owes us a request.
+    /// The state of a new connection, which must send a request.
     pub(super) fn new() -> Self {
         Self(Arc::new(AtomicU8::new(RECEIVING_HEAD)))
     }
 
-    /// The headers of a request are in.
+    /// The headers of a request are complete.
     pub(super) fn request_began(&self) {
         self.0.store(SERVING, Ordering::Relaxed);
     }
 
-    /// The answer to it is known; `is_last` when the connection is closed after it, by our will.
+    /// The answer is known; `is_last` when we close the connection after it.
     pub(super) fn request_ended(&self, is_last: bool) {
         self.0
             .store(if is_last { CLOSING } else { RESTING }, Ordering::Relaxed);
     }
 
-    /// True when our last word was a refusal that leaves the rest of the request unread.
+    /// True when the last answer was a refusal that leaves the rest of the request unread.
     pub(super) fn is_closing(&self) -> bool {
         self.0.load(Ordering::Relaxed) == CLOSING
     }
@@ -62,12 +62,12 @@ pub(super) struct TimedStream {
     header_read_timeout: Duration,
     write_timeout: Duration,
     head_due: Pin<Box<Sleep>>,
-    /// Set while the client takes nothing of what is being sent.
+    /// Set while the client reads nothing of its answer.
     write_due: Option<Pin<Box<Sleep>>>,
 }
 
 impl TimedStream {
-    /// Starts the clock on the first request.
+    /// Starts the clock for the first request.
     pub(super) fn new(stream: TcpStream, activity: Activity, limits: &Limits) -> Self {
         Self {
             stream,

@@ -1,7 +1,7 @@
 //! Logs: one line per event on stderr, so that stdout is free for data.
 //!
-//! Our own level is the operator's choice; libraries never log below `warn`, because what they tell at
-//! `debug` (headers, statements, connection strings) is not ours to promise about.
+//! The operator chooses the program's level; libraries never log below `warn`, because their `debug` lines may
+//! contain headers, statements and connection strings.
 
 use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
@@ -12,11 +12,11 @@ use tracing_subscriber::util::TryInitError;
 
 use crate::config::{LogFormat, LogLevel};
 
-/// Starts logging, and has panics logged as events like everything else. Once per process.
+/// Starts logging, also of panics, which become events. Once per process.
 ///
 /// # Errors
 ///
-/// When something in the process has started logging before.
+/// When logging was started before.
 pub fn init(format: LogFormat, level: LogLevel) -> Result<(), TryInitError> {
     let is_terminal = io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
@@ -50,8 +50,8 @@ fn filter(level: LogLevel) -> EnvFilter {
     EnvFilter::new(format!("{libraries},firman={level}"))
 }
 
-/// Where it happened and the literal part of why. A formatted message may quote a secret, so only messages
-/// that are constants of the program are logged.
+/// Logs where a panic happened and the literal part of its message. A formatted message may quote a secret, so
+/// only constants of the program are logged.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let reason = panic
         .payload()

@@ -1,4 +1,4 @@
-//! Administrators with their hashed tokens. Revoked ones stay, and so do their names.
+//! Administrators with their hashed tokens. Revoked ones stay, with their names.
 
 use super::error::StoreError;
 use super::key;
@@ -30,7 +30,7 @@ impl AdministratorRow {
             .token_digest
             .as_slice()
             .try_into()
-            .map_err(|_| damage("the digest of its token has not 32 bytes"))?;
+            .map_err(|_| damage("the digest of its token is not 32 bytes long"))?;
         Ok(Administrator {
             id: AdministratorId::from_text(self.id),
             name,
@@ -59,7 +59,7 @@ const BY_DIGEST: &str = select_administrators!("WHERE issuer_id = $1 AND token_d
 const ALL: &str = select_administrators!("WHERE issuer_id = $1 ORDER BY name");
 const BY_NAME: &str = select_administrators!("WHERE issuer_id = $1 AND name = $2");
 const HOLDS_ANY: &str = "SELECT EXISTS (SELECT 1 FROM administrators WHERE issuer_id = $1)";
-// A revoked administrator stays as it is.
+// A revoked administrator stays unchanged.
 const UPDATE: &str = "UPDATE administrators SET role = $4, token_digest = $5, expires_at = $6, revoked_at = $7, version = $8 \
      WHERE issuer_id = $1 AND id = $2 AND version = $3 AND revoked_at IS NULL";
 
@@ -86,7 +86,7 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// The administrator whose token has that SHA-256, a revoked or expired one too.
+    /// The administrator whose token has that SHA-256, also a revoked or expired one.
     pub async fn administrator_by_digest(
         &mut self,
         issuer: &IssuerId,
@@ -100,7 +100,7 @@ impl Tx {
         .transpose()
     }
 
-    /// The administrator of that name, a revoked or expired one too.
+    /// The administrator with that name, also a revoked or expired one.
     pub async fn administrator_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -114,7 +114,7 @@ impl Tx {
         .transpose()
     }
 
-    /// Whether there is an administrator, a revoked or expired one too.
+    /// Whether an administrator exists, revoked and expired ones included.
     pub async fn holds_administrators(&mut self, issuer: &IssuerId) -> Result<bool, StoreError> {
         let holds = on_engine!(self, connection => sqlx::query_scalar(HOLDS_ANY)
             .bind(issuer.as_str())
@@ -122,7 +122,7 @@ impl Tx {
         Ok(holds)
     }
 
-    /// All administrators by name, revoked and expired ones too.
+    /// All administrators by name, also revoked and expired ones.
     pub async fn administrators(
         &mut self,
         issuer: &IssuerId,
@@ -135,8 +135,8 @@ impl Tx {
         .collect()
     }
 
-    /// Changes everything of an administrator but its name, if its version still is `expected_version` and it is
-    /// not revoked; else false.
+    /// Changes an administrator except its name, if its version is `expected_version` and it is not revoked;
+    /// else returns false.
     pub async fn update_administrator(
         &mut self,
         issuer: &IssuerId,

@@ -1,5 +1,5 @@
-//! Assertions that were used. The key is a digest over principal and `jti`, so that no byte of a `jti`
-//! can spoil a batch and the index stays small.
+//! Used assertions. The key is a digest over principal and `jti`, so that no byte of a `jti` can break a batch
+//! and the index stays small.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -15,9 +15,9 @@ use crate::ports::time::UnixTime;
 pub struct UsedAssertion {
     /// Digest over the principal and the assertion's `jti`.
     pub digest: [u8; 16],
-    /// The `jti` of the token that the assertion bought.
+    /// The `jti` of the token that was issued for the assertion.
     pub token_id: String,
-    /// When the assertion is refused for its age anyway: its `exp`, skew included.
+    /// When the assertion is refused for its age: its `exp`, skew included.
     pub expires_at: UnixTime,
 }
 
@@ -34,8 +34,8 @@ const PURGE: &str = "DELETE FROM used_assertions WHERE issuer_id = $1 AND digest
      (SELECT digest FROM used_assertions WHERE issuer_id = $1 AND expires_at < $2 ORDER BY expires_at LIMIT $3)";
 
 impl Tx {
-    /// Marks assertions as used; how many of them were not used before. When it is fewer than were sent,
-    /// [`Tx::used_assertion_winners`] tells which.
+    /// Marks assertions as used; returns how many were not used before. When that is fewer than all,
+    /// [`Tx::used_assertion_winners`] names them.
     pub async fn insert_used_assertions(
         &mut self,
         issuer: &IssuerId,
@@ -58,8 +58,7 @@ impl Tx {
         Ok(inserted)
     }
 
-    /// Which of `digests` have a row that one of `token_ids` holds: the assertions that were not used
-    /// before. In no order.
+    /// The digests whose row has one of `token_ids`: the assertions that were not used before. In no order.
     pub async fn used_assertion_winners(
         &mut self,
         issuer: &IssuerId,
@@ -79,15 +78,16 @@ impl Tx {
             for (digest, token_id) in rows {
                 if ours.contains(token_id.as_str()) {
                     let digest = digest.try_into();
-                    winners
-                        .push(digest.map_err(|_| StoreError::corrupt("a digest is not 16 bytes"))?);
+                    winners.push(
+                        digest.map_err(|_| StoreError::corrupt("a digest is not 16 bytes long"))?,
+                    );
                 }
             }
         }
         Ok(winners)
     }
 
-    /// Forgets at most `limit` assertions that expired before `before`; how many it forgot.
+    /// Deletes at most `limit` assertions that expired before `before`; returns how many.
     pub async fn purge_used_assertions(
         &mut self,
         issuer: &IssuerId,

@@ -10,10 +10,10 @@ use crate::domain::audit::{AuditDraft, AuditEntry, AuditEvent};
 use crate::domain::id::{AgentId, IssuerId};
 use crate::ports::time::UnixMillis;
 
-/// Which entries to list; what is `None` does not narrow.
+/// Which entries to list; a `None` does not narrow.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
-    /// Of this kind.
+    /// With this event.
     pub event: Option<AuditEvent>,
     /// About this agent.
     pub agent: Option<AgentId>,
@@ -23,7 +23,7 @@ pub struct AuditFilter {
     pub actor: Option<String>,
     /// About this object, such as `role:reader`.
     pub target: Option<String>,
-    /// Only entries that are not the issue of a token: actors and targets of those have an index.
+    /// Only entries that are not the issuance of a token: those have an index by actor and target.
     pub without_tokens: bool,
     /// At or after this time.
     pub since: Option<UnixMillis>,
@@ -32,7 +32,7 @@ pub struct AuditFilter {
 }
 
 impl AuditFilter {
-    /// Whether an index leads to the entries; else a page reads past those that it leaves out.
+    /// Whether an index leads to the entries; else a page skips rows that do not match.
     #[must_use]
     pub fn has_index(&self) -> bool {
         let is_registrys = self.without_tokens && (self.target.is_some() || self.actor.is_some());
@@ -63,7 +63,7 @@ impl AuditRow {
             .hash
             .as_slice()
             .try_into()
-            .map_err(|_| damage("its hash has not 32 bytes"))?;
+            .map_err(|_| damage("its hash is not 32 bytes long"))?;
         Ok(AuditEntry {
             seq: self.seq,
             draft: AuditDraft {
@@ -114,7 +114,7 @@ const PAGE: &str = concat!(
     select_matching!("$4 IS NULL AND $5 IS NULL"),
     "ORDER BY seq DESC LIMIT $9"
 );
-// The two halves of an agent's entries have an index each: the tokens and the rest. A page of each is read,
+// Each of the two halves of an agent's entries has an index: the tokens and the rest. A page of each is read,
 // because PostgreSQL does not merge two indexes that begin with constants.
 const PAGE_BY_AGENT: &str = concat!(
     "SELECT * FROM (",
@@ -137,7 +137,7 @@ const PAGE_BY_TOKEN: &str = concat!(
     select_matching!("($4 IS NULL OR agent_id = $4) AND token_id = $5"),
     "ORDER BY seq DESC LIMIT $9"
 );
-// Of what is not the issue of a token, actors and targets have an index.
+// For entries other than the issuance of a token, actors and targets have an index.
 const PAGE_BY_TARGET: &str = concat!(
     select_matching!(
         "target = $10 AND event NOT IN ('token.issued', 'id_token.issued') AND $4 IS NULL AND $5 IS NULL"
@@ -162,12 +162,12 @@ const FROM: &str = select_audit!("WHERE issuer_id = $1 AND seq > $2 ORDER BY seq
 const LAST_TOKEN: &str = "SELECT at_ms FROM audit WHERE issuer_id = $1 AND agent_id = $2 \
      AND event IN ('token.issued', 'id_token.issued') ORDER BY seq DESC LIMIT 1";
 
-/// Which entries to look at, by their numbers.
+/// Which entries to consider, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditSpan {
-    /// Those numbered above it.
+    /// Numbers above it.
     pub after: i64,
-    /// Those numbered below it.
+    /// Numbers below it.
     pub before: i64,
 }
 
@@ -183,8 +183,8 @@ impl Tx {
     /// Adds entries to the audit. Their numbers follow the head's, which [`Tx::set_head`] then moves.
     ///
     /// # Errors
-    /// [`StoreError::Rejected`] when a number is in use, or when a text holds a NUL, which one of the two
-    /// databases could not give back; any other. The transaction is over then.
+    /// [`StoreError::Rejected`] when a number is in use, or when a text contains a NUL, which one of the two
+    /// databases cannot return; any other. The transaction is over then.
     pub async fn append_audit(
         &mut self,
         issuer: &IssuerId,
@@ -192,7 +192,7 @@ impl Tx {
     ) -> Result<(), StoreError> {
         if let Some(entry) = entries.iter().find(|entry| holds_nul(&entry.draft)) {
             return Err(StoreError::rejected(format!(
-                "audit entry {} holds a NUL",
+                "audit entry {} contains a NUL",
                 entry.seq
             )));
         }
@@ -223,7 +223,7 @@ impl Tx {
             Ok(())
         } else {
             Err(StoreError::rejected(
-                "the number of an audit entry is taken",
+                "the number of an audit entry is already used",
             ))
         }
     }
@@ -267,7 +267,7 @@ impl Tx {
         .await
     }
 
-    /// `bounds`: where the statement begins, the number that it does not go beyond, and the most entries.
+    /// `bounds`: where the statement begins, the number at which it stops, and the most entries.
     async fn matching(
         &mut self,
         sql: &'static str,
@@ -294,7 +294,7 @@ impl Tx {
         .collect()
     }
 
-    /// The entry with which a token left: the first about it, however many follow.
+    /// The entry of a token's issuance: the first about it, however many follow.
     pub async fn issue_entry(
         &mut self,
         issuer: &IssuerId,
@@ -308,7 +308,7 @@ impl Tx {
         .transpose()
     }
 
-    /// The first `limit` entries numbered above `after_seq`, oldest first.
+    /// The first `limit` entries with numbers above `after_seq`, oldest first.
     pub async fn audit_from(
         &mut self,
         issuer: &IssuerId,
@@ -325,7 +325,7 @@ impl Tx {
         .collect()
     }
 
-    /// When an agent last got a token.
+    /// When an agent last received a token.
     pub async fn last_token_at(
         &mut self,
         issuer: &IssuerId,

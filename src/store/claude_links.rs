@@ -1,4 +1,4 @@
-//! Links of agents to their objects at Claude, at most one an agent.
+//! Links of agents to their objects at Claude, at most one for each agent.
 
 use super::error::StoreError;
 use super::transaction::{Tx, execute, on_engine};
@@ -107,8 +107,7 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// Changes everything of a link but its agent, if its version still is `expected_version`; else
-    /// false.
+    /// Changes a link except its agent, if its version is `expected_version`; else returns false.
     pub async fn update_claude_link(
         &mut self,
         issuer: &IssuerId,
@@ -133,7 +132,7 @@ impl Tx {
         Ok(updated == 1)
     }
 
-    /// Removes a link, if its version still is `expected_version`; else false.
+    /// Removes a link, if its version is `expected_version`; else returns false.
     pub async fn delete_claude_link(
         &mut self,
         issuer: &IssuerId,
@@ -163,8 +162,7 @@ impl Tx {
         Ok(row.map(LinkRow::link).transpose()?.map(|(_, link)| link))
     }
 
-    /// The first `limit` links of agents behind the name `after`, by the agent's name, which goes with
-    /// each.
+    /// The first `limit` links of agents after the name `after`, each with its agent's name, by that name.
     pub async fn claude_links_page(
         &mut self,
         issuer: &IssuerId,

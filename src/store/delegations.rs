@@ -1,4 +1,4 @@
-//! Delegations. Revoked ones stay as rows, for the record.
+//! Delegations. Revoked ones stay as rows, as a record.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
@@ -16,14 +16,14 @@ use crate::domain::role::GrantedScopes;
 use crate::domain::scope::{join_scopes, parse_scopes};
 use crate::ports::time::UnixTime;
 
-/// The names of what a delegation speaks of, removed things too.
+/// The names that a delegation refers to, also those of removed things.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DelegationNames {
     /// The actor's.
     pub actor: Name,
     /// The resource's.
     pub resource: Name,
-    /// What becomes `aud`.
+    /// The value of `aud`.
     pub identifier: Identifier,
     /// The trusted issuer's, if one is named.
     pub trusted_issuer: Option<Name>,
@@ -87,7 +87,7 @@ struct DelegationRow {
     updated_at: i64,
 }
 
-/// What stands in the column for "all scopes".
+/// The column's value for "all scopes".
 const ALL_SCOPES: &str = "*";
 
 impl DelegationRow {
@@ -111,7 +111,7 @@ impl DelegationRow {
             ("active", None) => DelegationStatus::Active,
             ("suspended", Some(at)) => DelegationStatus::Suspended { at },
             ("revoked", Some(at)) => DelegationStatus::Revoked { at },
-            _ => return Err(damage("its status and the time of it do not go together")),
+            _ => return Err(damage("its status and its time do not match")),
         };
         let max_depth = usize::try_from(self.max_depth)
             .ok()
@@ -151,15 +151,14 @@ macro_rules! select_delegations {
 const INSERT: &str = "INSERT INTO delegations (issuer_id, id, actor_id, subject_kind, subject, trusted_issuer_id, claims, \
      resource_id, scopes, max_depth, status, status_at, expires_at, version, created_at, updated_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING";
-// A revoked delegation stays as it is.
+// A revoked delegation stays unchanged.
 const UPDATE: &str = "UPDATE delegations SET status = $4, status_at = $5, expires_at = $6, version = $7, updated_at = $8 \
      WHERE issuer_id = $1 AND id = $2 AND version = $3 AND status <> 'revoked'";
 const BY_ID: &str = select_delegations!("WHERE issuer_id = $1 AND id = $2");
 const OF_ACTOR: &str = select_delegations!(
     "WHERE issuer_id = $1 AND actor_id = $2 AND status <> 'revoked' ORDER BY id"
 );
-// $4, what a subject is or begins with, is compared with subjects and beginnings of subjects; $5: it is
-// itself a beginning.
+// $4, a subject or a prefix, is compared with subjects and prefixes; $5: it is itself a prefix.
 macro_rules! select_page {
     ($actor:literal) => {
         select_delegations!(concat!(
@@ -187,7 +186,7 @@ impl Tx {
     /// Makes a delegation. False when its id is in use.
     ///
     /// # Errors
-    /// [`StoreError::Rejected`] when its actor, resource or trusted issuer is not there; any other. The
+    /// [`StoreError::Rejected`] when its actor, resource or trusted issuer does not exist; any other. The
     /// transaction is over then.
     pub async fn insert_delegation(
         &mut self,
@@ -229,8 +228,8 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// Changes status and end of a delegation, if its version still is `expected_version` and it is not
-    /// revoked; else false.
+    /// Changes status and end of a delegation, if its version is `expected_version` and it is not revoked; else
+    /// returns false.
     pub async fn update_delegation(
         &mut self,
         issuer: &IssuerId,
@@ -252,7 +251,7 @@ impl Tx {
         Ok(updated == 1)
     }
 
-    /// The delegation with that id, a revoked one too.
+    /// The delegation with that id, also a revoked one.
     pub async fn delegation(
         &mut self,
         issuer: &IssuerId,
@@ -281,9 +280,8 @@ impl Tx {
         .collect()
     }
 
-    /// The delegations of a window by id, oldest first, revoked ones too; narrowed to
-    /// an actor, and to those that name a subject which `subject` names too. The claims and the trusted
-    /// issuer of a pattern are not compared.
+    /// The delegations of a window by id, oldest first, also revoked ones; narrowed to an actor, and to those
+    /// whose subjects overlap with `subject`. The claims and the trusted issuer of a pattern are not compared.
     pub async fn delegations_page(
         &mut self,
         issuer: &IssuerId,
@@ -306,7 +304,7 @@ impl Tx {
         .collect()
     }
 
-    /// The names of what delegations speak of.
+    /// The names that delegations refer to.
     pub async fn delegation_names(
         &mut self,
         issuer: &IssuerId,

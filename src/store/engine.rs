@@ -1,4 +1,4 @@
-//! The two engines and their pools. What differs between SQLite and PostgreSQL is in this file, in
+//! The two engines and their pools. The differences between SQLite and PostgreSQL are in this file, in
 //! `transaction.rs` and in `rows.rs`, nowhere else.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -16,19 +16,19 @@ use super::transaction::{Failover, Tx, bounded};
 
 /// How long a caller waits for a connection, and a connection for its server.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long SQLite waits for a lock held outside this process, by a backup for instance. Less than a client
-/// or a readiness check waits, so that both can report the lock.
+/// How long SQLite waits for a lock that another process holds, a backup for instance. Less than a client or a
+/// readiness check waits, so that both can report the lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(1500);
 /// SQLite readers; each is a thread.
 const SQLITE_READERS: u32 = 6;
 /// Connections to PostgreSQL.
 const POSTGRES_CONNECTIONS: u32 = 10;
-/// Statements that each of them keeps prepared: more than there are, those over many rows in all their sizes.
+/// Prepared statements of each connection: more than there are, those over many rows in all their sizes.
 const POSTGRES_STATEMENTS: usize = 400;
 
-/// Run on each new PostgreSQL connection: limits on a statement (10 s), on waiting for a lock (5 s) and
-/// on a transaction that its client forgot (30 s); commits that are durable whatever the server's
-/// default; and whether the server takes writes.
+/// Run on each new PostgreSQL connection: limits on a statement (10 s), on waiting for a lock (5 s) and on a
+/// transaction that its client abandoned (30 s); durable commits whatever the server's default; and whether the
+/// server accepts writes.
 const POSTGRES_SESSION: &str = "SELECT current_setting('transaction_read_only') = 'on', \
      set_config('statement_timeout', '10000', false), \
      set_config('lock_timeout', '5000', false), \
@@ -36,8 +36,8 @@ const POSTGRES_SESSION: &str = "SELECT current_setting('transaction_read_only') 
      set_config('synchronous_commit', \
          CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)";
 
-/// Under a lock of its own, because two replicas may start at once: the collation that the schema uses
-/// and SQLite has built in.
+/// Under its own lock, because two replicas may start at once: the collation that the schema uses and that
+/// SQLite has built in.
 const POSTGRES_LOCK_COLLATION: &str = "SELECT pg_advisory_xact_lock(7021736423)";
 const POSTGRES_HAS_COLLATION: &str = "SELECT EXISTS (SELECT 1 FROM pg_collation WHERE collname = 'binary' AND pg_collation_is_visible(oid))";
 const POSTGRES_CREATE_COLLATION: &str = "CREATE COLLATION \"binary\" FROM \"C\"";
@@ -53,10 +53,10 @@ pub struct Store {
 #[derive(Debug)]
 pub(super) enum Engine {
     Sqlite {
-        /// One connection: SQLite has one writer anyway, and those who wait here never meet SQLITE_BUSY.
+        /// One connection: SQLite has one writer anyway, and callers that wait here never see SQLITE_BUSY.
         writer: SqlitePool,
         readers: SqlitePool,
-        /// Held while the file is in use; given back by `close`.
+        /// Held while the file is in use; `close` releases it.
         lock: Mutex<Option<File>>,
     },
     Postgres {
@@ -66,8 +66,8 @@ pub(super) enum Engine {
 }
 
 impl Store {
-    /// Opens the database at `sqlite:<path>` or `postgres://…` and brings its schema up to date. A SQLite
-    /// file that does not exist is made, readable by its owner alone; its directory must exist.
+    /// Opens the database at `sqlite:<path>` or `postgres://…` and brings its schema up to date. A SQLite file
+    /// that does not exist is created, readable only by its owner; its directory must exist.
     ///
     /// # Errors
     /// [`StoreError::BadUrl`], [`StoreError::InUse`] when another process has the SQLite file,
@@ -83,19 +83,21 @@ impl Store {
         })
     }
 
-    /// What a person calls the database at that URL, without the user and the password in it.
+    /// A name for people of the database at that URL, without its user and password.
     #[must_use]
     pub fn name_of(database_url: &str) -> String {
         if let Some(path) = database_url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            return format!("the database file {path}");
+            return format!("the database file `{path}`");
         }
         let Ok(options) = postgres_options(database_url) else {
             return "the database".to_owned();
         };
         let (host, port) = (options.get_host(), options.get_port());
-        let database = options.get_database().unwrap_or("of the user's name");
-        format!("the PostgreSQL database {database} at {host}:{port}")
+        match options.get_database() {
+            Some(database) => format!("the PostgreSQL database `{database}` at `{host}:{port}`"),
+            None => format!("the user's PostgreSQL database at `{host}:{port}`"),
+        }
     }
 
     /// Begins a read-only transaction: all its statements see the database at one moment.
@@ -108,7 +110,7 @@ impl Store {
                 let connection = acquired(readers.acquire()).await?;
                 Tx::sqlite(connection).begun("BEGIN DEFERRED").await
             }
-            // The aggregate of an agent is several statements.
+            // An agent's aggregate is several statements.
             Engine::Postgres { pool, failover } => {
                 begin_postgres(
                     pool,
@@ -128,10 +130,11 @@ impl Store {
         match &*self.inner {
             Engine::Sqlite { writer, .. } => {
                 let connection = acquired(writer.acquire()).await?;
-                // A plain BEGIN would take the write lock later, and fail when another program has it then.
+                // A plain BEGIN would acquire the write lock later, and fail when another program holds it
+                // then.
                 Tx::sqlite(connection).begun("BEGIN IMMEDIATE").await
             }
-            // A transaction that waited for the head row must then see what its last holder committed.
+            // A transaction that waited for the head row must then see the commit of the previous holder.
             Engine::Postgres { pool, failover } => {
                 begin_postgres(
                     pool,
@@ -143,8 +146,8 @@ impl Store {
         }
     }
 
-    /// How many connections may be busy with reads that anyone can cause: half of them. Strangers never hold
-    /// them all.
+    /// How many connections may be busy with reads that anyone can cause: half of them, so that strangers never
+    /// occupy all.
     #[must_use]
     pub fn cold_reads(&self) -> usize {
         let connections = match &*self.inner {
@@ -154,7 +157,7 @@ impl Store {
         connections as usize / 2
     }
 
-    /// Waits for transactions under way, closes all connections and lets go of the SQLite file.
+    /// Waits for running transactions, closes all connections and releases the SQLite file.
     pub async fn close(&self) {
         match &*self.inner {
             Engine::Sqlite {
@@ -180,7 +183,7 @@ impl Store {
     }
 }
 
-/// The file of a SQLite URL; `None` for one of PostgreSQL.
+/// The file of a SQLite URL; `None` for a PostgreSQL URL.
 pub(super) fn sqlite_path(database_url: &str) -> Result<Option<&Path>, StoreError> {
     let Some(path) = database_url.strip_prefix("sqlite:") else {
         let is_postgres = ["postgres://", "postgresql://"]
@@ -190,14 +193,14 @@ pub(super) fn sqlite_path(database_url: &str) -> Result<Option<&Path>, StoreErro
             Ok(None)
         } else {
             Err(StoreError::bad_url(
-                "must start with sqlite: or postgres://",
+                "must start with `sqlite:` or `postgres://`",
             ))
         };
     };
     let path = path.strip_prefix("//").unwrap_or(path);
     if path.is_empty() || path.starts_with(":memory:") || path.contains(['?', '\0']) {
         return Err(StoreError::bad_url(
-            "must name a file, such as sqlite:data/firman.db, without parameters; a database in memory would forget",
+            "must name a file, without parameters: a database in memory does not survive a restart",
         ));
     }
     Ok(Some(Path::new(path)))
@@ -205,7 +208,7 @@ pub(super) fn sqlite_path(database_url: &str) -> Result<Option<&Path>, StoreErro
 
 async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
     let lock = lock_file(path)?;
-    // SQLite gives the files beside it the same permissions.
+    // SQLite creates the files beside it with the same permissions.
     private_file(path).map_err(StoreError::unavailable)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -235,8 +238,8 @@ async fn open_sqlite(path: &Path) -> Result<Engine, StoreError> {
     })
 }
 
-/// Takes `<path>.lock`. A second process on the file would have its own caches and its own idea of who
-/// writes; the operating system lets go of the lock when the process ends, however it ends.
+/// Locks `<path>.lock`. A second process on the file would have its own caches and its own view of the writer;
+/// the operating system releases the lock when the process ends, however it ends.
 fn lock_file(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
@@ -250,7 +253,7 @@ fn lock_file(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Opens a file, making it with access for its owner alone.
+/// Opens a file, or creates it with access for its owner only.
 fn private_file(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -265,7 +268,7 @@ async fn open_postgres(url: &str) -> Result<Engine, StoreError> {
     Ok(postgres_pool(options))
 }
 
-/// Connections to a database that is there.
+/// Connections to an existing database.
 pub(super) fn postgres_pool(options: PgConnectOptions) -> Engine {
     let failover = Failover::default();
     let usable = failover.clone();
@@ -291,7 +294,7 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError
         .unwrap_or("");
     if authority.rsplit('@').next().unwrap_or("").contains(',') {
         return Err(StoreError::bad_url(
-            "names several hosts; give one name that always leads to the server that takes writes",
+            "names several hosts: it must name one host, which leads to the server that accepts writes",
         ));
     }
     PgConnectOptions::from_str(url)
@@ -300,15 +303,11 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError
                 .application_name("firman")
                 .statement_cache_capacity(POSTGRES_STATEMENTS)
         })
-        .map_err(|_| {
-            StoreError::bad_url(
-                "is not a PostgreSQL URL such as postgres://user:password@host:5432/database",
-            )
-        })
+        .map_err(|_| StoreError::bad_url("is not a PostgreSQL URL"))
 }
 
-/// Migrates on a connection of its own: a migration may take longer than a statement of the pool may,
-/// and its advisory lock goes with the connection when it fails.
+/// Migrates on its own connection: a migration may last longer than a statement of the pool may, and its
+/// advisory lock ends with the connection when it fails.
 async fn migrate_postgres(options: &PgConnectOptions) -> Result<(), StoreError> {
     let mut connection = connect_postgres(options).await?;
     if bounded(
@@ -332,7 +331,7 @@ async fn migrate_postgres(options: &PgConnectOptions) -> Result<(), StoreError> 
             .await?;
     }
     transaction.commit().await?;
-    // `run` borrows its connection in a way that keeps this future from being spawned.
+    // `run` borrows its connection in a way that prevents spawning this future.
     MIGRATOR.run_direct(None, &mut connection, false).await?;
     connection.close().await?;
     Ok(())
@@ -360,8 +359,8 @@ async fn prepare_session(connection: &mut PgConnection) -> Result<(), sqlx::Erro
     Ok(())
 }
 
-/// Begins on a connection that leads somewhere. The server may have ended those that the pool kept: each that
-/// fails is closed and the next one tried, until one is new. BEGIN changes nothing, so that it may be repeated.
+/// Begins on a working connection. The server may have ended those in the pool: each that fails is closed and
+/// the next one tried, until one is new. BEGIN changes nothing, so it may be repeated.
 async fn begin_postgres(
     pool: &PgPool,
     failover: &Failover,
@@ -375,7 +374,7 @@ async fn begin_postgres(
             Ok(Err(_)) if kept > 0 => kept -= 1,
             Ok(begun) => return begun,
             Err(elapsed) => {
-                // No answer at all: what else the pool keeps leads to the same place.
+                // No answer at all: the other connections in the pool lead to the same place.
                 failover.notice();
                 return Err(StoreError::unavailable(elapsed));
             }

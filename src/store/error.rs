@@ -1,5 +1,5 @@
-//! Why the database did not do what was asked. Each message is one sentence for the log and names the
-//! innermost cause; what drivers put around it stays behind as the source.
+//! Why an operation of the database failed. Each message is one sentence for the log and names the innermost
+//! cause; the layers that drivers put around it remain as the source.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -7,40 +7,37 @@ use std::path::PathBuf;
 use sqlx::error::ErrorKind;
 use sqlx::migrate::MigrateError;
 
+use crate::domain::remedy::Remedy;
+
 /// A failure of the database. Any of them ends the transaction in which it happened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection, a time-out, a full or read-only disk, a lock that was not released in time. What was
-    /// being done counts as not done, and may be tried again.
-    #[error("the database cannot be used: {}", plain(&**.0))]
+    /// No connection, a time-out, a full or read-only disk, a lock that was not released in time. The operation
+    /// had no effect and can be tried again.
+    #[error("cannot use the database: {}", plain(&**.0))]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
-    /// A row that breaks a constraint which no valid call breaks: a fault of the program.
+    /// A row that violates a constraint which no valid call violates: a fault of the program.
     #[error("the database refused a value: {}", plain(&**.0))]
     Rejected(#[source] Box<dyn Error + Send + Sync>),
-    /// A row that does not read back as what was once written.
+    /// A row that does not parse as what was once written.
     #[error("the database is damaged: {what}")]
     Corrupt {
         /// What is wrong.
         what: String,
     },
     /// The schema knows a migration that this program does not.
-    #[error(
-        "the database belongs to a newer version of firman; start that version, or restore a backup made before the upgrade"
-    )]
+    #[error("the database belongs to a newer version of firman")]
     NewerSchema,
     /// Another process holds the SQLite file.
-    #[error(
-        "the database file {} is in use by another firman process; stop that one, or use PostgreSQL to run several",
-        path.display()
-    )]
+    #[error("another firman process uses the database file `{}`", path.display())]
     InUse {
         /// The database file.
         path: PathBuf,
     },
-    /// The URL names no database that firman can use.
+    /// The URL does not name a database that firman can use.
     #[error("the database URL {problem}")]
     BadUrl {
-        /// What is wrong with it; never a part of the URL, which may hold a password.
+        /// What is wrong with it; never a part of the URL, which may contain a password.
         problem: String,
     },
 }
@@ -69,8 +66,25 @@ impl StoreError {
 }
 
 impl StoreError {
-    /// Why, in the words of the database or the operating system alone, for a sentence that says what
-    /// was being done.
+    /// What an operator can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NewerSchema => Some(Remedy::action(
+                "start that version, or restore a backup from before the upgrade",
+            )),
+            Self::InUse { .. } => Some(Remedy::action(
+                "stop that process, or use PostgreSQL to run several",
+            )),
+            Self::BadUrl { .. } => Some(Remedy::action(
+                "use a URL like `sqlite:data/firman.db` or `postgres://user:password@host:5432/database`",
+            )),
+            Self::Unavailable(_) | Self::Rejected(_) | Self::Corrupt { .. } => None,
+        }
+    }
+
+    /// The reason in the words of the database or the operating system, for a sentence that names the
+    /// operation.
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
@@ -81,7 +95,7 @@ impl StoreError {
     }
 }
 
-/// The innermost cause, without what drivers put around it.
+/// The innermost cause, without the layers that drivers put around it.
 fn plain(error: &(dyn Error + 'static)) -> String {
     if let Some(sqlx::Error::Database(database)) = error.downcast_ref() {
         return database.message().to_owned();
@@ -108,7 +122,7 @@ impl From<sqlx::Error> for StoreError {
             return Self::corrupt(error.to_string());
         }
         if matches!(error, sqlx::Error::RowNotFound) {
-            return Self::corrupt("a row that must be there is missing");
+            return Self::corrupt("a required row is missing");
         }
         let refused = match error.as_database_error() {
             Some(database) => database.kind() != ErrorKind::Other || is_data_exception(database),
@@ -141,7 +155,7 @@ impl From<MigrateError> for StoreError {
     }
 }
 
-/// True when the server that took the connection no longer takes writes.
+/// True when the server that accepted the connection no longer accepts writes.
 pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
     error
         .as_database_error()

@@ -48,7 +48,7 @@ macro_rules! select_groups {
 
 const INSERT: &str = "INSERT INTO groups (issuer_id, id, name, description, version, created_at, updated_at, removed_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
-// A removed group stays as it is.
+// A removed group stays unchanged.
 const UPDATE: &str = "UPDATE groups SET description = $4, version = $5, updated_at = $6, removed_at = $7 \
      WHERE issuer_id = $1 AND id = $2 AND version = $3 AND removed_at IS NULL";
 const BY_NAME: &str = select_groups!("WHERE issuer_id = $1 AND name = $2");
@@ -94,8 +94,8 @@ impl Tx {
         Ok(true)
     }
 
-    /// Changes everything of a group but its name, if its version still is `expected_version` and it is
-    /// not removed; else false.
+    /// Changes a group except its name, if its version is `expected_version` and it is not removed; else
+    /// returns false.
     pub async fn update_group(
         &mut self,
         issuer: &IssuerId,
@@ -139,7 +139,7 @@ impl Tx {
         self.insert_texts(&INSERT_ROLES, &rows).await
     }
 
-    /// The group of that name, a removed one too.
+    /// The group with that name, also a removed one.
     pub async fn group_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -160,7 +160,7 @@ impl Tx {
         self.with_group_roles(issuer, rows).await
     }
 
-    /// The first `limit` groups that are not removed behind the name `after`, by name.
+    /// The first `limit` groups that are not removed after the name `after`, by name.
     pub async fn groups_page(
         &mut self,
         issuer: &IssuerId,

@@ -22,12 +22,12 @@ pub struct Head {
     pub registry_version: i64,
     /// The registry version of the last change to roles, groups, resources, keys or settings.
     pub policy_version: i64,
-    /// The newest `iat` of a token that was recorded.
+    /// The newest `iat` of a recorded token.
     pub newest_iat: UnixTime,
 }
 
 impl Head {
-    /// Where the audit chain stands.
+    /// The end of the audit chain.
     #[must_use]
     pub fn chain(&self) -> ChainHead {
         ChainHead {
@@ -51,7 +51,7 @@ impl HeadRow {
         let hash = self
             .hash
             .try_into()
-            .map_err(|_| StoreError::corrupt("an audit head's hash has not 32 bytes"))?;
+            .map_err(|_| StoreError::corrupt("the hash of an audit head is not 32 bytes long"))?;
         Ok(Head {
             seq: self.seq,
             hash,
@@ -123,7 +123,7 @@ const INSERT: &str = "INSERT INTO issuers (id, slug, url, subject_template, defa
 const INSERT_HEAD: &str = "INSERT INTO audit_head (issuer_id, seq, hash, registry_version, policy_version) VALUES ($1, 0, $2, 0, 0)";
 const BY_SLUG: &str = select_issuers!("WHERE slug = $1");
 const ALL: &str = select_issuers!("ORDER BY slug");
-// Issuers do not share a lock: of two that take one URL at the same moment, the constraint refuses one.
+// Issuers do not share a lock: when two use one URL at the same moment, the constraint rejects one.
 const UPDATE: &str = "UPDATE issuers SET url = $3, subject_template = $4, default_lifetime = $5, max_lifetime = $6, \
      default_algorithm = $7, assertion_audience = $8, version = $9, updated_at = $10 WHERE id = $1 AND slug = $2 \
      AND NOT EXISTS (SELECT 1 FROM issuers AS other WHERE other.url = $3 AND other.id <> $1)";
@@ -139,16 +139,16 @@ const BUMP: &str = "UPDATE audit_head SET registry_version = registry_version + 
      policy_version = CASE WHEN $2 THEN registry_version + 1 ELSE policy_version END \
      WHERE issuer_id = $1 RETURNING registry_version";
 
-// A row with the value it had is not written on SQLite: the number is another each time.
+// SQLite does not write a row that keeps its value, so the number changes each time.
 const PROVE_WRITE: &str = "INSERT INTO write_proofs (issuer_id, number, padding) VALUES ($1, $2, $3) \
      ON CONFLICT (issuer_id) DO UPDATE SET number = $2, padding = $3";
 const WRITE_PROOF: &str = "SELECT number FROM write_proofs WHERE issuer_id = $1";
-/// What the record of a token takes on SQLite: eight pages, of its row and of an index each.
+/// What recording a token writes on SQLite: eight pages, one for its row and one for each index.
 const PROOF_BYTES: usize = 8 * 4096;
 
 impl Tx {
-    /// Writes about as much as the record of a token, and other bytes than the last time: its commit proves that
-    /// a token could be recorded. Returns the number of the proof.
+    /// Writes about as much as recording a token, with other bytes than the last time: its commit proves that a
+    /// token could be recorded. Returns the number of the proof.
     pub async fn prove_write(&mut self, issuer: &IssuerId) -> Result<i64, StoreError> {
         let number = self.write_proof(issuer).await?.unwrap_or(0).wrapping_add(1);
         let padding = number.to_be_bytes().repeat(PROOF_BYTES / 8);
@@ -217,7 +217,7 @@ impl Tx {
             .collect()
     }
 
-    /// Changes an issuer's settings. False when there is none with that id and slug, or another has the URL.
+    /// Changes an issuer's settings. False when no issuer has that id and slug, or another one has the URL.
     pub async fn update_issuer(
         &mut self,
         settings: &IssuerSettings,
@@ -263,9 +263,8 @@ impl Tx {
         Ok(updated == 1)
     }
 
-    /// Locks the issuer until the transaction ends, waiting for the current holder, and then sees
-    /// what that one committed. Every write transaction calls it first; several issuers in id order.
-    /// `None`: no such issuer.
+    /// Locks the issuer until the transaction ends. Waits for the current holder, and then sees its commit.
+    /// Every write transaction calls it first; several issuers in id order. `None`: the issuer does not exist.
     pub async fn lock_head(&mut self, issuer: &IssuerId) -> Result<Option<Head>, StoreError> {
         on_engine!(self, connection => sqlx::query_as::<_, HeadRow>(LOCK_HEAD).bind(issuer.as_str()).fetch_optional(connection))?
             .map(HeadRow::head)
@@ -280,7 +279,7 @@ impl Tx {
     }
 
     /// Records the number and hash of the last audit entry, and the newest `iat` among the tokens that were
-    /// recorded with it; `None`: there was no token.
+    /// recorded with it; `None`: without a token.
     pub async fn set_head(
         &mut self,
         issuer: &IssuerId,

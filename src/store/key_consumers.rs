@@ -1,4 +1,4 @@
-//! Those who hold copies of the keys, and which keys each has confirmed to hold.
+//! Parties that hold copies of the keys, and which keys each has acknowledged.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -30,7 +30,7 @@ impl ConsumerRow {
     }
 }
 
-// A removed one frees its name; a new consumer of that name begins anew.
+// A removed one frees its name; a new consumer with that name starts again.
 const INSERT: &str = "INSERT INTO key_consumers (issuer_id, name, description, created_at, removed_at) \
      VALUES ($1, $2, $3, $4, NULL) ON CONFLICT (issuer_id, name) DO UPDATE \
      SET description = excluded.description, created_at = excluded.created_at, removed_at = NULL \
@@ -47,7 +47,7 @@ const ACKNOWLEDGE: &str = "INSERT INTO key_acknowledgements (issuer_id, consumer
      WHERE issuer_id = $1 AND name = $2 AND removed_at IS NULL ON CONFLICT DO NOTHING";
 
 impl Tx {
-    /// Makes a key consumer, which has confirmed nothing yet. False when there is one of that name.
+    /// Creates a key consumer that has not acknowledged any key. False when one with that name exists.
     pub async fn insert_key_consumer(
         &mut self,
         issuer: &IssuerId,
@@ -64,7 +64,7 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// Removes a key consumer with what it has confirmed. False when there is none of that name.
+    /// Removes a key consumer with its acknowledgements. False when none with that name exists.
     pub async fn remove_key_consumer(
         &mut self,
         issuer: &IssuerId,
@@ -88,8 +88,7 @@ impl Tx {
         Ok(true)
     }
 
-    /// Notes that a consumer holds a key. False when that was noted before, or the consumer does
-    /// not exist.
+    /// Records that a consumer has a key. False when that was recorded before, or the consumer does not exist.
     ///
     /// # Errors
     /// [`StoreError::Rejected`] when the key does not exist; any other. The transaction is over then.
@@ -111,7 +110,7 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// Notes that a consumer no longer holds a key. False when it was not noted that it does.
+    /// Records that a consumer no longer has a key. False when it was not recorded to have it.
     pub async fn forget_acknowledgement(
         &mut self,
         issuer: &IssuerId,
@@ -128,7 +127,7 @@ impl Tx {
         Ok(deleted == 1)
     }
 
-    /// All key consumers by name, with what each has confirmed.
+    /// All key consumers by name, with the keys that each has acknowledged.
     pub async fn key_consumers(
         &mut self,
         issuer: &IssuerId,

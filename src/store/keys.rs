@@ -1,4 +1,4 @@
-//! Signing keys and other secrets at rest, sealed before they come here.
+//! Signing keys and other secrets at rest, sealed by the caller.
 
 use super::error::StoreError;
 use super::key;
@@ -11,11 +11,11 @@ use crate::ports::time::UnixTime;
 /// A signing key as a row.
 #[derive(Clone)]
 pub struct StoredKey {
-    /// Its life.
+    /// Its state.
     pub record: SigningKeyRecord,
     /// The public half, a JWK in JSON.
     pub public_jwk: String,
-    /// The private half, sealed; `None` once it is erased.
+    /// The private half, sealed; `None` after it was erased.
     pub sealed: Option<Vec<u8>>,
 }
 
@@ -50,7 +50,7 @@ impl KeyRow {
             ("retiring", Some(until)) => KeyState::Retiring { until },
             ("retired", Some(at)) => KeyState::Retired { at },
             ("revoked", Some(at)) => KeyState::Revoked { at },
-            _ => return Err(damage("its state and the time of it do not go together")),
+            _ => return Err(damage("its state and its time do not match")),
         };
         Ok(StoredKey {
             record: SigningKeyRecord {
@@ -70,7 +70,7 @@ const INSERT: &str = "INSERT INTO signing_keys (issuer_id, kid, algorithm, state
      created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
 const ALL: &str = "SELECT kid, algorithm, state, state_at, public_jwk, sealed, created_at, version FROM signing_keys \
      WHERE issuer_id = $1 ORDER BY created_at, algorithm, kid";
-// The unique indexes hold "one active, one prepared"; under the issuer's lock the NOT EXISTS turns a
+// The unique indexes enforce "one active, one prepared". Under the issuer's lock the NOT EXISTS turns a
 // violation, which would end the transaction, into an answer.
 const MOVE: &str = "UPDATE signing_keys SET state = $5, state_at = $6, version = $7, \
      sealed = CASE WHEN $5 IN ('retired', 'revoked') THEN NULL ELSE sealed END \
@@ -82,8 +82,8 @@ const INSERT_SECRET: &str = "INSERT INTO sealed_secrets (issuer_id, name, sealed
 const SECRET: &str = "SELECT sealed FROM sealed_secrets WHERE issuer_id = $1 AND name = $2";
 
 impl Tx {
-    /// Stores a signing key. False when its kid is there already, or the issuer already has an active or
-    /// prepared key of the algorithm and this is another.
+    /// Stores a signing key. False when its kid exists already, or the issuer already has another active or
+    /// prepared key of the algorithm.
     pub async fn insert_key(
         &mut self,
         issuer: &IssuerId,
@@ -114,12 +114,11 @@ impl Tx {
             .collect()
     }
 
-    /// Moves a key from one state to the next, erasing its private half when it will sign no more. False
-    /// when it is not, or no longer, in the state `from`, or another key is in the state `to` and only
-    /// one may be.
+    /// Moves a key from one state to the next, and erases its private half when it will not sign again. False
+    /// when it is not in the state `from`, or another key is in the state `to` and only one may be.
     #[expect(
         clippy::too_many_arguments,
-        reason = "a compare-and-set needs what is and what shall be"
+        reason = "a compare-and-set needs the old and the new state"
     )]
     pub async fn move_key(
         &mut self,
@@ -143,7 +142,7 @@ impl Tx {
         Ok(moved == 1)
     }
 
-    /// Stores a sealed secret under a name. False when there is one of that name, which stays.
+    /// Stores a sealed secret with a name. False when that name has one, which stays.
     pub async fn insert_sealed_secret(
         &mut self,
         issuer: &IssuerId,
@@ -160,7 +159,7 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// The sealed secret of that name.
+    /// The sealed secret with that name.
     pub async fn sealed_secret(
         &mut self,
         issuer: &IssuerId,

@@ -1,14 +1,14 @@
 //! The database: SQLite in one file, or PostgreSQL. The only room with SQL.
 //!
-//! One text and one body per statement for both engines; each table family is a file of `impl Tx`. No
-//! rule of the domain is decided here, but every invariant that rows can break is held here, by a
-//! constraint or by one statement: a refused insert or compare-and-set answers `false`.
+//! One text and one body per statement for both engines; each table family is a file of `impl Tx`. This room
+//! does not decide any rule of the domain, but it enforces every invariant that rows can violate, by a
+//! constraint or by one statement: a rejected insert or compare-and-set returns `false`.
 //!
-//! Every write transaction first takes the issuer's head row with [`Tx::lock_head`].
+//! Every write transaction first locks the issuer's head row with [`Tx::lock_head`].
 //!
 //! # Errors
-//! Any [`StoreError`]. After an error the transaction is over: it cannot be used or committed. Only
-//! methods with an error of their own that callers tell apart document it.
+//! Any [`StoreError`]. After an error the transaction is over: it cannot be used or committed. Only methods
+//! with a specific error that callers distinguish document it.
 
 mod administrators;
 mod agents;
@@ -47,10 +47,10 @@ pub use read_only::Found;
 pub use transaction::Tx;
 pub use trusted_issuer_keys::FetchedKeys;
 
-/// Which rows of an ordered list: the first `limit` behind `after`.
+/// Which rows of an ordered list: the first `limit` after `after`.
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a> {
-    /// What the last row before them is ordered by; `None`: none is before them.
+    /// The sort key of the row before them; `None`: from the start.
     pub after: Option<&'a str>,
     /// How many at most.
     pub limit: i64,
@@ -64,14 +64,14 @@ impl Window<'_> {
     }
 }
 
-/// A text from a caller as a key to look up: one with a NUL, which PostgreSQL refuses to compare,
-/// becomes the empty text, which no row has as its key.
+/// A caller's text as a key to look up. A text with a NUL, which PostgreSQL cannot compare, becomes the empty
+/// text, which is not the key of any row.
 fn key(text: &str) -> &str {
     if text.contains('\0') { "" } else { text }
 }
 
-/// The cursor of a page as a lower bound. Names hold nothing below `-`, so that what follows a NUL
-/// cannot make a difference.
+/// The cursor of a page as a lower bound. Names have no character below `-`, so a NUL and the text after it
+/// make no difference.
 fn cursor(after: Option<&str>) -> &str {
     let after = after.unwrap_or("");
     after.split_once('\0').map_or(after, |(before, _)| before)

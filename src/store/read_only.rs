@@ -1,6 +1,6 @@
-//! A database as it is found: no migration runs, and a server that has the SQLite file goes on. For checks before a
-//! start, which change nothing, and for a command that makes a single change. The one file that SQLite may make is the
-//! index (`-shm`) of a write-ahead log that a crash left behind.
+//! A database in its current state: no migration runs, and a server that uses the SQLite file continues. For
+//! checks before a start, which change nothing, and for a command that makes a single change. The only file
+//! that SQLite may create is the index (`-shm`) of a write-ahead log that a crash left behind.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub struct Found {
     pub store: Store,
     /// How many migrations the next start applies.
     pub pending: usize,
-    /// Whether that is all of them: there is nothing of firman's yet.
+    /// Whether that is all of them: the database does not contain anything of firman.
     pub is_empty: bool,
 }
 

@@ -93,7 +93,7 @@ const INSERT: &str = "INSERT INTO resources (issuer_id, id, name, identifier, de
      typ, allow_delegation, server_id, dpop_required, version, created_at, updated_at, removed_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
      ON CONFLICT DO NOTHING";
-// A removed resource stays as it is.
+// A removed resource stays unchanged.
 const UPDATE: &str = "UPDATE resources SET description = $4, profile = $5, lifetime = $6, algorithm = $7, \
      typ = $8, allow_delegation = $9, server_id = $10, dpop_required = $11, version = $12, updated_at = $13, \
      removed_at = $14 WHERE issuer_id = $1 AND id = $2 AND version = $3 AND removed_at IS NULL";
@@ -156,8 +156,8 @@ impl Tx {
         Ok(true)
     }
 
-    /// Changes everything of a resource but its name and identifier, if its version still is
-    /// `expected_version` and it is not removed; else false.
+    /// Changes a resource except its name and identifier, if its version is `expected_version` and it is not
+    /// removed; else returns false.
     pub async fn update_resource(
         &mut self,
         issuer: &IssuerId,
@@ -208,7 +208,7 @@ impl Tx {
         self.insert_texts(&INSERT_SCOPES, &rows).await
     }
 
-    /// The resource of that name that is not removed.
+    /// The resource with that name that is not removed.
     pub async fn resource_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -247,7 +247,7 @@ impl Tx {
         self.with_scopes(issuer, rows).await
     }
 
-    /// The first `limit` resources that are not removed behind the name `after`, by name.
+    /// The first `limit` resources that are not removed after the name `after`, by name.
     pub async fn resources_page(
         &mut self,
         issuer: &IssuerId,

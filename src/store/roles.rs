@@ -80,7 +80,7 @@ macro_rules! select_roles {
 
 const INSERT: &str = "INSERT INTO roles (issuer_id, id, name, description, version, created_at, updated_at, removed_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
-// A removed role stays as it is.
+// A removed role stays unchanged.
 const UPDATE: &str = "UPDATE roles SET description = $4, version = $5, updated_at = $6, removed_at = $7 \
      WHERE issuer_id = $1 AND id = $2 AND version = $3 AND removed_at IS NULL";
 const BY_NAME: &str = select_roles!("WHERE issuer_id = $1 AND name = $2");
@@ -134,8 +134,8 @@ impl Tx {
         Ok(true)
     }
 
-    /// Changes everything of a role but its name, if its version still is `expected_version` and it is
-    /// not removed; else false.
+    /// Changes a role except its name, if its version is `expected_version` and it is not removed; else returns
+    /// false.
     pub async fn update_role(
         &mut self,
         issuer: &IssuerId,
@@ -188,7 +188,7 @@ impl Tx {
         self.insert_texts(&INSERT_GRANTS, &rows).await
     }
 
-    /// The role of that name, a removed one too.
+    /// The role with that name, also a removed one.
     pub async fn role_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -209,7 +209,7 @@ impl Tx {
         self.with_grants(issuer, rows).await
     }
 
-    /// The first `limit` roles that are not removed behind the name `after`, by name.
+    /// The first `limit` roles that are not removed after the name `after`, by name.
     pub async fn roles_page(
         &mut self,
         issuer: &IssuerId,

@@ -1,8 +1,8 @@
-//! Statements over many rows: `VALUES` and `IN` lists of fixed sizes, made once per engine. The one
-//! place that puts SQL together, from constants only.
+//! Statements over many rows: `VALUES` and `IN` lists of fixed sizes, made once per engine. Only this file
+//! assembles SQL, from constants only.
 //!
-//! SQLite gets `?`, PostgreSQL `$n`: the driver looks every `$n` up by name on SQLite, which costs
-//! ten times as much at 256 rows. Every bind stands once and in order.
+//! SQLite gets `?`, PostgreSQL `$n`: the driver looks up every `$n` by name on SQLite, which costs ten times as
+//! much at 256 rows. Every bind appears once and in order.
 
 use std::fmt::Write as _;
 
@@ -84,8 +84,8 @@ impl RowLists {
 
 impl RowLists {
     /// The same for a statement to which a repeated row makes no difference: an `IN` list, or an insert with
-    /// `ON CONFLICT DO NOTHING`. For PostgreSQL the last part is filled up to the next size by repeating its last
-    /// row: up to 256 rows are one statement, and one way to the server and back, under the issuer's lock.
+    /// `ON CONFLICT DO NOTHING`. For PostgreSQL the last part is padded to the next size by repeating its last
+    /// row: up to 256 rows are one statement and one round trip under the issuer's lock.
     pub(super) fn repeating<'r, T>(
         &self,
         dialect: Dialect,
@@ -128,7 +128,7 @@ fn push_binds(sql: &mut String, dialect: Dialect, before: usize, count: usize) {
 }
 
 impl Tx {
-    /// Inserts rows that hold nothing but text.
+    /// Inserts rows that contain only text.
     pub(super) async fn insert_texts<const COLUMNS: usize>(
         &mut self,
         lists: &RowLists,
@@ -221,7 +221,7 @@ mod tests {
             found.dedup();
             assert_eq!(found, rows[..count], "{count}");
             assert_eq!(statements.len(), sizes.len(), "{count}");
-            // A file has no round trips: nothing is written twice there.
+            // A file has no round trips: rows are not repeated there.
             let exact = lists.repeating(Dialect::Sqlite, &rows[..count]);
             let exact = exact.iter().flat_map(|(_, part)| part.iter().copied());
             assert_eq!(exact.copied().collect::<Vec<_>>(), rows[..count], "{count}");

@@ -1,5 +1,5 @@
-//! Throw-away PostgreSQL databases for tests: each a clone of one that was migrated once, which takes a
-//! tenth of the time of migrating it again. Nothing else calls this.
+//! Throw-away PostgreSQL databases for tests: each a clone of one that was migrated once, which takes a tenth
+//! of the time of a new migration. Only tests use it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,20 +11,21 @@ use super::engine::{MIGRATOR, Store, connect_postgres, postgres_options};
 use super::error::StoreError;
 use crate::jose::digest::sha256;
 
-/// Serialises the making of the template among processes.
+/// Serialises the creation of the template among processes.
 const LOCK: &str = "SELECT pg_advisory_lock(7021736424)";
 const EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)";
-/// PostgreSQL: another clone is being made of the template, or its last connection is not gone yet.
+/// PostgreSQL: another clone of the template is being created, or its last connection is still open.
 const OBJECT_IN_USE: &str = "55006";
-/// PostgreSQL: another run of this process id has left a database of that name.
+/// PostgreSQL: another run with this process id left a database with that name.
 const DUPLICATE_DATABASE: &str = "42P04";
-/// Sorts as people do, punctuation aside, so that a test shows where the schema forgets to sort by bytes (PostgreSQL 15).
+/// Sorts like people do, ignoring punctuation, so that a test shows where the schema does not sort by bytes
+/// (PostgreSQL 15).
 const LOCALE: &str = "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'en-u-ka-shifted'";
 /// Attempts at one clone, 20 ms apart.
 const ATTEMPTS: u32 = 500;
 
-/// Makes a migrated, empty database on the server of `admin_url`, whose user must be allowed to, and
-/// returns its URL. Never deletes it: the server is meant to be thrown away.
+/// Makes a migrated, empty database on the server of `admin_url`, whose user must have the permission, and
+/// returns its URL. Never deletes it: the server itself is disposable.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] when the server cannot be reached or refuses; any other of migrating.
@@ -61,7 +62,8 @@ pub async fn fresh_postgres_database(admin_url: &str) -> Result<String, StoreErr
     ))
 }
 
-/// The name of the migrated database, made by the first test that needs it. It gets its name when it is whole.
+/// The name of the migrated database, which the first test that needs it creates. It gets its name when it is
+/// complete.
 async fn make_template(
     admin: &mut PgConnection,
     options: &PgConnectOptions,
@@ -118,7 +120,7 @@ fn url_of(options: &PgConnectOptions, database: &str) -> String {
         .to_string()
 }
 
-/// `sql` is put together from the constants and numbers of this file.
+/// `sql` is assembled from the constants and numbers of this file.
 async fn run(admin: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(sql))
         .execute(admin)

@@ -1,5 +1,5 @@
-//! The transaction that every statement runs in, on either engine: how it begins, what is known of it after a
-//! fault, and how its connection goes back.
+//! The transaction that every statement runs in, on either engine: how it begins, its state after a fault, and
+//! when its connection returns to the pool.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use sqlx::{Postgres, Sqlite};
 
 use super::error::{StoreError, is_read_only};
 
-/// How long one statement may take as seen from here: longer than the server's own limits, so that it
-/// only ends the wait for a server that does not answer at all.
+/// How long one statement may last for this process: longer than the server's own limits, so that it only ends
+/// the wait for a server that does not answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// A transaction. Dropped without [`Tx::commit`], it is rolled back.
 ///
-/// It begins and ends by statements of its own, not by the driver's: SQLite rolls back on its own when the disk
+/// It begins and ends with its own statements, not the driver's: SQLite rolls back on its own when the disk
 /// fails or is full, the driver's ROLLBACK then fails, its depth stays at one, and every later transaction on
-/// the connection is a savepoint in one that never ends and sees what it first saw. So a connection goes
-/// back to its pool only when its transaction ended as it should. After any fault it is closed. A caller that
-/// goes away is not a fault: what it left is rolled back.
+/// the connection is a savepoint in a transaction that never ends and keeps its first snapshot. So a connection
+/// returns to its pool only when its transaction ended without a fault. After any fault it is closed. A dropped
+/// caller is not a fault: its transaction is rolled back.
 #[derive(Debug)]
 pub struct Tx {
     pub(super) connection: EngineConnection,
@@ -32,26 +32,26 @@ pub struct Tx {
 pub(super) enum EngineConnection {
     Sqlite(PoolConnection<Sqlite>),
     Postgres(PoolConnection<Postgres>),
-    /// Another task has it, which rolls back.
+    /// Another task has the connection and rolls it back.
     Taken,
 }
 
-/// What is known of a transaction.
+/// The state of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Under way, and every statement of it succeeded.
     Sound,
-    /// From the start of a statement, or of the transaction's end, until it succeeds. A caller that went away in
-    /// the middle leaves it so: whether the statement ran is not known.
+    /// From the start of a statement, or of the transaction's end, until it succeeds. A caller that is dropped
+    /// in the middle leaves this state: whether the statement ran is not known.
     Pending,
-    /// Something failed. PostgreSQL answers the COMMIT of such a transaction by a ROLLBACK that looks like a
+    /// Something failed. PostgreSQL answers the COMMIT of such a transaction with a ROLLBACK that looks like a
     /// success.
     Failed,
     /// Committed or rolled back: the connection is outside a transaction.
     Ended,
 }
 
-/// Which SQL `rows.rs` makes.
+/// Which SQL of `rows.rs` it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     Sqlite,
@@ -123,7 +123,7 @@ impl Tx {
         Ok(self)
     }
 
-    /// Makes what was written durable and visible.
+    /// Makes its writes durable and visible.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when it did not happen or it is not known whether it did, and when a
@@ -137,10 +137,10 @@ impl Tx {
         self.run("COMMIT", Standing::Ended).await
     }
 
-    /// Undoes what was written.
+    /// Undoes its writes.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]; it is undone all the same.
+    /// [`StoreError::Unavailable`]; it is undone anyway.
     pub async fn rollback(mut self) -> Result<(), StoreError> {
         if self.standing != Standing::Sound {
             // Dropping it undoes it.
@@ -149,12 +149,12 @@ impl Tx {
         self.run("ROLLBACK", Standing::Ended).await
     }
 
-    /// Gives the connection up: what it shows is not what the database holds.
+    /// Closes the connection: its view may differ from the database.
     pub fn distrust(mut self) {
         self.standing = Standing::Failed;
     }
 
-    /// Begins or ends the transaction, which then is `after`.
+    /// Begins or ends the transaction, which is then in the state `after`.
     async fn run(&mut self, statement: &'static str, after: Standing) -> Result<(), StoreError> {
         self.standing = Standing::Pending;
         let done = self.connection.run(statement).await;
@@ -235,9 +235,9 @@ impl EngineConnection {
         }
     }
 
-    /// For a transaction that was dropped without a fault: by a refusal, or with a caller that went away in the
-    /// middle of a statement, whose answer the driver reads first. A ROLLBACK that succeeds leaves either engine
-    /// outside a transaction; SQLite rejects it where it rolled back on its own.
+    /// For a transaction that was dropped without a fault: by a refusal, or by a caller that was dropped in the
+    /// middle of a statement, whose answer the driver reads first. A ROLLBACK that succeeds leaves either
+    /// engine outside a transaction; SQLite rejects it after it rolled back on its own.
     fn roll_back_and_return(mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             self.close_on_drop();
@@ -247,7 +247,7 @@ impl EngineConnection {
             if let Err(error) = self.run("ROLLBACK").await {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
-                    "a transaction could not be rolled back; its connection is closed"
+                    "cannot roll back a transaction: closing its connection"
                 );
                 self.close_on_drop();
             }
@@ -255,7 +255,7 @@ impl EngineConnection {
     }
 }
 
-/// Ends the wait for an answer that does not come.
+/// Ends the wait for an answer that does not arrive.
 pub(super) async fn answered<T>(
     statement: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
@@ -270,8 +270,8 @@ pub(super) async fn bounded<T>(
     Ok(answered(statement).await?)
 }
 
-/// When a connection last turned out to lead to a server that no longer takes writes. Connections older
-/// than that are not used again: their name may lead to another server by now.
+/// When a connection last turned out to lead to a server that no longer accepts writes. Older connections are
+/// not used again: their name may lead to another server now.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failover(Arc<Mutex<Option<Instant>>>);
 

@@ -1,15 +1,15 @@
-//! The key sets fetched of trusted issuers, one for each. They save a fetch, and decide nothing by
-//! themselves: the reader judges its age and source.
+//! The fetched key set of each trusted issuer. It saves a fetch and does not decide anything: the reader judges
+//! its age and source.
 
 use super::error::StoreError;
 use super::transaction::{Tx, execute, on_engine};
 use crate::domain::id::{IssuerId, TrustedIssuerId};
 use crate::ports::time::UnixTime;
 
-/// A key set as it was fetched.
+/// A fetched key set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedKeys {
-    /// Where it came from, as it stands in the trusted issuer's definition.
+    /// Its source, as in the trusted issuer's definition.
     pub source: String,
     /// The usable keys, a JWK Set.
     pub keys: String,
@@ -24,7 +24,7 @@ struct FetchedKeysRow {
     fetched_at: i64,
 }
 
-// An issuer that was removed or edited while its keys were fetched gets nothing from that fetch.
+// An issuer that was removed or edited during the fetch does not get its result.
 const PUT: &str = "INSERT INTO trusted_issuer_keys (issuer_id, trusted_issuer_id, source, keys, fetched_at) \
      SELECT issuer_id, id, $4, $5, $6 FROM trusted_issuers \
      WHERE issuer_id = $1 AND id = $2 AND version = $3 AND removed_at IS NULL \
@@ -35,8 +35,8 @@ const DELETE: &str =
     "DELETE FROM trusted_issuer_keys WHERE issuer_id = $1 AND trusted_issuer_id = $2";
 
 impl Tx {
-    /// Keeps the keys of a trusted issuer in the place of those kept before. False, and nothing is kept,
-    /// when the trusted issuer is not at `version`, or removed.
+    /// Stores the keys of a trusted issuer and replaces earlier ones. False, and nothing is stored, when the
+    /// trusted issuer is not at `version`, or removed.
     pub async fn put_trusted_issuer_keys(
         &mut self,
         issuer: &IssuerId,
@@ -57,7 +57,7 @@ impl Tx {
         Ok(put == 1)
     }
 
-    /// The keys kept of a trusted issuer.
+    /// The stored keys of a trusted issuer.
     pub async fn trusted_issuer_keys(
         &mut self,
         issuer: &IssuerId,
@@ -74,7 +74,7 @@ impl Tx {
         }))
     }
 
-    /// Forgets the keys kept of a trusted issuer.
+    /// Deletes the stored keys of a trusted issuer.
     pub async fn delete_trusted_issuer_keys(
         &mut self,
         issuer: &IssuerId,

@@ -1,5 +1,4 @@
-//! Trusted issuers. Removed ones stay as rows, so that a name, which is part of subjects, is never given
-//! out twice.
+//! Trusted issuers. Removed ones stay as rows, so that a name, which is part of subjects, is never reused.
 
 use super::error::StoreError;
 use super::key;
@@ -27,7 +26,7 @@ impl TrustedIssuerRow {
             |what: &str| StoreError::corrupt(format!("trusted issuer {}: {what}", self.id));
         let name = Name::parse(&self.name).map_err(|invalid| damage(&invalid.to_string()))?;
         let definition = serde_json::from_str(&self.definition)
-            .map_err(|_| damage("its definition cannot be read"))?;
+            .map_err(|_| damage("cannot parse its definition"))?;
         Ok(TrustedIssuer {
             id: TrustedIssuerId::from_text(self.id),
             name,
@@ -60,8 +59,7 @@ const BY_NAME: &str =
     select_trusted_issuers!("WHERE issuer_id = $1 AND name = $2 AND removed_at IS NULL");
 
 impl Tx {
-    /// Makes an issuer trusted. False when its name was ever used, or one that is not removed has
-    /// its URL.
+    /// Adds a trusted issuer. False when its name was ever used, or one that is not removed has its URL.
     pub async fn insert_trusted_issuer(
         &mut self,
         issuer: &IssuerId,
@@ -85,8 +83,8 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// Changes everything of a trusted issuer but its name and URL, if its version still is
-    /// `expected_version` and it is not removed; else false.
+    /// Changes a trusted issuer except its name and URL, if its version is `expected_version` and it is not
+    /// removed; else returns false.
     pub async fn update_trusted_issuer(
         &mut self,
         issuer: &IssuerId,
@@ -109,7 +107,7 @@ impl Tx {
         Ok(updated == 1)
     }
 
-    /// The trusted issuer of that name that is not removed.
+    /// The trusted issuer with that name that is not removed.
     pub async fn trusted_issuer_by_name(
         &mut self,
         issuer: &IssuerId,

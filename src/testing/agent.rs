@@ -1,4 +1,4 @@
-//! Agents of a test: registered with what they prove themselves by.
+//! Agents of a test, registered with their credentials.
 
 use std::fmt;
 
@@ -19,14 +19,14 @@ pub struct TestAgentBuilder<'i> {
 }
 
 impl TestAgentBuilder<'_> {
-    /// Gives it a role.
+    /// Adds a role.
     #[must_use]
     pub fn role(mut self, role: &str) -> Self {
         self.roles.push(role.to_owned());
         self
     }
 
-    /// Gives it an attribute.
+    /// Adds an attribute.
     #[must_use]
     pub fn attribute(mut self, name: &str, value: &str) -> Self {
         self.attributes.push((name.to_owned(), value.to_owned()));
@@ -85,7 +85,7 @@ impl TestAgentBuilder<'_> {
     }
 }
 
-/// A registered agent with what it proves itself by.
+/// A registered agent with its credential.
 #[derive(Clone)]
 pub struct TestAgent {
     /// Its `client_id`.
@@ -113,7 +113,7 @@ impl TestAgent {
         self.secret.as_deref().expect("an agent with a secret")
     }
 
-    /// A good assertion, to be changed as the test wants; each has another jti.
+    /// A valid assertion, which the test can change; each has a new jti.
     ///
     /// # Panics
     /// When it was registered with a secret.
@@ -122,7 +122,7 @@ impl TestAgent {
         self.assertion_at(START)
     }
 
-    /// A good assertion made at another second than [`START`].
+    /// A valid assertion made at another second than [`START`].
     ///
     /// # Panics
     /// When it was registered with a secret.

@@ -1,4 +1,4 @@
-//! Answers of the listeners, as tests look at them.
+//! Answers of the listeners, for tests.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON; JSON null when it is none.
+    /// The body as JSON; JSON null when it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
@@ -61,7 +61,7 @@ impl Answer {
 }
 
 impl fmt::Display for Answer {
-    /// Status and body, as tests compare them.
+    /// Status and body, for comparison in tests.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.status, self.text())
     }

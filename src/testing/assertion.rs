@@ -1,4 +1,4 @@
-//! Client assertions, good ones and every kind of bad one.
+//! Client assertions, valid ones and every kind of invalid one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,7 +52,7 @@ impl AssertionBuilder {
         self
     }
 
-    /// Leaves a claim out.
+    /// Removes a claim.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.claims.remove(name);
@@ -66,14 +66,14 @@ impl AssertionBuilder {
         self
     }
 
-    /// Leaves a header member out.
+    /// Removes a header member.
     #[must_use]
     pub fn without_header(mut self, name: &str) -> Self {
         self.header.remove(name);
         self
     }
 
-    /// Signs with another key than the agent's.
+    /// Signs with a key that is not the agent's.
     #[must_use]
     pub fn signed_by(mut self, key: TestKey) -> Self {
         self.key = key;
@@ -92,7 +92,7 @@ impl AssertionBuilder {
         )
     }
 
-    /// The compact JWS over exactly these texts, for what a JSON library would not write.
+    /// The compact JWS over exactly these texts, for JSON that a library would not write.
     ///
     /// # Panics
     /// When the key does not sign.

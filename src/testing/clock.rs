@@ -1,11 +1,11 @@
-//! A clock that stands still until it is moved.
+//! A clock that stops until a test moves it.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::ports::time::{Clock, UnixMillis};
 
-/// Tells the time it was set to.
+/// A clock with a set time.
 #[derive(Debug)]
 pub struct ManualClock {
     millis: AtomicI64,
@@ -13,7 +13,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at a Unix second.
+    /// A clock that stops at a Unix second.
     #[must_use]
     pub fn new(seconds: i64) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! Fixed key pairs of agents, so that a test does not spend a second on an RSA key. They are in
-//! every copy of this program: they protect nothing.
+//! Fixed key pairs of agents, so that a test does not spend a second on an RSA key. Every copy of this program
+//! contains them: they do not protect anything.
 
 use std::sync::{Arc, OnceLock};
 

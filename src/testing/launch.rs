@@ -32,7 +32,7 @@ impl Addresses {
     }
 }
 
-/// A process about to be started.
+/// A process before its start.
 pub(super) struct Launch {
     pub(super) folder: Arc<TempDir>,
     pub(super) options: TestOptions,
@@ -73,8 +73,8 @@ impl Launch {
             first_settings: self.options.first_settings,
             first_keys: vec![keys::issuer_rsa_key()],
         };
-        // Another sequence for each start: a restarted process that drew the same numbers again would
-        // give out ids that are in its database already.
+        // A different sequence for each start: a restarted process with the same numbers would issue ids that
+        // are already in its database.
         static STARTS: AtomicU64 = AtomicU64::new(0);
         let start = STARTS.fetch_add(1, Ordering::Relaxed);
         let random = Arc::new(SeededRandom::new(

@@ -1,6 +1,5 @@
-//! The issuer inside a test: the same code as the binary, in this process, on free
-//! loopback ports, with a clock and randomness that the test controls. Also what the project's own
-//! tests are written with.
+//! The issuer inside a test: the same code as the binary, in this process, on free loopback ports, with a clock
+//! and randomness that the test controls. The project's own tests use it too.
 
 mod agent;
 mod answer;
@@ -40,16 +39,16 @@ use launch::{Addresses, Launch, admin_token_file, sqlite_url};
 /// The second at which every [`TestIssuer`] starts: 2027-01-15T08:00:00Z.
 pub const START: i64 = 1_800_000_000;
 
-/// How a [`TestIssuer`] is started; the default is right for most tests.
+/// The options of a [`TestIssuer`]; the default suits most tests.
 #[derive(Clone, Debug, Default)]
 pub struct TestOptions {
     /// `postgres://…` or `sqlite:PATH`; `None`: a file in a temporary folder.
     pub database_url: Option<String>,
     /// The path of the issuer URL (`/tenant`); empty: the root.
     pub issuer_path: String,
-    /// Settings of the issuer that is made.
+    /// Settings of the new issuer.
     pub first_settings: FirstSettings,
-    /// What fetches documents of trusted issuers; `None`: the real one, which also reaches this machine.
+    /// The fetcher for documents of trusted issuers; `None`: the real one, which also reaches this machine.
     pub fetcher: Option<Arc<dyn Fetcher>>,
 }
 
@@ -60,7 +59,7 @@ pub struct TestIssuer {
     pub url: String,
     /// The private listener, without a path.
     pub admin_url: String,
-    /// The clock it lives by.
+    /// Its clock.
     pub clock: Arc<ManualClock>,
     host: Arc<Host>,
     process: Option<Process>,
@@ -110,7 +109,7 @@ impl TestIssuer {
     /// Starts a second process on the same database, as another replica with the same keys.
     ///
     /// # Errors
-    /// When the database does not take a second process.
+    /// When the database does not accept a second process.
     pub async fn replica(&self) -> Result<Self, HostError> {
         let mut options = self.options.clone();
         options
@@ -132,7 +131,7 @@ impl TestIssuer {
         Launch::new(folder, options, clock).on(addresses).await
     }
 
-    /// Stops it: accepted requests finish, what is queued is written.
+    /// Stops it: accepted requests finish, and the queue is written.
     pub async fn shut_down(&mut self) {
         if let Some(process) = self.process.take() {
             process.stop().await;
@@ -151,7 +150,7 @@ impl TestIssuer {
         &self.host
     }
 
-    /// The folder that holds its database, keys and administrator's token.
+    /// The folder with its database, keys and administrator's token.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -184,7 +183,7 @@ impl TestIssuer {
             .expect("a good resource");
     }
 
-    /// Makes a role that grants scopes of a resource; no scopes: all of them.
+    /// Makes a role that grants scopes of a resource; without scopes, all of them.
     ///
     /// # Panics
     /// When the issuer refuses it.
@@ -263,7 +262,7 @@ impl TestIssuer {
         .await
     }
 
-    /// Asks for a token with a client assertion.
+    /// Requests a token with a client assertion.
     pub async fn token_with(&self, assertion: &str) -> Answer {
         self.token(&[
             ("grant_type", "client_credentials"),

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use crate::jose::digest::sha256;
 use crate::ports::random::Random;
 
-/// SHA-256 over a seed and a counter: for tests only, nothing secret comes of it.
+/// SHA-256 over a seed and a counter: only for tests, never for a secret.
 #[derive(Debug)]
 pub struct SeededRandom {
     state: Mutex<(u64, u64)>,

@@ -102,7 +102,7 @@ async fn a_sqlite_file_in_no_directory_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_corrupt() {
+async fn a_file_that_is_not_a_database_is_corrupt() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("firman.db");
     std::fs::write(
@@ -118,7 +118,7 @@ async fn a_file_that_is_no_database_is_corrupt() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn nobody_else_may_read_the_sqlite_files() {
+async fn no_one_else_may_read_the_sqlite_files() {
     use std::os::unix::fs::PermissionsExt as _;
     let database = support::sqlite().await;
     issuers(&database.store).await;

@@ -3,7 +3,7 @@
 use firman::testing::{TestIssuer, TestKey};
 
 #[tokio::test]
-async fn an_agent_gets_a_token_that_my_service_takes() {
+async fn an_agent_gets_a_token_that_my_service_accepts() {
     let issuer = TestIssuer::start().await;
     issuer.resource("reports", &["read", "write"]).await;
     issuer.role("reader", "reports", &["read"]).await;

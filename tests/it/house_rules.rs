@@ -24,13 +24,13 @@ const ROWS: [&[&str]; 11] = [
     &["config"],
     &["ports"],
 ];
-/// Who may read the configuration.
+/// The files that may read the configuration.
 const CONFIGURED: [&str; 2] = ["server", "cli"];
 
 /// The one file of the program that uses what is made for tests: there the simulation is the product.
 const SIMULATION: (&str, &str) = ("cli/claude/simulate.rs", "testing");
 
-/// What stands only in some places: the words, the paths they may stand in, and why.
+/// What is allowed only in some places: the words, their paths, and why.
 const CONFINED: [Confined; 9] = [
     Confined {
         words: "axum::",

@@ -220,11 +220,11 @@ async fn a_suspension_between_authorization_and_commit_by_another_replica_lets_n
 }
 
 #[tokio::test]
-async fn sqlite_takes_no_second_process_on_one_file() {
+async fn sqlite_accepts_no_second_process_on_one_file() {
     let issuer = mail_issuer().await;
     let refused = issuer.replica().await.unwrap_err().to_string();
     let refused = refused.replace(&issuer.folder().display().to_string(), "FOLDER");
-    assert_snapshot!(refused, @"the database file FOLDER/firman.db is in use by another firman process; stop that one, or use PostgreSQL to run several");
+    assert_snapshot!(refused, @"another firman process uses the database file `FOLDER/firman.db`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -595,7 +595,7 @@ async fn maintenance_with_nothing_to_forget_waits_for_no_writer() {
     let token = by_basic(&issuer, "mailer", agent.secret(), &[]).await;
     assert_eq!(token.status, 200, "{token}");
     let writer = issuer.host().store().write().await.unwrap();
-    // A writer that is waited for is given up after three seconds.
+    // A writer that waits is abandoned after three seconds.
     tokio::time::timeout(Duration::from_secs(2), issuer.host().maintain())
         .await
         .expect("nothing is written");

@@ -284,7 +284,7 @@ fn script(page: &Page, rewriting: &Rewriting) -> String {
     script
 }
 
-/// Runs a script in `directory` and tells what it printed.
+/// Runs a script in `directory` and returns what it printed.
 #[expect(
     clippy::disallowed_methods,
     reason = "the programs that commands need are found through PATH"
@@ -608,7 +608,7 @@ fn the_rust_example_is_the_one_that_is_compiled_and_run() {
 }
 
 #[test]
-fn every_block_in_another_language_stands_in_a_program_that_is_run() {
+fn every_block_in_another_language_is_in_a_program_that_runs() {
     let programs = programs(&root().join("tests/sdk"));
     assert!(programs.len() > 5, "the programs were not found");
     for page in pages() {

@@ -152,7 +152,7 @@ async fn refusals_that_could_not_be_written_leave_their_number() {
     issuer.issuer().flush_refusals();
     told_in_time(&issuer, "refusals.lost", 5).await;
     assert_eq!(audited(&issuer, "token.refused").await.len(), 0);
-    // It is told once.
+    // It is reported once.
     issuer.issuer().flush_refusals();
     let token = by_basic(&issuer, "mailer", agent.secret(), &[]).await;
     assert_eq!(token.status, 200, "{token}");

@@ -145,7 +145,7 @@ struct SinkArgs {
     out: Option<PathBuf>,
 }
 
-/// What an answer with a token says, once the token may be in a file.
+/// The note of an answer with a token, once the token may be in a file.
 #[derive(Deserialize)]
 struct Issued {
     administrator: Administrator,

@@ -96,7 +96,7 @@ fn told(refusal: &Refusal) -> String {
     format!("{}: {}", refusal.error, refusal.error_description)
 }
 
-/// What a request gets that names one of the resources.
+/// The result of a request that names one of the resources.
 const ANSWERS: [Cell<ExplainedResource>; 3] = [
     ("RESOURCE", |resource, _| resource.resource.clone()),
     ("IDENTIFIER", |resource, _| resource.identifier.clone()),
@@ -106,7 +106,7 @@ const ANSWERS: [Cell<ExplainedResource>; 3] = [
     }),
 ];
 
-/// One row per scope; one for a resource without scopes, which is granted or not as such.
+/// One row per scope; one for a resource without scopes, which is granted or not as a whole.
 fn ways(resources: &[ExplainedResource]) -> Table {
     let mut table = Table::new(&["RESOURCE", "IDENTIFIER", "SCOPE", "GRANTED", "THROUGH"]);
     for resource in resources {

@@ -58,7 +58,7 @@ const AGENT: Noun<Agent> = Noun {
     ],
 };
 
-/// What is printed of an agent that was just registered.
+/// The facts of an agent that was just registered.
 const CREATED: [Cell<CreatedAgent>; 9] = [
     ("name", |made, _| made.agent.name.clone()),
     ("subject", |made, _| made.agent.subject.clone()),
@@ -220,7 +220,7 @@ async fn add(args: AddArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The list with directly assigned roles alone.
+/// The list, with only directly assigned roles.
 const DIRECT: Noun<Agent> = Noun {
     columns: &[
         AGENT.columns[0],
@@ -258,8 +258,8 @@ async fn list(args: ListArgs, session: &mut Session<'_>) -> Result<(), CliError>
     AGENT.list(asked, session).await
 }
 
-/// The roles that an agent holds, each with the groups through which it does:
-/// `reader (via group ops), sender`.
+/// The roles of an agent, each with the groups through which it holds the role: `reader (via group ops),
+/// sender`.
 fn roles(agent: &Agent) -> String {
     let ways = agent.effective_roles.as_slice();
     let shown = ways

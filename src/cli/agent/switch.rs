@@ -44,7 +44,7 @@ pub(super) async fn remove(args: &RemoveArgs, session: &mut Session<'_>) -> Resu
     session.admin()?;
     let question = match args.agents.names.as_slice() {
         [name] => format!(
-            "Remove agent {name}? Its credentials end at once and its name is never used again."
+            "Remove agent `{name}`? Its credentials end at once and its name is never used again."
         ),
         several => format!(
             "Remove agents {}? Their credentials end at once and their names are never used again.",
@@ -194,7 +194,7 @@ fn suspended(switched: &Switched, session: &mut Session<'_>) {
         .next(&format!("firman agent resume {names}"));
 }
 
-/// What a suspended agent may still do at Claude, and what ends it; nothing when it never had access there.
+/// What a suspended agent may still do at Claude, and what ends it; nothing for an agent that never had access.
 fn at_claude(agent: &SuspendedAgent, now: UnixTime) -> Option<String> {
     let rule = agent.claude_rule_id.as_deref();
     if agent.claude_access_until_at_most.is_none() {

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::ports::time::UnixTime;
 
-/// Longest detail in a table, in characters; `--output json` and `audit export` have the whole. The reason of a
-/// refusal is shown whole: the client does not see it, and the audit keeps at most 256 bytes of it.
+/// Longest detail in a table, in characters; `--output json` and `audit export` print all of it. The reason of
+/// a refusal is printed in full: the client does not see it, and the audit keeps at most 256 bytes of it.
 const BRIEF_MAX_CHARS: usize = 80;
 
 /// A detail such as `roles: +refunds, owner: ops → billing`, or `reason=role too low status=403`.
@@ -30,7 +30,7 @@ pub(super) fn brief(event: &str, detail: &Value) -> String {
         .collect()
 }
 
-/// A member that an edit noted, `{"from": …, "to": …}`; nothing for any other.
+/// A member of an edit, `{"from": …, "to": …}`; nothing for any other.
 fn changed(name: &str, value: &Value) -> Option<String> {
     let (from, to) = (value.get("from")?, value.get("to")?);
     let change = match (from, to) {
@@ -59,7 +59,7 @@ fn signed(added: impl Iterator<Item = String>, gone: impl Iterator<Item = String
     all.collect::<Vec<_>>().join(" ")
 }
 
-/// The members of one object that the other has not, or has with another value.
+/// The members of one object that the other does not have, or has with another value.
 fn pairs_apart(
     one: &Map<String, Value>,
     other: &Map<String, Value>,
@@ -69,7 +69,7 @@ fn pairs_apart(
         .map(|(name, value)| format!("{name}={}", text(value)))
 }
 
-/// A value beside its name; empty for what says nothing.
+/// A value beside its name; empty for a value without information.
 fn plain(name: &str, value: &Value) -> String {
     match value {
         Value::Number(number) if name.ends_with("_at") => number

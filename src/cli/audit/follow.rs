@@ -1,5 +1,5 @@
-//! `firman audit list --follow`: asks for what is new again and again. A server that is down, restarted or
-//! moved meanwhile is waited for; nothing is left out, because it is asked by the number of the last entry.
+//! `firman audit list --follow`: requests new entries repeatedly. It waits for a server that is down, restarted
+//! or moved; no entry is lost, because requests name the number of the last entry.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::cli::print::{harmless, items};
 use crate::cli::serve::StopSignals;
 use crate::cli::session::Session;
 
-/// How often a server that has nothing new is asked.
+/// Pause between two requests to a server without new entries.
 const PACE: Duration = Duration::from_secs(1);
-/// Entries of one answer: the API's most.
+/// Entries in one answer: the API's maximum.
 const AT_ONCE: u64 = 200;
-/// Entries from before that `--since` begins with at most.
+/// Maximum number of earlier entries with which `--since` begins.
 const EARLIER_MAX: u64 = 10_000;
-/// The least widths of the columns: rows are printed before the next are known.
+/// Minimum widths of the columns: rows are printed before the next are known.
 const WIDTHS: [usize; COLUMNS.len()] = [6, 24, 18, 24, 24, 30, 0];
 
 pub(super) async fn run(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -34,7 +34,7 @@ async fn follow(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliErr
     let filter = args.filter.query();
     let mut after = match (args.after, args.filter.since) {
         (Some(after), _) => Some(after),
-        // The newest number first, so that nothing comes between what was and what comes.
+        // The newest number first, so that no entry falls between the earlier and the new ones.
         (None, since) => {
             let newest = tail(&admin, &filter, None).await?["after"].as_i64();
             header(session)?;
@@ -68,7 +68,7 @@ async fn follow(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliErr
         };
         if is_lost {
             let from = after.map_or_else(String::new, |after| {
-                format!(", going on after entry {after}")
+                format!(", continuing after entry {after}")
             });
             session.printer.warn(&format!("firman answers again{from}"));
             is_lost = false;
@@ -91,7 +91,7 @@ async fn tail(admin: &AdminClient, filter: &Query, after: Option<i64>) -> Result
     admin.get(&["audit", "tail"], &query).await
 }
 
-/// Prints the entries since the time that was named, up to entry `newest`, the oldest first.
+/// Prints the entries since the given time, up to entry `newest`, the oldest first.
 async fn earlier(
     args: &ListArgs,
     admin: &AdminClient,

@@ -1,4 +1,4 @@
-//! `firman audit`: read the record of everything that happened, check its hash chain, take it away.
+//! `firman audit`: read the record of everything that happened, verify its hash chain, export it.
 
 mod detail;
 mod follow;
@@ -15,6 +15,7 @@ use crate::cli::parse::parse_name;
 use crate::cli::print::text;
 use crate::cli::session::{Listing, Session};
 use crate::domain::audit::AuditEvent;
+use crate::domain::remedy::Remedy;
 use crate::ports::time::UnixTime;
 
 #[derive(Debug, Subcommand)]
@@ -121,7 +122,7 @@ impl FilterArgs {
             .with("target", target.or_else(|| of_kind("role", &self.role)))
     }
 
-    /// The same with the times between which entries are looked for.
+    /// The same with the times of the entries.
     fn query_between(&self, now: UnixTime) -> Query {
         self.query()
             .with("since", self.since.map(|since| since.resolve(now).0))
@@ -161,7 +162,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     }
 }
 
-/// Entries that are listed when no option says how many: an audit has one for each token.
+/// Number of entries without an option: an audit has one for each token.
 const ENTRIES: u64 = 50;
 const COLUMNS: [&str; 7] = ["SEQ", "AT", "EVENT", "ACTOR", "TARGET", "TOKEN", "DETAIL"];
 
@@ -188,13 +189,13 @@ async fn list(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliError
     list.end(next.as_deref())?;
     if next.is_some() && !args.page.says_how_many() {
         session.printer.warn(&format!(
-            "Only the newest {ENTRIES} entries: add --limit N or --all, or use `firman audit export`."
+            "Only the newest {ENTRIES} entries: add `--limit N` or `--all`, or use `firman audit export`."
         ));
     }
     Ok(())
 }
 
-/// What was looked for: ` with actor administrator:ops`.
+/// The filter in words: ` with actor administrator:ops`.
 fn told(filter: &Query) -> String {
     let told: Vec<String> = filter
         .pairs()
@@ -254,11 +255,14 @@ fn verify(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     Err(CliError::failed(
         "audit_broken",
         format!(
-            "the audit chain is broken at entry {}: {}. Keep a copy of the database as it is, and compare with the last backup",
+            "the audit chain is broken at entry {}: {}",
             text(bad, "seq"),
             text(bad, "problem")
         ),
-    ))
+    )
+    .with_remedy(&Remedy::action(
+        "keep a copy of the database, and compare it with the last backup",
+    )))
 }
 
 #[cfg(test)]

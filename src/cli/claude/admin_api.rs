@@ -119,7 +119,10 @@ impl ClaudeAdmin {
         }
         Err(CliError::failed(
             "claude",
-            format!("cannot {what}: the answer has no id of a {}", kind.as_str()),
+            format!(
+                "cannot {what}: the answer does not contain the id of a {}",
+                kind.as_str()
+            ),
         )
         .with_remedy(&check_base_url()))
     }
@@ -151,7 +154,7 @@ impl ClaudeAdmin {
                 Some(_) | None => {
                     return Err(CliError::failed(
                         "claude",
-                        format!("cannot {what}: the answer has no list `data`"),
+                        format!("cannot {what}: the answer does not contain the list `data`"),
                     )
                     .with_remedy(&check_base_url()));
                 }

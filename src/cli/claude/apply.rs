@@ -262,12 +262,12 @@ async fn take(
         Step::Keep { id, .. } => Ok(id.clone()),
         Step::Create { body } => {
             let id = claude.create(kind, body).await?;
-            done.push(format!("created the {what} {name} ({id})"));
+            done.push(format!("created the {what} `{name}` (`{id}`)"));
             Ok(id)
         }
         Step::Change { id, body, .. } => {
             claude.update(kind, id, body).await?;
-            done.push(format!("changed the {what} {name} ({id})"));
+            done.push(format!("changed the {what} `{name}` (`{id}`)"));
             Ok(id.clone())
         }
     }

@@ -111,17 +111,17 @@ impl BaseUrl {
             Url::parse(BASE_URL).is_ok_and(|claude| claude.origin() == self.url.origin());
         if self.origin == Origin::Environment && !is_here && !is_claude {
             return Err(CliError::usage(format!(
-                "the admin token is not sent to {}, which only `{VARIABLE}` names",
+                "the admin token is not sent to `{}`, which only `{VARIABLE}` names",
                 self.text
             ))
             .with_remedy(&Remedy::action(format!(
-                "to send it there, add `{OPTION} {}`",
+                "add `{OPTION} {}` to send it there",
                 shell_word(&self.text)
             ))));
         }
         if self.url.scheme() != "https" && !is_here {
             return Err(CliError::usage(format!(
-                "`{}` {} is plain HTTP to another machine, so others on the network can read the token",
+                "`{}` `{}` is plain HTTP to another machine: others on the network can read the token",
                 self.what(),
                 self.text
             ))

@@ -128,7 +128,7 @@ impl ConnectArgs {
         }
         if self.format.is_of_agent() || self.format == Content::TerraformVars {
             return Err(CliError::usage(
-                "that `--format` requires one agent, not a team",
+                "this `--format` requires one agent, not a team",
             ));
         }
         Ok(())
@@ -153,7 +153,7 @@ fn parse_subject(text: &str) -> Result<String, String> {
         return Err("is not one line of text".to_owned());
     }
     if text.ends_with('*') {
-        return Err("ends in `*`, which a rule treats as a prefix; name one subject".to_owned());
+        return Err("ends in `*`, which a rule treats as a prefix".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -79,7 +79,7 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
         (Some(argument), _, _) => by_token(&admin, argument).await?,
         (None, Some(jti), _) => by_jti(&admin, &facts, jti).await?,
         (None, None, Some(at)) => by_time(&admin, &facts, &args, at).await?,
-        (None, None, None) => return Err(CliError::usage("--request-id needs --at TIME")),
+        (None, None, None) => return Err(CliError::usage("`--request-id` requires `--at TIME`")),
     };
     let agent = agent_of(&found, &args);
     let link = match &agent {
@@ -217,7 +217,7 @@ async fn by_token(admin: &AdminClient, argument: &str) -> Result<Found, CliError
 async fn by_jti(admin: &AdminClient, facts: &Facts, jti: &str) -> Result<Found, CliError> {
     let unknown = || {
         let issuer = &facts.issuer;
-        let detail = format!("{issuer} has not issued a token with the `jti` {jti:?}");
+        let detail = format!("`{issuer}` has not issued a token with the `jti` `{jti}`");
         CliError::failed("not_found", detail)
     };
     let entry = entry(admin, jti).await?.ok_or_else(unknown)?;
@@ -269,7 +269,7 @@ async fn by_time(
         text(newest, "actor"),
         text(newest, "token_id"),
         if others > 0 && args.agent.is_none() {
-            " (select with --agent)"
+            " (select with `--agent`)"
         } else {
             ""
         },

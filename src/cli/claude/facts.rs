@@ -216,7 +216,7 @@ impl Names<'_> {
     }
 }
 
-/// The members of an object; none of anything else.
+/// The members of an object; none for another value.
 pub(super) fn members(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
 }

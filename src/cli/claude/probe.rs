@@ -17,7 +17,7 @@ use crate::relying_party::claude::checks::{DOCUMENT_MAX_BYTES, Fetched};
 /// Longer than a healthy name server or handshake needs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why there is no answer.
+/// Why no answer arrived.
 pub(super) enum Unreached {
     /// The certificate, its chain or its name.
     Certificate(String),

@@ -40,7 +40,7 @@ pub(super) async fn read_back(
     session: &Session<'_>,
 ) -> Result<ReadBack, CliError> {
     let token = claude_admin_token(session.environment)
-        .map_err(|error| CliError::usage(error.to_string()))?;
+        .map_err(|error| CliError::usage(error.to_string()).with_hint(error.hint()))?;
     let (link, token) = match (link, token) {
         (_, None) => {
             return Ok(ReadBack::Untried(Remedy::action(

@@ -68,7 +68,7 @@ fn claude(
         )));
     }
     let token = claude_admin_token(session.environment)
-        .map_err(|error| CliError::usage(error.to_string()))?;
+        .map_err(|error| CliError::usage(error.to_string()).with_hint(error.hint()))?;
     ClaudeAdmin::new(base_url, token.ok_or_else(no_token)?)
 }
 

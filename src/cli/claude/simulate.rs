@@ -50,7 +50,7 @@ pub(in crate::cli) struct SimulateArgs {
 pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     if !args.listen.ip().is_loopback() {
         return Err(CliError::usage(format!(
-            "{} is not a loopback address; the simulator authenticates no one",
+            "`{}` is not a loopback address, and the simulator does not authenticate clients",
             args.listen
         ))
         .with_remedy(&Remedy::action("listen on `127.0.0.1` or `[::1]`")));
@@ -76,8 +76,8 @@ pub(super) async fn run(args: SimulateArgs, session: &mut Session<'_>) -> Result
     })
     .await
     .map_err(|error| {
-        let text = error.with_remedy("Choose another address with `--listen`.");
-        CliError::failed("start", text)
+        let remedy = Remedy::action("choose another address with `--listen`");
+        CliError::from(error).with_remedy(&remedy)
     })?;
     let stop = StopSignals::catch()?;
     let exchanges = simulator.exchanges();

@@ -42,9 +42,7 @@ pub(super) async fn run(args: AddArgs, session: &mut Session<'_>) -> Result<(), 
     }
     if args.federation.workload.workload() != Ok(None) {
         let error = CliError::usage("a workload authenticates with tokens of a trusted issuer");
-        return Err(error.with_remedy(&Remedy::action(
-            "name the trusted issuer too, with --federated",
-        )));
+        return Err(error.with_remedy(&Remedy::action("add `--federated TRUSTED_ISSUER`")));
     }
     let admin = session.admin()?;
     check_sink(&args.proof, &args.sink)?;

@@ -42,7 +42,9 @@ impl FederationArgs {
         let mut matching = workload.map(Workload::matching).unwrap_or_default();
         if matching.subject.is_some() && (self.subject.is_some() || self.subject_prefix.is_some()) {
             let error = CliError::usage("the workload already determines the subject");
-            return Err(error.with_remedy(&Remedy::action("drop --subject and --subject-prefix")));
+            return Err(
+                error.with_remedy(&Remedy::action("drop `--subject` and `--subject-prefix`"))
+            );
         }
         let mut claims = self.claims.clone();
         claims.extend(std::mem::take(&mut matching.claims));
@@ -57,10 +59,11 @@ impl FederationArgs {
             && matching.claims.is_empty()
             && matching.condition.is_none();
         if is_empty {
-            let error =
-                CliError::usage("--federated alone would accept every token of the trusted issuer");
+            let error = CliError::usage(
+                "`--federated` alone would accept every token of the trusted issuer",
+            );
             return Err(error.with_remedy(&Remedy::action(
-                "name the workload (--repo, --namespace, …; see --help), or add --subject, --claim or --condition",
+                "name the workload (`--repo`, `--namespace`, …; see `--help`), or add `--subject`, `--claim` or `--condition`",
             )));
         }
         Ok(matching)

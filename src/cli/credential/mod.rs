@@ -123,7 +123,7 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> Result<(
     }
 }
 
-/// The credentials of `agent`, revoked and expired ones too.
+/// The credentials of `agent`, also revoked and expired ones.
 async fn held_by(agent: &str, admin: &AdminClient) -> Result<Answer<List<Credential>>, CliError> {
     let path = ["agents", agent, "credentials"];
     admin.get(&path, &Query::default()).await

@@ -48,7 +48,7 @@ impl RotateArgs {
         self.public_key.is_some() || self.generate_key.is_some()
     }
 
-    /// Whether a credential of this kind can be replaced by what the options name.
+    /// Whether the options can replace a credential of this kind.
     fn is_for(&self, kind: &str) -> bool {
         match (self.has_key(), self.sink.secret_out.is_some()) {
             (true, _) => kind == "public_key",
@@ -82,9 +82,9 @@ pub(super) async fn run(args: RotateArgs, session: &mut Session<'_>) -> Result<(
     };
     let until = added.replaced.and_then(|old| old.expires_at);
     session.printer.hint(&if args.overlap == 0 {
-        format!("The old credential {id} has ended.")
+        format!("The old credential `{id}` has ended.")
     } else {
-        format!("The old credential {id} is valid until {}.", time(until))
+        format!("The old credential `{id}` is valid until {}.", time(until))
     });
     Ok(())
 }
@@ -103,7 +103,7 @@ fn check(args: &RotateArgs, id: &str, kind: &str) -> Result<(), CliError> {
     }
     if args.sink.secret_out.is_some() && kind != "client_secret" {
         return Err(CliError::usage(format!(
-            "--secret-out is only for a client secret, and the credential `{id}` is not one"
+            "`--secret-out` is only for a client secret, and the credential `{id}` is not one"
         )));
     }
     Ok(())

@@ -80,7 +80,7 @@ pub(super) fn prepare(
     let needs_profile = needs_profile(&program);
     if let Some((name, why)) = needs_profile {
         notes.push(format!(
-            "{name} {why}: it gets a profile (ANTHROPIC_PROFILE) instead of the federation's variables"
+            "`{name}` {why}: it gets a profile (`ANTHROPIC_PROFILE`) instead of the federation's variables"
         ));
     }
     if handover.by_profile || needs_profile.is_some() {
@@ -113,7 +113,7 @@ fn clean(command: &mut Command, inherited: &BTreeMap<String, String>) -> Vec<Str
         .into_iter()
         .filter(is_set)
         .map(|variable| format!(
-            "removed {variable} from the command's environment: it would override the federation, or belongs to another"
+            "removed `{variable}` from the command's environment: it would override the federation, or belongs to another"
         ))
         .collect();
     if let Some(value) = inherited.get(CUSTOM_HEADERS) {
@@ -129,14 +129,16 @@ fn clean(command: &mut Command, inherited: &BTreeMap<String, String>) -> Vec<Str
                 "they"
             };
             notes.push(format!(
-                "removed {} from {CUSTOM_HEADERS} in the command's environment: {what} would override the federation",
-                headers.credentials.join(" and ")
+                "removed `{}` from `{CUSTOM_HEADERS}` in the command's environment: {what} would override the federation",
+                headers.credentials.join("` and `")
             ));
         }
     }
     let elsewhere = ELSEWHERE.into_iter().filter(is_set);
     notes.extend(elsewhere.map(|variable| {
-        format!("{variable} is set: Claude Code uses another service and not this agent's identity")
+        format!(
+            "`{variable}` is set: Claude Code uses another service and not this agent's identity"
+        )
     }));
     notes
 }
@@ -176,8 +178,8 @@ fn needs_profile(program: &OsString) -> Option<(&'static str, &'static str)> {
         .find(|(by_profile, _)| name == *by_profile)
 }
 
-/// Writes the profile, in a configuration directory of its own: the SDKs cache the exchanged token beside
-/// it, and it goes when the command has ended.
+/// Writes the profile, in its own configuration directory: the SDKs cache the exchanged token beside it, and it
+/// is removed when the command has ended.
 fn write_profile(handover: &Handover<'_>, base_url: Option<&str>) -> Result<PathBuf, CliError> {
     let config = handover.directory.join("config");
     let configs = config.join("configs");

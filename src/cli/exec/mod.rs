@@ -98,9 +98,9 @@ pub(super) struct Federation {
 
 /// Where the command finds its tokens.
 enum Outlet<'a> {
-    /// A named pipe, which gives each reader a token of its own.
+    /// A named pipe, in which each reader finds its own token.
     Pipe(Pipe<'a>),
-    /// A file, whose token is replaced once it was read.
+    /// A file, whose token is replaced after it was read.
     File(Watch<'a>),
 }
 
@@ -178,7 +178,7 @@ pub(super) async fn run(args: ExecArgs, session: &mut Session<'_>) -> Result<(),
     }
 }
 
-/// Completes what the command line left out.
+/// Completes the values that the command line omits.
 async fn settle(
     args: ExecArgs,
     session: &Session<'_>,
@@ -195,7 +195,7 @@ async fn settle(
                 .admin()?
                 .get::<Value>(&["issuer"], &Query::default())
                 .await;
-            let by_option = Remedy::action("name the issuer with --issuer");
+            let by_option = Remedy::action("name the issuer with `--issuer`");
             let answer = answer.map_err(|error| error.with_remedy(&by_option))?;
             text(&answer, "url").ok_or_else(|| {
                 CliError::failed("http", "the admin API did not return the issuer's URL")
@@ -256,11 +256,11 @@ async fn linked(
 ) -> Result<Federation, CliError> {
     let agent = agent.ok_or_else(|| {
         CliError::usage("the identity at Claude is missing").with_remedy(&Remedy::action(
-            "name --rule, --organization and --service-account, or the agent with --client-id to use its link",
+            "name `--rule`, `--organization` and `--service-account`, or the agent with `--client-id` to use its link",
         ))
     })?;
     let remedy = Remedy::action(format!(
-        "name --rule, --organization and --service-account, or record them once with `firman claude link {agent}` and run this where the admin API is"
+        "name `--rule`, `--organization` and `--service-account`, or record them once with `firman claude link {agent}` and run this where the admin API is"
     ));
     let admin = session
         .admin()
@@ -288,7 +288,7 @@ fn private_directory() -> Result<TempDir, CliError> {
             CliError::failed(
                 "file",
                 format!(
-                    "cannot make a temporary directory: {}",
+                    "cannot create a temporary directory: {}",
                     super::error::reason(&error)
                 ),
             )
@@ -346,7 +346,7 @@ fn parse_tagged(tag: &str, id: &str) -> Result<String, String> {
         Ok(id.to_owned())
     } else {
         Err(format!(
-            "expected {tag} and letters or digits, as the Claude Console shows it"
+            "expected `{tag}` and letters or digits, as the Claude Console shows it"
         ))
     }
 }
@@ -362,7 +362,7 @@ fn parse_workspace(id: &str) -> Result<String, String> {
     if id == "default" {
         return Ok(id.to_owned());
     }
-    parse_tagged("wrkspc_", id).map_err(|problem| format!("{problem}; or default"))
+    parse_tagged("wrkspc_", id).map_err(|problem| format!("{problem}, or `default`"))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl Asking<'_> {
         let holder = match self.dpop_key {
             // Stdin may hold the credential and can be read only once.
             Some(path) if path == Path::new("-") => {
-                return Err(CliError::usage("--dpop-key must name a file"));
+                return Err(CliError::usage("`--dpop-key` must name a file"));
             }
             Some(path) => Some(keyfile::read_private(path)?),
             None => None,
@@ -57,14 +57,14 @@ impl Asking<'_> {
             return Err(CliError::oauth(answer.status, &answer.body));
         }
         let body: Value = serde_json::from_slice(&answer.body).map_err(|_| {
-            CliError::failed("http", format!("the answer of {endpoint} is not JSON"))
+            CliError::failed("http", format!("the answer of `{endpoint}` is not JSON"))
         })?;
         let token_type = body["token_type"].as_str().unwrap_or_default();
         // RFC 9449 §5: a client that relies on the binding must check for it.
         if holder.is_some() && !token_type.eq_ignore_ascii_case("DPoP") {
             return Err(CliError::failed(
                 "dpop",
-                "the issuer returned a token that is not bound to the key of --dpop-key",
+                "the issuer returned a token that is not bound to the key of `--dpop-key`",
             ));
         }
         Ok(body)
@@ -122,7 +122,7 @@ impl Asking<'_> {
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "application/json")
             .body(http::form(&form));
-        let unreachable = format!("cannot reach the token endpoint {endpoint}");
+        let unreachable = format!("cannot reach the token endpoint `{endpoint}`");
         http::send(request, &unreachable).await
     }
 

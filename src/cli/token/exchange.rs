@@ -81,13 +81,13 @@ pub(super) async fn run(
     let (client, issuer_url) = settled?;
     if client.is_proof_on_stdin() && command.subject_token == Path::new("-") {
         return Err(CliError::usage(
-            "the credential and --subject-token cannot both come from stdin",
+            "the credential and `--subject-token` cannot both come from stdin",
         )
         .with_remedy(&Remedy::action("name a file for one of them")));
     }
     if command.requested_token_type == Some(TokenType::IdToken) && command.dpop_key.is_some() {
         return Err(CliError::usage("an ID token cannot be bound to a key")
-            .with_remedy(&Remedy::action("leave out --dpop-key")));
+            .with_remedy(&Remedy::action("drop `--dpop-key`")));
     }
     let proof = client.proof()?;
     let subject_token = keyfile::read_line(&command.subject_token, "token")?;

@@ -130,7 +130,7 @@ fn write(minted: &Minted, path: &Path, session: &mut Session<'_>) -> Result<(), 
         .map_or(String::new(), |time| format!(", valid until {time}"));
     session
         .printer
-        .hint(&format!("Wrote the token to {}{until}", path.display()));
+        .hint(&format!("Wrote the token to `{}`{until}", path.display()));
     Ok(())
 }
 

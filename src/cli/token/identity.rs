@@ -1,5 +1,5 @@
-//! Who asks for a token, and how it proves itself: `client_secret_basic` (RFC 6749 §2.3.1), `private_key_jwt`
-//! (RFC 7523), or the token of its platform in its place.
+//! The client of a token request, and how it authenticates: `client_secret_basic` (RFC 6749 §2.3.1),
+//! `private_key_jwt` (RFC 7523), or the token of its platform in its place.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type
 /// For JWT-SVIDs (draft-ietf-oauth-spiffe-client-auth §3.1).
 const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 
-/// Who asks, and with which credential. The environment supplies what the command line leaves out.
+/// The client and its credential. The environment supplies what the command line omits.
 #[derive(Debug, Default, Args)]
 #[command(group = ArgGroup::new("proof").args(["secret_file", "key", "assertion_file", "bundle"]))]
 pub(in crate::cli) struct ClientArgs {
@@ -45,7 +45,7 @@ pub(in crate::cli) struct ClientArgs {
     pub(in crate::cli) bundle: Option<PathBuf>,
 }
 
-/// How the agent proves itself.
+/// How the agent authenticates.
 pub(in crate::cli) enum Proof {
     Secret {
         client_id: String,
@@ -76,8 +76,7 @@ impl ClientArgs {
         issuer: Option<String>,
         environment: &BTreeMap<String, String>,
     ) -> Result<(Self, Option<String>), CliError> {
-        config::check_variables(environment)
-            .map_err(|error| CliError::failed("config", error.to_string()))?;
+        config::check_variables(environment)?;
         let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
         let is_named = |args: &Self| {
             [
@@ -100,7 +99,7 @@ impl ClientArgs {
         if !is_named(&self) {
             return Err(CliError::usage("the agent's credential is missing").with_remedy(
                 &Remedy::action(
-                    "name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE",
+                    "name `--bundle`, `--key`, `--secret-file` or `--assertion-file`, or set `FIRMAN_AGENT_BUNDLE`, `FIRMAN_AGENT_KEY_FILE`, `FIRMAN_AGENT_SECRET_FILE` or `FIRMAN_AGENT_ASSERTION_FILE`",
                 ),
             ));
         }
@@ -114,7 +113,7 @@ impl ClientArgs {
         }
         if self.client_id.is_none() && self.assertion_file.is_none() {
             return Err(CliError::usage("the agent's name is missing").with_remedy(
-                &Remedy::action("name --client-id AGENT, or set FIRMAN_AGENT_CLIENT_ID"),
+                &Remedy::action("name `--client-id AGENT`, or set `FIRMAN_AGENT_CLIENT_ID`"),
             ));
         }
         let issuer = issuer.or_else(|| set(config::AGENT_ISSUER).cloned());
@@ -134,10 +133,10 @@ impl ClientArgs {
         for (name, place) in places {
             let Some(path) = set(name) else { continue };
             if let Some(other) = found {
-                return Err(
-                    CliError::usage(format!("{other} and {name} both name a credential"))
-                        .with_remedy(&Remedy::action("unset one of them")),
-                );
+                return Err(CliError::usage(format!(
+                    "`{other}` and `{name}` both name a credential"
+                ))
+                .with_remedy(&Remedy::action("unset one of them")));
             }
             found = Some(name);
             *place = Some(PathBuf::from(path));
@@ -149,7 +148,7 @@ impl ClientArgs {
         let second = identity.into_iter().find(|(name, _)| set(name).is_some());
         match (&self.bundle, second) {
             (Some(_), Some((name, what))) => {
-                let fault = format!("{} and {name} both name {what}", config::AGENT_BUNDLE);
+                let fault = format!("`{}` and `{name}` both name {what}", config::AGENT_BUNDLE);
                 Err(CliError::usage(fault).with_remedy(&Remedy::action("unset one of them")))
             }
             _ => Ok(()),
@@ -165,7 +164,7 @@ impl ClientArgs {
         let (client, issuer) = self.settle(issuer, environment)?;
         let issuer = issuer.ok_or_else(|| {
             CliError::usage("the issuer is missing").with_remedy(&Remedy::action(
-                "name --issuer URL or --bundle FILE, or set FIRMAN_AGENT_ISSUER",
+                "name `--issuer URL` or `--bundle FILE`, or set `FIRMAN_AGENT_ISSUER`",
             ))
         })?;
         Ok((client, issuer))
@@ -241,8 +240,12 @@ mod tests {
         // {"alg":"RS256"} with {"sub":"spiffe://example.org/mailer"}, {"sub":"repo:a/b:ref:x"} and {}
         let svid = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzcGlmZmU6Ly9leGFtcGxlLm9yZy9tYWlsZXIifQ.AA";
         let run = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyZXBvOmEvYjpyZWY6eCJ9.AA";
-        let nobody = "eyJhbGciOiJSUzI1NiJ9.e30.AA";
-        for (token, expected) in [(svid, JWT_SPIFFE), (run, JWT_BEARER), (nobody, JWT_BEARER)] {
+        let nameless = "eyJhbGciOiJSUzI1NiJ9.e30.AA";
+        for (token, expected) in [
+            (svid, JWT_SPIFFE),
+            (run, JWT_BEARER),
+            (nameless, JWT_BEARER),
+        ] {
             let token = SecretString::from(token);
             assert_eq!(assertion_type(&token, Path::new("f")).unwrap(), expected);
         }

@@ -52,7 +52,7 @@ pub(super) struct Timed {
     pub(super) expires_at: UnixTime,
 }
 
-/// What the token endpoint answered.
+/// The answer of the token endpoint.
 pub(super) struct Minted {
     pub(super) text: SecretString,
     /// Its lifetime in seconds from the request, when the answer or the token states it.
@@ -62,7 +62,7 @@ pub(super) struct Minted {
 }
 
 impl Minted {
-    /// Reads an answer to what was asked at `now`.
+    /// Parses an answer to a request at `now`.
     pub(super) fn read(answer: Value, now: UnixTime) -> Result<Self, CliError> {
         let failed = |problem: &str| CliError::failed("http", problem);
         let text = answer["access_token"].as_str().unwrap_or_default();
@@ -118,7 +118,7 @@ impl Source {
         })
     }
 
-    /// Gets one.
+    /// Requests one.
     pub(super) async fn mint(&self) -> Result<Timed, CliError> {
         let from_file;
         let proof = match &self.from_stdin {
@@ -144,14 +144,14 @@ impl Source {
     }
 }
 
-/// Gets a token, from discovery on.
+/// Requests a token, from discovery on.
 pub(super) async fn mint(args: &GetArgs, proof: &Proof, reach: &Reach) -> Result<Minted, CliError> {
     let issuer = Discovered::at(&args.issuer, reach).await?;
     let now = SystemClock.now();
     Minted::read(request(args, proof, &issuer, now).await?, now)
 }
 
-/// Asks the token endpoint.
+/// Sends the request to the token endpoint.
 pub(in crate::cli) async fn request(
     args: &GetArgs,
     proof: &Proof,
@@ -173,7 +173,7 @@ pub(in crate::cli) async fn request(
     asking.send(issuer).await
 }
 
-/// A parameter with its value, unless it was left out.
+/// A parameter with its value, unless it is absent.
 pub(super) fn given<'a>(
     name: &'static str,
     value: Option<&'a str>,

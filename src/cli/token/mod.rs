@@ -101,13 +101,13 @@ fn parse_token_id(text: &str) -> Result<String, String> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
     if text.starts_with("eyJ") && text.matches('.').count() == 2 {
-        return Err("this is a whole token, which other users can read on a command line; use its jti, or --token-file FILE".to_owned());
+        return Err("other users can read a whole token on a command line: use its `jti`, or `--token-file FILE`".to_owned());
     }
     if is_id {
         Ok(text.to_owned())
     } else {
         Err(
-            "expected a jti: letters, digits, `-` and `_`, as shown by `firman audit list`"
+            "expected a `jti`: letters, digits, `-` and `_`, as shown by `firman audit list`"
                 .to_owned(),
         )
     }

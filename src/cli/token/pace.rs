@@ -1,9 +1,9 @@
-//! When to request a token and which one to hand out: pure functions of the tokens held and the time passed. No
+//! When to request a token and which one to serve: pure functions of the tokens at hand and the time passed. No
 //! clock, no file, no network.
 //!
-//! A consumer reads a token at each exchange, and what it gets in exchange lives at most twice as
-//! long as the token has left (Claude's rule, and its SDKs come back 120 s before that end). So a
-//! token that is handed out has at least half of its life left, and no other consumer has read it.
+//! A consumer reads a token at each exchange, and what it gets in exchange lives at most twice as long as the
+//! token has left (Claude's rule, and its SDKs come back 120 s before that end). So a served token has at least
+//! half of its life left, and no other consumer has read it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,14 +16,13 @@ use crate::ports::time::UnixTime;
 /// before half of it is gone, and not by all agents of a fleet in the same second.
 const RENEW_FROM: f64 = 0.40;
 const RENEW_SPREAD: f64 = 0.08;
-/// When an unused token is wanted in place of a used one, an older one will do up to here.
+/// When a used token needs a replacement, an older unused one is acceptable up to this part of its life.
 const SPENT_AT: f64 = 0.9;
-/// Nothing is waited for longer than this before the clocks are looked at again: a machine may have
-/// slept meanwhile.
+/// No wait is longer before the clocks are read again: a machine may have slept meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
-/// The first failure is followed by a pause of at most this.
+/// The longest pause after the first failure.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
-/// No pause is longer: an issuer that is back is noticed within a minute.
+/// The longest pause: an issuer that is back is noticed within a minute.
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 /// A reader in a loop must not make the issuer mint in a loop: this many requests may follow each other at
 /// once, then one per interval (two a second).
@@ -33,9 +32,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// eight.
 const DEMAND_WINDOW: Duration = Duration::from_secs(10);
 const SPARES_MAX: usize = 8;
-/// Requests under way at the same time at most.
+/// Maximum number of concurrent requests.
 const REQUESTS_MAX: usize = 4;
-/// A reader waits for a token at most this long, and then finds nothing.
+/// How long a reader waits for a token before it finds nothing.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The age at which a token of that life is replaced. `jitter` is between 0 and 1.
@@ -43,8 +42,8 @@ fn renew_after(life: Duration, jitter: f64) -> Duration {
     life.mul_f64(RENEW_FROM + RENEW_SPREAD * jitter.clamp(0.0, 1.0))
 }
 
-/// The pause after so many failures in a row: doubled each time, and between half and the whole of
-/// that by `jitter` (0 to 1), so that those who failed together do not come back together.
+/// The pause after so many failures in a row: doubled each time, and between half and the whole of that by
+/// `jitter` (0 to 1), so that clients that failed together do not return together.
 pub(super) fn back_off(failures: u32, jitter: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let ceiling = BACK_OFF_FIRST
@@ -61,7 +60,7 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    /// Notes a failure; the pause until the next try.
+    /// Records a failure; returns the pause until the next try.
     pub(super) fn failed(&mut self, now: Duration, jitter: f64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let pause = back_off(self.failures, jitter);
@@ -69,7 +68,7 @@ impl Retry {
         pause
     }
 
-    /// Notes a success; true when there were failures before it.
+    /// Records a success; true when there were failures before it.
     pub(super) fn succeeded(&mut self) -> bool {
         self.due = Duration::ZERO;
         std::mem::take(&mut self.failures) > 0
@@ -111,14 +110,14 @@ pub(super) struct Token {
     pub(super) text: SecretString,
     /// Its end by the wall clock, for people.
     pub(super) expires_at: UnixTime,
-    /// Whether it is exchanged, once, and not presented again and again.
+    /// Whether it is exchanged once, instead of presented repeatedly.
     is_single_use: bool,
     life: Life,
 }
 
 impl Token {
-    /// A token that was asked for at `asked_at` (so it is at most as old as it looks) and lives for
-    /// `seconds`. `jitter` is between 0 and 1.
+    /// A token that was requested at `asked_at` (so it is at most as old as it looks) and lives for `seconds`.
+    /// `jitter` is between 0 and 1.
     pub(super) fn new(
         text: SecretString,
         expires_at: UnixTime,
@@ -156,19 +155,19 @@ struct Life {
     spent: Duration,
 }
 
-/// The unused tokens that are ready to be handed out.
+/// The unused tokens that are ready to be served.
 #[derive(Debug)]
 pub(super) struct Pool {
     /// The youngest last.
     spares: Vec<Token>,
-    /// When the last reads were, the latest last; none when reads are not seen.
+    /// The times of the last reads, the latest last; none when reads are not detected.
     reads: Option<VecDeque<Duration>>,
     bucket: Bucket,
 }
 
 impl Pool {
-    /// An empty one. `sees_reads`: whether [`Pool::read`] will be called for each read; without that
-    /// nothing is kept ready.
+    /// An empty one. `sees_reads`: whether [`Pool::read`] will be called for each read; otherwise no spares are
+    /// kept.
     pub(super) fn new(sees_reads: bool) -> Self {
         Self {
             spares: Vec::new(),
@@ -177,13 +176,13 @@ impl Pool {
         }
     }
 
-    /// A fresh token came. It makes older ones superfluous once they are old.
+    /// Adds a fresh token. Older ones become superfluous once they are old.
     pub(super) fn stock(&mut self, token: Token, now: Duration) {
         self.spares.retain(|spare| now < spare.life.renew);
         self.spares.push(token);
     }
 
-    /// A token was read.
+    /// Records a read.
     pub(super) fn read(&mut self, now: Duration) {
         if let Some(reads) = &mut self.reads {
             reads.push_back(now);
@@ -201,23 +200,23 @@ impl Pool {
         })
     }
 
-    /// Whether to ask for another one, when `needed` are wanted at once and `under_way` were asked for.
+    /// Whether to request another one, when `needed` are wanted at once and `under_way` were requested.
     pub(super) fn wants(&self, needed: usize, under_way: usize, now: Duration) -> bool {
         let fresh = self.spares.iter().filter(|t| now < t.life.renew).count();
         under_way < REQUESTS_MAX && fresh + under_way < self.wanted(now) + needed
     }
 
-    /// The wait until another one may be asked for; zero when it may be now.
+    /// The wait until another one may be requested; zero when it may be now.
     pub(super) fn limit(&self, now: Duration) -> Duration {
         self.bucket.wait(now)
     }
 
-    /// Another one is asked for.
+    /// Records a request.
     pub(super) fn asked(&mut self, now: Duration) {
         self.bucket.take(now);
     }
 
-    /// The one to hand out: the oldest that is fresh, or in need one that is old and still good.
+    /// The one to serve: the oldest that is fresh, or in need one that is old and still valid.
     pub(super) fn take(&mut self, now: Duration, in_need: bool) -> Option<Token> {
         self.candidate(now, in_need)
             .map(|index| self.spares.remove(index))
@@ -231,12 +230,12 @@ impl Pool {
         fresh.or(good)
     }
 
-    /// It could not be handed out: it is still unused.
+    /// Returns one that was not delivered: it is still unused.
     pub(super) fn put_back(&mut self, token: Token) {
         self.spares.push(token);
     }
 
-    /// The wait until a spare is to be renewed, or until it is time to look at the clocks again.
+    /// The wait until a spare must be renewed, or until the clocks must be read again.
     pub(super) fn wake(&self, now: Duration) -> Duration {
         let renewals = self.spares.iter().map(|spare| spare.life.renew);
         renewals
@@ -263,7 +262,7 @@ enum State {
     Away,
 }
 
-/// What is to be done now, and when to ask again at the latest.
+/// What to do now, and when to ask again at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
     pub(super) place: bool,
@@ -289,7 +288,7 @@ impl Shelf {
         }
     }
 
-    /// When the token that was put into the file last ends, if there was one.
+    /// When the token that was last put into the file ends, if there was one.
     pub(super) fn placed_until(&self) -> Option<UnixTime> {
         self.placed.as_ref().map(|placed| placed.expires_at)
     }
@@ -300,7 +299,7 @@ impl Shelf {
         state == Some(State::Away)
     }
 
-    /// The file was read, or is gone: its token is not to be handed out again.
+    /// The file was read or removed: its token must not be served again.
     pub(super) fn used(&mut self) {
         if let Some(placed) = &mut self.placed
             && placed.state == State::Unused
@@ -316,7 +315,7 @@ impl Shelf {
         }
     }
 
-    /// What to do at `now`, when `under_way` tokens were asked for.
+    /// What to do at `now`, when `under_way` tokens were requested.
     pub(super) fn decide(&self, under_way: usize, now: Duration) -> Decision {
         let wants_another = self.wants_another(now);
         let place = wants_another && self.pool.candidate(now, self.is_in_need()).is_some();
@@ -346,14 +345,13 @@ impl Shelf {
         !self.placed.as_ref().is_some_and(is_good)
     }
 
-    /// Instead of a used token any unused one will do, while it lives; instead of an old one only a
-    /// fresh one.
+    /// A used token may be replaced by any unused one that is valid, an old one only by a fresh one.
     fn is_in_need(&self) -> bool {
         let is_only_old = |placed: &Placed| placed.state == State::Unused;
         !self.placed.as_ref().is_some_and(is_only_old)
     }
 
-    /// The token to put in place when [`Shelf::decide`] said so.
+    /// The token to put in place after [`Shelf::decide`] requested it.
     pub(super) fn take(&mut self, now: Duration) -> Option<Token> {
         let in_need = self.is_in_need();
         self.pool.take(now, in_need)
@@ -530,7 +528,7 @@ mod tests {
         shelf.taken_away();
         assert!(shelf.is_away());
         assert_eq!(decision(&shelf, 10), (false, false, true, 15));
-        // What inotify says of it afterwards changes nothing.
+        // Later inotify events about it change nothing.
         shelf.used();
         assert!(shelf.is_away());
         stock(&mut shelf, 11);

@@ -1,10 +1,10 @@
-//! Gives each reader of a path a token of its own, and lets it wait while there is none: what `exec` puts
-//! where the SDKs read a file. The path is a named pipe (fifo(7)), which all of Claude's SDKs read as they
-//! read a file.
+//! Serves each reader of a path its own token, and lets it wait while none is available: `exec` uses it where
+//! the SDKs read a file. The path is a named pipe (fifo(7)), which all of Claude's SDKs read as they read a
+//! file.
 //!
 //! Opening a pipe for writing blocks until a reader is there, so a thread does nothing else: it opens, and
-//! puts another pipe in the place of the one that has its reader. Two readers that open in the instant
-//! between, some ten microseconds, share a pipe: one of them gets the token and the other one nothing.
+//! replaces the pipe that has its reader by another one. Two readers that open in between, some ten
+//! microseconds, share a pipe: one of them gets the token and the other one nothing.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -23,9 +23,9 @@ use crate::cli::error::{CliError, reason};
 use crate::cli::print::Printer;
 use crate::domain::remedy::Remedy;
 
-/// Readers that wait at the same time at most; more find nothing.
+/// Maximum number of readers that wait; further ones find nothing.
 const WAITING_MAX: usize = 256;
-/// Between two tries to make or replace a pipe where a full disk, say, is in the way.
+/// Pause between two tries to create or replace a pipe after a passing fault, such as a full disk.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A reader that waits for its token.
@@ -34,7 +34,7 @@ struct Waiting {
     end: File,
 }
 
-/// A path where each reader finds a token of its own.
+/// A path where each reader finds its own token.
 pub(in crate::cli) struct Pipe<'a> {
     supply: Supply<'a>,
     pool: Pool,
@@ -42,12 +42,12 @@ pub(in crate::cli) struct Pipe<'a> {
     /// None once no more readers can be served.
     arrivals: Option<UnboundedReceiver<io::Result<File>>>,
     waiting: VecDeque<Waiting>,
-    /// Whether it was said that more readers came than may wait.
+    /// Whether the warning about too many readers was printed.
     is_crowded: bool,
 }
 
 impl<'a> Pipe<'a> {
-    /// Puts a pipe at `path`, in a directory that is ours alone. Readers wait until [`Pipe::start`]
+    /// Creates a pipe at `path`, in a directory that only this process uses. Readers wait until [`Pipe::start`]
     /// has a token.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// Hands tokens to the readers that wait, in order.
+    /// Serves tokens to the waiting readers, in order.
     fn serve(&mut self, now: Duration) {
         while !self.waiting.is_empty()
             && let Some(token) = self.pool.take(now, true)
@@ -158,7 +158,7 @@ impl<'a> Pipe<'a> {
             }
             self.waiting.pop_front();
             printer.warn(&format!(
-                "warning: a reader of {} waited {} s and got no token",
+                "warning: a reader of `{}` waited {} s and got no token",
                 self.path.display(),
                 PATIENCE.as_secs()
             ));
@@ -175,7 +175,7 @@ impl<'a> Pipe<'a> {
                 if !self.is_crowded {
                     self.is_crowded = true;
                     printer.warn(&format!(
-                        "warning: {WAITING_MAX} readers of {} wait for a token; further readers get an empty file",
+                        "warning: {WAITING_MAX} readers of `{}` wait for a token: further readers get an empty file",
                         self.path.display()
                     ));
                 }
@@ -218,7 +218,7 @@ impl<'a> Pipe<'a> {
     }
 }
 
-/// Opens the pipe at `path` for each reader in turn, and puts another one in its place.
+/// Opens the pipe at `path` for each reader in turn, and replaces it by another one.
 fn admit(path: &Path, sender: &UnboundedSender<io::Result<File>>) -> io::Result<()> {
     let next = path.with_extension("next");
     loop {
@@ -240,7 +240,7 @@ fn prepare(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Puts `next` in the place of `path`. The command may have removed it: then another one is made.
+/// Replaces `path` by `next`. The command may have removed it: then another one is created.
 fn replace(next: &Path, path: &Path) -> io::Result<()> {
     match std::fs::rename(next, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -283,8 +283,8 @@ fn passes(error: &io::Error) -> bool {
     })
 }
 
-/// Ends the wait of readers that block on a pipe with no one behind it: they read nothing, and later ones find
-/// no file.
+/// Ends the wait of readers that block on a pipe without a writer: they read nothing, and later ones find no
+/// file.
 fn release(path: &Path) {
     let pipe = File::options()
         .read(true)
@@ -307,8 +307,8 @@ fn make(_path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Writes the token into a reader's pipe, which is empty and holds more than a token (16 KiB): a reader
-/// that stands still must not hold up the others.
+/// Writes the token into a reader's pipe, which is empty and has room for more than a token (16 KiB): a stopped
+/// reader must not delay the others.
 fn hand_over(mut end: &File, token: &Token) -> io::Result<()> {
     rustix::fs::fcntl_setfl(end, rustix::fs::OFlags::NONBLOCK)?;
     end.write_all(format!("{}\n", expose(&token.text)).as_bytes())
@@ -317,7 +317,7 @@ fn hand_over(mut end: &File, token: &Token) -> io::Result<()> {
 /// The warning when a pipe cannot be created.
 pub(in crate::cli) fn why_not(path: &Path, error: &io::Error) -> String {
     format!(
-        "warning: cannot create a named pipe at {} ({}): using a plain file, from which two concurrent readers may get the same token",
+        "warning: cannot create a named pipe at `{}` ({}): using a plain file, from which two concurrent readers may get the same token",
         path.display(),
         reason(error)
     )

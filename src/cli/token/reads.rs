@@ -1,4 +1,4 @@
-//! Detects reads of a file, so that a token is handed out once. Only Linux reports them (inotify(7)), and only for
+//! Detects reads of a file, so that a token is served once. Only Linux reports them (inotify(7)), and only for
 //! readers on this machine: on a network file system other readers go unnoticed.
 //!
 //! The directory is watched, not the file: each replacement is another inode. Its events come in
@@ -24,34 +24,34 @@ pub(super) enum Seen {
     Lost,
 }
 
-/// What follows for the token in the file.
+/// The consequence for the token in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// It was read for the first time, or is gone: another one is needed.
+    /// It was read for the first time, or removed: another one is needed.
     Used,
     /// It was read once more.
     ReadAgain,
 }
 
-/// Makes readers out of events. One reader opens, reads (in one piece or several) and closes; equal
-/// events that follow each other arrive as one, so this may count too few, never too many.
+/// Combines events into readers. One reader opens, reads (in one piece or several) and closes; equal events
+/// that follow each other arrive as one, so this may count too few, never too many.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
     opened: u32,
     /// Opened and counted, not closed yet.
     counted: u32,
     reads: u32,
-    /// How often the file was removed by ourselves, and that was not seen yet.
+    /// How often this process removed the file without having seen the event yet.
     removed: u32,
 }
 
 impl Readers {
-    /// Notes that we removed the file: that will be seen, and means nothing.
+    /// Records our own removal of the file, whose event means nothing.
     pub(super) fn removed(&mut self) {
         self.removed = self.removed.saturating_add(1);
     }
 
-    /// Takes the next event.
+    /// Processes the next event.
     pub(super) fn see(&mut self, seen: Seen) -> Option<Notice> {
         match seen {
             Seen::Opened => {
@@ -157,7 +157,7 @@ mod inotify {
             })
         }
 
-        /// Watches on after the file was put in place: its directory may be another one by now.
+        /// Continues to watch after the file was put in place: its directory may have been replaced.
         pub(in crate::cli::token) fn renew(&mut self) -> io::Result<()> {
             let watch = add(self.queue.get_ref(), &self.directory)?;
             if watch != self.watch {
@@ -300,7 +300,7 @@ mod inotify {
 mod inotify {
     use super::{Path, Readers, Seen, io};
 
-    /// No way is known here to see the reads of a file, so none of these exists.
+    /// This system has no known way to detect reads of a file, so this type has no value.
     pub(in crate::cli::token) struct Reads {
         pub(in crate::cli::token) readers: Readers,
     }
@@ -371,7 +371,7 @@ mod tests {
                 &[Used, ReadAgain],
             ),
             ("a replacement alone", &[Replaced, Replaced], &[]),
-            ("a file that somebody removed", &[Gone], &[Used]),
+            ("a file that another process removed", &[Gone], &[Used]),
             (
                 "events that were lost",
                 &[Lost, Opened, Read],

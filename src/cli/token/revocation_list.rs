@@ -6,18 +6,19 @@ use serde_json::{Map, Value};
 use crate::cli::error::CliError;
 use crate::cli::http;
 use crate::cli::published::{Discovered, check_signature, fetch_keys, refused};
+use crate::domain::remedy::Remedy;
 use crate::domain::subject::trust_of_user;
 use crate::jose::jwt::CLOCK_SKEW_SECONDS;
 use crate::jose::{Claims, UnverifiedJws};
 use crate::ports::time::UnixTime;
 
-/// The member of the metadata that says where the list is.
+/// The metadata member with the list's URL.
 const MEMBER: &str = "firman_revocation_list_uri";
 /// `typ` of the list.
 const TYPE: &str = "revocation-list+jwt";
-/// Longest list looked at, in bytes: some ten thousand tokens and as many subjects.
+/// Longest accepted list, in bytes: some ten thousand tokens and as many subjects.
 const LIST_MAX_BYTES: usize = 8 * 1024 * 1024;
-/// More actors than any issuer of ours puts into a token: where reading stops.
+/// More actors than an issuer puts into a token: where reading stops.
 const ACTORS_READ: usize = 16;
 
 /// Refuses a verified token's claims when the list ends the token.
@@ -28,12 +29,16 @@ pub(super) async fn check(
 ) -> Result<(), CliError> {
     let url = issuer.endpoint(MEMBER)?;
     let request = issuer.client(&url)?.get(url.clone());
-    let answer = http::send(request, &format!("cannot reach the revocation list {url}")).await?;
+    let answer = http::send(
+        request,
+        &format!("cannot reach the revocation list `{url}`"),
+    )
+    .await?;
     let text = str::from_utf8(&answer.body).unwrap_or_default();
     let problem = |problem: &dyn std::fmt::Display| {
         CliError::failed(
             "revocation_list",
-            format!("the revocation list {url} is invalid: {problem}"),
+            format!("the revocation list `{url}` is invalid: {problem}"),
         )
     };
     if !answer.is_success() {
@@ -41,7 +46,7 @@ pub(super) async fn check(
     }
     let unverified = UnverifiedJws::parse(text, LIST_MAX_BYTES).map_err(|error| problem(&error))?;
     if !unverified.unverified_header().is_type(TYPE) {
-        return Err(problem(&format!("its typ is not {TYPE}")));
+        return Err(problem(&format!("its `typ` is not `{TYPE}`")));
     }
     let verified = check_signature(&unverified, &fetch_keys(issuer).await?)?;
     let list = Claims::parse(&verified).map_err(|error| problem(&error))?;
@@ -51,7 +56,8 @@ pub(super) async fn check(
     list.check_times(now, CLOCK_SKEW_SECONDS)
         .map_err(|error| problem(&error))?;
     if list.other.get("complete") != Some(&Value::Bool(true)) {
-        return Err(problem(&"it is incomplete; introspect the token instead"));
+        return Err(problem(&"it is incomplete")
+            .with_remedy(&Remedy::action("introspect the token instead")));
     }
     match ended(&list.other, claims, &issuer.name) {
         Some(reason) => Err(refused(&reason)),
@@ -71,9 +77,7 @@ fn ended(list: &Map<String, Value>, claims: &Map<String, Value>, issuer: &str) -
     }
     // A token of an older version does not name its parents: the list cannot decide.
     if claims.contains_key("act") && !claims.contains_key("txn") {
-        return Some(
-            "it does not name the token that it was derived from; get a new one".to_owned(),
-        );
+        return Some("it does not name the token that it was derived from".to_owned());
     }
     // A delegated token names its parents: the root, and those between.
     let entries = |name: &str| {
@@ -104,13 +108,13 @@ fn ended(list: &Map<String, Value>, claims: &Map<String, Value>, issuer: &str) -
         .find(|delegation| is_marked("delegations", delegation))
     {
         return Some(format!(
-            "every earlier token of the delegation {delegation} was revoked"
+            "every earlier token of the delegation `{delegation}` was revoked"
         ));
     }
     principals(claims, issuer)
         .into_iter()
         .find(|subject| is_marked("not_before", subject))
-        .map(|subject| format!("every earlier token of {subject} was revoked"))
+        .map(|subject| format!("every earlier token of `{subject}` was revoked"))
 }
 
 /// The subject, the agent that got the token, and the issuer's own actors.

@@ -73,7 +73,7 @@ pub(super) async fn list(page: &Page, session: &mut Session<'_>) -> Result<(), C
         filter: Query::default(),
         page,
         columns: &["KIND", "WHAT", "REVOKED", "UNTIL"],
-        nothing: "There are no revocations of unexpired tokens.",
+        nothing: "No revocations of unexpired tokens.",
     };
     let row = |revocation: &Value| {
         vec![

@@ -1,11 +1,12 @@
-//! The time that has passed, on a machine that may sleep or whose clock may be set back. Reads no clock itself.
+//! The time that has passed, on a machine that may sleep or whose clock may be set back. Does not read a clock
+//! itself.
 
 use std::time::{Duration, Instant};
 
 use crate::ports::time::UnixTime;
 
-/// Time passed since the start, as the faster of two clocks has it: the steady one stands still while
-/// a machine sleeps, the wall clock may be set back.
+/// The time since the start, by the faster of two clocks: the steady one stops while a machine sleeps, the wall
+/// clock may be set back.
 #[derive(Debug)]
 pub(super) struct Stopwatch {
     start: Instant,
@@ -36,7 +37,7 @@ impl Stopwatch {
         let jump = ahead.saturating_sub(self.ahead_seconds);
         if jump.saturating_abs() > Self::SLACK_SECONDS {
             self.ahead_seconds = ahead;
-            // A clock that was set back took no time away.
+            // A clock that was set back does not reduce the time.
             self.skipped += Duration::from_secs(u64::try_from(jump).unwrap_or(0));
         }
         steady + self.skipped

@@ -1,5 +1,5 @@
-//! Where ready tokens come from: asks the issuer for as many as [`pace`](super::pace) wants, a few at the
-//! same time, and waits longer after each failure.
+//! The source of ready tokens: requests as many as [`pace`](super::pace) wants, a few at the same time, and
+//! waits longer after each failure.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -55,9 +55,9 @@ impl<'a> Supply<'a> {
         self.under_way.len()
     }
 
-    /// Asks for another one; the wait instead, when it is too early after a failure. One request at a time while the
-    /// issuer fails, and until the first token came: a credential that is accepted once would let one of two requests
-    /// succeed, and the refusal of the other must not end the command first.
+    /// Requests another one; returns the wait instead, when it is too early after a failure. One request at a
+    /// time while the issuer fails, and until the first token came: a credential that is accepted once would
+    /// let one of two requests succeed, and the refusal of the other must not end the command first.
     pub(super) fn ask(&mut self, now: Duration) -> Option<Duration> {
         let wait = self.retry.wait(now);
         if !wait.is_zero() {
@@ -73,7 +73,7 @@ impl<'a> Supply<'a> {
         None
     }
 
-    /// Waits for the next token that was asked for; indefinitely when none was.
+    /// Waits for the next requested token; indefinitely without a request.
     ///
     /// # Errors
     /// The error of the issuer or of the network.
@@ -103,20 +103,20 @@ impl<'a> Supply<'a> {
         })
     }
 
-    /// Notes that a token came; true when there were failures before it.
+    /// Records a token; true when there were failures before it.
     pub(super) fn succeeded(&mut self) -> bool {
         self.has_begun = true;
         self.retry.succeeded()
     }
 
-    /// Notes a failure; the pause until the next try.
+    /// Records a failure; returns the pause until the next try.
     pub(super) fn failed(&mut self) -> Duration {
         let now = self.now();
         self.retry.failed(now, jitter())
     }
 }
 
-/// Whether a token of that type is presented at its resource, as often as one likes (RFC 9068 §2.1).
+/// Whether a token of that type is presented at its resource repeatedly (RFC 9068 §2.1).
 fn is_access_token(typ: Option<&str>) -> bool {
     typ.is_some_and(|typ| {
         let typ = typ.to_ascii_lowercase();

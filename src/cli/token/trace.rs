@@ -24,7 +24,7 @@ pub(super) async fn run(token_id: &str, session: &mut Session<'_>) -> Result<(),
     Ok(())
 }
 
-/// One row per token, indented below its parent; the one asked for has a `*`.
+/// One row per token, indented below its parent; the requested one has a `*`.
 fn tree(trace: &Value) -> Table {
     let mut table = Table::new(&[
         "TOKEN",
@@ -63,7 +63,7 @@ fn tree(trace: &Value) -> Table {
     table
 }
 
-/// The lines before a token: what joins it to its parent, and what goes on past it to later ones.
+/// The lines before a token: those to its parent, and those past it to later ones.
 fn branch(tokens: &[Value], at: usize) -> String {
     let depth = |token: &Value| token["depth"].as_u64().unwrap_or_default();
     let own = depth(&tokens[at]);

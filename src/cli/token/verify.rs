@@ -172,7 +172,7 @@ mod tests {
         let outcome = check(&key, &json!({}), &other);
         assert!(
             outcome.starts_with(
-                "error: not valid: the issuer does not publish a key for ES256 with the token's kid ("
+                "error: not valid: the issuer does not publish a key for `ES256` with the token's `kid` (`"
             ),
             "{outcome}"
         );

@@ -1,10 +1,10 @@
 //! Keeps an unused token in a file: `token get --watch`, and `exec --plain-file`.
 //!
-//! [`pace`](super::pace) says when, [`supply`](super::supply) asks the issuer, [`reads`](super::reads)
-//! sees the consumers; this file replaces the token and reports. A file is replaced by a
-//! whole new one. A token for one exchange does not stay after it was read: without a successor its file is removed,
-//! because Claude's SDKs report a missing file clearly, but would send an empty or used token and be rejected
-//! without a reason.
+//! [`pace`](super::pace) decides when, [`supply`](super::supply) requests tokens, [`reads`](super::reads)
+//! detects the consumers; this file replaces the token and reports. A file is replaced by a whole new one. A
+//! token for one exchange does not stay after it was read: without a successor its file is removed, because
+//! Claude's SDKs report a missing file clearly, but would send an empty or used token and be rejected without a
+//! reason.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ impl<'a> Watch<'a> {
         let reads = Reads::watch(path);
         if let Err(error) = &reads {
             printer.warn(&format!(
-                "warning: cannot detect reads of {} ({}): its token is replaced by time only, so let only one process read it",
+                "warning: cannot detect reads of `{}` ({}): its token is replaced by time only, so let only one process read it",
                 path.display(),
                 reason(error)
             ));
@@ -94,7 +94,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Tells the supervisor that this ends, and reports what remains.
+    /// Notifies the supervisor that this ends, and reports what remains.
     pub(in crate::cli) fn stop(&self, printer: &mut Printer) {
         self.tell(self.supervisor.stopping(), printer);
         if let Some(until) = self.shelf.placed_until()
@@ -157,7 +157,7 @@ impl<'a> Watch<'a> {
             self.reads = None;
             self.shelf.used();
             printer.warn(&format!(
-                "warning: can no longer detect reads of {}: its token is replaced by time only",
+                "warning: can no longer detect reads of `{}`: its token is replaced by time only",
                 self.path.display()
             ));
             return;
@@ -174,7 +174,7 @@ impl<'a> Watch<'a> {
                 Notice::ReadAgain => {
                     if !std::mem::replace(&mut self.said_shared, true) {
                         printer.warn(&format!(
-                            "warning: {} was read twice before its token was replaced: two readers hold the same token, and services that accept each token once (Claude) reject the second reader until it reads again. If this happens often, use one file for each process",
+                            "warning: `{}` was read twice before its token was replaced: two readers hold the same token, and services that accept each token once (Claude) reject the second reader until it reads again. If this happens often, use one file for each process",
                             self.path.display()
                         ));
                     }
@@ -279,7 +279,7 @@ impl<'a> Watch<'a> {
     fn tell(&self, told: std::io::Result<()>, printer: &mut Printer) {
         if let Err(error) = told {
             printer.warn(&format!(
-                "warning: cannot notify the service manager at NOTIFY_SOCKET: {}",
+                "warning: cannot notify the service manager at `NOTIFY_SOCKET`: {}",
                 reason(&error)
             ));
         }

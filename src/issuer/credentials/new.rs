@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::api::credential as api;
 use crate::domain::credential::CredentialKind;
 use crate::domain::name::Name;
+use crate::domain::remedy::Remedy;
 use crate::domain::settings::check_expires_in;
 use crate::domain::trusted_issuer::TokenMatch;
 use crate::domain::{Invalid, text};
@@ -214,7 +215,13 @@ fn public_jwk(key: UnverifiedKey) -> Result<PublicJwk, Invalid> {
         UnverifiedKey::Pem(text) => (PublicJwk::from_pem(&text), "pem"),
         UnverifiedKey::Named(key, kid) => (public_jwk(*key)?.with_kid(&kid), "kid"),
     };
-    let jwk = jwk.map_err(|error| Invalid::new(field, error.to_string()))?;
+    let jwk = jwk.map_err(|error| {
+        let invalid = Invalid::new(field, error.to_string());
+        match error.hint() {
+            Some(hint) => invalid.with_remedy(Remedy::action(hint)),
+            None => invalid,
+        }
+    })?;
     // `jose` accepts any printable `kid`; like every text that is displayed, it must be a single line of limited
     // length.
     if let Some(kid) = jwk.kid() {

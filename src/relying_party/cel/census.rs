@@ -5,7 +5,7 @@ use ::cel::common::ast::{EntryExpr, Expr, IdedExpr};
 use super::refused;
 use crate::domain::Invalid;
 
-/// How often `+` may stand: each can double the length of a text or list.
+/// How many `+` are accepted: each can double the length of a text or list.
 const ADDITIONS_MAX: usize = 8;
 /// How many steps loops (`all`, `exists`, `map`, …) may take, counted as if each went over all claims.
 const STEPS_MAX: usize = 1_000_000;

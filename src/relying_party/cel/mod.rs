@@ -44,7 +44,7 @@ pub fn check_condition(condition: &str) -> Result<(), Invalid> {
         compiled.value(&TokenClaims::default()).map(Some)
     })?;
     match constant {
-        // Not documented: how the constant is found. What mentions no claim is one.
+        // Not documented: how the constant is found. An expression without a claim is one.
         Some(CelValue::Bool(true)) => Err(refused(
             "is always true, so it accepts every token of the issuer",
         )),

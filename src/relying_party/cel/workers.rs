@@ -49,7 +49,7 @@ pub(super) fn submit(job: Job) -> Result<(), Invalid> {
     jobs.send(job).map_err(|_| none())
 }
 
-/// Starts the workers; `None` when there is no thread for any of them.
+/// Starts the workers; `None` when no thread can be started.
 fn start_workers() -> Option<SyncSender<Job>> {
     let (sender, receiver) = sync_channel(QUEUE_MAX);
     let receiver = Arc::new(Mutex::new(receiver));

@@ -1,4 +1,4 @@
-//! What Claude requires of a token's claims, each fault said once: [`evaluate`](super::evaluate) stops at the
+//! What Claude requires of a token's claims, each fault named once: [`evaluate`](super::evaluate) stops at the
 //! first, `diagnose` ranks them all.
 
 use serde_json::{Map, Value};

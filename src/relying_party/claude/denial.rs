@@ -85,15 +85,15 @@ denials! {
     Signature, "signature",
         "the signature does not verify with the key of that `kid`",
         Action("exchange a token that this issuer minted");
-    /// There is no `sub`.
+    /// `sub` is missing.
     SubMissing, "sub_missing",
         "the token has no `sub`",
         Action("exchange a token that this issuer minted");
-    /// There is no `exp`.
+    /// `exp` is missing.
     ExpMissing, "exp_missing",
         "the token has no `exp`",
         Action("exchange a token that this issuer minted");
-    /// There is no `iat`.
+    /// `iat` is missing.
     IatMissing, "iat_missing",
         "the token has no `iat`, which Claude requires",
         Action("exchange a token that this issuer minted");

@@ -124,12 +124,17 @@ pub fn check_ca_cert(text: &str) -> Result<(), Invalid> {
     }
     let blocks = match blocks(text) {
         Ok(blocks) => blocks,
-        Err(error) => return refuse(format!("must be certificates in PEM, and {error}")),
+        Err(error) => return refuse(format!("is not certificates in PEM: it {error}")),
     };
     match blocks.iter().find(|block| block.label != "CERTIFICATE") {
         Some(other) => refuse(format!(
-            "must contain only certificates, not a block {:?}",
-            other.label.chars().take(40).collect::<String>()
+            "must contain only certificates, not a block `{}`",
+            other
+                .label
+                .chars()
+                .take(40)
+                .collect::<String>()
+                .escape_debug()
         )),
         None => Ok(()),
     }
@@ -254,15 +259,15 @@ mod tests {
         for (text, problem) in [
             (
                 String::new(),
-                "must be certificates in PEM, and holds no PEM block",
+                "is not certificates in PEM: it does not contain a PEM block",
             ),
             (
                 "-----BEGIN CERTIFICATE-----\nMIIB".to_owned(),
-                "must be certificates in PEM, and has a PEM block without",
+                "is not certificates in PEM: it has a PEM block without",
             ),
             (
                 block("PUBLIC KEY"),
-                "must contain only certificates, not a block \"PUBLIC KEY\"",
+                "must contain only certificates, not a block `PUBLIC KEY`",
             ),
             (
                 format!("{certificate}{}", block("EC PRIVATE KEY")),

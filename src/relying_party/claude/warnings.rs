@@ -90,7 +90,7 @@ impl Setup {
                     found.push(
                         warning(
                             "not_reachable",
-                            format!("Claude cannot fetch keys from {url}: {}", error.problem),
+                            format!("Claude cannot fetch keys from `{url}`: {}", error.problem),
                         )
                         .with_hint(Remedy::action("use `--inline-keys`, or publish a copy and name it with `--discovery-base`")),
                     );

@@ -1,4 +1,4 @@
-//! The groups and roles that agents were given.
+//! The groups and roles of agents.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -24,14 +24,14 @@ pub use pages::{AgentFilter, Among, HeldBy};
 
 use memberships::{DELETE_GROUPS, DELETE_ROLES};
 
-/// An agent with all its credentials and what it may do for others, read at one moment.
+/// An agent with all its credentials and delegations, read at one moment.
 #[derive(Clone, Debug)]
 pub struct AgentAggregate {
     /// The agent.
     pub agent: Agent,
-    /// Its credentials, newest last; expired and revoked ones too.
+    /// Its credentials, newest last, also expired and revoked ones.
     pub credentials: Vec<Credential>,
-    /// Its delegations that are not revoked, oldest first; expired ones too.
+    /// Its delegations that are not revoked, oldest first, also expired ones.
     pub delegations: Vec<Delegation>,
 }
 
@@ -63,7 +63,7 @@ impl AgentRow {
             ("active", None) => AgentStatus::Active,
             ("suspended", Some(at)) => AgentStatus::Suspended { at },
             ("removed", Some(at)) => AgentStatus::Removed { at },
-            _ => return Err(damage("its status and the time of it do not go together")),
+            _ => return Err(damage("its status and its time do not match")),
         };
         let assertion_audience = self
             .assertion_audience
@@ -106,7 +106,7 @@ use select_agents;
 const INSERT: &str = "INSERT INTO agents (issuer_id, id, name, subject, owner, description, attributes, status, \
      status_at, expires_at, dpop_required, assertion_audience, version, created_at, updated_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING";
-// A removed agent stays as it is.
+// A removed agent stays unchanged.
 const UPDATE: &str = "UPDATE agents SET owner = $4, description = $5, attributes = $6, status = $7, status_at = $8, \
      expires_at = $9, dpop_required = $10, assertion_audience = $11, version = $12, updated_at = $13 \
      WHERE issuer_id = $1 AND id = $2 AND version = $3 AND status <> 'removed'";
@@ -115,7 +115,7 @@ const TOUCH: &str =
 const BY_NAME: &str = select_agents!("WHERE issuer_id = $1 AND name = $2");
 const BY_ID: &str = select_agents!("WHERE issuer_id = $1 AND id = $2");
 const NAME_BY_SUBJECT: &str = "SELECT name FROM agents WHERE issuer_id = $1 AND subject = $2";
-// With the name: an index that has all that is asked for would be read whole.
+// With the name: SQLite would read a covering index from end to end.
 static VERSIONS: LazyLock<RowLists> =
     LazyLock::new(|| RowLists::of_issuer("SELECT id, name, version FROM agents", "id"));
 const VERSION: &str = "SELECT version FROM agents WHERE issuer_id = $1 AND id = $2";
@@ -159,8 +159,8 @@ impl Tx {
         Ok(true)
     }
 
-    /// Changes everything of an agent but its name and subject, if its version still is
-    /// `expected_version` and it is not removed; else false.
+    /// Changes an agent except its name and subject, if its version is `expected_version` and it is not
+    /// removed; else returns false.
     pub async fn update_agent(
         &mut self,
         issuer: &IssuerId,
@@ -200,7 +200,7 @@ impl Tx {
         Ok(true)
     }
 
-    /// Marks an agent as changed because its credentials were.
+    /// Marks an agent as changed because its credentials changed.
     pub async fn touch_agent(
         &mut self,
         issuer: &IssuerId,
@@ -219,7 +219,7 @@ impl Tx {
         Ok(())
     }
 
-    /// The agent of that name, a removed one too.
+    /// The agent with that name, also a removed one.
     pub async fn agent_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -228,7 +228,7 @@ impl Tx {
         self.agent_where(BY_NAME, issuer, name).await
     }
 
-    /// The agent of that name with its credentials, a removed one too.
+    /// The agent with that name and its credentials, also a removed one.
     pub async fn aggregate_by_name(
         &mut self,
         issuer: &IssuerId,
@@ -238,7 +238,7 @@ impl Tx {
         self.aggregated(issuer, agent).await
     }
 
-    /// The agent with that id and its credentials, a removed one too.
+    /// The agent with that id and its credentials, also a removed one.
     pub async fn aggregate(
         &mut self,
         issuer: &IssuerId,
@@ -248,7 +248,7 @@ impl Tx {
         self.aggregated(issuer, agent).await
     }
 
-    /// The name of the agent with that subject, a removed one's too.
+    /// The name of the agent with that subject, also a removed one's.
     pub async fn agent_name_by_subject(
         &mut self,
         issuer: &IssuerId,
@@ -260,7 +260,7 @@ impl Tx {
             .fetch_optional(connection))
     }
 
-    /// The names of agents, removed ones' too.
+    /// The names of agents, also removed ones'.
     pub async fn agent_names(
         &mut self,
         issuer: &IssuerId,
@@ -317,7 +317,7 @@ impl Tx {
             .fetch_optional(connection))
     }
 
-    /// The versions of agents, those that there are.
+    /// The versions of those agents that exist.
     pub async fn agent_versions(
         &mut self,
         issuer: &IssuerId,
@@ -331,7 +331,7 @@ impl Tx {
             .collect())
     }
 
-    /// The first `limit` agents whose version is above `since_version`, removed ones too, by version.
+    /// The first `limit` agents with a version above `since_version`, also removed ones, by version.
     pub async fn changed_agents(
         &mut self,
         issuer: &IssuerId,

@@ -8,20 +8,20 @@ use crate::store::{Window, cursor, key};
 
 use super::{AgentRow, select_agents};
 
-/// Groups whose members are read one group after the other; of a role that more groups pass on, the
-/// holders are looked for among all agents.
+/// Groups whose members are read one group after the other. When more groups have a role, its holders are
+/// searched among all agents.
 const GROUPS_MERGED_MAX: usize = 16;
 
-/// Which agents to list; what is `None` does not narrow.
+/// Which agents to list; a `None` does not narrow.
 #[derive(Clone, Debug, Default)]
 pub struct AgentFilter<'a> {
-    /// Of this status; `None`: all but removed ones.
+    /// With this status; `None`: all but removed ones.
     pub status: Option<&'a str>,
-    /// With this text in its name. Names are lower case, so case does not count.
+    /// With this text in its name. Names are lower case, so the search is too.
     pub name_contains: Option<String>,
 }
 
-/// The agents that belong to a group, hold a role, or both.
+/// Agents that belong to a group, hold a role, or both.
 #[derive(Clone, Copy, Debug)]
 pub enum Among<'a> {
     /// Those in a group.
@@ -32,12 +32,12 @@ pub enum Among<'a> {
     Both(&'a GroupId, HeldBy<'a>),
 }
 
-/// The holders of a role: those it was given to, and the members of groups that pass it on.
+/// The holders of a role: those with a direct assignment, and the members of groups that have it.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldBy<'a> {
     /// The role.
     pub role: &'a RoleId,
-    /// The groups that pass it on; none: only those count that it was given to directly.
+    /// The groups that have it; without any, only direct assignments count.
     pub groups: &'a [GroupId],
 }
 
@@ -74,8 +74,8 @@ const PAGE_OF_ROLE: &str = select_among!(
     "agent_roles AS held JOIN agents AS agent ON agent.issuer_id = held.issuer_id AND agent.id = held.agent_id \
      WHERE held.issuer_id = $1 AND held.role_id = $6"
 );
-// For a role that many groups pass on: walks all agents, and reads past those that do not hold it. One EXISTS,
-// because PostgreSQL would make each of two into a hash of a whole table.
+// For a role of many groups: walks all agents, and skips those that do not hold it. One EXISTS, because
+// PostgreSQL would turn each of two into a hash of a whole table.
 const PAGE_OF_HOLDERS: &str = select_agents!(
     "WHERE issuer_id = $1 AND id > $2 \
      AND (status = $3 OR ($3 IS NULL AND status <> 'removed')) \
@@ -99,7 +99,7 @@ const COUNT_HOLDERS: &str = "SELECT (SELECT COUNT(*) FROM agent_roles AS assignm
      WHERE assignment.issuer_id = $1 AND assignment.role_id = $2 AND team.removed_at IS NULL)";
 
 impl Tx {
-    /// The first `limit` agents behind the name `after`, by name.
+    /// The first `limit` agents after the name `after`, by name.
     pub async fn agents_page(
         &mut self,
         issuer: &IssuerId,
@@ -117,7 +117,7 @@ impl Tx {
         self.with_memberships(issuer, rows).await
     }
 
-    /// The agents of a window by id that are among those: in the order in which they were registered.
+    /// The agents of a window by id that match, in the order of their registration.
     pub async fn agents_among(
         &mut self,
         issuer: &IssuerId,
@@ -133,7 +133,7 @@ impl Tx {
         };
         let rows = match among {
             Among::Group(group) => self.of_group(&step, group, None).await?,
-            // A group that passes the role on: all of its members hold it.
+            // A group that has the role: all of its members hold it.
             Among::Both(group, held) if held.groups.contains(group) => {
                 self.of_group(&step, group, None).await?
             }
@@ -146,7 +146,7 @@ impl Tx {
                 for group in held.groups {
                     rows.append(&mut self.of_group(&step, group, None).await?);
                 }
-                // Of each group the first are here, so that the first of all are.
+                // The result has the first of each group, so the first of all are among them.
                 rows.sort_by(|one, other| one.id.cmp(&other.id));
                 rows.dedup_by(|one, other| one.id == other.id);
                 rows.truncate(usize::try_from(window.limit).unwrap_or(0));
@@ -202,7 +202,7 @@ impl Tx {
             .fetch_one(connection))
     }
 
-    /// How many agents and groups that are not removed were given a role directly.
+    /// How many agents and groups that are not removed have a role directly.
     pub async fn count_role_holders(
         &mut self,
         issuer: &IssuerId,
@@ -215,17 +215,17 @@ impl Tx {
     }
 }
 
-/// What every way to a page of agents is bound to.
+/// The parameters of every page of agents.
 struct Step<'a> {
     issuer: &'a IssuerId,
     filter: &'a AgentFilter<'a>,
-    /// The id of the last agent of the page before; empty: none.
+    /// The id of the last agent of the previous page; empty: none.
     after: &'a str,
     limit: i64,
 }
 
-/// A LIKE pattern for names that contain `text`; `%` and `_` in it stand for themselves. In lower case,
-/// because LIKE minds the case on PostgreSQL alone and names have no other.
+/// A LIKE pattern for names that contain `text`; `%` and `_` in it are literal. In lower case, because LIKE is
+/// case-sensitive only on PostgreSQL and names are lower case.
 fn containing(text: &str) -> String {
     if text.contains('\0') {
         return String::new(); // matches no name

@@ -35,7 +35,7 @@ impl FederatedRow {
 
     pub(super) fn credential(self) -> Result<Credential, StoreError> {
         let matching = serde_json::from_str(&self.definition).map_err(|_| {
-            StoreError::corrupt(format!("credential {}: its match cannot be read", self.id))
+            StoreError::corrupt(format!("credential {}: cannot parse its match", self.id))
         })?;
         Ok(Credential {
             id: CredentialId::from_text(self.id),
@@ -128,8 +128,8 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// The names of the first `limit` agents with a federated credential that could match a token of
-    /// `trusted` about `subject`: one for exactly that subject, or one that names none.
+    /// The names of the first `limit` agents with a federated credential that could match a token of `trusted`
+    /// about `subject`: one for exactly that subject, or one that does not name a subject.
     pub async fn agents_of_federated_subject(
         &mut self,
         issuer: &IssuerId,
@@ -145,7 +145,7 @@ impl Tx {
             .fetch_all(connection))
     }
 
-    /// How many live federated credentials rest on a trusted issuer.
+    /// How many live federated credentials depend on a trusted issuer.
     pub async fn count_federated_credentials(
         &mut self,
         issuer: &IssuerId,
@@ -159,7 +159,7 @@ impl Tx {
             .fetch_one(connection))
     }
 
-    /// The first `limit` federated credentials that rest on a trusted issuer and are not revoked.
+    /// The first `limit` federated credentials that depend on a trusted issuer and are not revoked.
     pub async fn credentials_of_trusted_issuer(
         &mut self,
         issuer: &IssuerId,

@@ -1,5 +1,5 @@
-//! Credentials: hashes of client secrets, public keys, and which tokens of trusted issuers prove an agent.
-//! No secret and no private key is in here. Federated ones have a table of their own.
+//! Credentials: hashes of client secrets, public keys, and which tokens of trusted issuers prove an agent. No
+//! secret or private key is stored. Federated ones have their own table.
 
 mod federated;
 
@@ -35,7 +35,7 @@ impl CredentialRow {
                 let jwk =
                     serde_json::from_str(&jwk).map_err(|_| damage("its public key is not JSON"))?;
                 let jwk = PublicJwk::from_value(&jwk)
-                    .map_err(|_| damage("its public key is not one that firman takes"))?;
+                    .map_err(|_| damage("its public key is not valid"))?;
                 CredentialKind::PublicKey { jwk: Box::new(jwk) }
             }
             _ => return Err(damage("its kind is unknown")),
@@ -104,11 +104,11 @@ pub struct ListedCredential {
 /// Which credentials of all agents to list: those that are neither revoked nor expired.
 #[derive(Clone, Copy, Debug)]
 pub struct LiveCredentials<'a> {
-    /// The present second.
+    /// The current second.
     pub now: UnixTime,
     /// Only those that expire by then.
     pub expires_by: Option<UnixTime>,
-    /// Only those behind this id.
+    /// Only those after this id.
     pub after: Option<&'a str>,
 }
 
@@ -121,7 +121,7 @@ struct KindColumns<'a> {
 }
 
 impl<'a> KindColumns<'a> {
-    /// `None` for a kind that has a table of its own.
+    /// `None` for a kind with its own table.
     fn of(kind: &'a CredentialKind) -> Option<Self> {
         Some(match kind {
             CredentialKind::ClientSecret { hash } => Self {
@@ -153,14 +153,14 @@ macro_rules! select_credentials {
 const INSERT: &str = "INSERT INTO credentials (issuer_id, id, agent_id, kind, secret_hash, jwk, thumbprint, kid, \
      not_before, expires_at, revoked_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
      ON CONFLICT DO NOTHING";
-// A revoked credential stays as it is.
+// A revoked credential stays unchanged.
 const UPDATE: &str = "UPDATE credentials SET expires_at = $4, revoked_at = $5 \
      WHERE issuer_id = $1 AND id = $2 AND agent_id = $3 AND revoked_at IS NULL";
 const OF_AGENT: &str =
     select_credentials!("WHERE issuer_id = $1 AND agent_id = $2 ORDER BY created_at, id");
 const BY_ID: &str = select_credentials!("WHERE issuer_id = $1 AND id = $2");
 
-/// The live credentials of agents that are not removed, behind an id. CROSS JOIN: SQLite joins in that order.
+/// The live credentials of agents that are not removed, after an id. CROSS JOIN: SQLite joins in that order.
 macro_rules! select_live {
     ($columns_and_table:literal) => {
         concat!(
@@ -180,8 +180,8 @@ const FEDERATED_PAGE: &str =
     select_live!("held.trusted_issuer_id, held.definition FROM federated_credentials");
 
 impl Tx {
-    /// Adds a credential to an agent. False when its public key is held by this or another agent of the
-    /// issuer, or its `kid` names another key of the agent; revoked credentials do not count.
+    /// Adds a credential to an agent. False when this or another agent of the issuer has its public key, or its
+    /// `kid` names another key of the agent; revoked credentials do not count.
     pub async fn insert_credential(
         &mut self,
         issuer: &IssuerId,
@@ -209,8 +209,8 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// Changes when a credential expires and was revoked. False when its agent has no such credential or
-    /// it is revoked already.
+    /// Changes when a credential expires and was revoked. False when the agent does not have such a credential
+    /// or it is revoked already.
     pub async fn update_credential(
         &mut self,
         issuer: &IssuerId,
@@ -232,7 +232,7 @@ impl Tx {
         Ok(updated == 1)
     }
 
-    /// All credentials of an agent, newest last; expired and revoked ones too.
+    /// All credentials of an agent, newest last, also expired and revoked ones.
     pub async fn credentials_of(
         &mut self,
         issuer: &IssuerId,

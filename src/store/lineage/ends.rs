@@ -23,7 +23,7 @@ pub struct RevokedToken {
 /// Tokens issued at or before a moment are ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndMark {
-    /// What `key` is.
+    /// The kind of `key`.
     pub kind: EndKind,
     /// A subject, or the id of a delegation.
     pub key: String,
@@ -36,9 +36,9 @@ pub struct EndMark {
 /// Which tokens a mark ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndKind {
-    /// Those that are about a subject, or that it acts in.
+    /// Tokens about a subject, or in which it acts.
     Subject,
-    /// Those made under a delegation, and all that was made from them.
+    /// Tokens issued under a delegation, and all that were derived from them.
     Delegation,
 }
 

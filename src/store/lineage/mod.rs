@@ -1,7 +1,7 @@
-//! What delegated tokens were made from, and which tokens are ended.
+//! The parents of delegated tokens, and which tokens are ended.
 //!
-//! An end is one row: a token, or a mark on a subject or a delegation. Nothing here walks down: a judge
-//! reads a token's line upward with [`Tx::ancestry`] and asks once for all that it names.
+//! An end is one row: a token, or a mark on a subject or a delegation. Nothing here walks down: a reader
+//! follows a token's line upward with [`Tx::ancestry`] and queries everything that it names at once.
 
 mod ends;
 
@@ -31,7 +31,7 @@ pub struct LineageRow {
     pub depth: i64,
     /// Its `sub`, as this issuer names it.
     pub subject: String,
-    /// Its `aud`. Empty in a row that an older version wrote: it says nothing of scopes.
+    /// Its `aud`. Empty in a row that an older version wrote, which does not record scopes.
     pub audience: String,
     /// Its `scope`, space-separated; empty when it has none.
     pub scopes: String,
@@ -46,11 +46,11 @@ pub struct LineageRow {
 /// How a token was made by exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchanged {
-    /// The subject token that it was made from.
+    /// The subject token that it was derived from.
     pub parent_id: String,
     /// The delegation that permitted it.
     pub delegation: DelegationId,
-    /// The agent that presented itself.
+    /// The agent that authenticated.
     pub actor: AgentId,
 }
 
@@ -108,7 +108,7 @@ static INSERT: LazyLock<RowLists> = LazyLock::new(|| {
 const OF_TOKEN: &str = "SELECT token_id, parent_id, delegation_id, actor_id, root_id, depth, subject, audience, scopes, claims, \
      issued_at, expires_at FROM token_lineage WHERE issuer_id = $1 AND token_id = $2";
 // CROSS JOIN: on SQLite the row above is looked up by its key, for each row of the line, and never the other
-// way round. A root's parent is '', which no token has. The limit ends a line that some fault made a circle.
+// way round. A root's parent is '', which no token has. The limit ends a line that a fault made circular.
 const ANCESTRY: &str = "WITH RECURSIVE line (steps, token_id, parent_id, delegation_id, actor_id, root_id, depth, subject, audience, \
          scopes, claims, issued_at, expires_at) AS ( \
          SELECT 0, token_id, parent_id, delegation_id, actor_id, root_id, depth, subject, audience, scopes, claims, \
@@ -130,8 +130,8 @@ const HOLDS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM used_assertions WHERE 
      OR EXISTS (SELECT 1 FROM token_lineage WHERE issuer_id = $1 AND expires_at < $2)";
 
 impl Tx {
-    /// Records what tokens were made from. A row that is there already stays as it is: tokens made from one
-    /// root all bring its row.
+    /// Records the parents of tokens. An existing row stays unchanged: tokens derived from one root all bring
+    /// its row.
     pub async fn insert_lineage(
         &mut self,
         issuer: &IssuerId,
@@ -169,7 +169,7 @@ impl Tx {
         Ok(())
     }
 
-    /// A token's row; `None` for one that was never issued, or that nothing was made from or exchanged into.
+    /// A token's row; `None` for one that was never issued, and for one without parents or children.
     pub async fn lineage(
         &mut self,
         issuer: &IssuerId,
@@ -201,7 +201,7 @@ impl Tx {
         .collect()
     }
 
-    /// The first `limit` tokens made from one, oldest first.
+    /// The first `limit` tokens derived from one, oldest first.
     pub async fn lineage_children(
         &mut self,
         issuer: &IssuerId,
@@ -219,7 +219,7 @@ impl Tx {
     }
 
     /// Whether a used assertion, a revocation, a mark or a lineage expired before `before`, so that a purge
-    /// would forget it.
+    /// would delete it.
     pub async fn holds_expired(
         &mut self,
         issuer: &IssuerId,
@@ -231,7 +231,7 @@ impl Tx {
             .fetch_one(connection))
     }
 
-    /// Forgets where at most `limit` tokens that expired before `before` came from; how many.
+    /// Deletes the parents of at most `limit` tokens that expired before `before`; returns how many.
     pub async fn purge_lineage(
         &mut self,
         issuer: &IssuerId,

@@ -1,5 +1,5 @@
 //! Answers in Claude's form: `{"type":"error","error":{"type","message"},"request_id"}`, the header
-//! `request-id`, and the header that says that this is a simulation.
+//! `request-id`, and the header that marks a simulation.
 
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};

@@ -1,4 +1,4 @@
-//! Who calls: the bearer of an access token issued here, or of the admin token.
+//! The caller: the bearer of an access token issued here, or of the admin token.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -8,7 +8,7 @@ use super::answer::ApiError;
 use super::state::Grant;
 use crate::jose::digest::sha256;
 
-/// Who may use the Admin API.
+/// A caller that may use the Admin API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Administrator {
     /// A person, by an OAuth token with scope `org:admin`.
@@ -29,8 +29,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then(|| token.trim_start())
 }
 
-/// The version header, which every endpoint but the exchange requires. Not documented: which versions exist. The
-/// SDKs send newer ones than the Admin API's pages name, so any date is accepted.
+/// The version header, which every endpoint but the exchange requires. Not documented: which versions exist.
+/// The SDKs send newer ones than the Admin API's pages name, so any date is accepted.
 pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
     match header(headers, "anthropic-version") {
         None => Err(ApiError::invalid("anthropic-version: header is required")),

@@ -122,7 +122,7 @@ async fn judge(shared: &Shared, found: &Found, asked: &Asked<'_>) -> Result<Acce
         request,
         now,
     } = *asked;
-    // Before the keys are fetched, which neither an archived rule nor an oversized token is worth.
+    // Before the keys are fetched: an archived rule or an oversized token does not justify a fetch.
     if found.rule.archived_at.is_some() {
         return Err(Denial::RuleArchived.because(format!("{} is archived", found.rule.id)));
     }
@@ -144,8 +144,8 @@ async fn judge(shared: &Shared, found: &Found, asked: &Asked<'_>) -> Result<Acce
         now,
         request,
     })?;
-    // Not documented: whether a denied attempt consumes its jti, and for how long a jti is remembered. Here only
-    // success consumes it, and it is remembered for as long as the token could be accepted.
+    // Not documented: whether a denied attempt consumes its jti, and for how long a jti is remembered. Here
+    // only success consumes it, and it is remembered while the token could be accepted.
     let until = accepted.expires_at.plus(SKEW_SECONDS);
     if let Some(jti) = &accepted.jti
         && found.issuer.check_jti

@@ -16,7 +16,7 @@ use crate::relying_party::claude::{
     check_dialled_url,
 };
 
-/// Not documented: how long an issuer may take.
+/// Not documented: the time limit for an issuer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The keys of issuers by the issuer's id.
@@ -25,7 +25,7 @@ pub(super) struct KeyCache {
     kept: Mutex<HashMap<IssuerObjectId, Kept>>,
 }
 
-/// A key set, from where, and when it was fetched.
+/// A key set, its origin, and when it was fetched.
 #[derive(Clone, Debug)]
 struct Kept {
     source: JwksSource,

@@ -1,5 +1,5 @@
-//! `POST /v1/messages` and `GET /v1/models`, for tokens that were issued here. The answer is fixed text that names
-//! the service account: it shows who was authenticated, not what a model says.
+//! `POST /v1/messages` and `GET /v1/models`, for tokens that were issued here. The answer is fixed text that
+//! names the service account: it shows the authenticated caller, not the answer of a model.
 
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};

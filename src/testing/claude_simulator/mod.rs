@@ -45,10 +45,10 @@ pub const SIMULATED_ORGANIZATION: &str = "00000000-0000-4000-8000-000000000000";
 /// Exchanges that a slow subscriber may lag behind.
 const BACKLOG_MAX: usize = 256;
 
-/// How a [`ClaudeSimulator`] is started.
+/// The options of a [`ClaudeSimulator`].
 #[derive(Clone, Debug)]
 pub struct ClaudeSimulatorOptions {
-    /// Where it listens; port 0 is any free port.
+    /// The address of its listener; port 0 is any free port.
     pub listen: SocketAddr,
     /// Sends the reason of a denial in the answer, which Claude never does.
     pub explain: bool,
@@ -142,8 +142,8 @@ impl ClaudeSimulator {
         self.shared.0.exchanges.subscribe()
     }
 
-    /// Creates the service account, issuer and rule of a setup, as a person does in the Console; existing objects
-    /// with the names are used.
+    /// Creates the service account, issuer and rule of a setup, as a person does in the Console; existing
+    /// objects with these names are used.
     ///
     /// # Panics
     /// When Claude would reject one of them.
@@ -177,7 +177,7 @@ impl ClaudeSimulator {
     }
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone, Debug)]
 struct Shared(Arc<Simulation>);
 

@@ -1,5 +1,5 @@
-//! What the simulation remembers besides its objects: access tokens, consumed `jti`s, the history. All bounded;
-//! what expires first is dropped first.
+//! The simulation's memory besides its objects: access tokens, consumed `jti`s, the history. All bounded; what
+//! expires first is dropped first.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -24,7 +24,7 @@ pub(super) fn new_token(random: &dyn Random) -> String {
     format!("sk-ant-oat01-{}", base64url(&bytes))
 }
 
-/// What an access token grants.
+/// The grants of an access token.
 #[derive(Clone, Debug)]
 pub(super) struct Grant {
     pub(super) service_account_id: ServiceAccountId,
@@ -50,7 +50,7 @@ pub(super) struct Attempt {
 /// printing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedExchange {
-    /// When it came.
+    /// The time of the request.
     pub at: UnixTime,
     /// The `request-id` of its answer.
     pub request_id: String,
@@ -187,7 +187,7 @@ impl Memory {
         self.tokens.insert(sha256(token.as_bytes()), grant);
     }
 
-    /// What `token` stands for, expired or not.
+    /// The grants of `token`, expired or not.
     pub(super) fn granted(&self, token: &str) -> Option<&Grant> {
         self.tokens.get(&sha256(token.as_bytes()))
     }

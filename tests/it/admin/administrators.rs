@@ -35,7 +35,7 @@ async fn status(issuer: &TestIssuer, authorization: &str, method: Method, path: 
         .status
 }
 
-/// What the audit says of administrators: actor, event, target, detail.
+/// The audit of administrators: actor, event, target, detail.
 async fn entries(issuer: &TestIssuer) -> Vec<Value> {
     let page = get(issuer, "/audit?limit=200").await.json();
     let items = page["items"].as_array().expect("items").iter();

@@ -257,7 +257,7 @@ async fn the_name_and_subject_of_a_removed_agent_are_never_given_out_again() {
 }
 
 #[tokio::test]
-async fn what_an_agent_is_given_must_exist() {
+async fn what_an_agent_gets_must_exist() {
     let issuer = with_policy().await;
     for (member, value, detail) in [
         (
@@ -503,7 +503,7 @@ async fn ad_028_a_suspended_agent_gets_no_token_from_then_on() {
 }
 
 #[tokio::test]
-async fn explain_tells_what_an_agent_would_get_and_through_what() {
+async fn explain_shows_what_an_agent_would_get_and_through_what() {
     let issuer = with_policy().await;
     let new = json!({ "name": "mailer", "owner": "team-a", "groups": ["ops"], "attributes": { "team": "a" } });
     assert_eq!(post(&issuer, "/agents", new).await.status, 201);
@@ -605,7 +605,7 @@ async fn explain_decides_about_the_issuer_itself_as_the_token_endpoint_does() {
 }
 
 #[tokio::test]
-async fn te_046_explain_tells_of_a_token_that_became_too_large() {
+async fn te_046_explain_reports_a_token_that_became_too_large() {
     let issuer = with_policy().await;
     let agent = issuer.agent("mailer").role("reader").with_secret().await;
     assert_eq!(

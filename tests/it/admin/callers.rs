@@ -1,9 +1,9 @@
-//! Who may call what.
+//! Which caller may call what.
 
 use super::*;
 
-const NO_TOKEN: &str = "send one header 'Authorization: Bearer TOKEN'; the first token is in the file admin-token of the data directory";
-const BAD_TOKEN: &str = "the token is not, or is no longer, an administrator's";
+const NO_TOKEN: &str = "exactly one header `Authorization` is required\nhint: send `Authorization: Bearer TOKEN`; the first token is in the file `admin-token` of the data directory";
+const BAD_TOKEN: &str = "the token is not a valid administrator token";
 
 #[tokio::test]
 async fn ad_001_a_call_without_a_good_token_is_refused() {
@@ -73,7 +73,7 @@ async fn ad_001_a_header_that_holds_no_bearer_token_is_refused() {
             &answer,
             401,
             "unauthorized",
-            "the header Authorization does not hold 'Bearer TOKEN'",
+            "the header `Authorization` is not `Bearer TOKEN`",
         );
     }
     let twice = call_with(
@@ -196,7 +196,7 @@ async fn ad_006_a_viewer_reads_and_changes_nothing() {
             "{path}"
         );
     }
-    let detail = "this requires an administrator with the role `operator`; `vera` is `viewer`";
+    let detail = "an administrator with the role `operator` is required; `vera` is `viewer`";
     let new = json!({ "name": "x", "owner": "x" });
     assert_problem(
         &call_with(&issuer, (Method::POST, "/agents"), &viewer, Some(&new)).await,
@@ -223,7 +223,7 @@ async fn ad_006_a_viewer_reads_and_changes_nothing() {
         "forbidden",
         detail,
     );
-    let detail = "this requires an administrator with the role `owner`; `vera` is `viewer`";
+    let detail = "an administrator with the role `owner` is required; `vera` is `viewer`";
     assert_problem(
         &call_with(&issuer, (Method::POST, "/keys/rotate"), &viewer, None).await,
         403,
@@ -242,7 +242,7 @@ async fn ad_006_a_viewer_neither_links_nor_acknowledges() {
     issuer.agent("mailer").with_secret().await;
     let viewer = administrator(&issuer, "vera", AdministratorRole::Viewer, None).await;
     let viewer = [("authorization", viewer.as_str())];
-    let detail = "this requires an administrator with the role `operator`; `vera` is `viewer`";
+    let detail = "an administrator with the role `operator` is required; `vera` is `viewer`";
     for (method, path) in [
         (Method::PUT, "/agents/mailer/claude-link"),
         (Method::DELETE, "/agents/mailer/claude-link"),
@@ -266,7 +266,7 @@ async fn ad_007_an_operator_does_not_reach_what_only_owners_may() {
     let settings = json!({ "max_lifetime": 43200 });
     let consumer = json!({ "name": "claude" });
     let activation = json!({ "override_consumers": true });
-    let detail = "this requires an administrator with the role `owner`; `olga` is `operator`";
+    let detail = "an administrator with the role `owner` is required; `olga` is `operator`";
     for (method, path, body) in [
         (Method::POST, "/keys/rotate".to_owned(), None),
         (Method::POST, format!("/keys/{kid}/revoke"), Some(&reason)),

@@ -38,7 +38,7 @@ async fn get_token(issuer: &TestIssuer, secret: &str, expires_in: &str) {
     assert_eq!(issuer.token(&form).await.status, 200);
 }
 
-/// What the answer to a suspension says of Claude.
+/// The part of a suspension's answer about Claude.
 async fn suspended(issuer: &TestIssuer) -> (Value, Value) {
     let answer = call(issuer, Method::POST, "/agents/mailer/suspend").await;
     let mut body = answer.json();
@@ -212,7 +212,7 @@ async fn a_removed_agent_has_no_link_and_gets_none() {
 }
 
 #[tokio::test]
-async fn a_suspension_tells_how_long_claude_access_may_outlive_it() {
+async fn a_suspension_reports_how_long_claude_access_may_outlive_it() {
     let (issuer, secret) = with_claude().await;
     get_token(&issuer, &secret, "600").await;
     issuer.clock.advance(300);
@@ -221,7 +221,7 @@ async fn a_suspension_tells_how_long_claude_access_may_outlive_it() {
     let mut known = link();
     known["token_lifetime"] = json!(600);
     put(&issuer, LINK, known).await;
-    // The rule gives 600 s at most: exchanged half of that before its end.
+    // The rule allows 600 s: exchanged half of that before its end.
     assert_eq!(
         suspended(&issuer).await,
         (json!(START + 900), json!("fdrl_01AbC")),
@@ -248,7 +248,7 @@ async fn an_earlier_token_that_lives_longer_counts_and_one_for_another_resource_
 }
 
 #[tokio::test]
-async fn the_shortest_token_that_claude_gives_counts_after_the_last_moment() {
+async fn the_shortest_token_that_claude_issues_counts_after_the_last_moment() {
     let (issuer, secret) = with_claude().await;
     get_token(&issuer, &secret, "60").await;
     assert_eq!(suspended(&issuer).await.0, json!(START + 60 + 30 + 60));

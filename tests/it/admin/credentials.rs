@@ -142,11 +142,11 @@ async fn a_key_that_cannot_be_trusted_is_refused_with_the_reason() {
         ),
         (
             json!({ "kind": "public_key", "jwk": { "kty": "oct", "k": "AAAA" } }),
-            "jwk: `kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key",
+            "jwk: `kty` `oct` is a shared secret, not a public key\nhint: use an EC, RSA or OKP key",
         ),
         (
             json!({ "kind": "public_key", "jwk": { "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA" } }),
-            "jwk: the key is a private key (member `d`); send only the public one, and make a new key: this one has left its owner's hands",
+            "jwk: the key is a private key (member `d`) and no longer secret\nhint: generate a new key and send only its public key",
         ),
     ] {
         assert_problem(
@@ -230,7 +230,7 @@ async fn one_key_belongs_to_one_agent() {
 }
 
 #[tokio::test]
-async fn an_agent_has_two_live_secrets_at_most_and_is_told_which_to_revoke() {
+async fn an_agent_has_two_live_secrets_at_most_and_the_error_names_both() {
     let issuer = with_agent().await;
     let mut ids = Vec::new();
     for _ in 0..2 {
@@ -390,7 +390,7 @@ async fn a_revoked_secret_opens_nothing_and_stays_revoked() {
 }
 
 #[tokio::test]
-async fn a_replacement_lives_as_long_as_it_is_told_to() {
+async fn a_replacement_lives_as_long_as_requested() {
     let issuer = with_agent().await;
     let added = post(&issuer, "/agents/mailer/credentials", secret())
         .await

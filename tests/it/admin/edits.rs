@@ -30,7 +30,7 @@ const KINDS: [Kind; 5] = [
         changed: "role.changed",
         gone: 404,
     },
-    // A removed agent is still shown, and an edit of it is told so.
+    // A removed agent is still shown, and an edit of it names the reason.
     Kind {
         path: "/agents",
         changed: "agent.changed",

@@ -1,4 +1,4 @@
-//! The registry's whole round on both engines: what one takes and refuses, the other does too.
+//! The registry's whole round on both engines: both accept and refuse the same.
 
 use firman::store::testing::fresh_postgres_database;
 use firman::testing::TestOptions;

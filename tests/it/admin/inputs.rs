@@ -83,11 +83,11 @@ async fn ad_013_json_that_two_parsers_read_differently_or_that_is_too_much_is_re
     for (body, detail) in [
         (
             r#"{"name":"a","owner":"x","name":"b"}"#,
-            "the body has a member twice; state each once",
+            "the body has a member twice",
         ),
         (
             r#"{"name":"a","owner":"x","attributes":{"t":"1","t":"2"}}"#,
-            "the body has a member twice; state each once",
+            "the body has a member twice",
         ),
         (deep.as_str(), "the body is nested deeper than 16 levels"),
         ("[]", "the body is not a JSON object"),
@@ -114,7 +114,7 @@ async fn ad_013_json_that_two_parsers_read_differently_or_that_is_too_much_is_re
         &large,
         413,
         "too_large",
-        "the request body may have at most 65536 bytes",
+        "the request body must be at most 65536 bytes long",
     );
     assert_eq!(get(&issuer, "/agents").await.json()["items"], json!([]));
 }
@@ -202,7 +202,7 @@ async fn ad_015_pages_are_bounded_and_cursors_belong_to_their_list() {
     };
     assert_eq!(names, ["a0", "a1", "a2", "a3", "a4"]);
 
-    let forged = "cursor: is not one that this list gave; send next_cursor as it was, or leave it out to begin anew";
+    let forged = "cursor: is not a cursor of this list\nhint: send `next_cursor` unchanged, or omit `cursor` to start again";
     assert_problem(
         &get(&issuer, &format!("/groups?cursor={cursor}")).await,
         400,
@@ -323,7 +323,7 @@ async fn ad_017_odd_paths_lead_nowhere() {
             "{path}"
         );
     }
-    let nowhere = "there is nothing at this path; the paths are listed at /admin/v1/openapi.json";
+    let nowhere = "not found\nhint: see the paths at `/admin/v1/openapi.json`";
     for path in ["/", "/agents/", "/nothing", "/agents/a/b/c", "//agents"] {
         assert_problem(&get(&issuer, path).await, 404, "not_found", nowhere);
     }
@@ -342,14 +342,14 @@ async fn ad_017_odd_paths_lead_nowhere() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_take_is_told_which_it_takes() {
+async fn a_method_that_a_path_does_not_accept_gets_the_allowed_methods() {
     let issuer = TestIssuer::start().await;
     let answer = call(&issuer, Method::PUT, "/agents/mailer").await;
     assert_problem(
         &answer,
         405,
         "method_not_allowed",
-        "this path does not take this method; the header Allow lists those it takes",
+        "this path does not accept this method\nhint: use a method of the `Allow` header",
     );
     let mut allowed: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
     allowed.sort_unstable();

@@ -235,7 +235,7 @@ async fn an_owner_overrides_consumers_but_never_the_time_of_publishing() {
 }
 
 #[tokio::test]
-async fn an_emergency_waits_for_nobody_and_tells_whose_copy_is_wrong() {
+async fn an_emergency_waits_for_no_one_and_reports_whose_copy_is_wrong() {
     let issuer = with_consumer().await;
     for name in ["behind", "ahead"] {
         post(&issuer, "/key-consumers", json!({ "name": name })).await;

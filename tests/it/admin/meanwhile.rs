@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::engines::database_url;
 use super::*;
 
-const NOT_LIVE: &str = "the token is not, or is no longer, an administrator's";
+const NOT_LIVE: &str = "the token is not a valid administrator token";
 
 /// Holds each fetch open until it is let go: so long does a call wait between its admission and its change.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ async fn answered(database_url: Option<String>, meanwhile: Meanwhile) -> (TestIs
 
 async fn nothing_is_changed_after(database_url: Option<String>, meanwhile: Meanwhile) {
     let (issuer, answer) = answered(database_url, meanwhile).await;
-    let too_low = "this requires an administrator with the role `owner`; `olga` is `operator`";
+    let too_low = "an administrator with the role `owner` is required; `olga` is `operator`";
     let (status, kind, detail, reason) = match meanwhile {
         Meanwhile::Nothing => unreachable!("it is not refused"),
         Meanwhile::Revoked => (401, "unauthorized", NOT_LIVE, "revoked token"),

@@ -134,7 +134,7 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, kind: &str, told: &st
     }
 }
 
-/// A problem whose detail and hint are given apart.
+/// A problem with its detail and hint.
 pub(crate) fn assert_hinted(answer: &Answer, status: u16, kind: &str, detail: &str, hint: &Value) {
     let hint = hint.as_str().expect("a hint is text");
     assert_problem(answer, status, kind, &format!("{detail}\nhint: {hint}"));

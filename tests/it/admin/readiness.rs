@@ -16,7 +16,7 @@ pub(super) async fn readyz(issuer: &TestIssuer) -> String {
     format!("{status} {}", answer.text().await.unwrap())
 }
 
-/// How many writes have proven that the database takes them.
+/// How many writes have proven that the database accepts them.
 async fn proofs(issuer: &TestIssuer) -> i64 {
     let file = issuer.folder().join("firman.db");
     let mut connection = SqliteConnection::connect(&format!("sqlite:{}", file.display()))

@@ -55,7 +55,7 @@ async fn a_resource_is_made_shown_edited_and_listed() {
 }
 
 #[tokio::test]
-async fn a_claude_resource_needs_no_identifier_and_keeps_to_what_claude_takes() {
+async fn a_claude_resource_needs_no_identifier_and_keeps_to_what_claude_accepts() {
     let issuer = TestIssuer::start().await;
     let created = post(
         &issuer,
@@ -160,7 +160,7 @@ async fn what_is_not_well_formed_or_taken_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_resource_is_told_the_typ_of_its_tokens() {
+async fn a_resource_has_a_typ_for_its_tokens() {
     let issuer = TestIssuer::start().await;
     for (body, detail) in [
         (

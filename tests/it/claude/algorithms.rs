@@ -1,5 +1,5 @@
-//! Each algorithm that Claude takes, at the simulation of it: signed by others (`jsonwebtoken`, and the crypto
-//! library itself where that has no ES512), with the keys registered inline.
+//! Each algorithm that Claude accepts, at the simulation of it: signed by others (`jsonwebtoken`, and the
+//! crypto library itself where that has no ES512), with the keys registered inline.
 
 #![expect(
     clippy::unwrap_used,
@@ -163,7 +163,7 @@ async fn eddsa_hmac_and_none_are_denied_with_the_reason() {
 }
 
 #[tokio::test]
-async fn each_algorithm_of_claudes_is_taken_and_its_forgeries_are_not() {
+async fn each_algorithm_of_claudes_is_accepted_and_its_forgeries_are_not() {
     assert_eq!(
         ForeignAlgorithm::ALL.map(ForeignAlgorithm::as_str),
         ALGORITHMS

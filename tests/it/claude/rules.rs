@@ -103,7 +103,7 @@ impl Case {
 
 type Spoil = fn(&mut Case);
 
-/// A cause, the one fault that leads to it, and the start of what is told.
+/// A cause, the one fault that leads to it, and the start of the message.
 const FAULTS: &[(Denial, Spoil, &str)] = &[
     (
         Denial::RuleArchived,
@@ -504,7 +504,7 @@ fn an_access_token_lives_at_most_twice_as_long_as_the_identity_token_and_never_u
 }
 
 #[test]
-fn a_request_that_is_not_as_documented_is_told_by_its_field() {
+fn a_request_that_is_not_as_documented_is_reported_by_its_field() {
     let request = |spoil: fn(&mut Value)| {
         let mut request = good().request;
         spoil(&mut request);

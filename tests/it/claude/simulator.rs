@@ -223,7 +223,7 @@ async fn every_denial_is_the_same_opaque_answer_and_its_reason_is_in_the_history
 }
 
 #[tokio::test]
-async fn a_token_is_taken_once() {
+async fn a_token_is_accepted_once() {
     let scene = Scene::new().await;
     let token = scene.token().await;
     assert_eq!(scene.exchange(&scene.request(&token)).await.status, 200);
@@ -277,7 +277,7 @@ async fn a_lifetime_above_the_maximum_is_denied() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_as_documented_is_told_and_leaves_no_entry() {
+async fn a_request_that_is_not_as_documented_is_reported_and_leaves_no_entry() {
     let scene = Scene::new().await;
     let mut malformed = scene.request("x.y.z");
     malformed["federation_rule_id"] = json!("mailer");
@@ -340,7 +340,7 @@ async fn without_explain_the_answer_is_the_opaque_one_to_the_byte() {
 }
 
 #[tokio::test]
-async fn each_exchange_is_told_to_who_watches() {
+async fn each_exchange_is_reported_to_subscribers() {
     let scene = Scene::new().await;
     let mut watched = scene.claude.exchanges();
     let issued = scene.exchange_fresh().await;
@@ -363,7 +363,7 @@ async fn each_exchange_is_told_to_who_watches() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_fails_again_and_again_is_paused_until_somebody_resumes_it() {
+async fn an_issuer_that_fails_again_and_again_is_paused_until_someone_resumes_it() {
     let nobody = |setup| Setup {
         jwks: JwksSource::ExplicitUrl {
             url: "http://127.0.0.1:9/jwks".to_owned(),
@@ -483,7 +483,7 @@ async fn a_new_key_may_be_unknown_for_a_minute_and_inline_keys_for_ever() {
     let inline = json!({"jwks": {"type": "inline", "keys": [jwk(TestKey::Es256Third)]}});
     let changed = scene.admin(Method::POST, &path, Some(&inline)).await;
     assert_eq!(changed.status, 200, "{changed}");
-    // Without a jti it is taken again and again.
+    // Without a jti it is accepted repeatedly.
     for _ in 0..2 {
         assert_eq!(scene.exchange(&scene.request(&token)).await.status, 200);
     }
@@ -555,7 +555,7 @@ async fn a_message_may_be_streamed_and_models_are_listed() {
 }
 
 #[tokio::test]
-async fn the_admin_api_takes_an_oauth_token_of_an_administrator_only() {
+async fn the_admin_api_accepts_an_oauth_token_of_an_administrator_only() {
     let scene = Scene::new().await;
     let access = format!("Bearer {}", scene.access_token().await);
     for (authorization, expected) in [

@@ -72,7 +72,8 @@ fn without_a_token_an_organization_or_a_terminal_nothing_is_sent() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: environment variable ANTHROPIC_ADMIN_TOKEN and environment variable ANTHROPIC_ADMIN_TOKEN_FILE both set ANTHROPIC_ADMIN_TOKEN. Remove one of them.
+    error: `ANTHROPIC_ADMIN_TOKEN` is set twice: by environment variable `ANTHROPIC_ADMIN_TOKEN` and by environment variable `ANTHROPIC_ADMIN_TOKEN_FILE`
+    hint: remove one of them
     ");
     drop(live);
 
@@ -99,7 +100,7 @@ fn without_a_token_an_organization_or_a_terminal_nothing_is_sent() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: `--base-url` http://10.0.0.5 is plain HTTP to another machine, so others on the network can read the token
+    error: `--base-url` `http://10.0.0.5` is plain HTTP to another machine: others on the network can read the token
     hint: use https
     ");
     assert_eq!(claude.asked(), Vec::<String>::new());
@@ -114,7 +115,7 @@ fn without_a_token_an_organization_or_a_terminal_nothing_is_sent() {
       create  issuer firman-id-example-com-de96f5b6
       create  rule agent-mailer-6894ea70
     error: cannot ask for a confirmation without a terminal: Make these 3 changes?
-    hint: add --yes to confirm
+    hint: add `--yes` to confirm
     ");
     assert_eq!(claude.changes(), Vec::<String>::new());
     assert_eq!(link(&live), Value::Null);
@@ -158,9 +159,9 @@ fn applying_makes_three_objects_and_stores_their_ids_and_again_does_nothing() {
       create  service account agent-mailer-6894ea70
       create  issuer firman-id-example-com-de96f5b6
       create  rule agent-mailer-6894ea70
-    created the service account agent-mailer-6894ea70 (svac_01)
-    created the issuer firman-id-example-com-de96f5b6 (fdis_01)
-    created the rule agent-mailer-6894ea70 (fdrl_01)
+    created the service account `agent-mailer-6894ea70` (`svac_01`)
+    created the issuer `firman-id-example-com-de96f5b6` (`fdis_01`)
+    created the rule `agent-mailer-6894ea70` (`fdrl_01`)
     stored the ids with the agent mailer
     Next: firman claude verify --agent mailer --base-url [CLAUDE]
     ");
@@ -273,9 +274,9 @@ fn a_failure_half_way_says_what_was_done() {
       create  service account agent-mailer-6894ea70
       create  issuer firman-id-example-com-de96f5b6
       create  rule agent-mailer-6894ea70
-    created the service account agent-mailer-6894ea70 (svac_01)
-    created the issuer firman-id-example-com-de96f5b6 (fdis_01)
-    error: cannot create the rule agent-mailer-6894ea70: Claude answered 529 overloaded_error: Overloaded (request req_01). Done before: created the service account agent-mailer-6894ea70 (svac_01), created the issuer firman-id-example-com-de96f5b6 (fdis_01)
+    created the service account `agent-mailer-6894ea70` (`svac_01`)
+    created the issuer `firman-id-example-com-de96f5b6` (`fdis_01`)
+    error: cannot create the rule agent-mailer-6894ea70: Claude answered 529 overloaded_error: Overloaded (request req_01). Done before: created the service account `agent-mailer-6894ea70` (`svac_01`), created the issuer `firman-id-example-com-de96f5b6` (`fdis_01`)
     hint: repeat the command; it continues from there
     ");
 }
@@ -291,7 +292,7 @@ fn ids_that_could_not_be_stored_are_stored_the_next_time() {
     let last: Vec<&str> = outcome.stderr.lines().rev().take(2).collect();
     assert_snapshot!(last.join("\n"), @r"
     hint: repeat the command; it continues from there
-    error: the server answered with status 503 without an explanation. Done before: created the service account agent-mailer-6894ea70 (svac_01), created the issuer firman-id-example-com-de96f5b6 (fdis_01), created the rule agent-mailer-6894ea70 (fdrl_01)
+    error: the server answered with status 503 without an explanation. Done before: created the service account `agent-mailer-6894ea70` (`svac_01`), created the issuer `firman-id-example-com-de96f5b6` (`fdis_01`), created the rule `agent-mailer-6894ea70` (`fdrl_01`)
     ");
     assert_eq!(claude.changes().len(), 3);
     assert_eq!(link(&live), Value::Null);
@@ -346,14 +347,14 @@ fn objects_of_another_owner_are_left_alone() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the subject of the rule `agent-mailer-6894ea70` at Claude (fdrl_01) is "agent:other", not "agent:mailer"
+    error: the subject of the rule `agent-mailer-6894ea70` at Claude (`fdrl_01`) is `"agent:other"`, not `"agent:mailer"`
     hint: rename `agent-mailer-6894ea70` in the Console
     "#);
     assert_snapshot!(rule(|rule| rule["issuer_id"] = json!("fdis_99")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer of the rule `agent-mailer-6894ea70` at Claude (fdrl_01) is fdis_99, not fdis_01
+    error: the issuer of the rule `agent-mailer-6894ea70` at Claude (`fdrl_01`) is `fdis_99`, not `fdis_01`
     hint: rename `agent-mailer-6894ea70` in the Console
     ");
 
@@ -367,7 +368,7 @@ fn objects_of_another_owner_are_left_alone() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer `firman-id-example-com-de96f5b6` at Claude (fdis_01) is for https://other.example.com, not for https://id.example.com
+    error: the issuer `firman-id-example-com-de96f5b6` at Claude (`fdis_01`) is for `https://other.example.com`, not for `https://id.example.com`
     hint: rename `firman-id-example-com-de96f5b6` in the Console
     ");
     assert_eq!(claude.changes(), Vec::<String>::new());
@@ -400,7 +401,7 @@ fn a_rule_that_was_widened_is_narrowed_again() {
       keep    service account agent-mailer-6894ea70 (svac_01)
       keep    issuer firman-id-example-com-de96f5b6 (fdis_01)
       change  rule agent-mailer-6894ea70 (fdrl_01): `match` {"subject_prefix":"agent:mailer"} becomes {"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"}
-    changed the rule agent-mailer-6894ea70 (fdrl_01)
+    changed the rule `agent-mailer-6894ea70` (`fdrl_01`)
     Next: firman claude verify --agent mailer --base-url [CLAUDE]
     "#);
     assert_eq!(claude.objects("federation_rules"), rules);
@@ -436,8 +437,8 @@ fn objects_made_by_hand_are_used() {
       keep    service account account-3 (svac_93)
       change  issuer by-hand (fdis_91): `max_jwt_lifetime_seconds` 300 becomes 3600
       create  rule agent-mailer-6894ea70
-    changed the issuer by-hand (fdis_91)
-    created the rule agent-mailer-6894ea70 (fdrl_01)
+    changed the issuer `by-hand` (`fdis_91`)
+    created the rule `agent-mailer-6894ea70` (`fdrl_01`)
     stored the ids with the agent mailer
     Next: firman claude verify --agent mailer --base-url [CLAUDE]
     ");
@@ -445,7 +446,7 @@ fn objects_made_by_hand_are_used() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the rule `agent-mailer-6894ea70` at Claude grants the service account svac_93, not svac_91 (account-1)
+    error: the rule `agent-mailer-6894ea70` at Claude grants the service account `svac_93`, not `svac_91` (`account-1`)
     hint: archive that rule in the Console, or name its account with `--service-account`
     ");
     let names = claude.objects("service_accounts").len();
@@ -483,7 +484,7 @@ fn inline_keys_are_registered_again_after_a_rotation_and_acknowledged() {
       keep    service account agent-mailer-6894ea70 (svac_01)
       change  issuer firman-id-corp-internal-1250e5fc (fdis_01): inline keys: adds [KEY], [KEY], removes none
       keep    rule agent-mailer-6894ea70 (fdrl_01)
-    changed the issuer firman-id-corp-internal-1250e5fc (fdis_01)
+    changed the issuer `firman-id-corp-internal-1250e5fc` (`fdis_01`)
     Next: firman claude verify --agent mailer --base-url [CLAUDE]
     ");
     assert_eq!(missing(), json!([]));
@@ -519,8 +520,8 @@ fn an_admin_token_goes_to_a_host_that_the_command_line_names_and_to_no_other() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: the admin token is not sent to https://gateway.invalid, which only `ANTHROPIC_BASE_URL` names
-    hint: to send it there, add `--base-url https://gateway.invalid`
+    error: the admin token is not sent to `https://gateway.invalid`, which only `ANTHROPIC_BASE_URL` names
+    hint: add `--base-url https://gateway.invalid` to send it there
     ");
     let printed = live.json("claude connect --agent mailer");
     assert_eq!(
@@ -563,10 +564,10 @@ fn an_issuer_that_backs_an_admin_rule_is_left_alone_and_the_agents_get_another()
       create  service account agent-mailer-6894ea70
       create  issuer firman-id-example-com-de96f5b6-agents
       create  rule agent-mailer-6894ea70
-      note: the issuer firman-id-example-com-de96f5b6 backs a rule with the scope org:admin, so Claude lets no OAuth token change it; the agents get another issuer
-    created the service account agent-mailer-6894ea70 (svac_01)
-    created the issuer firman-id-example-com-de96f5b6-agents (fdis_02)
-    created the rule agent-mailer-6894ea70 (fdrl_02)
+      note: the issuer `firman-id-example-com-de96f5b6` backs a rule with the scope `org:admin`, so Claude lets no OAuth token change it; the agents get another issuer
+    created the service account `agent-mailer-6894ea70` (`svac_01`)
+    created the issuer `firman-id-example-com-de96f5b6-agents` (`fdis_02`)
+    created the rule `agent-mailer-6894ea70` (`fdrl_02`)
     stored the ids with the agent mailer
     Next: firman claude verify --agent mailer --base-url [CLAUDE]
     ");
@@ -596,8 +597,8 @@ fn the_rule_of_a_pair_leaves_the_agents_own_ids_alone() {
       create  service account agent-mailer-for-user-ada-43b7c870
       keep    issuer firman-id-example-com-de96f5b6 (fdis_01)
       create  rule agent-mailer-for-user-ada-43b7c870
-    created the service account agent-mailer-for-user-ada-43b7c870 (svac_02)
-    created the rule agent-mailer-for-user-ada-43b7c870 (fdrl_02)
+    created the service account `agent-mailer-for-user-ada-43b7c870` (`svac_02`)
+    created the rule `agent-mailer-for-user-ada-43b7c870` (`fdrl_02`)
     warning: the resource `claude` does not accept delegated tokens, which this rule requires
     hint: firman resource edit claude --allow-delegation
     Did not store the ids with `mailer`, whose own rule is for tokens without `act`.

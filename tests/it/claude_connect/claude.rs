@@ -1,5 +1,5 @@
-//! A stand-in for Claude's Admin API that keeps what it is given, tells what it was asked, and fails
-//! where a test wants it to.
+//! A stand-in for Claude's Admin API that keeps what it receives, reports its requests, and fails where a test
+//! wants it to.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -58,7 +58,7 @@ impl Claude {
         state.fault = Some((state.posts + number, fault));
     }
 
-    /// Puts an object there that somebody else made.
+    /// Adds an object that another client made.
     pub(super) fn put(&self, family: &str, object: Value) {
         let mut state = self.state.lock().expect("its state");
         state.family(family).push(object);

@@ -1,5 +1,5 @@
 //! `firman claude connect` and `firman publish-static`: the real program against a running issuer, and
-//! against a stand-in for Claude's Admin API that keeps what it is given and fails where it is told to.
+//! against a stand-in for Claude's Admin API that keeps what it receives and fails on request.
 
 mod apply;
 mod claude;

@@ -1,4 +1,4 @@
-//! The rule for a pair, tried: "`alpha` acts for `beta`" and nobody else. The rule is what `claude connect
+//! The rule for a pair, tried: "`alpha` acts for `beta`" and no other agent. The rule is what `claude connect
 //! --act-for` prints, registered at the simulation of Claude; the tokens are had by token exchange.
 
 use firman::testing::{ClaudeSimulator, ClaudeSimulatorOptions, decoded_part};
@@ -58,7 +58,7 @@ impl Pair {
         pair
     }
 
-    /// Sends one of the printed bodies and tells the id.
+    /// Sends one of the printed bodies and returns the id.
     async fn register(&self, what: &str, body: Value) -> String {
         let url = format!("{}/v1/organizations/{what}", self.claude.url);
         let (status, made) = post(url, &self.claude.admin_token, &body).await;
@@ -161,7 +161,7 @@ impl Pair {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_static_rule_of_a_pair_takes_the_pair_and_nobody_else() {
+async fn the_static_rule_of_a_pair_accepts_the_pair_and_no_one_else() {
     let pair = Pair::new().await;
     let rule = pair.rule("static", pair.printed["rule"].clone()).await;
     assert_snapshot!(pair.tried(&rule, &pair.acting("beta", "alpha")).await, @r#"match_subject_prefix: `sub` is "agent:alpha"; the rule requires "agent:beta""#);
@@ -182,7 +182,7 @@ async fn the_static_rule_of_a_pair_takes_the_pair_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_condition_of_a_pair_takes_the_pair_and_nobody_else() {
+async fn the_condition_of_a_pair_accepts_the_pair_and_no_one_else() {
     let pair = Pair::new().await;
     let rule = pair
         .rule("condition", pair.printed["rule_by_condition"].clone())
@@ -195,7 +195,7 @@ async fn the_condition_of_a_pair_takes_the_pair_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rule_on_the_subject_alone_takes_whoever_acts_for_it() {
+async fn a_rule_on_the_subject_alone_accepts_anyone_who_acts_for_it() {
     let pair = Pair::new().await;
     let mut body = pair.printed["rule"].clone();
     body["match"]["claims"] = json!({});
@@ -222,7 +222,7 @@ async fn without_leave_of_the_resource_no_token_for_claude_names_who_acts() {
     ----- stderr
     error: the issuer refused: https://api.anthropic.com does not accept delegated tokens (invalid_target)
     ");
-    // What the profile `claude` says by itself.
+    // The default of the profile `claude`.
     pair.live.json("resource edit claude --default-delegation");
     assert_snapshot!(pair.live.run(&pair.exchange_line("alpha")), @"
     exit code 1

@@ -70,7 +70,7 @@ fn a_resource_that_is_not_for_claude_is_refused() {
 }
 
 #[test]
-fn a_private_issuer_whose_keys_cannot_be_had_is_told_how() {
+fn a_private_issuer_whose_keys_cannot_be_fetched_is_reported_with_a_hint() {
     let live = Live::with_mailer(PRIVATE_ISSUER);
     let outcome = live.run("claude connect --agent mailer");
     let told = outcome.contains("name the address where the issuer answers with `--from`");
@@ -335,7 +335,7 @@ fn a_private_issuers_keys_are_given_inline_and_kept_account_of() {
 }
 
 #[test]
-fn the_rule_of_a_pair_pins_both_and_stands_beside_its_condition() {
+fn the_rule_of_a_pair_pins_both_and_is_printed_beside_its_condition() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
     let printed = live.json("claude connect --agent mailer --act-for user:okta:ada");
     assert_snapshot!(format!("{:#}", printed["rule"]), @r#"
@@ -462,7 +462,7 @@ fn who_prints_an_overview_or_the_agents_side_alone_has_taken_no_copy_of_the_keys
 }
 
 #[test]
-fn the_account_that_was_chosen_stands_among_the_fields_of_the_console() {
+fn the_account_that_was_chosen_is_among_the_fields_of_the_console() {
     let live = Live::with_mailer(PUBLIC_ISSUER);
     for account in ["svac_01", "robots"] {
         let line = format!("claude connect --agent mailer --service-account {account}");
@@ -563,13 +563,13 @@ fn a_private_authority_that_is_none_or_has_no_use_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: both.pem must contain only certificates, not a private key
+    error: `both.pem` must contain only certificates, not a private key
     ");
     assert_snapshot!(live.run("claude connect --agent mailer --ca-cert text.pem"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: text.pem must be certificates in PEM, and holds no PEM block (a line starting with -----BEGIN)
+    error: `text.pem` is not certificates in PEM: it does not contain a PEM block (a line that starts with `-----BEGIN`)
     ");
     let inline = live.outcome("claude connect --agent mailer --inline-keys --ca-cert ca.pem");
     assert_eq!(inline.code, Some(2), "{inline}");

@@ -49,8 +49,8 @@ fn a_private_issuer_needs_the_address_where_the_copy_will_be() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --base is required: the issuer's own URL [ISSUER] cannot serve the copy: issuer_url: url must use https scheme
-    hint: name the directory's public URL with --base
+    error: `--base` is required: the issuer's own URL `[ISSUER]` cannot serve the copy: issuer_url: url must use https scheme
+    hint: name the directory's public URL with `--base`
     ");
     assert!(!live.path("public").exists());
 }
@@ -122,12 +122,12 @@ fn an_issuer_that_answers_elsewhere_is_published_under_its_own_name() {
         "publish-static other --from {} --issuer https://else.example.com",
         live.public()
     );
-    assert_snapshot!(live.run(&other), @r#"
+    assert_snapshot!(live.run(&other), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: [ISSUER]/.well-known/openid-configuration belongs to the issuer "https://id.example.com", not to "https://else.example.com": both must match byte for byte
-    "#);
+    error: `[ISSUER]/.well-known/openid-configuration` belongs to the issuer `https://id.example.com`, not to `https://else.example.com`: both must match byte for byte
+    ");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_copy_is_current_until_a_key_is_made_or_withdrawn() {
     keys     [KEY], [KEY]
     missing  [KEY], [KEY]
     ----- stderr
-    error: the copy at [COPY] is stale: it lacks keys, so tokens signed with them are rejected
+    error: the copy at `[COPY]` is stale: keys are missing, so tokens signed with them are rejected
     hint: firman publish-static DIR --base [COPY]
     ");
     live.run(&publish);
@@ -175,7 +175,7 @@ fn a_copy_of_another_issuer_or_under_another_content_type_is_stale() {
     let slashed = document.replace(&live.public(), &format!("{}/", live.public()));
     std::fs::write(&other, slashed).expect("it is changed");
     let outcome = live.run(&format!("publish-static --check {host}"));
-    assert_snapshot!(outcome.replace(&host, "[COPY]"), @r#"
+    assert_snapshot!(outcome.replace(&host, "[COPY]"), @r"
     exit code 1
     ----- stdout
     copy    [COPY]
@@ -183,9 +183,9 @@ fn a_copy_of_another_issuer_or_under_another_content_type_is_stale() {
     status  stale
     keys    [KEY], [KEY]
     ----- stderr
-    error: the copy at [COPY] is stale: its issuer is "[ISSUER]/", not "[ISSUER]"; .well-known/openid-configuration is served as application/octet-stream, not as application/json; oauth2/jwks is served as application/octet-stream, not as application/json
+    error: the copy at `[COPY]` is stale: its issuer is `[ISSUER]/`, not `[ISSUER]`; `.well-known/openid-configuration` is served as `application/octet-stream`, not as `application/json`; `oauth2/jwks` is served as `application/octet-stream`, not as `application/json`
     hint: firman publish-static DIR --base [COPY]
-    "#);
+    ");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_copy_that_is_not_there_is_said_so() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: [COPY]/.well-known/openid-configuration answered with status 404; expected 200 without a redirect
+    error: `[COPY]/.well-known/openid-configuration` answered with status 404; expected 200 without a redirect
     ");
 }
 

@@ -16,7 +16,7 @@ fn actions(printed: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Posts JSON and tells status and answer.
+/// Posts JSON and returns status and answer.
 pub(super) async fn post(url: String, bearer: &str, body: &Value) -> (u16, Value) {
     let client = reqwest::Client::builder().no_proxy().build();
     let request = client.expect("a client").post(url).json(body);
@@ -58,7 +58,7 @@ impl Scene {
         }
     }
 
-    /// Applies and tells the actions.
+    /// Applies and returns the actions.
     fn apply(&self, options: &str) -> Vec<String> {
         let printed = self.live.json(&format!("{}{options}", self.line));
         *self.environment.lock().expect("it") = printed["environment"].clone();

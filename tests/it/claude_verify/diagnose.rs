@@ -47,7 +47,7 @@ fn what_cannot_be_looked_up_is_an_error() {
         (
             "claude diagnose --jti nobody-knows",
             1,
-            "has not issued a token with the `jti` \"nobody-knows\"",
+            "has not issued a token with the `jti` `nobody-knows`",
         ),
         (
             "claude diagnose --request-id req_01 --at 1m",
@@ -174,7 +174,7 @@ fn each_fault_of_a_token_is_named() {
 }
 
 #[test]
-fn a_revoked_key_is_told_with_the_time() {
+fn a_revoked_key_is_reported_with_the_time() {
     let live = Live::start();
     let token = live.token();
     let keys = live.json("key list");

@@ -187,7 +187,7 @@ fn situation(denial: Denial, live: &Live, stand_in: &mut StandIn) -> Situation {
     }
 }
 
-/// An issuer whose keys are where nobody listens; the stand-in has tried once when it is looked into.
+/// An issuer whose keys are at an address without a listener; the stand-in has tried once before the check.
 fn unreachable_keys(live: &Live, stand_in: &StandIn) -> Situation {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}/jwks", free.local_addr().expect("its address"));
@@ -276,7 +276,7 @@ fn what_this_environment_asks_for_is_held_against_the_rule_that_was_read_back() 
 }
 
 #[test]
-fn a_forgery_under_the_issuers_own_key_id_is_told_although_claude_holds_the_keys() {
+fn a_forgery_under_the_issuers_own_key_id_is_reported_although_claude_holds_the_keys() {
     let live = Live::start();
     let real = live.token();
     let jws = UnverifiedJws::parse(&real, 8192).expect("a token");

@@ -171,7 +171,7 @@ fn a_rule_that_was_changed_behind_firmans_back_fails_with_what_differs() {
 }
 
 #[test]
-fn an_account_a_workspace_or_a_lifetime_that_does_not_fit_is_told() {
+fn an_account_a_workspace_or_a_lifetime_that_does_not_fit_is_reported() {
     let (live, stand_in) = linked();
     let LinkedIds {
         organization_id,
@@ -228,7 +228,7 @@ fn an_account_a_workspace_or_a_lifetime_that_does_not_fit_is_told() {
 }
 
 #[test]
-fn an_archived_rule_and_keys_of_yesterday_are_told() {
+fn an_archived_rule_and_keys_of_yesterday_are_reported() {
     let (live, stand_in) = linked();
     let issuer = stand_in.ids.issuer_id.as_ref().expect("an issuer");
     let stale = json!({ "type": "inline", "keys": [{
@@ -255,7 +255,7 @@ fn an_archived_rule_and_keys_of_yesterday_are_told() {
 }
 
 #[test]
-fn a_rule_that_cannot_be_read_back_is_told_in_one_line() {
+fn a_rule_that_cannot_be_read_back_is_reported_in_one_line() {
     let live = Live::start();
     let stand_in = StandIn::for_mailer(&live);
     stand_in.link(&live);
@@ -308,7 +308,7 @@ fn a_linked_agent_gets_an_access_token_that_is_not_shown() {
     assert_eq!(code, Some(0), "{checks:#?}");
     let exchange = told(&checks, "exchange");
     let start = format!(
-        "ok: the simulator at {} issued an access token for 600 s, scope workspace:developer",
+        "ok: the simulator at `{}` issued an access token for 600 s, scope workspace:developer",
         stand_in.simulator.url
     );
     assert!(exchange.starts_with(&start), "{exchange}");
@@ -374,7 +374,7 @@ fn with_an_admin_token_a_refusal_is_judged_by_the_real_rule() {
 }
 
 #[test]
-fn a_token_that_was_presented_twice_is_told_as_a_replay() {
+fn a_token_that_was_presented_twice_is_reported_as_a_replay() {
     let live = Live::start();
     let stand_in = StandIn::for_mailer(&live);
     stand_in.link(&live);
@@ -398,7 +398,7 @@ fn a_token_that_was_presented_twice_is_told_as_a_replay() {
 }
 
 #[test]
-fn an_environment_that_names_another_rule_is_told() {
+fn an_environment_that_names_another_rule_is_reported() {
     let site = Site::new().with("ANTHROPIC_FEDERATION_RULE_ID", "fdrl_other");
     let live = Live::at(site);
     let stand_in = StandIn::for_mailer(&live);

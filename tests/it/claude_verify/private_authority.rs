@@ -101,7 +101,7 @@ async fn keys_behind_a_private_authority_are_fetched_when_it_is_named_and_not_be
     assert_eq!(code, Some(1));
     let tls = told(&checks, "tls");
     assert!(
-        tls.starts_with("fail: no trusted connection to localhost: "),
+        tls.starts_with("fail: no trusted connection to `localhost`: "),
         "{tls}"
     );
     assert_eq!(check(&checks, "exchange")["status"], "fail", "{checks:#?}");
@@ -123,7 +123,7 @@ async fn keys_behind_a_private_authority_are_fetched_when_it_is_named_and_not_be
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_command_that_fetches_trusts_the_authority_that_it_is_given() {
+async fn every_command_that_fetches_trusts_the_authority_that_is_named() {
     let live = Live::at(Site::new());
     live.site.write("authority.pem", AUTHORITY);
     let url = serve(&live.issuer()).await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::web::{Page, Web};
 use super::{Live, check, summary, told};
 
-/// A base URL on this machine: what is good enough for a stand-in is no failure.
+/// A base URL on this machine: a stand-in may have it.
 const LOCAL: &str = "--base-url http://127.0.0.1:9";
 const METADATA: &str = "/.well-known/openid-configuration";
 
@@ -44,7 +44,7 @@ fn an_issuer_that_claude_cannot_reach_fails_and_says_what_to_do() {
     assert_eq!(
         told(&checks, "address"),
         format!(
-            "fail: {}/ is not https, which Claude requires",
+            "fail: `{}/` is not https, which Claude requires",
             live.issuer()
         )
     );
@@ -60,12 +60,12 @@ fn an_issuer_on_this_machine_is_good_enough_for_the_simulator() {
     let lines: Vec<&str> = outcome.stdout.lines().collect();
     assert_eq!(lines.len(), 12, "{outcome}");
     assert!(
-        lines[1].starts_with("warn  address    http://127.0.0.1:"),
+        lines[1].starts_with("warn  address    `http://127.0.0.1:"),
         "{outcome}"
     );
     assert!(
         lines[1].ends_with(
-            " is not https, which Claude requires (the simulator accepts this, Claude does not)"
+            "` is not https, which Claude requires (the simulator accepts this, Claude does not)"
         ),
         "{outcome}"
     );
@@ -104,7 +104,7 @@ fn the_agents_own_token_is_judged_and_never_printed() {
 }
 
 #[test]
-fn a_rule_that_does_not_take_the_token_is_told_with_the_reason() {
+fn a_rule_that_does_not_accept_the_token_is_reported_with_the_reason() {
     let live = Live::start();
     for (options, seen) in [
         (
@@ -156,7 +156,7 @@ fn an_agent_that_gets_no_token_fails() {
     assert!(
         outcome
             .stdout
-            .contains("fail  agent      the issuer refuses idle a token: "),
+            .contains("fail  agent      the issuer refuses `idle` a token: "),
         "{outcome}"
     );
     let unknown = live.run(&format!("claude verify --agent nobody {LOCAL}"));
@@ -167,7 +167,7 @@ fn an_agent_that_gets_no_token_fails() {
 }
 
 #[test]
-fn what_is_wrong_with_discovery_is_told() {
+fn what_is_wrong_with_discovery_is_reported() {
     let live = Live::start();
     let good = metadata(&live);
     let with = |issuer: &str| {
@@ -188,7 +188,7 @@ fn what_is_wrong_with_discovery_is_told() {
                 headers: "location: https://login.example.com/\r\n",
                 ..Page::default()
             },
-            "answers 302 and redirects to https://login.example.com/",
+            "answers 302 and redirects to `https://login.example.com/`",
         ),
         (
             Page {
@@ -214,7 +214,7 @@ fn what_is_wrong_with_discovery_is_told() {
 }
 
 #[test]
-fn what_is_wrong_with_the_key_set_is_told() {
+fn what_is_wrong_with_the_key_set_is_reported() {
     let live = Live::start();
     let discovery = || (METADATA, Page::json(metadata(&live)));
     let key =
@@ -285,7 +285,7 @@ fn a_host_without_a_listener_or_a_certificate_fails() {
     let (code, checks) = live.verify(&format!("{LOCAL} --discovery-base {tls}"));
     assert_eq!(code, Some(1));
     assert!(
-        told(&checks, "tls").starts_with("fail: no trusted connection to 127.0.0.1: "),
+        told(&checks, "tls").starts_with("fail: no trusted connection to `127.0.0.1`: "),
         "{checks:#?}"
     );
     let (_, checks) = live.verify(&format!(
@@ -293,7 +293,7 @@ fn a_host_without_a_listener_or_a_certificate_fails() {
     ));
     assert_eq!(
         told(&checks, "dns"),
-        "warn: no-such-host.invalid does not resolve (the simulator accepts this, Claude does not)"
+        "warn: `no-such-host.invalid` does not resolve (the simulator accepts this, Claude does not)"
     );
 }
 

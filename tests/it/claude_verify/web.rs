@@ -1,4 +1,4 @@
-//! A web server that answers each path with what it was told, as often as it is asked.
+//! A web server that answers each path as scripted, as often as it is requested.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

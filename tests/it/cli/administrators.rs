@@ -19,19 +19,19 @@ fn a_wrong_admin_token_is_refused() {
         .with("FIRMAN_URL", &format!("http://{}", live.server.private))
         .with("FIRMAN_ADMIN_TOKEN", "fma_wrong");
     let outcome = stranger.run(&["agent", "list"]);
-    assert_snapshot!(live.redacted(&outcome.to_string()), @"
+    assert_snapshot!(live.redacted(&outcome.to_string()), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the token is not, or is no longer, an administrator's
-    hint: check the admin token from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): it must be a token of this issuer that was not revoked
+    error: the token is not a valid administrator token
+    hint: check the admin token from `client.admin_token` (`FIRMAN_ADMIN_TOKEN` or `FIRMAN_ADMIN_TOKEN_FILE`): it must be a token of this issuer that was not revoked
     ");
     let outcome = stranger.run(&["agent", "list", "-o", "json"]);
     assert_snapshot!(live.redacted(&outcome.to_string()), @r#"
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"the token is not, or is no longer, an administrator's","hint":"check the admin token from client.admin_token (FIRMAN_ADMIN_TOKEN or FIRMAN_ADMIN_TOKEN_FILE): it must be a token of this issuer that was not revoked","kind":"unauthorized","request_id":"[ID]","status":401}}
+    {"error":{"detail":"the token is not a valid administrator token","hint":"check the admin token from `client.admin_token` (`FIRMAN_ADMIN_TOKEN` or `FIRMAN_ADMIN_TOKEN_FILE`): it must be a token of this issuer that was not revoked","kind":"unauthorized","request_id":"[ID]","status":401}}
     "#);
 }
 
@@ -92,7 +92,7 @@ fn what_an_administrator_cannot_be_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: taken.token already exists
+    error: `taken.token` already exists
     hint: name another file, or move that one away
     ");
     assert_eq!(
@@ -151,7 +151,7 @@ fn an_administrator_is_added_shown_edited_rotated_and_revoked() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: this requires an administrator with the role `owner`; `olga` is `viewer`
+    error: an administrator with the role `owner` is required; `olga` is `viewer`
     ");
     assert_snapshot!(live.run("administrator revoke olga --yes"), @r"
     exit code 0
@@ -276,7 +276,8 @@ fn a_lost_token_is_recovered_while_no_server_runs_with_the_right_key_alone() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; restore the key that belongs to this database
+    error: cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed
+    hint: restore the key that belongs to this database
     ");
     std::fs::remove_file(site.path("keys/kek")).unwrap();
     let none = site.run(&["administrator", "recover", "--out", "other.token"]);
@@ -284,7 +285,8 @@ fn a_lost_token_is_recovered_while_no_server_runs_with_the_right_key_alone() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: key-encryption key not found at keys/kek; restore the file that this database was sealed with, or set FIRMAN_KEYS_DIR, FIRMAN_KEK or FIRMAN_KEK_FILE
+    error: the key-encryption key `keys/kek` does not exist
+    hint: restore the key that belongs to this database, or name it with `FIRMAN_KEYS_DIR`, `FIRMAN_KEK` or `FIRMAN_KEK_FILE`
     ");
     assert!(!site.path("other.token").exists(), "no file is left behind");
     assert!(!site.path("keys/kek").exists(), "no key is made");
@@ -293,7 +295,7 @@ fn a_lost_token_is_recovered_while_no_server_runs_with_the_right_key_alone() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the database file elsewhere/firman.db does not contain an issuer
+    error: the database file `elsewhere/firman.db` does not contain an issuer
     hint: run this where `firman serve` runs, with the same configuration
     ");
     assert!(!site.path("elsewhere").exists(), "nothing is made");

@@ -38,7 +38,7 @@ fn an_agent_bundle_is_all_that_an_agent_needs() {
     client_id  mailer
     kid        [KEY]
     ----- stderr
-    The agent bundle with its private key is in mailer.json and nowhere else; give it to the agent alone.
+    The agent bundle with its private key is in `mailer.json` and nowhere else. Let only the agent read it.
     Next: firman token get --bundle mailer.json
     ");
     assert_eq!(mode(&live.site.path("mailer.json")), 0o600);
@@ -63,13 +63,14 @@ fn an_agent_bundle_is_all_that_an_agent_needs() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: other users can access mailer.json (mode 0640); run `chmod 600 mailer.json`
+    error: other users can access `mailer.json` (mode 0640)
+    hint: run `chmod 600 mailer.json`
     ");
     assert_snapshot!(live.run("agent add clerk --owner ops --bundle mailer.json"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: mailer.json already exists
+    error: `mailer.json` already exists
     hint: name another file, or move that one away
     ");
     live.run("agent add mailer --owner ops --bundle again.json");
@@ -108,13 +109,13 @@ fn issuer_name_and_credential_come_from_the_environment() {
     let outcome = run_with(&live, &variables, "token get --agent clerk");
     assert!(outcome.stderr.contains("invalid_client"), "{outcome}");
     let exchange = run_with(&live, &variables, "token exchange --subject-token no");
-    assert!(exchange.stderr.contains("cannot read no"), "{exchange}");
+    assert!(exchange.stderr.contains("cannot read `no"), "{exchange}");
     let several = [&variables[..], &[("FIRMAN_AGENT_SECRET_FILE", "secret")]].concat();
     assert_snapshot!(run_with(&live, &several, "token get"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: FIRMAN_AGENT_SECRET_FILE and FIRMAN_AGENT_KEY_FILE both name a credential
+    error: `FIRMAN_AGENT_SECRET_FILE` and `FIRMAN_AGENT_KEY_FILE` both name a credential
     hint: unset one of them
     ");
     assert_snapshot!(run_with(&live, &variables[..1], "token get"), @r"
@@ -122,14 +123,14 @@ fn issuer_name_and_credential_come_from_the_environment() {
     ----- stdout
     ----- stderr
     error: the agent's credential is missing
-    hint: name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE
+    hint: name `--bundle`, `--key`, `--secret-file` or `--assertion-file`, or set `FIRMAN_AGENT_BUNDLE`, `FIRMAN_AGENT_KEY_FILE`, `FIRMAN_AGENT_SECRET_FILE` or `FIRMAN_AGENT_ASSERTION_FILE`
     ");
     assert_snapshot!(run_with(&live, &variables[1..], "token get"), @r"
     exit code 2
     ----- stdout
     ----- stderr
     error: the issuer is missing
-    hint: name --issuer URL or --bundle FILE, or set FIRMAN_AGENT_ISSUER
+    hint: name `--issuer URL` or `--bundle FILE`, or set `FIRMAN_AGENT_ISSUER`
     ");
     for line in [
         "token get",
@@ -142,7 +143,7 @@ fn issuer_name_and_credential_come_from_the_environment() {
             (outcome.code, outcome.stderr.as_str()),
             (
                 Some(1),
-                "error: unknown environment variable FIRMAN_AGENT_CLIENTID. Did you mean FIRMAN_AGENT_CLIENT_ID?\n"
+                "error: unknown environment variable `FIRMAN_AGENT_CLIENTID`\nhint: did you mean `FIRMAN_AGENT_CLIENT_ID`?\n"
             ),
             "{line}"
         );
@@ -151,7 +152,8 @@ fn issuer_name_and_credential_come_from_the_environment() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: unknown environment variable FIRMAN_AGENT_KEY_FLIE. Did you mean FIRMAN_AGENT_KEY_FILE?
+    error: unknown environment variable `FIRMAN_AGENT_KEY_FLIE`
+    hint: did you mean `FIRMAN_AGENT_KEY_FILE`?
     ");
 }
 
@@ -193,7 +195,7 @@ fn a_secret_goes_into_a_new_file_instead_of_the_output() {
     roles      reader
     client_id  mailer
     ----- stderr
-    The client secret is in secret and nowhere else; give it to the agent alone.
+    The client secret is in `secret` and nowhere else. Let only the agent read it.
     Next: firman token get --issuer [ISSUER] --client-id mailer --secret-file secret
     ");
     assert_eq!(mode(&live.site.path("secret")), 0o600);
@@ -208,7 +210,7 @@ fn a_secret_goes_into_a_new_file_instead_of_the_output() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: secret already exists
+    error: `secret` already exists
     hint: name another file, or move that one away
     ");
     let rotated = live.json("credential rotate mailer --secret-out new --overlap 0s");
@@ -228,8 +230,8 @@ fn a_secret_goes_into_a_new_file_instead_of_the_output() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --secret-out is only for a client secret
-    hint: add --secret
+    error: `--secret-out` is only for a client secret
+    hint: add `--secret`
     ");
 }
 
@@ -273,7 +275,7 @@ fn the_only_live_credential_is_rotated_without_its_id() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --secret-out is only for a client secret, and the credential `[ID]` is not one
+    error: `--secret-out` is only for a client secret, and the credential `[ID]` is not one
     ");
     // The first expires within the overlap: what is left to replace is the second.
     let third = live.json("credential rotate mailer --generate-key three.pem --overlap 2h");

@@ -31,7 +31,7 @@ fn an_agent_is_registered_with_each_kind_of_credential() {
     client_id      by-secret
     client_secret  [SECRET]
     ----- stderr
-    The client secret is shown once; store it now, where only the agent can read it.
+    The client secret is shown once. Store it now, where only the agent can read it.
     Next: firman token get --issuer [ISSUER] --client-id by-secret --secret-file FILE
     ");
     assert_snapshot!(live.run("agent add by-key --owner ops --role reader --generate-key by-key.pem"), @r"
@@ -44,7 +44,7 @@ fn an_agent_is_registered_with_each_kind_of_credential() {
     client_id  by-key
     kid        [KEY]
     ----- stderr
-    The private key is in by-key.pem and nowhere else; give it to the agent alone.
+    The private key is in `by-key.pem` and nowhere else. Let only the agent read it.
     Next: firman token get --issuer [ISSUER] --client-id by-key --key by-key.pem
     ");
     assert_eq!(mode(&live.site.path("by-key.pem")), 0o600);
@@ -104,7 +104,8 @@ fn a_private_key_offered_as_a_public_one_is_not_sent() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: private.pem: this is a private key, and it was not sent; register its public half, which `openssl pkey -in private.pem -pubout` prints
+    error: cannot use `private.pem`: it is a private key and was not sent
+    hint: register the public key, which `openssl pkey -in private.pem -pubout` prints
     ");
     assert_snapshot!(live.run("agent show mailer"), @r"
     exit code 1
@@ -235,8 +236,8 @@ fn a_removed_agent_is_gone_and_its_name_too() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: cannot ask for a confirmation without a terminal: Remove agent mailer? Its credentials end at once and its name is never used again.
-    hint: add --yes to confirm
+    error: cannot ask for a confirmation without a terminal: Remove agent `mailer`? Its credentials end at once and its name is never used again.
+    hint: add `--yes` to confirm
     ");
     assert_snapshot!(live.run("agent remove mailer --yes"), @r"
     exit code 0
@@ -305,7 +306,7 @@ fn several_agents_are_switched_one_after_the_other_and_a_failure_stops_none() {
     ----- stdout
     ----- stderr
     error: cannot ask for a confirmation without a terminal: Remove agents one, two, three? Their credentials end at once and their names are never used again.
-    hint: add --yes to confirm
+    hint: add `--yes` to confirm
     ");
     let removed = live.json("agent remove one two --yes");
     assert_eq!(
@@ -322,7 +323,7 @@ fn several_agents_are_switched_one_after_the_other_and_a_failure_stops_none() {
 }
 
 #[test]
-fn explain_tells_every_scope_and_the_claims() {
+fn explain_shows_every_scope_and_the_claims() {
     let live = Live::with_mail();
     live.json("agent add mailer --owner ops --group ops --attribute team=mail");
     assert_snapshot!(live.run("agent explain mailer"), @r#"

@@ -1,4 +1,4 @@
-//! What an agent is at Claude, and what a suspension says of it.
+//! An agent's objects at Claude, and what a suspension reports about them.
 
 use insta::assert_snapshot;
 

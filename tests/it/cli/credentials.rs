@@ -19,7 +19,7 @@ fn a_third_client_secret_is_refused_until_one_is_revoked() {
     status         live
     expires        [TIME]
     ----- stderr
-    The client secret is shown once; store it now, where only the agent can read it.
+    The client secret is shown once. Store it now, where only the agent can read it.
     Next: firman token get --issuer [ISSUER] --client-id mailer --secret-file FILE
     ");
     assert_snapshot!(live.run("credential add mailer --secret"), @r"
@@ -86,9 +86,9 @@ fn a_rotated_secret_works_beside_the_new_one_for_the_overlap() {
     kind           client_secret
     status         live
     ----- stderr
-    The client secret is shown once; store it now, where only the agent can read it.
+    The client secret is shown once. Store it now, where only the agent can read it.
     Next: firman token get --issuer [ISSUER] --client-id mailer --secret-file FILE
-    The old credential [ID] has ended.
+    The old credential `[ID]` has ended.
     ");
     assert_snapshot!(get(&second), @r"
     exit code 1
@@ -121,7 +121,7 @@ fn a_rotated_key_needs_a_new_key_file() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: old.pem already exists
+    error: `old.pem` already exists
     hint: name another file, or move that one away
     ");
     assert_snapshot!(live.run(&format!("credential rotate mailer {id} --generate-key new.pem")), @r"
@@ -133,9 +133,9 @@ fn a_rotated_key_needs_a_new_key_file() {
     kid         [KEY]
     status      live
     ----- stderr
-    The private key is in new.pem and nowhere else; give it to the agent alone.
+    The private key is in `new.pem` and nowhere else. Let only the agent read it.
     Next: firman token get --issuer [ISSUER] --client-id mailer --key new.pem
-    The old credential [ID] is valid until [TIME].
+    The old credential `[ID]` is valid until [TIME].
     ");
 }
 
@@ -146,14 +146,14 @@ fn a_key_gets_the_kid_that_was_asked_for() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: --kid is only for a public key
+    error: `--kid` is only for a public key
     hint: add --public-key FILE or --generate-key FILE
     ");
     assert_snapshot!(live.run("agent add mailer --owner ops --role reader --secret --kid one"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: --kid is only for a public key
+    error: `--kid` is only for a public key
     hint: add --public-key FILE or --generate-key FILE
     ");
     assert_snapshot!(live.run("agent add mailer --owner ops --role reader --generate-key mailer.pem --kid one"), @r"
@@ -166,7 +166,7 @@ fn a_key_gets_the_kid_that_was_asked_for() {
     client_id  mailer
     kid        one
     ----- stderr
-    The private key is in mailer.pem and nowhere else; give it to the agent alone.
+    The private key is in `mailer.pem` and nowhere else. Let only the agent read it.
     Next: firman token get --issuer [ISSUER] --client-id mailer --key mailer.pem
     ");
     assert_snapshot!(live.run("credential add mailer --generate-key second.pem --kid one"), @r"
@@ -185,7 +185,7 @@ fn a_key_gets_the_kid_that_was_asked_for() {
     kid         two
     status      live
     ----- stderr
-    The private key is in second.pem and nowhere else; give it to the agent alone.
+    The private key is in `second.pem` and nowhere else. Let only the agent read it.
     Next: firman token get --issuer [ISSUER] --client-id mailer --key second.pem
     ");
     // The key file does not know the name, and the thumbprint does as well.

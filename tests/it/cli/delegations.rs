@@ -13,7 +13,7 @@ fn with_agents() -> Live {
 
 const ADD: &str = "delegation add --actor triage --subject agent:helpdesk --resource mail";
 
-/// Makes a delegation and tells its id.
+/// Makes a delegation and returns its id.
 fn added(live: &Live, line: &str) -> String {
     let made = live.json(line);
     made["id"].as_str().expect("an id").to_owned()
@@ -33,26 +33,26 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
 
     For more information, try '--help'.
     ");
-    assert_snapshot!(live.run(&format!("{ADD} --until tomorrow")), @"
+    assert_snapshot!(live.run(&format!("{ADD} --until tomorrow")), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: invalid value 'tomorrow' for '--until <TIME>': expected 2026-11-21, [TIME] or Unix seconds
+    error: invalid value 'tomorrow' for '--until <TIME>': expected `2026-11-21`, `[TIME]` or Unix seconds
 
     For more information, try '--help'.
     ");
-    assert_snapshot!(live.run(&format!("{ADD} --for 1h --trusted-issuer okta --subject-claim a=b --subject-claim a=c")), @"
+    assert_snapshot!(live.run(&format!("{ADD} --for 1h --trusted-issuer okta --subject-claim a=b --subject-claim a=c")), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: the claim `a` is given twice
+    error: the claim `a` is repeated
     ");
-    assert_snapshot!(live.run("delegation revoke 0199d6b1-0000-7000-8000-000000000000"), @"
+    assert_snapshot!(live.run("delegation revoke 0199d6b1-0000-7000-8000-000000000000"), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: cannot ask for a confirmation without a terminal: Revoke delegation [ID]? The tokens issued under it end at once.
-    hint: add --yes to confirm
+    error: cannot ask for a confirmation without a terminal: Revoke delegation `[ID]`? The tokens issued under it end at once.
+    hint: add `--yes` to confirm
     ");
 }
 
@@ -216,7 +216,7 @@ fn a_delegation_is_suspended_resumed_moved_and_revoked() {
 }
 
 #[test]
-fn explain_tells_for_whom_an_agent_may_act() {
+fn explain_shows_for_whom_an_agent_may_act() {
     let live = with_agents();
     live.json(&format!("{ADD} --scope read --for 3630s"));
     assert_snapshot!(live.run("agent explain triage --resource mail --scope read"), @r#"
@@ -255,7 +255,7 @@ fn explain_tells_for_whom_an_agent_may_act() {
 }
 
 #[test]
-fn a_resource_says_who_it_is_and_whether_it_takes_delegated_tokens() {
+fn a_resource_says_who_it_is_and_whether_it_accepts_delegated_tokens() {
     let live = with_agents();
     assert_snapshot!(live.run("resource add disk --identifier https://disk.example.com --server helpdesk --no-allow-delegation"), @"
     exit code 0

@@ -82,19 +82,19 @@ fn run_of_workflow(live: &Live, file: &str, jti: &str) {
 #[test]
 fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     let live = Live::with_mail();
-    assert_snapshot!(live.run("token get --issuer http://127.0.0.1:9"), @"
+    assert_snapshot!(live.run("token get --issuer http://127.0.0.1:9"), @r"
     exit code 2
     ----- stdout
     ----- stderr
     error: the agent's credential is missing
-    hint: name --bundle, --key, --secret-file or --assertion-file, or set FIRMAN_AGENT_BUNDLE, FIRMAN_AGENT_KEY_FILE, FIRMAN_AGENT_SECRET_FILE or FIRMAN_AGENT_ASSERTION_FILE
+    hint: name `--bundle`, `--key`, `--secret-file` or `--assertion-file`, or set `FIRMAN_AGENT_BUNDLE`, `FIRMAN_AGENT_KEY_FILE`, `FIRMAN_AGENT_SECRET_FILE` or `FIRMAN_AGENT_ASSERTION_FILE`
     ");
-    assert_snapshot!(live.run("token get --issuer http://127.0.0.1:9 --key mailer.pem"), @"
+    assert_snapshot!(live.run("token get --issuer http://127.0.0.1:9 --key mailer.pem"), @r"
     exit code 2
     ----- stdout
     ----- stderr
     error: the agent's name is missing
-    hint: name --client-id AGENT, or set FIRMAN_AGENT_CLIENT_ID
+    hint: name `--client-id AGENT`, or set `FIRMAN_AGENT_CLIENT_ID`
     ");
     assert_snapshot!(live.run("token get --issuer http://127.0.0.1:9 --key mailer.pem --assertion-file pod.jwt"), @"
     exit code 2
@@ -118,11 +118,11 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
     For more information, try '--help'.
     ");
     let exchange = "token exchange --issuer http://127.0.0.1:9 --client-id mailer --subject-token";
-    assert_snapshot!(live.run(&format!("{exchange} - --key -")), @"
+    assert_snapshot!(live.run(&format!("{exchange} - --key -")), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: the credential and --subject-token cannot both come from stdin
+    error: the credential and `--subject-token` cannot both come from stdin
     hint: name a file for one of them
     ");
     assert_snapshot!(live.run(&format!("{exchange} t --key k --subject-token-type saml2")), @"
@@ -134,19 +134,19 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
 
     For more information, try '--help'.
     ");
-    assert_snapshot!(live.run(&format!("{exchange} t --key k --requested-token-type id_token --dpop-key d")), @"
+    assert_snapshot!(live.run(&format!("{exchange} t --key k --requested-token-type id_token --dpop-key d")), @r"
     exit code 2
     ----- stdout
     ----- stderr
     error: an ID token cannot be bound to a key
-    hint: leave out --dpop-key
+    hint: drop `--dpop-key`
     ");
-    assert_snapshot!(live.run("exec --issuer http://127.0.0.1:9 --assertion-file pod.jwt -- /bin/true"), @"
+    assert_snapshot!(live.run("exec --issuer http://127.0.0.1:9 --assertion-file pod.jwt -- /bin/true"), @r"
     exit code 2
     ----- stdout
     ----- stderr
     error: the identity at Claude is missing
-    hint: name --rule, --organization and --service-account, or the agent with --client-id to use its link
+    hint: name `--rule`, `--organization` and `--service-account`, or the agent with `--client-id` to use its link
     ");
     assert_snapshot!(live.run("exec --issuer http://127.0.0.1:9 --assertion-file - --rule fdrl_1 --organization 00000000-0000-4000-8000-000000000001 --service-account svac_1 -- /bin/true"), @"
     exit code 2
@@ -158,21 +158,21 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
 }
 
 #[test]
-fn a_file_that_holds_no_token_of_a_platform_is_told_by_its_name() {
+fn a_file_that_holds_no_token_of_a_platform_is_reported_by_its_name() {
     let live = Live::with_mail();
     let get = format!("token get --issuer {} --assertion-file", live.issuer());
-    assert_snapshot!(live.run(&format!("{get} nowhere.jwt")), @"
+    assert_snapshot!(live.run(&format!("{get} nowhere.jwt")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot read nowhere.jwt: no such file or directory
+    error: cannot read `nowhere.jwt`: no such file or directory
     ");
     live.site.write("empty", "");
-    assert_snapshot!(live.run(&format!("{get} empty")), @"
+    assert_snapshot!(live.run(&format!("{get} empty")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: empty does not contain a token of a platform: expected one line of text without spaces
+    error: `empty` does not contain a token of a platform: expected one line of text without spaces
     ");
     live.site.write("secret", super::SECRET);
     assert_snapshot!(live.run(&format!("{get} secret --output json")), @r#"
@@ -212,7 +212,7 @@ fn a_pod_gets_a_token_by_the_one_it_has_and_names_itself_or_not() {
       "token_type": "Bearer"
     }
     "#);
-    // The preset takes one token as often as it comes.
+    // The preset accepts one token repeatedly.
     let shown = live.json(&format!("{get} --client-id mailer"));
     let claims = decoded_part(shown["access_token"].as_str().unwrap(), 1);
     assert_eq!(claims["sub"], "agent:mailer");
@@ -256,7 +256,7 @@ fn a_svid_is_sent_as_one() {
 }
 
 #[test]
-fn a_platforms_token_is_no_hindrance_to_a_nonce() {
+fn a_platforms_token_works_with_a_nonce() {
     let live = with_platforms();
     live.json("agent add holder --owner ops --generate-key holder.pem");
     run_of_workflow(&live, "run.jwt", "run-1");
@@ -311,7 +311,7 @@ fn exchange(live: &Live) -> String {
 }
 
 #[test]
-fn a_refused_exchange_is_told_with_the_issuers_reason() {
+fn a_refused_exchange_is_reported_with_the_issuers_reason() {
     let live = with_desk();
     let exchange = exchange(&live);
     let mail = "--resource https://mail.example.com";
@@ -333,11 +333,11 @@ fn a_refused_exchange_is_told_with_the_issuers_reason() {
     ----- stderr
     error: the issuer refused: subject_token: it is not an ID token for this client (invalid_request)
     ");
-    assert_snapshot!(live.run(&format!("{} {mail}", exchange.replace("helpdesk.jwt", "-"))), @"
+    assert_snapshot!(live.run(&format!("{} {mail}", exchange.replace("helpdesk.jwt", "-"))), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: - does not contain a token: expected one line of text without spaces
+    error: `-` does not contain a token: expected one line of text without spaces
     ");
     assert_snapshot!(live.run(&format!("{} {mail}", exchange.replace("triage", "helpdesk"))), @"
     exit code 1
@@ -394,11 +394,11 @@ fn a_token_is_exchanged_for_one_that_names_who_acts() {
             &json!("triage")
         )
     );
-    assert_snapshot!(live.run(&format!("{exchange} --out acting.jwt --expires-in 2m")), @"
+    assert_snapshot!(live.run(&format!("{exchange} --out acting.jwt --expires-in 2m")), @r"
     exit code 0
     ----- stdout
     ----- stderr
-    Wrote the token to acting.jwt, valid until [TIME]
+    Wrote the token to `acting.jwt`, valid until [TIME]
     ");
     let written = std::fs::read_to_string(live.site.path("acting.jwt")).unwrap();
     assert_eq!(

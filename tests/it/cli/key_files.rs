@@ -61,9 +61,7 @@ fn a_secret_that_cannot_be_one_is_refused_before_anything_is_sent() {
         shell.write("secret", content);
         assert_eq!(
             shell.run(&format!("{ASK} --secret-file secret")),
-            format!(
-                "exit code 1\n----- stdout\n----- stderr\nerror: secret {told}; nothing was sent\n"
-            )
+            format!("exit code 1\n----- stdout\n----- stderr\nerror: `secret` {told}\n")
         );
     }
 }
@@ -79,7 +77,8 @@ fn a_private_key_offered_as_a_public_one_is_answered_with_the_command_for_its_pu
     exit code 1
     ----- stdout
     ----- stderr
-    error: my key: this is a private key, and it was not sent; register its public half, which `openssl pkey -in 'my key' -pubout` prints
+    error: cannot use `my key`: it is a private key and was not sent
+    hint: register the public key, which `openssl pkey -in 'my key' -pubout` prints
     ");
     live.site.write(
         "id",
@@ -89,7 +88,8 @@ fn a_private_key_offered_as_a_public_one_is_answered_with_the_command_for_its_pu
     exit code 1
     ----- stdout
     ----- stderr
-    error: id: this is a private key, and it was not sent; register its public half, which `ssh-keygen -y -f id` prints
+    error: cannot use `id`: it is a private key and was not sent
+    hint: register the public key, which `ssh-keygen -y -f id` prints
     ");
     let mut jwk = key.public_jwk().to_value();
     jwk["d"] = "AAAA".into();
@@ -98,7 +98,8 @@ fn a_private_key_offered_as_a_public_one_is_answered_with_the_command_for_its_pu
     exit code 1
     ----- stdout
     ----- stderr
-    error: key.jwk: this is a private key, and it was not sent; register its public half, which `jq 'del(.d,.p,.q,.dp,.dq,.qi,.key_ops)' key.jwk` prints
+    error: cannot use `key.jwk`: it is a private key and was not sent
+    hint: register the public key, which `jq 'del(.d,.p,.q,.dp,.dq,.qi,.key_ops)' key.jwk` prints
     ");
     live.site.write(
         "cert.pem",
@@ -108,7 +109,8 @@ fn a_private_key_offered_as_a_public_one_is_answered_with_the_command_for_its_pu
     exit code 1
     ----- stdout
     ----- stderr
-    error: cert.pem: the text holds a certificate, whose dates and issuer would not count here; `openssl x509 -pubkey -noout -in cert.pem` prints its public key
+    error: cannot use `cert.pem`: the text contains a certificate, not a public key
+    hint: run `openssl x509 -pubkey -noout -in cert.pem` to print its public key
     ");
 }
 
@@ -124,21 +126,23 @@ fn an_agents_key_and_secret_that_others_may_read_are_not_used() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: other users can access mailer key.pem (mode 0644); run `chmod 600 'mailer key.pem'`
+    error: other users can access `mailer key.pem` (mode 0644)
+    hint: run `chmod 600 'mailer key.pem'`
     ");
     assert_snapshot!(shell.run(&format!("{ASK} --secret-file secret")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: other users can access secret (mode 0640); run `chmod 600 secret`
+    error: other users can access `secret` (mode 0640)
+    hint: run `chmod 600 secret`
     ");
     set_mode(&shell.path("secret"), 0o400);
     assert_snapshot!(shell.run(&format!("{ASK} --secret-file secret")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot reach http://127.0.0.1:9/.well-known/openid-configuration (connection refused)
-    hint: check --issuer, and that the issuer runs
+    error: cannot reach `http://127.0.0.1:9/.well-known/openid-configuration` (connection refused)
+    hint: check `--issuer`, and that the issuer runs
     ");
 }
 
@@ -152,7 +156,7 @@ fn a_token_of_a_platform_may_be_read_by_others() {
     );
     set_mode(&shell.path("jwt"), 0o644);
     let said = shell.run(&format!("{ASK} --assertion-file jwt"));
-    assert!(said.contains("cannot reach http://127.0.0.1:9/"), "{said}");
+    assert!(said.contains("cannot reach `http://127.0.0.1:9/"), "{said}");
 }
 
 #[test]
@@ -164,7 +168,8 @@ fn an_admin_token_that_others_may_read_is_not_used() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: environment variable FIRMAN_ADMIN_TOKEN_FILE: other users can access token (mode 0644); run `chmod 600 token`
+    error: environment variable `FIRMAN_ADMIN_TOKEN_FILE`: other users can access `token` (mode 0644)
+    hint: run `chmod 600 token`
     ");
     let shell = Shell::new();
     std::fs::create_dir(shell.path("data")).unwrap();
@@ -174,7 +179,8 @@ fn an_admin_token_that_others_may_read_is_not_used() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: other users can access data/admin-token (mode 0604); run `chmod 600 data/admin-token`
+    error: other users can access `data/admin-token` (mode 0604)
+    hint: run `chmod 600 data/admin-token`
     ");
 }
 
@@ -194,7 +200,8 @@ fn a_key_encryption_key_or_database_url_that_others_may_read_stops_the_start() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the key-encryption key cannot be used: other users can access keys/kek (mode 0644); run `chmod 600 keys/kek`
+    error: cannot use the key-encryption key: other users can access `keys/kek` (mode 0644)
+    hint: run `chmod 600 keys/kek`
     ");
     set_mode(&site.path("keys/kek"), 0o600);
     for (variable, file) in [
@@ -207,7 +214,7 @@ fn a_key_encryption_key_or_database_url_that_others_may_read_stops_the_start() {
         assert_eq!(
             site.run(&serve).to_string(),
             format!(
-                "exit code 1\n----- stdout\n----- stderr\nerror: environment variable {variable}: other users can access {file} (mode 0660); run `chmod 600 {file}`\n"
+                "exit code 1\n----- stdout\n----- stderr\nerror: environment variable `{variable}`: other users can access `{file}` (mode 0660)\nhint: run `chmod 600 {file}`\n"
             )
         );
     }

@@ -58,8 +58,8 @@ impl Shell {
         crate::process::set_mode(&self.path(name), 0o600);
     }
 
-    /// Runs `line`, split at spaces (`'…'` keeps them), and tells the whole outcome. Paths of the
-    /// temporary directory are replaced.
+    /// Runs `line`, split at spaces (`'…'` keeps them), and returns the whole outcome. Paths of the temporary
+    /// directory are replaced.
     fn run(&self, line: &str) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_firman"))
             .args(words(line))

@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 
 use super::live::Live;
 
-/// A role that one agent was given, and that three hold through a group.
+/// A role that one agent has directly, and three through a group.
 fn with_senders() -> Live {
     let live = Live::with_mail();
     live.json("role add mailer-sender --grant mail=send");
@@ -18,7 +18,7 @@ fn with_senders() -> Live {
 }
 
 #[test]
-fn who_may_send_mail_is_told_by_one_command() {
+fn who_may_send_mail_is_reported_by_one_command() {
     let live = with_senders();
     live.json("agent suspend mailer-3");
     assert_snapshot!(live.run("agent list --role mailer-sender"), @r"
@@ -186,7 +186,7 @@ fn json_lists_are_whole_and_tables_say_that_there_are_more() {
     let table = live.run("role list");
     assert_eq!(table.matches("\nr").count(), 50, "{table}");
     assert!(
-        table.contains("\nThere are more: add --all, or --cursor "),
+        table.contains("\nThere are more: add `--all`, or `--cursor "),
         "{table}"
     );
     let all = live.run("role list --all");
@@ -305,7 +305,7 @@ fn the_audit_says_what_changed_by_whom_and_on_what() {
     15   [TIME]  role.changed   administrator:bootstrap  role:mailer-sender  -      grants: +mail=read,send -mail=send
     14   [TIME]  agent.changed  administrator:bootstrap  agent:clerk         -      owner: desk → billing, roles: +reader -mailer-sender
     ----- stderr
-    There are more: add --all, or --cursor YXVkaXQ6MTQ
+    There are more: add `--all`, or `--cursor YXVkaXQ6MTQ`
     ");
     assert_snapshot!(live.run("audit list --role mailer-sender"), @r"
     exit code 0
@@ -346,7 +346,7 @@ fn an_audit_in_json_is_the_newest_entries_and_says_so() {
     let listed = live.run("audit list --output json");
     assert_eq!(listed.matches("\"seq\":").count(), 50);
     assert!(
-        listed.ends_with("----- stderr\nOnly the newest 50 entries: add --limit N or --all, or use `firman audit export`.\n"),
+        listed.ends_with("----- stderr\nOnly the newest 50 entries: add `--limit N` or `--all`, or use `firman audit export`.\n"),
         "{listed}"
     );
     let all = live.json("audit list --all");

@@ -7,11 +7,11 @@ use insta::assert_snapshot;
 
 use super::Shell;
 
-/// `{"alg":"ES256","kid":"k1","typ":"JWT"}` and claims of an agent, with a signature of nobody.
+/// `{"alg":"ES256","kid":"k1","typ":"JWT"}` and claims of an agent, with an invalid signature.
 const TOKEN: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsxIiwidHlwIjoiSldUIn0.eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUuY29tIiwic3ViIjoiYWdlbnQ6bWFpbGVyIiwiYXVkIjpbImEiLCJiIl0sImp0aSI6ImoxIiwib3duZXIiOiLigK54In0.AAAA";
 
-/// An address where nobody listens: bound once, so that it was free, and let go again.
-fn nobody() -> String {
+/// An address without a listener: bound once, so that it was free, and released again.
+fn no_listener() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("its address"))
 }
@@ -72,7 +72,7 @@ fn a_duration_without_a_known_unit_is_a_usage_error() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: invalid value '3w' for '--expires-in <DURATION>': expected a whole number and a unit: 90s, 15m, 24h or 7d; without a unit, seconds
+    error: invalid value '3w' for '--expires-in <DURATION>': expected seconds, or a whole number and a unit: `90s`, `15m`, `24h` or `7d`
 
     For more information, try '--help'.
     ");
@@ -99,8 +99,8 @@ fn without_a_terminal_nothing_is_removed_unless_asked_for_with_yes() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: cannot ask for a confirmation without a terminal: Remove agent mailer? Its credentials end at once and its name is never used again.
-    hint: add --yes to confirm
+    error: cannot ask for a confirmation without a terminal: Remove agent `mailer`? Its credentials end at once and its name is never used again.
+    hint: add `--yes` to confirm
     ");
 }
 
@@ -110,8 +110,8 @@ fn a_missing_token_names_every_place_that_was_tried() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: no admin token: FIRMAN_ADMIN_TOKEN and FIRMAN_ADMIN_TOKEN_FILE are not set, and data/admin-token cannot be read (no such file or directory)
-    hint: run this in the directory where `firman serve` runs, or name its data directory with --data-dir
+    error: no admin token: `FIRMAN_ADMIN_TOKEN` and `FIRMAN_ADMIN_TOKEN_FILE` are not set, and `data/admin-token` cannot be read (no such file or directory)
+    hint: run this in the directory where `firman serve` runs, or name its data directory with `--data-dir`
     ");
 }
 
@@ -122,13 +122,14 @@ fn a_token_file_that_is_named_and_missing_is_an_error() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: environment variable FIRMAN_ADMIN_TOKEN_FILE: cannot read no-such-file: No such file or directory (os error 2). Create the file or correct the path.
+    error: environment variable `FIRMAN_ADMIN_TOKEN_FILE`: cannot read `no-such-file`: no such file or directory
+    hint: create the file, or correct the path
     ");
 }
 
 #[test]
 fn an_issuer_that_does_not_run_is_said_with_its_address() {
-    let url = nobody();
+    let url = no_listener();
     let shell = Shell::new()
         .with("FIRMAN_ADMIN_TOKEN", "t")
         .with("FIRMAN_URL", &url);
@@ -136,14 +137,14 @@ fn an_issuer_that_does_not_run_is_said_with_its_address() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot reach firman at [URL] (connection refused)
-    hint: start the server with `firman serve`, or set its address with --url or FIRMAN_URL
+    error: cannot reach firman at `[URL]` (connection refused)
+    hint: start the server with `firman serve`, or set its address with `--url` or `FIRMAN_URL`
     ");
 }
 
 #[test]
 fn an_issuer_that_does_not_run_is_an_object_with_json() {
-    let url = nobody();
+    let url = no_listener();
     let shell = Shell::new()
         .with("FIRMAN_ADMIN_TOKEN", "t")
         .with("FIRMAN_URL", &url);
@@ -151,7 +152,7 @@ fn an_issuer_that_does_not_run_is_an_object_with_json() {
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"cannot reach firman at [URL] (connection refused)","hint":"start the server with `firman serve`, or set its address with --url or FIRMAN_URL","kind":"unreachable"}}
+    {"error":{"detail":"cannot reach firman at `[URL]` (connection refused)","hint":"start the server with `firman serve`, or set its address with `--url` or `FIRMAN_URL`","kind":"unreachable"}}
     "#);
 }
 
@@ -162,14 +163,14 @@ fn the_admin_token_is_not_sent_in_clear_text_to_another_machine() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: http://192.0.2.1:8081/ is plain HTTP to another machine, where others on the network can read the credential
-    hint: use https, or add --insecure-http in a network that you trust
+    error: `http://192.0.2.1:8081/` is plain HTTP to another machine: others on the network can read the credential
+    hint: use https, or add `--insecure-http` in a network that you trust
     ");
 }
 
 #[test]
 fn a_new_key_file_is_removed_again_when_the_registration_fails() {
-    let url = nobody();
+    let url = no_listener();
     let shell = Shell::new()
         .with("FIRMAN_ADMIN_TOKEN", "t")
         .with("FIRMAN_URL", &url);
@@ -186,7 +187,7 @@ fn an_existing_key_file_is_not_overwritten() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: mailer.pem already exists
+    error: `mailer.pem` already exists
     hint: name another file, or move that one away
     ");
     assert_eq!(
@@ -203,24 +204,25 @@ fn a_public_key_file_that_is_missing_or_no_key_is_an_error() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot read no.pem: no such file or directory
+    error: cannot read `no.pem`: no such file or directory
     ");
     assert_snapshot!(shell.run("credential add mailer --public-key oct.json"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: oct.json: `kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key
+    error: cannot use `oct.json`: `kty` `oct` is a shared secret, not a public key
+    hint: use an EC, RSA or OKP key
     ");
 }
 
 #[test]
-fn a_health_check_of_nobody_fails() {
-    let url = nobody();
+fn a_health_check_without_a_server_fails() {
+    let url = no_listener();
     assert_snapshot!(Shell::new().run(&format!("healthcheck --url {url}")).replace(&url, "[URL]"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot reach firman at [URL]/healthz (connection refused)
+    error: cannot reach firman at `[URL]/healthz` (connection refused)
     hint: firman serve --detach
     ");
 }
@@ -289,7 +291,7 @@ fn an_inspected_token_is_an_object_that_says_it_is_not_verified() {
 }
 
 #[test]
-fn what_is_no_token_is_told_why() {
+fn what_is_not_a_token_is_reported_with_the_reason() {
     assert_snapshot!(Shell::new().run("token inspect eyJh.hello"), @r"
     exit code 1
     ----- stdout
@@ -307,7 +309,8 @@ fn a_simulator_on_a_port_in_use_names_its_own_option() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot listen on [ADDRESS]: address already in use. Choose another address with `--listen`.
+    error: cannot listen on `[ADDRESS]`: address already in use
+    hint: choose another address with `--listen`
     ");
 }
 
@@ -320,7 +323,7 @@ fn what_cannot_be_a_token_is_a_file() {
         ] {
             let shell = Shell::new();
             let told = shell.run(&format!("{command} '{name}'"));
-            let expected = format!("error: cannot read {name}: no such file or directory\n");
+            let expected = format!("error: cannot read `{name}`: no such file or directory\n");
             assert!(told.ends_with(&expected), "{command}: {told}");
         }
     }
@@ -332,7 +335,7 @@ fn a_secret_file_that_is_missing_is_an_error() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot read no: no such file or directory
+    error: cannot read `no`: no such file or directory
     ");
 }
 
@@ -344,8 +347,8 @@ fn a_client_secret_is_not_sent_in_clear_text_to_another_machine() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: http://id.example.com/ is plain HTTP to another machine, where others on the network can read the credential
-    hint: use https, or add --insecure-http in a network that you trust
+    error: `http://id.example.com/` is plain HTTP to another machine: others on the network can read the credential
+    hint: use https, or add `--insecure-http` in a network that you trust
     ");
 }
 
@@ -372,7 +375,7 @@ fn manual_pages_are_written_into_a_directory() {
 }
 
 #[test]
-fn a_reader_that_has_read_enough_is_no_error() {
+fn a_reader_that_has_read_enough_is_not_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_firman"))
         .args(["completions", "bash"])
         .stdout(Stdio::piped())

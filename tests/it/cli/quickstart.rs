@@ -40,7 +40,7 @@ async fn host(shell: &Shell) -> Host {
 }
 
 #[tokio::test]
-async fn a_suspended_or_removed_quickstart_agent_is_told_and_not_only_refused() {
+async fn a_suspended_or_removed_quickstart_agent_is_reported_and_not_only_refused() {
     let shell = shell();
     let first = shell.run("quickstart --exit");
     assert!(first.starts_with("exit code 0\n"), "{first}");
@@ -73,7 +73,7 @@ async fn a_suspended_or_removed_quickstart_agent_is_told_and_not_only_refused() 
     assert!(
         third.starts_with("exit code 1\n")
             && third.contains(
-                "the agent `quickstart` is removed\nhint: names are never reused: run quickstart with another --data-dir"
+                "the agent `quickstart` is removed\nhint: run `firman quickstart` with another `--data-dir`"
             ),
         "{third}"
     );
@@ -85,7 +85,7 @@ fn a_public_url_that_leads_nowhere_yet_is_explained() {
     let outcome = shell.run("quickstart --exit");
     assert!(
         outcome.starts_with("exit code 1\n")
-            && outcome.contains("leave it out to try firman on loopback"),
+            && outcome.contains("drop the URL to try firman on loopback"),
         "{outcome}"
     );
 }
@@ -225,7 +225,8 @@ fn quickstart_on_a_port_in_use_says_so() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot listen on [ADDRESS]: address already in use. Stop the other process, or choose another address with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private).
+    error: cannot listen on `[ADDRESS]`: address already in use
+    hint: stop the other process, or choose another address with `FIRMAN_LISTEN` (public) or `FIRMAN_ADMIN_LISTEN` (private)
     ");
     let outcome = site.run(&["quickstart", "--exit", "--listen", &address, "-o", "json"]);
     let error: Value = serde_json::from_str(&outcome.stderr).unwrap();

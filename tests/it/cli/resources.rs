@@ -80,7 +80,7 @@ fn resources_are_registered_and_changed() {
 }
 
 #[test]
-fn a_resource_is_told_the_typ_of_its_tokens() {
+fn a_resource_has_a_typ_for_its_tokens() {
     let live = Live::with_mail();
     live.json("resource add claude --profile claude");
     let edited = live.json("resource edit mail --typ jwt");

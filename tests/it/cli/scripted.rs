@@ -1,5 +1,5 @@
 //! Command lines against a server whose answers are written down beforehand: what is sent, and what
-//! is made of refusals that a real issuer seldom gives.
+//! is made of refusals that a real issuer seldom sends.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -29,7 +29,7 @@ fn role(name: &str) -> String {
     )
 }
 
-/// Gives its answers in order, one a connection, and keeps what it was asked.
+/// Sends its answers in order, one a connection, and keeps the requests.
 struct Scripted {
     url: String,
     asked: Receiver<Vec<String>>,
@@ -110,7 +110,7 @@ fn problem(status: u16, kind: &str, detail: &str) -> (u16, String) {
 }
 
 #[test]
-fn a_refusal_removes_the_new_key_file_and_tells_the_detail() {
+fn a_refusal_removes_the_new_key_file_and_prints_the_detail() {
     let server = Scripted::start(vec![problem(
         409,
         "conflict",
@@ -128,7 +128,7 @@ fn a_refusal_removes_the_new_key_file_and_tells_the_detail() {
 }
 
 #[test]
-fn a_fault_of_the_server_is_told_with_its_request_id() {
+fn a_fault_of_the_server_is_reported_with_its_request_id() {
     let server = Scripted::start(vec![problem(
         503,
         "unavailable",
@@ -157,7 +157,7 @@ fn a_refusal_is_an_object_on_stderr_with_json() {
 }
 
 #[test]
-fn an_edit_is_tried_once_more_when_somebody_else_was_faster() {
+fn an_edit_is_tried_once_more_when_another_client_was_faster() {
     let stale = problem(
         412,
         "precondition_failed",
@@ -200,7 +200,7 @@ fn an_edit_is_tried_once_more_when_somebody_else_was_faster() {
 }
 
 #[test]
-fn an_edit_that_is_stale_twice_is_given_up() {
+fn an_edit_that_is_stale_twice_is_abandoned() {
     let stale = || {
         problem(
             412,
@@ -239,7 +239,7 @@ fn a_new_agent_with_a_key_ends_with_the_command_that_gets_a_token() {
     client_id  mailer
     kid        k1
     ----- stderr
-    The private key is in my key.pem and nowhere else; give it to the agent alone.
+    The private key is in `my key.pem` and nowhere else. Let only the agent read it.
     Next: firman token get --issuer https://id.example.com --client-id mailer --key 'my key.pem'
     ");
     assert_eq!(mode(&shell.path("my key.pem")), 0o600);
@@ -261,7 +261,7 @@ fn a_client_secret_is_data_and_is_said_to_be_shown_once() {
     kind           client_secret
     status         live
     ----- stderr
-    The client secret is shown once; store it now, where only the agent can read it.
+    The client secret is shown once. Store it now, where only the agent can read it.
     Next: firman token get --issuer https://id.example.com --client-id mailer --secret-file FILE
     ");
     assert_snapshot!(server.asked(), @r#"
@@ -346,7 +346,7 @@ fn what_would_steer_a_terminal_comes_out_escaped() {
     NAME    STATUS  OWNER               GROUPS  ROLES  EXPIRES  CREATED
     mailer  active  \u{1b}[2Jevil\u{a}  a, b    -      -        2026-11-21T09:30:00Z
     ----- stderr
-    There are more: add --all, or --cursor c2
+    There are more: add `--all`, or `--cursor c2`
     ");
     assert_snapshot!(server.asked(), @r"
     GET /admin/v1/agents?status=active&search=a%26b%3Dc&limit=1 HTTP/1.1
@@ -409,7 +409,7 @@ fn a_limit_is_reached_over_short_and_empty_pages_and_no_further() {
     b     -       -            2026-11-21T09:30:00Z
     c     -       -            2026-11-21T09:30:00Z
     ----- stderr
-    There are more: add --all, or --cursor c4
+    There are more: add `--all`, or `--cursor c4`
     ");
     assert_snapshot!(server.asked(), @r"
     GET /admin/v1/roles?limit=3 HTTP/1.1
@@ -458,7 +458,8 @@ fn a_broken_chain_fails_after_its_report() {
     entries  9
     head     00ff
     ----- stderr
-    error: the audit chain is broken at entry 4: its hash does not fit its content. Keep a copy of the database as it is, and compare with the last backup
+    error: the audit chain is broken at entry 4: its hash does not fit its content
+    hint: keep a copy of the database, and compare it with the last backup
     ");
     server.asked();
 }
@@ -475,13 +476,13 @@ fn an_issuer_that_goes_by_another_name_is_refused() {
         "token get --issuer {} --client-id mailer --secret-file secret",
         server.url
     );
-    assert_snapshot!(shell.run(&line).replace(&server.url, "[URL]"), @r#"
+    assert_snapshot!(shell.run(&line).replace(&server.url, "[URL]"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer calls itself "https://id.example.com", not "[URL]": both must match byte for byte
+    error: the issuer calls itself `https://id.example.com`, not `[URL]`: both must match byte for byte
     hint: --issuer https://id.example.com
-    "#);
+    ");
     server.asked();
 }
 
@@ -494,13 +495,13 @@ fn a_health_check_succeeds_on_200_and_fails_on_503() {
     exit code 0
     ----- stdout
     ----- stderr
-    [URL]/healthz is healthy
+    `[URL]/healthz` is healthy
     ");
     assert_snapshot!(Shell::new().run(&line).replace(&url, "[URL]"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: [URL]/healthz answered with status 503
+    error: `[URL]/healthz` answered with status 503
     ");
     server.asked();
 }
@@ -509,7 +510,7 @@ const DISCOVERY: &str =
     r#"{"issuer":"{URL}","token_endpoint":"{URL}/oauth2/token","jwks_uri":"{URL}/oauth2/jwks"}"#;
 
 #[test]
-fn a_token_is_had_with_a_client_secret() {
+fn a_token_is_issued_for_a_client_secret() {
     let granted =
         r#"{"access_token":"h.p.s","token_type":"Bearer","expires_in":900,"scope":"read"}"#
             .to_owned();
@@ -547,7 +548,7 @@ fn a_token_had_with_a_key_is_written_into_a_file_of_its_owners_alone() {
     exit code 0
     ----- stdout
     ----- stderr
-    Wrote the token to token
+    Wrote the token to `token`
     ");
     assert_eq!(
         std::fs::read_to_string(shell.path("token")).unwrap(),
@@ -566,7 +567,7 @@ fn a_token_had_with_a_key_is_written_into_a_file_of_its_owners_alone() {
 }
 
 #[test]
-fn a_refused_token_is_told_with_the_issuers_reason() {
+fn a_refused_token_is_reported_with_the_issuers_reason() {
     let refused = r#"{"error":"invalid_scope","error_description":"scope 'write' is not granted; granted: read"}"#.to_owned();
     let server = Scripted::start(vec![(200, DISCOVERY.to_owned()), (400, refused)]);
     let shell = Shell::new();
@@ -656,7 +657,7 @@ fn a_key_file_stays_when_the_answer_was_lost() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the connection closed before the answer was complete: end of file before message length reached. The key may have been registered; its private half stays in mailer.pem
+    error: the connection closed before the answer was complete: end of file before message length reached. The key may have been registered. Its private half stays in `mailer.pem`
     ");
     assert!(shell.path("mailer.pem").exists());
     server.join().unwrap();

@@ -81,7 +81,7 @@ fn an_agents_policy_for_the_audience_of_assertions_is_set_shown_and_warned_about
     id       [ID]
     ----- stderr
     ");
-    // Whoever reads JSON is warned too.
+    // A reader of JSON is warned too.
     let warned =
         live.run("issuer edit --assertion-audience issuer-or-token-endpoint --output json");
     assert!(
@@ -155,12 +155,13 @@ fn the_configuration_is_shown_with_where_each_value_is_from_and_checked() {
     assert_eq!(good.code, Some(0), "{good}");
     assert_eq!(good.stderr, "The configuration is valid.\n");
     site.write("firman.toml", "[server]\nlisten = \"localhost\"\n");
-    assert_snapshot!(site.run(&["config", "check", "--config", "firman.toml"]), @r#"
+    assert_snapshot!(site.run(&["config", "check", "--config", "firman.toml"]), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: firman.toml:2: server.listen is "localhost", which is not an IP address and a port. Write it like 127.0.0.1:8080, or 0.0.0.0:8080 for every address of this machine.
-    "#);
+    error: firman.toml:2: `server.listen` is not an IP address and a port: `localhost`
+    hint: use `127.0.0.1:8080`, or `0.0.0.0:8080` for every address of this machine
+    ");
 }
 
 #[test]
@@ -170,6 +171,6 @@ fn a_healthy_issuer_passes_its_health_check() {
     exit code 0
     ----- stdout
     ----- stderr
-    [ISSUER]/healthz is healthy
+    `[ISSUER]/healthz` is healthy
     ");
 }

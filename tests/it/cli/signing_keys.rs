@@ -91,7 +91,7 @@ fn key_consumers_are_added_listed_and_removed() {
     lacks        [KEY], [KEY]
     created      [TIME]
     ----- stderr
-    Copy the issuer's key set to it, then acknowledge that it has it.
+    Copy the issuer's key set to it, then acknowledge the copy.
     Next: firman key consumer ack claude
     ");
     assert_snapshot!(live.run("key consumer add claude"), @r"
@@ -117,8 +117,8 @@ fn key_consumers_are_added_listed_and_removed() {
     exit code 2
     ----- stdout
     ----- stderr
-    error: cannot ask for a confirmation without a terminal: Remove key consumer claude? New keys no longer wait for it; if it lacks one, it rejects what that key signs.
-    hint: add --yes to confirm
+    error: cannot ask for a confirmation without a terminal: Remove key consumer `claude`? New keys no longer wait for it. Without a new key, it rejects what that key signs.
+    hint: add `--yes` to confirm
     ");
     assert_snapshot!(live.run("key consumer remove claude --yes"), @r"
     exit code 0

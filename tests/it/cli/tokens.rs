@@ -92,17 +92,17 @@ fn a_token_is_bound_to_a_key_in_a_file_and_says_so() {
     let issuer = live.issuer();
     live.json("agent add mailer --owner ops --group ops --generate-key mailer.pem");
     let get = format!("token get --issuer {issuer} --client-id mailer --key mailer.pem");
-    assert_snapshot!(live.run(&format!("{get} --dpop-key -")), @"
+    assert_snapshot!(live.run(&format!("{get} --dpop-key -")), @r"
     exit code 2
     ----- stdout
     ----- stderr
-    error: --dpop-key must name a file
+    error: `--dpop-key` must name a file
     ");
-    assert_snapshot!(live.run(&format!("{get} --dpop-key nowhere.pem")), @"
+    assert_snapshot!(live.run(&format!("{get} --dpop-key nowhere.pem")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot read nowhere.pem: no such file or directory
+    error: cannot read `nowhere.pem`: no such file or directory
     ");
     assert_snapshot!(live.created(&format!("{get} --dpop-key mailer.pem")), @r#"
     {

@@ -84,7 +84,7 @@ async fn a_revoked_delegation_takes_its_tokens_along_for_good() {
 }
 
 #[tokio::test]
-async fn an_end_is_moved_and_the_same_end_is_no_change() {
+async fn an_end_is_moved_and_the_same_end_is_not_a_change() {
     let issuer = with_agents().await;
     let path = added(&issuer, new()).await;
     let edited = patch(&issuer, &path, json!({ "expires_at": START + 60 })).await;

@@ -52,7 +52,7 @@ fn new_but(members: Value) -> Value {
     body
 }
 
-/// Makes a delegation and tells its path.
+/// Makes a delegation and returns its path.
 async fn added(issuer: &TestIssuer, body: Value) -> String {
     let answer = post(issuer, "/delegations", body).await;
     assert_eq!(answer.status, 201, "{answer}");

@@ -76,11 +76,11 @@ async fn a_depth_or_an_end_out_of_bounds_is_refused() {
         (json!({ "max_depth": 5 }), "max_depth: must be 1 to 4"),
         (
             json!({ "expires_in": null }),
-            "expires_at: is missing: a delegation ends at a time (expires_at) or after so many seconds (expires_in)",
+            "expires_at: `expires_at` (a time) or `expires_in` (seconds) is required",
         ),
         (
             json!({ "expires_at": START + 60 }),
-            "expires_in: is given beside expires_at; one of them says when it ends",
+            "expires_in: cannot be combined with `expires_at`",
         ),
         (
             json!({ "expires_in": 400 * 86_400 + 1 }),
@@ -97,7 +97,7 @@ async fn a_depth_or_an_end_out_of_bounds_is_refused() {
 }
 
 #[tokio::test]
-async fn a_removed_agent_is_given_no_delegation() {
+async fn a_removed_agent_gets_no_delegation() {
     let issuer = with_agents().await;
     call(&issuer, Method::DELETE, "/agents/mailer").await;
     assert_problem(
@@ -109,7 +109,7 @@ async fn a_removed_agent_is_given_no_delegation() {
 }
 
 #[tokio::test]
-async fn a_resource_takes_delegated_tokens_only_when_it_or_its_profile_says_so() {
+async fn a_resource_accepts_delegated_tokens_only_when_it_or_its_profile_says_so() {
     let issuer = with_agents().await;
     let claude = json!({ "name": "claude", "profile": "claude" });
     let claude = post(&issuer, "/resources", claude).await.json();
@@ -168,7 +168,7 @@ hint: revoke one that is no longer needed (`firman delegation list --actor maile
 }
 
 #[tokio::test]
-async fn what_is_no_delegation_is_not_found() {
+async fn an_unknown_delegation_is_not_found() {
     let issuer = with_agents().await;
     let id = "0199d6b1-0000-7000-8000-000000000000";
     let path = format!("/delegations/{id}");
@@ -195,7 +195,7 @@ async fn a_filter_or_cursor_that_fits_nothing_is_refused() {
         ),
         (
             "cursor=YWdlbnRzOngh",
-            "cursor: is not one that this list gave; send next_cursor as it was, or leave it out to begin anew",
+            "cursor: is not a cursor of this list\nhint: send `next_cursor` unchanged, or omit `cursor` to start again",
         ),
         ("limit=0", "limit: must be 1 to 200"),
     ] {

@@ -1,4 +1,4 @@
-//! What a resource says of delegation: whether it takes delegated tokens, and which agent it is.
+//! The settings of a resource for delegation: whether it accepts delegated tokens, and which agent it is.
 
 use super::*;
 
@@ -55,7 +55,7 @@ async fn a_key_can_be_demanded_of_an_agent_and_for_a_resource() {
 }
 
 #[tokio::test]
-async fn a_resource_has_a_server_and_says_whether_it_takes_delegated_tokens() {
+async fn a_resource_has_a_server_and_says_whether_it_accepts_delegated_tokens() {
     let issuer = with_agents().await;
     let new = json!({ "name": "disk", "identifier": "https://disk.example", "server": "triage", "allow_delegation": false });
     let made = post(&issuer, "/resources", new).await;

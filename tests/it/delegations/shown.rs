@@ -58,7 +58,7 @@ async fn what_is_left_out_is_all_scopes_and_one_actor() {
 }
 
 #[tokio::test]
-async fn who_makes_one_that_is_of_no_use_is_told() {
+async fn a_delegation_without_effect_is_reported_when_it_is_made() {
     let issuer = with_agents().await;
     trust(&issuer, "okta", true).await;
     trust(&issuer, "idle", false).await;
@@ -180,7 +180,7 @@ fn pairs(list: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn explain_tells_the_delegations_that_hold() {
+async fn explain_shows_the_delegations_that_hold() {
     let issuer = with_agents().await;
     let held = added(&issuer, new_but(json!({ "scopes": ["read"] }))).await;
     let suspended = added(&issuer, new()).await;

@@ -20,7 +20,7 @@ async fn claude(issuer: &TestIssuer) {
 }
 
 #[tokio::test]
-async fn without_the_proof_that_a_resource_demands_there_is_no_token() {
+async fn without_the_proof_that_a_resource_demands_no_token_is_issued() {
     let (issuer, agent) = mailer().await;
     let _ = ask(&issuer, &agent, &[], &[]).await.assert_issued();
     demand_for_resource(&issuer, "mail").await;
@@ -37,7 +37,7 @@ async fn without_the_proof_that_a_resource_demands_there_is_no_token() {
 }
 
 #[tokio::test]
-async fn without_the_proof_that_an_agent_owes_there_is_no_token_for_any_resource() {
+async fn without_the_proof_that_an_agent_owes_no_token_is_issued_for_any_resource() {
     let (issuer, agent) = mailer().await;
     let other = issuer.agent("other").role("mailer").with_secret().await;
     demand_of_agent(&issuer, "mailer").await;
@@ -69,7 +69,7 @@ async fn a_demand_that_another_replica_made_holds_at_the_next_request() {
 }
 
 #[tokio::test]
-async fn a_token_that_nobody_would_check_the_key_of_is_not_bound_to_one() {
+async fn a_token_whose_key_no_one_would_check_is_not_bound_to_one() {
     let issuer = mail_issuer().await;
     claude(&issuer).await;
     let agent = issuer

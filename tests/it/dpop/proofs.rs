@@ -1,4 +1,4 @@
-//! RFC 9449 §4.3: what is no proof for this request, now.
+//! RFC 9449 §4.3: what is not a proof for this request, now.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use insta::assert_snapshot;
 use super::*;
 use crate::federated::StandIn;
 
-/// Sends each proof and tells the answers, none of which is a token; each refusal is in the audit.
+/// Sends each proof and returns the answers, none of which is a token; each refusal is in the audit.
 async fn refusals(cases: impl Fn(&TestIssuer) -> Vec<(&'static str, String)>) -> String {
     let (issuer, agent) = mailer().await;
     let mut seen = Answers::default();
@@ -79,8 +79,8 @@ async fn a_header_that_is_not_a_proofs_is_refused() {
     alg HS256: 400 {"error":"invalid_dpop_proof","error_description":"the header member `alg` must be ES256, ES384, RS256, PS256 or EdDSA"}
     alg of another key: 400 {"error":"invalid_dpop_proof","error_description":"the token names another key or algorithm than this key's"}
     no jwk: 400 {"error":"invalid_dpop_proof","error_description":"the header member `jwk` must hold the public key"}
-    private jwk: 400 {"error":"invalid_dpop_proof","error_description":"the header member `jwk`: the key is a private key (member `d`); send only the public one, and make a new key: this one has left its owner's hands"}
-    symmetric jwk: 400 {"error":"invalid_dpop_proof","error_description":"the header member `jwk`: `kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key"}
+    private jwk: 400 {"error":"invalid_dpop_proof","error_description":"the header member `jwk`: the key is a private key (member `d`) and no longer secret"}
+    symmetric jwk: 400 {"error":"invalid_dpop_proof","error_description":"the header member `jwk`: `kty` `oct` is a shared secret, not a public key"}
     another's jwk: 400 {"error":"invalid_dpop_proof","error_description":"the signature is not valid"}
     crit: 400 {"error":"invalid_dpop_proof","error_description":"the header member `crit` is not supported; leave it out"}
     "#);
@@ -207,7 +207,7 @@ async fn several_headers_are_refused_whatever_is_in_them() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_prove_itself_is_told_nothing_of_its_proof() {
+async fn a_client_that_does_not_prove_itself_learns_nothing_of_its_proof() {
     let (issuer, agent) = mailer().await;
     let mut seen = Distinct::default();
     for proof in ["proof".to_owned(), proof_of(&issuer, HOLDER).build()] {

@@ -1,4 +1,4 @@
-//! RFC 9449 §8 and §11.1: a proof holds a nonce of ours and is taken once, whatever happens around it.
+//! RFC 9449 §8 and §11.1: a proof contains a nonce of ours and is accepted once, whatever happens around it.
 
 use std::sync::Arc;
 
@@ -174,7 +174,7 @@ async fn two_replicas_take_each_others_nonces_and_a_proof_once_between_them() {
     assert_eq!(seen.to_string(), REPLAYED);
 }
 
-/// How many of fifty copies, sent at once, got a token; what the others are told is seen.
+/// How many of fifty copies, sent at once, got a token; the answers to the others are recorded.
 async fn issued_of_copies(
     issuers: &[Arc<TestIssuer>],
     agent: &TestAgent,

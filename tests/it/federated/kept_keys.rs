@@ -93,7 +93,7 @@ async fn agents_outlive_a_restart_without_their_platform(issuer: TestIssuer) {
         .await
         .assert_issued();
     let _ = act(&issuer, &stand_in).await.assert_issued();
-    // They are fresh still: nobody needed to be asked.
+    // They are still fresh: no fetch was needed.
     assert_eq!(stand_in.connections(), asked);
     // A day after their fetch they are too old, however often this process was started meanwhile.
     issuer.clock.advance(86_399);
@@ -109,12 +109,12 @@ async fn agents_outlive_a_restart_without_their_platform(issuer: TestIssuer) {
 }
 
 #[tokio::test]
-async fn a_restart_while_the_platform_is_down_is_no_outage_of_its_agents() {
+async fn a_restart_while_the_platform_is_down_is_not_an_outage_of_its_agents() {
     agents_outlive_a_restart_without_their_platform(mail_issuer().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_while_the_platform_is_down_is_no_outage_of_its_agents_on_postgresql() {
+async fn a_restart_while_the_platform_is_down_is_not_an_outage_of_its_agents_on_postgresql() {
     agents_outlive_a_restart_without_their_platform(mail_issuer_on_postgres().await).await;
 }
 
@@ -129,7 +129,7 @@ async fn kept_keys_of_another_source_or_of_an_unknown_age_are_not_used() {
         .assert_issued();
     keeping(&issuer, START + 10_000).await;
     stand_in.is_down();
-    // A little back is within what clocks differ; how old the keys are after more, nobody can say.
+    // A small step back is within the clocks' tolerance; after a larger one the age of the keys is unknown.
     issuer.clock.set_wall(-30);
     let issuer = issuer.restart().await;
     let _ = work(&issuer, &stand_in, TestKey::Es256)

@@ -58,7 +58,7 @@ async fn keys_are_fetched_once_and_again_when_the_issuer_has_rotated() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_down_is_believed_for_a_day() {
+async fn an_issuer_that_is_down_is_trusted_for_a_day() {
     let (issuer, stand_in) = discovered().await;
     let token = stand_in.token(&issuer, TestKey::Es256, START);
     let _ = present(&issuer, None, &token).await.assert_issued();
@@ -72,7 +72,7 @@ async fn an_issuer_that_is_down_is_believed_for_a_day() {
     let edited = issuer.admin(Method::PATCH, path, Some(&edit)).await;
     assert_eq!(edited.status, 200, "{edited}");
     let _ = present(&issuer, None, &token).await.assert_issued();
-    // A key that may be new cannot be told from one that is made up.
+    // A new key cannot be distinguished from an invented one.
     let unknown = stand_in.token(&issuer, TestKey::Es256Second, START + 86_000);
     assert_eq!(present(&issuer, None, &unknown).await.status, 503);
     issuer.clock.advance(400);
@@ -276,7 +276,7 @@ async fn without_the_switch_for_laboratories_nothing_on_this_machine_is_fetched(
 }
 
 #[tokio::test]
-async fn a_token_of_a_stranger_makes_nobody_fetch_anything() {
+async fn a_token_of_a_stranger_makes_no_one_fetch_anything() {
     let issuer = mail_issuer().await;
     let stand_in = StandIn::start().await;
     stand_in.publishes(&[TestKey::Es256]);

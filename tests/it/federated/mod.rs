@@ -62,7 +62,7 @@ pub(crate) fn key_set(keys: &[TestKey]) -> Value {
     json!({ "keys": keys })
 }
 
-/// Trusts an issuer whose keys are given.
+/// Trusts an issuer with inline keys.
 pub(crate) async fn trust(issuer: &TestIssuer, name: &str, url: &str, further: Value) -> Answer {
     let body = with(
         &json!({

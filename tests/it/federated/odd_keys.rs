@@ -77,7 +77,7 @@ async fn odd_entries_of_a_key_set_cost_no_token_of_the_others() {
     let added = trust(&issuer, "platform", &stand_in.url, further).await;
     assert_eq!(added.status, 201, "{added}");
     // Those that are merely for others are no news to an administrator.
-    assert_snapshot!(added.json()["warnings"], @r#"[{"text":"its key set has entries that cannot be used, and tokens signed with them are rejected: key 1 (`kid` odd-rsa): the RSA modulus is shorter than 2048 bits; make a key of 2048 bits or more; key 2 (`kid` odd-rsa): the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key; key 3 (`kid` odd-ec): `x` is not base64url: only A-Z a-z 0-9 - _ are allowed, without padding or white space; key 4 (`kid` odd-ec): `x` must be 32 bytes long for this `crv`, leading zeros included; key 5 (`kid` odd-ec): the JWK has no `kty`; key 6: `kid` must be a string; key 10: the JWK is not a JSON object"}]"#);
+    assert_snapshot!(added.json()["warnings"], @r#"[{"text":"its key set has entries that cannot be used, and tokens signed with them are rejected: key 1 (`kid` `odd-rsa`): the RSA modulus is shorter than 2048 bits; key 2 (`kid` `odd-rsa`): the RSA exponent must be 65537 (`e`: `AQAB`); key 3 (`kid` `odd-ec`): `x` is not base64url: only A-Z a-z 0-9 - _ are allowed, without padding or white space; key 4 (`kid` `odd-ec`): `x` must be 32 bytes long for this `crv`, leading zeros included; key 5 (`kid` `odd-ec`): the JWK does not have the member `kty`; key 6: `kid` must be a string; key 10: the JWK is not a JSON object"}]"#);
     federate(
         &issuer,
         "worker",
@@ -95,7 +95,7 @@ async fn assert_good_keys_alone_count(issuer: &TestIssuer, stand_in: &StandIn) {
         let token = token(issuer, stand_in, key, "shared");
         let _ = present(issuer, None, &token).await.assert_issued();
     }
-    // A key that was skipped is none that anybody can use, and one of another algorithm is not tried.
+    // A skipped key is not used, and one of another algorithm is not tried.
     for (key, kid) in [(TestKey::Es256Second, "odd-ec"), (TestKey::EdDsa, "shared")] {
         let token = token(issuer, stand_in, key, kid);
         assert_eq!(refusal(&present(issuer, None, &token).await), REFUSED);
@@ -103,8 +103,7 @@ async fn assert_good_keys_alone_count(issuer: &TestIssuer, stand_in: &StandIn) {
 }
 
 #[tokio::test]
-async fn a_set_of_which_nothing_can_be_used_or_that_gives_a_secret_away_is_refused_with_the_reason()
-{
+async fn a_set_of_which_nothing_can_be_used_or_that_leaks_a_secret_is_refused_with_the_reason() {
     let issuer = mail_issuer().await;
     let mut answers = crate::oauth2::Answers::default();
     let good = jwk(TestKey::Es256, "good");
@@ -127,9 +126,9 @@ async fn a_set_of_which_nothing_can_be_used_or_that_gives_a_secret_away_is_refus
         answers.add(case, &issuer, &said.replace(&stand_in.url, "PLATFORM"));
     }
     assert_snapshot!(answers, @r#"
-    nothing usable: 400 "url: cannot be used: the key set PLATFORM/jwks: the key set has no usable key: key 1 (`kid` odd-rsa): the RSA modulus is shorter than 2048 bits; make a key of 2048 bits or more; key 2 (`kid` odd-rsa): the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key"
-    a private one: 400 "url: cannot be used: the key set PLATFORM/jwks: the key is a private key (member `d`); send only the public one, and make a new key: this one has left its owner's hands"
-    a shared one: 400 "url: cannot be used: the key set PLATFORM/jwks: `kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key"
+    nothing usable: 400 "url: cannot be used: the key set PLATFORM/jwks: the key set does not have a usable key: key 1 (`kid` `odd-rsa`): the RSA modulus is shorter than 2048 bits; key 2 (`kid` `odd-rsa`): the RSA exponent must be 65537 (`e`: `AQAB`)"
+    a private one: 400 "url: cannot be used: the key set PLATFORM/jwks: the key is a private key (member `d`) and no longer secret"
+    a shared one: 400 "url: cannot be used: the key set PLATFORM/jwks: `kty` `oct` is a shared secret, not a public key"
     "#);
 }
 
@@ -174,7 +173,7 @@ async fn a_new_key_under_an_old_kid_is_found_by_one_fetch_a_minute_and_strangers
 }
 
 #[tokio::test]
-async fn keys_that_were_given_are_never_fetched_after_a_bad_signature() {
+async fn keys_that_were_registered_are_never_fetched_after_a_bad_signature() {
     let issuer = mail_issuer().await;
     let stand_in = StandIn::start().await;
     let keys = json!({ "keys": [jwk(TestKey::Es256, "k")] });

@@ -19,8 +19,8 @@ async fn issued_detail(issuer: &TestIssuer) -> Value {
     detail
 }
 
-/// Trusts `url` as `name`, federates an agent with `matching`, presents `claims` and gives what the audit
-/// says of the token.
+/// Trusts `url` as `name`, federates an agent with `matching`, presents `claims` and returns the audit of the
+/// token.
 async fn accepted(
     (name, url, further): (&str, &str, Value),
     matching: Value,
@@ -108,7 +108,7 @@ async fn a_pod_uses_one_projected_token_a_hundred_times_in_its_hour() {
 }
 
 #[tokio::test]
-async fn the_pod_of_another_service_account_is_nobody_here() {
+async fn the_pod_of_another_service_account_is_unknown_here() {
     let issuer = mail_issuer().await;
     let url = "https://kubernetes.default.svc.cluster.local";
     let further = json!({ "types": ["", "JWT"], "jti": "reusable" });

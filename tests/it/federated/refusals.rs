@@ -1,5 +1,5 @@
-//! Tokens that prove nobody here. A fault is named once the signature is good; whoever cannot sign is
-//! told what everybody is told.
+//! Tokens that do not authenticate any agent. A fault is named once the signature is valid; a client that
+//! cannot sign gets the general answer.
 
 use insta::assert_snapshot;
 
@@ -15,7 +15,7 @@ async fn refused(issuer: &TestIssuer, answers: &mut Answers, case: &str, changes
 }
 
 #[tokio::test]
-async fn a_token_for_somebody_else_is_refused() {
+async fn a_token_for_another_party_is_refused() {
     let issuer = github_issuer().await;
     let mut answers = Answers::default();
     let own = issuer.url.clone();
@@ -91,7 +91,7 @@ async fn another_repository_a_fork_and_a_renamed_owner_are_refused() {
 }
 
 #[tokio::test]
-async fn a_run_is_taken_once() {
+async fn a_run_is_accepted_once() {
     let issuer = github_issuer().await;
     let token = signed(TestKey::Rs256, Some("JWT"), &github_claims(&issuer.url));
     let _ = present(&issuer, None, &token).await.assert_issued();
@@ -157,7 +157,7 @@ async fn a_claim_that_every_token_must_have_is_asked_for() {
 }
 
 #[tokio::test]
-async fn whoever_cannot_sign_for_a_trusted_issuer_is_told_nothing() {
+async fn a_client_that_cannot_sign_for_a_trusted_issuer_learns_nothing() {
     let issuer = github_issuer().await;
     let good = github_claims(&issuer.url);
     let stranger = with(&good, json!({ "iss": "https://issuer.evil.example" }));
@@ -255,7 +255,8 @@ async fn two_agents_for_one_workload_make_it_say_which() {
 }
 
 #[tokio::test]
-async fn a_client_id_that_the_token_is_not_for_and_one_that_nobody_has_get_the_same_answer() {
+async fn a_client_id_that_the_token_is_not_for_and_one_that_is_not_registered_get_the_same_answer()
+{
     let issuer = github_issuer().await;
     let other = json!({ "claims": { "repository": "octo-org/other" } });
     federate(&issuer, "other", "github", other).await;
@@ -325,7 +326,7 @@ async fn a_condition_is_asked_and_one_that_fails_does_not_hold() {
 }
 
 #[tokio::test]
-async fn ca_046_an_access_token_of_this_issuer_is_no_client_assertion() {
+async fn ca_046_an_access_token_of_this_issuer_is_not_a_client_assertion() {
     let issuer = mail_issuer().await;
     // One whose URL looks like ours is trusted, with our very keys.
     let jwks = issuer.get("/oauth2/jwks").await.json();

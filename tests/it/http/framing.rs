@@ -18,7 +18,7 @@ async fn ht_004_a_request_without_exactly_one_host_line_is_refused() {
         let expected = refused(
             "400 Bad Request",
             "invalid_request",
-            "the request must have exactly one Host header",
+            "exactly one `Host` header is required",
         );
         assert_eq!(server.exchange(request).await, expected, "{request}");
     }
@@ -42,20 +42,20 @@ async fn ht_004_http_1_0_may_leave_the_host_out_where_its_value_is_ignored() {
     let expected = refused_as_problem(
         "400 Bad Request",
         "invalid",
-        "the request must have exactly one Host header",
+        "exactly one `Host` header is required",
     );
     let received = private.exchange("GET /ping HTTP/1.0\r\n\r\n").await;
     assert_eq!(received, expected.replace("HTTP/1.1", "HTTP/1.0"));
 }
 
 #[tokio::test]
-async fn ht_004_a_host_that_is_no_host_is_refused() {
+async fn ht_004_a_host_that_is_not_a_host_is_refused() {
     for host in ["a b", "a/b", "user@a", "a:b:c", "\u{fc}"] {
         let server = TestServer::start().await;
         let expected = refused(
             "400 Bad Request",
             "invalid_request",
-            "the Host header is not a host with an optional port",
+            "the `Host` header is not a host with an optional port",
         );
         let request = format!("GET /ping HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_eq!(server.exchange(request).await, expected, "{host}");
@@ -74,7 +74,7 @@ async fn ht_004_a_private_listener_refuses_a_name_that_is_not_its_own() {
         let expected = refused_as_problem(
             "421 Misdirected Request",
             "misdirected_request",
-            "this listener does not answer to that host name; add it to FIRMAN_ADMIN_HOSTS if it should",
+            "this listener does not accept that host name\nhint: add the name to `FIRMAN_ADMIN_HOSTS`",
         );
         let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_eq!(server.exchange(request).await, expected, "{target} {host}");
@@ -182,7 +182,7 @@ async fn ht_007_a_transfer_coding_besides_chunked_is_not_implemented() {
         let expected = refused(
             "501 Not Implemented",
             "not_implemented",
-            "the only transfer coding understood is chunked",
+            "the only supported transfer coding is `chunked`",
         );
         assert_eq!(server.exchange(request).await, expected, "{line:?}");
     }
@@ -203,7 +203,7 @@ async fn ht_007_chunks_with_broken_sizes_are_refused() {
         let expected = refused(
             "400 Bad Request",
             "invalid_request",
-            "the request body is cut short or wrongly framed",
+            "the request body is incomplete or malformed",
         );
         assert_eq!(server.exchange(request).await, expected, "{chunks:?}");
     }

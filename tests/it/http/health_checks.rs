@@ -47,7 +47,7 @@ async fn http_1_0_without_a_host_gets_its_answer_on_the_public_listener() {
     }
 }
 
-/// Who asks, what it sends, and the status line of the answer.
+/// The caller, its request, and the status line of the answer.
 const CHECKS: &[(&str, &str, &str)] = &[
     (
         "HAProxy, option httpchk",

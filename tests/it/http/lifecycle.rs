@@ -75,7 +75,7 @@ async fn a_server_whose_owner_is_gone_stops() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named_with_the_way_out() {
+async fn an_address_in_use_is_named_with_the_way_out() {
     let first = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
         .await
         .unwrap();
@@ -84,10 +84,10 @@ async fn an_address_that_is_taken_is_named_with_the_way_out() {
     let error = Listener::bind(address).await.unwrap_err();
 
     assert_eq!(
-        error.to_string(),
+        format!("{error}\nhint: {}", error.remedy()),
         format!(
-            "cannot listen on {address}: address already in use. Stop the other process, or choose another address \
-             with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private)."
+            "cannot listen on `{address}`: address already in use\nhint: stop the other process, or choose another \
+             address with `FIRMAN_LISTEN` (public) or `FIRMAN_ADMIN_LISTEN` (private)"
         )
     );
 }
@@ -99,8 +99,9 @@ async fn an_address_of_another_machine_is_named_with_the_way_out() {
         .unwrap_err();
 
     assert_eq!(
-        error.to_string(),
-        "cannot listen on 192.0.2.1:0: this machine does not have that address. Use one of its own, 127.0.0.1 for \
-         this machine only, or 0.0.0.0 for all of them, in FIRMAN_LISTEN or FIRMAN_ADMIN_LISTEN."
+        format!("{error}\nhint: {}", error.remedy()),
+        "cannot listen on `192.0.2.1:0`: not an address of this machine\nhint: set `FIRMAN_LISTEN` or \
+         `FIRMAN_ADMIN_LISTEN` to an address of this machine: `127.0.0.1` for this machine only, `0.0.0.0` for all \
+         its addresses"
     );
 }

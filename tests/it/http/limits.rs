@@ -10,7 +10,7 @@ const TOO_SLOW: (&str, &str, &str) = (
 const TOO_LARGE: (&str, &str, &str) = (
     "413 Payload Too Large",
     "content_too_large",
-    "the request body may have at most 65536 bytes",
+    "the request body must be at most 65536 bytes long",
 );
 
 fn refused_as((status, error, description): (&str, &str, &str)) -> String {

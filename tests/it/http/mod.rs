@@ -255,10 +255,14 @@ fn refused(status: &str, error: &str, description: &str) -> String {
 }
 
 /// The same on a private listener, whose errors are RFC 9457 problems.
-fn refused_as_problem(status: &str, kind: &str, detail: &str) -> String {
+fn refused_as_problem(status: &str, kind: &str, told: &str) -> String {
+    let (detail, hint) = match told.split_once("\nhint: ") {
+        Some((detail, hint)) => (detail, format!(r#""hint":"{hint}","#)),
+        None => (told, String::new()),
+    };
     let (code, title) = status.split_once(' ').unwrap();
     let body = format!(
-        r#"{{"detail":"{detail}","request_id":"{FIRST_ID}","status":{code},"title":"{title}","type":"urn:firman:problem:{kind}"}}"#
+        r#"{{"detail":"{detail}",{hint}"request_id":"{FIRST_ID}","status":{code},"title":"{title}","type":"urn:firman:problem:{kind}"}}"#
     );
     format!(
         "HTTP/1.1 {status}\ncontent-type: application/problem+json\ncache-control: no-store\nconnection: close\n\

@@ -9,7 +9,7 @@ async fn ht_012_a_panic_is_a_500_and_the_connection_serves_on() {
 
     client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
 
-    let body = r#"{"error":"server_error","error_description":"an internal error; the log has the cause under this request id"}"#;
+    let body = r#"{"error":"server_error","error_description":"internal error; the log has the cause with this request id"}"#;
     assert_eq!(
         client.answer().await,
         format!(

@@ -49,18 +49,19 @@ impl Keys {
     fn private(&self, file: &str) -> Result<String, String> {
         SigningKey::from_file_content(None, &self.read(file))
             .map(|key| key.public_jwk().thumbprint().to_owned())
-            .map_err(|error| error.to_string())
+            .map_err(|error| format!("{error}\nhint: {}", error.hint().unwrap_or_default()))
     }
 
     fn public(&self, file: &str) -> Result<String, String> {
         PublicJwk::from_file_content(&self.read(file))
             .map(|key| key.thumbprint().to_owned())
-            .map_err(|error| error.to_string())
+            .map_err(|error| format!("{error}\nhint: {}", error.hint().unwrap_or_default()))
     }
 
-    /// Runs the command between backticks in a refusal on `file`.
+    /// Runs the command between backticks in a refusal's hint on `file`.
     fn follow(&self, refusal: &str, file: &str) -> String {
-        let command = refusal.split('`').nth(1).expect("a command");
+        let (_, hint) = refusal.split_once("\nhint: ").expect("a hint");
+        let command = hint.split('`').nth(1).expect("a command");
         self.sh(&command.replace("FILE", file))
     }
 
@@ -115,7 +116,7 @@ fn a_certificate_is_refused_with_the_command_that_prints_its_key() {
     let refusal = keys.public("certificate").unwrap_err();
     assert_eq!(
         refusal,
-        "the text holds a certificate, whose dates and issuer would not count here; `openssl x509 -pubkey -noout -in FILE` prints its public key"
+        "the text contains a certificate, not a public key\nhint: run `openssl x509 -pubkey -noout -in FILE` to print its public key"
     );
     let converted = keys.follow(&refusal, "certificate");
     keys.write("converted", &converted);

@@ -9,7 +9,7 @@ const SIGNATURE: &str = include_str!("../../vectors/wycheproof_json_web_signatur
 const KEY: &str = include_str!("../../vectors/wycheproof_json_web_key.json");
 const CRYPTO: &str = include_str!("../../vectors/wycheproof_json_web_crypto.json");
 
-/// The names of the algorithms that vectors use and this house does not have.
+/// The names of the algorithms that vectors use and firman does not support.
 const FOREIGN_ALGORITHMS: [&str; 8] = [
     "HS256", "HS384", "HS512", "ES512", "RS384", "RS512", "PS384", "PS512",
 ];
@@ -169,7 +169,7 @@ fn run(file: &str) -> Tally {
     tally
 }
 
-/// The group's public key or key set; what it has of private ones when there is no public.
+/// The group's public key or key set; that of a private one when it has no public one.
 fn keys(group: &Value) -> Result<Vec<PublicJwk>, JwkError> {
     let json = group.get("public").unwrap_or(&group["private"]);
     if json.get("keys").is_some() {
@@ -191,7 +191,7 @@ fn verify(keys: &[PublicJwk], token: &str) -> Result<(), JwsError> {
     outcome
 }
 
-/// Whether the header, read without any care, names an algorithm this house does not have.
+/// Whether the header, read without any care, names an algorithm that firman does not support.
 fn is_foreign(token: &str) -> bool {
     let header = token.split('.').next().unwrap_or_default();
     let header = firman::jose::digest::decode_base64url(header).unwrap_or_default();

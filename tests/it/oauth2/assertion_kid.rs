@@ -209,7 +209,7 @@ async fn a_kid_at_registration_is_short_printable_unique_and_shown() {
     a thumbprint: "`kid` `[thumbprint]` names another key of this agent (credential `[id]`); choose another `kid`, or revoke that credential first"
     the same key: "the public key `[thumbprint]` is already registered with this or another agent; a key belongs to one agent: make a new key pair, or revoke the credential that has this one"
     "#);
-    // It replaces the one in the JWK, and a rotation gives the new key one.
+    // It replaces the one in the JWK, and a rotation assigns one to the new key.
     let renamed = json!({ "jwk": other.public_jwk().to_value(), "kid": "two" });
     let id = registered(&issuer, renamed).await;
     let next = json!({ "pem": pem_of(&es256()), "kid": "three" });
@@ -230,7 +230,7 @@ async fn a_kid_at_registration_is_short_printable_unique_and_shown() {
 }
 
 #[tokio::test]
-async fn another_agents_key_proves_nobody_else_whatever_its_kid() {
+async fn another_agents_key_proves_no_one_else_whatever_its_kid() {
     let issuer = mail_issuer().await;
     issuer.agent("mailer").role("mailer").with_secret().await;
     let other = issuer

@@ -1,5 +1,5 @@
-//! CA-024 to CA-045, CA-062: the signature of a client assertion, its header and its spelling. Whoever
-//! fails here has proven nothing and is told nothing.
+//! CA-024 to CA-045, CA-062: the signature of a client assertion, its header and its spelling. A client that
+//! fails here has proven nothing and learns nothing.
 
 use aws_lc_rs::hmac;
 use firman::api::credential::NewCredential;
@@ -231,7 +231,7 @@ async fn ca_027_to_031_a_signature_that_is_zero_der_cut_or_spelled_otherwise_is_
 }
 
 #[tokio::test]
-async fn ca_032_and_038_a_kid_that_is_no_kid_is_refused() {
+async fn ca_032_and_038_an_invalid_kid_is_refused() {
     let (issuer, agent) = mailer().await;
     let with_kid = |kid: Value| agent.assertion().header("kid", kid).build();
     let cases = [
@@ -457,7 +457,7 @@ async fn ca_044_an_assertion_over_8_kib_is_refused_however_right_it_is() {
 }
 
 #[tokio::test]
-async fn ca_045_a_member_that_stands_twice_is_refused_even_with_one_value() {
+async fn ca_045_a_member_that_occurs_twice_is_refused_even_with_one_value() {
     let (issuer, agent) = mailer().await;
     let twice = |name: &str, value: &str| {
         let claims = agent.assertion().claims_text();

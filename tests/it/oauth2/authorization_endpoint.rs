@@ -1,4 +1,4 @@
-//! `/oauth2/authorize`: there is no authorization-code grant, and the endpoint says so.
+//! `/oauth2/authorize`: the authorization-code grant is not supported, and the endpoint says so.
 
 use firman::testing::TestIssuer;
 use insta::assert_snapshot;

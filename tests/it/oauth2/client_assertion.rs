@@ -494,7 +494,7 @@ a slash behind: 401 {"error":"invalid_client","error_description":"`aud` must be
 }
 
 #[tokio::test]
-async fn ca_046_a_token_of_this_issuer_is_no_client_assertion() {
+async fn ca_046_a_token_of_this_issuer_is_not_a_client_assertion() {
     let (issuer, agent) = mailer().await;
     let secret = issuer.agent("other").role("mailer").with_secret().await;
     let answer = by_basic(

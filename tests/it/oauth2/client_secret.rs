@@ -387,7 +387,7 @@ async fn te_032_very_long_ids_and_secrets_are_refused_without_work() {
     let padded = format!("{}{}", agent.secret(), "x".repeat(50_000));
     assert_eq!(refusal(&by_post(&issuer, "mailer", &padded).await), REFUSED);
     let megabyte = by_post(&issuer, "mailer", &"x".repeat(1 << 20)).await;
-    assert_snapshot!(refusal(&megabyte), @r#"413 {"error":"content_too_large","error_description":"the request body may have at most 65536 bytes"}"#);
+    assert_snapshot!(refusal(&megabyte), @r#"413 {"error":"content_too_large","error_description":"the request body must be at most 65536 bytes long"}"#);
     assert_tokens_issued(&issuer, 0).await;
     // The audit holds the beginning of the id and no more.
     issuer.issuer().flush_refusals();
@@ -399,7 +399,7 @@ async fn te_032_very_long_ids_and_secrets_are_refused_without_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn te_042_too_many_failures_are_slowed_down_for_known_and_unknown_alike_and_lock_nobody_out()
+async fn te_042_too_many_failures_are_slowed_down_for_known_and_unknown_alike_and_lock_no_one_out()
 {
     let issuer = Arc::new(mail_issuer().await);
     let agent = issuer.agent("mailer").role("mailer").with_secret().await;

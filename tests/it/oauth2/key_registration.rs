@@ -73,16 +73,16 @@ async fn ca_050_a_key_that_is_not_for_verifying_is_refused_at_registration() {
     ])
     .await;
     assert_snapshot!(answers, @r#"
-use enc: "jwk: `use` must be \"sig\": a key for encryption does not sign"
-use of two: "jwk: `use` must be \"sig\": a key for encryption does not sign"
-key_ops without verify: "jwk: `key_ops` must be [\"verify\"] or left out"
-key_ops sign: "jwk: `key_ops` must be [\"verify\"] or left out"
-key_ops empty: "jwk: `key_ops` must be [\"verify\"] or left out"
-alg of another kind: "jwk: `alg` RS256 does not fit a key of kind EC P-256"
-alg for encryption: "jwk: `alg` must be ES256, ES384, RS256, PS256 or EdDSA"
-alg none: "jwk: `alg` must be ES256, ES384, RS256, PS256 or EdDSA"
-x5u: "jwk: leave out `x5u`: keys are trusted because they are registered, not for a certificate"
-"#);
+    use enc: "jwk: `use` must be `sig`: an encryption key does not sign"
+    use of two: "jwk: `use` must be `sig`: an encryption key does not sign"
+    key_ops without verify: "jwk: `key_ops` must be absent or `[\"verify\"]`"
+    key_ops sign: "jwk: `key_ops` must be absent or `[\"verify\"]`"
+    key_ops empty: "jwk: `key_ops` must be absent or `[\"verify\"]`"
+    alg of another kind: "jwk: `alg` `RS256` does not match a key of type `EC P-256`"
+    alg for encryption: "jwk: `alg` must be `ES256`, `ES384`, `RS256`, `PS256` or `EdDSA`"
+    alg none: "jwk: `alg` must be `ES256`, `ES384`, `RS256`, `PS256` or `EdDSA`"
+    x5u: "jwk: `x5u` is not accepted: a key is trusted because it is registered, not for a certificate"
+    "#);
 }
 
 #[tokio::test]
@@ -119,17 +119,17 @@ async fn ca_051_a_weak_rsa_key_is_refused_at_registration() {
     ])
     .await;
     assert_snapshot!(answers, @r#"
-1024 bits: "jwk: the RSA modulus is shorter than 2048 bits; make a key of 2048 bits or more"
-2040 bits: "jwk: the RSA modulus is shorter than 2048 bits; make a key of 2048 bits or more"
-e of 1: "jwk: the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key"
-e of 3: "jwk: the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key"
-e of 65539: "jwk: the RSA exponent must be 65537 (`e`: \"AQAB\"); make a new key"
-an even modulus: "jwk: the RSA modulus is even, which no RSA modulus is; export the key again or make a new one"
-ROCA: "jwk: the RSA key was made by a flawed generator (ROCA, CVE-2017-15361) and can be broken; make a new key"
-a leading zero: "jwk: `n` must not start with a zero byte; export the key again"
-no modulus: "jwk: the RSA modulus is shorter than 2048 bits; make a key of 2048 bits or more"
-32,768 bits: "jwk: the RSA modulus is longer than 8192 bits; make a key of at most 8192 bits"
-"#);
+    1024 bits: "jwk: the RSA modulus is shorter than 2048 bits"
+    2040 bits: "jwk: the RSA modulus is shorter than 2048 bits"
+    e of 1: "jwk: the RSA exponent must be 65537 (`e`: `AQAB`)"
+    e of 3: "jwk: the RSA exponent must be 65537 (`e`: `AQAB`)"
+    e of 65539: "jwk: the RSA exponent must be 65537 (`e`: `AQAB`)"
+    an even modulus: "jwk: the RSA modulus is even"
+    ROCA: "jwk: the RSA key comes from a flawed generator (ROCA, CVE-2017-15361) and can be broken"
+    a leading zero: "jwk: `n` must not start with a zero byte"
+    no modulus: "jwk: the RSA modulus is shorter than 2048 bits"
+    32,768 bits: "jwk: the RSA modulus is longer than 8192 bits"
+    "#);
 }
 
 #[tokio::test]
@@ -157,15 +157,15 @@ async fn ca_052_an_ec_key_off_its_curve_is_refused_at_registration() {
     ])
     .await;
     assert_snapshot!(answers, @r#"
-a point off the curve: "jwk: the point is not on the curve that `crv` names; export the key again"
-P-256 numbers as P-384: "jwk: `x` must be 48 bytes long for this `crv`, leading zeros included"
-P-384 numbers as P-256: "jwk: `x` must be 32 bytes long for this `crv`, leading zeros included"
-an unknown curve: "jwk: `crv` must be P-256 or P-384 (EC) or Ed25519 (OKP)"
-the point at infinity: "jwk: the point is not on the curve that `crv` names; export the key again"
-no y: "jwk: `y` must be a string"
-an Ed25519 point of small order: "jwk: the Ed25519 point is of small order: anyone could sign for it; make a new key"
-X25519: "jwk: `crv` must be P-256 or P-384 (EC) or Ed25519 (OKP)"
-"#);
+    a point off the curve: "jwk: the point is not on the curve that `crv` names"
+    P-256 numbers as P-384: "jwk: `x` must be 48 bytes long for this `crv`, leading zeros included"
+    P-384 numbers as P-256: "jwk: `x` must be 32 bytes long for this `crv`, leading zeros included"
+    an unknown curve: "jwk: `crv` must be `P-256` or `P-384` (EC) or `Ed25519` (OKP)"
+    the point at infinity: "jwk: the point is not on the curve that `crv` names"
+    no y: "jwk: `y` must be a string"
+    an Ed25519 point of small order: "jwk: the Ed25519 point is of small order, so that anyone can sign for it"
+    X25519: "jwk: `crv` must be `P-256` or `P-384` (EC) or `Ed25519` (OKP)"
+    "#);
 }
 
 #[tokio::test]
@@ -185,13 +185,13 @@ async fn ca_053_a_private_or_a_shared_key_is_refused_and_nothing_of_it_is_kept()
     ])
     .await;
     assert_snapshot!(answers, @r#"
-EC with d: "jwk: the key is a private key (member `d`); send only the public one, and make a new key: this one has left its owner's hands"
-OKP with d: "jwk: the key is a private key (member `d`); send only the public one, and make a new key: this one has left its owner's hands"
-RSA with d: "jwk: the key is a private key (member `d`); send only the public one, and make a new key: this one has left its owner's hands"
-RSA with p alone: "jwk: the key is a private key (member `p`); send only the public one, and make a new key: this one has left its owner's hands"
-oct: "jwk: `kty` oct is a shared secret, not a public key; use an EC, RSA or OKP key"
-oct said to be EC: "jwk: the key is a private key (member `k`); send only the public one, and make a new key: this one has left its owner's hands"
-"#);
+    EC with d: "jwk: the key is a private key (member `d`) and no longer secret"
+    OKP with d: "jwk: the key is a private key (member `d`) and no longer secret"
+    RSA with d: "jwk: the key is a private key (member `d`) and no longer secret"
+    RSA with p alone: "jwk: the key is a private key (member `p`) and no longer secret"
+    oct: "jwk: `kty` `oct` is a shared secret, not a public key"
+    oct said to be EC: "jwk: the key is a private key (member `k`) and no longer secret"
+    "#);
 }
 
 #[tokio::test]
@@ -207,11 +207,11 @@ async fn ca_054_a_key_set_is_not_a_key_and_a_kid_or_key_is_registered_once() {
     ])
     .await;
     assert_snapshot!(answers, @r#"
-a set of one: "jwk: the JWK has no `kty`"
-a set of a hundred: "jwk: the JWK has no `kty`"
-not an object: "jwk: the JWK is not a JSON object"
-an empty object: "jwk: the JWK has no `kty`"
-"#);
+    a set of one: "jwk: the JWK does not have the member `kty`"
+    a set of a hundred: "jwk: the JWK does not have the member `kty`"
+    not an object: "jwk: the JWK is not a JSON object"
+    an empty object: "jwk: the JWK does not have the member `kty`"
+    "#);
 
     let issuer = mail_issuer().await;
     issuer.agent("mailer").role("mailer").with_secret().await;

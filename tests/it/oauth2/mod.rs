@@ -36,10 +36,10 @@ use firman::store::testing::fresh_postgres_database;
 use firman::testing::{Answer, TestIssuer, TestOptions};
 use serde_json::{Value, json};
 
-/// What everyone is told who did not prove themselves, whatever the reason.
+/// The answer to every client that did not authenticate, whatever the reason.
 pub(crate) const REFUSED: &str =
     r#"401 {"error":"invalid_client","error_description":"client authentication failed"}"#;
-/// Everything that waits for a condition gives up after this.
+/// Every wait for a condition ends after this.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// An issuer with the resource `https://mail.example` (scopes `read` and `send`) and the role

@@ -80,9 +80,9 @@ async fn a_malformed_assertion_is_refused_with_the_part_that_is_wrong() {
     : the header member `jwk` is not supported; leave it out
     : the header member `kid` must be a string of 1 to 256 bytes without control characters
     : the header member `typ` must be a string
-    : the header of the token has a member twice; state each once
+    : the header of the token has a member twice
     : the header of the token is not base64url: the text is cut short
-    : the payload of the token has a member twice; state each once
+    : the payload of the token has a member twice
     : the payload of the token is nested deeper than 16 levels
     : the payload of the token is not a JSON object
     : the payload of the token is not valid JSON

@@ -94,7 +94,7 @@ async fn fifty_copies_of_one_assertion_at_the_same_moment_get_one_token() {
     assert_snapshot!(seen, @r#"401 {"error":"invalid_client","error_description":"`jti` was used before; each assertion is accepted once"}"#);
 }
 
-/// How many of fifty copies, sent at once, got a token; what the others are told is seen.
+/// How many of fifty copies, sent at once, got a token; the answers to the others are recorded.
 async fn issued_of_copies(issuer: &Arc<TestIssuer>, assertion: &str, seen: &mut Distinct) -> usize {
     let mut requests = JoinSet::new();
     for _ in 0..50 {

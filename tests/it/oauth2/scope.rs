@@ -1,4 +1,4 @@
-//! TE-021 to TE-024, TE-026, TE-037 to TE-040, TE-046: what is asked for and what is given.
+//! TE-021 to TE-024, TE-026, TE-037 to TE-040, TE-046: the requested and the granted scope.
 
 use firman::api::agent::AgentEdit;
 use firman::api::group::{GroupEdit, NewGroup};
@@ -444,7 +444,7 @@ async fn te_040_a_lifetime_outside_the_bounds_is_refused_and_never_wraps() {
 }
 
 #[tokio::test]
-async fn te_046_groups_that_would_make_a_token_too_long_are_refused_when_they_are_given() {
+async fn te_046_groups_that_would_make_a_token_too_long_are_refused_when_they_are_assigned() {
     let (issuer, agent) = mailer().await;
     let system = Caller::system();
     let names: Vec<String> = (0..64)

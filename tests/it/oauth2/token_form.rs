@@ -302,7 +302,7 @@ async fn te_027_every_method_but_post_gets_405_and_no_token() {
         (head.status, head.header("allow"), head.text().as_str()),
         (405, "POST", "")
     );
-    // What stands in the query is not read: it would end up in logs.
+    // The query is not read: it would end up in logs.
     let answer = issuer
         .send(
             Method::POST,
@@ -316,7 +316,7 @@ async fn te_027_every_method_but_post_gets_405_and_no_token() {
 }
 
 #[tokio::test]
-async fn te_028_a_preflight_from_a_foreign_origin_is_given_nothing() {
+async fn te_028_a_preflight_from_a_foreign_origin_gets_nothing() {
     let (issuer, agent) = mailer().await;
     let preflight = [
         ("origin", "https://evil.example"),
@@ -418,7 +418,7 @@ async fn te_031_a_body_above_the_limit_is_refused_before_it_is_sent_and_the_conn
         }
         seen.add(body);
     }
-    assert_snapshot!(seen, @r#"{"error":"content_too_large","error_description":"the request body may have at most 65536 bytes"}"#);
+    assert_snapshot!(seen, @r#"{"error":"content_too_large","error_description":"the request body must be at most 65536 bytes long"}"#);
     // The limit itself is a form like any other.
     let body = format!(
         "grant_type=client_credentials&x={}",
@@ -429,7 +429,7 @@ async fn te_031_a_body_above_the_limit_is_refused_before_it_is_sent_and_the_conn
 }
 
 #[tokio::test]
-async fn te_033_and_036_what_would_be_sql_or_nul_is_a_client_nobody_knows() {
+async fn te_033_and_036_what_would_be_sql_or_nul_is_an_unknown_client() {
     let (issuer, agent) = mailer().await;
     refuse_strange_client_ids(&issuer).await;
     let _ = by_basic(&issuer, "mailer", agent.secret(), &[])
@@ -438,7 +438,7 @@ async fn te_033_and_036_what_would_be_sql_or_nul_is_a_client_nobody_knows() {
 }
 
 #[tokio::test]
-async fn te_033_and_036_postgresql_too_takes_sql_and_nul_for_a_client_nobody_knows() {
+async fn te_033_and_036_postgresql_too_takes_sql_and_nul_for_an_unknown_client() {
     let issuer = mail_issuer_on_postgres().await;
     let agent = issuer.agent("mailer").role("mailer").with_secret().await;
     refuse_strange_client_ids(&issuer).await;

@@ -76,7 +76,7 @@ async fn a_database_that_is_away_is_503_with_retry_after_and_no_token() {
 }
 
 #[tokio::test]
-async fn te_048_a_hundred_tokens_have_a_hundred_numbers_that_nobody_can_guess() {
+async fn te_048_a_hundred_tokens_have_a_hundred_numbers_that_no_one_can_guess() {
     let issuer = mail_issuer().await;
     let agent = issuer.agent("mailer").role("mailer").with_secret().await;
     let (mut ids, mut random_parts) = (HashSet::new(), HashSet::new());

@@ -46,7 +46,7 @@ fn stopped(site: Site) -> Site {
 }
 
 #[test]
-fn an_unknown_key_is_told_with_file_line_and_what_was_meant() {
+fn an_unknown_key_is_reported_with_file_line_and_what_was_meant() {
     let site = Site::new();
     site.write(
         "firman.toml",
@@ -56,47 +56,51 @@ fn an_unknown_key_is_told_with_file_line_and_what_was_meant() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: firman.toml:3: unknown key server.max_conections. Did you mean server.max_connections?
+    error: firman.toml:3: unknown key `server.max_conections`
+    hint: did you mean `server.max_connections`?
     ");
 }
 
 #[test]
-fn a_bad_value_is_told_with_file_line_and_the_fix() {
+fn a_bad_value_is_reported_with_file_line_and_the_fix() {
     let site = Site::new();
     site.write("firman.toml", "# comment\n[tokens]\ndefault_lifetime = 0\n");
     assert_snapshot!(refused(&site, &["--config", "firman.toml"]), @r#"
     exit code 1
     ----- stdout
     ----- stderr
-    error: firman.toml:3: tokens.default_lifetime is "0", which is not a lifetime in seconds. Write a whole number from 60 to 43200 (12 hours).
+    error: firman.toml:3: `tokens.default_lifetime` is not a lifetime in seconds: `0`
+    hint: use a whole number from 60 to 43200 (12 hours)
     "#);
 }
 
 #[test]
-fn a_file_that_is_not_toml_is_told_with_its_line() {
+fn a_file_that_is_not_toml_is_reported_with_its_line() {
     let site = Site::new();
     site.write("firman.toml", "[server]\nlisten: 127.0.0.1:8080\n");
     assert_snapshot!(refused(&site, &["--config", "firman.toml"]), @r#"
     exit code 1
     ----- stdout
     ----- stderr
-    error: firman.toml:2: key with no value, expected `=`. The file must be TOML, like: [server] and below it listen = "127.0.0.1:8080".
+    error: firman.toml:2: key with no value, expected `=`
+    hint: write TOML, like `[server]` and below it `listen = "127.0.0.1:8080"`
     "#);
 }
 
 #[test]
-fn an_unknown_variable_is_told_with_what_was_meant() {
+fn an_unknown_variable_is_reported_with_what_was_meant() {
     let site = Site::new().with("FIRMAN_ISUER_URL", "https://id.example.com");
     assert_snapshot!(refused(&site, &[]), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: unknown environment variable FIRMAN_ISUER_URL. Did you mean FIRMAN_ISSUER_URL?
+    error: unknown environment variable `FIRMAN_ISUER_URL`
+    hint: did you mean `FIRMAN_ISSUER_URL`?
     ");
 }
 
 #[test]
-fn an_issuer_that_others_reach_must_be_told_its_url() {
+fn an_issuer_that_others_reach_must_know_its_url() {
     let site = Site::new();
     let outcome = refused(
         &site,
@@ -106,14 +110,15 @@ fn an_issuer_that_others_reach_must_be_told_its_url() {
         .split("0.0.0.0:")
         .nth(1)
         .unwrap()
-        .split(' ')
+        .split('`')
         .next()
         .unwrap();
     assert_snapshot!(outcome.replace(port, "[PORT]"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: issuer.url is not set, and 0.0.0.0:[PORT] can be reached from other machines. Set FIRMAN_ISSUER_URL to the https URL under which relying parties find this server, like https://id.example.com.
+    error: `issuer.url` is not set, and other machines can reach `0.0.0.0:[PORT]`
+    hint: set `FIRMAN_ISSUER_URL` to the https URL that relying parties use, like `https://id.example.com`
     ");
 }
 
@@ -127,7 +132,8 @@ fn fa_012_a_wrong_key_encryption_key_is_refused_and_nothing_overwritten() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; restore the key that belongs to this database
+    error: cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed
+    hint: restore the key that belongs to this database
     ");
     assert_eq!(
         std::fs::read(site.path("data/firman.db")).unwrap(),
@@ -145,7 +151,8 @@ fn fa_013_a_missing_key_encryption_key_is_refused_and_none_made_in_its_place() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: key-encryption key not found at keys/kek; restore the file that this database was sealed with, or set FIRMAN_KEYS_DIR, FIRMAN_KEK or FIRMAN_KEK_FILE
+    error: the key-encryption key `keys/kek` does not exist
+    hint: restore the key that belongs to this database, or name it with `FIRMAN_KEYS_DIR`, `FIRMAN_KEK` or `FIRMAN_KEK_FILE`
     ");
     assert!(!site.path("keys/kek").exists());
 }
@@ -159,7 +166,8 @@ fn a_truncated_key_encryption_key_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the key-encryption key in keys/kek is not 43 base64url characters (32 bytes); restore it from your backup
+    error: the key-encryption key in `keys/kek` is not 43 base64url characters (32 bytes)
+    hint: restore the key from your backup
     ");
 }
 
@@ -170,7 +178,8 @@ fn a_key_encryption_key_that_is_none_is_refused_without_repeating_it() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the key-encryption key in FIRMAN_KEK is not 43 base64url characters (32 bytes); restore it from your backup
+    error: the key-encryption key in `FIRMAN_KEK` is not 43 base64url characters (32 bytes)
+    hint: restore the key from your backup
     ");
 }
 
@@ -182,16 +191,17 @@ fn fa_008_a_second_process_on_the_same_sqlite_file_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the database file data/firman.db is in use by another firman process; stop that one, or use PostgreSQL to run several
+    error: another firman process uses the database file `data/firman.db`
+    hint: stop that process, or use PostgreSQL to run several
     ");
     first.wait_until_healthy();
-    // Nor has it told commands to go elsewhere.
+    // Nor did it redirect commands to itself.
     let url = std::fs::read_to_string(site.path("data/admin-url")).unwrap();
     assert_eq!(url, format!("http://{}\n", first.private));
 }
 
 #[test]
-fn a_public_port_in_use_is_told() {
+fn a_public_port_in_use_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let outcome = refused(
@@ -202,12 +212,13 @@ fn a_public_port_in_use_is_told() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot listen on [ADDRESS]: address already in use. Stop the other process, or choose another address with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private).
+    error: cannot listen on `[ADDRESS]`: address already in use
+    hint: stop the other process, or choose another address with `FIRMAN_LISTEN` (public) or `FIRMAN_ADMIN_LISTEN` (private)
     ");
 }
 
 #[test]
-fn a_private_port_in_use_is_told() {
+fn a_private_port_in_use_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let outcome = refused(
@@ -218,12 +229,13 @@ fn a_private_port_in_use_is_told() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot listen on [ADDRESS]: address already in use. Stop the other process, or choose another address with FIRMAN_LISTEN (public) or FIRMAN_ADMIN_LISTEN (private).
+    error: cannot listen on `[ADDRESS]`: address already in use
+    hint: stop the other process, or choose another address with `FIRMAN_LISTEN` (public) or `FIRMAN_ADMIN_LISTEN` (private)
     ");
 }
 
-/// An address where nobody listens: bound once, so that it was free, and let go again.
-fn nobody() -> SocketAddr {
+/// An address without a listener: bound once, so that it was free, and released again.
+fn no_listener() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -231,20 +243,21 @@ fn nobody() -> SocketAddr {
 }
 
 #[test]
-fn an_unreachable_postgresql_is_told_without_the_password() {
-    let address = nobody();
+fn an_unreachable_postgresql_is_reported_without_the_password() {
+    let address = no_listener();
     let url = format!("postgres://firman:hunter2@{address}/firman");
     let site = Site::new().with("FIRMAN_DATABASE_URL", &url);
     assert_snapshot!(refused(&site, &[]).replace(&address.to_string(), "[ADDRESS]"), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot use the PostgreSQL database firman at [ADDRESS]: connection refused; check that the server runs, and that FIRMAN_DATABASE_URL names it, a user and a database that exist
+    error: cannot use the PostgreSQL database `firman` at `[ADDRESS]`: connection refused
+    hint: check that the server runs, and that `FIRMAN_DATABASE_URL` names it, a user and a database that exist
     ");
 }
 
 #[test]
-fn an_absent_postgresql_database_is_told() {
+fn an_absent_postgresql_database_is_reported() {
     let server = postgres_server();
     let (base, _) = server.rsplit_once('/').unwrap();
     let site = Site::new().with("FIRMAN_DATABASE_URL", &format!("{base}/absent"));
@@ -253,13 +266,14 @@ fn an_absent_postgresql_database_is_told() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot use the PostgreSQL database absent at [ADDRESS]: database "absent" does not exist; check that the server runs, and that FIRMAN_DATABASE_URL names it, a user and a database that exist
+    error: cannot use the PostgreSQL database `absent` at `[ADDRESS]`: database "absent" does not exist
+    hint: check that the server runs, and that `FIRMAN_DATABASE_URL` names it, a user and a database that exist
     "#);
 }
 
 #[test]
-fn a_wrong_postgresql_password_is_told_without_it() {
-    // The server for tests takes any password; this one takes none.
+fn a_wrong_postgresql_password_is_reported_without_it() {
+    // The server for tests accepts any password; this one accepts none.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -273,7 +287,8 @@ fn a_wrong_postgresql_password_is_told_without_it() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot use the PostgreSQL database firman at [ADDRESS]: password authentication failed for user "firman"; check that the server runs, and that FIRMAN_DATABASE_URL names it, a user and a database that exist
+    error: cannot use the PostgreSQL database `firman` at `[ADDRESS]`: password authentication failed for user "firman"
+    hint: check that the server runs, and that `FIRMAN_DATABASE_URL` names it, a user and a database that exist
     "#);
 }
 
@@ -294,39 +309,41 @@ fn refuse_password(mut stream: TcpStream) {
 }
 
 #[test]
-fn fa_006_a_read_only_data_directory_is_told() {
+fn fa_006_a_read_only_data_directory_is_reported() {
     let site = Site::new();
     std::fs::create_dir(site.path("data")).unwrap();
     assert_snapshot!(refused_to_write(&site), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot use the database file data/firman.db: permission denied; firman must be allowed to write to that file and to its directory
+    error: cannot use the database file `data/firman.db`: permission denied
+    hint: allow firman to write to that file and to its directory
     ");
 }
 
 #[test]
-fn fa_006_a_database_in_a_read_only_directory_is_told() {
+fn fa_006_a_database_in_a_read_only_directory_is_reported() {
     let site = stopped(Site::new());
     assert_snapshot!(refused_to_write(&site), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot use the database file data/firman.db: permission denied; firman must be allowed to write to that file and to its directory
+    error: cannot use the database file `data/firman.db`: permission denied
+    hint: allow firman to write to that file and to its directory
     ");
 }
 
 #[test]
-fn a_working_directory_where_no_data_directory_can_be_made_is_told() {
+fn a_working_directory_where_no_data_directory_can_be_made_is_reported() {
     assert_snapshot!(refused_to_write(&Site::new()), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot create data: permission denied
+    error: cannot create `data`: permission denied
     ");
 }
 
-/// Starts it as somebody who may read everything in the site and write nothing.
+/// Starts it as a user who may read everything in the site and write nothing.
 fn refused_to_write(site: &Site) -> String {
     let is_root = site.dir.path().metadata().unwrap().uid() == 0;
     let program = site.path("firman");
@@ -364,7 +381,7 @@ fn set_modes(directory: &Path, modes: (u32, u32)) {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_told_and_left_as_it_is() {
+fn a_file_that_is_not_a_database_is_reported_and_left_as_it_is() {
     let site = Site::new();
     let content = "Dear diary, ".repeat(1000);
     site.write("data/firman.db", &content);
@@ -372,14 +389,15 @@ fn a_file_that_is_no_database_is_told_and_left_as_it_is() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: cannot use the database file data/firman.db: file is not a database; name another with FIRMAN_DATABASE_URL, or restore a backup
+    error: cannot use the database file `data/firman.db`: file is not a database
+    hint: name another database with `FIRMAN_DATABASE_URL`, or restore a backup
     ");
     let left = std::fs::read_to_string(site.path("data/firman.db")).unwrap();
     assert_eq!(left, content);
 }
 
 #[test]
-fn a_database_url_of_an_unknown_kind_is_told_without_its_password() {
+fn a_database_url_of_an_unknown_kind_is_reported_without_its_password() {
     let site = Site::new().with(
         "FIRMAN_DATABASE_URL",
         "mysql://firman:hunter2@localhost/firman",
@@ -388,7 +406,8 @@ fn a_database_url_of_an_unknown_kind_is_told_without_its_password() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: environment variable FIRMAN_DATABASE_URL: database.url is (not shown), which is neither a SQLite nor a PostgreSQL URL. Write sqlite:data/firman.db or postgres://user:password@host/database.
+    error: environment variable `FIRMAN_DATABASE_URL`: `database.url` is neither a SQLite nor a PostgreSQL URL
+    hint: use a URL like `sqlite:data/firman.db` or `postgres://user:password@host/database`
     ");
 }
 
@@ -400,7 +419,8 @@ fn another_url_for_an_issuer_that_others_trust_is_refused() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: this database belongs to the issuer https://id.example.com, and the configuration says https://login.example.com; relying parties compare the URL byte for byte, so start with FIRMAN_ISSUER_URL=https://id.example.com, or with another database
+    error: the database belongs to the issuer `https://id.example.com`, not to the configured `https://login.example.com`
+    hint: start with `FIRMAN_ISSUER_URL=https://id.example.com`, or use another database
     ");
     stopped(site.with("FIRMAN_ISSUER_URL", ISSUER));
 }
@@ -426,7 +446,8 @@ fn fa_029_a_newer_schema_is_refused_on_sqlite() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the database belongs to a newer version of firman; start that version, or restore a backup made before the upgrade
+    error: the database belongs to a newer version of firman
+    hint: start that version, or restore a backup from before the upgrade
     ");
 }
 
@@ -442,6 +463,7 @@ fn fa_029_a_newer_schema_is_refused_on_postgresql() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: the database belongs to a newer version of firman; start that version, or restore a backup made before the upgrade
+    error: the database belongs to a newer version of firman
+    hint: start that version, or restore a backup from before the upgrade
     ");
 }

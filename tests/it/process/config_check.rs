@@ -72,12 +72,12 @@ fn an_empty_directory_is_good_and_stays_empty() {
     ----- stdout
     RESULT  CHECK               DETAIL
     ok      configuration       every setting is valid
-    ok      public listener     127.0.0.1:0 is free
-    ok      private listener    127.0.0.1:0 is free
-    ok      data directory      data does not exist; the first start creates it
-    ok      database            the database file data/firman.db does not exist; the first start makes it
-    ok      key-encryption key  keys/kek does not exist; the first start makes it
-    ok      admin token         data/admin-token does not exist; a first start makes it
+    ok      public listener     `127.0.0.1:0` is free
+    ok      private listener    `127.0.0.1:0` is free
+    ok      data directory      `data` does not exist; the first start creates it
+    ok      database            the database file `data/firman.db` does not exist; the first start creates it
+    ok      key-encryption key  `keys/kek` does not exist; the first start creates it
+    ok      admin token         `data/admin-token` does not exist; the first start creates it
     ----- stderr
     The configuration is valid.
     ");
@@ -91,13 +91,13 @@ fn a_stopped_issuer_is_good() {
     ----- stdout
     RESULT  CHECK               DETAIL
     ok      configuration       every setting is valid
-    ok      public listener     127.0.0.1:0 is free
-    ok      private listener    127.0.0.1:0 is free
-    ok      data directory      data is writable
-    ok      database            the database file data/firman.db is up to date
+    ok      public listener     `127.0.0.1:0` is free
+    ok      private listener    `127.0.0.1:0` is free
+    ok      data directory      `data` is writable
+    ok      database            the database file `data/firman.db` is up to date
     ok      issuer              http://127.0.0.1:0
-    ok      key-encryption key  keys/kek opens what is sealed in the database
-    ok      admin token         data/admin-token is there, for its owner alone
+    ok      key-encryption key  `keys/kek` decrypts what is sealed in the database
+    ok      admin token         `data/admin-token` is readable by its owner only
     ----- stderr
     The configuration is valid.
     ");
@@ -147,7 +147,7 @@ fn an_address_that_a_start_cannot_have_fails() {
     let told = check(&foreign, FREE_PORT);
     assert_eq!(
         line(&told, "public listener"),
-        "failed public listener [ADDRESS] is in use by another program; stop it, or choose another address"
+        "failed public listener another program uses `[ADDRESS]`"
     );
     let told = check(FREE_PORT, &foreign);
     assert!(
@@ -158,7 +158,11 @@ fn an_address_that_a_start_cannot_have_fails() {
     let told = check(&foreign, &foreign);
     assert_eq!(
         line(&told, "private listener"),
-        "failed private listener [ADDRESS] is also the address of the public listener; set another with --admin-listen or FIRMAN_ADMIN_LISTEN"
+        "failed private listener `[ADDRESS]` is also the address of the public listener"
+    );
+    assert_eq!(
+        line(&told, "--admin-listen"),
+        "hint: choose another address with `--admin-listen` or `FIRMAN_ADMIN_LISTEN`"
     );
     let every = foreign.replace("127.0.0.1", "0.0.0.0");
     let told = check(&every, &foreign);
@@ -177,24 +181,36 @@ fn a_wrong_missing_or_readable_key_encryption_key_fails() {
     assert!(outcome.starts_with("exit code 1\n"), "{outcome}");
     assert_eq!(
         line(&outcome, "key-encryption key"),
-        "failed key-encryption key cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed; restore the key that belongs to this database"
+        "failed key-encryption key cannot decrypt pepper: the key-encryption key is not the one it was sealed with, or the database was changed"
+    );
+    assert_eq!(
+        line(&outcome, "hint"),
+        "hint: restore the key that belongs to this database"
     );
     assert!(!outcome.contains("is good"), "{outcome}");
     std::fs::remove_file(site.path("keys/kek")).unwrap();
     let outcome = checked(&site, &[]);
     assert!(
-        line(&outcome, "key-encryption key")
-            .starts_with("failed key-encryption key key-encryption key not found at keys/kek"),
+        line(&outcome, "key-encryption key").starts_with(
+            "failed key-encryption key the key-encryption key `keys/kek` does not exist"
+        ),
         "{outcome}"
     );
     site.write("keys/kek", right);
     set_mode(&site.path("keys/kek"), 0o644);
     set_mode(&site.path("data/admin-token"), 0o640);
     let outcome = checked(&site, &[]);
-    assert!(line(&outcome, "key-encryption key").ends_with("run `chmod 600 keys/kek`"));
+    assert_eq!(
+        line(&outcome, "key-encryption key"),
+        "failed key-encryption key cannot use the key-encryption key: other users can access `keys/kek` (mode 0644)"
+    );
+    assert_eq!(
+        line(&outcome, "600 keys/kek"),
+        "hint: run `chmod 600 keys/kek`"
+    );
     assert_eq!(
         line(&outcome, "admin token"),
-        "failed admin token other users can access data/admin-token (mode 0640); run `chmod 600 data/admin-token`"
+        "failed admin token other users can access `data/admin-token` (mode 0640)"
     );
 }
 
@@ -221,7 +237,7 @@ fn a_database_that_cannot_be_used_fails() {
     let told = line(&outcome, "database ");
     assert!(
         told.starts_with(
-            "failed database cannot use the PostgreSQL database firman at 127.0.0.1:9: "
+            "failed database cannot use the PostgreSQL database `firman` at `127.0.0.1:9`: "
         ),
         "{outcome}"
     );
@@ -234,7 +250,7 @@ fn another_issuers_database_fails() {
     let outcome = checked(&site, &["--issuer-url", "https://id.example.com"]);
     assert!(
         line(&outcome, "issuer ")
-            .starts_with("failed issuer this database belongs to the issuer http://127.0.0.1:"),
+            .starts_with("failed issuer the database belongs to the issuer `http://127.0.0.1:"),
         "{outcome}"
     );
 }
@@ -253,7 +269,7 @@ fn an_address_of_another_machine_fails() {
     let outcome = site.run(&args).to_string();
     assert!(
         line(&outcome, "private listener")
-            .starts_with("failed private listener cannot listen on 192.0.2.1:8081: "),
+            .starts_with("failed private listener cannot listen on `192.0.2.1:8081`: "),
         "{outcome}"
     );
 }
@@ -268,7 +284,7 @@ fn a_database_on_postgresql_is_read_and_not_migrated() {
         "{outcome}"
     );
     assert!(
-        line(&outcome, "key-encryption key").ends_with("opens what is sealed in the database"),
+        line(&outcome, "key-encryption key").ends_with("decrypts what is sealed in the database"),
         "{outcome}"
     );
 }

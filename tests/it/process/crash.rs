@@ -1,4 +1,4 @@
-//! SIGKILL: what anybody was told has happened, and nothing has happened by half.
+//! SIGKILL: everything that was answered has happened, and nothing has happened by half.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -44,7 +44,7 @@ fn a_detached_server_answers_when_the_command_returns_and_ends_by_stop() {
         (
             Some(1),
             format!(
-                "error: process {pid} already serves this data directory at {public}\nhint: firman stop\n"
+                "error: process {pid} already serves this data directory at `{public}`\nhint: firman stop\n"
             )
         )
     );
@@ -82,15 +82,15 @@ fn a_second_start_says_how_to_stop_it_and_not_what_it_made() {
 }
 
 #[test]
-fn a_start_in_the_background_that_fails_is_told_in_the_foreground() {
+fn a_start_in_the_background_that_fails_is_reported_in_the_foreground() {
     let site = Detached(Site::new());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let outcome = site.run(&format!("serve --listen {address} --detach"));
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""));
-    let start = format!("error: cannot listen on {address}");
+    let start = format!("error: cannot listen on `{address}`");
     assert!(outcome.stderr.starts_with(&start), "{outcome}");
-    assert_eq!(outcome.stderr.lines().count(), 1, "{outcome}");
+    assert_eq!(outcome.stderr.lines().count(), 2, "{outcome}");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_hang_up_does_not_end_a_server_without_a_terminal() {
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// script(1) gives the server a terminal, on which its log is text.
+/// script(1) runs the server on a terminal, on which its log is text.
 #[test]
 fn a_hang_up_of_its_terminal_stops_a_server_as_sigterm_does() {
     let site = Site::new();

@@ -94,7 +94,7 @@ fn the_command_gets_the_variables_a_private_token_and_its_own_arguments() {
 }
 
 #[test]
-fn workspace_and_base_url_are_passed_on_when_given() {
+fn workspace_and_base_url_are_passed_on_when_set() {
     let ready = Ready::start();
     let options = ["--workspace", "default", "--base-url", "http://127.0.0.1:9"];
     let outcome = ready.run(&options, "echo $ANTHROPIC_WORKSPACE_ID $ANTHROPIC_BASE_URL");
@@ -129,10 +129,10 @@ fn what_would_win_over_the_federation_is_removed_and_said() {
         "ANTHROPIC_PROFILE",
         "CLAUDE_CODE_OAUTH_TOKEN",
     ]
-    .map(|name| format!("firman: removed {name} {removed}\n"))
+    .map(|name| format!("firman: removed `{name}` {removed}\n"))
     .concat();
-    expected.push_str("firman: removed x-api-key and authorization from ANTHROPIC_CUSTOM_HEADERS in the command's environment: they would override the federation\n");
-    expected.push_str("firman: CLAUDE_CODE_USE_BEDROCK is set: Claude Code uses another service and not this agent's identity\n");
+    expected.push_str("firman: removed `x-api-key` and `authorization` from `ANTHROPIC_CUSTOM_HEADERS` in the command's environment: they would override the federation\n");
+    expected.push_str("firman: `CLAUDE_CODE_USE_BEDROCK` is set: Claude Code uses another service and not this agent's identity\n");
     assert_eq!(outcome.stderr, expected);
     for gone in [
         "API_KEY",
@@ -414,7 +414,10 @@ fn a_command_that_is_not_there_is_said_as_by_a_shell() {
         let outcome = ready.site.run(&args);
         assert_eq!(
             (outcome.code, outcome.stderr),
-            (Some(code), format!("error: cannot run {name}: {reason}\n"))
+            (
+                Some(code),
+                format!("error: cannot run `{name}`: {reason}\n")
+            )
         );
         ready.assert_nothing_is_left();
     }

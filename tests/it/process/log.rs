@@ -1,4 +1,4 @@
-//! What the log tells at its most talkative: everything but secrets.
+//! The log at its most verbose level: everything but secrets.
 
 use firman::jose::digest::base64url;
 
@@ -161,7 +161,7 @@ fn present_assertions(server: &Server) -> Vec<String> {
     found
 }
 
-/// Somebody pastes the wrong half of a key pair.
+/// A user pastes the wrong half of a key pair.
 fn register_private_keys(server: &Server) -> Vec<String> {
     let d = "hunter2-private-d-870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE";
     let mut jwk = TestKey::Es256Third.signing_key().public_jwk().to_value();

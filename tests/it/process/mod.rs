@@ -1,5 +1,5 @@
 //! The real program as a child process, on free loopback ports and in temporary directories: what it
-//! does when it is killed, told to stop, or started on what it cannot use, and what it writes down.
+//! does when it is killed, asked to stop, or started on what it cannot use, and what it writes down.
 
 #![expect(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Nothing that is waited for takes longer, on a machine busy with other tests either.
+/// No wait is longer, also on a machine that is busy with other tests.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// The issuer of tests that restart: it stays the same whatever port the process gets.
 const ISSUER: &str = "https://id.example.com";
@@ -103,12 +103,12 @@ impl Site {
         command
     }
 
-    /// Runs a command line that ends by itself.
+    /// Runs a command that ends without a signal.
     pub(crate) fn run(&self, args: &[impl AsRef<str>]) -> Outcome {
         self.outcome(self.command(Path::new(program()), args))
     }
 
-    /// Runs another program that ends by itself.
+    /// Runs another program that ends without a signal.
     pub(crate) fn run_program(&self, program: &str, args: &[impl AsRef<str>]) -> Outcome {
         self.outcome(self.command(Path::new(program), args))
     }
@@ -144,7 +144,7 @@ impl Site {
             for line in lines {
                 let line = line.unwrap();
                 if let Some(addresses) = ready_line(&line) {
-                    // Nobody listens any more after the first.
+                    // No listener is left after the first.
                     let _ = says_ready.send(addresses);
                 }
                 written.lock().unwrap().push_str(&format!("{line}\n"));

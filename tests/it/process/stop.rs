@@ -1,4 +1,4 @@
-//! SIGTERM: what was accepted is finished, nothing new is taken.
+//! SIGTERM: accepted requests are finished, new ones are not accepted.
 
 use firman::testing::decoded_part;
 
@@ -8,12 +8,12 @@ use super::*;
 const IN_FLIGHT: usize = 50;
 
 #[test]
-fn ht_011_sigterm_lets_fifty_requests_finish_and_takes_no_new_ones_on_sqlite() {
+fn ht_011_sigterm_lets_fifty_requests_finish_and_accepts_no_new_ones_on_sqlite() {
     stops_gracefully(Site::new());
 }
 
 #[test]
-fn ht_011_sigterm_lets_fifty_requests_finish_and_takes_no_new_ones_on_postgresql() {
+fn ht_011_sigterm_lets_fifty_requests_finish_and_accepts_no_new_ones_on_postgresql() {
     stops_gracefully(Site::on_postgres());
 }
 

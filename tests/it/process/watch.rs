@@ -111,7 +111,7 @@ impl Watched {
         self.site.path("token.jwt")
     }
 
-    /// Which file it is, if there is one. An inode alone is given to the next file.
+    /// Which file it is, if it exists. An inode alone is reused by the next file.
     fn which(&self) -> Option<(u64, i64, i64)> {
         use std::os::unix::fs::MetadataExt as _;
         let file = std::fs::metadata(self.file()).ok()?;
@@ -123,12 +123,12 @@ impl Watched {
         self.read_if_there().expect("a token")
     }
 
-    /// The same, unless the file was taken away.
+    /// The same, unless the file was removed.
     fn read_if_there(&self) -> Option<String> {
         read_if_there(&self.file())
     }
 
-    /// Reads the file, and waits until another token takes its place.
+    /// Reads the file, and waits until another token replaces it.
     fn read_and_wait(&self, watch: &mut Background) -> String {
         let before = self.which();
         let read = self.read();
@@ -137,7 +137,7 @@ impl Watched {
     }
 }
 
-/// The id of the token in a file, which must be whole; `None` when there is no file.
+/// The id of the token in a file, which must be whole; `None` when the file does not exist.
 fn read_if_there(path: &Path) -> Option<String> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -195,7 +195,7 @@ fn a_platforms_token_is_read_anew_for_each_request() {
     watched.by_platform();
     watched.platform_token("first");
     let mut watch = watched.watch_until_ready();
-    // The first was spent on the token in the file, so that none stands ready behind it.
+    // The first was used for the token in the file, so that no spare is ready.
     watch.wait_until("the platform's token is refused the second time", |watch| {
         watch.stderr().contains("(invalid_client)")
     });
@@ -215,7 +215,7 @@ fn a_client_after_the_other_finds_an_unused_token_for_as_many_as_come_in_a_row()
 }
 
 #[test]
-fn somebody_who_reads_in_a_loop_gets_no_more_than_the_limit_and_is_told() {
+fn a_reader_that_reads_in_a_loop_gets_no_more_than_the_limit_and_is_reported() {
     let watched = Watched::start();
     let mut watch = watched.watch_until_ready();
     let start = Instant::now();
@@ -244,7 +244,7 @@ fn somebody_who_reads_in_a_loop_gets_no_more_than_the_limit_and_is_told() {
 }
 
 #[test]
-fn a_file_that_somebody_removed_is_put_back() {
+fn a_file_that_another_process_removed_is_put_back() {
     let watched = Watched::start();
     let mut watch = watched.watch_until_ready();
     std::fs::remove_file(watched.file()).unwrap();
@@ -260,7 +260,7 @@ fn while_an_issuer_is_away_no_used_token_stays_and_it_is_found_again() {
     let Watched { site, server, .. } = watched;
     let file = site.path("token.jwt");
     server.stop();
-    // The spare takes the place of the first; then there is none.
+    // The spare replaces the first; then no spare is left.
     let mut read = Vec::new();
     watch.wait_until("it says so", |watch| {
         read.extend(read_if_there(&file));
@@ -404,13 +404,13 @@ fn a_place_that_cannot_be_written_ends_it_at_the_start() {
     assert!(
         outcome
             .stderr
-            .ends_with("error: cannot write nowhere/token.jwt: no such file or directory\n"),
+            .ends_with("error: cannot write `nowhere/token.jwt`: no such file or directory\n"),
         "{outcome}"
     );
 }
 
 #[test]
-fn the_service_manager_is_told_when_the_token_is_there_and_when_it_ends() {
+fn the_service_manager_is_notified_when_the_token_is_there_and_when_it_ends() {
     let site = Site::new();
     let socket = UnixDatagram::bind(site.path("notify")).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();

@@ -157,7 +157,7 @@ async fn a_token_ends_by_its_id_with_what_was_made_from_it() {
     assert_eq!(revoked.len(), 1);
     assert_eq!(revoked[0].draft.actor, "administrator:bootstrap");
     assert_eq!(revoked[0].draft.token_id, Some(jti(&root)));
-    // An expired one has ended by itself.
+    // An expired one has ended already.
     let late = token_of(&issuer, &mailer).await;
     issuer.clock.advance(931);
     let answer = post(&issuer, json!({"token_id": jti(&late)})).await;
@@ -165,7 +165,7 @@ async fn a_token_ends_by_its_id_with_what_was_made_from_it() {
 }
 
 #[tokio::test]
-async fn a_whole_token_is_taken_and_kept_nowhere() {
+async fn a_whole_token_is_accepted_and_stored_nowhere() {
     let (issuer, mailer, _) = two_agents().await;
     let token = token_of(&issuer, &mailer).await;
     let answer = post(&issuer, json!({"token": token})).await;

@@ -300,7 +300,7 @@ async fn a_token_of_an_agent_past_its_expiry_or_of_a_withdrawn_key_is_inactive()
 }
 
 #[tokio::test]
-async fn a_good_token_is_told_whole_to_those_whom_it_concerns() {
+async fn a_good_token_is_shown_in_full_to_its_parties() {
     let (issuer, mailer, printer) = two_agents().await;
     trust_okta(&issuer).await;
     serve_mail(&issuer, "printer").await;

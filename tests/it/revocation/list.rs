@@ -62,7 +62,7 @@ async fn revoke(issuer: &TestIssuer, body: Value) {
 }
 
 #[tokio::test]
-async fn the_list_is_taken_for_nothing_else() {
+async fn the_list_is_accepted_as_nothing_else() {
     let (issuer, mailer, _) = two_agents().await;
     let list = issuer.get(LIST).await.text();
     assert_eq!(
@@ -85,7 +85,7 @@ async fn the_list_is_taken_for_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_list_tells_tokens_and_subjects_and_is_signed_by_the_issuer() {
+async fn the_list_names_tokens_and_subjects_and_is_signed_by_the_issuer() {
     let (issuer, mailer, _) = two_agents().await;
     let empty = claims(&issuer).await;
     assert_snapshot!(empty.to_string().replace(&issuer.url, "ISSUER"), @r#"{"complete":true,"delegations":{},"exp":1800003600,"iat":1800000000,"iss":"ISSUER","not_before":{},"revoked":[]}"#);
@@ -119,7 +119,7 @@ async fn entries_leave_when_the_tokens_would_have_expired() {
         (claims["revoked"].as_array().unwrap().len(), marks)
     };
     assert_eq!(sizes(&issuer).await, (1, 1));
-    // A verifier takes a token for the skew longer than it says.
+    // A verifier accepts a token for the skew longer than it states.
     issuer.clock.advance(929);
     assert_eq!(sizes(&issuer).await, (1, 1));
     issuer.clock.advance(11);
@@ -205,7 +205,7 @@ async fn the_list_is_read_like_the_key_set() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_503_for_whoever_asks_about_a_token() {
+async fn a_database_that_is_away_is_503_for_anyone_who_asks_about_a_token() {
     let (issuer, mailer, _) = two_agents().await;
     let token = token_of(&issuer, &mailer).await;
     issuer.host().store().close().await;
@@ -216,7 +216,7 @@ async fn a_database_that_is_away_is_503_for_whoever_asks_about_a_token() {
     assert_snapshot!(seen, @r#"503 {"error":"temporarily_unavailable","error_description":"temporarily unavailable; try again"}"#);
 }
 
-/// Takes a table away from the issuer, or gives it back.
+/// Hides a table from the issuer, or restores it.
 async fn rename_table(issuer: &TestIssuer, statement: &'static str) {
     let file = format!("sqlite:{}", issuer.folder().join("firman.db").display());
     let mut database = sqlx::SqliteConnection::connect(&file).await.unwrap();

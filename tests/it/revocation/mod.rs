@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use crate::oauth2::{assert_endpoint_headers, basic, by_basic, mail_issuer};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// What everybody is told of a token that is not plainly good and theirs.
+/// The answer about a token that is not plainly valid and the caller's.
 const INACTIVE: &str = r#"200 {"active":false}"#;
 
 /// An issuer with the agents `mailer` and `printer`, which have secrets and may all of `mail`.

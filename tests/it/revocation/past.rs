@@ -6,7 +6,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::*;
 
-/// The registry as it was `changes` changes ago, as far as its version tells.
+/// The registry `changes` changes ago, according to its version.
 async fn set_back(issuer: &TestIssuer, changes: i64) {
     let file = issuer.folder().join("firman.db");
     let url = format!("sqlite:{}", file.display());
@@ -25,7 +25,7 @@ async fn what_was_read_before_the_newest_that_is_known_is_unavailable_and_never_
     let token = token_of(&issuer, &mailer).await;
     set_back(&issuer, 1).await;
 
-    // The printer is in no cache: what the database says of it is not what it said last.
+    // The printer is not in a cache: the database has another state than before.
     let cold = by_basic(&issuer, "printer", printer.secret(), &[]).await;
     assert_snapshot!(cold, @r#"503 {"error":"temporarily_unavailable","error_description":"temporarily unavailable; try again"}"#);
     let unknown = by_basic(&issuer, "newcomer", printer.secret(), &[]).await;

@@ -205,7 +205,7 @@ async fn one_client_cannot_fill_the_revocation_list_for_everybody() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_told_to_wait_may_send_the_same_assertion_again() {
+async fn a_client_that_must_wait_may_send_the_same_assertion_again() {
     let issuer = mail_issuer().await;
     let agent = issuer.agent("mailer").role("mailer");
     let agent = agent.with_public_key(TestKey::Es256).await;

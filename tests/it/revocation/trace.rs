@@ -9,7 +9,7 @@ async fn trace(issuer: &TestIssuer, token_id: &str) -> Answer {
     issuer.admin(Method::GET, &path, None).await
 }
 
-/// Who came from whom, one token a line.
+/// Which token was derived from which, one token a line.
 fn tree(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer}");
     let body = answer.json();

@@ -33,7 +33,7 @@ async fn fa_007_a_lock_held_outside_ends_in_503_within_three_seconds() {
         .execute(&mut outside)
         .await
         .expect("the lock is given back");
-    // Nobody waited for that token any more: it was not recorded and its assertion is not spent.
+    // The client had gone: the token was not recorded and its assertion is not used.
     assert_issued(&issuer.token_with(&assertion).await);
 }
 

@@ -18,8 +18,8 @@ use firman::testing::{TestIssuer, TestKey};
 
 use super::{CALLER, assert_issued, fresh_database, futures, on_postgres, with_resource};
 
-/// What two replicas on one database, or one on SQLite, record while somebody asks for tokens without
-/// pause: after `change` is in the audit, nothing that `is_over` says could not be issued any more.
+/// What two replicas on one database, or one on SQLite, record while a client requests tokens without pause:
+/// after `change` is in the audit, no token that `is_over` excludes is recorded.
 async fn nothing_leaves_after(
     replicas: &[&TestIssuer],
     change: impl AsyncFn(&TestIssuer),
@@ -136,7 +136,7 @@ async fn no_token_of_a_suspended_agent_is_recorded_on_either_engine() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_token_for_a_role_that_was_taken_is_recorded_on_either_engine() {
+async fn no_token_for_a_role_that_was_withdrawn_is_recorded_on_either_engine() {
     let sqlite = with_resource().await;
     nothing_leaves_after(&[&sqlite], take_the_role, AuditEvent::RoleRemoved, |_| true).await;
     let postgres = on_postgres().await;
@@ -174,7 +174,7 @@ async fn no_token_of_a_revoked_signing_key_is_recorded_on_either_engine() {
 }
 
 #[tokio::test]
-async fn a_right_given_on_one_replica_works_at_once_on_the_other() {
+async fn a_right_assigned_on_one_replica_works_at_once_on_the_other() {
     let issuer = on_postgres().await;
     let replica = issuer.replica().await.expect("a second process");
     let agent = issuer.agent("mailer").with_public_key(TestKey::Es256).await;

@@ -292,7 +292,7 @@ async fn tx_019_an_agent_that_exchanges_its_own_token_a_hundred_times_grows_no_c
     let own = identity_token(issuer, &scene.planner).await;
     let answer = exchange(issuer, &scene.planner, &own, &[("resource", MAIL)]).await;
     assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: its subject is this agent itself; use grant_type=client_credentials"}"#);
-    // About somebody else it gets what it has, with itself in it once.
+    // For another subject it gets its own rights, with itself in the chain once.
     let mut token = scene.planner_for_alice(&[]).await.assert_issued();
     let mut seen = Distinct::default();
     for _ in 0..100 {

@@ -39,7 +39,7 @@ async fn tokens_about_subjects_of_an_issuer_end_with_the_trust_in_it_whatever_pe
             .assert_issued();
         assert!(introspected(&scene, &scene.mailer, &first).await);
         assert!(introspected(&scene, &scene.filer, &second).await);
-        // No delegation names the issuer, so that nothing stands in the way.
+        // No delegation names the issuer, so that nothing prevents its removal.
         let path = "/trusted-issuers/partner";
         let answer = if is_removed {
             issuer.admin(Method::DELETE, path, None).await
@@ -168,7 +168,7 @@ async fn a_scope_that_was_left_out_does_not_come_back_by_a_way_round() {
     let at_mail = [("subject_token_type", ID_TOKEN), ("resource", MAIL)];
     let answer = exchange(issuer, &scene.mailer, &token, &at_mail).await;
     assert_eq!(answer.claims()["scope"], "read");
-    // Nor by going round in a circle until nobody looks any more.
+    // Nor by a circle.
     let again = [
         ("subject_token_type", ID_TOKEN),
         ("requested_token_type", ID_TOKEN),

@@ -29,7 +29,7 @@ use support::{delegate, exchange_jwt, outside as outside_token, partner, serve};
 
 /// An issuer with two resources, `mail` (read, send) and `files` (read, write); the trusted issuer
 /// `partner`; and three agents that have both resources wholly: `planner`; `mailer`, the server of `mail`;
-/// `filer`, the server of `files`. There is no delegation.
+/// `filer`, the server of `files`. No delegation exists.
 struct Scene {
     issuer: TestIssuer,
     planner: TestAgent,

@@ -9,7 +9,7 @@ use super::support::*;
 use super::*;
 use crate::oauth2::{Answers, Distinct, assert_tokens_issued, granted, refusal};
 
-/// Tokens that nobody here has a reason to believe.
+/// Tokens that this issuer has no reason to trust.
 fn strangers(issuer: &TestIssuer) -> Vec<(&'static str, Outside)> {
     let token = outside(issuer, "alice");
     vec![
@@ -290,7 +290,7 @@ async fn tx_022_an_accepted_foreign_act_is_carried_on_under_its_issuer_and_count
     let claims = answer.claims();
     assert_eq!(claims["act"], scene.actor("planner", Some(carried)));
     assert_eq!(claims["sub"], "user:okta:alice");
-    // On the next hop, too, nobody looks for the foreign actor among our agents.
+    // On the next hop, too, the foreign actor is not looked up among our agents.
     delegate("mailer", "user:okta:*", "files")
         .depth(4)
         .add(issuer)
@@ -373,7 +373,7 @@ async fn a_subject_from_outside_never_looks_like_one_of_ours_and_brings_only_map
         without_jti(first.claims()),
         claims("planner", MAIL, "read send", &planner)
     );
-    // What was said of the subject is said on.
+    // The subject's attributes are passed on.
     let second = exchange(issuer, &scene.mailer, &first.assert_issued(), &[]).await;
     assert_eq!(
         without_jti(second.claims()),

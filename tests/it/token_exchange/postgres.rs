@@ -49,7 +49,7 @@ thread_local! {
     static STATEMENTS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Counts the statements that the driver logs, for each thread by itself.
+/// Counts the statements that the driver logs, for each thread separately.
 struct Statements;
 
 impl tracing::Subscriber for Statements {

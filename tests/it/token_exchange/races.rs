@@ -73,7 +73,7 @@ async fn nothing_leaves_when_the_subject_an_actor_or_the_delegation_is_switched_
         handle.resume_agent(&system, "planner", None).await.unwrap();
         issuer.clock.advance(1);
     }
-    // What concerns nobody of them does not disturb it.
+    // A change that concerns none of them does not disturb it.
     let other = handle.suspend_agent(&system, "filer", None);
     let outcome = against(&scene, &fresh(&scene).await, other).await;
     assert!(matches!(outcome, Outcome::Recorded(_)), "{outcome:?}");
@@ -124,7 +124,7 @@ async fn of_two_exchanges_of_one_single_use_token_at_the_same_moment_exactly_one
     assert_snapshot!(one_wins(&scene).await, @r#"400 {"error":"invalid_request","error_description":"subject_token: its `jti` was used before; each token of its issuer is accepted once"}"#);
 }
 
-/// Twenty rounds, by one client and by two; what those are told who do not win.
+/// Twenty rounds, by one client and by two, with the answers to those that do not win.
 pub(super) async fn one_wins(scene: &Scene) -> Distinct {
     let issuer = &scene.issuer;
     let mut seen = Distinct::default();

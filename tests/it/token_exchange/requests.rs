@@ -298,8 +298,8 @@ async fn tx_024_an_oversized_or_deeply_nested_subject_token_is_refused_at_once()
     }
     assert_tokens_issued(&scene.issuer, 0).await;
     assert_snapshot!(answers, @r#"
-    1 MB: 413 {"error":"content_too_large","error_description":"the request body may have at most 65536 bytes"}
-    200 kB of act: 413 {"error":"content_too_large","error_description":"the request body may have at most 65536 bytes"}
+    1 MB: 413 {"error":"content_too_large","error_description":"the request body must be at most 65536 bytes long"}
+    200 kB of act: 413 {"error":"content_too_large","error_description":"the request body must be at most 65536 bytes long"}
     40 kB: 400 {"error":"invalid_request","error_description":"subject_token: the token is longer than 8192 bytes"}
     40 kB of act: 400 {"error":"invalid_request","error_description":"subject_token: the token is longer than 8192 bytes"}
     6 kB of act: 400 {"error":"invalid_request","error_description":"subject_token: the payload of the token is nested deeper than 16 levels"}

@@ -164,7 +164,7 @@ async fn a_delegation_ends_with_its_resource_and_with_the_grant_of_the_actor() {
 }
 
 #[tokio::test]
-async fn claude_takes_delegated_tokens_only_when_an_administrator_says_so() {
+async fn claude_accepts_delegated_tokens_only_when_an_administrator_says_so() {
     let scene = Scene::bare().await;
     let issuer = &scene.issuer;
     let new = NewResource {
@@ -217,7 +217,7 @@ async fn an_older_delegation_that_does_not_suffice_does_not_hide_one_that_does()
         delegate("mailer", "user:*", "files").depth(2),
     ] {
         delegation.add(issuer).await;
-        // Which is the older one is a matter of milliseconds, and this clock stands still.
+        // Which is the older one is a matter of milliseconds, and this clock does not move.
         issuer.clock.advance(1);
     }
     let token = scene.planner_for_alice(&[]).await.assert_issued();

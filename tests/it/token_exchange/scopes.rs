@@ -136,7 +136,7 @@ async fn a_token_for_the_resource_itself_passes_on_no_more_than_its_own_scope() 
         let answer = exchange(issuer, &scene.mailer, token, &[]).await;
         answers.add(case, issuer, &granted(&answer));
     }
-    // What was taken from the subject since is not in its token any more.
+    // A scope that the subject has lost since is not in its token.
     let changes = RoleEdit {
         grants: Some(vec![NewGrant {
             resource: "mail".to_owned(),
@@ -191,7 +191,7 @@ async fn scopes_that_one_delegated_resource_alone_allows_mean_that_resource() {
             (&json!(MAIL), &json!(scope))
         );
     }
-    // One that takes no delegated tokens is not meant.
+    // A resource that does not accept delegated tokens is not meant.
     allow_delegation(issuer, "mail", false).await;
     let claims = scene.planner_for_alice(&[("scope", "read")]).await.claims();
     assert_eq!(

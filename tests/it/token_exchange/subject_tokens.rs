@@ -117,7 +117,7 @@ async fn tx_006_a_subject_token_that_is_expired_or_not_signed_by_us_is_refused()
 }
 
 #[tokio::test]
-async fn tx_008_a_token_of_another_kind_or_for_somebody_else_is_refused() {
+async fn tx_008_a_token_of_another_kind_or_for_another_party_is_refused() {
     let scene = Scene::new().await;
     let (issuer, mailer) = (&scene.issuer, &scene.mailer);
     let signer = issuer.agent("signer").role("mailer");
@@ -175,7 +175,7 @@ async fn tx_008_a_token_of_another_kind_or_for_somebody_else_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_for_the_issuer_and_one_for_the_resource_of_the_client_are_taken() {
+async fn a_token_for_the_issuer_and_one_for_the_resource_of_the_client_are_accepted() {
     let scene = Scene::new().await;
     let (issuer, mailer) = (&scene.issuer, &scene.mailer);
     let for_issuer = identity_token(issuer, &scene.planner).await;
@@ -191,14 +191,14 @@ async fn a_token_for_the_issuer_and_one_for_the_resource_of_the_client_are_taken
         seen.add(granted(&answer));
     }
     assert_snapshot!(seen, @r#"200 {"access_token":"[token]","expires_in":900,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read write","token_type":"Bearer"}"#);
-    // The server may change: then the token was sent to somebody else.
+    // The server may change: then the token was sent to another party.
     serve(issuer, "mail", "filer").await;
     let answer = exchange(issuer, mailer, &for_mail, &[]).await;
     assert_snapshot!(refusal(&answer), @r#"400 {"error":"invalid_request","error_description":"subject_token: it was issued for https://mail.example, and this agent is not the server of that resource"}"#);
 }
 
 #[tokio::test]
-async fn an_id_token_is_a_subject_token_for_the_client_that_it_was_made_for_and_nobody_else() {
+async fn an_id_token_is_a_subject_token_for_the_client_that_it_was_made_for_and_no_one_else() {
     let scene = Scene::new().await;
     let issuer = &scene.issuer;
     let further = [("requested_token_type", ID_TOKEN)];
@@ -217,7 +217,7 @@ async fn an_id_token_is_a_subject_token_for_the_client_that_it_was_made_for_and_
     as an access token: 400 {"error":"invalid_request","error_description":"subject_token: it is an ID token: set `subject_token_type` accordingly"}
     its client: 200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","scope":"read send","token_type":"Bearer"}
     "#);
-    // Its own ID token says nothing of anybody else.
+    // Its own ID token is about no one else.
     delegate("mailer", "agent:*", "mail").add(issuer).await;
     let own = by_basic(
         issuer,
@@ -232,7 +232,7 @@ async fn an_id_token_is_a_subject_token_for_the_client_that_it_was_made_for_and_
 }
 
 #[tokio::test]
-async fn a_token_that_was_sent_to_claude_is_no_subject_token() {
+async fn a_token_that_was_sent_to_claude_is_not_a_subject_token() {
     let scene = Scene::new().await;
     let issuer = &scene.issuer;
     let new = NewResource {
@@ -394,7 +394,7 @@ async fn tx_010_a_subject_that_was_revoked_takes_its_earlier_tokens_with_it() {
 }
 
 #[tokio::test]
-async fn tx_020_a_subject_token_that_says_who_may_act_is_for_nobody_else() {
+async fn tx_020_a_subject_token_that_says_who_may_act_is_for_no_one_else() {
     let scene = Scene::new().await;
     let issuer = &scene.issuer;
     let mut seen = Distinct::default();

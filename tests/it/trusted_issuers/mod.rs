@@ -1,4 +1,4 @@
-//! `/admin/v1/trusted-issuers`: what may be said of a trusted issuer, and what rests on it.
+//! `/admin/v1/trusted-issuers`: the settings of a trusted issuer, and what depends on it.
 
 use firman::testing::{TestIssuer, TestKey};
 use insta::assert_snapshot;
@@ -378,7 +378,7 @@ async fn a_federated_credential_that_cannot_be_meant_is_refused() {
 }
 
 #[tokio::test]
-async fn a_federated_credential_is_shown_with_what_it_takes() {
+async fn a_federated_credential_is_shown_with_what_it_accepts() {
     let issuer = mail_issuer().await;
     let further = json!({ "keys": { "type": "inline", "jwks": key_set(&[TestKey::Es256]) } });
     assert_eq!(trust(&issuer, "okta", URL, further).await.status, 201);

@@ -24,7 +24,7 @@ pub(super) fn issuer_step(
         && text(there, "issuer_url") != url
     {
         return Err(refused(format!(
-            "the issuer `{name}` at Claude ({}) is for {}, not for {url}",
+            "the issuer `{name}` at Claude (`{}`) is for `{}`, not for `{url}`",
             text(there, "id"),
             text(there, "issuer_url")
         ))
@@ -37,7 +37,7 @@ pub(super) fn issuer_step(
     };
     if there["check_jti"] == json!(false) {
         notes.push(format!(
-            "the issuer {} accepts the same token repeatedly (`check_jti` is off), which firman does not need; left unchanged",
+            "the issuer `{}` accepts the same token repeatedly (`check_jti` is off), which firman does not need; left unchanged",
             text(there, "name")
         ));
     }
@@ -97,7 +97,7 @@ fn issuer_there<'p>(
     if let Some(issuer) = of_rule {
         if let Some(rule) = backs_more(present, issuer) {
             notes.push(format!(
-                "the issuer {} also backs the rule {} with the scope {}, so Claude lets no OAuth token change it; the existing rule stays on it",
+                "the issuer `{}` also backs the rule `{}` with the scope `{}`, so Claude lets no OAuth token change it; the existing rule stays on it",
                 text(issuer, "name"),
                 text(rule, "name"),
                 text(rule, "oauth_scope")
@@ -110,7 +110,7 @@ fn issuer_there<'p>(
         .partition(|issuer| backs_more(present, issuer).is_some());
     for issuer in kept {
         notes.push(format!(
-            "the issuer {} backs a rule with the scope {}, so Claude lets no OAuth token change it; the agents get another issuer",
+            "the issuer `{}` backs a rule with the scope `{}`, so Claude lets no OAuth token change it; the agents get another issuer",
             text(issuer, "name"),
             backs_more(present, issuer).map_or("", |rule| text(rule, "oauth_scope"))
         ));
@@ -144,7 +144,7 @@ fn same_url<'p>(issuers: &[&'p Value], url: &str) -> Result<Option<&'p Value>, C
     match (found.next(), found.next()) {
         (first, None) => Ok(first),
         (Some(first), Some(second)) => Err(refused(format!(
-            "two issuers at Claude are for {url}: `{}` and `{}`",
+            "two issuers at Claude are for `{url}`: `{}` and `{}`",
             text(first, "name"),
             text(second, "name")
         ))

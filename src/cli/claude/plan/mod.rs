@@ -189,10 +189,10 @@ fn account_step(
         WantedAccount::Id(id) => match by_id(id) {
             Some(there) => Ok(keep(there)),
             None => Err(refused(format!(
-                "the service account {id} does not exist in this organization"
+                "the service account `{id}` does not exist in this organization"
             ))
             .with_remedy(&Remedy::action(
-                "check that the admin token is of the right organization",
+                "check that the admin token belongs to the right organization",
             ))),
         },
         WantedAccount::Named { body, is_chosen } => {
@@ -298,7 +298,7 @@ mod tests {
         let mut present = present();
         present.issuers[0]["issuer_url"] = json!("https://id.example.com/");
         insta::assert_snapshot!(refusal(&wanted(), &present), @r"
-        error: the issuer `firman` at Claude (fdis_1) is for https://id.example.com/, not for https://id.example.com
+        error: the issuer `firman` at Claude (`fdis_1`) is for `https://id.example.com/`, not for `https://id.example.com`
         hint: rename `firman` in the Console
         ");
     }
@@ -311,21 +311,21 @@ mod tests {
             refusal(&wanted(), &present)
         };
         insta::assert_snapshot!(with(|rule| rule["match"]["subject_prefix"] = json!("agent:*")), @r#"
-        error: the subject of the rule `agent-mailer` at Claude (fdrl_1) is "agent:*", not "agent:mailer"
+        error: the subject of the rule `agent-mailer` at Claude (`fdrl_1`) is `agent:*`, not `agent:mailer`
         hint: rename `agent-mailer` in the Console
         "#);
         insta::assert_snapshot!(with(|rule| rule["match"]["claims"]["acting_agent"] = json!("agent:b")), @r#"
-        error: the acting_agent of the rule `agent-mailer` at Claude (fdrl_1) is "agent:b", not "agent:mailer"
+        error: the `acting_agent` of the rule `agent-mailer` at Claude (`fdrl_1`) is `agent:b`, not `agent:mailer`
         hint: rename `agent-mailer` in the Console
         "#);
         insta::assert_snapshot!(with(|rule| rule["issuer_id"] = json!("fdis_2")), @r"
-        error: the issuer of the rule `agent-mailer` at Claude (fdrl_1) is fdis_2, not fdis_1
+        error: the issuer of the rule `agent-mailer` at Claude (`fdrl_1`) is `fdis_2`, not `fdis_1`
         hint: rename `agent-mailer` in the Console
         ");
         let mut without_issuer = present();
         without_issuer.issuers.clear();
         insta::assert_snapshot!(refusal(&wanted(), &without_issuer), @r"
-        error: the issuer of the rule `agent-mailer` at Claude (fdrl_1) is fdis_1, not the new issuer
+        error: the issuer of the rule `agent-mailer` at Claude (`fdrl_1`) is `fdis_1`, not the new issuer
         hint: rename `agent-mailer` in the Console
         ");
     }
@@ -338,7 +338,7 @@ mod tests {
             is_chosen: true,
         };
         insta::assert_snapshot!(refusal(&chosen, &present()), @r"
-        error: the rule `agent-mailer` at Claude grants the service account svac_1, not a new one (other)
+        error: the rule `agent-mailer` at Claude grants the service account `svac_1`, not a new one (`other`)
         hint: archive that rule in the Console, or name its account with `--service-account`
         ");
         let mut elsewhere = present();
@@ -346,7 +346,7 @@ mod tests {
         let mut wanted = wanted();
         wanted.rule["workspace_id"] = json!("wrkspc_2");
         insta::assert_snapshot!(refusal(&wanted, &elsewhere), @r"
-        error: the rule `agent-mailer` at Claude is for the workspace wrkspc_1, not for wrkspc_2
+        error: the rule `agent-mailer` at Claude is for the workspace `wrkspc_1`, not for `wrkspc_2`
         hint: enable the workspace on the rule in the Console, or name the rule's own with `--workspace`
         ");
     }
@@ -356,18 +356,18 @@ mod tests {
         let mut missing = wanted();
         missing.account = WantedAccount::Id("svac_9".to_owned());
         insta::assert_snapshot!(refusal(&missing, &present()), @r"
-        error: the service account svac_9 does not exist in this organization
-        hint: check that the admin token is of the right organization
+        error: the service account `svac_9` does not exist in this organization
+        hint: check that the admin token belongs to the right organization
         ");
         let mut twice = present();
-        // A rule that is there would say which is meant.
+        // An existing rule would name its account.
         twice.rules.clear();
         twice.issuers[0]["name"] = json!("one");
         let mut other = twice.issuers[0].clone();
         other["name"] = json!("two");
         twice.issuers.push(other);
         insta::assert_snapshot!(refusal(&wanted(), &twice), @r"
-        error: two issuers at Claude are for https://id.example.com: `one` and `two`
+        error: two issuers at Claude are for `https://id.example.com`: `one` and `two`
         hint: archive one of them in the Console
         ");
     }
@@ -390,7 +390,7 @@ mod tests {
         create  issuer firman-agents
         create  rule agent-mailer
         ");
-        insta::assert_snapshot!(made.notes.join("\n"), @"the issuer firman backs a rule with the scope org:admin, so Claude lets no OAuth token change it; the agents get another issuer");
+        insta::assert_snapshot!(made.notes.join("\n"), @"the issuer `firman` backs a rule with the scope `org:admin`, so Claude lets no OAuth token change it; the agents get another issuer");
         // The next time the other one is found.
         let mut other = wanted().issuer;
         other["id"] = json!("fdis_2");
@@ -405,7 +405,7 @@ mod tests {
         let mut present = with_admin_rule(present());
         let kept = plan(&wanted(), &present).ok().unwrap();
         assert_eq!(kept.changes(), 0);
-        insta::assert_snapshot!(kept.notes.join("\n"), @"the issuer firman also backs the rule fleet-admin with the scope org:admin, so Claude lets no OAuth token change it; the existing rule stays on it");
+        insta::assert_snapshot!(kept.notes.join("\n"), @"the issuer `firman` also backs the rule `fleet-admin` with the scope `org:admin`, so Claude lets no OAuth token change it; the existing rule stays on it");
         present.issuers[0]["jwks_polling_disabled_at"] = json!("2026-11-21T09:30:00Z");
         insta::assert_snapshot!(refusal(&wanted(), &present), @r"
         error: the issuer `firman` at Claude requires a change (fetching of its keys, paused after failures, resumes), but Claude lets no OAuth token change an issuer that backs a rule with the scope `org:admin`: `fleet-admin`
@@ -426,7 +426,7 @@ mod tests {
         assert_eq!(body["match"]["condition"], "ours");
         present.rules[0]["match"]["condition"] = json!("theirs\nNext: x");
         insta::assert_snapshot!(refusal(&wanted, &present), @r"
-        error: the condition of the rule `agent-mailer` at Claude (fdrl_1) is theirs\u{a}Next: x, not ours
+        error: the condition of the rule `agent-mailer` at Claude (`fdrl_1`) is `theirs\u{a}Next: x`, not `ours`
         hint: rename `agent-mailer` in the Console
         ");
     }
@@ -479,8 +479,8 @@ mod tests {
         change  rule agent-mailer (fdrl_1): `match` {"subject_prefix":"agent:mailer"} becomes {"audience":"https://api.anthropic.com","claims":{"acting_agent":"agent:mailer"},"subject_prefix":"agent:mailer"}; `oauth_scope` "workspace:inference" becomes "workspace:developer"
         "#);
         insta::assert_snapshot!(plan.notes.join("\n"), @r"
-        the issuer firman accepts the same token repeatedly (`check_jti` is off), which firman does not need; left unchanged
-        the rule agent-mailer has `token_lifetime_seconds` 1200, not 600; left unchanged because the command does not name it
+        the issuer `firman` accepts the same token repeatedly (`check_jti` is off), which firman does not need; left unchanged
+        the rule `agent-mailer` has `token_lifetime_seconds` 1200, not 600; left unchanged because the command does not name it
         ");
         let Step::Change { body, .. } = &plan.rule else {
             panic!("{:?}", plan.rule);

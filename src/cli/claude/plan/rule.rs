@@ -17,10 +17,10 @@ pub(super) fn check_rule(
     check_rule_is_ours(wanted, there, issuer)?;
     if Some(target(there)) != account.id() {
         return Err(refused(format!(
-            "the rule `{}` at Claude grants the service account {}, not {} ({})",
+            "the rule `{}` at Claude grants the service account `{}`, not {} (`{}`)",
             text(there, "name"),
             target(there),
-            account.id().unwrap_or("a new one"),
+            id_or(account, "a new one"),
             account.name()
         ))
         .with_remedy(&Remedy::action(
@@ -43,7 +43,7 @@ pub(super) fn rule_step(wanted: &Wanted, there: &Value, notes: &mut Vec<String>)
         body.insert("match".to_owned(), narrowed);
     } else if rule_there != *rule {
         notes.push(format!(
-            "the rule {name} requires more than firman needs; left unchanged: {rule_there}"
+            "the rule `{name}` requires more than firman needs; left unchanged: {rule_there}"
         ));
     }
     for member in ["oauth_scope", "token_lifetime_seconds"] {
@@ -56,7 +56,7 @@ pub(super) fn rule_step(wanted: &Wanted, there: &Value, notes: &mut Vec<String>)
             changes.push(format!("`{member}` {old} becomes {new}"));
         } else {
             notes.push(format!(
-                "the rule {name} has `{member}` {old}, not {new}; left unchanged because the command does not name it"
+                "the rule `{name}` has `{member}` {old}, not {new}; left unchanged because the command does not name it"
             ));
         }
     }
@@ -100,7 +100,7 @@ fn check_workspace(wanted: &Value, there: &Value) -> Result<(), CliError> {
         return Ok(());
     }
     Err(refused(format!(
-        "the rule `{}` at Claude is for the workspace {}, not for {}",
+        "the rule `{}` at Claude is for the workspace `{}`, not for `{}`",
         text(there, "name"),
         text(there, "workspace_id"),
         text(wanted, "workspace_id")
@@ -115,22 +115,21 @@ fn check_rule_is_ours(wanted: &Value, there: &Value, issuer: &Step) -> Result<()
     let (name, id) = (text(there, "name"), text(there, "id"));
     let differs = |what: &str, has: &str, should: &str| {
         refused(format!(
-            "the {what} of the rule `{name}` at Claude ({id}) is {has}, not {should}"
+            "the {what} of the rule `{name}` at Claude (`{id}`) is `{has}`, not {should}"
         ))
         .with_remedy(&rename(name))
     };
     let issuer_there = text(there, "issuer_id");
     if Some(issuer_there) != issuer.id() {
-        let ours = issuer.id().unwrap_or("the new issuer");
-        return Err(differs("issuer", issuer_there, ours));
+        let ours = id_or(issuer, "the new issuer");
+        return Err(differs("issuer", issuer_there, &ours));
     }
     let subject = |of: &Value| text(&of["match"], "subject_prefix").to_owned();
     if subject(there) != subject(wanted) {
-        let shown = format!("{:?}", subject(there));
         return Err(differs(
             "subject",
-            &shown,
-            &format!("{:?}", subject(wanted)),
+            &subject(there),
+            &quoted(&subject(wanted)),
         ));
     }
     let condition = |of: &Value| of["match"]["condition"].clone();
@@ -138,13 +137,26 @@ fn check_rule_is_ours(wanted: &Value, there: &Value, issuer: &Step) -> Result<()
     if let [Value::String(shown), Value::String(should)] = &differ
         && shown != should
     {
-        return Err(differs("condition", shown, should));
+        return Err(differs("condition", shown, &quoted(should)));
     }
     let agent = |of: &Value| of["match"]["claims"]["acting_agent"].clone();
     // A rule that pins no acting agent yet is narrowed; one that pins another is not ours.
     if !agent(there).is_null() && agent(there) != agent(wanted) {
-        let shown = agent(there).to_string();
-        return Err(differs("acting_agent", &shown, &agent(wanted).to_string()));
+        let shown = |value: Value| match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let ours = quoted(&shown(agent(wanted)));
+        return Err(differs("`acting_agent`", &shown(agent(there)), &ours));
     }
     Ok(())
+}
+
+fn quoted(text: &str) -> String {
+    format!("`{text}`")
+}
+
+/// The id of an existing object in backticks, or these words for a new one.
+fn id_or(step: &Step, new: &str) -> String {
+    step.id().map_or_else(|| new.to_owned(), quoted)
 }

@@ -77,8 +77,8 @@ pub(super) async fn exchange(
         }
         Err(Unreached::Certificate(reason) | Unreached::Other(reason)) => round.add(Check::fail(
             NAME,
-            format!("{base} does not answer: {reason}"),
-            Remedy::action("check `--base-url` and this machine's way to it"),
+            format!("`{base}` does not answer: {reason}"),
+            Remedy::action("check `--base-url` and the network"),
         )),
     }
     Ok(())
@@ -121,7 +121,7 @@ async fn first_call(
         Ok(answer) => checks::acts_in(base, &link.organization, workspace.as_deref(), &answer),
         Err(Unreached::Certificate(reason) | Unreached::Other(reason)) => Check::warn(
             "workspace",
-            format!("{base} does not answer a call with the access token: {reason}"),
+            format!("`{base}` does not answer a call with the access token: {reason}"),
             Remedy::action("repeat the check"),
         ),
     });

@@ -142,7 +142,7 @@ impl Ground {
         registered.map(|registered| &registered.issuer.jwks)
     }
 
-    /// Who fetches the keys.
+    /// The party that fetches the keys.
     fn dialled(&self, args: &VerifyArgs) -> Dialled {
         let is_inline = self
             .key_source()

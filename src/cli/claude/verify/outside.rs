@@ -105,7 +105,7 @@ async fn fetch(check: &'static str, url: &Url, round: &mut Round) -> Option<Fetc
         Err(Unreached::Other(reason)) => {
             round.add_document(Check::fail(
                 check,
-                format!("{url} does not answer: {reason}"),
+                format!("`{url}` does not answer: {reason}"),
                 Remedy::action("check the issuer and the proxy in front of it"),
             ));
             None

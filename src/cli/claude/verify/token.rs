@@ -53,7 +53,7 @@ pub(super) async fn agent(
         round.add(Check::ok(
             "agent",
             format!(
-                "{name} may request tokens for {identifier} ({})",
+                "`{name}` may request tokens for `{identifier}` ({})",
                 text(resource, "name")
             ),
         ));
@@ -68,7 +68,7 @@ pub(super) async fn agent(
     round.add(match refusal {
         Some(why) => Check::fail(
             "agent",
-            format!("the issuer refuses {name} a token: {why}"),
+            format!("the issuer refuses `{name}` a token: {why}"),
             Remedy::command(format!("agent explain {name}")),
         ),
         None => Check::fail(

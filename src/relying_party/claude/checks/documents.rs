@@ -21,14 +21,14 @@ fn answered(check: &'static str, url: &Url, answer: &Fetched) -> Option<Check> {
         let to = answer.location.as_deref().unwrap_or("an unknown URL");
         return Some(Check::fail(
             check,
-            format!("{url} answers {} and redirects to {to}", answer.status),
+            format!("`{url}` answers {} and redirects to `{to}`", answer.status),
             Remedy::action("serve the document at this URL itself, without a redirect"),
         ));
     }
     if answer.status != 200 {
         return Some(Check::fail(
             check,
-            format!("{url} answers {}", answer.status),
+            format!("`{url}` answers {}", answer.status),
             Remedy::action(
                 "answer 200 to every client without a login; check the proxy and its bot filter",
             ),
@@ -37,7 +37,7 @@ fn answered(check: &'static str, url: &Url, answer: &Fetched) -> Option<Check> {
     if answer.is_cut {
         return Some(Check::fail(
             check,
-            format!("{url} is larger than {DOCUMENT_MAX_BYTES} bytes"),
+            format!("`{url}` is larger than {DOCUMENT_MAX_BYTES} bytes"),
             Remedy::action("serve the issuer's own document there, which has a few KiB"),
         ));
     }
@@ -47,7 +47,7 @@ fn answered(check: &'static str, url: &Url, answer: &Fetched) -> Option<Check> {
 /// The discovery document: whose it is and where its keys are.
 ///
 /// # Errors
-/// With the check that failed when there is no key set to go on with.
+/// With the check that failed, when no key set is known to continue with.
 pub fn discovery(issuer: &str, url: &Url, answer: &Fetched) -> Result<(Check, Url), Check> {
     const NAME: &str = "discovery";
     if let Some(problem) = answered(NAME, url, answer) {
@@ -56,7 +56,7 @@ pub fn discovery(issuer: &str, url: &Url, answer: &Fetched) -> Result<(Check, Ur
     let document = parse_object(&answer.body).map_err(|problem| {
         Check::fail(
             NAME,
-            format!("{url} {problem}"),
+            format!("`{url}` {problem}"),
             Remedy::action("serve the issuer's own discovery document there"),
         )
     })?;
@@ -81,11 +81,11 @@ pub fn discovery(issuer: &str, url: &Url, answer: &Fetched) -> Result<(Check, Ur
     let jwks_uri = Url::parse(jwks_uri).map_err(|_| {
         Check::fail(
             NAME,
-            format!("its `jwks_uri` {jwks_uri:?} is not a URL"),
+            format!("its `jwks_uri` `{}` is not a URL", jwks_uri.escape_debug()),
             Remedy::action("serve the issuer's own discovery document there"),
         )
     })?;
-    let seen = format!("200, `issuer` matches byte for byte, keys at {jwks_uri}");
+    let seen = format!("200, `issuer` matches byte for byte, keys at `{jwks_uri}`");
     Ok((content_type(Check::ok(NAME, seen), answer), jwks_uri))
 }
 
@@ -133,13 +133,16 @@ pub fn key_set(url: &Url, answer: &Fetched) -> Result<(Check, Vec<PublishedKey>)
     let fail = |seen: String, action: &str| Check::fail(NAME, seen, Remedy::action(action));
     let own = "serve the issuer's own key set there";
     let document =
-        parse_object(&answer.body).map_err(|problem| fail(format!("{url} {problem}"), own))?;
+        parse_object(&answer.body).map_err(|problem| fail(format!("`{url}` {problem}"), own))?;
     let entries: Option<Vec<&Map<String, Value>>> = document
         .get("keys")
         .and_then(Value::as_array)
         .and_then(|keys| keys.iter().map(Value::as_object).collect());
     let Some(entries) = entries else {
-        return Err(fail(format!("{url} has no list of keys"), own));
+        return Err(fail(
+            format!("`{url}` does not contain a list of keys"),
+            own,
+        ));
     };
     if let Some(member) = entries
         .iter()
@@ -153,17 +156,17 @@ pub fn key_set(url: &Url, answer: &Fetched) -> Result<(Check, Vec<PublishedKey>)
         return Err(Check::fail(
             NAME,
             format!(
-                "{url} publishes private key material (member `{member}`): anyone who has read it can sign as this issuer"
+                "`{url}` publishes private key material (member `{member}`): anyone who has read it can sign as this issuer"
             ),
             Remedy::command("key revoke KID --reason compromised"),
         ));
     }
     if entries.is_empty() {
-        return Err(fail(format!("{url} contains no key"), own));
+        return Err(fail(format!("`{url}` does not contain a key"), own));
     }
     let keys = published(&entries).map_err(|problem| {
         fail(
-            format!("{url}: {problem}"),
+            format!("`{url}`: {problem}"),
             "give each key its own `kid`; Claude finds keys by it",
         )
     })?;
@@ -205,7 +208,7 @@ fn published(entries: &[&Map<String, Value>]) -> Result<Vec<PublishedKey>, Strin
         let text = |name: &str| entry.get(name).and_then(Value::as_str);
         let kid = text("kid")
             .filter(|kid| !kid.is_empty())
-            .ok_or("a key has no `kid`")?;
+            .ok_or("a key does not have a `kid`")?;
         if !kids.insert(kid) {
             return Err(format!("two keys have the `kid` {}", short(kid)));
         }
@@ -265,28 +268,28 @@ mod tests {
                     location: Some("https://www.example.com/".to_owned()),
                     ..good.clone()
                 },
-                "https://id.example.com/document answers 301 and redirects to https://www.example.com/",
+                "`https://id.example.com/document` answers 301 and redirects to `https://www.example.com/`",
             ),
             (
                 Fetched {
                     status: 403,
                     ..good.clone()
                 },
-                "https://id.example.com/document answers 403",
+                "`https://id.example.com/document` answers 403",
             ),
             (
                 Fetched {
                     is_cut: true,
                     ..good.clone()
                 },
-                "https://id.example.com/document is larger than 65536 bytes",
+                "`https://id.example.com/document` is larger than 65536 bytes",
             ),
             (
                 Fetched {
                     body: b"<html>".to_vec(),
                     ..good.clone()
                 },
-                "https://id.example.com/document is not valid JSON",
+                "`https://id.example.com/document` is not valid JSON",
             ),
         ] {
             let check = discovery(ISSUER, &url(), &bad).unwrap_err();
@@ -342,9 +345,9 @@ mod tests {
             json!({"keys": [self::key("a"), key]})
         };
         for (set, seen) in [
-            (json!({}), "has no list of keys"),
-            (json!({"keys": [1]}), "has no list of keys"),
-            (json!({"keys": []}), "contains no key"),
+            (json!({}), "does not contain a list of keys"),
+            (json!({"keys": [1]}), "does not contain a list of keys"),
+            (json!({"keys": []}), "does not contain a key"),
             (
                 with("d", json!("AA")),
                 "publishes private key material (member `d`)",
@@ -353,7 +356,7 @@ mod tests {
                 with("k", json!("AA")),
                 "publishes private key material (member `k`)",
             ),
-            (with("kid", json!("")), "a key has no `kid`"),
+            (with("kid", json!("")), "a key does not have a `kid`"),
             (with("kid", json!("a")), "two keys have the `kid` a"),
             (
                 json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "a", "x": "AA"}]}),

@@ -107,7 +107,7 @@ impl Check {
     }
 }
 
-/// Who fetches discovery and keys.
+/// The party that fetches discovery and keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialled {
     /// Claude, over the public internet.

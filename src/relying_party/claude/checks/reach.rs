@@ -12,7 +12,7 @@ use crate::ports::address::{is_localhost_name, is_public};
 #[must_use]
 pub fn address(check: &'static str, url: &Url) -> Check {
     let fail = |problem: &str, action: &str| {
-        Check::fail(check, format!("{url} {problem}"), Remedy::action(action))
+        Check::fail(check, format!("`{url}` {problem}"), Remedy::action(action))
     };
     if url.scheme() != "https" {
         return fail(
@@ -34,7 +34,7 @@ pub fn address(check: &'static str, url: &Url) -> Check {
             "has a host name that is not public",
             "use a name in the public DNS, or register the keys inline",
         ),
-        Some(Host::Domain(_)) => Check::ok(check, format!("{url}: https, port 443, host name")),
+        Some(Host::Domain(_)) => Check::ok(check, format!("`{url}`: https, port 443, host name")),
         Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => fail(
             "has an IP address as its host; Claude requires a name",
             "use a name in the public DNS, or register the keys inline",
@@ -54,7 +54,7 @@ pub fn spelling(issuer: &str) -> Check {
     if issuer.ends_with('/') {
         return Check::warn(
             "issuer",
-            format!("{issuer} ends with a slash"),
+            format!("`{issuer}` ends with a slash"),
             Remedy::action(
                 "register the URL exactly so, slash included; a URL without one is safer",
             ),
@@ -64,18 +64,18 @@ pub fn spelling(issuer: &str) -> Check {
         Ok(normal) if normal == issuer => Check::ok(
             "issuer",
             format!(
-                "{issuer}: register exactly these {} characters",
+                "`{issuer}`: register exactly these {} characters",
                 issuer.len()
             ),
         ),
         Ok(normal) => Check::warn(
             "issuer",
-            format!("{issuer} is not in its normal form, {normal}"),
+            format!("`{issuer}` is not in its normal form, `{normal}`"),
             Remedy::action("register the URL exactly as it is here; Claude compares byte for byte"),
         ),
         Err(error) => Check::fail(
             "issuer",
-            format!("{issuer:?} is not a URL ({error})"),
+            format!("`{}` is not a URL ({error})", issuer.escape_debug()),
             Remedy::action("restart with `--issuer-url https://HOST`"),
         ),
     }
@@ -97,14 +97,14 @@ pub fn addresses(host: &str, addresses: &[IpAddr]) -> Check {
     if addresses.is_empty() {
         Check::fail(
             "dns",
-            format!("{host} does not resolve"),
+            format!("`{host}` does not resolve"),
             Remedy::action("add the name to the public DNS, or register the keys inline"),
         )
     } else if public.is_empty() {
         Check::fail(
             "dns",
             format!(
-                "{host} resolves to {} here, which is not public",
+                "`{host}` resolves to {} here, which is not public",
                 list(&private)
             ),
             Remedy::action(
@@ -112,12 +112,12 @@ pub fn addresses(host: &str, addresses: &[IpAddr]) -> Check {
             ),
         )
     } else if private.is_empty() {
-        Check::ok("dns", format!("{host} resolves to {}", list(&public)))
+        Check::ok("dns", format!("`{host}` resolves to {}", list(&public)))
     } else {
         Check::warn(
             "dns",
             format!(
-                "{host} resolves to {}; not public: {}",
+                "`{host}` resolves to {}; not public: {}",
                 list(addresses),
                 list(&private)
             ),
@@ -132,10 +132,10 @@ pub fn addresses(host: &str, addresses: &[IpAddr]) -> Check {
 #[must_use]
 pub fn port(host: &str, port: u16, outcome: Result<(), &str>) -> Check {
     match outcome {
-        Ok(()) => Check::ok("port", format!("{host} answers on port {port}")),
+        Ok(()) => Check::ok("port", format!("`{host}` answers on port {port}")),
         Err(reason) => Check::fail(
             "port",
-            format!("{host} does not answer on port {port} ({reason})"),
+            format!("`{host}` does not answer on port {port} ({reason})"),
             Remedy::action(
                 "check that the issuer and its proxy are running and that the firewall admits Claude",
             ),
@@ -149,11 +149,11 @@ pub fn certificate(host: &str, outcome: Result<(), &str>) -> Check {
     match outcome {
         Ok(()) => Check::ok(
             "tls",
-            format!("the certificate chain and the name {host} verify"),
+            format!("the certificate chain and the name `{host}` verify"),
         ),
         Err(reason) => Check::fail(
             "tls",
-            format!("no trusted connection to {host}: {reason}"),
+            format!("no trusted connection to `{host}`: {reason}"),
             Remedy::action(
                 "serve the full chain of a public CA for this name, or register a private CA at Claude and name it here with `--ca-cert FILE`",
             ),

@@ -113,12 +113,12 @@ impl Registered {
             JwksSource::Discovery {
                 discovery_base: Some(base),
                 ..
-            } => format!("keys by discovery at {base}"),
+            } => format!("keys by discovery at `{base}`"),
             JwksSource::Discovery {
                 discovery_base: None,
                 ..
             } => "keys by discovery".to_owned(),
-            JwksSource::ExplicitUrl { url, .. } => format!("keys at {url}"),
+            JwksSource::ExplicitUrl { url, .. } => format!("keys at `{url}`"),
         };
         vec![Check::ok(
             REGISTERED,

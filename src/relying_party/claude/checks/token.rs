@@ -182,9 +182,9 @@ pub fn sample(what: &str, by: &str, judged: &Result<Accepted, Denied>) -> Check 
 pub fn exchange(base: &str, jti: Option<&str>, answer: &Fetched) -> Check {
     const NAME: &str = "exchange";
     let by = if answer.is_simulation {
-        format!("the simulator at {base}")
+        format!("the simulator at `{base}`")
     } else {
-        base.to_owned()
+        format!("`{base}`")
     };
     let id = answer
         .request_id
@@ -237,7 +237,7 @@ pub fn acts_in(base: &str, organization: &str, workspace: Option<&str>, answer: 
     if answer.status == 401 {
         return Check::fail(
             NAME,
-            format!("{base} rejects the access token that it issued: 401{id}"),
+            format!("`{base}` rejects the access token that it issued: 401{id}"),
             Remedy::action(
                 "repeat the check; if it fails again, check the service account in the Console",
             ),
@@ -249,7 +249,7 @@ pub fn acts_in(base: &str, organization: &str, workspace: Option<&str>, answer: 
         return Check::warn(
             NAME,
             format!(
-                "{base} answered {} without `anthropic-organization-id` and `anthropic-workspace-id`{id}",
+                "`{base}` answered {} without `anthropic-organization-id` and `anthropic-workspace-id`{id}",
                 answer.status
             ),
             Remedy::action("check whether a proxy removes response headers"),
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(check.status, Status::Fail);
         assert_eq!(
             check.seen,
-            "https://api.anthropic.com answered 401: Authentication failed, request id req_01"
+            "`https://api.anthropic.com` answered 401: Authentication failed, request id req_01"
         );
         assert_eq!(
             check.hint,
@@ -316,7 +316,7 @@ mod tests {
             (check.status, check.seen.as_str()),
             (
                 Status::Ok,
-                "https://api.anthropic.com issued an access token for 600 s, scope workspace:developer, request id req_01"
+                "`https://api.anthropic.com` issued an access token for 600 s, scope workspace:developer, request id req_01"
             )
         );
     }

@@ -166,7 +166,7 @@ pub(super) fn environment(evidence: &Evidence) -> Vec<Cause> {
                 ..of(
                     denial,
                     Likelihood::Likely,
-                    format!("`{name}` is {set} in this environment; the link says {linked}"),
+                    format!("`{name}` is {set} in this environment; the link says `{linked}`"),
                 )
             });
         }

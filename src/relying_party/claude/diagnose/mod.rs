@@ -169,7 +169,7 @@ pub struct Evidence {
     pub issuer: String,
     /// Our keys.
     pub keys: Vec<KeyState>,
-    /// Who holds copies of them.
+    /// The holders of copies of them.
     pub consumers: Vec<KeyConsumer>,
     /// The ids at Claude that are stored with the agent.
     pub link: Option<Link>,
@@ -502,7 +502,7 @@ mod tests {
             });
         }),
         ("jti_reused", Possible, |e| {
-            // Somebody else's copy.
+            // A key consumer with another copy.
             e.consumers = vec![KeyConsumer {
                 name: "other".to_owned(),
                 acknowledged: Vec::new(),

@@ -1,4 +1,4 @@
-//! What Claude's Admin API refuses about names, roles, scopes and issuers.
+//! The checks of Claude's Admin API on names, roles, scopes and issuers.
 
 use super::super::answer::ApiError;
 use super::super::caller::Administrator;

@@ -1,4 +1,4 @@
-//! The objects of the simulated organization, and who may change them how.
+//! The objects of the simulated organization, and which caller may change them.
 
 mod checks;
 mod create;
@@ -64,7 +64,7 @@ impl Family {
     }
 }
 
-/// One object, as the path of a request names it.
+/// One object, named by the path of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ObjectPath<'p> {
     pub(super) family: Family,
@@ -274,7 +274,7 @@ fn archive<R: Record>(records: &mut [R], id: &str, now: &str) -> Option<Value> {
     Some(record.to_wire())
 }
 
-/// The first `limit` records after the one that `after` names.
+/// The first `limit` records after the one named by `after`.
 fn page<'r, R: Record + 'r>(
     records: impl Iterator<Item = &'r R>,
     selection: &Selection,

@@ -10,7 +10,7 @@ use super::*;
 pub(super) const EIO: u8 = 5;
 pub(super) const ENOSPC: u8 = 28;
 pub(super) const EROFS: u8 = 30;
-/// What a volume on the network gives.
+/// The errors of a network volume.
 pub(super) const ETIMEDOUT: u8 = 110;
 
 /// What fails, and with which errno; zero: nothing.

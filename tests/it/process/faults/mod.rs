@@ -36,7 +36,7 @@ struct Round<'s> {
     lasts: Duration,
 }
 
-/// Status and body of the answers to one question, each kind once, with how often it was given.
+/// Status and body of the answers to one question, each kind once, with its count.
 type Answers = BTreeMap<String, usize>;
 
 impl Server {

@@ -113,10 +113,7 @@ fn fa_005_a_full_tmpfs_with_space_again_serves_again() {
     let errors = server.errors_logged("the ledger could not be written; nothing was released");
     assert!(!errors.is_empty());
     for error in errors {
-        assert_eq!(
-            error,
-            "the database cannot be used: database or disk is full"
-        );
+        assert_eq!(error, "cannot use the database: database or disk is full");
     }
 }
 
@@ -173,7 +170,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn fa_007_a_lock_of_another_program_is_told_and_passes() {
+fn fa_007_a_lock_of_another_program_is_reported_and_passes() {
     let site = Site::new();
     let server = site.start();
     let cast = Cast::on(&server);
