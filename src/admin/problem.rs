@@ -220,6 +220,10 @@ impl From<IssuerError> for Problem {
                     ..refused(Kind::ResultNotShown, detail)
                 }
             }
+            IssuerError::Unconfirmed(cause) => Self {
+                private_cause: Some(with_causes(&*cause)),
+                ..refused(Kind::Unavailable, detail)
+            },
             IssuerError::Unavailable(cause) => {
                 let detail = "temporarily unavailable; nothing was changed";
                 Self {

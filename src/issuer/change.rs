@@ -150,7 +150,7 @@ impl Issuer {
     /// that wrote nothing. Runs to its end even if the caller is dropped.
     ///
     /// # Errors
-    /// When the database cannot commit; then nothing was changed.
+    /// [`IssuerError::Unconfirmed`] when the commit fails; any other fault before it, and then nothing was changed.
     ///
     /// # Panics
     /// When something was written that is not audited, or audited that was not written.
@@ -175,15 +175,15 @@ impl Issuer {
                 // The change is durable; the ledger notices the newer version before a token leaves.
                 tracing::warn!(%error, "the cache could not be brought up to date");
             }
-            Ok::<(), StoreError>(())
+            Ok(())
         });
         match commit.await {
-            Ok(result) => Ok(result?),
-            Err(join_error) => Err(IssuerError::Unavailable(Box::new(join_error))),
+            Ok(result) => result,
+            Err(join_error) => Err(IssuerError::Unconfirmed(Box::new(join_error))),
         }
     }
 
-    async fn commit(&self, change: Change) -> Result<(), StoreError> {
+    async fn commit(&self, change: Change) -> Result<(), IssuerError> {
         let Change {
             mut tx,
             head,
@@ -195,7 +195,9 @@ impl Issuer {
             tx.set_head(&self.id, last.into(), None).await?;
         }
         tx.append_audit(&self.id, &entries).await?;
-        tx.commit().await
+        // A connection that is lost during COMMIT does not tell whether the database committed.
+        let committed = tx.commit().await;
+        committed.map_err(|error| IssuerError::Unconfirmed(Box::new(error)))
     }
 
     /// Reads what changed in the database since the last update of the cache.

@@ -165,7 +165,8 @@ impl Caller {
     }
 }
 
-/// Why an operation on the registry failed. Nothing was changed, except with [`IssuerError::NotShown`].
+/// Why an operation on the registry failed. Nothing was changed, except with [`IssuerError::NotShown`] and perhaps with
+/// [`IssuerError::Unconfirmed`].
 #[derive(Debug, thiserror::Error)]
 pub enum IssuerError {
     /// A value is malformed.
@@ -209,6 +210,9 @@ pub enum IssuerError {
     /// A server-side fault: the database, or a key that cannot be used.
     #[error("temporarily unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The commit failed, so that the change may or may not be in the database.
+    #[error("the database did not confirm the change, so it may have been made")]
+    Unconfirmed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<StoreError> for IssuerError {
@@ -260,7 +264,8 @@ impl IssuerError {
             Self::NotFound { .. }
             | Self::Stale { .. }
             | Self::NotAdmitted(_)
-            | Self::Unavailable(_) => {}
+            | Self::Unavailable(_)
+            | Self::Unconfirmed(_) => {}
         }
         self
     }
@@ -272,6 +277,9 @@ impl IssuerError {
             Self::Invalid(Invalid { remedy, .. }) | Self::Conflict { remedy, .. } => remedy.clone(),
             Self::NotShown { remedy, .. } => Some(remedy.clone()),
             Self::Stale { .. } => Some(Remedy::action("read it again and repeat the change")),
+            Self::Unconfirmed(_) => Some(Remedy::action(
+                "check whether the change was made before you repeat it",
+            )),
             Self::NotFound { .. } | Self::NotAdmitted(_) | Self::Unavailable(_) => None,
         }
     }

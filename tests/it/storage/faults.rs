@@ -7,6 +7,10 @@ use firman::domain::agent::AgentStatus;
 use firman::ports::time::UnixTime;
 use firman::store::UsedAssertion;
 use firman::testing::{START, TestIssuer, TestKey};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::admin::assert_problem;
 
 use super::{CALLER, assert_issued, database_of, execute, futures, on_postgres, with_resource};
 
@@ -147,4 +151,33 @@ async fn fa_015_a_database_that_went_back_counts_for_more_than_what_was_known_of
     }
     let refused = issuer.token_with(&agent.assertion().build()).await;
     assert_eq!(refused.status, 401, "{refused}");
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_is_not_called_an_unchanged_registry_and_the_next_change_succeeds() {
+    let issuer = with_resource().await;
+    for statement in [
+        "CREATE TABLE owners (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE owned (owner INTEGER REFERENCES owners (id) DEFERRABLE INITIALLY DEFERRED)",
+        // SQLite checks a deferred reference at COMMIT.
+        "CREATE TRIGGER fails_at_commit AFTER INSERT ON agents BEGIN INSERT INTO owned VALUES (1); END",
+    ] {
+        execute(&issuer, statement).await;
+    }
+    let new = json!({ "name": "mailer", "owner": "ops" });
+    let failed = issuer.admin(Method::POST, "/agents", Some(&new)).await;
+    assert_problem(
+        &failed,
+        503,
+        "unavailable",
+        "the database did not confirm the change, so it may have been made\nhint: check whether the change was made before you repeat it",
+    );
+    assert_eq!(failed.header("retry-after"), "1");
+    execute(&issuer, "DROP TRIGGER fails_at_commit").await;
+    let shown = issuer.admin(Method::GET, "/agents/mailer", None).await;
+    assert_eq!(shown.status, 404, "{shown}");
+    let added = issuer.admin(Method::POST, "/agents", Some(&new)).await;
+    assert_eq!(added.status, 201, "{added}");
+    let verdict = issuer.issuer().verify_audit().await.expect("a verdict");
+    assert_eq!(verdict.first_bad, None);
 }
