@@ -224,7 +224,7 @@ async fn documents_that_are_not_what_they_must_be_are_refused_when_the_issuer_is
     another issuer's: 400 "url: does not do: the discovery document PLATFORM/.well-known/openid-configuration does not name the issuer PLATFORM, byte for byte"
     no JSON: 400 "url: does not do: the discovery document PLATFORM/.well-known/openid-configuration is not valid JSON"
     a redirect: 400 "url: does not do: the discovery document PLATFORM/.well-known/openid-configuration is answered with a redirect (302), which is not followed; name the address it leads to"
-    a key set without keys: 400 "url: does not do: the key set PLATFORM/jwks: the key set has no usable key; put at least one public signature key in `keys`"
+    a key set without keys: 400 "url: does not do: the key set PLATFORM/jwks: the key set does not have a usable key"
     a huge key set: 201 ["the key set PLATFORM/jwks cannot be fetched: the answer is longer than 65536 bytes; it is tried again when a token comes"]
     a key set that is not there: 201 ["the key set PLATFORM/jwks cannot be fetched: the answer has the status 404; it is tried again when a token comes"]
     a key set on a private address: 400 "url: does not do: the key set https://10.0.0.1/jwks must not be fetched: its host is not a public address"
