@@ -457,7 +457,7 @@ async fn ad_023_a_body_that_is_not_said_to_be_json_is_refused() {
             &answer,
             415,
             "unsupported_media_type",
-            "send the body as 'Content-Type: application/json'",
+            "the `Content-Type` of the body must be `application/json`",
         );
     }
     let answer = issuer

@@ -47,7 +47,7 @@ async fn ad_026_two_rotations_at_once_make_one_key() {
         &unknown,
         400,
         "invalid",
-        "algorithm: must be ES256 or RS256",
+        "algorithm: must be `ES256` or `RS256`",
     );
 }
 

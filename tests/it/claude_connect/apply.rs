@@ -343,13 +343,13 @@ fn objects_of_another_owner_are_left_alone() {
         assert_eq!(link(&live), Value::Null);
         outcome
     };
-    assert_snapshot!(rule(|rule| rule["match"]["subject_prefix"] = json!("agent:other")), @r#"
+    assert_snapshot!(rule(|rule| rule["match"]["subject_prefix"] = json!("agent:other")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the subject of the rule `agent-mailer-6894ea70` at Claude (`fdrl_01`) is `"agent:other"`, not `"agent:mailer"`
+    error: the subject of the rule `agent-mailer-6894ea70` at Claude (`fdrl_01`) is `agent:other`, not `agent:mailer`
     hint: rename `agent-mailer-6894ea70` in the Console
-    "#);
+    ");
     assert_snapshot!(rule(|rule| rule["issuer_id"] = json!("fdis_99")), @r"
     exit code 1
     ----- stdout
@@ -532,7 +532,7 @@ fn an_admin_token_goes_to_a_host_that_the_command_line_names_and_to_no_other() {
     assert!(
         verified
             .stdout
-            .contains("warn  registered  the admin token is not sent to https://gateway.invalid"),
+            .contains("warn  registered  the admin token is not sent to `https://gateway.invalid`"),
         "{verified}"
     );
     drop(live);

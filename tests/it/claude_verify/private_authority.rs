@@ -115,7 +115,7 @@ async fn keys_behind_a_private_authority_are_fetched_when_it_is_named_and_not_be
     assert_eq!(code, Some(0), "{checks:#?}");
     assert_eq!(
         told(&checks, "tls"),
-        "ok: the certificate chain and the name localhost verify"
+        "ok: the certificate chain and the name `localhost` verify"
     );
     assert_eq!(check(&checks, "exchange")["status"], "ok", "{checks:#?}");
     let again = apply(" --ca-cert authority.pem");

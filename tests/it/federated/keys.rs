@@ -224,7 +224,7 @@ async fn documents_that_are_not_what_they_must_be_are_refused_when_the_issuer_is
     another issuer's: 400 "url: cannot be used: the discovery document PLATFORM/.well-known/openid-configuration does not name the issuer PLATFORM, byte for byte"
     no JSON: 400 "url: cannot be used: the discovery document PLATFORM/.well-known/openid-configuration is not valid JSON"
     a redirect: 400 "url: cannot be used: the discovery document PLATFORM/.well-known/openid-configuration answers with a redirect (302), which is not followed; register the final address"
-    a key set without keys: 400 "url: cannot be used: the key set PLATFORM/jwks: the key set has no usable key; put at least one public signature key in `keys`"
+    a key set without keys: 400 "url: cannot be used: the key set PLATFORM/jwks: the key set does not have a usable key"
     a huge key set: 201 [{"text":"the key set PLATFORM/jwks cannot be fetched: the answer is longer than 65536 bytes; firman fetches again when a token arrives"}]
     a key set that is not there: 201 [{"text":"the key set PLATFORM/jwks cannot be fetched: the answer has the status 404; firman fetches again when a token arrives"}]
     a key set on a private address: 400 "url: cannot be used: the key set https://10.0.0.1/jwks must not be fetched: its host is not a public address"

@@ -198,7 +198,7 @@ fn a_reader_waits_while_the_issuer_is_away() {
     let mut stdin = running.child.0.stdin.take().unwrap();
     stdin.write_all(b"go\n").unwrap();
     running.wait_until("it says so", |running| {
-        running.stderr().contains("error: cannot reach http://")
+        running.stderr().contains("error: cannot reach `http://")
     });
     let server = site.start_on(&public);
     let mut outcome = running.ended();
@@ -278,7 +278,7 @@ fn ant_and_php_get_a_profile_with_the_base_url_instead_of_the_variables() {
     ] {
         let outcome = ready.run_named(name, &options);
         let said = format!(
-            "firman: {name} {why}: it gets a profile (ANTHROPIC_PROFILE) instead of the federation's variables\n"
+            "firman: `{name}` {why}: it gets a profile (`ANTHROPIC_PROFILE`) instead of the federation's variables\n"
         );
         assert_eq!((outcome.code, &outcome.stderr), (Some(0), &said));
         let lines: Vec<&str> = outcome.stdout.splitn(4, '\n').collect();
@@ -460,7 +460,7 @@ fn without_ids_and_without_a_link_it_says_what_to_do() {
     );
     assert!(
         outcome.stderr.contains(
-            "name --rule, --organization and --service-account, or record them once with `firman claude link mailer` and run this where the admin API is"
+            "name `--rule`, `--organization` and `--service-account`, or record them once with `firman claude link mailer` and run this where the admin API is"
         ),
         "{outcome}"
     );

@@ -264,7 +264,7 @@ fn while_an_issuer_is_away_no_used_token_stays_and_it_is_found_again() {
     let mut read = Vec::new();
     watch.wait_until("it says so", |watch| {
         read.extend(read_if_there(&file));
-        watch.stderr().contains("error: cannot reach http://")
+        watch.stderr().contains("error: cannot reach `http://")
     });
     watch.wait_until("the used token is gone", |_| {
         read.extend(read_if_there(&file));
@@ -373,7 +373,7 @@ fn a_full_disk_leaves_no_used_token_and_is_survived() {
     limit(Some(16));
     let old = watched.read();
     watch.wait_until("it says so", |watch| {
-        watch.stderr().contains("error: cannot write token.jwt: ")
+        watch.stderr().contains("error: cannot write `token.jwt`: ")
     });
     watch.wait_until("the used token is gone", |_| !watched.file().exists());
 
