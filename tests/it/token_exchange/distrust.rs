@@ -75,7 +75,7 @@ async fn an_issuer_removed_by_force_takes_the_tokens_of_its_delegations_along() 
     let issuer = &scene.issuer;
     let partner = issuer.issuer().trusted_issuer("partner").await.unwrap();
     delegate("planner", "user:partner:*", "mail")
-        .with_claim(&partner.trusted, "department", "sales")
+        .with_claim(&partner.id, "department", "sales")
         .add(issuer)
         .await;
     let token = outside(issuer, "alice").claim("department", "sales");

@@ -20,7 +20,7 @@ async fn demanding_scene() -> Scene {
         }
         let delegate = delegate(actor, "user:partner:*", resource);
         if actor == "mailer" {
-            let demanding = delegate.with_claim(&partner.trusted, "client_id", "portal");
+            let demanding = delegate.with_claim(&partner.id, "client_id", "portal");
             demanding.add(issuer).await;
         } else {
             delegate.add(issuer).await;

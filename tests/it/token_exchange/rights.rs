@@ -91,7 +91,7 @@ async fn tx_012_without_a_delegation_from_this_subject_to_this_actor_the_exchang
         delegate("planner", subject, "mail").add(issuer).await;
     }
     delegate("planner", "user:partner:*", "mail")
-        .with_claim(&partner, "department", "sales")
+        .with_claim(partner.id.as_str(), "department", "sales")
         .add(issuer)
         .await;
     // What others may do is theirs.
@@ -137,7 +137,7 @@ async fn a_delegation_for_claims_of_a_trusted_issuer_takes_only_its_tokens() {
     let definition = trust(issuer, TestKey::Es256);
     add_trusted(issuer, ("rival", "https://login.rival.example"), definition).await;
     delegate("planner", "user:*", "mail")
-        .with_claim(&partner, "department", "sales")
+        .with_claim(partner.id.as_str(), "department", "sales")
         .add(issuer)
         .await;
     let rival = outside(issuer, "alice")

@@ -75,8 +75,8 @@ impl<'d> Delegate<'d> {
         self
     }
 
-    pub(crate) fn with_claim(mut self, trusted: &TrustedIssuer, claim: &str, value: &str) -> Self {
-        self.trusted = Some(trusted.id.clone());
+    pub(crate) fn with_claim(mut self, trusted: &str, claim: &str, value: &str) -> Self {
+        self.trusted = Some(TrustedIssuerId::from_text(trusted));
         self.claims.insert(claim.to_owned(), value.to_owned());
         self
     }
