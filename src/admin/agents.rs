@@ -19,7 +19,6 @@ use crate::api::explanation::{
 use crate::issuer::Issuer;
 use crate::issuer::agents::{AgentDetail, AgentOrder, AgentQuery, AgentView, CreatedAgent};
 use crate::issuer::explain::{ExplainQuery, ExplainedResource, Explanation, Refusal, Through};
-use crate::ports::time::UnixTime;
 
 use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
@@ -29,7 +28,6 @@ use super::page::{List, Params, after_id, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
 use crate::api::credential::Credential as CredentialBody;
-use crate::api::delegation::Delegation as DelegationBody;
 
 impl From<AgentView> for AgentBody {
     fn from(view: AgentView) -> Self {
@@ -267,12 +265,11 @@ pub(super) async fn explain(
         scope: params.scope,
     };
     let explanation = issuer.explain(&name, &query).await?;
-    let now = issuer.ports().clock.now();
-    Ok(axum::Json(ExplanationBody::of(explanation, now)))
+    Ok(axum::Json(explanation.into()))
 }
 
-impl ExplanationBody {
-    fn of(explanation: Explanation, now: UnixTime) -> Self {
+impl From<Explanation> for ExplanationBody {
+    fn from(explanation: Explanation) -> Self {
         Self {
             agent: explanation.agent.to_string(),
             active: explanation.is_active,
@@ -283,11 +280,7 @@ impl ExplanationBody {
                 .collect(),
             claims: explanation.claims,
             refusal: explanation.refusal.map(RefusalBody::from),
-            delegations: explanation
-                .delegations
-                .into_iter()
-                .map(|view| DelegationBody::of(view, now))
-                .collect(),
+            delegations: explanation.delegations,
         }
     }
 }

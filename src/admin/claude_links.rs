@@ -6,9 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use crate::api::claude_link::{ClaudeLink as ClaudeLinkBody, NewClaudeLink as NewClaudeLinkBody};
+use crate::api::claude_link::{ClaudeLink, NewClaudeLink};
 use crate::issuer::Issuer;
-use crate::issuer::claude_links::{ClaudeLinkView, NewClaudeLink};
 
 use super::caller::{Operator, Viewer};
 use super::etag::{Created, IfMatch, IfMatchHeader, Tagged};
@@ -18,70 +17,43 @@ use super::page::{List, PageParams, Params, after_name, limit};
 use super::path::Named;
 use super::problem::Problem;
 
-impl From<ClaudeLinkView> for ClaudeLinkBody {
-    fn from(view: ClaudeLinkView) -> Self {
-        let ClaudeLinkView { agent, link } = view;
-        let objects = link.objects;
-        Self {
-            agent: agent.to_string(),
-            rule_id: objects.rule.into(),
-            organization_id: objects.organization.into(),
-            service_account_id: objects.service_account.into(),
-            workspace_id: objects.workspace.map(Into::into),
-            issuer_id: objects.issuer.map(Into::into),
-            token_lifetime: objects.token_lifetime,
-            created_at: link.created_at.0,
-            updated_at: link.updated_at.0,
-            version: link.version,
-        }
-    }
-}
-
-fn tagged(view: ClaudeLinkView) -> Tagged<ClaudeLinkBody> {
+fn tagged(link: ClaudeLink) -> Tagged<ClaudeLink> {
     Tagged {
-        version: view.link.version,
-        body: view.into(),
+        version: link.version,
+        body: link,
     }
 }
 
 /// Shows an agent's link.
 #[utoipa::path(get, path = "/agents/{name}/claude-link", tag = "claude-links", params(("name" = String, Path)), security(("administrator_token" = [])),
-    responses((status = 200, body = ClaudeLinkBody), Problems))]
+    responses((status = 200, body = ClaudeLink), Problems))]
 pub(super) async fn show(
     _: Viewer,
     State(issuer): State<Arc<Issuer>>,
     Named(name): Named<String>,
-) -> Result<Tagged<ClaudeLinkBody>, Problem> {
+) -> Result<Tagged<ClaudeLink>, Problem> {
     Ok(tagged(issuer.claude_link(&name).await?))
 }
 
 /// Links an agent to its objects at Claude, or replaces its link.
 #[utoipa::path(put, path = "/agents/{name}/claude-link", tag = "claude-links", params(("name" = String, Path), IfMatchHeader),
-    request_body = NewClaudeLinkBody, security(("administrator_token" = [])),
-    responses((status = 200, body = ClaudeLinkBody), (status = 201, body = ClaudeLinkBody), Problems))]
+    request_body = NewClaudeLink, security(("administrator_token" = [])),
+    responses((status = 200, body = ClaudeLink), (status = 201, body = ClaudeLink), Problems))]
 pub(super) async fn put(
     Operator(caller): Operator,
     State(issuer): State<Arc<Issuer>>,
     Named(name): Named<String>,
     IfMatch(expected): IfMatch,
-    Json(body): Json<NewClaudeLinkBody>,
+    Json(body): Json<NewClaudeLink>,
 ) -> Result<Response, Problem> {
-    let new = NewClaudeLink {
-        rule_id: body.rule_id,
-        organization_id: body.organization_id,
-        service_account_id: body.service_account_id,
-        workspace_id: body.workspace_id,
-        issuer_id: body.issuer_id,
-        token_lifetime: body.token_lifetime,
-    };
-    let (view, is_new) = issuer.link_claude(&caller, &name, new, expected).await?;
+    let (link, is_new) = issuer.link_claude(&caller, &name, body, expected).await?;
     if !is_new {
-        return Ok(tagged(view).into_response());
+        return Ok(tagged(link).into_response());
     }
     let made = Created {
-        version: Some(view.link.version),
-        location: format!("/agents/{}/claude-link", view.agent),
-        body: ClaudeLinkBody::from(view),
+        version: Some(link.version),
+        location: format!("/agents/{}/claude-link", link.agent),
+        body: link,
     };
     Ok(made.into_response())
 }
@@ -101,20 +73,17 @@ pub(super) async fn remove(
 
 /// Lists links by the agent's name.
 #[utoipa::path(get, path = "/claude-links", tag = "claude-links", params(PageParams), security(("administrator_token" = [])),
-    responses((status = 200, body = List<ClaudeLinkBody>), Problems))]
+    responses((status = 200, body = List<ClaudeLink>), Problems))]
 pub(super) async fn list(
     _: Viewer,
     State(issuer): State<Arc<Issuer>>,
     Params(params): Params<PageParams>,
-) -> Result<axum::Json<List<ClaudeLinkBody>>, Problem> {
+) -> Result<axum::Json<List<ClaudeLink>>, Problem> {
     let after = after_name("claude-links", params.cursor.as_deref())?;
     let page = issuer
         .claude_links(after.as_deref(), limit(params.limit)?)
         .await?;
-    Ok(axum::Json(List::of(
-        "claude-links",
-        page,
-        |view| view.agent.to_string(),
-        ClaudeLinkBody::from,
-    )))
+    Ok(axum::Json(List::page("claude-links", page, |link| {
+        link.agent.clone()
+    })))
 }

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 
 use crate::api::issuer::{Issuer as IssuerBody, IssuerEdit};
-use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::settings::{IssuerSettings, token_endpoint};
 use crate::issuer::Issuer;
-use crate::issuer::settings::SettingsChanges;
 
 use super::caller::{Owner, Viewer};
 use super::etag::{IfMatch, IfMatchHeader, Tagged};
@@ -59,22 +57,7 @@ pub(super) async fn edit(
     IfMatch(expected): IfMatch,
     Json(body): Json<IssuerEdit>,
 ) -> Result<Tagged<IssuerBody>, Problem> {
-    let IssuerEdit {
-        default_lifetime,
-        max_lifetime,
-        default_algorithm,
-        assertion_audience,
-    } = body;
-    let changes = SettingsChanges {
-        default_lifetime,
-        max_lifetime,
-        default_algorithm,
-        assertion_audience: assertion_audience
-            .as_deref()
-            .map(AssertionAudience::parse)
-            .transpose()?,
-    };
-    let settings = issuer.edit_settings(&caller, changes, expected).await?;
+    let settings = issuer.edit_settings(&caller, body, expected).await?;
     Ok(Tagged {
         version: settings.version,
         body: settings.into(),

@@ -97,7 +97,7 @@ pub struct NewTrustedIssuer {
 }
 
 /// An edit of a trusted issuer. Omitted members keep their values.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrustedIssuerEdit {
     #[serde(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::api::claude_link::{ClaudeLink as ClaudeLinkView, NewClaudeLink};
 use crate::domain::Invalid;
 use crate::domain::agent::Agent;
 use crate::domain::audit::{AuditDraft, AuditEvent, TokenDetail};
@@ -27,32 +28,6 @@ use super::{Caller, Issuer, IssuerError, check_version};
 /// Tokens of an agent that are examined for their remaining use at Claude: more than a well-behaved agent gets
 /// while any of them matters. Earlier tokens are assumed to have had the longest lifetime.
 const TOKENS_LOOKED_AT: i64 = 256;
-
-/// The objects at Claude to link an agent to.
-#[derive(Debug, Default)]
-pub struct NewClaudeLink {
-    /// `fdrl_…`.
-    pub rule_id: String,
-    /// A bare UUID.
-    pub organization_id: String,
-    /// `svac_…`.
-    pub service_account_id: String,
-    /// `wrkspc_…` or `default`.
-    pub workspace_id: Option<String>,
-    /// `fdis_…`.
-    pub issuer_id: Option<String>,
-    /// The rule's token lifetime in seconds, if it is known.
-    pub token_lifetime: Option<i64>,
-}
-
-/// A link as lists show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaudeLinkView {
-    /// The agent's name.
-    pub agent: Name,
-    /// The link.
-    pub link: ClaudeLink,
-}
 
 /// The remaining access at Claude of an agent that gets no more tokens here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,11 +73,7 @@ impl Issuer {
         let written = match &before {
             Some(before) if before.objects == link.objects => {
                 self.end(change).await?;
-                let view = ClaudeLinkView {
-                    agent: agent.name,
-                    link: before.clone(),
-                };
-                return Ok((view, false));
+                return Ok((view(&agent.name, before.clone()), false));
             }
             Some(before) => {
                 let expected = before.version;
@@ -123,8 +94,7 @@ impl Issuer {
         let event = AuditEvent::ClaudeLinked;
         change.audit(event, target(&agent), Some(&agent.id), &detail);
         self.end(change).await?;
-        let agent = agent.name;
-        Ok((ClaudeLinkView { agent, link }, is_new))
+        Ok((view(&agent.name, link), is_new))
     }
 
     /// The link of an agent.
@@ -141,7 +111,7 @@ impl Issuer {
         let link = tx.claude_link(&self.id, &agent.id).await?;
         tx.rollback().await?;
         let link = link.ok_or_else(|| not_linked(&agent))?;
-        Ok(ClaudeLinkView { agent: name, link })
+        Ok(view(&name, link))
     }
 
     /// Links ordered by agent name, those after `after`.
@@ -156,9 +126,7 @@ impl Issuer {
         let (mut tx, _) = self.read().await?;
         let links = tx.claude_links_page(&self.id, after, limit + 1).await?;
         tx.rollback().await?;
-        let views = links
-            .into_iter()
-            .map(|(agent, link)| ClaudeLinkView { agent, link });
+        let views = links.into_iter().map(|(agent, link)| view(&agent, link));
         Ok(Page::cut(views.collect(), limit))
     }
 
@@ -306,6 +274,22 @@ fn parse(new: &NewClaudeLink) -> Result<ClaudeObjects, Invalid> {
         issuer: issuer.transpose()?,
         token_lifetime: new.token_lifetime.map(check_token_lifetime).transpose()?,
     })
+}
+
+fn view(agent: &Name, link: ClaudeLink) -> ClaudeLinkView {
+    let objects = link.objects;
+    ClaudeLinkView {
+        agent: agent.to_string(),
+        rule_id: objects.rule.into(),
+        organization_id: objects.organization.into(),
+        service_account_id: objects.service_account.into(),
+        workspace_id: objects.workspace.map(Into::into),
+        issuer_id: objects.issuer.map(Into::into),
+        token_lifetime: objects.token_lifetime,
+        created_at: link.created_at.0,
+        updated_at: link.updated_at.0,
+        version: link.version,
+    }
 }
 
 fn not_linked(agent: &Agent) -> IssuerError {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::api::delegation::Delegation as DelegationView;
 use crate::domain::agent::{Agent, AgentStatus};
 use crate::domain::claims::TokenClaims;
 use crate::domain::name::Name;
@@ -13,7 +14,6 @@ use crate::ports::time::UnixTime;
 use super::authorize::client_credentials::{ClientCredentialsRequest, Decision, decide};
 use super::authorize::{AuthorizationError, HeldRole, held_roles, scopes_given};
 use super::cache::Policy;
-use super::delegations::DelegationView;
 use super::mint::{MintError, check_length};
 use super::named::known_name;
 use super::token_claims::agent_claims;
@@ -31,7 +31,7 @@ pub struct ExplainQuery {
 }
 
 /// What an agent would get.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Explanation {
     /// The agent's name.
     pub agent: Name,
@@ -188,9 +188,10 @@ impl Issuer {
         let found = found.ok_or_else(|| IssuerError::not_found("agent", name.as_str()))?;
         let mut delegations = found.delegations;
         delegations.retain(|delegation| delegation.is_live(now));
-        let delegations = self.delegation_views(&mut tx, delegations).await?;
+        let named = self.named_delegations(&mut tx, delegations).await?;
         tx.rollback().await?;
-        Ok((found.agent, delegations))
+        let views = named.into_iter().map(|named| named.view(now));
+        Ok((found.agent, views.collect()))
     }
 }
 

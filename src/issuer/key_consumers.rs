@@ -6,31 +6,19 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::api::key_consumer::{
+    KeyAcknowledgement, KeyConsumer as KeyConsumerView, NewKeyConsumer,
+};
 use crate::domain::Invalid;
-use crate::domain::agent::DESCRIPTION_MAX_CHARS;
 use crate::domain::audit::AuditEvent;
 use crate::domain::key_consumer::{ACKNOWLEDGED_MAX, KEY_CONSUMERS_MAX, KeyConsumer};
 use crate::domain::name::Name;
 use crate::domain::signing_key::KeyState;
-use crate::domain::text;
 use crate::store::{StoreError, StoredKey, Tx};
 
 use super::change::{Change, Touches};
-use super::named::known_name;
+use super::named::{description, known_name};
 use super::{Caller, Issuer, IssuerError};
-
-/// A key consumer as lists show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyConsumerView {
-    /// The consumer.
-    pub consumer: KeyConsumer,
-    /// Published keys that it has confirmed to hold, the newest last.
-    pub acknowledged: Vec<String>,
-    /// Published keys that it has not confirmed, the newest last.
-    pub missing: Vec<String>,
-    /// Confirmed keys that were revoked since: the consumer still trusts them.
-    pub revoked: Vec<String>,
-}
 
 impl Issuer {
     /// All key consumers, by name.
@@ -42,7 +30,7 @@ impl Issuer {
         let consumers = tx.key_consumers(&self.id).await?;
         let keys = tx.keys(&self.id).await?;
         tx.rollback().await?;
-        let views = consumers.into_iter().map(|consumer| view(consumer, &keys));
+        let views = consumers.iter().map(|consumer| view(consumer, &keys));
         Ok(views.collect())
     }
 
@@ -54,11 +42,10 @@ impl Issuer {
     pub async fn add_key_consumer(
         self: &Arc<Self>,
         caller: &Caller,
-        name: &str,
-        description: &str,
+        new: NewKeyConsumer,
     ) -> Result<KeyConsumerView, IssuerError> {
-        let name = Name::parse(name)?;
-        let description = text::line("description", description, DESCRIPTION_MAX_CHARS)?;
+        let name = Name::parse(&new.name)?;
+        let description = description(new.description.as_deref().unwrap_or_default())?;
         let mut change = self.begin(caller, Touches::Policy).await?;
         let consumer = KeyConsumer {
             name,
@@ -85,7 +72,7 @@ impl Issuer {
             &json!({ "description": consumer.description }),
         );
         self.end(change).await?;
-        Ok(view(consumer, &keys))
+        Ok(view(&consumer, &keys))
     }
 
     /// Records that a consumer holds keys: the named ones in addition to those it holds. Without names, its copy
@@ -97,17 +84,18 @@ impl Issuer {
         self: &Arc<Self>,
         caller: &Caller,
         name: &str,
-        kids: Option<Vec<String>>,
+        acknowledgement: KeyAcknowledgement,
     ) -> Result<KeyConsumerView, IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
-        let consumer = self.known_consumer(&mut change.tx, name).await?;
+        let mut consumer = self.known_consumer(&mut change.tx, name).await?;
         let keys = change.tx.keys(&self.id).await?;
-        let before = view(consumer, &keys);
-        let (added, lost) = match kids {
+        let (added, lost) = match acknowledgement.kids {
             Some(kids) => (check_published(kids, &keys)?, Vec::new()),
-            None => (before.missing.clone(), before.revoked.clone()),
+            None => {
+                let before = view(&consumer, &keys);
+                (before.missing, before.revoked)
+            }
         };
-        let mut consumer = before.consumer;
         let added = self
             .note_acknowledged(&mut change, &mut consumer, added)
             .await?;
@@ -130,7 +118,7 @@ impl Issuer {
             );
             self.end(change).await?;
         }
-        Ok(view(consumer, &keys))
+        Ok(view(&consumer, &keys))
     }
 
     async fn note_acknowledged(
@@ -168,10 +156,10 @@ impl Issuer {
             .remove_key_consumer(&self.id, consumer.name.as_str(), now)
             .await?;
         let keys = change.tx.keys(&self.id).await?;
-        let shown = view(consumer, &keys);
+        let shown = view(&consumer, &keys);
         change.audit(
             AuditEvent::KeyConsumerRemoved,
-            target(&shown.consumer),
+            target(&consumer),
             None,
             &json!({ "acknowledged": shown.acknowledged, "missing": shown.missing }),
         );
@@ -198,7 +186,7 @@ fn published(keys: &[StoredKey]) -> impl Iterator<Item = &str> {
         .map(|key| key.record.kid.as_str())
 }
 
-fn view(consumer: KeyConsumer, keys: &[StoredKey]) -> KeyConsumerView {
+fn view(consumer: &KeyConsumer, keys: &[StoredKey]) -> KeyConsumerView {
     let (acknowledged, missing) = published(keys)
         .map(str::to_owned)
         .partition(|kid| consumer.holds(kid));
@@ -210,7 +198,9 @@ fn view(consumer: KeyConsumer, keys: &[StoredKey]) -> KeyConsumerView {
         .map(|record| record.kid.clone())
         .collect();
     KeyConsumerView {
-        consumer,
+        name: consumer.name.to_string(),
+        description: consumer.description.clone(),
+        created_at: consumer.created_at.0,
         acknowledged,
         missing,
         revoked,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::api::issuer::IssuerEdit;
 use crate::domain::Invalid;
 use crate::domain::assertion_audience::AssertionAudience;
 use crate::domain::audit::AuditEvent;
@@ -14,19 +15,6 @@ use super::change::Touches;
 use super::keyring::SIGNED_WITH;
 use super::named::Difference;
 use super::{Caller, Issuer, IssuerError, check_version};
-
-/// An edit of the settings; `None` keeps a member's value.
-#[derive(Debug, Default)]
-pub struct SettingsChanges {
-    /// Default token lifetime in seconds.
-    pub default_lifetime: Option<i64>,
-    /// Longest token lifetime in seconds.
-    pub max_lifetime: Option<i64>,
-    /// The signing algorithm of tokens whose resource has none.
-    pub default_algorithm: Option<String>,
-    /// The required `aud` of client assertions.
-    pub assertion_audience: Option<AssertionAudience>,
-}
 
 impl Issuer {
     /// The settings.
@@ -48,22 +36,25 @@ impl Issuer {
     pub async fn edit_settings(
         self: &Arc<Self>,
         caller: &Caller,
-        changes: SettingsChanges,
+        edit: IssuerEdit,
         expected: Option<i64>,
     ) -> Result<IssuerSettings, IssuerError> {
+        let assertion_audience = edit
+            .assertion_audience
+            .as_deref()
+            .map(AssertionAudience::parse)
+            .transpose()?;
         let mut change = self.begin(caller, Touches::Policy).await?;
         let before = self.settings_in(&mut change.tx).await?;
         check_version("issuer", before.version, expected)?;
         let mut after = before.clone();
-        after.default_lifetime = changes.default_lifetime.unwrap_or(before.default_lifetime);
-        after.max_lifetime = changes.max_lifetime.unwrap_or(before.max_lifetime);
+        after.default_lifetime = edit.default_lifetime.unwrap_or(before.default_lifetime);
+        after.max_lifetime = edit.max_lifetime.unwrap_or(before.max_lifetime);
         check_lifetimes(after.default_lifetime, after.max_lifetime)?;
-        if let Some(text) = changes.default_algorithm {
+        if let Some(text) = edit.default_algorithm {
             after.default_algorithm = parse_default_algorithm(&text)?;
         }
-        after.assertion_audience = changes
-            .assertion_audience
-            .unwrap_or(before.assertion_audience);
+        after.assertion_audience = assertion_audience.unwrap_or(before.assertion_audience);
         let resources = change.tx.resources(&self.id).await?;
         if let Some(longer) = resources.iter().find(|resource| {
             resource

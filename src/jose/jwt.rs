@@ -8,10 +8,6 @@ use super::compact::VerifiedJws;
 use super::json::{self, JsonError};
 use crate::ports::time::UnixTime;
 
-/// How far two correct clocks may differ. FAPI 2.0 §5.3.2.1 requires accepting 10 s ahead and refusing more
-/// than 60 s; this lies between, and is the same in both directions.
-pub const CLOCK_SKEW_SECONDS: i64 = 30;
-
 /// Why a verified token's claims are refused. The texts name the claim and do not contain its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
@@ -128,8 +124,8 @@ impl Claims {
         })
     }
 
-    /// Checks `exp`, `nbf` and `iat` against `now`, each with `skew_seconds` of tolerance (see
-    /// [`CLOCK_SKEW_SECONDS`]). Returns `exp`, which is required (RFC 7523 §3).
+    /// Checks `exp`, `nbf` and `iat` against `now`, each with `skew_seconds` of tolerance.
+    /// Returns `exp`, which is required (RFC 7523 §3).
     ///
     /// # Errors
     /// When `exp` is missing, or a time is on the wrong side of `now`.
@@ -234,6 +230,7 @@ mod tests {
     use super::*;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
+    const SKEW_SECONDS: i64 = 30;
 
     fn refusal(payload: &str) -> ClaimError {
         Claims::from_payload(payload.as_bytes()).expect_err(payload)
@@ -389,7 +386,7 @@ mod tests {
                 issued_at: at(iat),
                 ..Claims::default()
             }
-            .check_times(NOW, CLOCK_SKEW_SECONDS)
+            .check_times(NOW, SKEW_SECONDS)
         };
         for (exp, nbf, iat, expected) in [
             (None, None, None, ClaimError::NoExpiry),
@@ -433,7 +430,7 @@ mod tests {
                 ..Claims::default()
             };
             for now in [UnixTime(i64::MIN), NOW, UnixTime(i64::MAX)] {
-                let _ = claims.check_times(now, CLOCK_SKEW_SECONDS);
+                let _ = claims.check_times(now, SKEW_SECONDS);
             }
         }
     }

@@ -7,8 +7,8 @@ use crate::cli::error::CliError;
 use crate::cli::http;
 use crate::cli::published::{Discovered, check_signature, fetch_keys, refused};
 use crate::domain::remedy::Remedy;
+use crate::domain::settings::SKEW_SECONDS;
 use crate::domain::subject::trust_of_user;
-use crate::jose::jwt::CLOCK_SKEW_SECONDS;
 use crate::jose::{Claims, UnverifiedJws};
 use crate::ports::time::UnixTime;
 
@@ -53,7 +53,7 @@ pub(super) async fn check(
     if list.issuer.as_deref() != Some(issuer.name.as_str()) {
         return Err(problem(&"it belongs to another issuer"));
     }
-    list.check_times(now, CLOCK_SKEW_SECONDS)
+    list.check_times(now, SKEW_SECONDS)
         .map_err(|error| problem(&error))?;
     if list.other.get("complete") != Some(&Value::Bool(true)) {
         return Err(problem(&"it is incomplete")

@@ -9,8 +9,8 @@ use super::{expose, read_token, revocation_list};
 use crate::cli::error::CliError;
 use crate::cli::published::{Discovered, check_signature, fetch_keys, refused};
 use crate::cli::session::Session;
+use crate::domain::settings::SKEW_SECONDS;
 use crate::jose::json::parse_object;
-use crate::jose::jwt::CLOCK_SKEW_SECONDS;
 use crate::jose::{Claims, UnverifiedJws, VerifiedJws};
 use crate::ports::time::UnixTime;
 
@@ -98,7 +98,7 @@ fn check_claims(
         )));
     }
     claims
-        .check_times(now, CLOCK_SKEW_SECONDS)
+        .check_times(now, SKEW_SECONDS)
         .map_err(|error| refused(&error))?;
     Ok(())
 }

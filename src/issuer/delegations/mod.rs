@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::api::delegation::{Delegation as DelegationView, DelegationEdit};
 use crate::domain::Invalid;
 use crate::domain::audit::AuditEvent;
 use crate::domain::delegation::{
@@ -26,33 +27,9 @@ use super::change::{Change, Touches};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
 
-pub use new::AddedDelegation;
-pub use status::EndedDelegation;
-
-/// A request for a delegation.
-#[derive(Debug)]
-pub struct NewDelegation {
-    /// Name of the agent that may act.
-    pub actor: String,
-    /// A subject, or with a trailing `*` a prefix of subjects.
-    pub subject: String,
-    /// Name of the trusted issuer whose tokens alone are accepted.
-    pub trusted_issuer: Option<String>,
-    /// Claims that such a token must have.
-    pub subject_claims: BTreeMap<String, String>,
-    /// Name or identifier of the resource.
-    pub resource: String,
-    /// Scopes of the resource; `None`: all current and future scopes.
-    pub scopes: Option<Vec<String>>,
-    /// Most actors in the chain; `None`: 1.
-    pub max_depth: Option<i64>,
-    /// When it ends.
-    pub end: DelegationEnd,
-}
-
 /// When a delegation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DelegationEnd {
+enum DelegationEnd {
     /// At this second.
     At(UnixTime),
     /// This many seconds from now.
@@ -68,13 +45,10 @@ pub struct DelegationQuery {
     pub subject: Option<String>,
 }
 
-/// A delegation as lists show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DelegationView {
-    /// The delegation.
-    pub delegation: Delegation,
-    /// The names of the objects that it refers to.
-    pub names: DelegationNames,
+/// A delegation with the names of the objects that it refers to.
+pub(super) struct NamedDelegation {
+    delegation: Delegation,
+    names: DelegationNames,
 }
 
 impl Issuer {
@@ -83,12 +57,13 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError::NotFound`].
     pub async fn delegation(&self, id: &str) -> Result<DelegationView, IssuerError> {
+        let now = self.ports.clock.now();
         let (mut tx, _) = self.read().await?;
         let found = tx.delegation(&self.id, id).await?;
         let delegation = found.ok_or_else(|| IssuerError::not_found("delegation", id))?;
-        let view = self.delegation_view(&mut tx, delegation).await?;
+        let named = self.named_delegation(&mut tx, delegation).await?;
         tx.rollback().await?;
-        Ok(view)
+        Ok(named.view(now))
     }
 
     /// Delegations, the oldest first, those after the id `after`. Revoked and expired ones are included.
@@ -101,6 +76,7 @@ impl Issuer {
         after: Option<&str>,
         limit: i64,
     ) -> Result<Page<DelegationView>, IssuerError> {
+        let now = self.ports.clock.now();
         let subject = query
             .subject
             .as_deref()
@@ -122,9 +98,10 @@ impl Issuer {
                 },
             )
             .await?;
-        let views = self.delegation_views(&mut tx, found).await?;
+        let named = self.named_delegations(&mut tx, found).await?;
         tx.rollback().await?;
-        Ok(Page::cut(views, limit))
+        let views = named.into_iter().map(|named| named.view(now));
+        Ok(Page::cut(views.collect(), limit))
     }
 
     async fn actor_filter(&self, tx: &mut Tx, text: &str) -> Result<AgentId, IssuerError> {
@@ -145,9 +122,10 @@ impl Issuer {
         self: &Arc<Self>,
         caller: &Caller,
         id: &str,
-        end: DelegationEnd,
+        edit: DelegationEdit,
         expected: Option<i64>,
     ) -> Result<DelegationView, IssuerError> {
+        let end = DelegationEnd::parse(edit.expires_at, edit.expires_in)?;
         let mut change = self.begin(caller, Touches::Agent).await?;
         let expires_at = check_end(end, change.now())?;
         let before = self.lasting_delegation(&mut change, id, expected).await?;
@@ -166,15 +144,16 @@ impl Issuer {
         } else {
             None
         };
-        let view = self
+        let named = self
             .write_delegation(&mut change, &before, after, Touch::Actor)
             .await?;
-        let mut detail = identifying(&view);
+        let mut detail = identifying(&named);
         detail["expires_at"] = json!({ "from": before.expires_at.0, "to": expires_at.0 });
         if let Some(ending) = ended {
             detail["tokens_ended_until"] = json!(ending.mark.not_before.0);
         }
-        audit(&mut change, AuditEvent::DelegationChanged, &view, &detail);
+        audit(&mut change, AuditEvent::DelegationChanged, &named, &detail);
+        let view = named.view(change.now());
         self.end(change).await?;
         Ok(view)
     }
@@ -185,7 +164,8 @@ impl Issuer {
         mut change: Change,
         found: Delegation,
     ) -> Result<DelegationView, IssuerError> {
-        let view = self.delegation_view(&mut change.tx, found).await?;
+        let named = self.named_delegation(&mut change.tx, found).await?;
+        let view = named.view(change.now());
         self.end(change).await?;
         Ok(view)
     }
@@ -232,7 +212,7 @@ impl Issuer {
         before: &Delegation,
         mut after: Delegation,
         touch: Touch,
-    ) -> Result<DelegationView, IssuerError> {
+    ) -> Result<NamedDelegation, IssuerError> {
         after.version = change.version;
         after.updated_at = change.now();
         let written = change
@@ -255,25 +235,25 @@ impl Issuer {
             }
             Touch::Nobody => {}
         }
-        Ok(self.delegation_view(&mut change.tx, after).await?)
+        Ok(self.named_delegation(&mut change.tx, after).await?)
     }
 
-    async fn delegation_view(
+    async fn named_delegation(
         &self,
         tx: &mut Tx,
         delegation: Delegation,
-    ) -> Result<DelegationView, StoreError> {
-        let mut views = self.delegation_views(tx, vec![delegation]).await?;
-        views
+    ) -> Result<NamedDelegation, StoreError> {
+        let mut named = self.named_delegations(tx, vec![delegation]).await?;
+        named
             .pop()
             .ok_or_else(|| StoreError::corrupt("a delegation's names are missing"))
     }
 
-    pub(super) async fn delegation_views(
+    pub(super) async fn named_delegations(
         &self,
         tx: &mut Tx,
         delegations: Vec<Delegation>,
-    ) -> Result<Vec<DelegationView>, StoreError> {
+    ) -> Result<Vec<NamedDelegation>, StoreError> {
         let ids: Vec<&str> = delegations.iter().map(|held| held.id.as_str()).collect();
         let mut names = tx.delegation_names(&self.id, &ids).await?;
         delegations
@@ -282,9 +262,64 @@ impl Issuer {
                 let names = names.remove(&delegation.id).ok_or_else(|| {
                     StoreError::corrupt(format!("delegation {}: no names", delegation.id))
                 })?;
-                Ok(DelegationView { delegation, names })
+                Ok(NamedDelegation { delegation, names })
             })
             .collect()
+    }
+}
+
+impl NamedDelegation {
+    /// The delegation as it is shown at `now`.
+    pub(super) fn view(self, now: UnixTime) -> DelegationView {
+        let Self { delegation, names } = self;
+        let (status, since) = status_at(&delegation, now);
+        DelegationView {
+            id: delegation.id.to_string(),
+            actor: names.actor.to_string(),
+            subject: delegation.subject.text(),
+            trusted_issuer: names.trusted_issuer.map(|name| name.to_string()),
+            subject_claims: delegation.subject.claims,
+            resource: names.resource.to_string(),
+            identifier: names.identifier.as_str().to_owned(),
+            scopes: delegation.scopes.into(),
+            max_depth: delegation.max_depth,
+            status: status.to_owned(),
+            status_since: since.map(|at| at.0),
+            expires_at: delegation.expires_at.0,
+            created_at: delegation.created_at.0,
+            updated_at: delegation.updated_at.0,
+            version: delegation.version,
+        }
+    }
+}
+
+fn status_at(delegation: &Delegation, now: UnixTime) -> (&'static str, Option<UnixTime>) {
+    match delegation.status {
+        DelegationStatus::Active | DelegationStatus::Suspended { .. }
+            if delegation.is_over(now) =>
+        {
+            ("expired", Some(delegation.expires_at))
+        }
+        status @ (DelegationStatus::Active
+        | DelegationStatus::Suspended { .. }
+        | DelegationStatus::Revoked { .. }) => (status.as_str(), status.since()),
+    }
+}
+
+impl DelegationEnd {
+    fn parse(expires_at: Option<i64>, expires_in: Option<i64>) -> Result<Self, Invalid> {
+        match (expires_at, expires_in) {
+            (Some(at), None) => Ok(Self::At(UnixTime(at))),
+            (None, Some(seconds)) => Ok(Self::In(seconds)),
+            (None, None) => Err(Invalid::new(
+                "expires_at",
+                "`expires_at` (a time) or `expires_in` (seconds) is required",
+            )),
+            (Some(_), Some(_)) => Err(Invalid::new(
+                "expires_in",
+                "cannot be combined with `expires_at`",
+            )),
+        }
     }
 }
 
@@ -301,17 +336,17 @@ fn target(delegation: &Delegation) -> String {
     format!("delegation:{}", delegation.id)
 }
 
-fn audit(change: &mut Change, event: AuditEvent, view: &DelegationView, detail: &Value) {
-    let delegation = &view.delegation;
+fn audit(change: &mut Change, event: AuditEvent, named: &NamedDelegation, detail: &Value) {
+    let delegation = &named.delegation;
     change.audit(event, target(delegation), Some(&delegation.actor), detail);
 }
 
 /// The facts that identify a delegation to a person.
-fn identifying(view: &DelegationView) -> Value {
+fn identifying(named: &NamedDelegation) -> Value {
     json!({
-        "actor": view.names.actor,
-        "subject": view.delegation.subject.text(),
-        "resource": view.names.resource,
+        "actor": named.names.actor,
+        "subject": named.delegation.subject.text(),
+        "resource": named.names.resource,
     })
 }
 

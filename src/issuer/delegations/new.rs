@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::api::delegation::{AddedDelegation, NewDelegation};
+use crate::api::role::GrantedScopes as NamedScopes;
 use crate::api::warning::Warning;
 use crate::domain::Invalid;
 use crate::domain::agent::Agent;
@@ -22,19 +24,10 @@ use crate::issuer::{Caller, Issuer, IssuerError};
 use crate::store::Tx;
 
 use super::subject::parse_subject;
-use super::{DelegationView, NewDelegation, check_end, identifying, target};
+use super::{DelegationEnd, NamedDelegation, audit, check_end, identifying};
 
 /// Default number of actors in a chain: the agent acts directly, not through another actor.
 const MAX_DEPTH_DEFAULT: i64 = 1;
-
-/// A new delegation.
-#[derive(Clone, Debug)]
-pub struct AddedDelegation {
-    /// The delegation.
-    pub view: DelegationView,
-    /// Why it has no effect yet; one sentence each.
-    pub warnings: Vec<Warning>,
-}
 
 impl Issuer {
     /// Permits an agent to act for others.
@@ -48,9 +41,10 @@ impl Issuer {
         caller: &Caller,
         new: NewDelegation,
     ) -> Result<AddedDelegation, IssuerError> {
+        let end = DelegationEnd::parse(new.expires_at, new.expires_in)?;
         let max_depth = check_depth(new.max_depth.unwrap_or(MAX_DEPTH_DEFAULT))?;
         let mut change = self.begin(caller, Touches::Agent).await?;
-        let expires_at = check_end(new.end, change.now())?;
+        let expires_at = check_end(end, change.now())?;
         let actor = self.known_actor(&mut change, &new.actor).await?;
         let trusted = self.known_trusted_issuer(&mut change.tx, &new).await?;
         let subject = parse_subject(&new, &actor, trusted.as_ref())?;
@@ -59,9 +53,9 @@ impl Issuer {
             .resource(&new.resource)
             .ok_or_else(|| unknown_resource("resource", &new.resource))?;
         check_allows(resource)?;
-        let scopes = match &new.scopes {
+        let scopes = match NamedScopes::names(new.scopes) {
             None => GrantedScopes::All,
-            Some(names) => GrantedScopes::Only(parse_granted("scopes", names, resource)?),
+            Some(names) => GrantedScopes::Only(parse_granted("scopes", &names, resource)?),
         };
         let delegation = Delegation {
             id: DelegationId::new(change.at, &*self.ports.random),
@@ -95,16 +89,15 @@ impl Issuer {
             .why_no_subject(&mut change.tx, &delegation.subject, trusted)
             .await?;
         warnings.extend(about_subject);
-        let view = self.delegation_view(&mut change.tx, delegation).await?;
-        let detail = facts(&view);
-        change.audit(
-            AuditEvent::DelegationAdded,
-            target(&view.delegation),
-            Some(&view.delegation.actor),
-            &detail,
-        );
+        let named = self.named_delegation(&mut change.tx, delegation).await?;
+        let detail = facts(&named);
+        audit(&mut change, AuditEvent::DelegationAdded, &named, &detail);
+        let delegation = named.view(change.now());
         self.end(change).await?;
-        Ok(AddedDelegation { view, warnings })
+        Ok(AddedDelegation {
+            delegation,
+            warnings,
+        })
     }
 
     async fn known_actor(&self, change: &mut Change, text: &str) -> Result<Agent, IssuerError> {
@@ -172,10 +165,10 @@ impl Issuer {
     }
 }
 
-fn facts(view: &DelegationView) -> Value {
-    let delegation = &view.delegation;
-    let mut facts = identifying(view);
-    facts["trusted_issuer"] = json!(view.names.trusted_issuer);
+fn facts(named: &NamedDelegation) -> Value {
+    let delegation = &named.delegation;
+    let mut facts = identifying(named);
+    facts["trusted_issuer"] = json!(named.names.trusted_issuer);
     facts["subject_claims"] = json!(delegation.subject.claims);
     facts["scopes"] = match &delegation.scopes {
         GrantedScopes::All => json!("*"),

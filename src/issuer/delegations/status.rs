@@ -4,24 +4,14 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::api::delegation::{Delegation as DelegationView, EndedDelegation};
 use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEvent;
 use crate::domain::delegation::{Delegation, DelegationStatus};
 use crate::issuer::change::{Change, Touches};
 use crate::issuer::{Caller, Issuer, IssuerError};
-use crate::ports::time::UnixTime;
 
-use super::{DelegationView, Touch, audit, identifying};
-
-/// A delegation that was suspended or revoked.
-#[derive(Clone, Debug)]
-pub struct EndedDelegation {
-    /// The delegation.
-    pub view: DelegationView,
-    /// Tokens made under it up to this second, and everything made from them, ended now; `None` when it was
-    /// already suspended or over.
-    pub tokens_ended_until: Option<UnixTime>,
-}
+use super::{Touch, audit, identifying};
 
 impl Issuer {
     /// Suspends a delegation. The tokens made under it, and those made from them, end at once. Does nothing if it
@@ -40,7 +30,7 @@ impl Issuer {
         let before = self.lasting_delegation(&mut change, id, expected).await?;
         if before.status != DelegationStatus::Active {
             return Ok(EndedDelegation {
-                view: self.unchanged(change, before).await?,
+                delegation: self.unchanged(change, before).await?,
                 tokens_ended_until: None,
             });
         }
@@ -49,16 +39,22 @@ impl Issuer {
             ..before.clone()
         };
         let mark = self.end_tokens_under(&mut change, &before.id).await?.mark;
-        let view = self
+        let named = self
             .write_delegation(&mut change, &before, after, Touch::Actor)
             .await?;
-        let mut detail = identifying(&view);
+        let mut detail = identifying(&named);
         detail["tokens_ended_until"] = json!(mark.not_before.0);
-        audit(&mut change, AuditEvent::DelegationSuspended, &view, &detail);
+        audit(
+            &mut change,
+            AuditEvent::DelegationSuspended,
+            &named,
+            &detail,
+        );
+        let delegation = named.view(change.now());
         self.end(change).await?;
         Ok(EndedDelegation {
-            view,
-            tokens_ended_until: Some(mark.not_before),
+            delegation,
+            tokens_ended_until: Some(mark.not_before.0),
         })
     }
 
@@ -81,12 +77,13 @@ impl Issuer {
             status: DelegationStatus::Active,
             ..before.clone()
         };
-        let view = self
+        let named = self
             .write_delegation(&mut change, &before, after, Touch::Actor)
             .await?;
-        let mut detail = identifying(&view);
+        let mut detail = identifying(&named);
         detail["suspended_at"] = json!(at.0);
-        audit(&mut change, AuditEvent::DelegationResumed, &view, &detail);
+        audit(&mut change, AuditEvent::DelegationResumed, &named, &detail);
+        let view = named.view(change.now());
         self.end(change).await?;
         Ok(view)
     }
@@ -106,7 +103,7 @@ impl Issuer {
         let before = self.known_delegation(&mut change, id, expected).await?;
         if matches!(before.status, DelegationStatus::Revoked { .. }) {
             return Ok(EndedDelegation {
-                view: self.unchanged(change, before).await?,
+                delegation: self.unchanged(change, before).await?,
                 tokens_ended_until: None,
             });
         }
@@ -169,16 +166,16 @@ impl Issuer {
             ..before.clone()
         };
         let mark = self.end_tokens_under(change, &before.id).await?.mark;
-        let view = self.write_delegation(change, before, after, touch).await?;
-        let mut detail = identifying(&view);
+        let named = self.write_delegation(change, before, after, touch).await?;
+        let mut detail = identifying(&named);
         detail["tokens_ended_until"] = json!(mark.not_before.0);
         if let Some(why) = why {
             detail["why"] = json!(why);
         }
-        audit(change, AuditEvent::DelegationRevoked, &view, &detail);
+        audit(change, AuditEvent::DelegationRevoked, &named, &detail);
         Ok(EndedDelegation {
-            view,
-            tokens_ended_until: Some(mark.not_before),
+            delegation: named.view(change.now()),
+            tokens_ended_until: Some(mark.not_before.0),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The subject that an agent may act for, and why a pattern matches no subject.
 
+use crate::api::delegation::NewDelegation;
 use crate::api::warning::Warning;
 use crate::domain::Invalid;
 use crate::domain::agent::{Agent, AgentStatus};
@@ -10,8 +11,6 @@ use crate::domain::subject::{split_user, user_subject, users_of};
 use crate::domain::trusted_issuer::TrustedIssuer;
 use crate::issuer::Issuer;
 use crate::store::{StoreError, Tx};
-
-use super::NewDelegation;
 
 impl Issuer {
     /// Why no subject token can match a pattern now, as far as the registry shows it.
@@ -56,7 +55,7 @@ pub(super) fn parse_subject(
     let pattern = SubjectPattern::parse(
         &new.subject,
         trusted.map(|trusted| trusted.id.clone()),
-        new.subject_claims.clone(),
+        new.subject_claims.clone().unwrap_or_default(),
     )?;
     if pattern.kind == SubjectKind::Exact && pattern.subject == actor.subject.as_str() {
         return Err(Invalid::new(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
+use crate::api::trusted_issuer::{NewTrustedIssuer, TrustedIssuerEdit};
 use crate::api::warning::Warning;
 use crate::domain::agent::{DESCRIPTION_MAX_CHARS, parse_attributes};
 use crate::domain::remedy::Remedy;
@@ -17,32 +18,33 @@ use crate::issuer::trusted_keys::KeysError;
 use crate::jose::jwk_error::listed;
 use crate::ports::fetch::FetchError;
 
-use super::TrustChanges;
-
 impl Issuer {
-    /// The definition of an issuer without any members set.
-    pub(super) fn default_trust(&self, url: &str) -> TrustDefinition {
+    /// The definition of a new trusted issuer. Omitted members are not trusted, or have their defaults.
+    pub(super) fn defined(&self, new: NewTrustedIssuer) -> Result<TrustDefinition, Invalid> {
+        let trust = Trust::parse(&new.trust.unwrap_or_default())?;
         // JWT-SVID §3: `typ` is absent, JWT or JOSE. Every other issuer writes JWT.
-        let types: &[&str] = if url.starts_with(SPIFFE_SCHEME) {
+        let types: &[&str] = if new.url.starts_with(SPIFFE_SCHEME) {
             &["", "JWT", "JOSE"]
         } else {
             &["JWT"]
         };
-        TrustDefinition {
-            description: String::new(),
-            audience: self.url.clone(),
-            keys: KeySource::Discovery,
-            client_auth: false,
-            subject: false,
-            actor: false,
-            accept_act: false,
-            max_lifetime: DEFAULT_MAX_LIFETIME_SECONDS,
-            types: types.iter().map(|&typ| typ.to_owned()).collect(),
-            jti: JtiPolicy::SingleUse,
-            required_claims: BTreeMap::new(),
-            subject_claim: "sub".to_owned(),
-            claims: BTreeMap::new(),
-        }
+        Ok(TrustDefinition {
+            description: new.description.unwrap_or_default(),
+            audience: new.audience.unwrap_or_else(|| self.url.clone()),
+            keys: new.keys.unwrap_or(KeySource::Discovery),
+            client_auth: trust.client_auth,
+            subject: trust.subject,
+            actor: trust.actor,
+            accept_act: new.accept_act.unwrap_or(false),
+            max_lifetime: new.max_lifetime.unwrap_or(DEFAULT_MAX_LIFETIME_SECONDS),
+            types: new
+                .types
+                .unwrap_or_else(|| types.iter().map(|&typ| typ.to_owned()).collect()),
+            jti: parse_jti(new.jti.as_deref())?.unwrap_or(JtiPolicy::SingleUse),
+            required_claims: new.required_claims.unwrap_or_default(),
+            subject_claim: new.subject_claim.unwrap_or_else(|| "sub".to_owned()),
+            claims: new.claims.unwrap_or_default(),
+        })
     }
 
     pub(super) fn check_trusted_url(
@@ -170,23 +172,102 @@ impl Issuer {
     }
 }
 
-pub(super) fn applied(definition: TrustDefinition, changes: TrustChanges) -> TrustDefinition {
-    TrustDefinition {
-        description: changes.description.unwrap_or(definition.description),
-        audience: changes.audience.unwrap_or(definition.audience),
-        keys: changes.keys.unwrap_or(definition.keys),
-        client_auth: changes.client_auth.unwrap_or(definition.client_auth),
-        subject: changes.subject.unwrap_or(definition.subject),
-        actor: changes.actor.unwrap_or(definition.actor),
-        accept_act: changes.accept_act.unwrap_or(definition.accept_act),
-        max_lifetime: changes.max_lifetime.unwrap_or(definition.max_lifetime),
-        types: changes.types.unwrap_or(definition.types),
-        jti: changes.jti.unwrap_or(definition.jti),
-        required_claims: changes
-            .required_claims
-            .unwrap_or(definition.required_claims),
-        subject_claim: changes.subject_claim.unwrap_or(definition.subject_claim),
-        claims: changes.claims.unwrap_or(definition.claims),
+/// An edit whose words are known.
+pub(super) struct ParsedEdit {
+    edit: TrustedIssuerEdit,
+    trust: Option<Trust>,
+    jti: Option<JtiPolicy>,
+}
+
+impl ParsedEdit {
+    pub(super) fn parse(edit: TrustedIssuerEdit) -> Result<Self, Invalid> {
+        Ok(Self {
+            trust: edit.trust.as_deref().map(Trust::parse).transpose()?,
+            jti: parse_jti(edit.jti.as_deref())?,
+            edit,
+        })
+    }
+
+    pub(super) fn names_keys(&self) -> bool {
+        self.edit.keys.is_some()
+    }
+
+    /// The definition after the edit; what the edit leaves out stays.
+    pub(super) fn applied(&self, before: TrustDefinition) -> TrustDefinition {
+        let edit = self.edit.clone();
+        let trust = self.trust.unwrap_or(Trust {
+            client_auth: before.client_auth,
+            subject: before.subject,
+            actor: before.actor,
+        });
+        TrustDefinition {
+            description: edit.description.unwrap_or(before.description),
+            audience: edit.audience.unwrap_or(before.audience),
+            keys: edit.keys.unwrap_or(before.keys),
+            client_auth: trust.client_auth,
+            subject: trust.subject,
+            actor: trust.actor,
+            accept_act: edit.accept_act.unwrap_or(before.accept_act),
+            max_lifetime: edit.max_lifetime.unwrap_or(before.max_lifetime),
+            types: edit.types.unwrap_or(before.types),
+            jti: self.jti.unwrap_or(before.jti),
+            required_claims: edit.required_claims.unwrap_or(before.required_claims),
+            subject_claim: edit.subject_claim.unwrap_or(before.subject_claim),
+            claims: edit.claims.unwrap_or(before.claims),
+        }
+    }
+}
+
+/// What an issuer's tokens may be, as the member `trust` lists it.
+#[derive(Clone, Copy)]
+struct Trust {
+    client_auth: bool,
+    subject: bool,
+    actor: bool,
+}
+
+const CLIENT_AUTH: &str = "client_auth";
+const SUBJECT: &str = "subject";
+const ACTOR: &str = "actor";
+
+impl Trust {
+    fn parse(names: &[String]) -> Result<Self, Invalid> {
+        let is_known = |name: &String| [CLIENT_AUTH, SUBJECT, ACTOR].contains(&name.as_str());
+        if !names.iter().all(is_known) {
+            return Err(Invalid::new(
+                "trust",
+                "holds something else than client_auth, subject and actor",
+            ));
+        }
+        let has = |wanted: &str| names.iter().any(|name| name == wanted);
+        Ok(Self {
+            client_auth: has(CLIENT_AUTH),
+            subject: has(SUBJECT),
+            actor: has(ACTOR),
+        })
+    }
+}
+
+/// What an issuer is trusted for, as the member `trust` lists it.
+pub(super) fn trusted_for(definition: &TrustDefinition) -> Vec<String> {
+    let trust = [
+        (CLIENT_AUTH, definition.client_auth),
+        (SUBJECT, definition.subject),
+        (ACTOR, definition.actor),
+    ];
+    trust
+        .into_iter()
+        .filter(|(_, is_trusted)| *is_trusted)
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+fn parse_jti(text: Option<&str>) -> Result<Option<JtiPolicy>, Invalid> {
+    match text {
+        None => Ok(None),
+        Some("single-use") => Ok(Some(JtiPolicy::SingleUse)),
+        Some("reusable") => Ok(Some(JtiPolicy::Reusable)),
+        Some(_) => Err(Invalid::new("jti", "must be single-use or reusable")),
     }
 }
 

@@ -4,11 +4,13 @@
 mod definition;
 mod removal;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::api::trusted_issuer::{
+    NewTrustedIssuer, TrustedIssuer as TrustedIssuerView, TrustedIssuerEdit,
+};
 use crate::api::warning::Warning;
 use crate::domain::Invalid;
 use crate::domain::audit::AuditEvent;
@@ -16,9 +18,7 @@ use crate::domain::id::{IssuerId, TrustedIssuerId};
 use crate::domain::name::Name;
 use crate::domain::remedy::Remedy;
 use crate::domain::subject::users_of;
-use crate::domain::trusted_issuer::{
-    JtiPolicy, KeySource, TRUSTED_ISSUERS_MAX, TrustDefinition, TrustedIssuer,
-};
+use crate::domain::trusted_issuer::{TRUSTED_ISSUERS_MAX, TrustDefinition, TrustedIssuer};
 use crate::ports::time::UnixTime;
 use crate::store::{StoreError, Tx};
 
@@ -27,58 +27,7 @@ use super::named::{Facts, Head, Named, known_name};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError, check_version};
 
-use definition::applied;
-
-/// A definition of a trusted issuer, or an edit of one; `None`: the default, or unchanged.
-#[derive(Clone, Debug, Default)]
-pub struct TrustChanges {
-    /// A description.
-    pub description: Option<String>,
-    /// The only accepted `aud`; by default this issuer's URL.
-    pub audience: Option<String>,
-    /// The source of its keys; by default its discovery document.
-    pub keys: Option<KeySource>,
-    /// Whether its tokens may authenticate agents; by default not.
-    pub client_auth: Option<bool>,
-    /// Whether its tokens may be subject tokens; by default not.
-    pub subject: Option<bool>,
-    /// Whether its tokens may be actor tokens; by default not.
-    pub actor: Option<bool>,
-    /// Whether its subject tokens may contain `act`; by default not.
-    pub accept_act: Option<bool>,
-    /// Longest lifetime of its tokens in seconds; by default an hour.
-    pub max_lifetime: Option<i64>,
-    /// Accepted `typ` headers, the empty text for an absent one; by default `JWT`.
-    pub types: Option<Vec<String>>,
-    /// How often one token is accepted; by default once.
-    pub jti: Option<JtiPolicy>,
-    /// Claims that every token must have; by default none.
-    pub required_claims: Option<BTreeMap<String, String>>,
-    /// The claim that names the subject; by default `sub`.
-    pub subject_claim: Option<String>,
-    /// Attributes of tokens minted for its subjects, by claim; by default none.
-    pub claims: Option<BTreeMap<String, String>>,
-}
-
-/// A request to trust an issuer.
-#[derive(Clone, Debug, Default)]
-pub struct NewTrustedIssuer {
-    /// Its short name.
-    pub name: String,
-    /// The exact `iss` of its tokens, or `spiffe://` and a trust domain.
-    pub url: String,
-    /// The definition.
-    pub trust: TrustChanges,
-}
-
-/// A trusted issuer as lists show it.
-#[derive(Clone, Debug)]
-pub struct TrustedIssuerView {
-    /// The trusted issuer.
-    pub trusted: TrustedIssuer,
-    /// Warnings for the administrator.
-    pub warnings: Vec<Warning>,
-}
+use definition::{ParsedEdit, trusted_for};
 
 impl Named for TrustedIssuer {
     const NOUN: &'static str = "trusted issuer";
@@ -131,16 +80,17 @@ impl Issuer {
         caller: &Caller,
         new: NewTrustedIssuer,
     ) -> Result<TrustedIssuerView, IssuerError> {
-        let name = Name::parse(&new.name)?;
-        let definition = applied(self.default_trust(&new.url), new.trust);
-        self.check_trusted_url(&new.url, &definition)?;
-        let definition = self.checked(&new.url, definition)?;
-        let keys_warning = self.try_keys(&new.url, &definition).await?;
+        let (name, url) = (new.name.clone(), new.url.clone());
+        let definition = self.defined(new)?;
+        let name = Name::parse(&name)?;
+        self.check_trusted_url(&url, &definition)?;
+        let definition = self.checked(&url, definition)?;
+        let keys_warning = self.try_keys(&url, &definition).await?;
         let mut change = self.begin(caller, Touches::Policy).await?;
         let trusted = TrustedIssuer {
             id: TrustedIssuerId::new(change.at, &*self.ports.random),
             name,
-            url: new.url,
+            url,
             definition,
             version: change.version,
             created_at: change.now(),
@@ -203,13 +153,15 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError::NotFound`].
     pub async fn trusted_issuer(&self, name: &str) -> Result<TrustedIssuerView, IssuerError> {
+        Ok(view(self.known_trusted(name).await?, None))
+    }
+
+    async fn known_trusted(&self, name: &str) -> Result<TrustedIssuer, IssuerError> {
         let name = known_name("trusted issuer", name)?;
         let (mut tx, _) = self.read().await?;
         let found = tx.trusted_issuer_by_name(&self.id, name.as_str()).await?;
         tx.rollback().await?;
-        found
-            .map(|trusted| view(trusted, None))
-            .ok_or_else(|| IssuerError::not_found("trusted issuer", name.as_str()))
+        found.ok_or_else(|| IssuerError::not_found("trusted issuer", name.as_str()))
     }
 
     /// Edits the definition of a trusted issuer. Name and URL never change.
@@ -220,14 +172,15 @@ impl Issuer {
         self: &Arc<Self>,
         caller: &Caller,
         name: &str,
-        changes: TrustChanges,
+        edit: TrustedIssuerEdit,
         expected: Option<i64>,
     ) -> Result<TrustedIssuerView, IssuerError> {
+        let edit = ParsedEdit::parse(edit)?;
         // Keys are fetched before the change locks the head row, so that tokens do not wait for a fetch.
-        let seen = self.trusted_issuer(name).await?.trusted;
+        let seen = self.known_trusted(name).await?;
         check_version("trusted issuer", seen.version, expected)?;
-        let definition = self.edited(&seen, changes.clone())?;
-        let keys_warning = if changes.keys.is_some() {
+        let definition = self.edited(&seen, &edit)?;
+        let keys_warning = if edit.names_keys() {
             self.try_keys(&seen.url, &definition).await?
         } else {
             None
@@ -237,7 +190,7 @@ impl Issuer {
         // Applied to the current row, which may have changed concurrently. The keys are already checked: they come
         // from the edit, and an edit cannot change the URL.
         let mut after = TrustedIssuer {
-            definition: self.edited(&before, changes)?,
+            definition: self.edited(&before, &edit)?,
             ..before.clone()
         };
         change.write(&before, &mut after).await?;
@@ -261,9 +214,9 @@ impl Issuer {
     fn edited(
         &self,
         trusted: &TrustedIssuer,
-        changes: TrustChanges,
+        edit: &ParsedEdit,
     ) -> Result<TrustDefinition, Invalid> {
-        let definition = applied(trusted.definition.clone(), changes);
+        let definition = edit.applied(trusted.definition.clone());
         self.check_trusted_url(&trusted.url, &definition)?;
         self.checked(&trusted.url, definition)
     }
@@ -295,5 +248,25 @@ fn view(trusted: TrustedIssuer, keys_warning: Option<Warning>) -> TrustedIssuerV
         );
     }
     warnings.extend(keys_warning);
-    TrustedIssuerView { trusted, warnings }
+    let definition = trusted.definition;
+    TrustedIssuerView {
+        id: trusted.id.to_string(),
+        name: trusted.name.to_string(),
+        url: trusted.url,
+        trust: trusted_for(&definition),
+        description: definition.description,
+        audience: definition.audience,
+        keys: definition.keys,
+        accept_act: definition.accept_act,
+        max_lifetime: definition.max_lifetime,
+        types: definition.types,
+        jti: definition.jti.as_str().to_owned(),
+        required_claims: definition.required_claims,
+        subject_claim: definition.subject_claim,
+        claims: definition.claims,
+        warnings,
+        created_at: trusted.created_at.0,
+        updated_at: trusted.updated_at.0,
+        version: trusted.version,
+    }
 }

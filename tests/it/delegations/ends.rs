@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use firman::domain::delegation::DelegationStatus;
+use firman::api::delegation::DelegationEdit;
 use firman::issuer::Caller;
-use firman::issuer::delegations::DelegationEnd;
 
 use super::*;
 
@@ -233,7 +232,10 @@ async fn a_call_that_changes_nothing_shows_what_it_found_and_does_not_read_again
     // What is read from here on could be what another administrator did meanwhile.
     let readers = all_readers(&issuer).await;
     let found = async {
-        let same_end = DelegationEnd::At(UnixTime(START + 3600));
+        let same_end = DelegationEdit {
+            expires_at: Some(START + 3600),
+            expires_in: None,
+        };
         let edited = handle.edit_delegation(&system, id_of(&active), same_end, None);
         let resumed = handle.resume_delegation(&system, id_of(&active), None);
         let suspended = handle.suspend_delegation(&system, id_of(&suspended), None);
@@ -241,21 +243,20 @@ async fn a_call_that_changes_nothing_shows_what_it_found_and_does_not_read_again
         [
             edited.await.expect("a delegation"),
             resumed.await.expect("a delegation"),
-            suspended.await.expect("a delegation").view,
-            revoked.await.expect("a delegation").view,
+            suspended.await.expect("a delegation").delegation,
+            revoked.await.expect("a delegation").delegation,
         ]
     };
     let found = tokio::time::timeout(Duration::from_secs(20), found).await;
     let found = found.expect("nothing was read");
     drop(readers);
-    let at = UnixTime(START);
     assert_eq!(
-        found.map(|view| view.delegation.status),
+        found.map(|view| (view.status, view.status_since)),
         [
-            DelegationStatus::Active,
-            DelegationStatus::Active,
-            DelegationStatus::Suspended { at },
-            DelegationStatus::Revoked { at },
+            ("active".to_owned(), None),
+            ("active".to_owned(), None),
+            ("suspended".to_owned(), Some(START)),
+            ("revoked".to_owned(), Some(START)),
         ]
     );
 }

@@ -1,7 +1,7 @@
 //! The part of `client_assertions.json` that can be decided without knowing the issuer and the client:
 //! parsing, choice of key, signature, types of claims, times.
 
-use firman::jose::jwt::CLOCK_SKEW_SECONDS;
+use firman::domain::settings::SKEW_SECONDS;
 use firman::jose::{Claims, PublicJwkSet, UnverifiedJws};
 use firman::ports::time::UnixTime;
 use serde_json::Value;
@@ -84,7 +84,7 @@ fn check(assertion: &str, keys: &PublicJwkSet, now: UnixTime) -> Result<(), Stri
     let verified = jws.verify(key).map_err(|error| error.to_string())?;
     let claims = Claims::parse(&verified).map_err(|error| error.to_string())?;
     claims
-        .check_times(now, CLOCK_SKEW_SECONDS)
+        .check_times(now, SKEW_SECONDS)
         .map(|_| ())
         .map_err(|error| error.to_string())
 }

@@ -2,7 +2,7 @@
 
 use firman::api::agent::AgentEdit;
 use firman::api::group::{GroupEdit, NewGroup};
-use firman::issuer::settings::SettingsChanges;
+use firman::api::issuer::IssuerEdit;
 use firman::issuer::{Caller, IssuerError};
 use firman::testing::{TestAgent, TestIssuer};
 use insta::assert_snapshot;
@@ -429,10 +429,10 @@ async fn te_040_a_lifetime_outside_the_bounds_is_refused_and_never_wraps() {
         );
         assert_eq!(claims["nbf"], claims["iat"]);
     }
-    let lower = SettingsChanges {
+    let lower = IssuerEdit {
         default_lifetime: Some(120),
         max_lifetime: Some(120),
-        ..SettingsChanges::default()
+        ..IssuerEdit::default()
     };
     issuer
         .issuer()
