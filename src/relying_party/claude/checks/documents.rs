@@ -139,10 +139,7 @@ pub fn key_set(url: &Url, answer: &Fetched) -> Result<(Check, Vec<PublishedKey>)
         .and_then(Value::as_array)
         .and_then(|keys| keys.iter().map(Value::as_object).collect());
     let Some(entries) = entries else {
-        return Err(fail(
-            format!("`{url}` does not contain a list of keys"),
-            own,
-        ));
+        return Err(fail(format!("`{url}` has no key list"), own));
     };
     if let Some(member) = entries
         .iter()
