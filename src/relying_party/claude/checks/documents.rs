@@ -342,8 +342,8 @@ mod tests {
             json!({"keys": [self::key("a"), key]})
         };
         for (set, seen) in [
-            (json!({}), "does not contain a list of keys"),
-            (json!({"keys": [1]}), "does not contain a list of keys"),
+            (json!({}), "has no key list"),
+            (json!({"keys": [1]}), "has no key list"),
             (json!({"keys": []}), "does not contain a key"),
             (
                 with("d", json!("AA")),
