@@ -90,11 +90,14 @@ pub(super) fn read_public(path: &Path) -> Result<PublicJwk, CliError> {
     let content = read(path, Readers::Anyone)?;
     PublicJwk::from_file_content(&content).map_err(|problem| {
         // The key is still secret: it was not sent.
-        let public_key = match &problem {
-            JwkError::PrivatePem => "openssl pkey -in FILE -pubout",
-            JwkError::PrivateSsh => "ssh-keygen -y -f FILE",
-            JwkError::Private(_) => "jq 'del(.d,.p,.q,.dp,.dq,.qi,.key_ops)' FILE",
-            _ => return key_error(path, &problem.to_string(), problem.hint()),
+        let public_key = if problem == JwkError::PrivatePem {
+            "openssl pkey -in FILE -pubout"
+        } else if problem == JwkError::PrivateSsh {
+            "ssh-keygen -y -f FILE"
+        } else if matches!(problem, JwkError::Private(_)) {
+            "jq 'del(.d,.p,.q,.dp,.dq,.qi,.key_ops)' FILE"
+        } else {
+            return key_error(path, &problem.to_string(), problem.hint());
         };
         let hint = format!("register the public key, which `{public_key}` prints");
         key_error(path, "it is a private key and was not sent", Some(hint))

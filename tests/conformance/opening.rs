@@ -29,14 +29,17 @@ async fn tamper(database: &Database, sql: &'static str) {
 fn a_database_is_called_by_a_name_without_user_and_password() {
     for (url, name) in [
         ("hunter2", "the database"),
-        ("sqlite:data/firman.db", "the database file data/firman.db"),
+        (
+            "sqlite:data/firman.db",
+            "the database file `data/firman.db`",
+        ),
         (
             "sqlite:///srv/firman.db",
-            "the database file /srv/firman.db",
+            "the database file `/srv/firman.db`",
         ),
         (
             "postgres://user:hunter2@db.example.com:6432/firman",
-            "the PostgreSQL database firman at db.example.com:6432",
+            "the PostgreSQL database `firman` at `db.example.com:6432`",
         ),
     ] {
         assert_eq!(Store::name_of(url), name);

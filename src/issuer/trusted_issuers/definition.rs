@@ -236,7 +236,7 @@ impl Trust {
         if !names.iter().all(is_known) {
             return Err(Invalid::new(
                 "trust",
-                "holds something else than client_auth, subject and actor",
+                "must contain only `client_auth`, `subject` and `actor`",
             ));
         }
         let has = |wanted: &str| names.iter().any(|name| name == wanted);
@@ -267,7 +267,7 @@ fn parse_jti(text: Option<&str>) -> Result<Option<JtiPolicy>, Invalid> {
         None => Ok(None),
         Some("single-use") => Ok(Some(JtiPolicy::SingleUse)),
         Some("reusable") => Ok(Some(JtiPolicy::Reusable)),
-        Some(_) => Err(Invalid::new("jti", "must be single-use or reusable")),
+        Some(_) => Err(Invalid::new("jti", "must be `single-use` or `reusable`")),
     }
 }
 

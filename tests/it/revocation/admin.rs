@@ -84,10 +84,10 @@ async fn a_wish_that_names_nothing_or_too_much_ends_nothing() {
         );
     }
     assert_snapshot!(seen, @"
-    nothing: 400 name exactly one of token_id, token and subject
-    null: 400 name exactly one of token_id, token and subject
-    two: 400 name exactly one of token_id, token and subject
-    all: 400 name exactly one of token_id, token and subject
+    nothing: 400 exactly one of `token_id`, `token` and `subject` is required
+    null: 400 exactly one of `token_id`, `token` and `subject` is required
+    two: 400 exactly one of `token_id`, `token` and `subject` is required
+    all: 400 exactly one of `token_id`, `token` and `subject` is required
     another member: 400 jti: unknown field `jti`, expected one of `token_id`, `token`, `subject`
     an empty id: 400 token_id: is empty
     a long id: 400 token_id: is longer than 256 characters

@@ -142,9 +142,9 @@ fn check_rule_is_ours(wanted: &Value, there: &Value, issuer: &Step) -> Result<()
     let agent = |of: &Value| of["match"]["claims"]["acting_agent"].clone();
     // A rule that pins no acting agent yet is narrowed; one that pins another is not ours.
     if !agent(there).is_null() && agent(there) != agent(wanted) {
-        let shown = |value: Value| match value {
-            Value::String(text) => text,
-            other => other.to_string(),
+        let shown = |value: Value| {
+            let text = value.as_str().map(str::to_owned);
+            text.unwrap_or_else(|| value.to_string())
         };
         let ours = quoted(&shown(agent(wanted)));
         return Err(differs("`acting_agent`", &shown(agent(there)), &ours));

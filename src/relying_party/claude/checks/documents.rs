@@ -139,10 +139,7 @@ pub fn key_set(url: &Url, answer: &Fetched) -> Result<(Check, Vec<PublishedKey>)
         .and_then(Value::as_array)
         .and_then(|keys| keys.iter().map(Value::as_object).collect());
     let Some(entries) = entries else {
-        return Err(fail(
-            format!("`{url}` does not contain a list of keys"),
-            own,
-        ));
+        return Err(fail(format!("`{url}` has no key list"), own));
     };
     if let Some(member) = entries
         .iter()
@@ -345,8 +342,8 @@ mod tests {
             json!({"keys": [self::key("a"), key]})
         };
         for (set, seen) in [
-            (json!({}), "does not contain a list of keys"),
-            (json!({"keys": [1]}), "does not contain a list of keys"),
+            (json!({}), "has no key list"),
+            (json!({"keys": [1]}), "has no key list"),
             (json!({"keys": []}), "does not contain a key"),
             (
                 with("d", json!("AA")),
