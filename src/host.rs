@@ -39,7 +39,10 @@ pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
 /// Used assertions, revocations and the lineage of tokens are kept this much longer than they are needed, in
 /// seconds, so that a clock that is set back opens nothing again.
 const KEPT_SECONDS: i64 = 86_400;
-/// Used assertions, revoked tokens, marks and lineages each forgotten in one transaction: tokens wait for it.
+/// Delegations and federated credentials are shown this long after they expired, in seconds: 90 days.
+const ENDED_KEPT_SECONDS: i64 = 90 * 86_400;
+/// Used assertions, revoked tokens, marks, lineages, delegations and federated credentials each forgotten in one
+/// transaction: tokens wait for it.
 const PURGE_MAX: u32 = 1_000;
 /// Such transactions in one go: 10,000 assertions a second, more than are used.
 const PURGES: u32 = 50;
@@ -148,8 +151,8 @@ impl Host {
         &self.store
     }
 
-    /// Does what is due now: reads what other replicas changed, rotates keys, forgets used assertions
-    /// and revocations that are over. Faults are logged; the next call tries again.
+    /// Does what is due now: reads what other replicas changed, rotates keys, forgets used assertions,
+    /// revocations, delegations and federated credentials that are over. Faults are logged; the next call tries again.
     pub async fn maintain(&self) {
         let issuer = &self.issuer;
         let result: Result<(), IssuerError> = async {
@@ -192,13 +195,16 @@ impl Host {
         self.store.close().await;
     }
 
-    /// Forgets what only tokens and assertions that are long over would need. With nothing to forget it
-    /// only reads: every write waits for the disk, and tokens wait for the lock.
+    /// Forgets what only tokens and assertions that are long over would need, and delegations and federated
+    /// credentials that ended long ago. With nothing to forget it only reads: every write waits for the disk, and
+    /// tokens wait for the lock.
     async fn forget(&self) -> Result<(), StoreError> {
-        let before = self.issuer.ports().clock.now().plus(-KEPT_SECONDS);
+        let now = self.issuer.ports().clock.now();
+        let (before, ended_before) = (now.plus(-KEPT_SECONDS), now.plus(-ENDED_KEPT_SECONDS));
         for _ in 0..PURGES {
             let mut tx = self.store.read().await?;
-            let is_due = tx.holds_expired(&self.issuer.id, before).await?;
+            let is_due = tx.holds_expired(&self.issuer.id, before).await?
+                || tx.holds_ended(&self.issuer.id, ended_before).await?;
             tx.rollback().await?;
             if !is_due {
                 break;
@@ -210,6 +216,7 @@ impl Host {
                 .await?;
             tx.purge_revocations(&self.issuer.id, before, most).await?;
             tx.purge_lineage(&self.issuer.id, before, most).await?;
+            tx.purge_ended(&self.issuer.id, ended_before, most).await?;
             tx.commit().await?;
         }
         Ok(())

@@ -25,6 +25,21 @@ use super::{IssuerError, check_version};
 /// during which no token is issued.
 pub const FORCED_REMOVAL_MAX: i64 = 500;
 
+/// Whether what depends on an object is little enough for one forced removal. `count` need not go further than one more
+/// than that; `depending` says what it is, in the plural: `agents are in the group`.
+///
+/// # Errors
+/// [`IssuerError::Conflict`], with `remedy`.
+pub(super) fn check_extent(count: i64, depending: &str, remedy: &str) -> Result<(), IssuerError> {
+    if count <= FORCED_REMOVAL_MAX {
+        return Ok(());
+    }
+    Err(IssuerError::conflict(format!(
+        "more than {FORCED_REMOVAL_MAX} {depending}, too many for one step"
+    ))
+    .with_remedy(Remedy::action(remedy)))
+}
+
 /// How an object with dependents is to be removed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Removal {

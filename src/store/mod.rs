@@ -17,6 +17,7 @@ mod audit;
 mod claude_links;
 mod credentials;
 mod delegations;
+mod ended;
 mod engine;
 mod error;
 mod groups;

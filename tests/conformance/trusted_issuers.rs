@@ -41,7 +41,7 @@ pub(crate) fn trusted(issuer_name: &str) -> TrustedIssuer {
     }
 }
 
-fn federated(id: &str, of: &str, subject: Option<&str>) -> Credential {
+pub(crate) fn federated(id: &str, of: &str, subject: Option<&str>) -> Credential {
     Credential {
         id: CredentialId::from_text(id),
         agent: agent(of).id,
@@ -208,13 +208,13 @@ pub(crate) async fn a_federated_credential_is_found_by_its_subject(store: &Store
         .unwrap();
     assert_eq!(found, ["a", "c"]);
     assert_eq!(
-        tx.count_federated_credentials(&home(), &github.id, NOW)
+        tx.count_federated_credentials(&home(), &github.id, NOW, 9)
             .await
             .unwrap(),
         3
     );
     let resting = tx
-        .credentials_of_trusted_issuer(&home(), &github.id, 2)
+        .credentials_of_trusted_issuer(&home(), &github.id, NOW, 2)
         .await
         .unwrap();
     let ids: Vec<&str> = resting.iter().map(|held| held.id.as_str()).collect();
@@ -241,5 +241,47 @@ pub(crate) async fn a_federated_credential_is_found_by_its_subject(store: &Store
     };
     assert_eq!(*trusted_issuer, github.id);
     assert_eq!(matching.condition.as_deref(), Some("claims.sub != ''"));
+    tx.commit().await.unwrap();
+}
+
+pub(crate) async fn federated_credentials_that_are_over_rest_on_nothing(store: &Store) {
+    issuers(store).await;
+    let (home, github) = (home(), trusted("github"));
+    let mut tx = write(store).await;
+    assert!(tx.insert_trusted_issuer(&home, &github).await.unwrap());
+    assert!(tx.insert_agent(&home, &agent("a")).await.unwrap());
+    for (id, expires_at) in [
+        ("1", None),
+        ("2", Some(NOW)),
+        ("3", Some(NOW.plus(1))),
+        ("5", Some(NOW.plus(-1))),
+    ] {
+        let credential = Credential {
+            expires_at,
+            ..federated(id, "a", Some("repo:x"))
+        };
+        assert!(tx.insert_credential(&home, &credential).await.unwrap());
+    }
+    let mut revoked = federated("6", "a", Some("repo:x"));
+    revoked.revoked_at = Some(NOW);
+    assert!(tx.insert_credential(&home, &revoked).await.unwrap());
+    for (now, limit, ids) in [
+        (NOW, 9, &["3", "1"][..]),
+        (NOW, 1, &["3"]),
+        (NOW.plus(1), 9, &["1"]),
+        (NOW.plus(-2), 9, &["5", "2", "3", "1"]),
+    ] {
+        let resting = tx
+            .credentials_of_trusted_issuer(&home, &github.id, now, limit)
+            .await
+            .unwrap();
+        let found: Vec<&str> = resting.iter().map(|held| held.id.as_str()).collect();
+        assert_eq!(found, ids, "{now} {limit}");
+        let count = tx
+            .count_federated_credentials(&home, &github.id, now, limit)
+            .await
+            .unwrap();
+        assert_eq!(count, i64::try_from(ids.len()).unwrap(), "{now} {limit}");
+    }
     tx.commit().await.unwrap();
 }

@@ -122,15 +122,18 @@ impl Issuer {
         Ok(ended)
     }
 
-    /// Revokes the delegations of an agent that is being removed, and is written by that.
+    /// Revokes the delegations of an agent that is being removed, and is written by that. Those that expired are over:
+    /// no token outlives its delegation.
     pub(in crate::issuer) async fn revoke_delegations_of(
         &self,
         change: &mut Change,
         actor: &Agent,
     ) -> Result<(), IssuerError> {
         let why = "its actor was removed";
-        for delegation in change.tx.delegations_of(&self.id, &actor.id).await? {
-            self.revoke_in(change, &delegation, Touch::Nobody, Some(why))
+        let now = change.now();
+        let held = change.tx.delegations_of(&self.id, &actor.id).await?;
+        for delegation in held.iter().filter(|held| !held.is_over(now)) {
+            self.revoke_in(change, delegation, Touch::Nobody, Some(why))
                 .await?;
         }
         Ok(())

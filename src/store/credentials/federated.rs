@@ -76,12 +76,13 @@ const AGENTS_OF_TOKEN: &str = concat!(
     select_holders!("held.subject IS NULL"),
     "ORDER BY name LIMIT $4"
 );
-const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM federated_credentials AS held CROSS JOIN agents AS agent \
-     WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL \
-     AND agent.issuer_id = held.issuer_id AND agent.id = held.agent_id AND (held.expires_at IS NULL OR held.expires_at > $3) AND agent.status <> 'removed'";
-
+const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM (SELECT held.id FROM federated_credentials AS held \
+     CROSS JOIN agents AS agent WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL \
+     AND COALESCE(held.expires_at, 9223372036854775807) > $3 \
+     AND agent.issuer_id = held.issuer_id AND agent.id = held.agent_id AND agent.status <> 'removed' LIMIT $4) AS counted";
 const OF_TRUSTED_ISSUER: &str = select_federated!(
-    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT $3"
+    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND revoked_at IS NULL \
+     AND COALESCE(expires_at, 9223372036854775807) > $3 ORDER BY COALESCE(expires_at, 9223372036854775807), id LIMIT $4"
 );
 
 impl Tx {
@@ -132,30 +133,35 @@ impl Tx {
             .fetch_all(connection))
     }
 
-    /// How many live federated credentials rest on a trusted issuer.
+    /// How many live federated credentials rest on a trusted issuer; counts to `limit`.
     pub async fn count_federated_credentials(
         &mut self,
         issuer: &IssuerId,
         trusted: &TrustedIssuerId,
         now: UnixTime,
+        limit: i64,
     ) -> Result<i64, StoreError> {
         on_engine!(self, connection => sqlx::query_scalar(COUNT_OF_TRUSTED_ISSUER)
             .bind(issuer.as_str())
             .bind(key(trusted.as_str()))
             .bind(now.0)
+            .bind(limit)
             .fetch_one(connection))
     }
 
-    /// The first `limit` federated credentials that rest on a trusted issuer and are not revoked.
+    /// The first `limit` federated credentials that rest on a trusted issuer and are not over, those that expire
+    /// first in front.
     pub async fn credentials_of_trusted_issuer(
         &mut self,
         issuer: &IssuerId,
         trusted: &TrustedIssuerId,
+        now: UnixTime,
         limit: i64,
     ) -> Result<Vec<Credential>, StoreError> {
         on_engine!(self, connection => sqlx::query_as::<_, FederatedRow>(OF_TRUSTED_ISSUER)
             .bind(issuer.as_str())
             .bind(key(trusted.as_str()))
+            .bind(now.0)
             .bind(limit)
             .fetch_all(connection))?
         .into_iter()

@@ -12,6 +12,9 @@ use std::fmt;
 /// Statements that there are, lest none be found and all be well.
 const AT_LEAST: usize = 120;
 
+/// What stands for a column of an index that is an expression, as SQLite has it.
+const EXPRESSION: &str = "<expr>";
+
 /// How rows of one table are found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Access {

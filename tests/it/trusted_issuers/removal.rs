@@ -1,0 +1,201 @@
+//! How many credentials and delegations a forced removal revokes: those that are live, up to a bound.
+
+use std::collections::BTreeMap;
+
+use firman::domain::credential::{Credential, CredentialKind};
+use firman::domain::delegation::{Delegation, DelegationStatus, SubjectPattern};
+use firman::domain::id::{AgentId, CredentialId, DelegationId, ResourceId, TrustedIssuerId};
+use firman::domain::role::GrantedScopes;
+use firman::domain::trusted_issuer::TokenMatch;
+use firman::issuer::named::FORCED_REMOVAL_MAX;
+use firman::ports::time::UnixTime;
+use firman::testing::{START, TestIssuer};
+use insta::assert_snapshot;
+use reqwest::Method;
+
+use crate::delegations::write;
+use crate::federated::github_issuer;
+use crate::oauth2::audited;
+
+const MAX: usize = FORCED_REMOVAL_MAX as usize;
+const NEVER: i64 = START + 86_400;
+
+/// What the delegations and credentials of these tests name.
+struct Parties {
+    actor: AgentId,
+    resource: ResourceId,
+    trusted: TrustedIssuerId,
+}
+
+async fn parties(issuer: &TestIssuer) -> Parties {
+    let (mut tx, id) = write(issuer).await;
+    let actor = tx.agent_by_name(&id, "deployer").await.expect("a store");
+    let trusted = tx
+        .trusted_issuer_by_name(&id, "github")
+        .await
+        .expect("a store");
+    let resources = tx.resources(&id).await.expect("a store");
+    Parties {
+        actor: actor.expect("an agent").id,
+        resource: resources[0].id.clone(),
+        trusted: trusted.expect("a trusted issuer").id,
+    }
+}
+
+/// Puts delegations that end at `expires_at` into the database: more than one agent may have.
+pub(crate) async fn delegations(issuer: &TestIssuer, name: &str, count: usize, expires_at: i64) {
+    let parties = parties(issuer).await;
+    let (mut tx, id) = write(issuer).await;
+    for number in 0..count {
+        let delegation = Delegation {
+            id: DelegationId::from_text(format!("{name}-{number}")),
+            actor: parties.actor.clone(),
+            subject: SubjectPattern::parse(
+                "user:github:alice",
+                Some(parties.trusted.clone()),
+                BTreeMap::new(),
+            )
+            .expect("a subject"),
+            resource: parties.resource.clone(),
+            scopes: GrantedScopes::All,
+            max_depth: 1,
+            status: DelegationStatus::Active,
+            expires_at: UnixTime(expires_at),
+            version: 1,
+            created_at: UnixTime(START),
+            updated_at: UnixTime(START),
+        };
+        let inserted = tx.insert_delegation(&id, &delegation).await;
+        assert!(inserted.expect("a store"));
+    }
+    tx.commit().await.expect("a store");
+}
+
+/// Puts federated credentials that expire at `expires_at` into the database.
+async fn credentials(issuer: &TestIssuer, name: &str, count: usize, expires_at: Option<i64>) {
+    let parties = parties(issuer).await;
+    let (mut tx, id) = write(issuer).await;
+    for number in 0..count {
+        let credential = Credential {
+            id: CredentialId::from_text(format!("{name}-{number}")),
+            agent: parties.actor.clone(),
+            kind: CredentialKind::Federated {
+                trusted_issuer: parties.trusted.clone(),
+                matching: Box::new(TokenMatch {
+                    subject: Some("repo:x".to_owned()),
+                    ..TokenMatch::default()
+                }),
+            },
+            not_before: UnixTime(START),
+            expires_at: expires_at.map(UnixTime),
+            revoked_at: None,
+            created_at: UnixTime(START),
+        };
+        let inserted = tx.insert_credential(&id, &credential).await;
+        assert!(inserted.expect("a store"));
+    }
+    tx.commit().await.expect("a store");
+}
+
+async fn remove(issuer: &TestIssuer, force: bool) -> String {
+    let path = format!("/trusted-issuers/github?force={force}");
+    let answer = issuer.admin(Method::DELETE, &path, None).await;
+    let body = if answer.status == 204 {
+        String::new()
+    } else {
+        let body = answer.json();
+        format!(" {} {}", body["detail"], body["hint"])
+    };
+    format!("{}{body}", answer.status)
+}
+
+#[tokio::test]
+async fn a_trusted_issuer_with_more_live_delegations_than_one_step_revokes_is_not_removed() {
+    let issuer = github_issuer().await;
+    delegations(&issuer, "live", MAX + 1, NEVER).await;
+    assert_snapshot!(remove(&issuer, true).await, @r#"409 "more than 500 delegations depend on the trusted issuer `github`, too many for one step" "revoke some of them first""#);
+    assert_snapshot!(remove(&issuer, false).await, @r#"409 "more than 500 delegations depend on the trusted issuer `github`, too many for one step" "revoke some of them first""#);
+    assert_eq!(audited(&issuer, "delegation.revoked").await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_trusted_issuer_with_more_live_credentials_than_one_step_revokes_is_not_removed() {
+    let issuer = github_issuer().await;
+    credentials(&issuer, "live", MAX, Some(NEVER)).await;
+    assert_snapshot!(remove(&issuer, true).await, @r#"409 "more than 500 live federated credentials depend on the trusted issuer `github`, too many for one step" "revoke some of them first""#);
+    assert_snapshot!(remove(&issuer, false).await, @r#"409 "more than 500 live federated credentials depend on the trusted issuer `github`, too many for one step" "revoke some of them first""#);
+    assert_eq!(audited(&issuer, "credential.revoked").await.len(), 0);
+}
+
+#[tokio::test]
+async fn delegations_that_expired_do_not_keep_a_trusted_issuer() {
+    let issuer = github_issuer().await;
+    delegations(&issuer, "expired", MAX + 1, START + 10).await;
+    delegations(&issuer, "live", 2, NEVER).await;
+    issuer.clock.advance(10);
+    assert_snapshot!(remove(&issuer, true).await, @"204");
+    assert_eq!(audited(&issuer, "delegation.revoked").await.len(), 2);
+    let removed = audited(&issuer, "trusted_issuer.removed").await;
+    assert_snapshot!(removed[0].draft.detail, @r#"{"credentials_revoked":1,"delegations_revoked":2,"url":"https://token.actions.githubusercontent.com"}"#);
+    let expired = issuer
+        .admin(Method::GET, "/delegations/expired-0", None)
+        .await;
+    assert_eq!(expired.json()["status"], "expired");
+}
+
+#[tokio::test]
+async fn credentials_that_expired_do_not_keep_a_trusted_issuer() {
+    let issuer = github_issuer().await;
+    credentials(&issuer, "expired", MAX + 1, Some(START + 10)).await;
+    credentials(&issuer, "live", 2, None).await;
+    issuer.clock.advance(10);
+    assert_snapshot!(remove(&issuer, true).await, @"204");
+    assert_eq!(audited(&issuer, "credential.revoked").await.len(), 3);
+    let removed = audited(&issuer, "trusted_issuer.removed").await;
+    assert_snapshot!(removed[0].draft.detail, @r#"{"credentials_revoked":3,"delegations_revoked":0,"url":"https://token.actions.githubusercontent.com"}"#);
+}
+
+#[tokio::test]
+async fn delegations_that_expired_are_not_revoked_with_their_actor() {
+    let issuer = github_issuer().await;
+    delegations(&issuer, "expired", 3, START + 10).await;
+    delegations(&issuer, "live", 2, NEVER).await;
+    issuer.clock.advance(10);
+    let removed = issuer.admin(Method::DELETE, "/agents/deployer", None).await;
+    assert_eq!(removed.status, 204, "{removed}");
+    assert_eq!(audited(&issuer, "delegation.revoked").await.len(), 2);
+    for (id, status) in [("expired-0", "expired"), ("live-0", "revoked")] {
+        let path = format!("/delegations/{id}");
+        let shown = issuer.admin(Method::GET, &path, None).await;
+        assert_eq!(shown.json()["status"], status, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn what_expired_is_shown_for_ninety_days_and_then_deleted() {
+    const DAYS: i64 = 90 * 86_400;
+    let issuer = github_issuer().await;
+    delegations(&issuer, "short", 1, START + 10).await;
+    delegations(&issuer, "long", 1, START + 20).await;
+    credentials(&issuer, "short", 1, Some(START + 10)).await;
+    credentials(&issuer, "long", 1, Some(START + 20)).await;
+    let shown = async || {
+        issuer.host().maintain().await;
+        let mut ids = Vec::new();
+        for path in ["/delegations", "/agents/deployer/credentials"] {
+            let list = issuer.admin(Method::GET, path, None).await.json();
+            let items = list["items"].as_array().cloned().unwrap_or_default();
+            ids.extend(items.iter().filter_map(|item| {
+                let id = item["id"].as_str()?.to_owned();
+                id.ends_with("-0").then_some(id)
+            }));
+        }
+        ids.join(" ")
+    };
+    issuer.clock.advance(DAYS + 10);
+    assert_eq!(shown().await, "long-0 short-0 long-0 short-0");
+    issuer.clock.advance(1);
+    assert_eq!(shown().await, "long-0 long-0");
+    issuer.clock.advance(10);
+    assert_eq!(shown().await, "");
+}
