@@ -176,7 +176,8 @@ macro_rules! select_page {
 const PAGE: &str = select_page!("$3 IS NULL");
 const PAGE_OF_ACTOR: &str = select_page!("actor_id = $3");
 const OF_RESOURCE: &str = select_delegations!(
-    "WHERE issuer_id = $1 AND resource_id = $2 AND status <> 'revoked' AND expires_at > $3 ORDER BY expires_at, id"
+    "WHERE issuer_id = $1 AND resource_id = $2 AND status <> 'revoked' AND expires_at > $3 \
+     ORDER BY expires_at, id LIMIT $4"
 );
 const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM (SELECT id FROM delegations WHERE issuer_id = $1 \
      AND trusted_issuer_id = $2 AND status <> 'revoked' AND expires_at > $3 LIMIT $4) AS counted";
@@ -322,17 +323,19 @@ impl Tx {
             .collect()
     }
 
-    /// The delegations that are not over and name a resource, those that end first in front.
+    /// The first `limit` delegations that are not over and name a resource, those that end first in front.
     pub async fn delegations_of_resource(
         &mut self,
         issuer: &IssuerId,
         resource: &ResourceId,
         now: UnixTime,
+        limit: i64,
     ) -> Result<Vec<Delegation>, StoreError> {
         on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(OF_RESOURCE)
             .bind(issuer.as_str())
             .bind(key(resource.as_str()))
             .bind(now.0)
+            .bind(limit)
             .fetch_all(connection))?
         .into_iter()
         .map(DelegationRow::delegation)

@@ -86,7 +86,7 @@ pub(crate) async fn a_revoked_delegation_stays_revoked(store: &Store) {
             .is_empty()
     );
     assert_eq!(
-        tx.delegations_of_resource(&home(), &resource("api").id, NOW)
+        tx.delegations_of_resource(&home(), &resource("api").id, NOW, 9)
             .await
             .unwrap(),
         []
@@ -142,14 +142,19 @@ pub(crate) async fn delegations_read_back_whole_with_their_actor(store: &Store) 
     resting.sort_by(|a, b| a.id.cmp(&b.id));
     assert_eq!(resting, [exact.clone(), others.clone()]);
     assert_eq!(
-        tx.delegations_of_resource(&home(), &resource("api").id, NOW)
+        tx.delegations_of_resource(&home(), &resource("api").id, NOW, 9)
             .await
             .unwrap(),
         [all.clone(), exact.clone(), others]
     );
+    let first = tx
+        .delegations_of_resource(&home(), &resource("api").id, NOW, 1)
+        .await
+        .unwrap();
+    assert_eq!(first, [all.clone()]);
     let later = NOW.plus(3600);
     assert_eq!(
-        tx.delegations_of_resource(&home(), &resource("api").id, later)
+        tx.delegations_of_resource(&home(), &resource("api").id, later, 9)
             .await
             .unwrap(),
         []

@@ -1,7 +1,5 @@
 //! `/admin/v1/trusted-issuers`: what may be said of a trusted issuer, and what rests on it.
 
-mod removal;
-
 use firman::testing::{TestIssuer, TestKey};
 use insta::assert_snapshot;
 use reqwest::Method;

@@ -1,11 +1,14 @@
-//! How many credentials and delegations a forced removal revokes: those that are live, up to a bound.
+//! What a forced removal changes: what is live and depends on the removed thing, up to a bound.
 
 use std::collections::BTreeMap;
 
 use firman::domain::credential::{Credential, CredentialKind};
 use firman::domain::delegation::{Delegation, DelegationStatus, SubjectPattern};
-use firman::domain::id::{AgentId, CredentialId, DelegationId, ResourceId, TrustedIssuerId};
-use firman::domain::role::GrantedScopes;
+use firman::domain::id::{
+    AgentId, CredentialId, DelegationId, ResourceId, RoleId, TrustedIssuerId,
+};
+use firman::domain::name::Name;
+use firman::domain::role::{GrantedScopes, Role};
 use firman::domain::trusted_issuer::TokenMatch;
 use firman::issuer::named::FORCED_REMOVAL_MAX;
 use firman::ports::time::UnixTime;
@@ -43,7 +46,7 @@ async fn parties(issuer: &TestIssuer) -> Parties {
 }
 
 /// Puts delegations that end at `expires_at` into the database: more than one agent may have.
-pub(crate) async fn delegations(issuer: &TestIssuer, name: &str, count: usize, expires_at: i64) {
+async fn delegations(issuer: &TestIssuer, name: &str, count: usize, expires_at: i64) {
     let parties = parties(issuer).await;
     let (mut tx, id) = write(issuer).await;
     for number in 0..count {
@@ -98,7 +101,11 @@ async fn credentials(issuer: &TestIssuer, name: &str, count: usize, expires_at: 
 }
 
 async fn remove(issuer: &TestIssuer, force: bool) -> String {
-    let path = format!("/trusted-issuers/github?force={force}");
+    removed(issuer, "/trusted-issuers/github", force).await
+}
+
+async fn removed(issuer: &TestIssuer, path: &str, force: bool) -> String {
+    let path = format!("{path}?force={force}");
     let answer = issuer.admin(Method::DELETE, &path, None).await;
     let body = if answer.status == 204 {
         String::new()
@@ -125,6 +132,52 @@ async fn a_trusted_issuer_with_more_live_credentials_than_one_step_revokes_is_no
     assert_snapshot!(remove(&issuer, true).await, @r#"409 "more than 500 live federated credentials depend on the trusted issuer `github`, too many for one step" "revoke some of them first""#);
     assert_snapshot!(remove(&issuer, false).await, @r#"409 "more than 500 live federated credentials depend on the trusted issuer `github`, too many for one step" "revoke some of them first""#);
     assert_eq!(audited(&issuer, "credential.revoked").await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_resource_that_more_delegations_name_than_one_step_revokes_is_not_removed() {
+    let issuer = github_issuer().await;
+    delegations(&issuer, "live", MAX + 1, NEVER).await;
+    let refused = removed(&issuer, "/resources/mail", true).await;
+    assert_snapshot!(refused, @r#"409 "more than 500 delegations name the resource `mail`, too many for one step" "revoke some of them first""#);
+    assert_eq!(removed(&issuer, "/resources/mail", false).await, refused);
+    assert_eq!(audited(&issuer, "delegation.revoked").await.len(), 0);
+    let revoked = issuer
+        .admin(Method::POST, "/delegations/live-0/revoke", None)
+        .await;
+    assert_eq!(revoked.status, 200, "{revoked}");
+    assert_snapshot!(removed(&issuer, "/resources/mail", true).await, @"204");
+    assert_eq!(audited(&issuer, "delegation.revoked").await.len(), MAX + 1);
+}
+
+#[tokio::test]
+async fn a_resource_that_more_roles_grant_than_one_step_changes_is_not_removed() {
+    let issuer = github_issuer().await;
+    let (mut tx, id) = write(&issuer).await;
+    let role = tx.role_by_name(&id, "mailer").await.expect("a store");
+    let role = role.expect("a role");
+    for number in 0..MAX {
+        let another = Role {
+            id: RoleId::from_text(format!("role-{number}")),
+            name: Name::parse(&format!("role-{number}")).expect("a name"),
+            ..role.clone()
+        };
+        assert!(tx.insert_role(&id, &another).await.expect("a store"));
+    }
+    tx.commit().await.expect("a store");
+    let refused = removed(&issuer, "/resources/mail", true).await;
+    assert_snapshot!(refused, @r#"409 "more than 500 roles grant the resource `mail`, too many for one step" "edit some of the roles first""#);
+    assert_eq!(removed(&issuer, "/resources/mail", false).await, refused);
+    assert_eq!(audited(&issuer, "role.changed").await.len(), 0);
+}
+
+#[tokio::test]
+async fn delegations_that_expired_do_not_keep_a_resource() {
+    let issuer = github_issuer().await;
+    delegations(&issuer, "expired", MAX + 1, START + 10).await;
+    issuer.clock.advance(10);
+    assert_snapshot!(removed(&issuer, "/resources/mail", true).await, @"204");
+    assert_eq!(audited(&issuer, "delegation.revoked").await.len(), 0);
 }
 
 #[tokio::test]
