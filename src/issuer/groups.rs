@@ -16,7 +16,9 @@ use crate::store::{AgentFilter, Among, StoreError, Tx, Window};
 
 use super::change::{Change, Touches};
 use super::directory::Directory;
-use super::named::{FORCED_REMOVAL_MAX, Facts, Head, Named, Removal, description, known_name};
+use super::named::{
+    FORCED_REMOVAL_MAX, Facts, Head, Named, Removal, check_extent, description, known_name,
+};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
 
@@ -110,7 +112,9 @@ impl Issuer {
             .filter(|group| group.removed_at.is_none())
             .ok_or_else(|| IssuerError::not_found("group", name.as_str()))?;
         let directory = Directory::load(&mut tx, &self.id).await?;
-        let members = tx.count_group_members(&self.id, &group.id).await?;
+        let members = tx
+            .count_group_members(&self.id, &group.id, i64::MAX)
+            .await?;
         tx.rollback().await?;
         Ok(view(group, &directory, Some(members)))
     }
@@ -172,7 +176,9 @@ impl Issuer {
         // Counted after the change: a large group takes a while, and tokens wait for a change. The number is no part of
         // what the edit wrote.
         let (mut tx, _) = self.read().await?;
-        let members = tx.count_group_members(&self.id, &after.id).await?;
+        let members = tx
+            .count_group_members(&self.id, &after.id, i64::MAX)
+            .await?;
         tx.rollback().await?;
         Ok(view(after, &directory, Some(members)))
     }
@@ -180,7 +186,8 @@ impl Issuer {
     /// Removes a group. Its name is never given out again.
     ///
     /// # Errors
-    /// [`IssuerError::Conflict`] when agents are in it and the removal is not forced.
+    /// [`IssuerError::Conflict`] when agents are in it and the removal is not forced; forced, when more than
+    /// [`FORCED_REMOVAL_MAX`] are.
     pub async fn remove_group(
         self: &Arc<Self>,
         caller: &Caller,
@@ -189,7 +196,12 @@ impl Issuer {
     ) -> Result<(), IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let before: Group = change.live(name, removal.expected).await?;
-        let members = change.tx.count_group_members(&self.id, &before.id).await?;
+        let members = change
+            .tx
+            .count_group_members(&self.id, &before.id, FORCED_REMOVAL_MAX + 1)
+            .await?;
+        let depending = format!("agents are in the group `{}`", before.name);
+        check_extent(members, &depending, "edit some of the agents first")?;
         if members > 0 && !removal.force {
             return Err(IssuerError::conflict(format!(
                 "the group `{}` has {members} {}; a forced removal takes each out of it",
@@ -228,12 +240,11 @@ impl Issuer {
             .tx
             .agents_among(&self.id, among, &all, Window::first(FORCED_REMOVAL_MAX + 1))
             .await?;
-        if agents.len() as i64 > FORCED_REMOVAL_MAX {
-            return Err(IssuerError::conflict(format!(
-                "this changes more than {FORCED_REMOVAL_MAX} agents, too many for one step"
-            ))
-            .with_remedy(Remedy::action("edit some of the agents first")));
-        }
+        check_extent(
+            agents.len() as i64,
+            "agents would change",
+            "edit some of the agents first",
+        )?;
         for before in agents {
             let mut after = before.clone();
             detach(&mut after);

@@ -34,7 +34,7 @@ mod transaction;
 mod trusted_issuer_keys;
 mod trusted_issuers;
 
-pub use agents::{AgentAggregate, AgentFilter, Among, HeldBy};
+pub use agents::{AgentAggregate, AgentFilter, Among, HeldBy, RoleHolders};
 pub use assertions::UsedAssertion;
 pub use audit::{AuditFilter, AuditSpan};
 pub use credentials::LiveCredentials;

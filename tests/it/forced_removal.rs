@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use firman::domain::agent::Agent;
 use firman::domain::credential::{Credential, CredentialKind};
 use firman::domain::delegation::{Delegation, DelegationStatus, SubjectPattern};
+use firman::domain::group::Group;
 use firman::domain::id::{
-    AgentId, CredentialId, DelegationId, ResourceId, RoleId, TrustedIssuerId,
+    AgentId, CredentialId, DelegationId, GroupId, ResourceId, RoleId, TrustedIssuerId,
 };
 use firman::domain::name::Name;
 use firman::domain::role::{GrantedScopes, Role};
+use firman::domain::subject::Subject;
 use firman::domain::trusted_issuer::TokenMatch;
 use firman::issuer::named::FORCED_REMOVAL_MAX;
 use firman::ports::time::UnixTime;
 use firman::testing::{START, TestIssuer};
 use insta::assert_snapshot;
 use reqwest::Method;
+use serde_json::json;
 
 use crate::delegations::write;
 use crate::federated::github_issuer;
@@ -251,4 +255,88 @@ async fn what_expired_is_shown_for_ninety_days_and_then_deleted() {
     assert_eq!(shown().await, "long-0 long-0");
     issuer.clock.advance(10);
     assert_eq!(shown().await, "");
+}
+
+/// Puts agents that are in the group `ops` and hold the role `writer` into the database, and the group and the role.
+async fn members(issuer: &TestIssuer, count: usize) {
+    let role = json!({ "name": "writer", "grants": [] });
+    let group = json!({ "name": "ops", "roles": ["writer"] });
+    for (path, body) in [("/roles", role), ("/groups", group)] {
+        let made = issuer.admin(Method::POST, path, Some(&body)).await;
+        assert_eq!(made.status, 201, "{made}");
+    }
+    let (mut tx, id) = write(issuer).await;
+    let agent = tx.agent_by_name(&id, "deployer").await.expect("a store");
+    let role = tx.role_by_name(&id, "writer").await.expect("a store");
+    let group = tx.group_by_name(&id, "ops").await.expect("a store");
+    let agent = agent.expect("an agent");
+    let (role, group) = (role.expect("a role").id, group.expect("a group").id);
+    for number in 0..count {
+        let member = Agent {
+            id: AgentId::from_text(format!("member-{number}")),
+            name: Name::parse(&format!("member-{number}")).expect("a name"),
+            subject: Subject::from_stored(format!("agent:member-{number}")),
+            groups: vec![group.clone()],
+            roles: vec![role.clone()],
+            ..agent.clone()
+        };
+        assert!(tx.insert_agent(&id, &member).await.expect("a store"));
+    }
+    tx.commit().await.expect("a store");
+}
+
+#[tokio::test]
+async fn a_group_with_more_agents_than_one_step_changes_is_not_removed() {
+    let issuer = github_issuer().await;
+    members(&issuer, MAX + 1).await;
+    let refused = removed(&issuer, "/groups/ops", true).await;
+    assert_snapshot!(refused, @r#"409 "more than 500 agents are in the group `ops`, too many for one step" "edit some of the agents first""#);
+    assert_eq!(removed(&issuer, "/groups/ops", false).await, refused);
+    assert_eq!(audited(&issuer, "agent.changed").await.len(), 0);
+    let shown = issuer.admin(Method::GET, "/groups/ops", None).await;
+    assert_eq!(shown.json()["members"], MAX + 1);
+
+    let removal = issuer.admin(Method::DELETE, "/agents/member-0", None).await;
+    assert_eq!(removal.status, 204, "{removal}");
+    assert_snapshot!(removed(&issuer, "/groups/ops", false).await, @r#"409 "the group `ops` has 500 agents; a forced removal takes each out of it" "firman group remove ops --force""#);
+    assert_snapshot!(removed(&issuer, "/groups/ops", true).await, @"204");
+    let entries = audited(&issuer, "group.removed").await;
+    assert_snapshot!(entries[0].draft.detail, @r#"{"members_taken_out":500,"roles":["writer"]}"#);
+}
+
+#[tokio::test]
+async fn a_role_that_more_agents_hold_than_one_step_changes_is_not_removed() {
+    let issuer = github_issuer().await;
+    members(&issuer, MAX + 1).await;
+    let refused = removed(&issuer, "/roles/writer", true).await;
+    assert_snapshot!(refused, @r#"409 "more than 500 agents hold the role `writer`, too many for one step" "edit some of the agents first""#);
+    assert_eq!(removed(&issuer, "/roles/writer", false).await, refused);
+    let removal = issuer.admin(Method::DELETE, "/agents/member-0", None).await;
+    assert_eq!(removal.status, 204, "{removal}");
+    assert_snapshot!(removed(&issuer, "/roles/writer", false).await, @r#"409 "501 agents and groups hold the role `writer`; a forced removal takes it from each" "firman role remove writer --force""#);
+    assert_snapshot!(removed(&issuer, "/roles/writer", true).await, @"204");
+    let entries = audited(&issuer, "role.removed").await;
+    assert_snapshot!(entries[0].draft.detail, @r#"{"grants":{},"holders_taken_from":501}"#);
+}
+
+#[tokio::test]
+async fn a_role_that_more_groups_hold_than_one_step_changes_is_not_removed() {
+    let issuer = github_issuer().await;
+    members(&issuer, 0).await;
+    let (mut tx, id) = write(&issuer).await;
+    let group = tx.group_by_name(&id, "ops").await.expect("a store");
+    let group = group.expect("a group");
+    for number in 0..MAX {
+        let another = Group {
+            id: GroupId::from_text(format!("group-{number}")),
+            name: Name::parse(&format!("group-{number}")).expect("a name"),
+            ..group.clone()
+        };
+        assert!(tx.insert_group(&id, &another).await.expect("a store"));
+    }
+    tx.commit().await.expect("a store");
+    let refused = removed(&issuer, "/roles/writer", true).await;
+    assert_snapshot!(refused, @r#"409 "more than 500 groups hold the role `writer`, too many for one step" "edit some of the groups first""#);
+    assert_eq!(removed(&issuer, "/roles/writer", false).await, refused);
+    assert_eq!(audited(&issuer, "group.changed").await.len(), 0);
 }
