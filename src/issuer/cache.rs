@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use crate::domain::group::Group;
 use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId, TrustedIssuerId};
@@ -139,8 +139,8 @@ pub struct Registry {
 
 impl Registry {
     /// A cache that holds `policy`, read at registry version `seen`, and no agents yet. At most `cold_reads`
-    /// agents are read at once: anyone can ask for agents that are not in memory or do not exist, and the
-    /// other connections are for the ledger and for clients that proved themselves.
+    /// reads of agents run at once: anyone can ask for agents that are not in memory or do not exist, or present a
+    /// token of a public platform. The other connections are for the ledger and for clients that proved themselves.
     #[must_use]
     pub fn new(policy: Policy, seen: i64, cold_reads: usize) -> Self {
         Self {
@@ -188,6 +188,11 @@ impl Registry {
         Ok((tx, head))
     }
 
+    /// A place for a read that anyone can cause, held while it lasts; waits until there is one.
+    pub(crate) async fn cold_read(&self) -> Option<SemaphorePermit<'_>> {
+        self.cold_reads.acquire().await.ok()
+    }
+
     /// An agent and its credentials by `client_id`, removed agents included; from memory if it can be.
     ///
     /// # Errors
@@ -201,7 +206,7 @@ impl Registry {
         if let Some(found) = self.agents.get(client_id) {
             return Ok(Some(found));
         }
-        let place = self.cold_reads.acquire().await.ok();
+        let place = self.cold_read().await;
         // The version first: what is read after it is at least as new.
         let (mut tx, head) = self.read(store, issuer).await?;
         let aggregate = tx.aggregate_by_name(issuer, client_id).await?.map(Arc::new);

@@ -37,7 +37,7 @@ mod trusted_issuers;
 pub use agents::{AgentAggregate, AgentFilter, Among, HeldBy, RoleHolders};
 pub use assertions::UsedAssertion;
 pub use audit::{AuditFilter, AuditSpan};
-pub use credentials::LiveCredentials;
+pub use credentials::{LiveCredentials, PresentedToken};
 pub use delegations::DelegationNames;
 pub use engine::Store;
 pub use error::StoreError;

@@ -122,6 +122,7 @@ conformance! {
         trusted_issuers_read_back_whole_by_name,
         a_federated_credential_is_found_by_its_subject,
         federated_credentials_that_are_over_rest_on_nothing,
+        agents_that_a_token_could_prove_are_found_up_to_a_limit,
         keys_are_kept_of_a_trusted_issuer_as_it_is_now_alone;
     delegations:
         a_delegation_needs_its_actor,

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use firman::domain::agent::Agent;
 use firman::domain::credential::{Credential, CredentialKind};
-use firman::domain::id::{CredentialId, TrustedIssuerId};
+
+use firman::domain::id::{AgentId, CredentialId, TrustedIssuerId};
 use firman::domain::trusted_issuer::{
     JtiPolicy, KeySource, TokenMatch, TrustDefinition, TrustedIssuer,
 };
 use firman::ports::time::UnixTime;
-use firman::store::{FetchedKeys, Store};
+use firman::store::{FetchedKeys, PresentedToken, Store};
 
 use crate::support::{NOW, agent, home, issuers, name, other, read, write};
 
@@ -202,8 +204,13 @@ pub(crate) async fn a_federated_credential_is_found_by_its_subject(store: &Store
     ] {
         assert!(tx.insert_credential(&home(), &credential).await.unwrap());
     }
+    let about = |subject, now| PresentedToken {
+        trusted: &github.id,
+        subject,
+        now,
+    };
     let found = tx
-        .agents_of_federated_subject(&home(), &github.id, "repo:x", 10)
+        .agents_of_federated_subject(&home(), about("repo:x", NOW), 10)
         .await
         .unwrap();
     assert_eq!(found, ["a", "c"]);
@@ -224,7 +231,7 @@ pub(crate) async fn a_federated_credential_is_found_by_its_subject(store: &Store
     assert!(tx.update_credential(&home(), &revoked).await.unwrap());
     assert!(!tx.update_credential(&home(), &revoked).await.unwrap());
     let found = tx
-        .agents_of_federated_subject(&home(), &github.id, "repo:x", 10)
+        .agents_of_federated_subject(&home(), about("repo:x", NOW), 10)
         .await
         .unwrap();
     assert_eq!(found, ["c"]);
@@ -282,6 +289,64 @@ pub(crate) async fn federated_credentials_that_are_over_rest_on_nothing(store: &
             .await
             .unwrap();
         assert_eq!(count, i64::try_from(ids.len()).unwrap(), "{now} {limit}");
+    }
+    tx.commit().await.unwrap();
+}
+
+pub(crate) async fn agents_that_a_token_could_prove_are_found_up_to_a_limit(store: &Store) {
+    issuers(store).await;
+    let (home, github) = (home(), trusted("github"));
+    let mut tx = write(store).await;
+    assert!(tx.insert_trusted_issuer(&home, &github).await.unwrap());
+    // The order of the ids is not that of the names.
+    for (agent_name, id) in [("a", "9"), ("b", "8"), ("c", "7"), ("d", "6"), ("e", "5")] {
+        let agent = Agent {
+            id: AgentId::from_text(id),
+            ..agent(agent_name)
+        };
+        assert!(tx.insert_agent(&home, &agent).await.unwrap());
+    }
+    let (end, exact) = (Some(NOW.plus(10)), Some("repo:x"));
+    for (id, of, subject, expires_at) in [
+        // Of an agent with many that match, the others are not crowded out.
+        ("1", "5", exact, None),
+        ("2", "5", exact, end),
+        ("3", "5", None, None),
+        ("4", "5", None, end),
+        ("5", "6", None, end),
+        ("6", "7", exact, end),
+        ("7", "8", exact, Some(NOW)),
+        ("8", "8", None, Some(NOW.plus(-1))),
+        ("9", "9", None, None),
+        ("10", "8", Some("repo:y"), None),
+    ] {
+        let credential = Credential {
+            agent: AgentId::from_text(of),
+            expires_at,
+            ..federated(id, "a", subject)
+        };
+        assert!(tx.insert_credential(&home, &credential).await.unwrap());
+    }
+    for (subject, after, limit, names) in [
+        ("repo:x", 0, 9, &["a", "c", "d", "e"][..]),
+        ("repo:x", 0, 4, &["a", "c", "d", "e"]),
+        ("repo:x", 10, 9, &["a", "e"]),
+        ("repo:y", 0, 9, &["a", "b", "d", "e"]),
+        ("repo:z", 0, 9, &["a", "d", "e"]),
+        ("repo:z", 10, 9, &["a", "e"]),
+    ] {
+        let token = PresentedToken {
+            trusted: &github.id,
+            subject,
+            now: NOW.plus(after),
+        };
+        let found = tx.agents_of_federated_subject(&home, token, limit).await;
+        assert_eq!(found.unwrap(), names, "{subject} after {after}");
+        for limit in 1..i64::try_from(names.len()).unwrap() {
+            let found = tx.agents_of_federated_subject(&home, token, limit).await;
+            let found = i64::try_from(found.unwrap().len()).unwrap();
+            assert_eq!(found, limit, "{subject} after {after}");
+        }
     }
     tx.commit().await.unwrap();
 }

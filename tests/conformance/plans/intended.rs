@@ -120,12 +120,12 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
             "claude_links(issuer_id, agent_id)",
         ],
     ),
+    // By an index of each half, in the order of the agents, so that no more are read than are compared.
     (
         "credentials AGENTS_OF_TOKEN",
         &[
             "agent(issuer_id, id)",
-            "agent(issuer_id, id)",
-            "held(issuer_id, trusted_issuer_id, subject)",
+            "held(issuer_id, trusted_issuer_id)",
             "held(issuer_id, trusted_issuer_id, subject)",
         ],
     ),
@@ -310,7 +310,7 @@ pub(super) const SORTS: &[(&str, &str)] = &[
     ("audit PAGE_BY_AGENT", "two halves of at most a page each"),
     (
         "credentials AGENTS_OF_TOKEN",
-        "two sorted sets become one; a subject has few agents, and every credential without a subject is a candidate",
+        "two halves of at most as many agents as are compared become one set, by name",
     ),
     (
         "credentials FEDERATED_OF_AGENT",

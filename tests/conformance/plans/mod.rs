@@ -63,7 +63,8 @@ impl Plan {
     /// Whether rows are found at least as directly as intended, in whatever order tables are joined.
     fn does(&self, intended: &[&str]) -> bool {
         let mut left = self.accesses.clone();
-        intended.iter().all(|intended| {
+        // The narrowest first: they stand behind the wider ones, and a wider one must not use up what they need.
+        intended.iter().rev().all(|intended| {
             let found = left.iter().position(|access| {
                 let (alias, columns) = intended.split_once('(').unwrap_or_default();
                 access.alias == alias
