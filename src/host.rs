@@ -39,7 +39,10 @@ pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
 /// Used assertions, revocations and the lineage of tokens are kept this many seconds longer than needed, so
 /// that a clock that is set back does not make them acceptable again.
 const KEPT_SECONDS: i64 = 86_400;
-/// Used assertions, revoked tokens, marks and lineages that one transaction deletes: tokens wait for it.
+/// Delegations and federated credentials are kept this long after they expire, in seconds: 90 days.
+const ENDED_KEPT_SECONDS: i64 = 90 * 86_400;
+/// Used assertions, revoked tokens, marks, lineages, delegations and federated credentials that one transaction
+/// deletes: tokens wait for it.
 const PURGE_MAX: u32 = 1_000;
 /// Such transactions in one run: 10,000 assertions a second, more than are used.
 const PURGES: u32 = 50;
@@ -148,8 +151,8 @@ impl Host {
         &self.store
     }
 
-    /// Does the work that is due: reads the changes of other replicas, rotates keys, deletes used assertions
-    /// and revocations that have expired. Faults are logged; the next call tries again.
+    /// Does the work that is due: reads the changes of other replicas, rotates keys, deletes expired used assertions,
+    /// revocations, delegations and federated credentials. Faults are logged; the next call tries again.
     pub async fn maintain(&self) {
         let issuer = &self.issuer;
         let result: Result<(), IssuerError> = async {
@@ -192,13 +195,16 @@ impl Host {
         self.store.close().await;
     }
 
-    /// Deletes rows that only long-expired tokens and assertions would need. With nothing to delete it only
-    /// reads: every write waits for the disk, and tokens wait for the lock.
+    /// Deletes rows that only long-expired tokens and assertions would need, and delegations and federated
+    /// credentials that expired long ago. With nothing to delete it only reads: every write waits for the disk, and
+    /// tokens wait for the lock.
     async fn forget(&self) -> Result<(), StoreError> {
-        let before = self.issuer.ports().clock.now().plus(-KEPT_SECONDS);
+        let now = self.issuer.ports().clock.now();
+        let (before, ended_before) = (now.plus(-KEPT_SECONDS), now.plus(-ENDED_KEPT_SECONDS));
         for _ in 0..PURGES {
             let mut tx = self.store.read().await?;
-            let is_due = tx.holds_expired(&self.issuer.id, before).await?;
+            let is_due = tx.holds_expired(&self.issuer.id, before).await?
+                || tx.holds_ended(&self.issuer.id, ended_before).await?;
             tx.rollback().await?;
             if !is_due {
                 break;
@@ -210,6 +216,7 @@ impl Host {
                 .await?;
             tx.purge_revocations(&self.issuer.id, before, most).await?;
             tx.purge_lineage(&self.issuer.id, before, most).await?;
+            tx.purge_ended(&self.issuer.id, ended_before, most).await?;
             tx.commit().await?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use crate::domain::group::Group;
 use crate::domain::id::{GroupId, IssuerId, ResourceId, RoleId, TrustedIssuerId};
@@ -138,9 +138,9 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A cache with `policy`, read at registry version `seen`, and no agents yet. At most `cold_reads` agents are
-    /// read at once: anyone can request agents that are not in memory or do not exist, and the other connections
-    /// are for the ledger and for authenticated clients.
+    /// A cache with `policy`, read at registry version `seen`, and no agents yet. At most `cold_reads` reads of
+    /// agents run at once: anyone can request agents that are not in memory or do not exist, or present a token of a
+    /// public platform. The other connections are for the ledger and for authenticated clients.
     #[must_use]
     pub fn new(policy: Policy, seen: i64, cold_reads: usize) -> Self {
         Self {
@@ -188,6 +188,11 @@ impl Registry {
         Ok((tx, head))
     }
 
+    /// A permit for a read that anyone can cause; waits until one is free.
+    pub(crate) async fn cold_read(&self) -> Option<SemaphorePermit<'_>> {
+        self.cold_reads.acquire().await.ok()
+    }
+
     /// An agent and its credentials by `client_id`, removed agents included; from memory if possible.
     ///
     /// # Errors
@@ -201,7 +206,7 @@ impl Registry {
         if let Some(found) = self.agents.get(client_id) {
             return Ok(Some(found));
         }
-        let place = self.cold_reads.acquire().await.ok();
+        let place = self.cold_read().await;
         // The version first, so that everything read after it is at least as new.
         let (mut tx, head) = self.read(store, issuer).await?;
         let aggregate = tx.aggregate_by_name(issuer, client_id).await?.map(Arc::new);

@@ -16,7 +16,9 @@ use crate::store::{AgentFilter, Among, StoreError, Tx, Window};
 
 use super::change::{Change, Touches};
 use super::directory::Directory;
-use super::named::{FORCED_REMOVAL_MAX, Facts, Head, Named, Removal, description, known_name};
+use super::named::{
+    FORCED_REMOVAL_MAX, Facts, Head, Named, Removal, check_extent, description, known_name,
+};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
 
@@ -110,7 +112,9 @@ impl Issuer {
             .filter(|group| group.removed_at.is_none())
             .ok_or_else(|| IssuerError::not_found("group", name.as_str()))?;
         let directory = Directory::load(&mut tx, &self.id).await?;
-        let members = tx.count_group_members(&self.id, &group.id).await?;
+        let members = tx
+            .count_group_members(&self.id, &group.id, i64::MAX)
+            .await?;
         tx.rollback().await?;
         Ok(view(group, &directory, Some(members)))
     }
@@ -183,7 +187,9 @@ impl Issuer {
 
     async fn count_members(&self, group: &Group) -> Result<i64, IssuerError> {
         let (mut tx, _) = self.read().await?;
-        let members = tx.count_group_members(&self.id, &group.id).await?;
+        let members = tx
+            .count_group_members(&self.id, &group.id, i64::MAX)
+            .await?;
         tx.rollback().await?;
         Ok(members)
     }
@@ -191,7 +197,8 @@ impl Issuer {
     /// Removes a group. Its name is never reused.
     ///
     /// # Errors
-    /// [`IssuerError::Conflict`] when it has members and the removal is not forced.
+    /// [`IssuerError::Conflict`] when it has members and the removal is not forced, or has more than
+    /// [`FORCED_REMOVAL_MAX`].
     pub async fn remove_group(
         self: &Arc<Self>,
         caller: &Caller,
@@ -200,7 +207,12 @@ impl Issuer {
     ) -> Result<(), IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let before: Group = change.live(name, removal.expected).await?;
-        let members = change.tx.count_group_members(&self.id, &before.id).await?;
+        let members = change
+            .tx
+            .count_group_members(&self.id, &before.id, FORCED_REMOVAL_MAX + 1)
+            .await?;
+        let depending = format!("agents are in the group `{}`", before.name);
+        check_extent(members, &depending, "edit some of the agents first")?;
         if members > 0 && !removal.force {
             return Err(IssuerError::conflict(format!(
                 "the group `{}` has {members} {}; a forced removal removes each from it",
@@ -239,12 +251,11 @@ impl Issuer {
             .tx
             .agents_among(&self.id, among, &all, Window::first(FORCED_REMOVAL_MAX + 1))
             .await?;
-        if agents.len() as i64 > FORCED_REMOVAL_MAX {
-            return Err(IssuerError::conflict(format!(
-                "this changes more than {FORCED_REMOVAL_MAX} agents, too many for one step"
-            ))
-            .with_remedy(Remedy::action("edit some of the agents first")));
-        }
+        check_extent(
+            agents.len() as i64,
+            "agents would change",
+            "edit some of the agents first",
+        )?;
         for before in agents {
             let mut after = before.clone();
             detach(&mut after);

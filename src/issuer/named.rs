@@ -25,6 +25,21 @@ use super::{IssuerError, check_version};
 /// transaction, and no token is issued during it.
 pub const FORCED_REMOVAL_MAX: i64 = 500;
 
+/// Checks that the dependents of an object are few enough for one forced removal. `count` may stop at one more than
+/// that; `depending` describes them in the plural: `agents are in the group`.
+///
+/// # Errors
+/// [`IssuerError::Conflict`], with `remedy`.
+pub(super) fn check_extent(count: i64, depending: &str, remedy: &str) -> Result<(), IssuerError> {
+    if count <= FORCED_REMOVAL_MAX {
+        return Ok(());
+    }
+    Err(IssuerError::conflict(format!(
+        "more than {FORCED_REMOVAL_MAX} {depending}, too many for one step"
+    ))
+    .with_remedy(Remedy::action(remedy)))
+}
+
 /// How to remove an object with dependents.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Removal {

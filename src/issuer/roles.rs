@@ -19,7 +19,9 @@ use crate::store::{Among, HeldBy, StoreError, Tx};
 use super::change::{Change, Touches};
 use super::directory::Directory;
 use super::granted::{parse_granted, unknown_resource};
-use super::named::{Facts, Head, Named, Removal, description, known_name};
+use super::named::{
+    FORCED_REMOVAL_MAX, Facts, Head, Named, Removal, check_extent, description, known_name,
+};
 use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
 
@@ -180,7 +182,8 @@ impl Issuer {
     /// Removes a role. Its name is never reused.
     ///
     /// # Errors
-    /// [`IssuerError::Conflict`] when agents or groups hold it and the removal is not forced.
+    /// [`IssuerError::Conflict`] when agents or groups hold it and the removal is not forced; forced, when more than
+    /// [`FORCED_REMOVAL_MAX`] agents or groups do.
     pub async fn remove_role(
         self: &Arc<Self>,
         caller: &Caller,
@@ -189,7 +192,15 @@ impl Issuer {
     ) -> Result<(), IssuerError> {
         let mut change = self.begin(caller, Touches::Policy).await?;
         let before: Role = change.live(name, removal.expected).await?;
-        let holders = change.tx.count_role_holders(&self.id, &before.id).await?;
+        let holders = change
+            .tx
+            .count_role_holders(&self.id, &before.id, FORCED_REMOVAL_MAX + 1)
+            .await?;
+        for (count, noun) in [(holders.agents, "agents"), (holders.groups, "groups")] {
+            let depending = format!("{noun} hold the role `{}`", before.name);
+            check_extent(count, &depending, &format!("edit some of the {noun} first"))?;
+        }
+        let holders = holders.agents + holders.groups;
         if holders > 0 && !removal.force {
             return Err(IssuerError::conflict(format!(
                 "{holders} {} the role `{}`; a forced removal removes the role from each",

@@ -1,4 +1,4 @@
-//! Delegations. Revoked ones stay as rows, as a record.
+//! Delegations. Revoked and expired ones stay as rows, as a record, until `ended.rs` deletes them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
@@ -8,7 +8,9 @@ use super::rows::RowLists;
 use super::transaction::{Tx, execute, on_engine};
 use super::{Window, cursor, key};
 use crate::domain::actor::ACTORS_MAX;
-use crate::domain::delegation::{Delegation, DelegationStatus, SubjectKind, SubjectPattern};
+use crate::domain::delegation::{
+    DELEGATIONS_MAX, Delegation, DelegationStatus, SubjectKind, SubjectPattern,
+};
 use crate::domain::id::{AgentId, DelegationId, IssuerId, ResourceId, TrustedIssuerId};
 use crate::domain::name::Name;
 use crate::domain::resource::Identifier;
@@ -156,7 +158,7 @@ const UPDATE: &str = "UPDATE delegations SET status = $4, status_at = $5, expire
      WHERE issuer_id = $1 AND id = $2 AND version = $3 AND status <> 'revoked'";
 const BY_ID: &str = select_delegations!("WHERE issuer_id = $1 AND id = $2");
 const OF_ACTOR: &str = select_delegations!(
-    "WHERE issuer_id = $1 AND actor_id = $2 AND status <> 'revoked' ORDER BY id"
+    "WHERE issuer_id = $1 AND actor_id = $2 AND status <> 'revoked' ORDER BY expires_at DESC, id DESC LIMIT $3"
 );
 // $4, a subject or a prefix, is compared with subjects and prefixes; $5: it is itself a prefix.
 macro_rules! select_page {
@@ -173,13 +175,14 @@ macro_rules! select_page {
 const PAGE: &str = select_page!("$3 IS NULL");
 const PAGE_OF_ACTOR: &str = select_page!("actor_id = $3");
 const OF_RESOURCE: &str = select_delegations!(
-    "WHERE issuer_id = $1 AND resource_id = $2 AND status <> 'revoked' AND expires_at > $3 ORDER BY id"
+    "WHERE issuer_id = $1 AND resource_id = $2 AND status <> 'revoked' AND expires_at > $3 \
+     ORDER BY expires_at, id LIMIT $4"
 );
-const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM delegations WHERE issuer_id = $1 AND trusted_issuer_id = $2 \
-     AND status <> 'revoked' AND expires_at > $3";
-
+const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM (SELECT id FROM delegations WHERE issuer_id = $1 \
+     AND trusted_issuer_id = $2 AND status <> 'revoked' AND expires_at > $3 LIMIT $4) AS counted";
 const OF_TRUSTED_ISSUER: &str = select_delegations!(
-    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND status <> 'revoked' ORDER BY id LIMIT $3"
+    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND status <> 'revoked' AND expires_at > $3 \
+     ORDER BY expires_at, id LIMIT $4"
 );
 
 impl Tx {
@@ -265,19 +268,20 @@ impl Tx {
         .transpose()
     }
 
-    /// The delegations of an actor that are not revoked, oldest first.
+    /// The delegations of an actor that are not revoked, oldest first: the [`DELEGATIONS_MAX`] that end last. An
+    /// agent has no more that are not over, so that those which expired are read only while there is room.
     pub async fn delegations_of(
         &mut self,
         issuer: &IssuerId,
         actor: &AgentId,
     ) -> Result<Vec<Delegation>, StoreError> {
-        on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(OF_ACTOR)
+        let mut rows = on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(OF_ACTOR)
             .bind(issuer.as_str())
             .bind(key(actor.as_str()))
-            .fetch_all(connection))?
-        .into_iter()
-        .map(DelegationRow::delegation)
-        .collect()
+            .bind(DELEGATIONS_MAX as i64)
+            .fetch_all(connection))?;
+        rows.sort_by(|one, other| one.id.cmp(&other.id));
+        rows.into_iter().map(DelegationRow::delegation).collect()
     }
 
     /// The delegations of a window by id, oldest first, also revoked ones; narrowed to an actor, and to those
@@ -317,33 +321,18 @@ impl Tx {
             .collect()
     }
 
-    /// The delegations that are not over and name a resource, oldest first.
+    /// The first `limit` delegations that are not over and name a resource, those that end first in front.
     pub async fn delegations_of_resource(
         &mut self,
         issuer: &IssuerId,
         resource: &ResourceId,
         now: UnixTime,
+        limit: i64,
     ) -> Result<Vec<Delegation>, StoreError> {
         on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(OF_RESOURCE)
             .bind(issuer.as_str())
             .bind(key(resource.as_str()))
             .bind(now.0)
-            .fetch_all(connection))?
-        .into_iter()
-        .map(DelegationRow::delegation)
-        .collect()
-    }
-
-    /// The first `limit` delegations that name a trusted issuer and are not revoked.
-    pub async fn delegations_of_trusted_issuer(
-        &mut self,
-        issuer: &IssuerId,
-        trusted: &TrustedIssuerId,
-        limit: i64,
-    ) -> Result<Vec<Delegation>, StoreError> {
-        on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(OF_TRUSTED_ISSUER)
-            .bind(issuer.as_str())
-            .bind(key(trusted.as_str()))
             .bind(limit)
             .fetch_all(connection))?
         .into_iter()
@@ -351,17 +340,38 @@ impl Tx {
         .collect()
     }
 
-    /// How many delegations that are not over name a trusted issuer.
+    /// The first `limit` delegations that name a trusted issuer and are not over, those that end first in front.
+    pub async fn delegations_of_trusted_issuer(
+        &mut self,
+        issuer: &IssuerId,
+        trusted: &TrustedIssuerId,
+        now: UnixTime,
+        limit: i64,
+    ) -> Result<Vec<Delegation>, StoreError> {
+        on_engine!(self, connection => sqlx::query_as::<_, DelegationRow>(OF_TRUSTED_ISSUER)
+            .bind(issuer.as_str())
+            .bind(key(trusted.as_str()))
+            .bind(now.0)
+            .bind(limit)
+            .fetch_all(connection))?
+        .into_iter()
+        .map(DelegationRow::delegation)
+        .collect()
+    }
+
+    /// How many delegations that are not over name a trusted issuer; counts to `limit`.
     pub async fn count_delegations_of_trusted_issuer(
         &mut self,
         issuer: &IssuerId,
         trusted: &TrustedIssuerId,
         now: UnixTime,
+        limit: i64,
     ) -> Result<i64, StoreError> {
         on_engine!(self, connection => sqlx::query_scalar(COUNT_OF_TRUSTED_ISSUER)
             .bind(issuer.as_str())
             .bind(key(trusted.as_str()))
             .bind(now.0)
+            .bind(limit)
             .fetch_one(connection))
     }
 }

@@ -336,3 +336,35 @@ impl TestIssuer {
 }
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use crate::domain::id::TrustedIssuerId;
+    use crate::ports::time::UnixTime;
+    use crate::store::PresentedToken;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_without_a_client_id_waits_for_a_place_among_strangers_reads() {
+        let running = TestIssuer::start().await;
+        let issuer = running.issuer();
+        let mut places = Vec::new();
+        for _ in 0..running.host().store().cold_reads() {
+            places.push(issuer.registry.cold_read().await);
+        }
+        let trusted = TrustedIssuerId::from_text("github");
+        let mut read = pin!(issuer.federated_candidates(PresentedToken {
+            trusted: &trusted,
+            subject: "repo:x",
+            now: UnixTime(START),
+        }));
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut read).await;
+        assert!(early.is_err(), "it read without a place");
+        places.pop();
+        assert_eq!(read.await.unwrap(), Vec::<String>::new());
+    }
+}

@@ -6,7 +6,7 @@ use firman::domain::agent::{Agent, AgentStatus};
 use firman::domain::assertion_audience::AssertionAudience;
 use firman::domain::id::{AgentId, GroupId, RoleId};
 use firman::domain::subject::Subject;
-use firman::store::{AgentFilter, Among, HeldBy, Store, StoreError, Window};
+use firman::store::{AgentFilter, Among, HeldBy, RoleHolders, Store, StoreError, Window};
 
 use crate::support::{NOW, agent, group, home, issuers, name, other, read, role, secret, write};
 
@@ -712,24 +712,39 @@ pub(crate) async fn members_and_holders_are_counted(store: &Store) {
         agent.roles = vec![role("reader").id];
         assert!(tx.insert_agent(&home(), &agent).await.unwrap());
     }
-    assert_eq!(tx.count_group_members(&home(), &ops.id).await.unwrap(), 2);
-    assert_eq!(tx.count_group_members(&home(), &gone.id).await.unwrap(), 0);
     assert_eq!(
-        tx.count_group_members(&home(), &GroupId::from_text("\0"))
+        tx.count_group_members(&home(), &ops.id, i64::MAX)
+            .await
+            .unwrap(),
+        2
+    );
+    assert_eq!(
+        tx.count_group_members(&home(), &gone.id, 9).await.unwrap(),
+        0
+    );
+    assert_eq!(
+        tx.count_group_members(&home(), &GroupId::from_text("\0"), 9)
             .await
             .unwrap(),
         0
     );
     assert_eq!(
-        tx.count_role_holders(&home(), &role("reader").id)
-            .await
-            .unwrap(),
-        3
+        tx.count_group_members(&home(), &ops.id, 1).await.unwrap(),
+        1
     );
     assert_eq!(
-        tx.count_role_holders(&other(), &role("reader").id)
+        tx.count_role_holders(&home(), &role("reader").id, 9)
             .await
             .unwrap(),
-        0
+        RoleHolders {
+            agents: 2,
+            groups: 1
+        }
     );
+    let counted = tx.count_role_holders(&home(), &role("reader").id, 1).await;
+    let (agents, groups) = (1, 1);
+    assert_eq!(counted.unwrap(), RoleHolders { agents, groups });
+    let counted = tx.count_role_holders(&other(), &role("reader").id, 9).await;
+    let (agents, groups) = (0, 0);
+    assert_eq!(counted.unwrap(), RoleHolders { agents, groups });
 }

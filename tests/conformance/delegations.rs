@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use firman::domain::delegation::{Delegation, DelegationStatus, SubjectPattern};
+use firman::domain::credential::Credential;
+use firman::domain::delegation::{DELEGATIONS_MAX, Delegation, DelegationStatus, SubjectPattern};
 use firman::domain::id::DelegationId;
 use firman::domain::role::GrantedScopes;
 use firman::store::{DelegationNames, Store, StoreError, Tx, Window};
 
-use crate::support::{NOW, agent, home, issuers, read, resource, scopes, write};
-use crate::trusted_issuers::trusted;
+use crate::support::{NOW, agent, home, issuers, other, read, resource, scopes, secret, write};
+use crate::trusted_issuers::{federated, trusted};
 
 fn delegation(id: &str, actor: &str, subject: &str) -> Delegation {
     Delegation {
@@ -85,7 +86,7 @@ pub(crate) async fn a_revoked_delegation_stays_revoked(store: &Store) {
             .is_empty()
     );
     assert_eq!(
-        tx.delegations_of_resource(&home(), &resource("api").id, NOW)
+        tx.delegations_of_resource(&home(), &resource("api").id, NOW, 9)
             .await
             .unwrap(),
         []
@@ -135,30 +136,138 @@ pub(crate) async fn delegations_read_back_whole_with_their_actor(store: &Store) 
         ["2", "3"]
     );
     let mut resting = tx
-        .delegations_of_trusted_issuer(&home(), &trusted("okta").id, 9)
+        .delegations_of_trusted_issuer(&home(), &trusted("okta").id, NOW, 9)
         .await
         .unwrap();
     resting.sort_by(|a, b| a.id.cmp(&b.id));
     assert_eq!(resting, [exact.clone(), others.clone()]);
     assert_eq!(
-        tx.delegations_of_resource(&home(), &resource("api").id, NOW)
+        tx.delegations_of_resource(&home(), &resource("api").id, NOW, 9)
             .await
             .unwrap(),
         [all.clone(), exact.clone(), others]
     );
+    let first = tx
+        .delegations_of_resource(&home(), &resource("api").id, NOW, 1)
+        .await
+        .unwrap();
+    assert_eq!(first, [all.clone()]);
     let later = NOW.plus(3600);
     assert_eq!(
-        tx.delegations_of_resource(&home(), &resource("api").id, later)
+        tx.delegations_of_resource(&home(), &resource("api").id, later, 9)
             .await
             .unwrap(),
         []
     );
     assert_eq!(
-        tx.count_delegations_of_trusted_issuer(&home(), &trusted("okta").id, NOW)
+        tx.count_delegations_of_trusted_issuer(&home(), &trusted("okta").id, NOW, 9)
             .await
             .unwrap(),
         2
     );
+}
+
+pub(crate) async fn delegations_that_are_over_are_not_counted_and_crowd_out_none(store: &Store) {
+    issuers(store).await;
+    let (home, okta) = (home(), trusted("okta"));
+    let mut tx = write(store).await;
+    parties(&mut tx).await;
+    // The ids are not in the order of the ends.
+    for number in 0..100 {
+        let held = Delegation {
+            expires_at: NOW.plus(number),
+            ..delegation(&format!("{:02}", (number * 37) % 100), "a", "user:okta:*")
+        };
+        assert!(tx.insert_delegation(&home, &held).await.unwrap());
+    }
+    let revoked = Delegation {
+        status: DelegationStatus::Revoked { at: NOW },
+        expires_at: NOW.plus(9999),
+        ..delegation("revoked", "a", "user:okta:*")
+    };
+    assert!(tx.insert_delegation(&home, &revoked).await.unwrap());
+    let held = tx.delegations_of(&home, &agent("a").id).await.unwrap();
+    assert_eq!(held.len(), DELEGATIONS_MAX);
+    assert!(held.is_sorted_by(|one, other| one.id < other.id));
+    let first = i64::try_from(100 - DELEGATIONS_MAX).unwrap();
+    assert!(
+        held.iter().all(|held| held.expires_at >= NOW.plus(first)),
+        "one that ends earlier is in place of one that ends later"
+    );
+    for (now, limit, ends) in [
+        (NOW.plus(96), 9, &[97, 98, 99][..]),
+        (NOW.plus(96), 2, &[97, 98]),
+        (NOW.plus(99), 9, &[]),
+    ] {
+        let resting = tx
+            .delegations_of_trusted_issuer(&home, &okta.id, now, limit)
+            .await
+            .unwrap();
+        let found: Vec<i64> = resting
+            .iter()
+            .map(|held| held.expires_at.0 - NOW.0)
+            .collect();
+        assert_eq!(found, ends, "{now} {limit}");
+        let count = tx
+            .count_delegations_of_trusted_issuer(&home, &okta.id, now, limit)
+            .await
+            .unwrap();
+        assert_eq!(count, i64::try_from(ends.len()).unwrap(), "{now} {limit}");
+    }
+    tx.commit().await.unwrap();
+}
+
+pub(crate) async fn what_ended_long_ago_is_noticed_and_purged_in_portions(store: &Store) {
+    issuers(store).await;
+    let (home, other) = (home(), other());
+    let mut tx = write(store).await;
+    parties(&mut tx).await;
+    assert!(!tx.holds_ended(&home, NOW.plus(9999)).await.unwrap());
+    for (id, status) in [
+        ("1", DelegationStatus::Active),
+        ("2", DelegationStatus::Revoked { at: NOW }),
+        ("3", DelegationStatus::Suspended { at: NOW }),
+    ] {
+        let held = Delegation {
+            status,
+            ..delegation(id, "a", "user:okta:*")
+        };
+        assert!(tx.insert_delegation(&home, &held).await.unwrap());
+    }
+    let end = NOW.plus(3600);
+    assert!(!tx.holds_ended(&home, end).await.unwrap());
+    assert_eq!(tx.purge_ended(&home, end, 9).await.unwrap(), 0);
+    let after = end.plus(1);
+    assert!(tx.holds_ended(&home, after).await.unwrap());
+    assert!(!tx.holds_ended(&other, after).await.unwrap());
+    assert_eq!(tx.purge_ended(&other, after, 9).await.unwrap(), 0);
+    for purged in [2, 1, 0] {
+        assert_eq!(tx.purge_ended(&home, after, 2).await.unwrap(), purged);
+    }
+    assert!(!tx.holds_ended(&home, after).await.unwrap());
+    assert_eq!(tx.delegation(&home, "1").await.unwrap(), None);
+
+    let github = trusted("github");
+    assert!(tx.insert_trusted_issuer(&home, &github).await.unwrap());
+    for (id, expires_at) in [("1", None), ("2", Some(end))] {
+        let credential = Credential {
+            expires_at,
+            ..federated(id, "a", Some("repo:x"))
+        };
+        assert!(tx.insert_credential(&home, &credential).await.unwrap());
+    }
+    let secret = Credential {
+        expires_at: Some(end),
+        ..secret("3", &agent("a"))
+    };
+    assert!(tx.insert_credential(&home, &secret).await.unwrap());
+    assert!(!tx.holds_ended(&home, end).await.unwrap());
+    assert!(tx.holds_ended(&home, after).await.unwrap());
+    assert_eq!(tx.purge_ended(&home, after, 9).await.unwrap(), 1);
+    let left = tx.credentials_of(&home, &agent("a").id).await.unwrap();
+    let left: Vec<&str> = left.iter().map(|held| held.id.as_str()).collect();
+    assert_eq!(left, ["1", "3"]);
+    tx.commit().await.unwrap();
 }
 
 pub(crate) async fn delegations_are_found_by_the_subjects_that_they_take(store: &Store) {

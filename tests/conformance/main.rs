@@ -121,11 +121,15 @@ conformance! {
         a_trusted_issuers_update_on_a_stale_version_changes_nothing,
         trusted_issuers_read_back_whole_by_name,
         a_federated_credential_is_found_by_its_subject,
+        federated_credentials_that_are_over_rest_on_nothing,
+        agents_that_a_token_could_prove_are_found_up_to_a_limit,
         keys_are_kept_of_a_trusted_issuer_as_it_is_now_alone;
     delegations:
         a_delegation_needs_its_actor,
         a_revoked_delegation_stays_revoked,
         delegations_read_back_whole_with_their_actor,
+        delegations_that_are_over_are_not_counted_and_crowd_out_none,
+        what_ended_long_ago_is_noticed_and_purged_in_portions,
         delegations_are_found_by_the_subjects_that_they_take,
         what_a_delegation_speaks_of_has_a_name_removed_or_not;
     lineage:

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use firman::domain::agent::Agent;
 use firman::domain::credential::{Credential, CredentialKind};
-use firman::domain::id::{CredentialId, TrustedIssuerId};
+
+use firman::domain::id::{AgentId, CredentialId, TrustedIssuerId};
 use firman::domain::trusted_issuer::{
     JtiPolicy, KeySource, TokenMatch, TrustDefinition, TrustedIssuer,
 };
 use firman::ports::time::UnixTime;
-use firman::store::{FetchedKeys, Store};
+use firman::store::{FetchedKeys, PresentedToken, Store};
 
 use crate::support::{NOW, agent, home, issuers, name, other, read, write};
 
@@ -41,7 +43,7 @@ pub(crate) fn trusted(issuer_name: &str) -> TrustedIssuer {
     }
 }
 
-fn federated(id: &str, of: &str, subject: Option<&str>) -> Credential {
+pub(crate) fn federated(id: &str, of: &str, subject: Option<&str>) -> Credential {
     Credential {
         id: CredentialId::from_text(id),
         agent: agent(of).id,
@@ -202,19 +204,24 @@ pub(crate) async fn a_federated_credential_is_found_by_its_subject(store: &Store
     ] {
         assert!(tx.insert_credential(&home(), &credential).await.unwrap());
     }
+    let about = |subject, now| PresentedToken {
+        trusted: &github.id,
+        subject,
+        now,
+    };
     let found = tx
-        .agents_of_federated_subject(&home(), &github.id, "repo:x", 10)
+        .agents_of_federated_subject(&home(), about("repo:x", NOW), 10)
         .await
         .unwrap();
     assert_eq!(found, ["a", "c"]);
     assert_eq!(
-        tx.count_federated_credentials(&home(), &github.id, NOW)
+        tx.count_federated_credentials(&home(), &github.id, NOW, 9)
             .await
             .unwrap(),
         3
     );
     let resting = tx
-        .credentials_of_trusted_issuer(&home(), &github.id, 2)
+        .credentials_of_trusted_issuer(&home(), &github.id, NOW, 2)
         .await
         .unwrap();
     let ids: Vec<&str> = resting.iter().map(|held| held.id.as_str()).collect();
@@ -224,7 +231,7 @@ pub(crate) async fn a_federated_credential_is_found_by_its_subject(store: &Store
     assert!(tx.update_credential(&home(), &revoked).await.unwrap());
     assert!(!tx.update_credential(&home(), &revoked).await.unwrap());
     let found = tx
-        .agents_of_federated_subject(&home(), &github.id, "repo:x", 10)
+        .agents_of_federated_subject(&home(), about("repo:x", NOW), 10)
         .await
         .unwrap();
     assert_eq!(found, ["c"]);
@@ -241,5 +248,105 @@ pub(crate) async fn a_federated_credential_is_found_by_its_subject(store: &Store
     };
     assert_eq!(*trusted_issuer, github.id);
     assert_eq!(matching.condition.as_deref(), Some("claims.sub != ''"));
+    tx.commit().await.unwrap();
+}
+
+pub(crate) async fn federated_credentials_that_are_over_rest_on_nothing(store: &Store) {
+    issuers(store).await;
+    let (home, github) = (home(), trusted("github"));
+    let mut tx = write(store).await;
+    assert!(tx.insert_trusted_issuer(&home, &github).await.unwrap());
+    assert!(tx.insert_agent(&home, &agent("a")).await.unwrap());
+    for (id, expires_at) in [
+        ("1", None),
+        ("2", Some(NOW)),
+        ("3", Some(NOW.plus(1))),
+        ("5", Some(NOW.plus(-1))),
+    ] {
+        let credential = Credential {
+            expires_at,
+            ..federated(id, "a", Some("repo:x"))
+        };
+        assert!(tx.insert_credential(&home, &credential).await.unwrap());
+    }
+    let mut revoked = federated("6", "a", Some("repo:x"));
+    revoked.revoked_at = Some(NOW);
+    assert!(tx.insert_credential(&home, &revoked).await.unwrap());
+    for (now, limit, ids) in [
+        (NOW, 9, &["3", "1"][..]),
+        (NOW, 1, &["3"]),
+        (NOW.plus(1), 9, &["1"]),
+        (NOW.plus(-2), 9, &["5", "2", "3", "1"]),
+    ] {
+        let resting = tx
+            .credentials_of_trusted_issuer(&home, &github.id, now, limit)
+            .await
+            .unwrap();
+        let found: Vec<&str> = resting.iter().map(|held| held.id.as_str()).collect();
+        assert_eq!(found, ids, "{now} {limit}");
+        let count = tx
+            .count_federated_credentials(&home, &github.id, now, limit)
+            .await
+            .unwrap();
+        assert_eq!(count, i64::try_from(ids.len()).unwrap(), "{now} {limit}");
+    }
+    tx.commit().await.unwrap();
+}
+
+pub(crate) async fn agents_that_a_token_could_prove_are_found_up_to_a_limit(store: &Store) {
+    issuers(store).await;
+    let (home, github) = (home(), trusted("github"));
+    let mut tx = write(store).await;
+    assert!(tx.insert_trusted_issuer(&home, &github).await.unwrap());
+    // The order of the ids is not that of the names.
+    for (agent_name, id) in [("a", "9"), ("b", "8"), ("c", "7"), ("d", "6"), ("e", "5")] {
+        let agent = Agent {
+            id: AgentId::from_text(id),
+            ..agent(agent_name)
+        };
+        assert!(tx.insert_agent(&home, &agent).await.unwrap());
+    }
+    let (end, exact) = (Some(NOW.plus(10)), Some("repo:x"));
+    for (id, of, subject, expires_at) in [
+        // Of an agent with many that match, the others are not crowded out.
+        ("1", "5", exact, None),
+        ("2", "5", exact, end),
+        ("3", "5", None, None),
+        ("4", "5", None, end),
+        ("5", "6", None, end),
+        ("6", "7", exact, end),
+        ("7", "8", exact, Some(NOW)),
+        ("8", "8", None, Some(NOW.plus(-1))),
+        ("9", "9", None, None),
+        ("10", "8", Some("repo:y"), None),
+    ] {
+        let credential = Credential {
+            agent: AgentId::from_text(of),
+            expires_at,
+            ..federated(id, "a", subject)
+        };
+        assert!(tx.insert_credential(&home, &credential).await.unwrap());
+    }
+    for (subject, after, limit, names) in [
+        ("repo:x", 0, 9, &["a", "c", "d", "e"][..]),
+        ("repo:x", 0, 4, &["a", "c", "d", "e"]),
+        ("repo:x", 10, 9, &["a", "e"]),
+        ("repo:y", 0, 9, &["a", "b", "d", "e"]),
+        ("repo:z", 0, 9, &["a", "d", "e"]),
+        ("repo:z", 10, 9, &["a", "e"]),
+    ] {
+        let token = PresentedToken {
+            trusted: &github.id,
+            subject,
+            now: NOW.plus(after),
+        };
+        let found = tx.agents_of_federated_subject(&home, token, limit).await;
+        assert_eq!(found.unwrap(), names, "{subject} after {after}");
+        for limit in 1..i64::try_from(names.len()).unwrap() {
+            let found = tx.agents_of_federated_subject(&home, token, limit).await;
+            let found = i64::try_from(found.unwrap().len()).unwrap();
+            assert_eq!(found, limit, "{subject} after {after}");
+        }
+    }
     tx.commit().await.unwrap();
 }

@@ -9,6 +9,7 @@ mod delegations;
 mod dpop;
 mod embedding;
 mod federated;
+mod forced_removal;
 mod house_rules;
 mod http;
 mod jose;

@@ -15,7 +15,7 @@ use crate::issuer::Issuer;
 use crate::issuer::external_token::{ExternalToken, ExternalTokenError, TrustedFor};
 use crate::ports::time::UnixTime;
 use crate::relying_party::cel::{TokenClaims, condition_holds};
-use crate::store::{AgentAggregate, StoreError};
+use crate::store::{AgentAggregate, PresentedToken, StoreError};
 
 /// Most agents compared with a token that comes without `client_id`.
 const CANDIDATES_MAX: usize = 32;
@@ -176,12 +176,13 @@ impl Issuer {
                 )
             });
         }
-        let (mut tx, _) = self.read().await?;
-        let limit = CANDIDATES_MAX as i64 + 1;
-        let names = tx
-            .agents_of_federated_subject(&self.id, &token.trusted.id, &token.subject, limit)
+        let names = self
+            .federated_candidates(PresentedToken {
+                trusted: &token.trusted.id,
+                subject: &token.subject,
+                now,
+            })
             .await?;
-        tx.rollback().await?;
         if names.len() > CANDIDATES_MAX {
             return Err(told(
                 token,
@@ -209,6 +210,25 @@ impl Issuer {
                 "no agent has a live federated credential that matches",
             )
         })
+    }
+}
+
+impl Issuer {
+    /// The names of the agents to compare with a token: one more than [`CANDIDATES_MAX`] at most.
+    pub(crate) async fn federated_candidates(
+        &self,
+        token: PresentedToken<'_>,
+    ) -> Result<Vec<String>, StoreError> {
+        // Anyone can get a token of a public platform.
+        let place = self.registry.cold_read().await;
+        let (mut tx, _) = self.read().await?;
+        let limit = CANDIDATES_MAX as i64 + 1;
+        let names = tx
+            .agents_of_federated_subject(&self.id, token, limit)
+            .await?;
+        tx.rollback().await?;
+        drop(place);
+        Ok(names)
     }
 }
 

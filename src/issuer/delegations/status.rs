@@ -114,15 +114,18 @@ impl Issuer {
         Ok(ended)
     }
 
-    /// Revokes the delegations of an agent that is being removed; the removal writes the agent's row.
+    /// Revokes the delegations of an agent that is being removed; the removal writes the agent's row. Expired ones
+    /// stay: no token outlives its delegation.
     pub(in crate::issuer) async fn revoke_delegations_of(
         &self,
         change: &mut Change,
         actor: &Agent,
     ) -> Result<(), IssuerError> {
         let why = "its actor was removed";
-        for delegation in change.tx.delegations_of(&self.id, &actor.id).await? {
-            self.revoke_in(change, &delegation, Touch::Nobody, Some(why))
+        let now = change.now();
+        let held = change.tx.delegations_of(&self.id, &actor.id).await?;
+        for delegation in held.iter().filter(|held| !held.is_over(now)) {
+            self.revoke_in(change, delegation, Touch::Nobody, Some(why))
                 .await?;
         }
         Ok(())

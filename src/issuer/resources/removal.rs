@@ -11,14 +11,15 @@ use crate::domain::remedy::Remedy;
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::issuer::change::Touches;
-use crate::issuer::named::Removal;
+use crate::issuer::named::{FORCED_REMOVAL_MAX, Removal, check_extent};
 use crate::issuer::{Caller, Issuer, IssuerError};
 
 impl Issuer {
     /// Removes a resource. Its name and identifier may be reused.
     ///
     /// # Errors
-    /// [`IssuerError::Conflict`] when roles grant it or delegations name it, and the removal is not forced.
+    /// [`IssuerError::Conflict`] when roles grant it or delegations name it, and the removal is not forced; forced,
+    /// when more than [`FORCED_REMOVAL_MAX`] roles or delegations do.
     pub async fn remove_resource(
         self: &Arc<Self>,
         caller: &Caller,
@@ -36,8 +37,23 @@ impl Issuer {
         let now = change.now();
         let delegations = change
             .tx
-            .delegations_of_resource(&self.id, &before.id, now)
+            .delegations_of_resource(&self.id, &before.id, now, FORCED_REMOVAL_MAX + 1)
             .await?;
+        let name = &before.name;
+        for (count, depending, remedy) in [
+            (
+                granting.len(),
+                format!("roles grant the resource `{name}`"),
+                "edit some of the roles first",
+            ),
+            (
+                delegations.len(),
+                format!("delegations name the resource `{name}`"),
+                "revoke some of them first",
+            ),
+        ] {
+            check_extent(count as i64, &depending, remedy)?;
+        }
         if !removal.force {
             check_unused(&before, &granting, &delegations)?;
         }

@@ -10,7 +10,7 @@ use crate::domain::remedy::Remedy;
 use crate::domain::trusted_issuer::TrustedIssuer;
 use crate::issuer::change::{Change, Touches};
 use crate::issuer::credentials::facts as credential_facts;
-use crate::issuer::named::{FORCED_REMOVAL_MAX, Removal, target};
+use crate::issuer::named::{FORCED_REMOVAL_MAX, Removal, check_extent, target};
 use crate::issuer::{Caller, Issuer, IssuerError};
 
 impl Issuer {
@@ -30,12 +30,19 @@ impl Issuer {
         let (id, now) = (&before.id, change.now());
         let credentials = change
             .tx
-            .count_federated_credentials(&self.id, id, now)
+            .count_federated_credentials(&self.id, id, now, FORCED_REMOVAL_MAX + 1)
             .await?;
         let delegations = change
             .tx
-            .count_delegations_of_trusted_issuer(&self.id, id, now)
+            .count_delegations_of_trusted_issuer(&self.id, id, now, FORCED_REMOVAL_MAX + 1)
             .await?;
+        for (count, what) in [
+            (credentials, "live federated credentials"),
+            (delegations, "delegations"),
+        ] {
+            let depending = format!("{what} depend on the trusted issuer `{}`", before.name);
+            check_extent(count, &depending, "revoke some of them first")?;
+        }
         if credentials + delegations > 0 && !removal.force {
             return Err(IssuerError::conflict(format!(
                 "{} and {} depend on the trusted issuer `{}`; a forced removal revokes them",
@@ -77,9 +84,8 @@ impl Issuer {
     ) -> Result<(), IssuerError> {
         let resting = change
             .tx
-            .credentials_of_trusted_issuer(&self.id, trusted, FORCED_REMOVAL_MAX + 1)
+            .credentials_of_trusted_issuer(&self.id, trusted, change.now(), FORCED_REMOVAL_MAX)
             .await?;
-        check_extent(resting.len())?;
         for mut credential in resting {
             credential.revoked_at = Some(change.now());
             change.tx.update_credential(&self.id, &credential).await?;
@@ -108,9 +114,8 @@ impl Issuer {
     ) -> Result<(), IssuerError> {
         let resting = change
             .tx
-            .delegations_of_trusted_issuer(&self.id, trusted, FORCED_REMOVAL_MAX + 1)
+            .delegations_of_trusted_issuer(&self.id, trusted, change.now(), FORCED_REMOVAL_MAX)
             .await?;
-        check_extent(resting.len())?;
         for delegation in resting {
             self.revoke_with_trust(change, &delegation).await?;
         }
@@ -120,13 +125,4 @@ impl Issuer {
 
 fn counted(count: i64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-fn check_extent(concerned: usize) -> Result<(), IssuerError> {
-    if concerned as i64 <= FORCED_REMOVAL_MAX {
-        return Ok(());
-    }
-    Err(IssuerError::conflict(format!(
-        "more than {FORCED_REMOVAL_MAX} credentials or delegations depend on it, too many for one step; revoke some of them first"
-    )))
 }

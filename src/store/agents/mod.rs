@@ -20,7 +20,7 @@ use super::key;
 use super::rows::RowLists;
 use super::transaction::{Tx, execute, on_engine};
 
-pub use pages::{AgentFilter, Among, HeldBy};
+pub use pages::{AgentFilter, Among, HeldBy, RoleHolders};
 
 use memberships::{DELETE_GROUPS, DELETE_ROLES};
 

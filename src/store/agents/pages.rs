@@ -88,15 +88,24 @@ const PAGE_OF_HOLDERS: &str = select_agents!(
              WHERE membership.issuer_id = agent.issuer_id AND membership.agent_id = agent.id) \
      ORDER BY id LIMIT $5"
 );
-const COUNT_MEMBERS: &str = "SELECT COUNT(*) FROM agent_groups AS membership \
+const COUNT_MEMBERS: &str = "SELECT COUNT(*) FROM (SELECT agent.id FROM agent_groups AS membership \
      JOIN agents AS agent ON agent.issuer_id = membership.issuer_id AND agent.id = membership.agent_id \
-     WHERE membership.issuer_id = $1 AND membership.group_id = $2 AND agent.status <> 'removed'";
-const COUNT_HOLDERS: &str = "SELECT (SELECT COUNT(*) FROM agent_roles AS assignment \
+     WHERE membership.issuer_id = $1 AND membership.group_id = $2 AND agent.status <> 'removed' LIMIT $3) AS counted";
+const COUNT_HOLDERS: &str = "SELECT (SELECT COUNT(*) FROM (SELECT agent.id FROM agent_roles AS assignment \
      JOIN agents AS agent ON agent.issuer_id = assignment.issuer_id AND agent.id = assignment.agent_id \
-     WHERE assignment.issuer_id = $1 AND assignment.role_id = $2 AND agent.status <> 'removed') \
-     + (SELECT COUNT(*) FROM group_roles AS assignment \
+     WHERE assignment.issuer_id = $1 AND assignment.role_id = $2 AND agent.status <> 'removed' LIMIT $3) AS held) AS agents, \
+     (SELECT COUNT(*) FROM (SELECT team.id FROM group_roles AS assignment \
      JOIN groups AS team ON team.issuer_id = assignment.issuer_id AND team.id = assignment.group_id \
-     WHERE assignment.issuer_id = $1 AND assignment.role_id = $2 AND team.removed_at IS NULL)";
+     WHERE assignment.issuer_id = $1 AND assignment.role_id = $2 AND team.removed_at IS NULL LIMIT $3) AS passed) AS groups";
+
+/// How many were given a role directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct RoleHolders {
+    /// Agents that are not removed.
+    pub agents: i64,
+    /// Groups that are not removed.
+    pub groups: i64,
+}
 
 impl Tx {
     /// The first `limit` agents after the name `after`, by name.
@@ -190,27 +199,31 @@ impl Tx {
             .fetch_all(connection))
     }
 
-    /// How many agents that are not removed are in a group.
+    /// How many agents that are not removed are in a group; counts to `limit`.
     pub async fn count_group_members(
         &mut self,
         issuer: &IssuerId,
         group: &GroupId,
+        limit: i64,
     ) -> Result<i64, StoreError> {
         on_engine!(self, connection => sqlx::query_scalar(COUNT_MEMBERS)
             .bind(issuer.as_str())
             .bind(key(group.as_str()))
+            .bind(limit)
             .fetch_one(connection))
     }
 
-    /// How many agents and groups that are not removed have a role directly.
+    /// How many agents and groups that are not removed have a role directly, counted up to `limit` of each.
     pub async fn count_role_holders(
         &mut self,
         issuer: &IssuerId,
         role: &RoleId,
-    ) -> Result<i64, StoreError> {
-        on_engine!(self, connection => sqlx::query_scalar(COUNT_HOLDERS)
+        limit: i64,
+    ) -> Result<RoleHolders, StoreError> {
+        on_engine!(self, connection => sqlx::query_as(COUNT_HOLDERS)
             .bind(issuer.as_str())
             .bind(key(role.as_str()))
+            .bind(limit)
             .fetch_one(connection))
     }
 }

@@ -52,6 +52,17 @@ impl FederatedRow {
     }
 }
 
+/// A token of a trusted issuer, as agents are looked for that it could prove.
+#[derive(Clone, Copy, Debug)]
+pub struct PresentedToken<'t> {
+    /// Whose token it is.
+    pub trusted: &'t TrustedIssuerId,
+    /// About whom.
+    pub subject: &'t str,
+    /// The present second.
+    pub now: UnixTime,
+}
+
 macro_rules! select_federated {
     ($rest:literal) => {
         concat!(
@@ -70,31 +81,39 @@ pub(super) const UPDATE_FEDERATED: &str = "UPDATE federated_credentials SET expi
 pub(super) const FEDERATED_OF_AGENT: &str =
     select_federated!("WHERE issuer_id = $1 AND agent_id = $2 ORDER BY created_at, id");
 pub(super) const FEDERATED_BY_ID: &str = select_federated!("WHERE issuer_id = $1 AND id = $2");
-/// The agents that hold a federated credential of a kind. CROSS JOIN: SQLite joins in that order.
+/// The first $5 agents, by id, that hold a federated credential of a kind which is not over at $4. The index has them in
+/// that order, each with the end of its credential, so that it is read no further. Not COALESCE: SQLite would read those of
+/// the trusted issuer by their end.
 macro_rules! select_holders {
     ($subject:literal) => {
         concat!(
-            "SELECT agent.name FROM federated_credentials AS held CROSS JOIN agents AS agent \
+            "SELECT DISTINCT held.agent_id FROM federated_credentials AS held \
              WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL AND ",
             $subject,
-            " AND agent.issuer_id = held.issuer_id AND agent.id = held.agent_id AND agent.status <> 'removed' "
+            " AND (held.expires_at IS NULL OR held.expires_at > $4) ORDER BY held.agent_id LIMIT $5"
         )
     };
 }
 
-// Two look-ups: with an OR, SQLite reads all credentials of the trusted issuer.
+// Two look-ups: with an OR, SQLite reads all credentials of the trusted issuer. The first $5 of both are among the first
+// $5 of each: the credentials of a removed agent are revoked, so that none of these is one. CROSS JOIN: SQLite joins in
+// that order.
 const AGENTS_OF_TOKEN: &str = concat!(
+    "SELECT agent.name FROM (SELECT agent_id FROM (",
     select_holders!("held.subject = $3"),
-    "UNION ",
+    ") AS exact UNION SELECT agent_id FROM (",
     select_holders!("held.subject IS NULL"),
-    "ORDER BY name LIMIT $4"
+    ") AS broad) AS candidate CROSS JOIN agents AS agent \
+     WHERE agent.issuer_id = $1 AND agent.id = candidate.agent_id AND agent.status <> 'removed' \
+     ORDER BY agent.name LIMIT $5"
 );
-const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM federated_credentials AS held CROSS JOIN agents AS agent \
-     WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL \
-     AND agent.issuer_id = held.issuer_id AND agent.id = held.agent_id AND (held.expires_at IS NULL OR held.expires_at > $3) AND agent.status <> 'removed'";
-
+const COUNT_OF_TRUSTED_ISSUER: &str = "SELECT COUNT(*) FROM (SELECT held.id FROM federated_credentials AS held \
+     CROSS JOIN agents AS agent WHERE held.issuer_id = $1 AND held.trusted_issuer_id = $2 AND held.revoked_at IS NULL \
+     AND COALESCE(held.expires_at, 9223372036854775807) > $3 \
+     AND agent.issuer_id = held.issuer_id AND agent.id = held.agent_id AND agent.status <> 'removed' LIMIT $4) AS counted";
 const OF_TRUSTED_ISSUER: &str = select_federated!(
-    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT $3"
+    "WHERE issuer_id = $1 AND trusted_issuer_id = $2 AND revoked_at IS NULL \
+     AND COALESCE(expires_at, 9223372036854775807) > $3 ORDER BY COALESCE(expires_at, 9223372036854775807), id LIMIT $4"
 );
 
 impl Tx {
@@ -128,47 +147,51 @@ impl Tx {
         Ok(inserted == 1)
     }
 
-    /// The names of the first `limit` agents with a federated credential that could match a token of `trusted`
-    /// about `subject`: one for exactly that subject, or one that does not name a subject.
+    /// The names of at most `limit` agents, in order, with a live federated credential that could match a token: one
+    /// for exactly its subject, or one without a subject. All of them, if they are fewer than `limit`.
     pub async fn agents_of_federated_subject(
         &mut self,
         issuer: &IssuerId,
-        trusted: &TrustedIssuerId,
-        subject: &str,
+        token: PresentedToken<'_>,
         limit: i64,
     ) -> Result<Vec<String>, StoreError> {
         on_engine!(self, connection => sqlx::query_scalar(AGENTS_OF_TOKEN)
             .bind(issuer.as_str())
-            .bind(key(trusted.as_str()))
-            .bind(key(subject))
+            .bind(key(token.trusted.as_str()))
+            .bind(key(token.subject))
+            .bind(token.now.0)
             .bind(limit)
             .fetch_all(connection))
     }
 
-    /// How many live federated credentials depend on a trusted issuer.
+    /// How many live federated credentials depend on a trusted issuer, counted up to `limit`.
     pub async fn count_federated_credentials(
         &mut self,
         issuer: &IssuerId,
         trusted: &TrustedIssuerId,
         now: UnixTime,
+        limit: i64,
     ) -> Result<i64, StoreError> {
         on_engine!(self, connection => sqlx::query_scalar(COUNT_OF_TRUSTED_ISSUER)
             .bind(issuer.as_str())
             .bind(key(trusted.as_str()))
             .bind(now.0)
+            .bind(limit)
             .fetch_one(connection))
     }
 
-    /// The first `limit` federated credentials that depend on a trusted issuer and are not revoked.
+    /// The first `limit` live federated credentials that depend on a trusted issuer, in the order of their expiry.
     pub async fn credentials_of_trusted_issuer(
         &mut self,
         issuer: &IssuerId,
         trusted: &TrustedIssuerId,
+        now: UnixTime,
         limit: i64,
     ) -> Result<Vec<Credential>, StoreError> {
         on_engine!(self, connection => sqlx::query_as::<_, FederatedRow>(OF_TRUSTED_ISSUER)
             .bind(issuer.as_str())
             .bind(key(trusted.as_str()))
+            .bind(now.0)
             .bind(limit)
             .fetch_all(connection))?
         .into_iter()

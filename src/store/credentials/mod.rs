@@ -11,6 +11,7 @@ use crate::ports::time::UnixTime;
 use super::error::StoreError;
 use super::transaction::{Tx, execute, on_engine};
 use super::{cursor, key};
+pub use federated::PresentedToken;
 use federated::{FEDERATED_BY_ID, FEDERATED_OF_AGENT, FederatedRow, UPDATE_FEDERATED};
 
 #[derive(sqlx::FromRow)]

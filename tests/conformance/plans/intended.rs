@@ -120,19 +120,22 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
             "claude_links(issuer_id, agent_id)",
         ],
     ),
+    // By an index of each half, in the order of the agents, so that no more are read than are compared.
     (
         "credentials AGENTS_OF_TOKEN",
         &[
             "agent(issuer_id, id)",
-            "agent(issuer_id, id)",
-            "held(issuer_id, trusted_issuer_id, subject)",
+            "held(issuer_id, trusted_issuer_id)",
             "held(issuer_id, trusted_issuer_id, subject)",
         ],
     ),
     ("credentials BY_ID", &["credentials(issuer_id, id)"]),
     (
         "credentials COUNT_OF_TRUSTED_ISSUER",
-        &["agent(issuer_id, id)", "held(issuer_id, trusted_issuer_id)"],
+        &[
+            "agent(issuer_id, id)",
+            "held(issuer_id, trusted_issuer_id, <expr>)",
+        ],
     ),
     (
         "credentials FEDERATED_BY_ID",
@@ -152,7 +155,7 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
     ),
     (
         "credentials OF_TRUSTED_ISSUER",
-        &["federated_credentials(issuer_id, trusted_issuer_id)"],
+        &["federated_credentials(issuer_id, trusted_issuer_id, <expr>)"],
     ),
     (
         "credentials PAGE",
@@ -166,7 +169,7 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
     ("delegations BY_ID", &["delegations(issuer_id, id)"]),
     (
         "delegations COUNT_OF_TRUSTED_ISSUER",
-        &["delegations(issuer_id, trusted_issuer_id)"],
+        &["delegations(issuer_id, trusted_issuer_id, expires_at)"],
     ),
     (
         "delegations NAMES_OF",
@@ -184,11 +187,11 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
     ),
     (
         "delegations OF_RESOURCE",
-        &["delegations(issuer_id, resource_id)"],
+        &["delegations(issuer_id, resource_id, expires_at)"],
     ),
     (
         "delegations OF_TRUSTED_ISSUER",
-        &["delegations(issuer_id, trusted_issuer_id)"],
+        &["delegations(issuer_id, trusted_issuer_id, expires_at)"],
     ),
     // A page walks the ids, and reads past delegations that the filter leaves out.
     ("delegations PAGE", &["delegations(issuer_id, id)"]),
@@ -197,6 +200,27 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
         &["delegations(issuer_id, actor_id, id)"],
     ),
     ("delegations UPDATE", &["delegations(issuer_id, id)"]),
+    (
+        "ended HOLDS_ENDED",
+        &[
+            "delegations(issuer_id, expires_at)",
+            "federated_credentials(issuer_id, expires_at)",
+        ],
+    ),
+    (
+        "ended PURGE_DELEGATIONS",
+        &[
+            "delegations(issuer_id, expires_at)",
+            "delegations(issuer_id, id)",
+        ],
+    ),
+    (
+        "ended PURGE_FEDERATED",
+        &[
+            "federated_credentials(issuer_id, expires_at)",
+            "federated_credentials(issuer_id, id)",
+        ],
+    ),
     // Upward, one row at a time.
     (
         "lineage ANCESTRY",
@@ -286,7 +310,7 @@ pub(super) const SORTS: &[(&str, &str)] = &[
     ("audit PAGE_BY_AGENT", "two halves of at most a page each"),
     (
         "credentials AGENTS_OF_TOKEN",
-        "two sorted sets become one; a subject has few agents, and every credential without a subject is a candidate",
+        "two halves of at most as many agents as are compared become one set, by name",
     ),
     (
         "credentials FEDERATED_OF_AGENT",
@@ -310,6 +334,9 @@ pub(super) const SORTS: &[(&str, &str)] = &[
 /// On PostgreSQL the best plan depends on what is bound, and the server keeps planning these for their
 /// values, because its plan for any values costs more: they are looked at with these.
 pub(super) const PLANNED_FOR: &[(&str, &str)] = &[
+    ("ended HOLDS_ENDED", "'home', 10"),
+    ("ended PURGE_DELEGATIONS", "'home', 10, 1000"),
+    ("ended PURGE_FEDERATED", "'home', 10, 1000"),
     ("lineage HOLDS_EXPIRED", "'home', 10"),
     ("assertions PURGE", "'home', 10, 1000"),
     (

@@ -12,6 +12,9 @@ use std::fmt;
 /// Statements that there are, lest none be found and all be well.
 const AT_LEAST: usize = 120;
 
+/// What stands for a column of an index that is an expression, as SQLite has it.
+const EXPRESSION: &str = "<expr>";
+
 /// How rows of one table are found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Access {
@@ -60,7 +63,8 @@ impl Plan {
     /// Whether rows are found at least as directly as intended, in whatever order tables are joined.
     fn does(&self, intended: &[&str]) -> bool {
         let mut left = self.accesses.clone();
-        intended.iter().all(|intended| {
+        // The narrowest first: they stand behind the wider ones, and a wider one must not use up what they need.
+        intended.iter().rev().all(|intended| {
             let found = left.iter().position(|access| {
                 let (alias, columns) = intended.split_once('(').unwrap_or_default();
                 access.alias == alias

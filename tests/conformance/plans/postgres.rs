@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::intended::{ONE_ROW_EACH, PLANNED_FOR};
-use super::{Access, Plan, listed};
+use super::{Access, EXPRESSION, Plan, listed};
 
 /// Rows of each table: enough that reading all of them is never the cheapest way to one.
 const ROWS: u32 = 20_000;
@@ -191,7 +191,10 @@ fn columns(condition: &str) -> Vec<String> {
         let length = words
             .find(|c: char| !c.is_alphanumeric() && c != '_')
             .unwrap_or(words.len());
-        let column = words[..length].to_owned();
+        let column = match words.get(length..=length) {
+            Some("(") => EXPRESSION.to_owned(),
+            _ => words[..length].to_owned(),
+        };
         if !column.is_empty() && !columns.contains(&column) {
             columns.push(column);
         }

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
-use super::{Access, Plan};
+use super::{Access, EXPRESSION, Plan};
 
 pub(super) async fn connect(url: &str) -> SqliteConnection {
     SqliteConnection::connect(url).await.expect("a connection")
@@ -40,6 +40,10 @@ fn access(step: &str) -> Option<Access> {
                 .trim_end_matches(')')
                 .split(" AND ")
                 .map(|condition| {
+                    // An index's expression: its text is not in the plan.
+                    if condition.starts_with(EXPRESSION) {
+                        return EXPRESSION.to_owned();
+                    }
                     condition
                         .split(['=', '<', '>'])
                         .next()

@@ -65,7 +65,7 @@ async fn added(issuer: &TestIssuer, body: Value) -> String {
 }
 
 /// A write transaction of the issuer's database, and the issuer's id.
-async fn write(issuer: &TestIssuer) -> (Tx, IssuerId) {
+pub(crate) async fn write(issuer: &TestIssuer) -> (Tx, IssuerId) {
     let mut tx = issuer.host().store().write().await.expect("a store");
     let id = tx.issuers().await.expect("a store")[0].id.clone();
     tx.lock_head(&id).await.expect("a store");
