@@ -70,7 +70,7 @@ impl Policy {
     ///
     /// # Errors
     /// When the database cannot be read, or a key cannot be unsealed.
-    pub async fn load(
+    pub(crate) async fn load(
         tx: &mut Tx,
         issuer: &IssuerId,
         sealing: &Sealing,
@@ -126,7 +126,7 @@ impl Policy {
 
 /// The cache of one issuer.
 #[derive(Debug)]
-pub struct Registry {
+pub(crate) struct Registry {
     policy: ArcSwap<Policy>,
     agents: Cache<String, Arc<AgentAggregate>>,
     /// Names by subject. A subject is never given to another agent, so that what is in here stays true.
@@ -142,7 +142,7 @@ impl Registry {
     /// agents are read at once: anyone can ask for agents that are not in memory or do not exist, and the
     /// other connections are for the ledger and for clients that proved themselves.
     #[must_use]
-    pub fn new(policy: Policy, seen: i64, cold_reads: usize) -> Self {
+    pub(crate) fn new(policy: Policy, seen: i64, cold_reads: usize) -> Self {
         Self {
             policy: ArcSwap::from_pointee(policy),
             agents: Cache::new(AGENTS_CACHED),
@@ -156,13 +156,13 @@ impl Registry {
     /// The registry version that everything in the cache is at least as new as. A decision reads it
     /// *before* anything else and carries it as its basis.
     #[must_use]
-    pub fn seen(&self) -> i64 {
+    pub(crate) fn seen(&self) -> i64 {
         self.seen.load(Ordering::Acquire)
     }
 
     /// The policy as it is known here.
     #[must_use]
-    pub fn policy(&self) -> Arc<Policy> {
+    pub(crate) fn policy(&self) -> Arc<Policy> {
         self.policy.load_full()
     }
 
@@ -172,7 +172,11 @@ impl Registry {
     ///
     /// # Errors
     /// When the database cannot be read, or shows an older state than is known here.
-    pub async fn read(&self, store: &Store, issuer: &IssuerId) -> Result<(Tx, Head), StoreError> {
+    pub(crate) async fn read(
+        &self,
+        store: &Store,
+        issuer: &IssuerId,
+    ) -> Result<(Tx, Head), StoreError> {
         let known = self.seen();
         let mut tx = store.read().await?;
         let head = tx
@@ -192,7 +196,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the database must be asked and cannot be.
-    pub async fn agent(
+    pub(crate) async fn agent(
         &self,
         store: &Store,
         issuer: &IssuerId,
@@ -218,18 +222,18 @@ impl Registry {
 
     /// The name of the agent with a subject, if it is known here.
     #[must_use]
-    pub fn name_of(&self, subject: &str) -> Option<String> {
+    pub(crate) fn name_of(&self, subject: &str) -> Option<String> {
         self.names.get(subject)
     }
 
     /// Keeps the name of the agent with a subject, as the database has it.
-    pub fn note_name(&self, subject: &str, name: &str) {
+    pub(crate) fn note_name(&self, subject: &str, name: &str) {
         self.names.insert(subject.to_owned(), name.to_owned());
     }
 
     /// The version of a cached agent.
     #[must_use]
-    pub fn cached_version(&self, client_id: &str) -> Option<i64> {
+    pub(crate) fn cached_version(&self, client_id: &str) -> Option<i64> {
         self.agents.peek(client_id).map(|found| found.agent.version)
     }
 
@@ -239,7 +243,7 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::refresh`].
-    pub async fn refresh_locked(
+    pub(crate) async fn refresh_locked(
         &self,
         tx: &mut Tx,
         issuer: &IssuerId,
@@ -268,7 +272,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the database cannot be read; the cache is then as it was, or partly newer.
-    pub async fn refresh(
+    pub(crate) async fn refresh(
         &self,
         tx: &mut Tx,
         issuer: &IssuerId,

@@ -22,7 +22,7 @@ use super::single_use::{self, ASSERTION_MAX_BYTES, JTI_MAX_BYTES, SpentAssertion
 
 /// What a token of a trusted issuer is used for; each must be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrustedFor {
+pub(crate) enum TrustedFor {
     /// To prove an agent.
     ClientAuth,
     /// To prove an agent as a JWT-SVID, whose `sub` names its trust domain
@@ -99,27 +99,27 @@ impl TrustedFor {
 
 /// A token of a trusted issuer that is good in every respect but for who it is about.
 #[derive(Clone, Debug)]
-pub struct ExternalToken {
+pub(crate) struct ExternalToken {
     /// Whose token it is.
-    pub trusted: TrustedIssuer,
+    pub(crate) trusted: TrustedIssuer,
     /// The value of the claim that names the subject.
-    pub subject: String,
+    pub(crate) subject: String,
     /// All claims.
-    pub claims: Claims,
+    pub(crate) claims: Claims,
     /// `exp`.
-    pub expires_at: UnixTime,
+    pub(crate) expires_at: UnixTime,
     /// What the record knows it by: the trusted issuer's name, `:`, and a digest of its `jti` or, where a `jti` is
     /// not taken once, of what is signed in the token.
-    pub reference: String,
+    pub(crate) reference: String,
     /// What stood or will stand for it under the other [`JtiPolicy`]: a revocation of that name counts too.
-    pub other_reference: Option<String>,
+    pub(crate) other_reference: Option<String>,
     /// The mark of its single use; `None`: it may be used again.
-    pub spends: Option<SpentAssertion>,
+    pub(crate) spends: Option<SpentAssertion>,
 }
 
 /// Why a token of a trusted issuer is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum ExternalTokenError {
+pub(crate) enum ExternalTokenError {
     /// No trusted issuer's signature verified.
     #[error("{told}")]
     Unproven {
@@ -144,7 +144,7 @@ pub enum ExternalTokenError {
 impl ExternalToken {
     /// All claims under their names, as conditions see them.
     #[must_use]
-    pub fn all_claims(&self) -> Map<String, Value> {
+    pub(crate) fn all_claims(&self) -> Map<String, Value> {
         let claims = &self.claims;
         let mut all = claims.other.clone();
         let mut put = |name: &str, value: Option<Value>| {
@@ -174,7 +174,7 @@ impl Issuer {
     ///
     /// # Errors
     /// [`ExternalTokenError`], which says what the client may see.
-    pub async fn verify_external(
+    pub(crate) async fn verify_external(
         &self,
         token: &str,
         used: TrustedFor,

@@ -89,7 +89,7 @@ impl Keyring {
     ///
     /// # Errors
     /// When a key that is still published does not open or does not match its `kid`.
-    pub fn open(
+    pub(crate) fn open(
         issuer: &IssuerId,
         stored: Vec<StoredKey>,
         sealing: &Sealing,

@@ -15,7 +15,7 @@ use super::cache::Policy;
 
 /// The claims an agent's access token would have: what `explain` shows.
 #[must_use]
-pub fn agent_claims(
+pub(crate) fn agent_claims(
     issuer: &str,
     agent: &Agent,
     policy: &Policy,
