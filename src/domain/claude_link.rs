@@ -265,7 +265,7 @@ mod tests {
             WorkspaceId::parse("Default")
                 .expect_err("refused")
                 .to_string(),
-            "workspace_id: must be an id of letters and digits that starts with 'wrkspc_', or 'default'"
+            "workspace_id: must be an id of letters and digits that starts with `wrkspc_`, or `default`"
         );
         for bad in [
             "",

@@ -366,7 +366,7 @@ mod tests {
             for profile in Profile::ALL {
                 assert_eq!(
                     check(bad, profile).expect_err("refused"),
-                    "identifier: is not https://api.anthropic.com, which the relying party of profile claude compares byte for byte; leave the identifier out to get that"
+                    "identifier: is not https://api.anthropic.com, which the relying party of profile `claude` compares byte for byte; leave out the identifier to use it"
                 );
             }
         }
@@ -392,7 +392,7 @@ mod tests {
             check_algorithm(SigningAlgorithm::EdDsa, Profile::Claude)
                 .expect_err("refused")
                 .to_string(),
-            "algorithm: must be ES256 or RS256 for a resource with profile claude"
+            "algorithm: must be ES256 or RS256 for a resource with profile `claude`"
         );
         for bad in ["at+jwt", "jwt", ""] {
             assert_eq!(

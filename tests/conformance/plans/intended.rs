@@ -277,6 +277,7 @@ pub(super) const WHOLE: &[(&str, &str)] = &[
         "administrators ALL",
         "people and their automations: a list of a few",
     ),
+    ("administrators HOLDS_ANY", "ends at the first row"),
     ("groups LIVE", "the policy in memory holds all groups"),
     ("issuers ALL", "all issuers are asked for"),
     (

@@ -279,7 +279,7 @@ async fn what_an_agent_gets_must_exist() {
         (
             "attributes",
             json!({ "sub": "x" }),
-            "attributes: holds 'sub', a claim that the issuer sets itself",
+            "attributes: contains `sub`, a claim that the issuer sets",
         ),
         (
             "attributes",

@@ -74,7 +74,7 @@ async fn what_is_no_consumer_or_no_key_is_refused() {
         ),
         (
             json!(vec![&es256; 65]),
-            "kids: holds more than 64 ids".to_owned(),
+            "kids: contains more than 64 ids".to_owned(),
         ),
     ] {
         let answer = post(&issuer, path, json!({ "kids": kids })).await;

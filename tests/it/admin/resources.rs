@@ -85,7 +85,7 @@ async fn a_claude_resource_needs_no_identifier_and_keeps_to_what_claude_accepts(
         &algorithm,
         400,
         "invalid",
-        "algorithm: must be ES256 or RS256 for a resource with profile claude",
+        "algorithm: must be ES256 or RS256 for a resource with profile `claude`",
     );
 }
 
@@ -169,7 +169,7 @@ async fn a_resource_has_a_typ_for_its_tokens() {
         ),
         (
             json!({ "name": "x", "profile": "claude", "typ": "at+jwt" }),
-            "typ: must be JWT for a resource with profile claude",
+            "typ: must be JWT for a resource with profile `claude`",
         ),
     ] {
         let refused = post(&issuer, "/resources", body).await;

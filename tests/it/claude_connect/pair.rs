@@ -224,11 +224,11 @@ async fn without_leave_of_the_resource_no_token_for_claude_names_who_acts() {
     ");
     // The default of the profile `claude`.
     pair.live.json("resource edit claude --default-delegation");
-    assert_snapshot!(pair.live.run(&pair.exchange_line("alpha")), @"
+    assert_snapshot!(pair.live.run(&pair.exchange_line("alpha")), @r"
     exit code 1
     ----- stdout
     ----- stderr
-    error: the issuer refused: https://api.anthropic.com takes no delegated tokens; an administrator can allow them with: firman resource edit claude --allow-delegation (invalid_target)
+    error: the issuer refused: https://api.anthropic.com does not accept delegated tokens (invalid_target)
     ");
     pair.live.json("resource edit claude --allow-delegation");
     let _ = pair.acting("alpha", "beta");

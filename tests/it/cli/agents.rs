@@ -91,7 +91,7 @@ fn an_agent_that_cannot_be_is_refused_and_leaves_no_key_file() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: subject: starts with 'agent:', which is kept for subjects that this issuer makes; leave the subject out to get one
+    error: subject: starts with `agent:`, which is reserved for subjects that this issuer makes; leave out the subject to get one
     ");
 }
 

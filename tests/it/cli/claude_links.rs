@@ -51,7 +51,7 @@ fn agents_are_linked_to_what_is_theirs_at_claude() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: Claude link of the agent `mailer` not found
+    error: Claude link of agent `mailer` not found
     ");
 }
 

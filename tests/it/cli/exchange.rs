@@ -201,7 +201,7 @@ fn a_pod_gets_a_token_by_the_one_it_has_and_names_itself_or_not() {
     exit code 1
     ----- stdout
     ----- stderr
-    {"error":{"detail":"the issuer refused: no live federated credential of the client that `client_id` names matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer (invalid_client)","kind":"invalid_client","status":401}}
+    {"error":{"detail":"the issuer refused: no live federated credential of the client that `client_id` names matches the token of the trusted issuer `cluster` with the subject system:serviceaccount:prod:mailer (invalid_client)","kind":"invalid_client","status":401}}
     "#);
     assert_snapshot!(live.created(&get), @r#"
     {

@@ -111,7 +111,7 @@ fn key_consumers_are_added_listed_and_removed() {
     exit code 1
     ----- stdout
     ----- stderr
-    error: kids: holds 'nonesuch', which is no published key; published: [KEY], [KEY]
+    error: kids: contains `nonesuch`, which is not a published key; published: [KEY], [KEY]
     ");
     assert_snapshot!(live.run("key consumer remove claude"), @r"
     exit code 2

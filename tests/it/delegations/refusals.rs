@@ -36,7 +36,8 @@ hint: firman agent add nobody",
         ),
         (
             json!({ "subject": "user:entra:*", "trusted_issuer": "entra" }),
-            "trusted_issuer: trusted issuer `entra` not found",
+            "trusted_issuer: trusted issuer `entra` not found
+hint: firman trusted-issuer list",
         ),
         (
             json!({ "subject": "user:entra:*", "trusted_issuer": "okta" }),

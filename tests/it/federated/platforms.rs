@@ -121,7 +121,7 @@ async fn the_pod_of_another_service_account_is_unknown_here() {
     );
     let token = signed(TestKey::Rs256, None, &claims);
     assert_snapshot!(refusal(&present(&issuer, None, &token).await), @r#"401 {"error":"invalid_client","error_description":"no agent has a live federated credential that matches the token of the trusted issuer `cluster` with the subject system:serviceaccount:prod:mailer2"}"#);
-    assert_snapshot!(refusal(&present(&issuer, Some("mailer"), &token).await), @r#"401 {"error":"invalid_client","error_description":"no live federated credential of the client that `client_id` names matches the token of the trusted issuer 'cluster' about system:serviceaccount:prod:mailer2"}"#);
+    assert_snapshot!(refusal(&present(&issuer, Some("mailer"), &token).await), @r#"401 {"error":"invalid_client","error_description":"no live federated credential of the client that `client_id` names matches the token of the trusted issuer `cluster` with the subject system:serviceaccount:prod:mailer2"}"#);
 }
 
 #[tokio::test]

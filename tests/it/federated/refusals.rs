@@ -251,7 +251,7 @@ async fn two_agents_for_one_workload_make_it_say_which() {
         .await;
     assert_eq!(suspended.status, 200, "{suspended}");
     let answer = present(&issuer, None, &token("3")).await;
-    assert!(refusal(&answer).contains("name yours with client_id"));
+    assert!(refusal(&answer).contains("send `client_id`"));
 }
 
 #[tokio::test]

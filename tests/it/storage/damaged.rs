@@ -58,7 +58,8 @@ async fn a_damaged_agent_is_refused_alone() {
 
 /// The answer to a change that was made and left what cannot be shown.
 fn assert_not_shown(answer: &Answer, hint: &str) {
-    let detail = "the change was made, but its result cannot be shown; the log has the cause under this request id";
+    let detail =
+        "the change was made, but its result cannot be shown; see the log under this request id";
     assert_hinted(answer, 500, "result_not_shown", detail, &hint.into());
 }
 

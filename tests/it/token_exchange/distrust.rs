@@ -181,6 +181,6 @@ async fn a_scope_that_was_left_out_does_not_come_back_by_a_way_round() {
     let answer = exchange(issuer, &scene.mailer, &token, &again).await;
     assert_eq!(
         refusal(&answer),
-        r#"400 {"error":"invalid_request","error_description":"subject_token: it is the result of 16 exchanges, more than the 16 allowed; exchange an earlier token"}"#
+        r#"400 {"error":"invalid_request","error_description":"subject_token: it is the result of 16 exchanges, and at most 16 are allowed; exchange an earlier token"}"#
     );
 }

@@ -159,7 +159,7 @@ async fn a_delegation_ends_with_its_resource_and_with_the_grant_of_the_actor() {
     the actor has no role: 400 {"error":"invalid_target","error_description":"the delegations for user:partner:alice name no resource that is granted to this agent"}
     the actor has no role: 400 {"error":"invalid_target","error_description":"https://mail.example is not granted to this agent; no resource is"}
     two resources: 400 {"error":"invalid_target","error_description":"several resources are delegated; name one with the parameter `resource`: https://files.example https://mail.example"}
-    a resource that takes no delegated tokens: 400 {"error":"invalid_target","error_description":"https://mail.example takes no delegated tokens; an administrator can allow them with: firman resource edit mail --allow-delegation"}
+    a resource that takes no delegated tokens: 400 {"error":"invalid_target","error_description":"https://mail.example does not accept delegated tokens"}
     "#);
 }
 
@@ -179,14 +179,16 @@ async fn claude_accepts_delegated_tokens_only_when_an_administrator_says_so() {
         .unwrap();
     issuer.role("claude", "claude", &[]).await;
     let writer = issuer.agent("writer").role("claude").with_secret().await;
+    allow_delegation(issuer, "claude", true).await;
     delegate("writer", "user:partner:*", "claude")
         .add(issuer)
         .await;
+    allow_delegation(issuer, "claude", false).await;
     let ask = async || {
         let token = outside(issuer, "alice").build();
         exchange_jwt(issuer, &writer, &token, &[]).await
     };
-    assert_snapshot!(refusal(&ask().await), @r#"400 {"error":"invalid_target","error_description":"https://api.anthropic.com takes no delegated tokens; an administrator can allow them with: firman resource edit claude --allow-delegation"}"#);
+    assert_snapshot!(refusal(&ask().await), @r#"400 {"error":"invalid_target","error_description":"https://api.anthropic.com does not accept delegated tokens"}"#);
     allow_delegation(issuer, "claude", true).await;
     let answer = ask().await;
     assert_snapshot!(granted(&answer), @r#"200 {"access_token":"[token]","expires_in":600,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token","token_type":"Bearer"}"#);
@@ -304,7 +306,7 @@ async fn an_actor_token_that_is_not_the_clients_own_is_refused() {
     a bound one without proof: 400 {"error":"invalid_request","error_description":"actor_token: it is bound to a key (`cnf.jkt`): send a DPoP proof made with that key"}
     no token: 400 {"error":"invalid_request","error_description":"actor_token: the token is not a compact JWS: it must have three parts joined by dots"}
     one of an issuer that is trusted for subjects only: 400 {"error":"invalid_request","error_description":"actor_token: the token's issuer is not trusted for this"}
-    one that no credential of the agent matches: 400 {"error":"invalid_request","error_description":"actor_token: no live federated credential of the client that `client_id` names matches the token of the trusted issuer 'actors' about planner"}
+    one that no credential of the agent matches: 400 {"error":"invalid_request","error_description":"actor_token: no live federated credential of the client that `client_id` names matches the token of the trusted issuer `actors` with the subject planner"}
     a delegated one from outside: 400 {"error":"invalid_request","error_description":"actor_token: an actor token must not be delegated: it must not have `act`"}
     a bound one from outside: 400 {"error":"invalid_request","error_description":"actor_token: it is bound to a key (`cnf.jkt`): send a DPoP proof made with that key"}
     "#);

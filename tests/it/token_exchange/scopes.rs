@@ -54,10 +54,12 @@ async fn tx_013_an_explicit_scope_that_one_of_the_three_does_not_allow_is_refuse
         answers.add(&format!("actor sends: {scope}"), &issuer, &refusal(&answer));
     }
     let third = issuer.agent("third").role("mailer").with_secret().await;
+    set_scopes(&issuer, "mail", &["read", "send", "archive"]).await;
     delegate("third", "agent:*", "mail")
         .scopes(&["send", "archive"])
         .add(&issuer)
         .await;
+    set_scopes(&issuer, "mail", &["read", "send"]).await;
     for scope in ["read", "read send", "archive"] {
         let answer = exchange(&issuer, &third, &both_token, &[("scope", scope)]).await;
         answers.add(
@@ -75,7 +77,7 @@ async fn tx_013_an_explicit_scope_that_one_of_the_three_does_not_allow_is_refuse
     subject reads: admin: 400 {"error":"invalid_scope","error_description":"not available for agent:subject at https://mail.example: admin; subject, agent and delegation all allow: read"}
     subject reads: openid: 400 {"error":"invalid_scope","error_description":"not available for agent:subject at https://mail.example: openid; subject, agent and delegation all allow: read"}
     subject reads: openid read: 400 {"error":"invalid_scope","error_description":"not available for agent:subject at https://mail.example: openid; subject, agent and delegation all allow: read"}
-    subject reads: *: 400 {"error":"invalid_scope","error_description":"scope: is '*', which is kept for 'all scopes' in role grants"}
+    subject reads: *: 400 {"error":"invalid_scope","error_description":"scope: is `*`, which stands for all scopes in role grants"}
     subject reads: READ: 400 {"error":"invalid_scope","error_description":"not available for agent:subject at https://mail.example: READ; subject, agent and delegation all allow: read"}
     actor sends: read: 400 {"error":"invalid_scope","error_description":"not available for agent:both at https://mail.example: read; subject, agent and delegation all allow: send"}
     actor sends: read send: 400 {"error":"invalid_scope","error_description":"not available for agent:both at https://mail.example: read; subject, agent and delegation all allow: send"}

@@ -133,25 +133,22 @@ pub(crate) async fn map_reserved_claims(issuer: &TestIssuer, name: &str, claims:
 
 pub(crate) async fn allow_delegation(issuer: &TestIssuer, resource: &str, is_allowed: bool) {
     let edit = json!({ "allow_delegation": is_allowed });
-    call(
-        issuer,
-        Method::PATCH,
-        &format!("/resources/{resource}"),
-        &edit,
-    )
-    .await;
+    let path = format!("/resources/{resource}");
+    call(issuer, Method::PATCH, &path, &edit).await;
+}
+
+/// Replaces the scopes of a resource.
+pub(crate) async fn set_scopes(issuer: &TestIssuer, resource: &str, scopes: &[&str]) {
+    let edit = json!({ "scopes": scopes });
+    let path = format!("/resources/{resource}");
+    call(issuer, Method::PATCH, &path, &edit).await;
 }
 
 /// Makes an agent the server of a resource.
 pub(crate) async fn serve(issuer: &TestIssuer, resource: &str, agent: &str) {
     let edit = json!({ "server": agent });
-    call(
-        issuer,
-        Method::PATCH,
-        &format!("/resources/{resource}"),
-        &edit,
-    )
-    .await;
+    let path = format!("/resources/{resource}");
+    call(issuer, Method::PATCH, &path, &edit).await;
 }
 
 /// Revokes a token by its id, with everything made from it.
