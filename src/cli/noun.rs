@@ -170,7 +170,7 @@ pub(super) fn print_facts<T>(
 }
 
 /// The cells of a row.
-fn cells<T>(columns: &[Cell<T>], object: &T, now: UnixTime) -> Vec<String> {
+pub(super) fn cells<T>(columns: &[Cell<T>], object: &T, now: UnixTime) -> Vec<String> {
     columns.iter().map(|(_, text)| text(object, now)).collect()
 }
 

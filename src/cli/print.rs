@@ -275,14 +275,6 @@ pub(super) fn text(object: &Value, name: &str) -> String {
     }
 }
 
-/// The texts in the array member `name`.
-pub(super) fn texts(object: &Value, name: &str) -> Vec<String> {
-    items(object, name)
-        .iter()
-        .filter_map(|item| item.as_str().map(str::to_owned))
-        .collect()
-}
-
 /// The elements of the array member `name`; none when it is absent.
 pub(super) fn items<'a>(object: &'a Value, name: &str) -> &'a [Value] {
     object[name].as_array().map_or(&[], Vec::as_slice)

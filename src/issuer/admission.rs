@@ -15,7 +15,7 @@ use super::single_use::Spent;
 
 /// Whether a client is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// It is. Its assertion, if it used one, is marked as used.
     Admitted,
     /// What its proof rests on has changed: authenticate it again.
@@ -30,7 +30,7 @@ impl Issuer {
     ///
     /// # Errors
     /// When the database cannot be read, or an assertion's mark cannot be written.
-    pub async fn admit(
+    pub(crate) async fn admit(
         self: &Arc<Self>,
         client: &AuthenticatedClient,
     ) -> Result<Admission, StoreError> {

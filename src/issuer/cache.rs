@@ -70,7 +70,7 @@ impl Policy {
     ///
     /// # Errors
     /// When the database cannot be read, or a key cannot be unsealed.
-    pub async fn load(
+    pub(crate) async fn load(
         tx: &mut Tx,
         issuer: &IssuerId,
         sealing: &Sealing,
@@ -126,7 +126,7 @@ impl Policy {
 
 /// The cache of one issuer.
 #[derive(Debug)]
-pub struct Registry {
+pub(crate) struct Registry {
     policy: ArcSwap<Policy>,
     agents: Cache<String, Arc<AgentAggregate>>,
     /// Names by subject. A subject is never reassigned, so entries stay valid.
@@ -142,7 +142,7 @@ impl Registry {
     /// agents run at once: anyone can request agents that are not in memory or do not exist, or present a token of a
     /// public platform. The other connections are for the ledger and for authenticated clients.
     #[must_use]
-    pub fn new(policy: Policy, seen: i64, cold_reads: usize) -> Self {
+    pub(crate) fn new(policy: Policy, seen: i64, cold_reads: usize) -> Self {
         Self {
             policy: ArcSwap::from_pointee(policy),
             agents: Cache::new(AGENTS_CACHED),
@@ -156,13 +156,13 @@ impl Registry {
     /// Everything in the cache is at least as new as this registry version. A decision reads it *before* anything
     /// else and carries it as its basis.
     #[must_use]
-    pub fn seen(&self) -> i64 {
+    pub(crate) fn seen(&self) -> i64 {
         self.seen.load(Ordering::Acquire)
     }
 
     /// The cached policy.
     #[must_use]
-    pub fn policy(&self) -> Arc<Policy> {
+    pub(crate) fn policy(&self) -> Arc<Policy> {
         self.policy.load_full()
     }
 
@@ -172,7 +172,11 @@ impl Registry {
     ///
     /// # Errors
     /// When the database cannot be read, or shows an older state than the cache.
-    pub async fn read(&self, store: &Store, issuer: &IssuerId) -> Result<(Tx, Head), StoreError> {
+    pub(crate) async fn read(
+        &self,
+        store: &Store,
+        issuer: &IssuerId,
+    ) -> Result<(Tx, Head), StoreError> {
         let known = self.seen();
         let mut tx = store.read().await?;
         let head = tx
@@ -197,7 +201,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the database is needed and cannot be read.
-    pub async fn agent(
+    pub(crate) async fn agent(
         &self,
         store: &Store,
         issuer: &IssuerId,
@@ -223,18 +227,18 @@ impl Registry {
 
     /// The name of the agent with a subject, if it is cached.
     #[must_use]
-    pub fn name_of(&self, subject: &str) -> Option<String> {
+    pub(crate) fn name_of(&self, subject: &str) -> Option<String> {
         self.names.get(subject)
     }
 
     /// Caches the name of the agent with a subject, as read from the database.
-    pub fn note_name(&self, subject: &str, name: &str) {
+    pub(crate) fn note_name(&self, subject: &str, name: &str) {
         self.names.insert(subject.to_owned(), name.to_owned());
     }
 
     /// The version of a cached agent.
     #[must_use]
-    pub fn cached_version(&self, client_id: &str) -> Option<i64> {
+    pub(crate) fn cached_version(&self, client_id: &str) -> Option<i64> {
         self.agents.peek(client_id).map(|found| found.agent.version)
     }
 
@@ -243,7 +247,7 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::refresh`].
-    pub async fn refresh_locked(
+    pub(crate) async fn refresh_locked(
         &self,
         tx: &mut Tx,
         issuer: &IssuerId,
@@ -272,7 +276,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the database cannot be read; the cache is then unchanged, or newer in part.
-    pub async fn refresh(
+    pub(crate) async fn refresh(
         &self,
         tx: &mut Tx,
         issuer: &IssuerId,

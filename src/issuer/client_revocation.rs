@@ -13,7 +13,7 @@ use super::{Caller, Issuer};
 
 /// The result of a client's request to revoke a token. The response reveals none of it (RFC 7009 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientRevocation {
+pub(crate) enum ClientRevocation {
     /// It is revoked, with everything made from it.
     Revoked,
     /// It was revoked before.
@@ -26,7 +26,7 @@ pub enum ClientRevocation {
 
 /// Why a client's revocation could not be recorded: nothing was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotRecorded {
+pub(crate) enum NotRecorded {
     /// What the authentication rests on has changed: authenticate the client again.
     Stale,
     /// The assertion or proof was used before.
@@ -41,7 +41,7 @@ impl Issuer {
     ///
     /// # Errors
     /// [`NotRecorded`]; then nothing was revoked.
-    pub async fn revoke_presented(
+    pub(crate) async fn revoke_presented(
         self: &Arc<Self>,
         caller: &Caller,
         client: &AuthenticatedClient,

@@ -12,9 +12,9 @@ use super::single_use::{Spent, SpentAssertion};
 
 /// How far `iat` of a proof may differ from now, in seconds, in both directions: RFC 9449 §11.1 recommends seconds
 /// to minutes. A clock may be a whole minute off, and the mark of a used proof is short-lived.
-pub const PROOF_WINDOW_SECONDS: i64 = 60;
+pub(crate) const PROOF_WINDOW_SECONDS: i64 = 60;
 /// How long a nonce is the current one, in seconds. It is accepted for one more such period.
-pub const NONCE_SECONDS: i64 = 300;
+pub(crate) const NONCE_SECONDS: i64 = 300;
 
 /// A key that a request proved to hold. Made in this file only.
 #[derive(Clone, Debug)]
@@ -32,14 +32,14 @@ impl ProvenKey {
 
     /// The mark of the proof.
     #[must_use]
-    pub fn spends(&self) -> SpentAssertion {
+    pub(crate) fn spends(&self) -> SpentAssertion {
         self.spends
     }
 }
 
 /// Why a proof is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProofRefused {
+pub(crate) enum ProofRefused {
     /// It has a fault; the sentence is for the client.
     #[error("{0}")]
     Fault(String),
@@ -53,7 +53,7 @@ impl Issuer {
     ///
     /// # Errors
     /// [`ProofRefused`]; a nonce is requested only when everything else is valid.
-    pub fn check_proof(
+    pub(crate) fn check_proof(
         &self,
         unverified_proof: &str,
         method: &str,

@@ -21,7 +21,7 @@ use super::single_use::{self, ASSERTION_MAX_BYTES, JTI_MAX_BYTES, SpentAssertion
 
 /// The use of a trusted issuer's token; each must be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrustedFor {
+pub(crate) enum TrustedFor {
     /// To authenticate an agent.
     ClientAuth,
     /// To authenticate an agent as a JWT-SVID, whose `sub` names its trust domain
@@ -98,27 +98,27 @@ impl TrustedFor {
 
 /// A token of a trusted issuer that is valid. Its subject is not matched yet.
 #[derive(Clone, Debug)]
-pub struct ExternalToken {
+pub(crate) struct ExternalToken {
     /// Its issuer.
-    pub trusted: TrustedIssuer,
+    pub(crate) trusted: TrustedIssuer,
     /// The value of the claim that names the subject.
-    pub subject: String,
+    pub(crate) subject: String,
     /// All claims.
-    pub claims: Claims,
+    pub(crate) claims: Claims,
     /// `exp`.
-    pub expires_at: UnixTime,
+    pub(crate) expires_at: UnixTime,
     /// Its name in the audit and in its line: the trusted issuer's name, `:`, and a digest of its `jti`, or of the
     /// signed part if a `jti` may repeat.
-    pub reference: String,
+    pub(crate) reference: String,
     /// Its name under the other [`JtiPolicy`]: a revocation of that name counts too.
-    pub other_reference: Option<String>,
+    pub(crate) other_reference: Option<String>,
     /// Its single-use mark; `None`: it may be reused.
-    pub spends: Option<SpentAssertion>,
+    pub(crate) spends: Option<SpentAssertion>,
 }
 
 /// Why a token of a trusted issuer is rejected.
 #[derive(Debug, thiserror::Error)]
-pub enum ExternalTokenError {
+pub(crate) enum ExternalTokenError {
     /// No trusted issuer's key verified the signature.
     #[error("{told}")]
     Unproven {
@@ -143,7 +143,7 @@ pub enum ExternalTokenError {
 impl ExternalToken {
     /// All claims by name, as conditions see them.
     #[must_use]
-    pub fn all_claims(&self) -> Map<String, Value> {
+    pub(crate) fn all_claims(&self) -> Map<String, Value> {
         let claims = &self.claims;
         let mut all = claims.other.clone();
         let mut put = |name: &str, value: Option<Value>| {
@@ -173,7 +173,7 @@ impl Issuer {
     ///
     /// # Errors
     /// [`ExternalTokenError`], which separates what the client may see.
-    pub async fn verify_external(
+    pub(crate) async fn verify_external(
         &self,
         token: &str,
         used: TrustedFor,

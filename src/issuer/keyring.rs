@@ -89,7 +89,7 @@ impl Keyring {
     ///
     /// # Errors
     /// When a published key cannot be unsealed or does not match its `kid`.
-    pub fn open(
+    pub(crate) fn open(
         issuer: &IssuerId,
         stored: Vec<StoredKey>,
         sealing: &Sealing,

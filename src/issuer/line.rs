@@ -14,13 +14,13 @@ use super::own_token::OwnToken;
 
 /// Most exchanges between a token and its root. The number of actors is limited, but an agent that exchanges its
 /// own token adds none, and each step makes the token longer.
-pub const STEPS_MAX: i64 = 16;
+pub(crate) const STEPS_MAX: i64 = 16;
 /// Most rows above a token that are read: the number of exchanges that older versions allowed.
 const ROWS_MAX: i64 = 128;
 
 /// What can end a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// Its `jti` first, its root last.
     token_ids: Vec<String>,
     /// The delegations under which it and the tokens above it were made, and when; newest first.
@@ -35,13 +35,13 @@ pub struct Line {
 impl Line {
     /// The same line, also ended by a revocation of `alias`.
     #[must_use]
-    pub fn also_named(self, alias: Option<String>) -> Self {
+    pub(crate) fn also_named(self, alias: Option<String>) -> Self {
         Self { alias, ..self }
     }
 
     /// The line of a token that was not made from another. `principals`: its subject and actors.
     #[must_use]
-    pub fn of_root(token_id: String, principals: Vec<String>, issued_at: UnixTime) -> Self {
+    pub(crate) fn of_root(token_id: String, principals: Vec<String>, issued_at: UnixTime) -> Self {
         Self {
             token_ids: vec![token_id],
             made: Vec::new(),
@@ -82,7 +82,7 @@ impl Line {
 
     /// The line of a token made from the first token of this line.
     #[must_use]
-    pub fn below(
+    pub(crate) fn below(
         &self,
         token_id: String,
         delegation: DelegationId,
@@ -100,19 +100,19 @@ impl Line {
 
     /// The `jti` of the token itself.
     #[must_use]
-    pub fn token_id(&self) -> &str {
+    pub(crate) fn token_id(&self) -> &str {
         self.token_ids.first().map_or("", String::as_str)
     }
 
     /// The root: the first `jti`, or the name of an external token.
     #[must_use]
-    pub fn root_id(&self) -> &str {
+    pub(crate) fn root_id(&self) -> &str {
         self.token_ids.last().map_or("", String::as_str)
     }
 
     /// The tokens from this one to the one below the root, newest first; empty for a root.
     #[must_use]
-    pub fn below_root(&self) -> &[String] {
+    pub(crate) fn below_root(&self) -> &[String] {
         self.token_ids
             .split_last()
             .map_or(&[], |(_, below_root)| below_root)
@@ -120,7 +120,7 @@ impl Line {
 
     /// The delegations that the line was made under, newest first, each once.
     #[must_use]
-    pub fn delegations(&self) -> Vec<DelegationId> {
+    pub(crate) fn delegations(&self) -> Vec<DelegationId> {
         let mut seen = BTreeSet::new();
         self.made
             .iter()
@@ -141,7 +141,7 @@ fn with_trust(mut subjects: Vec<String>) -> Vec<String> {
 }
 
 /// The ends in the database that concern some lines.
-pub struct Endings {
+pub(crate) struct Endings {
     revoked: HashSet<String>,
     subjects: HashMap<String, UnixTime>,
     delegations: HashMap<String, UnixTime>,
@@ -153,7 +153,7 @@ impl Endings {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn read(
+    pub(crate) async fn read(
         tx: &mut Tx,
         issuer: &IssuerId,
         lines: &[&Line],
@@ -191,13 +191,13 @@ impl Endings {
 
     /// Whether this token itself was revoked.
     #[must_use]
-    pub fn is_revoked(&self, token_id: &str) -> bool {
+    pub(crate) fn is_revoked(&self, token_id: &str) -> bool {
         self.revoked.contains(token_id)
     }
 
     /// Whether the first token of the line is ended.
     #[must_use]
-    pub fn have_ended(&self, line: &Line) -> bool {
+    pub(crate) fn have_ended(&self, line: &Line) -> bool {
         let until = |marks: &HashMap<String, UnixTime>, key: &str, issued_at: UnixTime| {
             marks
                 .get(key)

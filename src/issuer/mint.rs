@@ -25,7 +25,7 @@ const TOKEN_ID_BYTES: usize = 22;
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
     /// No active key for the required algorithm.
-    #[error("there is no active {0} signing key")]
+    #[error("no {0} signing key is active")]
     NoKey(SigningAlgorithm),
     /// Signing failed.
     #[error("the token could not be signed")]

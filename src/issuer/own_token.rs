@@ -51,7 +51,7 @@ pub struct NotOurs(pub String);
 impl OwnToken {
     /// The subject and this issuer's actors in the token, each once: suspending one of them ends the token.
     #[must_use]
-    pub fn principals(&self, issuer: &str) -> Vec<String> {
+    pub(crate) fn principals(&self, issuer: &str) -> Vec<String> {
         let mut principals = vec![self.subject.clone()];
         let acting = std::iter::once(self.acting_agent.as_str());
         for subject in acting.chain(self.actors.subjects_of(issuer)) {
@@ -65,24 +65,15 @@ impl OwnToken {
     /// Whether this issuer still accepts the subject: tokens of a trusted issuer's user end with the trust in that
     /// issuer.
     #[must_use]
-    pub fn is_vouched_for(&self, policy: &Policy) -> bool {
+    pub(crate) fn is_vouched_for(&self, policy: &Policy) -> bool {
         self.subject_profile != USER || policy.vouches_for(&self.subject)
-    }
-
-    /// A top-level claim that is a string.
-    #[must_use]
-    pub fn text(&self, claim: &str) -> Option<&str> {
-        self.claims
-            .other
-            .get(claim)
-            .and_then(|value| value.as_str())
     }
 }
 
 impl Issuer {
     /// Whether the token's unverified `iss` is this issuer. Costs no cryptography and proves nothing.
     #[must_use]
-    pub fn claims_to_be_ours(&self, unverified_token: &str) -> bool {
+    pub(crate) fn claims_to_be_ours(&self, unverified_token: &str) -> bool {
         UnverifiedJws::parse(unverified_token, TOKEN_MAX_BYTES)
             .ok()
             .and_then(|jws| jws.unverified_claims().ok())

@@ -18,11 +18,11 @@ use super::mint::MintError;
 use super::{Issuer, IssuerError};
 
 /// `typ` of the list, so that no verifier accepts it as a token (RFC 8725 §3.11).
-pub const REVOCATION_LIST_TYPE: &str = "revocation-list+jwt";
+pub(crate) const REVOCATION_LIST_TYPE: &str = "revocation-list+jwt";
 /// How long a list is valid, in seconds.
-pub const REVOCATION_LIST_LIFETIME_SECONDS: i64 = 3600;
+pub(crate) const REVOCATION_LIST_LIFETIME_SECONDS: i64 = 3600;
 /// How long a cache may serve it without revalidation, in seconds.
-pub const REVOCATION_LIST_MAX_AGE_SECONDS: u32 = 30;
+pub(crate) const REVOCATION_LIST_MAX_AGE_SECONDS: u32 = 30;
 /// The database is read again after this many seconds, or when the registry has changed.
 const LOOKED_UP_SECONDS: i64 = 10;
 /// An unchanged list is signed again after this many seconds, long before it expires.
@@ -120,7 +120,7 @@ impl Issuer {
     ///
     /// # Errors
     /// When no valid list is kept and none can be made, or no key signs.
-    pub async fn revocation_list(&self) -> Result<Rendered, IssuerError> {
+    pub(crate) async fn revocation_list(&self) -> Result<Rendered, IssuerError> {
         let now = self.ports.clock.now();
         let version = Version {
             registry: self.registry_version(),

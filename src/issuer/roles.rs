@@ -26,7 +26,7 @@ use super::page::Page;
 use super::{Caller, Issuer, IssuerError};
 
 /// Most grants of a role: more is a mistake, and each is examined for every token.
-pub const GRANTS_MAX: usize = 64;
+pub(crate) const GRANTS_MAX: usize = 64;
 
 impl Named for Role {
     const NOUN: &'static str = "role";

@@ -82,7 +82,7 @@ impl SealingError {
 }
 
 /// Holds the key-encryption key.
-pub struct Sealing {
+pub(crate) struct Sealing {
     key: LessSafeKey,
 }
 
@@ -97,7 +97,7 @@ impl Sealing {
     ///
     /// # Errors
     /// When it is not 32 bytes of base64url.
-    pub fn from_text(text: &str, origin: &str) -> Result<Self, SealingError> {
+    pub(crate) fn from_text(text: &str, origin: &str) -> Result<Self, SealingError> {
         let malformed = || SealingError::Malformed {
             origin: origin.to_owned(),
         };
@@ -115,7 +115,7 @@ impl Sealing {
     ///
     /// # Errors
     /// When the file is missing, unreadable or not a key, or its mode allows others to read it.
-    pub fn from_file(path: &Path) -> Result<Self, SealingError> {
+    pub(crate) fn from_file(path: &Path) -> Result<Self, SealingError> {
         match secret_file::read_text(path, Readers::OwnerOnly) {
             Ok(text) => Self::from_text(&text, &path.display().to_string()),
             Err(SecretFileError::Unreadable { path, source }) => {
@@ -137,7 +137,7 @@ impl Sealing {
     ///
     /// # Errors
     /// When the file exists already or cannot be written.
-    pub fn create_file(path: &Path, random: &dyn Random) -> Result<Self, SealingError> {
+    pub(crate) fn create_file(path: &Path, random: &dyn Random) -> Result<Self, SealingError> {
         let fault = |source| SealingError::File {
             path: path.to_owned(),
             source,
@@ -170,7 +170,7 @@ impl Sealing {
     ///
     /// # Errors
     /// When the cipher fails (a value beyond its limits).
-    pub fn seal(
+    pub(crate) fn seal(
         &self,
         issuer: &IssuerId,
         name: &str,
@@ -199,7 +199,7 @@ impl Sealing {
     ///
     /// # Errors
     /// When it was not sealed with this key for this name, or was changed.
-    pub fn open(
+    pub(crate) fn open(
         &self,
         issuer: &IssuerId,
         name: &str,

@@ -20,11 +20,11 @@ use crate::jose::digest::{base64url, decode_base64url, sha256};
 use crate::ports::random::{Random, random_bytes};
 
 /// Prefix of every secret.
-pub const PREFIX: &str = "fmn_";
+pub(crate) const PREFIX: &str = "fmn_";
 /// Prefix, 43 characters of secret, 6 of checksum.
-pub const SECRET_CHARS: usize = PREFIX.len() + 43 + 6;
+pub(crate) const SECRET_CHARS: usize = PREFIX.len() + 43 + 6;
 /// Length of the pepper, in bytes.
-pub const PEPPER_BYTES: usize = 32;
+pub(crate) const PEPPER_BYTES: usize = 32;
 
 /// Memory of the hash of a generated secret, in KiB. Its 256 random bits need no slow hash (OWASP ASVS 5.0 6.5.2),
 /// and ten thousand agents that reconnect after a restart must not overload the server.
@@ -46,7 +46,7 @@ const NONCE_LABEL: &[u8] = b"firman dpop nonce 1";
 const REMEMBERED: usize = 50_000;
 
 /// A new secret.
-pub struct NewSecret {
+pub(crate) struct NewSecret {
     /// The secret, to be shown once.
     pub plaintext: SecretString,
     /// The stored hash.
@@ -71,7 +71,7 @@ pub enum SecretsError {
 }
 
 /// Generates and verifies client secrets.
-pub struct Secrets {
+pub(crate) struct Secrets {
     pepper: Zeroizing<Vec<u8>>,
     remembering: hmac::Key,
     nonces: hmac::Key,
@@ -91,7 +91,10 @@ impl Secrets {
     ///
     /// # Errors
     /// When the hash function rejects its parameters.
-    pub fn new(pepper: Zeroizing<Vec<u8>>, random: &dyn Random) -> Result<Self, SecretsError> {
+    pub(crate) fn new(
+        pepper: Zeroizing<Vec<u8>>,
+        random: &dyn Random,
+    ) -> Result<Self, SecretsError> {
         let key = Zeroizing::new(random_bytes::<32>(random));
         let remembering = hmac::Key::new(hmac::HMAC_SHA256, &*key);
         let pepper_key = hmac::Key::new(hmac::HMAC_SHA256, &pepper);
@@ -114,7 +117,7 @@ impl Secrets {
     ///
     /// # Errors
     /// When the hash function fails.
-    pub fn issue(&self, random: &dyn Random) -> Result<NewSecret, SecretsError> {
+    pub(crate) fn issue(&self, random: &dyn Random) -> Result<NewSecret, SecretsError> {
         let bits = Zeroizing::new(random_bytes::<32>(random));
         let body = Zeroizing::new(format!("{PREFIX}{}", base64url(&*bits)));
         let plaintext = SecretString::from(format!("{}{}", *body, checksum(&body)));
@@ -141,7 +144,7 @@ impl Secrets {
     ///
     /// # Errors
     /// When the stored hash is malformed or the hash function fails: a server-side fault.
-    pub fn verify(
+    pub(crate) fn verify(
         &self,
         credential: &CredentialId,
         unverified: &SecretString,
@@ -168,7 +171,7 @@ impl Secrets {
     ///
     /// # Errors
     /// When the hash function fails.
-    pub fn verify_decoy(&self, unverified: &SecretString) -> Result<(), SecretsError> {
+    pub(crate) fn verify_decoy(&self, unverified: &SecretString) -> Result<(), SecretsError> {
         if let (true, Some(stored)) = (
             is_well_formed(unverified.expose_secret()),
             StoredHash::parse(&self.decoy),
@@ -180,13 +183,13 @@ impl Secrets {
 
     /// The nonce of a period: the same on every process that has the pepper, and only they can make it.
     #[must_use]
-    pub fn nonce(&self, period: i64) -> String {
+    pub(crate) fn nonce(&self, period: i64) -> String {
         base64url(&self.nonce_bytes(period))
     }
 
     /// True when `unverified` is the nonce of that period.
     #[must_use]
-    pub fn is_nonce(&self, unverified: &str, period: i64) -> bool {
+    pub(crate) fn is_nonce(&self, unverified: &str, period: i64) -> bool {
         decode_base64url(unverified)
             .is_ok_and(|bytes| bytes.ct_eq(&self.nonce_bytes(period)).into())
     }
@@ -229,13 +232,13 @@ impl Secrets {
 
 /// True when `text` has the form of a client secret of this program, checksum included.
 #[must_use]
-pub fn is_well_formed(text: &str) -> bool {
+pub(crate) fn is_well_formed(text: &str) -> bool {
     check_shape(text).is_ok()
 }
 
 /// Why a text cannot be a client secret. Contains nothing of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MalformedSecret {
+pub(crate) enum MalformedSecret {
     /// It has another prefix.
     #[error("is not a client secret of firman, which begins with `{PREFIX}`")]
     Prefix,
@@ -255,7 +258,7 @@ pub enum MalformedSecret {
 ///
 /// # Errors
 /// The first fault.
-pub fn check_shape(text: &str) -> Result<(), MalformedSecret> {
+pub(crate) fn check_shape(text: &str) -> Result<(), MalformedSecret> {
     if !text.starts_with(PREFIX) {
         return Err(MalformedSecret::Prefix);
     }
@@ -271,7 +274,7 @@ pub fn check_shape(text: &str) -> Result<(), MalformedSecret> {
 /// Why a text is not a client secret, for the operator, without repeating any of it; `None` when it has the form
 /// of one.
 #[must_use]
-pub fn malformation(text: &str) -> Option<&'static str> {
+pub(crate) fn malformation(text: &str) -> Option<&'static str> {
     let inner = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`'));
     Some(match check_shape(text) {
         Ok(()) => return None,

@@ -15,7 +15,7 @@ use super::cache::Policy;
 
 /// The claims of an agent's access token, as `explain` shows them.
 #[must_use]
-pub fn agent_claims(
+pub(crate) fn agent_claims(
     issuer: &str,
     agent: &Agent,
     policy: &Policy,

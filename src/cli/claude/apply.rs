@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 
 use super::super::client::{AdminClient, Query};
 use super::super::error::CliError;
-use super::super::print::{harmless, items};
+use super::super::print::harmless;
 use super::super::session::Session;
 use super::admin_api::{ClaudeAdmin, Kind};
 use super::plan::{Plan, Present, Step, Wanted, plan};
+use crate::api::key_consumer::{KeyAcknowledgement, KeyConsumer, NewKeyConsumer};
+use crate::api::list::List;
 use crate::domain::remedy::Remedy;
 
 /// The role of a service account in a workspace that it joins.
@@ -50,26 +52,31 @@ impl KeyCopy {
     /// Registers the copy, so that no new key signs before the copy has it. Only an owner may do so, so an
     /// existing registration is left as it is.
     pub(super) async fn record(&self, firman: &AdminClient) -> Result<(), CliError> {
-        let known = firman
-            .get::<Value>(&["key-consumers"], &Query::default())
-            .await?;
-        let is_known = |consumer: &Value| consumer["name"] == json!(self.consumer);
-        if items(&known, "items").iter().any(is_known) {
+        let known: List<KeyConsumer> = firman.get(&["key-consumers"], &Query::default()).await?;
+        if known
+            .items
+            .iter()
+            .any(|consumer| consumer.name == self.consumer)
+        {
             return Ok(());
         }
-        let body = json!({
-            "name": self.consumer,
-            "description": "Inline keys of the issuer at Claude; they do not follow a rotation",
-        });
-        firman.post::<Value>(&["key-consumers"], &body).await?;
+        let new = NewKeyConsumer {
+            name: self.consumer.clone(),
+            description: Some(
+                "Inline keys of the issuer at Claude; they do not follow a rotation".to_owned(),
+            ),
+        };
+        let _: KeyConsumer = firman.post(&["key-consumers"], &new).await?;
         Ok(())
     }
 
     /// Acknowledges that the copy has these keys.
     async fn acknowledge(&self, firman: &AdminClient) -> Result<(), CliError> {
-        let body = json!({ "kids": self.kids });
+        let held = KeyAcknowledgement {
+            kids: Some(self.kids.clone()),
+        };
         let path = ["key-consumers", self.consumer.as_str(), "ack"];
-        firman.post::<Value>(&path, &body).await?;
+        let _: KeyConsumer = firman.post(&path, &held).await?;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::base_url::BaseUrlArgs;
 use super::facts::{self, Facts, Names, RuleArgs};
 use super::probe::cause;
 use super::read_back::{ReadBack, read_back};
+use crate::api::agent::Agent;
 use crate::cli::client::{AdminClient, Query};
 use crate::cli::duration::{Instant, parse_instant};
 use crate::cli::error::CliError;
@@ -87,14 +88,14 @@ pub(super) async fn run(args: DiagnoseArgs, session: &mut Session<'_>) -> Result
         None => None,
     };
     let subject = match &agent {
-        Some(agent) => text(
-            &admin.get(&["agents", agent], &Query::default()).await?,
-            "subject",
-        ),
+        Some(agent) => {
+            let agent: Agent = admin.get(&["agents", agent], &Query::default()).await?;
+            agent.subject
+        }
         None => String::new(),
     };
     let (audience, resource) = match facts::claude_resources(&admin).await?.as_slice() {
-        [only] => (text(only, "identifier"), Some(text(only, "name"))),
+        [only] => (only.identifier.clone(), Some(only.name.clone())),
         _ => (EXPECTED_AUDIENCE.to_owned(), None),
     };
     let fetches = match &found.issuance {
@@ -240,8 +241,8 @@ async fn by_time(
     let page = admin.get(&["audit"], &query).await?;
     let audiences: Vec<String> = facts::claude_resources(admin)
         .await?
-        .iter()
-        .map(|resource| text(resource, "identifier"))
+        .into_iter()
+        .map(|resource| resource.identifier)
         .collect();
     let request_id = args.request_id.as_deref().unwrap_or_default();
     let candidates: Vec<&Value> = items(&page, "items")

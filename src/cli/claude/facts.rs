@@ -5,11 +5,16 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::connection::key_consumer_name;
+use crate::api::claude_link::ClaudeLink;
+use crate::api::issuer::Issuer;
+use crate::api::key::Key;
+use crate::api::key_consumer as api;
+use crate::api::list::List;
+use crate::api::resource::Resource;
 use crate::cli::client::{AdminClient, Extent, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::parse::parse_pair;
-use crate::cli::print::{items, text, texts};
 use crate::domain::remedy::Remedy;
 use crate::ports::time::UnixTime;
 use crate::relying_party::claude::checks::{Expected, KeyConsumer, KeyState, Link};
@@ -120,51 +125,48 @@ pub(super) struct Facts {
 impl Facts {
     /// Asks the admin API.
     pub(super) async fn load(admin: &AdminClient) -> Result<Self, CliError> {
-        let issuer = admin.get(&["issuer"], &Query::default()).await?;
-        let keys = admin.get(&["keys"], &Query::default()).await?;
-        let consumers = admin.get(&["key-consumers"], &Query::default()).await?;
+        let issuer: Issuer = admin.get(&["issuer"], &Query::default()).await?;
+        let keys: List<Key> = admin.get(&["keys"], &Query::default()).await?;
+        let consumers: List<api::KeyConsumer> =
+            admin.get(&["key-consumers"], &Query::default()).await?;
         Ok(Self {
-            issuer: text(&issuer, "url"),
-            key_consumer: key_consumer_name(&text(&issuer, "slug")),
-            keys: items(&keys, "items").iter().map(key_state).collect(),
-            consumers: items(&consumers, "items")
-                .iter()
-                .map(key_consumer)
-                .collect(),
+            key_consumer: key_consumer_name(&issuer.slug),
+            issuer: issuer.url,
+            keys: keys.items.into_iter().map(key_state).collect(),
+            consumers: consumers.items.into_iter().map(key_consumer).collect(),
         })
     }
 }
 
-fn key_state(key: &Value) -> KeyState {
-    let time = |name: &str| key[name].as_i64().map(UnixTime);
+fn key_state(key: Key) -> KeyState {
     KeyState {
-        kid: text(key, "kid"),
-        state: text(key, "state"),
-        created_at: time("created_at"),
-        since: time("since"),
+        kid: key.kid,
+        state: key.state,
+        created_at: Some(UnixTime(key.created_at)),
+        since: key.since.map(UnixTime),
     }
 }
 
-fn key_consumer(consumer: &Value) -> KeyConsumer {
+fn key_consumer(consumer: api::KeyConsumer) -> KeyConsumer {
     KeyConsumer {
-        name: text(consumer, "name"),
-        acknowledged: texts(consumer, "acknowledged"),
-        revoked: texts(consumer, "revoked"),
+        name: consumer.name,
+        acknowledged: consumer.acknowledged,
+        revoked: consumer.revoked,
     }
 }
 
 /// The agent's link with Claude, if it has one.
 pub(super) async fn link(admin: &AdminClient, agent: &str) -> Result<Option<Link>, CliError> {
     match admin
-        .get(&["agents", agent, "claude-link"], &Query::default())
+        .get::<ClaudeLink>(&["agents", agent, "claude-link"], &Query::default())
         .await
     {
         Ok(link) => Ok(Some(Link {
-            rule: text(&link, "rule_id"),
-            organization: text(&link, "organization_id"),
-            service_account: text(&link, "service_account_id"),
-            workspace: link["workspace_id"].as_str().map(str::to_owned),
-            token_lifetime: link["token_lifetime"].as_i64(),
+            rule: link.rule_id,
+            organization: link.organization_id,
+            service_account: link.service_account_id,
+            workspace: link.workspace_id,
+            token_lifetime: link.token_lifetime,
         })),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
@@ -172,7 +174,7 @@ pub(super) async fn link(admin: &AdminClient, agent: &str) -> Result<Option<Link
 }
 
 /// Every resource with profile `claude`.
-pub(super) async fn claude_resources(admin: &AdminClient) -> Result<Vec<Value>, CliError> {
+pub(super) async fn claude_resources(admin: &AdminClient) -> Result<Vec<Resource>, CliError> {
     let mut resources = Vec::new();
     admin
         .each_page(
@@ -182,7 +184,7 @@ pub(super) async fn claude_resources(admin: &AdminClient) -> Result<Vec<Value>, 
             |page| {
                 resources.extend(
                     page.into_iter()
-                        .filter(|one: &Value| one["profile"] == "claude"),
+                        .filter(|one: &Resource| one.profile == "claude"),
                 );
                 Ok(())
             },

@@ -1,17 +1,48 @@
 //! `firman claude link`, `links` and `unlink`: the ids from Claude's Console, stored with the agent.
 
 use clap::Args;
-use serde_json::{Map, Value, json};
 
 use super::ids::{IdArgs, parse_issuer_object};
+use crate::api::claude_link::{ClaudeLink, NewClaudeLink};
 use crate::cli::client::{Page, Query};
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
-use crate::cli::noun::removed;
-use crate::cli::parse::parse_name;
-use crate::cli::print::{date, text};
+use crate::cli::noun::{Cell, cells, print_as, removed};
+use crate::cli::parse::{parse_name, seconds};
+use crate::cli::print::time;
 use crate::cli::session::{Listing, Session};
 use crate::relying_party::claude::IssuerObjectId;
+
+const COLUMNS: [Cell<ClaudeLink>; 6] = [
+    ("AGENT", |link, _| link.agent.clone()),
+    ("RULE", |link, _| link.rule_id.clone()),
+    ("SERVICE ACCOUNT", |link, _| link.service_account_id.clone()),
+    ("WORKSPACE", |link, _| {
+        link.workspace_id.clone().unwrap_or_default()
+    }),
+    ("ORGANIZATION", |link, _| link.organization_id.clone()),
+    ("ISSUER", |link, _| {
+        link.issuer_id.clone().unwrap_or_default()
+    }),
+];
+
+const FACTS: [Cell<ClaudeLink>; 8] = [
+    ("agent", |link, _| link.agent.clone()),
+    ("rule", |link, _| link.rule_id.clone()),
+    ("organization", |link, _| link.organization_id.clone()),
+    ("service account", |link, _| link.service_account_id.clone()),
+    ("workspace", |link, _| {
+        link.workspace_id.clone().unwrap_or_default()
+    }),
+    ("issuer", |link, _| {
+        link.issuer_id.clone().unwrap_or_default()
+    }),
+    ("token lifetime", |link, _| {
+        link.token_lifetime
+            .map_or_else(String::new, |seconds| format!("{seconds} s"))
+    }),
+    ("created", |link, _| time(link.created_at)),
+];
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
@@ -50,50 +81,18 @@ pub(in crate::cli) struct UnlinkArgs {
 
 pub(super) async fn link(args: LinkArgs, session: &mut Session<'_>) -> Result<(), CliError> {
     let ids = args.ids;
-    let members = [
-        ("rule_id", ids.rule.map(|id| json!(id))),
-        (
-            "organization_id",
-            ids.place.organization.map(|id| json!(id)),
-        ),
-        (
-            "service_account_id",
-            ids.service_account.map(|id| json!(id)),
-        ),
-        ("workspace_id", ids.place.workspace.map(|id| json!(id))),
-        ("issuer_id", args.issuer.map(|id| json!(id))),
-        ("token_lifetime", args.token_lifetime.map(Value::from)),
-    ];
-    let body: Map<String, Value> = members
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect();
-    let link = session
-        .admin()?
-        .put(
-            &["agents", &args.agent, "claude-link"],
-            &Value::Object(body),
-        )
-        .await?;
-    if session.printer.is_json() {
-        return session.printer.json(&link);
-    }
-    let lifetime = text(&link, "token_lifetime");
-    let lifetime = if lifetime.is_empty() {
-        lifetime
-    } else {
-        format!("{lifetime} s")
+    // The parser requires these three, and the server refuses an empty id.
+    let new = NewClaudeLink {
+        rule_id: ids.rule.map(Into::into).unwrap_or_default(),
+        organization_id: ids.place.organization.map(Into::into).unwrap_or_default(),
+        service_account_id: ids.service_account.map(Into::into).unwrap_or_default(),
+        workspace_id: ids.place.workspace.map(Into::into),
+        issuer_id: args.issuer.map(Into::into),
+        token_lifetime: seconds(args.token_lifetime),
     };
-    session.printer.facts(&[
-        ("agent", text(&link, "agent")),
-        ("rule", text(&link, "rule_id")),
-        ("organization", text(&link, "organization_id")),
-        ("service account", text(&link, "service_account_id")),
-        ("workspace", text(&link, "workspace_id")),
-        ("issuer", text(&link, "issuer_id")),
-        ("token lifetime", lifetime),
-        ("created", date(&link, "created_at")),
-    ])
+    let path = ["agents", &args.agent, "claude-link"];
+    let link = session.admin()?.put(&path, &new).await?;
+    print_as(&FACTS, &link, session).map(|_| ())
 }
 
 pub(super) async fn links(args: &LinksArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -101,26 +100,13 @@ pub(super) async fn links(args: &LinksArgs, session: &mut Session<'_>) -> Result
         path: &["claude-links"],
         filter: Query::default(),
         page: &args.page,
-        columns: &[
-            "AGENT",
-            "RULE",
-            "SERVICE ACCOUNT",
-            "WORKSPACE",
-            "ORGANIZATION",
-            "ISSUER",
-        ],
+        columns: &COLUMNS.map(|(title, _)| title),
         nothing: "No links. Next: firman claude link AGENT --rule fdrl_… --organization UUID --service-account svac_…",
     };
-    let members = [
-        "agent",
-        "rule_id",
-        "service_account_id",
-        "workspace_id",
-        "organization_id",
-        "issuer_id",
-    ];
-    let row = |link: &Value| members.map(|member| text(link, member)).to_vec();
-    session.list_pages(listing, row).await
+    let now = session.now();
+    session
+        .list_pages(listing, |link: &ClaudeLink| cells(&COLUMNS, link, now))
+        .await
 }
 
 pub(super) async fn unlink(args: &UnlinkArgs, session: &mut Session<'_>) -> Result<(), CliError> {

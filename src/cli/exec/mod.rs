@@ -13,7 +13,6 @@ use std::process::ExitStatus;
 
 use clap::Args;
 use rustix::process::{Pid, Signal as Number, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Child;
 use uuid::Uuid;
@@ -25,6 +24,8 @@ use super::notify::Supervisor;
 use super::print::Printer;
 use super::session::Session;
 use super::token::{ClientArgs, GetArgs, Pipe, Source, Watch, why_not};
+use crate::api::claude_link::ClaudeLink;
+use crate::api::issuer::Issuer;
 use crate::domain::remedy::Remedy;
 use environment::{Handover, prepare};
 use signals::{Signals, came_from_the_terminal};
@@ -193,14 +194,10 @@ async fn settle(
         None => {
             let answer = session
                 .admin()?
-                .get::<Value>(&["issuer"], &Query::default())
+                .get::<Issuer>(&["issuer"], &Query::default())
                 .await;
             let by_option = Remedy::action("name the issuer with `--issuer`");
-            let answer = answer.map_err(|error| error.with_remedy(&by_option))?;
-            text(&answer, "url").ok_or_else(|| {
-                CliError::failed("http", "the admin API did not return the issuer's URL")
-                    .with_remedy(&by_option)
-            })?
+            answer.map_err(|error| error.with_remedy(&by_option))?.url
         }
     };
     let request = GetArgs {
@@ -231,22 +228,15 @@ impl FederationArgs {
     }
 
     /// Fills missing values from the agent's link.
-    fn with_link(self, link: &Value) -> Option<Federation> {
-        Self {
-            rule: self.rule.or_else(|| text(link, "rule_id")),
-            organization: self.organization.or_else(|| text(link, "organization_id")),
-            service_account: self
-                .service_account
-                .or_else(|| text(link, "service_account_id")),
-            workspace: self.workspace.or_else(|| text(link, "workspace_id")),
+    fn with_link(self, link: ClaudeLink) -> Federation {
+        Federation {
+            rule: self.rule.unwrap_or(link.rule_id),
+            organization: self.organization.unwrap_or(link.organization_id),
+            service_account: self.service_account.unwrap_or(link.service_account_id),
+            workspace: self.workspace.or(link.workspace_id),
             base_url: self.base_url,
         }
-        .complete()
     }
-}
-
-fn text(object: &Value, member: &str) -> Option<String> {
-    object[member].as_str().map(str::to_owned)
 }
 
 async fn linked(
@@ -269,13 +259,7 @@ async fn linked(
         .get(&["agents", agent, "claude-link"], &Query::default())
         .await
         .map_err(|error| error.with_remedy(&remedy))?;
-    given.with_link(&link).ok_or_else(|| {
-        CliError::failed(
-            "link",
-            format!("the link of the agent `{agent}` is incomplete"),
-        )
-        .with_remedy(&remedy)
-    })
+    Ok(given.with_link(link))
 }
 
 /// A directory for the token that only its owner can read; removed when dropped.
@@ -367,7 +351,6 @@ fn parse_workspace(id: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
 
@@ -408,9 +391,18 @@ mod tests {
 
     #[test]
     fn what_the_flags_leave_out_comes_from_the_link() {
-        let link = json!({
-            "rule_id": "fdrl_1", "organization_id": "o", "service_account_id": "svac_1", "workspace_id": null
-        });
+        let link = ClaudeLink {
+            agent: "mailer".to_owned(),
+            rule_id: "fdrl_1".to_owned(),
+            organization_id: "o".to_owned(),
+            service_account_id: "svac_1".to_owned(),
+            workspace_id: None,
+            issuer_id: None,
+            token_lifetime: None,
+            created_at: 0,
+            updated_at: 0,
+            version: 1,
+        };
         let flags = FederationArgs {
             rule: Some("fdrl_2".to_owned()),
             base_url: Some("http://127.0.0.1:9".to_owned()),
@@ -424,8 +416,7 @@ mod tests {
             workspace: None,
             base_url: Some("http://127.0.0.1:9".to_owned()),
         };
-        assert_eq!(flags.with_link(&link), Some(expected));
-        assert_eq!(given().with_link(&json!({"rule_id": "fdrl_1"})), None);
+        assert_eq!(flags.with_link(link), expected);
     }
 
     #[test]

@@ -164,12 +164,6 @@ impl Authorization {
         self.external.as_deref()
     }
 
-    /// The assertions and proofs that issuing marks as used.
-    #[must_use]
-    pub fn spends(&self) -> &[SpentAssertion] {
-        &self.spends
-    }
-
     /// The thumbprint of the key that the access token is bound to, if it is bound.
     #[must_use]
     pub fn jkt(&self) -> Option<&str> {

@@ -233,7 +233,7 @@ impl Issuer {
                     .touch_agent(&self.id, &after.actor, change.version, now)
                     .await?;
             }
-            Touch::Nobody => {}
+            Touch::Nothing => {}
         }
         Ok(self.named_delegation(&mut change.tx, after).await?)
     }
@@ -329,7 +329,7 @@ enum Touch {
     /// Yes.
     Actor,
     /// No: the same change already writes the row.
-    Nobody,
+    Nothing,
 }
 
 fn target(delegation: &Delegation) -> String {
@@ -382,7 +382,7 @@ mod tests {
             DelegationEnd::In(i64::MAX),
             DelegationEnd::In(DELEGATION_MAX_SECONDS + 1),
         ] {
-            assert!(check_end(bad, now).is_err(), "{bad:?} was taken");
+            assert!(check_end(bad, now).is_err(), "{bad:?} was accepted");
         }
         assert_eq!(check_end(DelegationEnd::In(1), now), Ok(now.plus(1)));
         let last = now.plus(DELEGATION_MAX_SECONDS);

@@ -125,7 +125,7 @@ impl Issuer {
         let now = change.now();
         let held = change.tx.delegations_of(&self.id, &actor.id).await?;
         for delegation in held.iter().filter(|held| !held.is_over(now)) {
-            self.revoke_in(change, delegation, Touch::Nobody, Some(why))
+            self.revoke_in(change, delegation, Touch::Nothing, Some(why))
                 .await?;
         }
         Ok(())

@@ -161,7 +161,7 @@ impl Refusals {
 impl Issuer {
     /// Records the refusal of an authenticated agent or administrator. The first of its kind is queued for the
     /// audit; equal ones are folded until [`Issuer::flush_refusals`].
-    pub fn note_refusal(self: &Arc<Self>, draft: AuditDraft) {
+    pub(crate) fn note_refusal(self: &Arc<Self>, draft: AuditDraft) {
         let draft = printable(draft);
         let detail: Value = serde_json::from_str(&draft.detail).unwrap_or_default();
         let is_first = self
@@ -190,7 +190,7 @@ impl Issuer {
 
     /// Counts a caller of the admin API that failed to authenticate. `target`: the requested path, one of the
     /// API's own.
-    pub fn note_unproven_call(&self, reason: &'static str, target: &str, caller: &Caller) {
+    pub(crate) fn note_unproven_call(&self, reason: &'static str, target: &str, caller: &Caller) {
         let kind = UnprovenKind::of(reason, target, caller);
         let mut unwritten = self.ledger.refusals().all();
         let unwritten = unwritten.entry(self.id.clone()).or_default();
@@ -210,7 +210,7 @@ impl Issuer {
 
     /// How often [`Issuer::flush_refusals`] is due.
     #[must_use]
-    pub fn refusal_interval() -> Duration {
+    pub(crate) fn refusal_interval() -> Duration {
         INTERVAL
     }
 

@@ -53,7 +53,7 @@ async fn te_045_without_a_signing_key_the_answer_is_503_and_no_token() {
     assert_snapshot!(answer, @r#"503 {"error":"server_error","error_description":"the token cannot be issued; see the issuer's log"}"#);
     assert_tokens_issued(&issuer, 0).await;
     let refused = audited_in_time(&issuer, "token.refused", 1).await;
-    assert_snapshot!(refused[0].draft.detail, @r#"{"error":"server_error","reason":"there is no active ES256 signing key"}"#);
+    assert_snapshot!(refused[0].draft.detail, @r#"{"error":"server_error","reason":"no ES256 signing key is active"}"#);
     assert_snapshot!(issuer.get("/oauth2/jwks").await, @r#"200 {"keys":[]}"#);
 }
 

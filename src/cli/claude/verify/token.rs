@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 
 use super::super::facts::{self, Names};
 use super::{Ground, Round, VerifyArgs};
+use crate::api::agent::Agent;
+use crate::api::explanation::Explanation;
+use crate::api::resource::Resource;
 use crate::cli::client::{AdminClient, Query};
 use crate::cli::error::CliError;
-use crate::cli::print::text;
 use crate::cli::published::Discovered;
 use crate::cli::session::Session;
 use crate::cli::token::{self, ClientArgs, GetArgs};
@@ -33,36 +35,32 @@ pub(super) async fn agent(
     round: &mut Round,
 ) -> Result<Option<Sample>, CliError> {
     let name = args.agent.as_str();
-    let agent = admin.get(&["agents", name], &Query::default()).await?;
+    let agent: Agent = admin.get(&["agents", name], &Query::default()).await?;
     let resources = facts::claude_resources(admin).await?;
-    let named = |one: &&Value| {
-        args.resource
-            .as_ref()
-            .is_none_or(|name| one["name"] == name.as_str())
-    };
-    let candidates: Vec<&Value> = resources.iter().filter(named).collect();
+    let named = |one: &Resource| args.resource.as_ref().is_none_or(|name| one.name == *name);
     let mut refusal = None;
-    for resource in &candidates {
-        let query = Query::default().with("resource", resource["name"].as_str());
-        let explained: Value = admin.get(&["agents", name, "explain"], &query).await?;
-        if explained["claims"].is_null() {
-            refusal = Some(text(&explained["refusal"], "error_description"));
+    for resource in resources.into_iter().filter(named) {
+        let query = Query::default().with("resource", Some(&resource.name));
+        let explained: Explanation = admin.get(&["agents", name, "explain"], &query).await?;
+        let Some(claims) = explained.claims else {
+            let why = explained.refusal.map(|refusal| refusal.error_description);
+            refusal = Some(why.unwrap_or_default());
             continue;
-        }
-        let identifier = text(resource, "identifier");
+        };
+        let identifier = resource.identifier;
         round.add(Check::ok(
             "agent",
             format!(
                 "`{name}` may request tokens for `{identifier}` ({})",
-                text(resource, "name")
+                resource.name
             ),
         ));
         return Ok(Some(Sample {
-            subject: text(&agent, "subject"),
+            subject: agent.subject,
             identifier,
-            algorithm: text(resource, "token_algorithm"),
-            lifetime: resource["token_lifetime"].as_i64().unwrap_or_default(),
-            claims: explained["claims"].clone(),
+            algorithm: resource.token_algorithm,
+            lifetime: resource.token_lifetime,
+            claims,
         }));
     }
     round.add(match refusal {

@@ -121,7 +121,7 @@ impl Delegated {
 #[derive(Clone, Debug)]
 pub struct ParentToken {
     /// What can end it.
-    pub line: Line,
+    pub(crate) line: Line,
     /// Its row, if it is a root: recorded with the first token that is made from it.
     pub root: Option<LineageRow>,
     /// Exchanges since its root.
