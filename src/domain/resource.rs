@@ -157,7 +157,7 @@ impl Identifier {
         } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
             "contains a character that is not printable ASCII"
         } else if text.contains(['"', '<', '>', '\\', '^', '`', '{', '|', '}']) {
-            "holds one of the characters \" < > \\ ^ ` { | }, which a URI must percent-encode (RFC 3986 section 2)"
+            "contains one of the characters \" < > \\ ^ ` { | }, which a URI must percent-encode (RFC 3986 section 2)"
         } else if text.contains('#') {
             "has a fragment, which RFC 8707 section 2 forbids"
         } else if url::Url::parse(text).is_err() {
@@ -399,7 +399,7 @@ mod tests {
                 check_typ(bad, Profile::Claude)
                     .expect_err("refused")
                     .to_string(),
-                "typ: must be JWT for a resource with profile claude"
+                "typ: must be JWT for a resource with profile `claude`"
             );
         }
         assert_eq!(check_typ("JWT", Profile::Claude), Ok(TokenTyp::Jwt));
@@ -408,7 +408,7 @@ mod tests {
             check_dpop_required(true, Profile::Claude)
                 .expect_err("refused")
                 .to_string(),
-            "dpop_required: must be false for a resource with profile claude, whose relying party takes bearer tokens only"
+            "dpop_required: must be false for a resource with profile `claude`, whose relying party accepts bearer tokens only"
         );
         for (required, profile) in [(false, Profile::Claude), (true, Profile::Generic)] {
             assert_eq!(check_dpop_required(required, profile), Ok(required));

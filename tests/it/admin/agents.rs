@@ -303,7 +303,7 @@ async fn what_an_agent_gets_must_exist() {
         &post(&issuer, "/agents", body).await,
         400,
         "invalid",
-        "groups: names more than 64 groups",
+        "groups: contains more than 64 groups",
     );
     assert_eq!(get(&issuer, "/agents").await.json()["items"], json!([]));
 }

@@ -84,7 +84,7 @@ async fn what_is_no_consumer_or_no_key_is_refused() {
     assert_eq!(kind_of(&answer), (400, "invalid".to_owned()));
     let detail = answer.json()["detail"].as_str().expect("a text").to_owned();
     assert!(
-        detail.starts_with("kids: holds 'xy', which is no published key; published: "),
+        detail.starts_with("kids: contains `xy`, which is not a published key; published: "),
         "{detail}"
     );
 }

@@ -239,7 +239,7 @@ async fn an_identifier_is_a_uri_that_means_nothing_else() {
         ),
         (
             json!("https://x.example/\""),
-            "identifier: holds one of the characters \" < > \\ ^ ` { | }, which a URI must percent-encode (RFC 3986 section 2)",
+            "identifier: contains one of the characters \" < > \\ ^ ` { | }, which a URI must percent-encode (RFC 3986 section 2)",
         ),
     ] {
         let new = json!({ "name": "x", "identifier": identifier });

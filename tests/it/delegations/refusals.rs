@@ -11,8 +11,7 @@ async fn a_delegation_that_cannot_be_is_refused_with_the_reason() {
     for (members, detail) in [
         (
             json!({ "actor": "nobody" }),
-            "actor: agent `nobody` not found
-hint: firman agent add nobody",
+            "actor: agent `nobody` not found\nhint: firman agent add nobody",
         ),
         (
             json!({ "subject": "" }),
@@ -36,8 +35,7 @@ hint: firman agent add nobody",
         ),
         (
             json!({ "subject": "user:entra:*", "trusted_issuer": "entra" }),
-            "trusted_issuer: trusted issuer `entra` not found
-hint: firman trusted-issuer list",
+            "trusted_issuer: trusted issuer `entra` not found\nhint: firman trusted-issuer list",
         ),
         (
             json!({ "subject": "user:entra:*", "trusted_issuer": "okta" }),
@@ -57,7 +55,7 @@ hint: firman trusted-issuer list",
         ),
         (
             json!({ "scopes": [] }),
-            "scopes: names no scope of `api`\nhint: leave the scopes out to grant all of them",
+            "scopes: contains no scope of `api`\nhint: leave the scopes out to grant all of them",
         ),
     ] {
         let answer = post(&issuer, "/delegations", new_but(members)).await;
