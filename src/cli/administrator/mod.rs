@@ -269,9 +269,9 @@ fn print_token(
     session.printer.facts(&shown)?;
     session.printer.hint(&match &path {
         Some(path) => {
-            format!("The token is in {path} and nowhere else; give it to {name} alone.")
+            format!("The token is in `{path}` and nowhere else. Let only `{name}` read it.")
         }
-        None => format!("The token is shown once; store it now, where only {name} can read it."),
+        None => format!("The token is shown once. Store it where only `{name}` can read it."),
     });
     let file = path.map_or_else(|| "FILE".to_owned(), |path| shell_word(&path));
     session.printer.next(&format!(

@@ -115,7 +115,7 @@ fn an_administrator_is_added_shown_edited_rotated_and_revoked() {
     created  [TIME]
     id       [ID]
     ----- stderr
-    The token is shown once; store it now, where only olga can read it.
+    The token is shown once. Store it where only `olga` can read it.
     Next: FIRMAN_ADMIN_TOKEN_FILE=FILE firman administrator list
     ");
     assert_snapshot!(live.run("administrator edit olga --role viewer --expires-in 90d"), @r"
@@ -137,7 +137,7 @@ fn an_administrator_is_added_shown_edited_rotated_and_revoked() {
     created  [TIME]
     id       [ID]
     ----- stderr
-    The token is in olga.token and nowhere else; give it to olga alone.
+    The token is in `olga.token` and nowhere else. Let only `olga` read it.
     Next: FIRMAN_ADMIN_TOKEN_FILE=olga.token firman administrator list
     The old token is no longer accepted.
     ");
@@ -210,7 +210,7 @@ fn recovers_beside_a_server(live: &Live) {
     created  [TIME]
     id       [ID]
     ----- stderr
-    The token is in new.token and nowhere else; give it to bootstrap alone.
+    The token is in `new.token` and nowhere else. Let only `bootstrap` read it.
     Next: FIRMAN_ADMIN_TOKEN_FILE=new.token firman administrator list
     ");
     assert_is_private(live, "new.token");
