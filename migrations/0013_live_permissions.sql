@@ -19,3 +19,7 @@ CREATE INDEX federated_credentials_of_trusted_issuer_by_end ON federated_credent
 
 CREATE INDEX federated_credentials_by_end ON federated_credentials (issuer_id, expires_at, id)
     WHERE expires_at IS NOT NULL;
+
+-- One that never expires ends by its revocation.
+CREATE INDEX federated_credentials_by_revocation ON federated_credentials (issuer_id, revoked_at, id)
+    WHERE expires_at IS NULL AND revoked_at IS NOT NULL;

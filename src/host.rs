@@ -41,6 +41,8 @@ pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
 const KEPT_SECONDS: i64 = 86_400;
 /// Delegations and federated credentials are kept this long after they expire, in seconds: 90 days.
 const ENDED_KEPT_SECONDS: i64 = 90 * 86_400;
+/// How long after the newest token a time still counts as confirmed, in seconds.
+const CONFIRMED_SECONDS: i64 = 86_400;
 /// Used assertions, revoked tokens, marks, lineages, delegations and federated credentials that one transaction
 /// deletes: tokens wait for it.
 const PURGE_MAX: u32 = 1_000;
@@ -200,9 +202,16 @@ impl Host {
     /// tokens wait for the lock.
     async fn forget(&self) -> Result<(), StoreError> {
         let now = self.issuer.ports().clock.now();
-        let (before, ended_before) = (now.plus(-KEPT_SECONDS), now.plus(-ENDED_KEPT_SECONDS));
+        let before = now.plus(-KEPT_SECONDS);
         for _ in 0..PURGES {
             let mut tx = self.store.read().await?;
+            let Some(head) = tx.head(&self.issuer.id).await? else {
+                return tx.rollback().await;
+            };
+            // Delegations live for months. A clock that is far ahead must not delete live ones, so the newest token
+            // has to confirm the time.
+            let confirmed = now.min(head.newest_iat.plus(CONFIRMED_SECONDS));
+            let ended_before = confirmed.plus(-ENDED_KEPT_SECONDS);
             let is_due = tx.holds_expired(&self.issuer.id, before).await?
                 || tx.holds_ended(&self.issuer.id, ended_before).await?;
             tx.rollback().await?;

@@ -198,10 +198,14 @@ pub(super) async fn suspend(
     Named(name): Named<String>,
     IfMatch(expected): IfMatch,
 ) -> Result<Tagged<SuspendedBody>, Problem> {
-    let detail = issuer.suspend_agent(&caller, &name, expected).await?;
-    let access = issuer.claude_access(&name).await;
-    let access = access.map_err(|error| error.after_change(format!("agent show {name}")))?;
-    let Tagged { version, body } = tagged(detail, &issuer);
+    let suspension = issuer.suspend_agent(&caller, &name, expected).await?;
+    let access = match issuer.claude_access(&name).await {
+        Err(error) if suspension.is_new => {
+            return Err(error.after_change(format!("agent show {name}")).into());
+        }
+        access => access?,
+    };
+    let Tagged { version, body } = tagged(suspension.agent, &issuer);
     Ok(Tagged {
         version,
         body: SuspendedBody {

@@ -30,6 +30,7 @@ pub(super) enum Kind {
     UnsupportedMediaType,
     TooLarge,
     ResultNotShown,
+    Unconfirmed,
     Unavailable,
 }
 
@@ -45,7 +46,7 @@ impl Kind {
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::ResultNotShown => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ResultNotShown | Self::Unconfirmed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -70,6 +71,7 @@ impl Kind {
                 "result_not_shown",
                 "The change was made; its result cannot be shown",
             ),
+            Self::Unconfirmed => ("unconfirmed", "The change may have been made"),
             Self::Unavailable => ("unavailable", "Temporarily unavailable"),
         }
     }
@@ -173,7 +175,8 @@ impl Problem {
             | Kind::PreconditionFailed
             | Kind::UnsupportedMediaType
             | Kind::TooLarge
-            | Kind::ResultNotShown => {}
+            | Kind::ResultNotShown
+            | Kind::Unconfirmed => {}
         }
     }
 }
@@ -222,7 +225,7 @@ impl From<IssuerError> for Problem {
             }
             IssuerError::Unconfirmed(cause) => Self {
                 private_cause: Some(with_causes(&*cause)),
-                ..refused(Kind::Unavailable, detail)
+                ..refused(Kind::Unconfirmed, detail)
             },
             IssuerError::Unavailable(cause) => {
                 let detail = "temporarily unavailable; nothing was changed";

@@ -139,17 +139,18 @@ async fn move_loopback_issuer(
     options: &HostOptions,
     ports: &Ports,
 ) -> Result<IssuerSettings, HostError> {
-    if !is_loopback_url(&stored.url) || !is_loopback_url(&options.issuer_url) {
-        return Err(HostError::OtherIssuer {
-            stored: stored.url,
-            configured: options.issuer_url.clone(),
-        });
-    }
+    check_may_move(&stored, options)?;
     let mut tx = store.write().await?;
     tx.lock_head(&stored.id).await?;
     // An edit may have been committed since the row was read.
     let stored = tx.issuer_by_slug(DEFAULT_SLUG).await?;
     let stored = stored.ok_or_else(|| StoreError::corrupt("the issuer's row is missing"))?;
+    check_may_move(&stored, options)?;
+    if stored.url == options.issuer_url {
+        // Another process moved it.
+        tx.rollback().await?;
+        return Ok(stored);
+    }
     let version = tx.bump_registry_version(&stored.id, true).await?;
     let moved = IssuerSettings {
         url: options.issuer_url.clone(),
@@ -166,6 +167,16 @@ async fn move_loopback_issuer(
         "the loopback issuer's URL changed; tokens issued under the old URL no longer match"
     );
     Ok(moved)
+}
+
+fn check_may_move(stored: &IssuerSettings, options: &HostOptions) -> Result<(), HostError> {
+    if is_loopback_url(&stored.url) && is_loopback_url(&options.issuer_url) {
+        return Ok(());
+    }
+    Err(HostError::OtherIssuer {
+        stored: stored.url.clone(),
+        configured: options.issuer_url.clone(),
+    })
 }
 
 async fn append_system_entry(

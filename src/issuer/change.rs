@@ -170,12 +170,13 @@ impl Issuer {
         }
         let issuer = Arc::clone(self);
         let commit = tokio::spawn(async move {
-            issuer.commit(change).await?;
+            let committed = issuer.commit(change).await;
+            // Also after a commit that was not confirmed: the database may have it.
             if let Err(error) = issuer.catch_up().await {
                 // The change is durable; the ledger notices the newer version before a token leaves.
                 tracing::warn!(%error, "the cache could not be brought up to date");
             }
-            Ok(())
+            committed
         });
         match commit.await {
             Ok(result) => result,

@@ -262,6 +262,16 @@ pub(crate) async fn what_ended_long_ago_is_noticed_and_purged_in_portions(store:
     assert!(!tx.holds_ended(&home, end).await.unwrap());
     assert!(tx.holds_ended(&home, after).await.unwrap());
     assert_eq!(tx.purge_ended(&home, after, 9).await.unwrap(), 1);
+    // One without an expiry ends by its revocation.
+    let revoked = Credential {
+        expires_at: None,
+        revoked_at: Some(end),
+        ..federated("4", "a", Some("repo:y"))
+    };
+    assert!(tx.insert_credential(&home, &revoked).await.unwrap());
+    assert!(!tx.holds_ended(&home, end).await.unwrap());
+    assert!(tx.holds_ended(&home, after).await.unwrap());
+    assert_eq!(tx.purge_ended(&home, after, 9).await.unwrap(), 1);
     let left = tx.credentials_of(&home, &agent("a").id).await.unwrap();
     let left: Vec<&str> = left.iter().map(|held| held.id.as_str()).collect();
     assert_eq!(left, ["1", "3"]);

@@ -29,6 +29,7 @@ use super::named::{Facts, Head, Named, description, known_name, name_belonged, n
 use super::{Caller, Issuer, IssuerError};
 
 pub use list::{AgentOrder, AgentQuery};
+pub use status::Suspension;
 
 /// An agent as lists show it.
 #[derive(Clone, Debug)]

@@ -11,6 +11,15 @@ use crate::issuer::{Caller, Issuer, IssuerError};
 
 use super::AgentDetail;
 
+/// A suspended agent.
+#[derive(Clone, Debug)]
+pub struct Suspension {
+    /// The agent.
+    pub agent: AgentDetail,
+    /// False if it was suspended already.
+    pub is_new: bool,
+}
+
 impl Issuer {
     /// Suspends an agent. From the commit on it gets no token, and the tokens that name it as subject or actor are
     /// ended. Does nothing if it is already suspended.
@@ -22,11 +31,12 @@ impl Issuer {
         caller: &Caller,
         name: &str,
         expected: Option<i64>,
-    ) -> Result<AgentDetail, IssuerError> {
+    ) -> Result<Suspension, IssuerError> {
         let mut change = self.begin(caller, Touches::Agent).await?;
         let before = self.live_agent(&mut change, name, expected).await?;
         let mut after = before.clone();
-        if before.status == AgentStatus::Active {
+        let is_new = before.status == AgentStatus::Active;
+        if is_new {
             after.status = AgentStatus::Suspended { at: change.now() };
             change
                 .replace(&before, &mut after, AuditEvent::AgentSuspended, &json!({}))
@@ -34,7 +44,8 @@ impl Issuer {
             self.end_tokens_of(&mut change, after.subject.as_str())
                 .await?;
         }
-        self.end_with(change, after).await
+        let agent = self.end_with(change, after).await?;
+        Ok(Suspension { agent, is_new })
     }
 
     /// Resumes a suspended agent. Tokens from before its suspension stay ended. Does nothing if it is active.

@@ -205,6 +205,7 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
         &[
             "delegations(issuer_id, expires_at)",
             "federated_credentials(issuer_id, expires_at)",
+            "federated_credentials(issuer_id, revoked_at)",
         ],
     ),
     (
@@ -219,6 +220,13 @@ pub(super) const ACCESSES: &[(&str, &[&str])] = &[
         &[
             "federated_credentials(issuer_id, expires_at)",
             "federated_credentials(issuer_id, id)",
+        ],
+    ),
+    (
+        "ended PURGE_REVOKED",
+        &[
+            "federated_credentials(issuer_id, id)",
+            "federated_credentials(issuer_id, revoked_at)",
         ],
     ),
     // Upward, one row at a time.
@@ -338,6 +346,7 @@ pub(super) const PLANNED_FOR: &[(&str, &str)] = &[
     ("ended HOLDS_ENDED", "'home', 10"),
     ("ended PURGE_DELEGATIONS", "'home', 10, 1000"),
     ("ended PURGE_FEDERATED", "'home', 10, 1000"),
+    ("ended PURGE_REVOKED", "'home', 10, 1000"),
     ("lineage HOLDS_EXPIRED", "'home', 10"),
     ("assertions PURGE", "'home', 10, 1000"),
     (

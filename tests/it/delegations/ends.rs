@@ -260,3 +260,35 @@ async fn a_call_that_changes_nothing_shows_what_it_found_and_does_not_read_again
         ]
     );
 }
+
+#[tokio::test]
+async fn a_clock_that_runs_ahead_deletes_no_delegation_until_a_token_confirms_the_time() {
+    const DAY: i64 = 86_400;
+    let issuer = with_agents().await;
+    let path = added(&issuer, new()).await;
+    let client = issuer.agent("clock").with_secret().await;
+    let token = async || {
+        let answer = issuer
+            .token(&[
+                ("grant_type", "client_credentials"),
+                ("client_id", "clock"),
+                ("client_secret", client.secret()),
+                ("scope", "openid"),
+                ("resource", issuer.url.as_str()),
+            ])
+            .await;
+        assert_eq!(answer.status, 200, "{answer}");
+    };
+    token().await;
+    issuer.clock.advance(500 * DAY);
+    issuer.host().maintain().await;
+    issuer.clock.advance(-500 * DAY);
+    assert_eq!(get(&issuer, &path).await.json()["status"], "active");
+
+    issuer.clock.advance(93 * DAY);
+    issuer.host().maintain().await;
+    assert_eq!(get(&issuer, &path).await.json()["status"], "expired");
+    token().await;
+    issuer.host().maintain().await;
+    assert_eq!(get(&issuer, &path).await.status, 404);
+}

@@ -146,7 +146,7 @@ fn a_first_start_on_another_database_keeps_the_token_of_the_first() {
     );
     let log = std::fs::read_to_string(site.0.path("data/serve.log")).unwrap();
     assert!(
-        log.contains("the administrator's token of another database was renamed"),
+        log.contains("an administrator's token that was already there was renamed"),
         "{log}"
     );
 }
