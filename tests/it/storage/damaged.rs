@@ -118,6 +118,8 @@ async fn an_edit_of_a_group_says_that_it_was_made_when_its_members_cannot_be_cou
 async fn a_damaged_credential_is_listed_as_damaged_beside_the_others() {
     let issuer = with_resource().await;
     let _ = issuer.agent("keyed").with_public_key(TestKey::Es256).await;
+    // Ids of one millisecond are in no certain order.
+    issuer.clock.advance(1);
     let _ = issuer.agent("secretive").with_secret().await;
     let damage = "UPDATE credentials SET jwk = '{}' WHERE kind = 'public_key'";
     assert_eq!(execute(&issuer, damage).await, 1);
@@ -133,7 +135,7 @@ async fn a_damaged_credential_is_listed_as_damaged_beside_the_others() {
             },
             {
                 "agent": "secretive", "id": "…", "kind": "client_secret", "kid": null, "jwk": null, "thumbprint": null,
-                "not_before": START, "expires_at": null, "revoked_at": null, "status": "live", "created_at": START
+                "not_before": START + 1, "expires_at": null, "revoked_at": null, "status": "live", "created_at": START + 1
             },
         ])
     );
