@@ -398,7 +398,7 @@ describe("Claude's SDK gets messages answered", () => {
     const { text, variables } = await running.ask();
     assert.equal(text, agent.answer);
     assert.deepEqual(variables, VARIABLES);
-    for (const name of Object.keys(leftover)) assert.match(running.said, new RegExp(`removed ${name} `));
+    for (const name of Object.keys(leftover)) assert.match(running.said, new RegExp(`removed \`${name}\` `));
     assert.equal(await running.end(), 0);
     await agent.assertHistory("success");
     return "answered; a leftover API key was removed";
@@ -439,7 +439,7 @@ describe("Claude's SDK gets messages answered", () => {
     await agent.assertHistory("success", "jti_reused");
     const running = await program({ ...firman.environment, ...leftover }, agent.below());
     assert.equal((await running.ask()).text, agent.answer);
-    assert.match(running.said, /removed authorization from ANTHROPIC_CUSTOM_HEADERS/);
+    assert.match(running.said, /removed `authorization` from `ANTHROPIC_CUSTOM_HEADERS`/);
     await agent.assertHistory("success", "jti_reused", "success");
     return "answered; outside it the header is sent instead of the token";
   });

@@ -128,7 +128,7 @@ func accepted(t *testing.T, f *firman, assertion string, isArray bool) string {
 func refused(t *testing.T, f *firman, assertion string) {
 	t.Helper()
 	token, refusal := f.token(t, assertion)
-	if token != "" || !strings.Contains(refusal, "not an array; write a string, or run: firman agent edit") {
+	if token != "" || !strings.Contains(refusal, "`aud` must be the string "+f.issuer+", not an array") {
 		t.Errorf("said %q", refusal)
 	}
 }

@@ -50,9 +50,8 @@ public final class Assertions {
     }
 
     private void all(String library, String agent, Firman firman, Attempt byDefault, Attempt cured) throws Exception {
-        check(library + ": the default, for the token endpoint, is refused with the cure", byDefault,
-                "`aud` must be " + firman.issuer + ", not the token endpoint; set the client's audience to the issuer,"
-                        + " or run: firman agent edit " + agent + " --assertion-audience issuer-or-token-endpoint");
+        check(library + ": the default, for the token endpoint, is refused with the audience to write", byDefault,
+                "`aud` must be " + firman.issuer + ", not the token endpoint");
         check(library + ": the line for the issuer is accepted", cured, null);
         firman.run("agent", "edit", agent, "--assertion-audience", "issuer-or-token-endpoint");
         check(library + ": the default is accepted under the agent's setting", byDefault, null);
