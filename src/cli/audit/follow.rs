@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{COLUMNS, ListArgs, row};
-use crate::cli::client::{AdminClient, Extent, Query};
+use crate::api::audit::{AuditEntry, AuditTail};
+use crate::cli::client::{AdminClient, Answer, Extent, Query};
 use crate::cli::error::CliError;
 use crate::cli::print::{harmless, items};
 use crate::cli::serve::StopSignals;
@@ -36,12 +37,12 @@ async fn follow(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliErr
         (Some(after), _) => Some(after),
         // The newest number first, so that no entry falls between the earlier and the new ones.
         (None, since) => {
-            let newest = tail(&admin, &filter, None).await?["after"].as_i64();
+            let newest = tail(&admin, &filter, None).await?.read()?.after;
             header(session)?;
             if since.is_some() {
                 earlier(args, &admin, newest, session).await?;
             }
-            newest
+            Some(newest)
         }
     };
     if args.after.is_some() {
@@ -73,17 +74,26 @@ async fn follow(args: &ListArgs, session: &mut Session<'_>) -> Result<(), CliErr
             session.printer.warn(&format!("firman answers again{from}"));
             is_lost = false;
         }
-        for entry in items(&answer, "items") {
+        for entry in items(&answer.raw, "items") {
             show(entry, session)?;
         }
-        after = answer["after"].as_i64().or(after);
-        if answer["caught_up"] == true {
+        let AuditTail {
+            after: last,
+            caught_up,
+            ..
+        } = answer.read()?;
+        after = Some(last);
+        if caught_up {
             tokio::time::sleep(PACE).await;
         }
     }
 }
 
-async fn tail(admin: &AdminClient, filter: &Query, after: Option<i64>) -> Result<Value, CliError> {
+async fn tail(
+    admin: &AdminClient,
+    filter: &Query,
+    after: Option<i64>,
+) -> Result<Answer<AuditTail>, CliError> {
     let query = filter
         .clone()
         .with("after", after)
@@ -95,7 +105,7 @@ async fn tail(admin: &AdminClient, filter: &Query, after: Option<i64>) -> Result
 async fn earlier(
     args: &ListArgs,
     admin: &AdminClient,
-    newest: Option<i64>,
+    newest: i64,
     session: &mut Session<'_>,
 ) -> Result<(), CliError> {
     let filter = args.filter.query_between(session.now());
@@ -116,11 +126,12 @@ async fn earlier(
             "Only the last {EARLIER_MAX} entries since then; `firman audit export` has all."
         ));
     }
-    found.retain(|entry: &Value| entry["seq"].as_i64() <= newest);
-    found
-        .iter()
-        .rev()
-        .try_for_each(|entry| show(entry, session))
+    for entry in found.iter().rev() {
+        if Answer::<AuditEntry>::of(Value::clone(entry)).read()?.seq <= newest {
+            show(entry, session)?;
+        }
+    }
+    Ok(())
 }
 
 fn header(session: &mut Session<'_>) -> Result<(), CliError> {
@@ -135,7 +146,8 @@ fn show(entry: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
     if session.printer.is_json() {
         return session.printer.json_line(entry);
     }
-    session.printer.write(&line(&row(entry)))
+    let entry = Answer::<AuditEntry>::of(entry.clone()).read()?;
+    session.printer.write(&line(&row(&entry)))
 }
 
 fn line(cells: &[String]) -> String {

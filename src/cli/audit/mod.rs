@@ -6,13 +6,12 @@ mod follow;
 use std::collections::BTreeSet;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
-use crate::cli::client::{Extent, Page, Query};
+use crate::api::audit::{AuditEntry, AuditVerdict};
+use crate::cli::client::{Answer, Extent, Page, Query};
 use crate::cli::duration::{Instant, parse_instant};
 use crate::cli::error::CliError;
 use crate::cli::parse::parse_name;
-use crate::cli::print::text;
 use crate::cli::session::{Listing, Session};
 use crate::domain::audit::AuditEvent;
 use crate::domain::remedy::Remedy;
@@ -216,53 +215,41 @@ fn told(filter: &Query) -> String {
     }
 }
 
-fn row(entry: &Value) -> Vec<String> {
-    let event = text(entry, "event");
-    let detail = detail::brief(&event, &entry["detail"]);
+fn row(entry: &AuditEntry) -> Vec<String> {
     vec![
-        text(entry, "seq"),
-        text(entry, "at"),
-        event,
-        text(entry, "actor"),
-        text(entry, "target"),
-        text(entry, "token_id"),
-        detail,
+        entry.seq.to_string(),
+        entry.at.clone(),
+        entry.event.clone(),
+        entry.actor.clone(),
+        entry.target.clone(),
+        entry.token_id.clone().unwrap_or_default(),
+        detail::brief(&entry.event, &entry.detail),
     ]
 }
 
-fn verify(answer: &Value, session: &mut Session<'_>) -> Result<(), CliError> {
+fn verify(answer: &Answer<AuditVerdict>, session: &mut Session<'_>) -> Result<(), CliError> {
+    let verdict = answer.read()?;
     if session.printer.is_json() {
-        session.printer.json(answer)?;
+        session.printer.json(&answer.raw)?;
     } else {
+        let chain = if verdict.ok { "whole" } else { "broken" };
         session.printer.facts(&[
-            (
-                "chain",
-                if answer["ok"] == true {
-                    "whole"
-                } else {
-                    "broken"
-                }
-                .to_owned(),
-            ),
-            ("entries", text(answer, "entries")),
-            ("head", text(answer, "head_hash")),
+            ("chain", chain.to_owned()),
+            ("entries", verdict.entries.to_string()),
+            ("head", verdict.head_hash),
         ])?;
     }
-    if answer["ok"] == true {
+    if verdict.ok {
         return Ok(());
     }
-    let bad = &answer["first_bad"];
-    Err(CliError::failed(
-        "audit_broken",
-        format!(
-            "the audit chain is broken at entry {}: {}",
-            text(bad, "seq"),
-            text(bad, "problem")
+    let place = verdict.first_bad.map_or_else(String::new, |bad| {
+        format!(" at entry {}: {}", bad.seq, bad.problem)
+    });
+    Err(
+        CliError::failed("audit_broken", format!("the audit chain is broken{place}")).with_remedy(
+            &Remedy::action("keep a copy of the database, and compare it with the last backup"),
         ),
     )
-    .with_remedy(&Remedy::action(
-        "keep a copy of the database, and compare it with the last backup",
-    )))
 }
 
 #[cfg(test)]

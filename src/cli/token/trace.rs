@@ -1,22 +1,19 @@
 //! `firman token trace`: who requested a token, for whom, from which parent, and what was derived from it.
 
-use serde_json::Value;
-
-use crate::cli::client::Query;
+use crate::api::trace::{Trace, TracedToken};
+use crate::cli::client::{Answer, Query};
 use crate::cli::error::CliError;
-use crate::cli::print::{Table, date, items, text};
+use crate::cli::print::{Table, time};
 use crate::cli::session::Session;
 
 pub(super) async fn run(token_id: &str, session: &mut Session<'_>) -> Result<(), CliError> {
-    let trace = session
-        .admin()?
-        .get(&["tokens", token_id, "trace"], &Query::default())
-        .await?;
-    if session.printer.is_json() {
-        return session.printer.json(&trace);
-    }
+    let path = ["tokens", token_id, "trace"];
+    let answer: Answer<Trace> = session.admin()?.get(&path, &Query::default()).await?;
+    let Some(trace) = session.object(&answer)? else {
+        return Ok(());
+    };
     session.printer.table(&tree(&trace), "")?;
-    if trace["complete"].as_bool() == Some(false) {
+    if !trace.complete {
         session
             .printer
             .warn("The tree is larger; this is only a part of it.");
@@ -25,7 +22,7 @@ pub(super) async fn run(token_id: &str, session: &mut Session<'_>) -> Result<(),
 }
 
 /// One row per token, indented below its parent; the requested one has a `*`.
-fn tree(trace: &Value) -> Table {
+fn tree(trace: &Trace) -> Table {
     let mut table = Table::new(&[
         "TOKEN",
         "STATE",
@@ -37,35 +34,33 @@ fn tree(trace: &Value) -> Table {
         "ISSUED",
         "EXPIRES",
     ]);
-    let tokens = items(trace, "tokens");
-    for (at, token) in tokens.iter().enumerate() {
-        let mark = if token["token_id"] == trace["token_id"] {
-            " *"
-        } else {
-            ""
+    for (at, token) in trace.tokens.iter().enumerate() {
+        let is_requested = token.token_id == trace.token_id;
+        let mark = if is_requested { " *" } else { "" };
+        let state = match (&token.state, &token.trusted_issuer) {
+            (Some(state), _) => state.clone(),
+            (None, Some(_)) => "outside".to_owned(),
+            (None, None) => String::new(),
         };
-        let state = match token["trusted_issuer"].as_str() {
-            Some(_) if token["state"].is_null() => "outside".to_owned(),
-            Some(_) | None => text(token, "state"),
-        };
+        let text = |member: &Option<String>| member.clone().unwrap_or_default();
         table.row([
-            format!("{}{}{mark}", branch(tokens, at), text(token, "token_id")),
+            format!("{}{}{mark}", branch(&trace.tokens, at), token.token_id),
             state,
-            text(token, "agent"),
-            text(token, "subject"),
-            text(token, "audience"),
-            text(token, "scope"),
-            text(token, "delegation_id"),
-            date(token, "issued_at"),
-            date(token, "expires_at"),
+            text(&token.agent),
+            text(&token.subject),
+            text(&token.audience),
+            text(&token.scope),
+            text(&token.delegation_id),
+            time(token.issued_at),
+            time(token.expires_at),
         ]);
     }
     table
 }
 
 /// The lines before a token: those to its parent, and those past it to later ones.
-fn branch(tokens: &[Value], at: usize) -> String {
-    let depth = |token: &Value| token["depth"].as_u64().unwrap_or_default();
+fn branch(tokens: &[TracedToken], at: usize) -> String {
+    let depth = |token: &TracedToken| token.depth;
     let own = depth(&tokens[at]);
     let mut lines = String::new();
     for level in 1..=own {
@@ -83,7 +78,8 @@ fn branch(tokens: &[Value], at: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde::Deserialize as _;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -100,6 +96,7 @@ mod tests {
             token("side", 2, json!("mailer")),
             token("other", 1, json!("assistant")),
         ]});
+        let trace = Trace::deserialize(&trace).unwrap();
         insta::assert_snapshot!(tree(&trace), @"
         TOKEN           STATE    ASKED BY   FOR              AUDIENCE  SCOPE  DELEGATION  ISSUED  EXPIRES
         okta:2f         outside  -          -                -         -      -           -       -
