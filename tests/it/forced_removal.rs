@@ -236,7 +236,17 @@ async fn what_expired_is_shown_for_ninety_days_and_then_deleted() {
     delegations(&issuer, "long", 1, START + 20).await;
     credentials(&issuer, "short", 1, Some(START + 10)).await;
     credentials(&issuer, "long", 1, Some(START + 20)).await;
+    let client = issuer.agent("clock").with_secret().await;
     let shown = async || {
+        // A token confirms the time.
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", "clock"),
+            ("client_secret", client.secret()),
+            ("scope", "openid"),
+            ("resource", issuer.url.as_str()),
+        ];
+        let _ = issuer.token(&form).await.assert_issued();
         issuer.host().maintain().await;
         let mut ids = Vec::new();
         for path in ["/delegations", "/agents/deployer/credentials"] {
