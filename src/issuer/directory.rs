@@ -170,6 +170,9 @@ impl Directory {
 
     /// Refuses an agent whose largest token would exceed what every hop on its way accepts. The administrator who
     /// assigns the roles can fix that; the agent could not.
+    ///
+    /// An estimate: the exact length depends on the scopes of a request and the signing key, and is measured when a
+    /// token is minted (`mint.rs`).
     pub(crate) fn check_token_size(
         &self,
         agent: &Agent,
