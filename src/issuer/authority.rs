@@ -1,6 +1,6 @@
-//! What an administrator may do when a change begins. A call was admitted when it arrived, and may have waited since: for
-//! a body, for the keys of a trusted issuer, for a new key, for the issuer's lock. Under the lock its administrator is
-//! looked up again, so that the revocation of one is older than every change that it does not stop.
+//! Checks an administrator again when a change begins. The call was admitted when it arrived, but may have waited since:
+//! for its body, the keys of a trusted issuer, a new key or the issuer's lock. Under the lock the administrator is looked
+//! up again, so that no change is committed after the administrator was revoked, rotated or demoted.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use crate::store::Tx;
 
 use super::{Caller, Issuer, IssuerError};
 
-/// By what an administrator's call was admitted.
+/// The facts by which an administrator's call was admitted.
 #[derive(Clone, Debug)]
 pub struct Authority {
-    /// SHA-256 of the token that the call carried: a token that was replaced admits nothing either.
+    /// SHA-256 of the token in the call, so that a replaced token is rejected too.
     pub token_digest: [u8; 32],
-    /// The least role that the call demands.
+    /// The least role that the call requires.
     pub least: AdministratorRole,
-    /// Method and path of the call, as the audit names it.
+    /// Method and path of the call, for the audit.
     pub call: String,
 }
 
 impl Issuer {
-    /// Looks the administrator up again whose call this is, within a transaction that holds the head row.
+    /// Looks up the administrator of a call again, in a transaction that has locked the head row.
     ///
     /// # Errors
     /// [`IssuerError::NotAdmitted`], which is audited.
@@ -49,7 +49,7 @@ impl Issuer {
         })
     }
 
-    /// Audits the refusal of an administrator's call.
+    /// Audits the rejection of an administrator's call.
     pub fn note_not_admitted(
         self: &Arc<Self>,
         caller: &Caller,

@@ -473,3 +473,38 @@ fn fa_029_a_newer_schema_is_refused_on_postgresql() {
     hint: start that version, or restore a backup from before the upgrade
     ");
 }
+
+#[test]
+fn a_first_start_that_cannot_be_recorded_leaves_no_token_and_keeps_the_one_that_was_there() {
+    let site = stopped(Site::new());
+    let first = std::fs::read_to_string(site.path("data/admin-token")).unwrap();
+    let on_database = |sql: &'static str| {
+        tamper(async {
+            let url = format!("sqlite:{}", site.path("data/firman.db").display());
+            let mut connection = SqliteConnection::connect(&url).await?;
+            sqlx::raw_sql(sql).execute(&mut connection).await?;
+            connection.close().await
+        });
+    };
+    on_database(
+        "DELETE FROM administrators; \
+         CREATE TRIGGER no_entry BEFORE INSERT ON audit WHEN NEW.event = 'administrator.created' \
+         BEGIN SELECT RAISE(ABORT, 'no entry'); END",
+    );
+    for _ in 0..2 {
+        assert_eq!(site.run(&SERVE_ON_FREE_PORTS).code, Some(1));
+        assert!(!site.path("data/admin-token").exists());
+    }
+    let kept: Vec<_> = std::fs::read_dir(site.path("data"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.display().to_string().contains("admin-token"))
+        .collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(std::fs::read_to_string(&kept[0]).unwrap(), first);
+
+    on_database("DROP TRIGGER no_entry");
+    let site = stopped(site);
+    let second = std::fs::read_to_string(site.path("data/admin-token")).unwrap();
+    assert_ne!(second, first);
+}

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::{assert_issued, database_of, execute, secret_form, with_resource};
-use crate::admin::{assert_hinted, call, get, patch, post, without_ids};
+use crate::admin::{assert_hinted, assert_problem, call, get, patch, post, without_ids};
 
 #[tokio::test]
 async fn a_damaged_agent_is_refused_alone() {
@@ -92,6 +92,14 @@ async fn a_suspension_says_that_it_was_made_when_the_agents_link_is_damaged() {
     assert_not_shown(&suspended, "firman agent show mailer");
     let shown = get(&issuer, "/agents/mailer").await;
     assert_eq!(shown.json()["status"], "suspended", "{shown}");
+    // A second call changes nothing, so it does not claim a change.
+    let again = call(&issuer, Method::POST, "/agents/mailer/suspend").await;
+    assert_problem(
+        &again,
+        503,
+        "unavailable",
+        "temporarily unavailable; nothing was changed\nhint: try again in a second",
+    );
 }
 
 #[tokio::test]
