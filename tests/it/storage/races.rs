@@ -8,6 +8,7 @@ use firman::api::agent::AgentEdit;
 use firman::domain::audit::{AuditEntry, AuditEvent};
 use firman::host::{FirstSettings, Host, HostOptions, KekSource};
 use firman::issuer::Ports;
+use firman::issuer::audit_log::AuditQuery;
 use firman::issuer::named::Removal;
 use firman::jose::algorithm::SigningAlgorithm;
 use firman::jose::digest::sha256;
@@ -15,6 +16,7 @@ use firman::ports::fetch::HttpFetcher;
 use firman::ports::random::SystemRandom;
 use firman::ports::time::SystemClock;
 use firman::testing::{TestIssuer, TestKey};
+use tempfile::TempDir;
 
 use super::{CALLER, assert_issued, fresh_database, futures, on_postgres, with_resource};
 
@@ -201,34 +203,73 @@ async fn a_right_assigned_on_one_replica_works_at_once_on_the_other() {
     assert_issued(&replica.token_with(&agent.assertion().build()).await);
 }
 
+async fn options(folder: &TempDir, issuer_url: &str) -> HostOptions {
+    HostOptions {
+        first_keys: Vec::new(),
+        database_url: fresh_database().await,
+        issuer_url: issuer_url.to_owned(),
+        kek: KekSource::File(folder.path().join("keys/kek")),
+        admin_token_file: folder.path().join("admin-token"),
+        first_settings: FirstSettings::default(),
+    }
+}
+
+/// So many processes that start at the same time.
+async fn started(count: usize, options: &HostOptions) -> Vec<Host> {
+    let start = || async {
+        let ports = Ports {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            fetcher: Arc::new(HttpFetcher::default()),
+        };
+        let options = options.clone();
+        tokio::spawn(async move { Host::start(&options, ports).await })
+            .await
+            .expect("no panic")
+    };
+    let hosts = futures(count, start).await;
+    hosts
+        .into_iter()
+        .map(|host| host.expect("it starts"))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_move_a_loopback_issuer_at_once_record_one_move() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = options(&folder, "http://127.0.0.1:8080").await;
+    for port in 8081..8085 {
+        for host in started(1, &options).await {
+            host.stop().await;
+        }
+        let moved = HostOptions {
+            issuer_url: format!("http://127.0.0.1:{port}"),
+            ..options.clone()
+        };
+        let hosts = started(4, &moved).await;
+        let policy = hosts[0].issuer().policy();
+        assert_eq!(policy.settings.url, moved.issuer_url);
+        let query = AuditQuery {
+            event: Some("issuer.changed".to_owned()),
+            ..AuditQuery::default()
+        };
+        let page = hosts[0].issuer().audit(&query, None, 100).await;
+        let moves = page.expect("the audit").entries;
+        // From 8080 to this port, and back before the next round.
+        let rounds = usize::from(port - 8080_u16);
+        assert_eq!(moves.len(), 2 * rounds - 1, "{moves:#?}");
+        for host in &hosts {
+            host.stop().await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fa_019_replicas_that_start_at_once_on_nothing_make_one_issuer_together() {
     for _ in 0..4 {
         let folder = tempfile::tempdir().expect("a folder");
-        let options = HostOptions {
-            first_keys: Vec::new(),
-            database_url: fresh_database().await,
-            issuer_url: "https://issuer.example".to_owned(),
-            kek: KekSource::File(folder.path().join("keys/kek")),
-            admin_token_file: folder.path().join("admin-token"),
-            first_settings: FirstSettings::default(),
-        };
-        let start = || async {
-            let ports = Ports {
-                clock: Arc::new(SystemClock),
-                random: Arc::new(SystemRandom),
-                fetcher: Arc::new(HttpFetcher::default()),
-            };
-            let options = options.clone();
-            tokio::spawn(async move { Host::start(&options, ports).await })
-                .await
-                .expect("no panic")
-        };
-        let hosts = futures(3, start).await;
-        let hosts: Vec<Host> = hosts
-            .into_iter()
-            .map(|host| host.expect("it starts"))
-            .collect();
+        let options = options(&folder, "https://issuer.example").await;
+        let hosts = started(3, &options).await;
         let id = hosts[0].issuer().policy().settings.id.clone();
         let mut tx = hosts[0].store().read().await.expect("a transaction");
         assert_eq!(tx.keys(&id).await.expect("keys").len(), 2);
